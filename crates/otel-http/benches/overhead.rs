@@ -1,0 +1,2 @@
+//! Overhead.
+fn main() {}

@@ -1,0 +1,69 @@
+//! Requests and responses as span names and attributes: pure functions, one for each side.
+//!
+//! Follows the HTTP semantic conventions 1.44 (spans, Stable). The names are constants of our own: the published
+//! crate is at schema 1.42.
+
+pub(crate) mod client;
+pub(crate) mod host;
+pub(crate) mod server;
+pub(crate) mod url;
+
+use std::borrow::Cow;
+
+use http::Version;
+use opentelemetry::KeyValue;
+
+use crate::method::KnownMethod;
+
+/// The schema that the attributes follow.
+pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+pub(crate) const CLIENT_ADDRESS: &str = "client.address";
+pub(crate) const CLIENT_PORT: &str = "client.port";
+pub(crate) const METHOD: &str = "http.request.method";
+pub(crate) const METHOD_ORIGINAL: &str = "http.request.method_original";
+pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
+pub(crate) const PEER_PORT: &str = "network.peer.port";
+pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
+pub(crate) const RESEND_COUNT: &str = "http.request.resend_count";
+pub(crate) const ROUTE: &str = "http.route";
+pub(crate) const SERVER_ADDRESS: &str = "server.address";
+pub(crate) const SERVER_PORT: &str = "server.port";
+pub(crate) const STATUS_CODE: &str = "http.response.status_code";
+pub(crate) const URL_FULL: &str = "url.full";
+pub(crate) const URL_PATH: &str = "url.path";
+pub(crate) const URL_QUERY: &str = "url.query";
+pub(crate) const URL_SCHEME: &str = "url.scheme";
+pub(crate) const URL_TEMPLATE: &str = "url.template";
+pub(crate) const USER_AGENT: &str = "user_agent.original";
+
+/// The longest unknown method that is recorded, in bytes.
+const LONGEST_METHOD: usize = 64;
+
+/// `{method} {route or template}`, or the method alone. Never the path.
+pub(crate) fn span_name(method: &KnownMethod, route: Option<&str>) -> Cow<'static, str> {
+    let method = method.in_span_name();
+    match route {
+        Some(route) => otel_operation::intern(&format!("{method} {route}")),
+        None => method,
+    }
+}
+
+/// `network.protocol.version`: `2`, never `2.0`.
+pub(crate) fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+fn method(known: &KnownMethod, method: &http::Method, attributes: &mut Vec<KeyValue>) {
+    attributes.push(KeyValue::new(METHOD, known.name.clone()));
+    if known.index == crate::method::OTHER {
+        let original = url::bounded(method.as_str(), LONGEST_METHOD).to_owned();
+        attributes.push(KeyValue::new(METHOD_ORIGINAL, original));
+    }
+}

@@ -1,0 +1,72 @@
+//! A client's request as attributes.
+//!
+//! Follows the HTTP semantic conventions, "HTTP client".
+
+use http::{HeaderMap, Uri, header};
+use opentelemetry::KeyValue;
+
+use super::{host, url};
+use crate::config::RequestHead;
+use crate::method::KnownMethod;
+
+/// Whom a request goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    pub(crate) scheme: &'static str,
+    pub(crate) address: &'a str,
+    pub(crate) port: u16,
+}
+
+/// The target of a request: out of its URI, else out of its `Host` header.
+pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<'a>> {
+    let scheme = if uri.scheme_str() == Some("https") { "https" } else { "http" };
+    let (address, port) = match uri.authority() {
+        Some(authority) => host::split(authority.as_str())?,
+        None => host::split(headers.get(header::HOST)?.to_str().ok()?)?,
+    };
+    Some(Target { scheme, address, port: port.unwrap_or_else(|| host::default_port(scheme)) })
+}
+
+/// The attributes that a client's span starts with. Those of its target come prepared.
+pub(crate) fn attributes(
+    head: &RequestHead<'_>,
+    method: &KnownMethod,
+    target: Option<&[KeyValue; 2]>,
+    template: Option<&str>,
+    resend_count: u32,
+    attributes: &mut Vec<KeyValue>,
+) {
+    super::method(method, head.method, attributes);
+    if let Some(target) = target {
+        attributes.extend(target.iter().cloned());
+    }
+    attributes.push(KeyValue::new(super::URL_FULL, url::full(head.uri, "http")));
+    if let Some(template) = template {
+        attributes.push(KeyValue::new(super::URL_TEMPLATE, template.to_owned()));
+    }
+    if resend_count > 0 {
+        attributes.push(KeyValue::new(super::RESEND_COUNT, i64::from(resend_count)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    #[test]
+    fn the_target_comes_from_the_uri_or_the_host_header() {
+        let uri = |request: &Request<()>| {
+            target(request.uri(), request.headers())
+                .map(|t| format!("{}://{}:{}", t.scheme, t.address, t.port))
+        };
+        for (request, wanted) in [
+            (Request::get("https://user:pw@api.example/x"), Some("https://api.example:443")),
+            (Request::get("http://[::1]:9/x"), Some("http://::1:9")),
+            (Request::get("/x").header("host", "api.example:81"), Some("http://api.example:81")),
+            (Request::get("/x"), None),
+        ] {
+            assert_eq!(uri(&request.body(()).unwrap()).as_deref(), wanted);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A server's request as attributes.
+//!
+//! Follows the HTTP semantic conventions, "HTTP server".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Uri, header};
+use opentelemetry::KeyValue;
+
+use super::{host, url};
+use crate::config::RequestHead;
+use crate::forwarded::Forwarded;
+use crate::method::KnownMethod;
+
+/// The longest user agent that is recorded, in bytes.
+const LONGEST_USER_AGENT: usize = 512;
+
+/// What is known of a request beside its head.
+#[derive(Debug)]
+pub(crate) struct Received<'a> {
+    pub(crate) method: &'a KnownMethod,
+    pub(crate) scheme: &'static str,
+    pub(crate) route: Option<&'a Arc<str>>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) forwarded: Option<Forwarded>,
+}
+
+/// `url.scheme`: what a trusted proxy says, else what HTTP/2 sends, else `otherwise`.
+///
+/// A caller chooses freely what stands in `:scheme`; only the two schemes of HTTP are believed.
+pub(crate) fn scheme(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: &'static str) -> &'static str {
+    if let Some(scheme) = forwarded.and_then(|forwarded| forwarded.scheme) {
+        return scheme;
+    }
+    match uri.scheme_str() {
+        Some("https") => "https",
+        Some("http") => "http",
+        _ => otherwise,
+    }
+}
+
+/// `server.address` and `server.port`: the host that a trusted proxy saw, else `:authority`, else `Host`.
+fn server<'a>(
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    forwarded: Option<&'a Forwarded>,
+) -> Option<(&'a str, Option<u16>)> {
+    let authority = match forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
+        Some(host) => host,
+        None => match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => headers.get(header::HOST)?.to_str().ok()?,
+        },
+    };
+    host::split(authority)
+}
+
+/// The attributes that a server's span starts with.
+pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
+    super::method(received.method, head.method, attributes);
+    attributes.push(KeyValue::new(super::URL_SCHEME, received.scheme));
+    attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
+    if let Some(query) = head.uri.query() {
+        attributes.push(KeyValue::new(super::URL_QUERY, url::query(query).into_owned()));
+    }
+    if let Some(route) = received.route {
+        attributes.push(KeyValue::new(super::ROUTE, Arc::clone(route)));
+    }
+    if let Some((address, port)) = server(head.uri, head.headers, received.forwarded.as_ref()) {
+        attributes.push(KeyValue::new(super::SERVER_ADDRESS, address.to_owned()));
+        if let Some(port) = port {
+            attributes.push(KeyValue::new(super::SERVER_PORT, i64::from(port)));
+        }
+    }
+    if let Some(agent) = head.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+        attributes.push(KeyValue::new(super::USER_AGENT, url::bounded(agent, LONGEST_USER_AGENT).to_owned()));
+    }
+    attributes.push(KeyValue::new(super::PROTOCOL_VERSION, super::protocol_version(head.version)));
+    addresses(received, attributes);
+}
+
+fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
+    let behind_proxy =
+        received.forwarded.as_ref().and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
+    let client =
+        behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip().to_canonical(), Some(peer.port()))));
+    if let Some((address, port)) = client {
+        let address: Arc<str> = address.to_string().into();
+        if let Some(peer) = received.peer {
+            let same = behind_proxy.is_none();
+            let peer_address =
+                if same { Arc::clone(&address) } else { peer.ip().to_canonical().to_string().into() };
+            attributes.push(KeyValue::new(super::PEER_ADDRESS, peer_address));
+            attributes.push(KeyValue::new(super::PEER_PORT, i64::from(peer.port())));
+        }
+        attributes.push(KeyValue::new(super::CLIENT_ADDRESS, address));
+        if let Some(port) = port {
+            attributes.push(KeyValue::new(super::CLIENT_PORT, i64::from(port)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::KnownMethods;
+    use http::Request;
+
+    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<Forwarded>) -> Vec<String> {
+        let known = KnownMethods::new(["GET"]);
+        let method = known.of(request.method());
+        let received = Received {
+            method: &method,
+            scheme: scheme(request.uri(), forwarded.as_ref(), "http"),
+            route: None,
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            forwarded,
+        };
+        let mut list = Vec::new();
+        attributes(&RequestHead::of(request), &received, &mut list);
+        list.into_iter().map(|kv| format!("{}={}", kv.key, kv.value)).collect()
+    }
+
+    #[test]
+    fn a_plain_request() {
+        let request = Request::get("/a%20b?x=1&sig=s")
+            .header("host", "shop.example:8080")
+            .header("user-agent", "curl/8")
+            .body(())
+            .unwrap();
+        assert_eq!(
+            of(&request, Some("[::ffff:192.0.2.9]:5000"), None),
+            [
+                "http.request.method=GET",
+                "url.scheme=http",
+                "url.path=/a%20b",
+                "url.query=x=1&sig=REDACTED",
+                "server.address=shop.example",
+                "server.port=8080",
+                "user_agent.original=curl/8",
+                "network.protocol.version=1.1",
+                "network.peer.address=192.0.2.9",
+                "network.peer.port=5000",
+                "client.address=192.0.2.9",
+                "client.port=5000",
+            ]
+        );
+    }
+
+    #[test]
+    fn http_2_names_its_authority_and_a_strange_method_is_kept_apart() {
+        let request = Request::builder()
+            .method("BREW")
+            .uri("https://tea.example/pot")
+            .version(http::Version::HTTP_2)
+            .header("host", "other.example")
+            .body(())
+            .unwrap();
+        assert_eq!(
+            of(&request, None, None),
+            [
+                "http.request.method=_OTHER",
+                "http.request.method_original=BREW",
+                "url.scheme=https",
+                "url.path=/pot",
+                "server.address=tea.example",
+                "network.protocol.version=2",
+            ]
+        );
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy() {
+        let forwarded = Forwarded {
+            client: Some("192.0.2.7".parse().unwrap()),
+            client_port: None,
+            host: Some("shop.example".into()),
+            scheme: Some("https"),
+        };
+        let request = Request::get("/").header("host", "10.0.0.2:80").body(()).unwrap();
+        let list = of(&request, Some("10.0.0.1:999"), Some(forwarded));
+        for wanted in [
+            "url.scheme=https",
+            "server.address=shop.example",
+            "client.address=192.0.2.7",
+            "network.peer.address=10.0.0.1",
+        ] {
+            assert!(list.iter().any(|attribute| attribute == wanted), "{wanted} in {list:?}");
+        }
+        assert!(!list.iter().any(|attribute| attribute.starts_with("client.port")));
+    }
+
+    #[test]
+    fn hosts_and_schemes_that_make_no_sense_are_left_out() {
+        let mut request = Request::get("/").header("host", "<nonsense>").body(()).unwrap();
+        assert!(!of(&request, None, None).iter().any(|attribute| attribute.starts_with("server.")));
+        *request.uri_mut() = "gopher://x/".parse().unwrap();
+        assert!(of(&request, None, None).contains(&"url.scheme=http".to_owned()));
+    }
+}

@@ -1,0 +1,125 @@
+//! URLs as attributes: without credentials, without signatures, bounded.
+//!
+//! Follows the semantic conventions for URL attributes, `url.full` and `url.query`: credentials become
+//! `REDACTED:REDACTED`, and so do the values of the listed signature parameters.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+/// Longer text than this, in bytes, is cut: a caller chooses paths and queries freely.
+pub(crate) const LONGEST: usize = 4096;
+
+/// Query parameters whose value signs the request. Case matters, as the conventions say.
+const SIGNATURES: [&str; 7] = [
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "AWSAccessKeyId",
+    "Signature",
+    "sig",
+    "X-Goog-Signature",
+];
+
+/// At most `most` bytes of `text`, cut where a character ends.
+pub(crate) fn bounded(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
+    let mut end = most;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A query whose signatures have been taken out.
+pub(crate) fn query(query: &str) -> Cow<'_, str> {
+    let is_signature = |pair: &str| {
+        let name = pair.split_once('=').map(|(name, _)| name);
+        name.is_some_and(|name| SIGNATURES.contains(&name))
+    };
+    // Cut last: cutting first could leave a part of a signature's name, and so its value.
+    if !query.split('&').any(is_signature) {
+        return Cow::Borrowed(bounded(query, LONGEST));
+    }
+    let mut redacted = String::with_capacity(query.len());
+    for (i, pair) in query.split('&').enumerate() {
+        if i > 0 {
+            redacted.push('&');
+        }
+        match pair.split_once('=') {
+            Some((name, _)) if SIGNATURES.contains(&name) => {
+                redacted.push_str(name);
+                redacted.push_str("=REDACTED");
+            }
+            _ => redacted.push_str(pair),
+        }
+    }
+    redacted.truncate(bounded(&redacted, LONGEST).len());
+    Cow::Owned(redacted)
+}
+
+/// `url.full` of a client's request, redacted.
+pub(crate) fn full(uri: &Uri, scheme: &str) -> String {
+    let mut url = String::with_capacity(uri.path().len() + 64);
+    if let Some(authority) = uri.authority() {
+        url.push_str(uri.scheme_str().unwrap_or(scheme));
+        url.push_str("://");
+        match authority.as_str().rsplit_once('@') {
+            Some((credentials, host)) => {
+                url.push_str(if credentials.contains(':') { "REDACTED:REDACTED@" } else { "REDACTED@" });
+                url.push_str(host);
+            }
+            None => url.push_str(authority.as_str()),
+        }
+    }
+    url.push_str(bounded(uri.path(), LONGEST));
+    if let Some(text) = uri.query() {
+        url.push('?');
+        url.push_str(&query(text));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_and_signatures_are_taken_out() {
+        for (given, wanted) in [
+            ("https://user:secret@host:8443/a?b=c", "https://REDACTED:REDACTED@host:8443/a?b=c"),
+            ("https://token@host/", "https://REDACTED@host/"),
+            ("http://host/?sig=abc&x=1", "http://host/?sig=REDACTED&x=1"),
+            (
+                "http://host/?X-Amz-Signature=1&X-Amz-Credential=2",
+                "http://host/?X-Amz-Signature=REDACTED&X-Amz-Credential=REDACTED",
+            ),
+            ("http://host/?SIG=abc", "http://host/?SIG=abc"),
+            (
+                "http://host/?signature=abc&Signature=d&sig",
+                "http://host/?signature=abc&Signature=REDACTED&sig",
+            ),
+            ("/only/path?sig=", "/only/path?sig=REDACTED"),
+        ] {
+            assert_eq!(full(&given.parse().unwrap(), "http"), wanted);
+        }
+    }
+
+    #[test]
+    fn every_signature_parameter_of_the_conventions_is_known() {
+        for name in SIGNATURES {
+            assert_eq!(query(&format!("a=1&{name}=secret&b=2")), format!("a=1&{name}=REDACTED&b=2"));
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character_after_redaction() {
+        assert_eq!(bounded("aé", 2), "a");
+        let long = format!("{}&sig=secret", "x".repeat(LONGEST));
+        assert_eq!(query(&long).len(), LONGEST);
+        let across = format!("{}&sig=secret", "x".repeat(LONGEST - 6));
+        assert!(!query(&across).contains("sec"), "a cut must not leave a part of a signature");
+    }
+}

@@ -1,0 +1,263 @@
+//! The client's side: a layer that sends the trace on and records each call once.
+//!
+//! Follows the HTTP semantic conventions, "HTTP client", and the tower service contract.
+
+mod record;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer};
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::record::{ClientBody, ClientFuture};
+
+pub(crate) use self::record::ClientRecord;
+use crate::attributes::client::Target;
+use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
+use crate::carrier::HeaderInjector;
+use crate::config::{EndOn, Options, RequestHead, shared_options};
+use crate::exchange::content_length;
+use crate::method::KnownMethod;
+use crate::metrics::{HttpInstruments, Key, Series};
+
+/// Hosts that have metrics of their own. The calls to all further ones are counted under `_OTHER`: a host may come
+/// out of data that strangers choose.
+const TARGETS: usize = 512;
+
+/// Templates whose span names are kept ready.
+const TEMPLATES: usize = 1024;
+
+/// What all services of a layer share.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    tracer: Tracer,
+    instruments: Instruments<HttpInstruments>,
+    http: Interned<Server>,
+    https: Interned<Server>,
+    other: Arc<Series>,
+    templates: Interned<Slots<u8, Cow<'static, str>, 16>>,
+}
+
+/// What is prepared once for a host that is called.
+#[derive(Debug)]
+struct Server {
+    attributes: [KeyValue; 2],
+    series: Arc<Series>,
+}
+
+impl Server {
+    fn attributes(target: &Target<'_>) -> [KeyValue; 2] {
+        let address: Arc<str> = target.address.into();
+        [KeyValue::new(SERVER_ADDRESS, address), KeyValue::new(SERVER_PORT, i64::from(target.port))]
+    }
+
+    fn new(target: &Target<'_>) -> Self {
+        let attributes = Self::attributes(target);
+        Self { series: Arc::new(Series::new(attributes.to_vec(), false)), attributes }
+    }
+}
+
+/// The template of a request's URL, as a request extension: it names the span, and stands in `url.template`.
+///
+/// ```
+/// let request = http::Request::get("http://users.internal/users/42")
+///     .extension(otel_http::UrlTemplate("/users/{id}".into()));
+/// # let _ = request.body(());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a plain value that a caller puts there")]
+pub struct UrlTemplate(pub Cow<'static, str>);
+
+/// Counts the attempts of one call, as a request extension that its clones share.
+///
+/// Where a retry layer stands around [`ClientLayer`], each attempt is a span; put one of these into the request before
+/// the retry layer, and every attempt after the first carries `http.request.resend_count`. The `reqwest` middleware
+/// does so by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    /// How many attempts there were before this one.
+    fn next(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Wraps a client so that each of its calls is recorded and carries the trace on.
+///
+/// The parent is the current context, or the `opentelemetry::Context` among the request's extensions where there is
+/// one: for a layer such as tower's `Buffer` that moves the call to another task.
+///
+/// ```
+/// use tower_layer::Layer;
+/// # #[derive(Clone)] struct MyClient;
+/// let client = otel_http::ClientLayer::new().layer(MyClient);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientLayer {
+    shared: Arc<Shared>,
+}
+
+impl ClientLayer {
+    /// A layer that records into the global providers, which may be set later.
+    #[must_use]
+    pub fn new() -> Self {
+        // Nobody must read a response's body: a span that waited for that might never end.
+        Self::from_options(Options::new(EndOn::Head))
+    }
+
+    fn from_options(options: Options) -> Self {
+        let other = [KeyValue::new(SERVER_ADDRESS, "_OTHER")];
+        Self {
+            shared: Arc::new(Shared {
+                tracer: options.tracer(),
+                instruments: options.instruments(HttpInstruments::client),
+                http: Interned::new(TARGETS),
+                https: Interned::new(TARGETS),
+                other: Arc::new(Series::new(other.to_vec(), false)),
+                templates: Interned::new(TEMPLATES),
+                options,
+            }),
+        }
+    }
+
+    fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        edit(&mut options);
+        Self::from_options(options)
+    }
+
+    shared_options!();
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn start<B>(&self, request: &mut Request<B>) -> Option<Operation<ClientRecord>> {
+        Shared::start(&self.shared, request)
+    }
+}
+
+impl Default for ClientLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = ClientService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientService { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A client whose calls are recorded.
+#[derive(Clone, Debug)]
+pub struct ClientService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S, B, R> Service<Request<B>> for ClientService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    R: Body,
+    R::Error: 'static,
+{
+    type Response = Response<ClientBody<R>>;
+    type Error = S::Error;
+    type Future = ClientFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(operation) = Shared::start(&self.shared, &mut request) else {
+            return ClientFuture::new(OperationFuture::new(self.inner.call(request), None));
+        };
+        let attached = operation.attach();
+        let future = self.inner.call(request);
+        drop(attached);
+        ClientFuture::new(OperationFuture::new(future, Some(operation)))
+    }
+}
+
+impl Shared {
+    fn start<B>(shared: &Arc<Self>, request: &mut Request<B>) -> Option<Operation<ClientRecord>> {
+        let options = &shared.options;
+        let head = RequestHead::of(request);
+        if options.filter.as_ref().is_some_and(|filter| !filter(&head)) {
+            return None;
+        }
+        let started = Started::now();
+        let parent = head.extensions.get::<Context>().cloned().unwrap_or_else(Context::current);
+        let method = options.known_methods.of(head.method);
+        let target = request_attributes::target(head.uri, head.headers);
+        let server = target.as_ref().and_then(|target| shared.server(&head, target));
+        let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
+        let resend_count = head.extensions.get::<Attempts>().map_or(0, Attempts::next);
+
+        let name = options.span_name.as_ref().and_then(|name| name(&head, template));
+        let name = name.unwrap_or_else(|| shared.name(&method, template));
+        let start =
+            SpanStart::new(name, SpanKind::Client, started.time).with_sampler_input(options.sampler_input);
+        let record = ClientRecord::new(
+            Arc::clone(shared),
+            server.as_ref().map_or_else(|| Arc::clone(&shared.other), |server| Arc::clone(&server.series)),
+            Key {
+                method: method.index,
+                scheme: target.as_ref().map_or("http", |target| target.scheme),
+                version: None,
+                status: None,
+            },
+            if options.body_sizes { content_length(head.headers) } else { None },
+        );
+        let attributes = || {
+            let mut list = Vec::with_capacity(12);
+            // Past the bound a host has no metrics of its own, but its span still tells it.
+            let own = match &server {
+                Some(_) => None,
+                None => target.as_ref().map(Server::attributes),
+            };
+            let target = server.as_ref().map(|server| &server.attributes).or(own.as_ref());
+            request_attributes::attributes(&head, &method, target, template, resend_count, &mut list);
+            options.request_headers.read(head.headers, &mut list);
+            if let Some(hook) = &options.on_request {
+                hook(&head, &mut list);
+            }
+            list
+        };
+        let operation = Operation::start(&shared.tracer, start, &parent, started, record, attributes);
+        options.propagation.inject(operation.context(), &mut HeaderInjector(request.headers_mut()));
+        Some(operation)
+    }
+
+    fn server(&self, head: &RequestHead<'_>, target: &Target<'_>) -> Option<Arc<Server>> {
+        let servers = if target.scheme == "https" { &self.https } else { &self.http };
+        // The text that the target was read from, which has its port with it. Credentials must not be kept.
+        let key = head.uri.authority().map(http::uri::Authority::as_str).filter(|text| !text.contains('@'));
+        match key {
+            Some(key) => servers.get_or_insert(key, || Server::new(target)),
+            None => {
+                servers.get_or_insert(&format!("{}:{}", target.address, target.port), || Server::new(target))
+            }
+        }
+    }
+
+    fn name(&self, method: &KnownMethod, template: Option<&str>) -> Cow<'static, str> {
+        let make = || attributes::span_name(method, template);
+        match template.and_then(|template| self.templates.get_or_insert(template, Slots::new)) {
+            Some(names) => names.with(method.index, make, Cow::clone),
+            None => make(),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What proxies say of a request that they forwarded, believed only where they are trusted.
+//!
+//! Follows RFC 7239 (`Forwarded`), the customary `X-Forwarded-For`, `-Host` and `-Proto`, and the HTTP semantic
+//! conventions on `client.address`, `server.address` and `url.scheme`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use crate::attributes::host;
+
+/// No chain of proxies is longer; what lies beyond is not looked at.
+const LONGEST_CHAIN: usize = 32;
+
+/// What trusted proxies say of the request as they received it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) client_port: Option<u16>,
+    pub(crate) host: Option<String>,
+    pub(crate) scheme: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Hop<'a> {
+    client: Option<&'a str>,
+    host: Option<&'a str>,
+    scheme: Option<&'a str>,
+}
+
+/// Reads the forwarding headers of a request that came from `peer`, where `peer` is trusted.
+///
+/// Each proxy appends, so the hops are walked from the last: the first address that is not a trusted proxy's is
+/// the client. What stands before it was written by strangers.
+pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Option<Forwarded> {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address.to_canonical()));
+    if trusted.is_empty() || !peer.is_some_and(is_trusted) {
+        return None;
+    }
+    let mut found = Forwarded::default();
+    let hops = hops(headers);
+    for hop in hops.iter().rev().take(LONGEST_CHAIN) {
+        // The host and the scheme that the nearest trusted proxies saw; the farthest of them saw the client's.
+        if let Some(name) = hop.host.filter(|name| host::split(name).is_some()) {
+            found.host = Some(name.to_owned());
+        }
+        found.scheme = hop.scheme.and_then(scheme).or(found.scheme);
+        let Some((address, port)) = hop.client.and_then(node) else {
+            // An obfuscated or missing identifier: whoever is before it cannot be checked.
+            break;
+        };
+        found.client = Some(address);
+        found.client_port = port;
+        if !is_trusted(address) {
+            break;
+        }
+    }
+    Some(found)
+}
+
+fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
+    let values = |name: &'static str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(move |value| {
+            // A quoted comma does not occur in what is read here: node names, hosts and schemes have none.
+            value.split(',').map(str::trim).filter(|item| !item.is_empty())
+        })
+    };
+    let standard: Vec<_> = values("forwarded").map(parse_element).collect();
+    if !standard.is_empty() {
+        return standard;
+    }
+    let clients: Vec<_> = values("x-forwarded-for").collect();
+    let hosts: Vec<_> = values("x-forwarded-host").collect();
+    let schemes: Vec<_> = values("x-forwarded-proto").collect();
+    // The lists need not be of one length, for not every proxy appends to each: they are aligned at their end.
+    let length = clients.len().max(hosts.len()).max(schemes.len());
+    (0..length)
+        .map(|i| {
+            let pick = |list: &Vec<_>| -> Option<_> {
+                (i + list.len()).checked_sub(length).and_then(|i| list.get(i).copied())
+            };
+            Hop { client: pick(&clients), host: pick(&hosts), scheme: pick(&schemes) }
+        })
+        .collect()
+}
+
+fn parse_element(element: &str) -> Hop<'_> {
+    let mut hop = Hop::default();
+    for pair in element.split(';') {
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        let value = value.trim().trim_matches('"');
+        let name = name.trim();
+        if name.eq_ignore_ascii_case("for") {
+            hop.client = Some(value);
+        } else if name.eq_ignore_ascii_case("host") {
+            hop.host = Some(value);
+        } else if name.eq_ignore_ascii_case("proto") {
+            hop.scheme = Some(value);
+        }
+    }
+    hop
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(text))
+}
+
+/// An address with or without a port. `unknown` and obfuscated names are none.
+fn node(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((address.ip(), Some(address.port())));
+    }
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok().map(|address| (address, None))
+}
+
+#[cfg(test)]
+mod tests;

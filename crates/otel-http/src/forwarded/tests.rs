@@ -1,0 +1,74 @@
+//! Forwarding headers, honest and hostile.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Forwarded, read};
+
+fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+    list.iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+}
+
+fn from_proxy(list: &[(&'static str, &str)]) -> Option<Forwarded> {
+    read(&headers(list), Some("10.0.0.1".parse().unwrap()), &["10.0.0.0/8".parse().unwrap()])
+}
+
+#[test]
+fn strangers_are_not_believed() {
+    let forged = headers(&[("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")]);
+    let trusted = ["10.0.0.0/8".parse().unwrap()];
+    assert_eq!(read(&forged, Some("192.0.2.1".parse().unwrap()), &trusted), None);
+    assert_eq!(read(&forged, None, &trusted), None, "a peer that is not known is not trusted");
+    assert_eq!(read(&forged, Some("10.0.0.1".parse().unwrap()), &[]), None, "nobody is trusted by default");
+}
+
+#[test]
+fn a_mapped_address_is_the_address_that_it_maps() {
+    let list = headers(&[("x-forwarded-for", "192.0.2.7")]);
+    let peer = Some("::ffff:10.0.0.1".parse().unwrap());
+    let found = read(&list, peer, &["10.0.0.0/8".parse().unwrap()]).unwrap();
+    assert_eq!(found.client, Some("192.0.2.7".parse().unwrap()));
+}
+
+#[test]
+fn the_standard_header_wins_over_the_customary_ones() {
+    let found = from_proxy(&[
+        ("forwarded", "for=\"[2001:db8::17]:4711\";proto=https;host=shop.example"),
+        ("x-forwarded-for", "9.9.9.9"),
+    ])
+    .unwrap();
+    assert_eq!(found.client, Some("2001:db8::17".parse().unwrap()));
+    assert_eq!(found.client_port, Some(4711));
+    assert_eq!(found.host.as_deref(), Some("shop.example"));
+    assert_eq!(found.scheme, Some("https"));
+}
+
+#[test]
+fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
+    let found = from_proxy(&[("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9, 10.0.0.8")]).unwrap();
+    assert_eq!(found.client, Some("192.0.2.7".parse().unwrap()), "6.6.6.6 was written by the client itself");
+}
+
+#[test]
+fn lists_over_several_headers_and_of_several_lengths_are_aligned_at_the_end() {
+    let found = from_proxy(&[
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-proto", "HTTPS"),
+        ("x-forwarded-host", "evil.example, shop.example"),
+    ])
+    .unwrap();
+    assert_eq!(found.client, Some("192.0.2.7".parse().unwrap()));
+    assert_eq!((found.host.as_deref(), found.scheme), (Some("shop.example"), Some("https")));
+}
+
+#[test]
+fn what_is_obfuscated_or_nonsense_ends_the_walk() {
+    let found = from_proxy(&[("forwarded", "for=1.1.1.1, for=_hidden;proto=gopher;host=\"<x>\"")]).unwrap();
+    assert_eq!(found, Forwarded::default());
+    assert_eq!(from_proxy(&[("forwarded", ";;=,,for")]), Some(Forwarded::default()));
+}

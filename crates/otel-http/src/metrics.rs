@@ -1,0 +1,211 @@
+//! The metrics of both sides: instruments, and the attribute sets that are prepared once a route or target.
+//!
+//! Follows the HTTP semantic conventions, "HTTP metrics": the durations are Stable, requests in flight and body
+//! sizes are in Development.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
+use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome, Slots, UpDownSeries};
+
+use crate::attributes::{METHOD, PROTOCOL_VERSION, STATUS_CODE, URL_SCHEME};
+use crate::method::KnownMethods;
+
+/// The bucket boundaries of the conventions, in seconds.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Prepared sets of attributes: more than a route's methods, statuses and versions in practice.
+const SETS: usize = 32;
+
+/// One side's instruments.
+#[derive(Debug)]
+pub(crate) struct HttpInstruments {
+    duration: Histogram<f64>,
+    active: UpDownCounter<i64>,
+    request_size: Histogram<u64>,
+    response_size: Histogram<u64>,
+}
+
+impl HttpInstruments {
+    pub(crate) fn server(meter: &Meter) -> Self {
+        Self::new(meter, "server")
+    }
+
+    pub(crate) fn client(meter: &Meter) -> Self {
+        Self::new(meter, "client")
+    }
+
+    fn new(meter: &Meter, side: &str) -> Self {
+        let name = |name: &str| format!("http.{side}.{name}");
+        Self {
+            duration: meter
+                .f64_histogram(name("request.duration"))
+                .with_unit("s")
+                .with_description(format!("Duration of HTTP {side} requests."))
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            active: meter
+                .i64_up_down_counter(name("active_requests"))
+                .with_unit("{request}")
+                .with_description(format!("Number of active HTTP {side} requests."))
+                .build(),
+            request_size: meter
+                .u64_histogram(name("request.body.size"))
+                .with_unit("By")
+                .with_description(format!("Size of HTTP {side} request bodies."))
+                .build(),
+            response_size: meter
+                .u64_histogram(name("response.body.size"))
+                .with_unit("By")
+                .with_description(format!("Size of HTTP {side} response bodies."))
+                .build(),
+        }
+    }
+}
+
+/// What tells the measurements of one route or target apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) method: u8,
+    pub(crate) scheme: &'static str,
+    pub(crate) version: Option<&'static str>,
+    pub(crate) status: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FullKey {
+    key: Key,
+    error: Option<&'static str>,
+}
+
+/// What an ended exchange measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) elapsed: Duration,
+    pub(crate) request_bytes: Option<u64>,
+    pub(crate) response_bytes: Option<u64>,
+}
+
+/// The measurements of one route (server) or target (client).
+#[derive(Debug, Default)]
+pub(crate) struct Series {
+    /// What all of them have in common: a route, or an address and a port.
+    common: Vec<KeyValue>,
+    /// Whether `url.scheme` is an attribute: recommended on the server, opt-in on the client.
+    scheme: bool,
+    durations: Slots<FullKey, HistogramSeries<f64>, SETS>,
+    sizes: Slots<FullKey, (HistogramSeries<u64>, HistogramSeries<u64>), SETS>,
+    active: Slots<(u8, &'static str), UpDownSeries, SETS>,
+}
+
+impl Series {
+    pub(crate) fn new(common: Vec<KeyValue>, scheme: bool) -> Self {
+        Self { common, scheme, ..Self::default() }
+    }
+
+    /// Adds to the number of active requests. Its attributes are fewer than those of the duration: they must be the
+    /// same at both ends of a request.
+    pub(crate) fn in_flight(
+        &self,
+        instruments: &HttpInstruments,
+        methods: &KnownMethods,
+        key: &Key,
+        delta: i64,
+    ) {
+        let attributes = || {
+            let mut attributes = self.common.clone();
+            attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
+            if self.scheme {
+                attributes.push(KeyValue::new(URL_SCHEME, key.scheme));
+            }
+            attributes
+        };
+        self.active.with(
+            (key.method, key.scheme),
+            || UpDownSeries::new(&instruments.active, attributes()),
+            |series| series.add(delta),
+        );
+    }
+
+    pub(crate) fn measure(
+        &self,
+        instruments: &HttpInstruments,
+        methods: &KnownMethods,
+        key: Key,
+        outcome: &Outcome,
+        measured: &Measured,
+    ) {
+        let attributes = || self.attributes(methods, &key, outcome.error_type());
+        let seconds = measured.elapsed.as_secs_f64();
+        let has_sizes = measured.request_bytes.is_some() || measured.response_bytes.is_some();
+        let error = match outcome.error_type() {
+            None => None,
+            Some(Cow::Borrowed(error)) => Some(*error),
+            Some(Cow::Owned(_)) => {
+                // A class that could not be kept: rare enough to be prepared each time.
+                instruments.duration.record(seconds, &attributes());
+                if has_sizes {
+                    record_sizes(&size_series(instruments, &attributes), measured);
+                }
+                return;
+            }
+        };
+        let key = FullKey { key, error };
+        self.durations.with(
+            key,
+            || HistogramSeries::new(&instruments.duration, attributes()),
+            |series| series.record(seconds),
+        );
+        if has_sizes {
+            self.sizes.with(
+                key,
+                || size_series(instruments, &attributes),
+                |series| record_sizes(series, measured),
+            );
+        }
+    }
+
+    fn attributes(
+        &self,
+        methods: &KnownMethods,
+        key: &Key,
+        error: Option<&Cow<'static, str>>,
+    ) -> Vec<KeyValue> {
+        let mut attributes = self.common.clone();
+        attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
+        if self.scheme {
+            attributes.push(KeyValue::new(URL_SCHEME, key.scheme));
+        }
+        if let Some(version) = key.version {
+            attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
+        }
+        if let Some(status) = key.status {
+            attributes.push(KeyValue::new(STATUS_CODE, i64::from(status)));
+        }
+        if let Some(error) = error {
+            attributes.push(KeyValue::new(ERROR_TYPE, error.clone()));
+        }
+        attributes
+    }
+}
+
+fn size_series(
+    instruments: &HttpInstruments,
+    attributes: &impl Fn() -> Vec<KeyValue>,
+) -> (HistogramSeries<u64>, HistogramSeries<u64>) {
+    (
+        HistogramSeries::new(&instruments.request_size, attributes()),
+        HistogramSeries::new(&instruments.response_size, attributes()),
+    )
+}
+
+fn record_sizes(series: &(HistogramSeries<u64>, HistogramSeries<u64>), measured: &Measured) {
+    if let Some(bytes) = measured.request_bytes {
+        series.0.record(bytes);
+    }
+    if let Some(bytes) = measured.response_bytes {
+        series.1.record(bytes);
+    }
+}

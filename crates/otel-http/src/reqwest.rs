@@ -1,0 +1,61 @@
+//! `ClientLayer` as a `reqwest-middleware` middleware.
+//!
+//! Follows the HTTP semantic conventions, "HTTP client" and "HTTP request retries and redirects": inside a retry
+//! middleware each attempt is a span; redirects that reqwest follows underneath belong to the one span around them.
+
+use http::Extensions;
+use opentelemetry::Context;
+use opentelemetry::trace::FutureExt;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Error, Middleware, Next, Result};
+
+use crate::client::{Attempts, ClientRecord, UrlTemplate};
+use crate::{ClientLayer, outcome};
+
+#[async_trait::async_trait]
+impl Middleware for ClientLayer {
+    async fn handle(
+        &self,
+        mut request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<Response> {
+        let attempts = extensions.get_or_insert_default::<Attempts>().clone();
+        let mut head = http::Request::new(());
+        *head.method_mut() = request.method().clone();
+        *head.version_mut() = request.version();
+        std::mem::swap(head.headers_mut(), request.headers_mut());
+        // reqwest parses the URL into a URI itself later and fails there with an error of its own.
+        *head.uri_mut() = request.url().as_str().parse().unwrap_or_default();
+        head.extensions_mut().insert(attempts);
+        if let Some(template) = extensions.get::<UrlTemplate>() {
+            head.extensions_mut().insert(template.clone());
+        }
+        if let Some(parent) = extensions.get::<Context>() {
+            head.extensions_mut().insert(parent.clone());
+        }
+        let operation = self.start(&mut head);
+        std::mem::swap(head.headers_mut(), request.headers_mut());
+        let Some(mut operation) = operation else { return next.run(request, extensions).await };
+        let context = operation.context().clone();
+        match next.run(request, extensions).with_context(context).await {
+            Ok(response) => {
+                let mut shown = http::Response::new(());
+                *shown.status_mut() = response.status();
+                *shown.version_mut() = response.version();
+                *shown.headers_mut() = response.headers().clone();
+                ClientRecord::respond(&mut operation, &shown);
+                ClientRecord::finish(operation);
+                Ok(response)
+            }
+            Err(error) => {
+                let outcome = match &error {
+                    Error::Reqwest(error) => outcome::of_error(error),
+                    Error::Middleware(_) => outcome::of_error(&error),
+                };
+                operation.finish(&outcome);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The server's side: a layer that continues the caller's trace and records each request once.
+//!
+//! Follows the HTTP semantic conventions, "HTTP server", and the tower service contract (readiness belongs to the
+//! clone that is called).
+
+mod record;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use ipnet::IpNet;
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer};
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::record::{ServerBody, ServerFuture};
+
+use self::record::ServerRecord;
+use crate::attributes::{self, ROUTE, server as request_attributes};
+use crate::carrier::HeaderExtractor;
+use crate::config::{EndOn, Options, RequestHead, shared_options};
+use crate::forwarded;
+use crate::method::KnownMethod;
+use crate::metrics::{HttpInstruments, Key, Series};
+
+/// More routes than an application has; past them names and attribute sets are made for each request.
+const ROUTES: usize = 1024;
+
+type Public = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
+
+#[derive(Clone, Debug)]
+struct ServerOptions {
+    shared: Options,
+    trusted_proxies: Arc<[IpNet]>,
+    public: Endpoint,
+    default_scheme: &'static str,
+    route_slot: bool,
+}
+
+#[derive(Clone)]
+enum Endpoint {
+    Internal,
+    Public(Public),
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Internal => "Internal",
+            Self::Public(_) => "Public",
+        })
+    }
+}
+
+/// What all services of a layer share.
+#[derive(Debug)]
+struct Shared {
+    options: ServerOptions,
+    tracer: Tracer,
+    instruments: Instruments<HttpInstruments>,
+    routes: Interned<Route>,
+    no_route: Arc<Route>,
+}
+
+/// What is prepared once for a route.
+#[derive(Debug)]
+struct Route {
+    route: Option<Arc<str>>,
+    names: Slots<u8, Cow<'static, str>, 16>,
+    series: Series,
+}
+
+impl Route {
+    fn new(route: Option<&str>) -> Self {
+        let route: Option<Arc<str>> = route.map(Into::into);
+        let common = route.iter().map(|route| KeyValue::new(ROUTE, Arc::clone(route))).collect();
+        Self { route, names: Slots::new(), series: Series::new(common, true) }
+    }
+
+    fn name(&self, method: &KnownMethod) -> Cow<'static, str> {
+        self.names.with(method.index, || attributes::span_name(method, self.route.as_deref()), Cow::clone)
+    }
+}
+
+/// The address that a request came from, as a request extension: for servers that know it and are not axum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a plain value that a server puts there")]
+pub struct PeerAddr(pub SocketAddr);
+
+/// A place for the route of a request whose router runs inside the layer and is not axum's.
+///
+/// With [`ServerLayer::with_route_slot`] each request carries one as an extension. The first route that is set
+/// names the span and the metrics.
+///
+/// ```
+/// # let mut request = http::Request::new(());
+/// # request.extensions_mut().insert(otel_http::RouteSlot::default());
+/// if let Some(slot) = request.extensions().get::<otel_http::RouteSlot>() {
+///     slot.set("/users/{id}");
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RouteSlot(Arc<OnceLock<Box<str>>>);
+
+impl RouteSlot {
+    /// Says which route was taken: its template, never a path. Later calls change nothing.
+    pub fn set(&self, route: impl Into<Box<str>>) {
+        let _ = self.0.set(route.into());
+    }
+}
+
+/// Wraps a service so that each of its requests is recorded.
+///
+/// ```
+/// use tower_layer::Layer;
+/// # #[derive(Clone)] struct MyService;
+/// let service = otel_http::ServerLayer::new().layer(MyService);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerLayer {
+    shared: Arc<Shared>,
+}
+
+impl ServerLayer {
+    /// A layer that records into the global providers, which may be set later.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from_options(ServerOptions {
+            shared: Options::new(EndOn::Auto),
+            trusted_proxies: Arc::from([]),
+            public: Endpoint::Internal,
+            default_scheme: "http",
+            route_slot: false,
+        })
+    }
+
+    fn from_options(options: ServerOptions) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                tracer: options.shared.tracer(),
+                instruments: options.shared.instruments(HttpInstruments::server),
+                routes: Interned::new(ROUTES),
+                no_route: Arc::new(Route::new(None)),
+                options,
+            }),
+        }
+    }
+
+    fn edit_all(self, edit: impl FnOnce(&mut ServerOptions)) -> Self {
+        let mut options = self.shared.options.clone();
+        edit(&mut options);
+        Self::from_options(options)
+    }
+
+    fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
+        self.edit_all(|options| edit(&mut options.shared))
+    }
+
+    shared_options!();
+
+    /// Says that callers are strangers: their trace context becomes a link in place of the parent, and their
+    /// baggage is dropped.
+    #[must_use]
+    pub fn with_public_endpoint(self, public: bool) -> Self {
+        self.edit_all(|options| {
+            options.public = if public { Endpoint::Public(Arc::new(|_| true)) } else { Endpoint::Internal };
+        })
+    }
+
+    /// Says by request whether its caller is a stranger: see [`with_public_endpoint`](Self::with_public_endpoint).
+    #[must_use]
+    pub fn with_public_endpoint_if<F>(self, is_public: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.edit_all(|options| options.public = Endpoint::Public(Arc::new(is_public)))
+    }
+
+    /// Believes `Forwarded` and `X-Forwarded-*` where the request comes from one of these networks; nobody is
+    /// believed by default. The peer's address must be known: [`PeerAddr`], or axum's `ConnectInfo<SocketAddr>`
+    /// with the feature `axum`.
+    #[must_use]
+    pub fn with_trusted_proxies(self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let networks = networks.into_iter().collect();
+        self.edit_all(|options| options.trusted_proxies = networks)
+    }
+
+    /// Says that requests which do not tell their scheme (all of HTTP/1.1) came over TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: bool) -> Self {
+        self.edit_all(|options| options.default_scheme = if tls { "https" } else { "http" })
+    }
+
+    /// Puts a [`RouteSlot`] into each request, for a router inside that is not axum's.
+    #[must_use]
+    pub fn with_route_slot(self, slot: bool) -> Self {
+        self.edit_all(|options| options.route_slot = slot)
+    }
+}
+
+impl Default for ServerLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A service whose requests are recorded.
+#[derive(Clone, Debug)]
+pub struct ServerService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S, B, R> Service<Request<B>> for ServerService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    R: Body,
+    R::Error: 'static,
+{
+    type Response = Response<ServerBody<R>>;
+    type Error = S::Error;
+    type Future = ServerFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(operation) = Shared::start(&self.shared, &mut request) else {
+            return ServerFuture::new(OperationFuture::new(self.inner.call(request), None));
+        };
+        let attached = operation.attach();
+        let future = self.inner.call(request);
+        drop(attached);
+        ServerFuture::new(OperationFuture::new(future, Some(operation)))
+    }
+}
+
+impl Shared {
+    fn route(&self, path: &str) -> Arc<Route> {
+        let route = || Route::new(Some(path));
+        self.routes.get_or_insert(path, route).unwrap_or_else(|| Arc::new(route()))
+    }
+
+    fn start<B>(shared: &Arc<Self>, request: &mut Request<B>) -> Option<Operation<ServerRecord>> {
+        let options = &shared.options;
+        if options.shared.filter.as_ref().is_some_and(|filter| !filter(&RequestHead::of(request))) {
+            return None;
+        }
+        let started = Started::now();
+        let slot = options.route_slot.then(|| {
+            let slot = RouteSlot::default();
+            request.extensions_mut().insert(slot.clone());
+            slot
+        });
+        let head = RequestHead::of(request);
+        let method = options.shared.known_methods.of(head.method);
+        let peer = peer(&head);
+        let forwarded = forwarded::read(head.headers, peer.map(|peer| peer.ip()), &options.trusted_proxies);
+        let scheme = request_attributes::scheme(head.uri, forwarded.as_ref(), options.default_scheme);
+        let route = match matched_path(&head) {
+            Some(path) => shared.route(path),
+            None => Arc::clone(&shared.no_route),
+        };
+
+        let mut parent = options.shared.propagation.extract(&HeaderExtractor(head.headers));
+        let mut links = Vec::new();
+        if let Endpoint::Public(is_public) = &options.public
+            && is_public(&head)
+        {
+            let caller = parent.span().span_context().clone();
+            if caller.is_valid() {
+                links.push(Link::with_context(caller));
+            }
+            parent = Context::new();
+        }
+
+        let name = options.shared.span_name.as_ref().and_then(|name| name(&head, route.route.as_deref()));
+        let named = name.is_some();
+        let start =
+            SpanStart::new(name.unwrap_or_else(|| route.name(&method)), SpanKind::Server, started.time)
+                .with_links(links)
+                .with_sampler_input(options.shared.sampler_input);
+        let key = Key {
+            method: method.index,
+            scheme,
+            version: Some(attributes::protocol_version(head.version)),
+            status: None,
+        };
+        let record = ServerRecord::new(Arc::clone(shared), Arc::clone(&route), key, &head, slot, named);
+        let attributes = || {
+            let mut list = Vec::with_capacity(16);
+            let received = request_attributes::Received {
+                method: &method,
+                scheme,
+                route: route.route.as_ref(),
+                peer,
+                forwarded,
+            };
+            request_attributes::attributes(&head, &received, &mut list);
+            options.shared.request_headers.read(head.headers, &mut list);
+            if let Some(hook) = &options.shared.on_request {
+                hook(&head, &mut list);
+            }
+            list
+        };
+        Some(Operation::start(&shared.tracer, start, &parent, started, record, attributes))
+    }
+}
+
+fn peer(head: &RequestHead<'_>) -> Option<SocketAddr> {
+    if let Some(PeerAddr(address)) = head.extensions.get() {
+        return Some(*address);
+    }
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(address)) =
+        head.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()
+    {
+        return Some(*address);
+    }
+    None
+}
+
+fn matched_path<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
+    #[cfg(feature = "axum")]
+    return head.extensions.get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str);
+    #[cfg(not(feature = "axum"))]
+    {
+        let _ = head;
+        None
+    }
+}

@@ -1,0 +1,271 @@
+//! What is recorded of a server's request, and when: at the response's head, and at its body's end.
+//!
+//! Follows the HTTP semantic conventions, "HTTP server" and `http.server.request.duration`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanRef;
+use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationFuture, Outcome, Record};
+use pin_project_lite::pin_project;
+
+use super::{Route, RouteSlot, Shared};
+use crate::attributes::{ROUTE, STATUS_CODE};
+use crate::config::{EndOn, RequestHead};
+use crate::exchange::{content_length, is_event_stream, respond};
+use crate::method::KnownMethod;
+use crate::metrics::{Key, Measured};
+use crate::outcome;
+
+/// What a request's operation keeps until its end.
+pub(super) struct ServerRecord {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    key: Key,
+    slot: Option<RouteSlot>,
+    /// A hook has named the span: a late route does not rename it.
+    named: bool,
+    head_only: bool,
+    connect: bool,
+    request_bytes: Option<u64>,
+    response_bytes: u64,
+}
+
+impl ServerRecord {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        route: Arc<Route>,
+        key: Key,
+        head: &RequestHead<'_>,
+        slot: Option<RouteSlot>,
+        named: bool,
+    ) -> Self {
+        let sizes = shared.options.shared.body_sizes;
+        Self {
+            shared,
+            route,
+            key,
+            slot,
+            named,
+            head_only: head.method == Method::HEAD,
+            connect: head.method == Method::CONNECT,
+            request_bytes: if sizes { content_length(head.headers) } else { None },
+            response_bytes: 0,
+        }
+    }
+
+    /// The route, which a router inside the layer may have said late.
+    fn settle_route(&mut self) -> bool {
+        let Some(route) = self.slot.take().and_then(|slot| slot.0.get().cloned()) else { return false };
+        self.route = self.shared.route(&route);
+        true
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.key.status.map(StatusCode::from_u16) {
+            Some(Ok(status)) => outcome::of_server(status),
+            _ => Outcome::ok(),
+        }
+    }
+}
+
+impl Record for ServerRecord {
+    fn in_flight(&self, delta: i64) -> bool {
+        let Some(instruments) = self.shared.instruments.get() else { return false };
+        let methods = &self.shared.options.shared.known_methods;
+        self.shared.no_route.series.in_flight(instruments, methods, &self.key, delta);
+        true
+    }
+
+    fn span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
+        if !self.settle_route() {
+            return;
+        }
+        if let Some(route) = &self.route.route {
+            span.set_attribute(KeyValue::new(ROUTE, Arc::clone(route)));
+        }
+        if !self.named {
+            let methods = &self.shared.options.shared.known_methods;
+            let method = KnownMethod { index: self.key.method, name: methods.name(self.key.method) };
+            span.update_name(self.route.name(&method));
+        }
+    }
+
+    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+        self.settle_route();
+        let Some(instruments) = self.shared.instruments.get() else { return };
+        let options = &self.shared.options.shared;
+        let sizes = options.body_sizes && self.key.status.is_some();
+        let measured = Measured {
+            elapsed,
+            request_bytes: self.request_bytes,
+            response_bytes: sizes.then_some(self.response_bytes),
+        };
+        self.route.series.measure(instruments, &options.known_methods, self.key, outcome, &measured);
+    }
+}
+
+impl<B, E> Complete<Result<Response<B>, E>> for ServerRecord
+where
+    B: Body,
+    B::Error: 'static,
+    E: 'static,
+{
+    type Output = Result<Response<ServerBody<B>>, E>;
+
+    fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
+        let Some(mut operation) = operation else {
+            return output
+                .map(|response| response.map(|body| ServerBody::new(OperationBody::untouched(body))));
+        };
+        let response = match output {
+            Ok(response) => response,
+            Err(error) => {
+                operation.finish(&outcome::of_error(&error));
+                return Err(error);
+            }
+        };
+        let status = response.status();
+        operation.record_mut().key.status = Some(status.as_u16());
+        if let Some(span) = operation.recording() {
+            span.set_attribute(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
+            respond(&operation.record().shared.options.shared, &span, &response);
+        }
+        let ends_here = ends_at_head(operation.record(), &response);
+        let length = content_length(response.headers());
+        Ok(response.map(|body| {
+            let inner = if ends_here {
+                let context = operation.context().clone();
+                let outcome = operation.record().outcome();
+                operation.finish(&outcome);
+                OperationBody::after(body, context)
+            } else {
+                OperationBody::new(body, operation, length)
+            };
+            ServerBody::new(inner)
+        }))
+    }
+}
+
+fn ends_at_head<B>(record: &ServerRecord, response: &Response<B>) -> bool {
+    // No body is sent in answer to HEAD, whatever the handler made, and an upgraded connection is another protocol.
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (record.connect && response.status().is_success());
+    match record.shared.options.shared.end_on {
+        EndOn::Head => true,
+        EndOn::Body => record.head_only || switched,
+        EndOn::Auto => record.head_only || switched || is_event_stream(response.headers()),
+    }
+}
+
+impl<E: 'static> ObserveBody<E> for ServerRecord {
+    fn data(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+    }
+
+    fn ended(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+        self.outcome()
+    }
+
+    fn failed(&mut self, error: &E) -> Outcome {
+        outcome::of_error(error)
+    }
+}
+
+pin_project! {
+    /// The future of a recorded request.
+    pub struct ServerFuture<F> {
+        #[pin]
+        inner: OperationFuture<F, ServerRecord>,
+    }
+}
+
+impl<F, B, E> Future for ServerFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+    B::Error: 'static,
+    E: 'static,
+{
+    type Output = Result<Response<ServerBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for ServerFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<F> ServerFuture<F> {
+    pub(super) fn new(inner: OperationFuture<F, ServerRecord>) -> Self {
+        Self { inner }
+    }
+}
+
+pin_project! {
+    /// The body of a recorded response: the request ends with it.
+    pub struct ServerBody<B: Body> where B::Error: 'static {
+        #[pin]
+        inner: OperationBody<B, ServerRecord>,
+    }
+}
+
+impl<B: Body> ServerBody<B>
+where
+    B::Error: 'static,
+{
+    fn new(inner: OperationBody<B, ServerRecord>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<B: Body> Body for ServerBody<B>
+where
+    B::Error: 'static,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Body + Default> Default for ServerBody<B>
+where
+    B::Error: 'static,
+{
+    fn default() -> Self {
+        Self { inner: OperationBody::default() }
+    }
+}
+
+impl<B: Body> fmt::Debug for ServerBody<B>
+where
+    B::Error: 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

@@ -1,0 +1,58 @@
+//! Layers that were built before anything global was set. A process of its own, for globals are set in it.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use opentelemetry::global;
+use otel_http::{ClientLayer, ServerLayer};
+use otel_testing::Recorder;
+use tower::{Layer, Service, ServiceExt};
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test]
+async fn layers_that_were_built_before_the_sdk_record_after_it() {
+    let client = ClientLayer::new().layer(tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+        let sent = request.headers().get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+        Ok::<_, std::io::Error>(
+            Response::builder()
+                .header("x-sent", sent.unwrap_or_default())
+                .body(Empty::<Bytes>::new())
+                .unwrap(),
+        )
+    }));
+    let mut server = ServerLayer::new().layer(tower::service_fn(move |_: Request<Empty<Bytes>>| {
+        client.clone().oneshot(Request::get("http://api.example/").body(Empty::new()).unwrap())
+    }));
+    let mut call = async || {
+        let request = Request::get("/").header("traceparent", TRACEPARENT).body(Empty::new()).unwrap();
+        let response = server.ready().await.unwrap().call(request).await.unwrap();
+        response.headers()["x-sent"].to_str().unwrap().to_owned()
+    };
+
+    assert_eq!(call().await, "", "without a propagator nothing is read or written");
+
+    otel_propagation::set_global(otel_propagation::Composite::default());
+    assert_eq!(call().await, TRACEPARENT, "without an SDK the context is handed through");
+
+    let recorder = Recorder::new();
+    global::set_tracer_provider(recorder.tracer_provider().clone());
+    global::set_meter_provider(recorder.meter_provider().clone());
+    for _ in 0..2 {
+        let sent = call().await;
+        assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent != TRACEPARENT, "{sent}");
+    }
+    assert_eq!(recorder.spans().len(), 4, "{}", recorder.tree());
+    assert_eq!(recorder.metric("http.server.request.duration").count(), 2);
+    assert_eq!(recorder.metric("http.client.request.duration").count(), 2);
+    recorder.assert_clean();
+    let first = &recorder.spans()[1];
+    assert!(
+        first.attributes.iter().any(|kv| kv.key.as_str() == "url.path"),
+        "the first span has its attributes too"
+    );
+
+    // Another propagator takes over: ours is no longer used.
+    global::set_text_map_propagator(otel_propagation::B3::single());
+    assert_eq!(call().await, "");
+}

@@ -1,0 +1,185 @@
+//! The suite that all transports share, mounted as server, as client, and as client that lasts to the body's end.
+//!
+//! The traffic runs through the layers without a socket: a socket's own limits (100 headers, 16 KiB of them) would keep
+//! hostile headers away. The other modules are on sockets.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use otel_http::EndOn;
+use otel_testing::Recorder;
+use otel_testing::conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness};
+use tower::{Layer, Service};
+
+use crate::support::{client_layer, server_layer};
+
+type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+mod server {
+    otel_testing::conformance!(inbound, super::Side::server);
+}
+
+mod client {
+    otel_testing::conformance!(outbound, super::Side::client);
+}
+
+mod client_to_the_body {
+    otel_testing::conformance!(outbound, super::Side::client_to_the_body);
+}
+
+struct Side {
+    role: Role,
+    end_on: EndOn,
+}
+
+impl Side {
+    fn server() -> Self {
+        Self { role: Role::Inbound, end_on: EndOn::Auto }
+    }
+
+    fn client() -> Self {
+        Self { role: Role::Outbound, end_on: EndOn::Head }
+    }
+
+    fn client_to_the_body() -> Self {
+        Self { role: Role::Outbound, end_on: EndOn::Body }
+    }
+
+    fn request(&self, scenario: Scenario) -> Request<Empty<Bytes>> {
+        let stranger = scenario.stranger();
+        let secret = Scenario::SECRET;
+        let (mut method, mut uri) = ("GET".to_owned(), "http://api.example/greet?sig=".to_owned());
+        match scenario {
+            Scenario::UnboundedOperation(_) => {
+                method.clone_from(&stranger);
+                uri = format!("http://api.example/{stranger}?{stranger}");
+            }
+            Scenario::UnboundedHost(_) => uri = format!("http://{stranger}.example/greet"),
+            Scenario::Secrets => uri = format!("http://user:{secret}@api.example/greet?sig={secret}&a=1"),
+            _ => {}
+        }
+        let mut request = Request::builder().method(method.as_str()).uri(uri).body(Empty::new()).unwrap();
+        for (name, value) in scenario.headers(self.role) {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_bytes(&value).unwrap());
+        }
+        request
+    }
+}
+
+impl Harness for Side {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn supports(&self, _: Scenario) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+        let (witness, sent) = (Witness::new(), Sent::default());
+        let inner = peer(scenario, witness.clone(), Arc::clone(&sent));
+        let bare = peer(scenario, Witness::new(), Sent::default());
+        let bare = drive(self.role, bare, self.request(scenario), scenario.course()).await;
+        let request = self.request(scenario);
+        let seen = match self.role {
+            Role::Inbound => {
+                let layer = server_layer(recorder)
+                    .with_end_on(self.end_on)
+                    .with_public_endpoint(scenario.is_public_endpoint());
+                drive(self.role, layer.layer(inner), request, scenario.course()).await
+            }
+            Role::Outbound => {
+                let layer = client_layer(recorder).with_end_on(self.end_on);
+                drive(self.role, layer.layer(inner), request, scenario.course()).await
+            }
+        };
+        let sent = sent.lock().unwrap().clone();
+        Observed::new(seen, bare).with_witness(&witness).with_sent(sent)
+    }
+}
+
+/// The handler of a server, or the far end of a client's call.
+fn peer(
+    scenario: Scenario,
+    witness: Witness,
+    sent: Sent,
+) -> impl Service<Request<Empty<Bytes>>, Response = Answer, Error = io::Error, Future: Send> {
+    tower::service_fn(move |request: Request<Empty<Bytes>>| {
+        witness.note(Place::Call);
+        let headers = request.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        sent.lock().unwrap().extend(headers);
+        let witness = witness.clone();
+        async move {
+            tokio::task::yield_now().await;
+            witness.note(Place::AfterAwait);
+            match scenario.course() {
+                Course::Fails => return Err(io::Error::other(scenario.stranger())),
+                Course::Panics => panic!("as the scenario says"),
+                Course::DroppedAtAwait => std::future::pending().await,
+                _ => {}
+            }
+            let breaks = matches!(scenario.course(), Course::BodyFails | Course::DroppedByPeer);
+            let path = request.uri().path().to_owned();
+            let frames = stream::iter(0..3).map(move |number| {
+                witness.note(Place::Body);
+                match number {
+                    1 if breaks => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+                    number => Ok(Frame::data(Bytes::from(format!("{number} {path}\n")))),
+                }
+            });
+            Ok(Response::builder().status(203).body(BodyExt::boxed_unsync(StreamBody::new(frames))).unwrap())
+        }
+    })
+}
+
+/// Calls a service as the scenario's course has it, and tells what came of it.
+async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, course: Course) -> Seen
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,
+    B: Body<Data = Bytes, Error = io::Error> + Send,
+{
+    let mut call = Box::pin(service.call(request));
+    match course {
+        Course::DroppedBeforePoll => return Seen::Cancelled,
+        Course::DroppedAtAwait => {
+            // The first poll yields, the second waits for ever.
+            for _ in 0..2 {
+                assert!((&mut call).now_or_never().is_none());
+            }
+            return Seen::Cancelled;
+        }
+        _ => {}
+    }
+    let response = match AssertUnwindSafe(call).catch_unwind().await {
+        Err(_) => return Seen::Panicked,
+        Ok(Err(error)) => return Seen::Error(error.to_string()),
+        Ok(Ok(response)) => response,
+    };
+    let mut seen = response.status().as_u16().to_string().into_bytes();
+    let mut body = Box::pin(response.into_body());
+    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
+    let dropped = match role {
+        Role::Inbound => matches!(course, Course::DroppedByPeer | Course::DroppedByUser),
+        Role::Outbound => course == Course::DroppedByUser,
+    };
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => seen.extend(frame.into_data().unwrap()),
+            Err(error) => return Seen::Error(error.to_string()),
+        }
+        if dropped {
+            return Seen::Cancelled;
+        }
+    }
+    Seen::Value(seen)
+}

@@ -1,0 +1,17 @@
+//! The behaviour of otel-http through its public API, on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cancellation;
+mod conformance;
+mod metrics;
+mod propagation;
+mod spans;
+mod streams;
+mod support;
+mod tracing_spans;
+
+#[cfg(feature = "axum")]
+mod axum_routes;
+#[cfg(feature = "reqwest")]
+mod reqwest_client;

@@ -1,0 +1,177 @@
+//! Bounded caches for what is prepared once and used by each operation: names, attribute sets, series.
+//!
+//! Both only grow, up to a bound; past it nothing is kept and the caller prepares the value each time. So
+//! neither what strangers send nor a faulty caller can make them grow without end.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+type Slot<K, V> = OnceLock<Box<(K, V)>>;
+
+/// At most `N` values by small keys, read without a lock and found by looking at one after the other.
+pub struct Slots<K, V, const N: usize>([Slot<K, V>; N]);
+
+impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
+    /// No values yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self([const { OnceLock::new() }; N])
+    }
+
+    /// Calls `read` with the value of `key`, which is made by `make` where it is not kept.
+    ///
+    /// Two threads that need a new key at once may both make the value; one of the two is kept.
+    pub fn with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
+        for slot in &self.0 {
+            // A slot that another thread takes in this moment may hold our key or another.
+            let entry = slot.get_or_init(|| Box::new((key, make())));
+            if entry.0 == key {
+                return read(&entry.1);
+            }
+        }
+        read(&make())
+    }
+}
+
+impl<K: Copy + PartialEq, V, const N: usize> Default for Slots<K, V, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V, const N: usize> fmt::Debug for Slots<K, V, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = self.0.iter().filter(|slot| slot.get().is_some()).count();
+        f.debug_struct("Slots").field("used", &used).field("of", &N).finish()
+    }
+}
+
+/// Shared values by name, up to a bound.
+pub struct Interned<V> {
+    values: RwLock<HashMap<Box<str>, Arc<V>, foldhash::fast::RandomState>>,
+    bound: usize,
+}
+
+impl<V> Interned<V> {
+    /// No values yet, and never more than `bound`.
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        Self { values: RwLock::default(), bound }
+    }
+
+    /// The value of this name, made by `make` where it is new; `None` for a new name past the bound.
+    pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<Arc<V>> {
+        // Nothing that could panic runs under the lock, and the map is whole after each step.
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = values.get(name) {
+            return Some(Arc::clone(value));
+        }
+        if values.len() >= self.bound {
+            return None;
+        }
+        drop(values);
+        let value = Arc::new(make());
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = values.get(name) {
+            return Some(Arc::clone(first));
+        }
+        if values.len() >= self.bound {
+            return None;
+        }
+        values.insert(name.into(), Arc::clone(&value));
+        Some(value)
+    }
+}
+
+impl<V> fmt::Debug for Interned<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = self.values.read().unwrap_or_else(PoisonError::into_inner).len();
+        f.debug_struct("Interned").field("used", &used).field("of", &self.bound).finish()
+    }
+}
+
+/// Span names are few and long-lived, and an API that wants `Cow<'static, str>` makes an owned one a copy for
+/// each span. So names made of routes, methods and the like live as long as the process, up to this many.
+const NAMES: usize = 4096;
+
+/// A name of low cardinality, kept for the life of the process where the bound allows it (4,096 names of up to
+/// 256 bytes), else owned.
+#[must_use]
+pub fn intern(name: &str) -> Cow<'static, str> {
+    static INTERNED: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
+    if let Some(known) = INTERNED.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        return Cow::Borrowed(known);
+    }
+    let mut names = INTERNED.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return Cow::Borrowed(known);
+    }
+    if names.len() >= NAMES || name.len() > 256 {
+        return Cow::Owned(name.to_owned());
+    }
+    let kept: &'static str = Box::leak(name.into());
+    names.insert(kept);
+    Cow::Borrowed(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_keep_up_to_their_number_and_serve_beyond_it() {
+        let slots = Slots::<u32, String, 2>::new();
+        for round in 0..2 {
+            for key in 0..5_u32 {
+                let made = std::cell::Cell::new(false);
+                let value = slots.with(
+                    key,
+                    || {
+                        made.set(true);
+                        key.to_string()
+                    },
+                    String::clone,
+                );
+                assert_eq!(value, key.to_string());
+                assert_eq!(made.get(), round == 0 || key >= 2, "round {round}, key {key}");
+            }
+        }
+        assert_eq!(format!("{slots:?}"), "Slots { used: 2, of: 2 }");
+    }
+
+    #[test]
+    fn interned_values_are_shared_up_to_the_bound() {
+        let interned = Interned::new(2);
+        let first = interned.get_or_insert("a", || 1).unwrap();
+        assert!(Arc::ptr_eq(&first, &interned.get_or_insert("a", || 2).unwrap()));
+        assert!(interned.get_or_insert("b", || 3).is_some());
+        assert!(interned.get_or_insert("c", || 4).is_none(), "past the bound nothing is kept");
+        assert_eq!(interned.get_or_insert("b", || 5).as_deref(), Some(&3));
+        assert_eq!(format!("{interned:?}"), "Interned { used: 2, of: 2 }");
+    }
+
+    #[test]
+    fn names_are_kept_once() {
+        let first = intern("GET /interned");
+        let again = intern(&String::from("GET /interned"));
+        assert!(matches!((first, again), (Cow::Borrowed(a), Cow::Borrowed(b)) if std::ptr::eq(a, b)));
+        assert!(matches!(intern(&"x".repeat(257)), Cow::Owned(_)), "a name that long is not kept");
+    }
+
+    #[test]
+    fn slots_agree_between_threads() {
+        let slots = Slots::<usize, usize, 8>::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for i in 0..800 {
+                        assert_eq!(slots.with(i % 8, || i % 8, |value| *value), i % 8);
+                    }
+                });
+            }
+        });
+        assert_eq!(format!("{slots:?}"), "Slots { used: 8, of: 8 }");
+    }
+}

@@ -1,0 +1,157 @@
+//! W3C Baggage: the propagator, and setting members by hand.
+//!
+//! Follows W3C Baggage and the OpenTelemetry specification, Baggage API.
+
+use opentelemetry::Context;
+use opentelemetry::baggage::{Baggage, BaggageExt as _, BaggageMetadata};
+use opentelemetry::{Key, StringValue};
+
+use crate::pass_through::is_token;
+use crate::received::Received;
+
+mod codec;
+pub(crate) mod propagator;
+
+/// "The resulting baggage-string contains 64 list-members or less."
+pub(crate) const MAX_MEMBERS: usize = 64;
+/// "The resulting baggage-string would be 8192 bytes or less", as it is sent, percent-encoded and with commas.
+pub(crate) const MAX_BYTES: usize = 8192;
+
+/// Why members could not be set. The context that was given stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaggageError {
+    /// The name is not a token of RFC 9110, as W3C Baggage requires.
+    #[error("{name:?} is not a name for baggage: it has to be a token (RFC 9110, section 5.6.2)")]
+    #[non_exhaustive]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// There would be more members than may be sent.
+    #[error("baggage with {name:?} would have more than {limit} members")]
+    #[non_exhaustive]
+    Members {
+        /// The name of the first member beyond the limit.
+        name: String,
+        /// The limit, in members.
+        limit: usize,
+    },
+    /// The baggage would be longer than may be sent.
+    #[error("baggage with {name:?} would be {bytes} bytes long as a header, more than {limit}")]
+    #[non_exhaustive]
+    Bytes {
+        /// The name of the first member beyond the limit.
+        name: String,
+        /// The length up to and with that member, in bytes of the header.
+        bytes: usize,
+        /// The limit, in bytes of the header.
+        limit: usize,
+    },
+}
+
+impl BaggageError {
+    /// The name of the member that could not be set.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name { name } | Self::Members { name, .. } | Self::Bytes { name, .. } => name,
+        }
+    }
+}
+
+/// The value of a member of the context's baggage.
+#[must_use]
+pub fn get<'cx>(cx: &'cx Context, name: &str) -> Option<&'cx str> {
+    cx.baggage().get(name).map(StringValue::as_str)
+}
+
+/// A context with one member set, in place of a former one of that name.
+///
+/// # Errors
+///
+/// The name is not a token, or the baggage would have more than 64 members or 8192 bytes. The API's own
+/// `Baggage::insert` ignores all of these silently.
+pub fn set(cx: &Context, name: &str, value: &str) -> Result<Context, BaggageError> {
+    set_all(cx, [(name, value)])
+}
+
+/// A context with several members set, in place of former ones of those names: all of them, or none.
+///
+/// # Errors
+///
+/// As for [`set`], for the first member that cannot be set.
+pub fn set_all<'m>(
+    cx: &Context,
+    members: impl IntoIterator<Item = (&'m str, &'m str)>,
+) -> Result<Context, BaggageError> {
+    let mut all: Vec<Member<'_>> = existing(cx).collect();
+    for (name, value) in members {
+        if !is_token(name.as_bytes()) {
+            return Err(BaggageError::Name { name: name.to_owned() });
+        }
+        // What is set goes to the end, so that an error names it, and not a member that was there.
+        all.retain(|member| member.name != name);
+        all.push(Member { name, value, properties: "" });
+    }
+    let mut bytes = 0;
+    for (index, member) in all.iter().enumerate() {
+        if index == MAX_MEMBERS {
+            return Err(BaggageError::Members { name: member.name.to_owned(), limit: MAX_MEMBERS });
+        }
+        bytes += codec::encoded_len(member) + usize::from(index > 0);
+        if bytes > MAX_BYTES {
+            return Err(BaggageError::Bytes { name: member.name.to_owned(), bytes, limit: MAX_BYTES });
+        }
+    }
+    Ok(cx.with_baggage(collect(all)))
+}
+
+/// A context without one member. Baggage that is only forwarded is not touched; see [`clear`].
+#[must_use]
+pub fn remove(cx: &Context, name: &str) -> Context {
+    if cx.baggage().get(name).is_none() {
+        return cx.clone();
+    }
+    cx.with_baggage(collect(existing(cx).filter(|member| member.name != name)))
+}
+
+/// A context without baggage, neither its own nor such as is only forwarded: for callers that are not trusted, and calls
+/// to services that are not.
+#[must_use]
+pub fn clear(cx: &Context) -> Context {
+    let cx = match cx.get::<Received>() {
+        Some(received) if received.baggage.is_some() => {
+            cx.with_value(Received { baggage: None, ..received.clone() })
+        }
+        _ => cx.clone(),
+    };
+    if cx.baggage().is_empty() { cx } else { cx.with_cleared_baggage() }
+}
+
+/// One member; the value is decoded, the properties are as they are sent.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    name: &'a str,
+    value: &'a str,
+    properties: &'a str,
+}
+
+fn existing(cx: &Context) -> impl Iterator<Item = Member<'_>> {
+    cx.baggage().iter().map(|(name, (value, properties))| Member {
+        name: name.as_str(),
+        value: value.as_str(),
+        properties: properties.as_str(),
+    })
+}
+
+/// Builds baggage anew, for the API's type goes on counting the bytes of members that were removed.
+fn collect<'a>(members: impl IntoIterator<Item = Member<'a>>) -> Baggage {
+    members
+        .into_iter()
+        .map(|member| {
+            let properties = BaggageMetadata::from(member.properties);
+            (Key::from(member.name.to_owned()), (StringValue::from(member.value.to_owned()), properties))
+        })
+        .collect()
+}

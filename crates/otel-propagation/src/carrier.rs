@@ -1,0 +1,181 @@
+//! What headers are read from and written to: the two carrier traits, their implementations for string maps and
+//! lists of pairs, and the views that let any other propagator work on them.
+//!
+//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", "Getter" and "Setter": names in
+//! any case are read, lower case is written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+
+use opentelemetry::propagation::{Extractor, Injector};
+
+/// A carrier whose headers are read in one pass.
+///
+/// Reading in one pass is what makes extraction cheap: no look-up and no allocation for each header that a
+/// propagator knows. A header that is there several times is visited several times, in order, which is how
+/// repeated headers are seen at all.
+pub trait Headers {
+    /// Calls `visitor` with each header's name, in any case, and its value, which need not be UTF-8.
+    ///
+    /// A header whose name is not UTF-8 is left out: no propagator can ask for it.
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8]));
+}
+
+/// A carrier that headers are written to.
+///
+/// Names are compared without regard to case. Propagators pass lower-case names, and values without control
+/// characters other than tab. A carrier that cannot hold a name or a value ignores the call: telemetry never fails
+/// the operation that it describes.
+pub trait HeadersMut {
+    /// Sets a header, in place of all its former values, however their names are written.
+    fn set(&mut self, name: &str, value: &str);
+
+    /// Removes all values of a header, however its name is written.
+    fn remove(&mut self, name: &str);
+
+    /// Whether there is a header of this name, however it is written.
+    ///
+    /// Only headers that are passed through ask: they never replace what the caller has set.
+    fn contains(&self, name: &str) -> bool;
+}
+
+impl<S: BuildHasher> Headers for HashMap<String, String, S> {
+    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self {
+            visitor(name, value.as_bytes());
+        }
+    }
+}
+
+impl<S: BuildHasher> HeadersMut for HashMap<String, String, S> {
+    fn set(&mut self, name: &str, value: &str) {
+        HeadersMut::remove(self, name);
+        self.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.retain(|key, _| !key.eq_ignore_ascii_case(name));
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.keys().any(|key| key.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Headers for BTreeMap<String, String> {
+    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self {
+            visitor(name, value.as_bytes());
+        }
+    }
+}
+
+impl HeadersMut for BTreeMap<String, String> {
+    fn set(&mut self, name: &str, value: &str) {
+        HeadersMut::remove(self, name);
+        self.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.retain(|key, _| !key.eq_ignore_ascii_case(name));
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.keys().any(|key| key.eq_ignore_ascii_case(name))
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<[u8]>> Headers for [(K, V)] {
+    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self {
+            visitor(name.as_ref(), value.as_ref());
+        }
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<[u8]>, const N: usize> Headers for [(K, V); N] {
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
+        self.as_slice().visit(visitor);
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(K, V)> {
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
+        self.as_slice().visit(visitor);
+    }
+}
+
+impl HeadersMut for Vec<(String, String)> {
+    fn set(&mut self, name: &str, value: &str) {
+        HeadersMut::remove(self, name);
+        self.push((name.to_ascii_lowercase(), value.to_owned()));
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.iter().any(|(key, _)| key.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Shows [`Headers`] to propagators that are not ours. Values that are not UTF-8 are not shown, for an
+/// [`Extractor`] deals in strings.
+pub(crate) struct ExtractorView<'c, C: ?Sized>(pub(crate) &'c C);
+
+impl<C: Headers + ?Sized> Extractor for ExtractorView<'_, C> {
+    fn get(&self, key: &str) -> Option<&str> {
+        let mut found = None;
+        self.0.visit(|name, value| {
+            if found.is_none() && name.eq_ignore_ascii_case(key) {
+                found = std::str::from_utf8(value).ok();
+            }
+        });
+        found
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.0.visit(|name, _| names.push(name));
+        names
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let mut values = Vec::new();
+        self.0.visit(|name, value| {
+            if name.eq_ignore_ascii_case(key) {
+                values.extend(std::str::from_utf8(value));
+            }
+        });
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+/// Lets propagators that are not ours write to [`HeadersMut`].
+pub(crate) struct InjectorView<'c, C>(pub(crate) &'c mut C);
+
+impl<C: HeadersMut> Injector for InjectorView<'_, C> {
+    fn set(&mut self, key: &str, value: String) {
+        // The SDK's propagator always writes a tracestate, also an empty one, which Trace Context advises against.
+        if value.is_empty() && key.eq_ignore_ascii_case(crate::trace_context::TRACESTATE) {
+            return;
+        }
+        self.0.set(key, &value);
+    }
+}
+
+/// Lets our propagators write to an [`Injector`], which can neither remove nor tell what is there.
+pub(crate) struct DynHeaders<'i>(pub(crate) &'i mut dyn Injector);
+
+impl HeadersMut for DynHeaders<'_> {
+    fn set(&mut self, name: &str, value: &str) {
+        self.0.set(name, value.to_owned());
+    }
+
+    fn remove(&mut self, _name: &str) {}
+
+    fn contains(&self, _name: &str) -> bool {
+        false
+    }
+}

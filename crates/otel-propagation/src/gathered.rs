@@ -1,0 +1,209 @@
+//! The headers that a set of formats asks for, picked out of a carrier in one pass.
+//!
+//! Header names match in any case (RFC 9110, section 5.1); what a repeated header means is left to each format.
+
+use opentelemetry::propagation::Extractor;
+
+use crate::b3;
+use crate::baggage::propagator::BAGGAGE;
+use crate::carrier::Headers;
+use crate::composite::Format;
+use crate::pass_through::PassThrough;
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
+
+/// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
+/// more lines than this is not sending a valid header.
+const MAX_LINES: u8 = 64;
+
+/// The headers that have a place of their own; those of B3 are in the order of [`b3::HEADERS`].
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Slot {
+    Traceparent,
+    Tracestate,
+    Baggage,
+    B3,
+}
+
+const SLOTS: usize = Slot::B3 as usize + b3::HEADERS.len();
+
+/// The values of the headers that some formats ask for. It is small and filled in place, for this is the hottest path.
+pub(crate) struct Gathered<'a, 'f> {
+    wants: Wants,
+    pass_through: Option<&'f PassThrough>,
+    /// How often each header was seen, at most 255 times.
+    seen: [u8; SLOTS],
+    first: [Option<&'a [u8]>; SLOTS],
+    /// Further lines of headers that are lists, with their slots, and the values that are passed through, with the index
+    /// of their name after the slots.
+    more: Vec<(usize, &'a [u8])>,
+    /// How many of those are passed through.
+    passed: u8,
+}
+
+/// What some formats ask for; a composite works it out once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wants {
+    trace_context: bool,
+    baggage: bool,
+    b3: bool,
+    /// Where among the formats the list of names is.
+    pass_through: Option<usize>,
+}
+
+impl Wants {
+    pub(crate) fn of(formats: &[Format]) -> Self {
+        let mut wants = Self::default();
+        for (index, format) in formats.iter().enumerate() {
+            match format {
+                Format::TraceContext(_) => wants.trace_context = true,
+                Format::Baggage(_) => wants.baggage = true,
+                Format::B3(_) => wants.b3 = true,
+                Format::PassThrough(_) => wants.pass_through = Some(index),
+                Format::Other(_) => {}
+            }
+        }
+        wants
+    }
+}
+
+impl<'a, 'f> Gathered<'a, 'f> {
+    /// Nothing yet.
+    #[inline]
+    pub(crate) fn new(formats: &'f [Format], wants: Wants) -> Self {
+        let pass_through = match wants.pass_through.and_then(|index| formats.get(index)) {
+            Some(Format::PassThrough(names)) => Some(names),
+            _ => None,
+        };
+        Self { wants, pass_through, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+    }
+
+    /// Reads a carrier in one pass.
+    #[inline]
+    pub(crate) fn read_headers<C: Headers + ?Sized>(&mut self, carrier: &'a C) {
+        carrier.visit(|name, value| self.offer(name, value));
+    }
+
+    /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.
+    pub(crate) fn read_extractor(&mut self, extractor: &'a dyn Extractor) {
+        let (Wants { trace_context, baggage, b3, .. }, pass_through) = (self.wants, self.pass_through);
+        let mut ask = |name: &str| {
+            let values = extractor.get_all(name).into_iter().flatten();
+            values.map(|value| self.offer(name, value.as_bytes())).count()
+        };
+        if trace_context && ask(TRACEPARENT) > 0 {
+            ask(TRACESTATE);
+        }
+        if baggage {
+            ask(BAGGAGE);
+        }
+        let b3 = b3::HEADERS.iter().copied().filter(|_| b3);
+        for name in b3.chain(pass_through.into_iter().flat_map(PassThrough::names)) {
+            ask(name);
+        }
+    }
+
+    /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
+    /// then nobody can say which of them is meant.
+    #[inline]
+    pub(crate) fn only(&self, slot: Slot) -> Option<&'a [u8]> {
+        self.only_at(slot as usize)
+    }
+
+    /// The same for the headers of B3, in the order of [`b3::HEADERS`].
+    pub(crate) fn b3(&self) -> [Option<&'a [u8]>; b3::HEADERS.len()] {
+        std::array::from_fn(|index| self.only_at(Slot::B3 as usize + index))
+    }
+
+    #[inline]
+    fn only_at(&self, slot: usize) -> Option<&'a [u8]> {
+        if self.seen[slot] == 1 { self.first[slot].map(trim) } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, slot: Slot) -> bool {
+        self.seen[slot as usize] > 0
+    }
+
+    /// Whether lines of a header were left out because there were too many.
+    pub(crate) fn has_too_many(&self, slot: Slot) -> bool {
+        self.seen[slot as usize] > MAX_LINES
+    }
+
+    /// The lines of a header that is a list, in their order, without surrounding white space and without empty ones.
+    pub(crate) fn lines(&self, slot: Slot) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
+        let more = self.more.iter().filter(move |(of, _)| *of == slot as usize).map(|(_, line)| *line);
+        self.first[slot as usize].into_iter().chain(more).map(trim).filter(|line| !line.is_empty())
+    }
+
+    #[inline]
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed > 0
+    }
+
+    /// The values to pass through for the name with this index, without surrounding white space.
+    pub(crate) fn passed(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.more.iter().filter(move |(of, _)| *of == SLOTS + index).map(|(_, value)| trim(value))
+    }
+
+    #[inline]
+    fn offer(&mut self, name: &str, value: &'a [u8]) {
+        // Lengths differ for almost every header of a request, so most of them cost one comparison.
+        let slot = match name.len() {
+            11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Slot::Traceparent as usize,
+            10 if self.wants.trace_context && is_named(name, TRACESTATE) => Slot::Tracestate as usize,
+            7 if self.wants.baggage && is_named(name, BAGGAGE) => Slot::Baggage as usize,
+            _ => match self.other_slot(name) {
+                Some(slot) => slot,
+                None => return self.offer_to_pass(name, value),
+            },
+        };
+        if self.first[slot].is_none() {
+            self.first[slot] = Some(value);
+        } else if self.seen[slot] < MAX_LINES && matches!(slot, LISTS_FROM..=LISTS_TO) {
+            self.more.push((slot, value));
+        }
+        self.seen[slot] = self.seen[slot].saturating_add(1);
+    }
+
+    #[inline]
+    fn other_slot(&self, name: &str) -> Option<usize> {
+        if !self.wants.b3 {
+            return None;
+        }
+        b3::HEADERS.iter().position(|known| is_named(name, known)).map(|index| Slot::B3 as usize + index)
+    }
+
+    #[inline]
+    fn offer_to_pass(&mut self, name: &str, value: &'a [u8]) {
+        if let Some(pass_through) = self.pass_through
+            && let Some(index) = pass_through.position(name)
+            && self.passed < MAX_LINES
+        {
+            self.passed += 1;
+            self.more.push((SLOTS + index, value));
+        }
+    }
+}
+
+/// The slots whose lines are joined.
+const LISTS_FROM: usize = Slot::Tracestate as usize;
+const LISTS_TO: usize = Slot::Baggage as usize;
+
+/// Removes the optional white space around a field value or a list member (RFC 9110, section 5.6.3).
+#[inline]
+pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Whether a header has this name. Nearly all carriers hold lower case, for which comparing bytes is enough.
+#[inline]
+fn is_named(name: &str, known: &str) -> bool {
+    name == known || name.eq_ignore_ascii_case(known)
+}

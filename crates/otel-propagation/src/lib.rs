@@ -1,0 +1,37 @@
+//! Context propagation: carriers, formats, limits, and the relations between spans. It follows W3C Trace Context level 2,
+//! W3C Baggage, openzipkin/b3-propagation and the OpenTelemetry specification, Context and Propagators API.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! [`Propagation`] is what a layer holds. [`TraceContext`], [`BaggagePropagator`], [`B3`] and [`PassThrough`] are the
+//! formats, [`Composite`] puts them together. [`Headers`] and [`HeadersMut`] are what a transport implements for its
+//! headers. [`baggage`] sets baggage by hand, [`linked_to`] and its neighbours relate spans.
+
+mod b3;
+pub mod baggage;
+mod carrier;
+mod composite;
+mod from_env;
+mod gathered;
+mod hex;
+mod links;
+mod pass_through;
+mod process_env;
+mod propagation;
+mod received;
+mod trace_context;
+mod trace_state;
+
+pub use b3::B3;
+pub use baggage::propagator::BaggagePropagator;
+pub use carrier::{Headers, HeadersMut};
+pub use composite::Composite;
+pub use from_env::UnknownPropagators;
+pub use links::{child_of, follows_from, linked_to};
+pub use pass_through::{PassThrough, PassThroughError};
+pub use process_env::EnvVars;
+pub use propagation::{Propagation, extract, inject, set_global};
+pub use received::{declare_random_trace_ids, is_received_random};
+pub use trace_context::TraceContext;

@@ -1,0 +1,32 @@
+//! How spans relate, by hand: child of, linked to, follows from.
+//!
+//! Follows the OpenTelemetry specification, Trace API, "Link", and its OpenTracing compatibility, which says how a
+//! follows-from relation is written down.
+
+use opentelemetry::trace::{Link, SpanContext, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
+
+/// OpenTracing compatibility, `opentracing.ref_type` (semantic conventions 1.44): the kind of a reference.
+const REF_TYPE: &str = "opentracing.ref_type";
+
+/// A context to start a child of a span in, of which nothing is known but its ids: one that was stored, or came in a
+/// message's body.
+#[must_use]
+pub fn child_of(parent: SpanContext) -> Context {
+    if parent.is_valid() { Context::new().with_remote_span_context(parent) } else { Context::new() }
+}
+
+/// A link to the context's span that says why; none if the context has no valid span.
+#[must_use]
+pub fn linked_to(cx: &Context, attributes: impl IntoIterator<Item = KeyValue>) -> Option<Link> {
+    let span = cx.span();
+    let span_context = span.span_context();
+    span_context.is_valid().then(|| Link::new(span_context.clone(), attributes.into_iter().collect(), 0))
+}
+
+/// A link which says that the new span follows from the context's span, whose outcome does not depend on it
+/// (`opentracing.ref_type` = `follows_from`); none if the context has no valid span.
+#[must_use]
+pub fn follows_from(cx: &Context) -> Option<Link> {
+    linked_to(cx, [KeyValue::new(REF_TYPE, "follows_from")])
+}

@@ -1,0 +1,168 @@
+//! Headers that travel unchanged from what came in to what goes out: request ids, and what service meshes need.
+//!
+//! No specification covers them; repeated headers are joined as RFC 9110, section 5.3, allows.
+
+use std::sync::Arc;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+
+use crate::carrier::HeadersMut;
+use crate::composite::{self, Format, Found};
+use crate::gathered::Gathered;
+use crate::received::Received;
+
+/// How many names may be passed through.
+const MAX_NAMES: usize = 32;
+/// The bytes of all values together that are kept for one context.
+const MAX_BYTES: usize = 8192;
+
+/// Passes a list of headers through: what is received under these names is sent with every call that is made in that
+/// context.
+///
+/// A header that the caller has set is neither removed nor replaced. That cannot be promised behind a foreign composite
+/// propagator, nor through an [`Injector`], which can only set; use [`Composite`](crate::Composite).
+///
+/// Values are text without control characters other than tab; others are dropped. A repeated header goes out as one,
+/// joined by `, `. At most 32 names, and 8192 bytes of values together, are kept; a value that does not fit any more is
+/// dropped.
+///
+/// List only headers that may go to every service that is called: values are not checked for secrets.
+#[derive(Clone, Debug)]
+pub struct PassThrough {
+    /// Lower case. The strings are what `fields` lists, the shared ones what each context keeps.
+    fields: Vec<String>,
+    names: Vec<Arc<str>>,
+}
+
+/// A list of names that cannot be passed through.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PassThroughError {
+    /// The name is not a header's name, a token of RFC 9110.
+    #[error("{name:?} is not the name of a header (RFC 9110, section 5.6.2)")]
+    #[non_exhaustive]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// There are more names than the limit.
+    #[error("more than {limit} headers are to be passed through; {name:?} is one too many")]
+    #[non_exhaustive]
+    TooMany {
+        /// The first name beyond the limit.
+        name: String,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl PassThrough {
+    /// Names the headers, in any case; they are sent in lower case.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no header's name, or more than 32 names.
+    pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, PassThroughError> {
+        let mut pass_through = Self { fields: Vec::new(), names: Vec::new() };
+        for name in names {
+            let name = name.as_ref().to_ascii_lowercase();
+            if !is_token(name.as_bytes()) {
+                return Err(PassThroughError::Name { name });
+            }
+            if pass_through.position(&name).is_some() {
+                continue;
+            }
+            if pass_through.names.len() == MAX_NAMES {
+                return Err(PassThroughError::TooMany { name, limit: MAX_NAMES });
+            }
+            pass_through.push(name.into());
+        }
+        Ok(pass_through)
+    }
+
+    fn push(&mut self, name: Arc<str>) {
+        self.fields.push(name.as_ref().to_owned());
+        self.names.push(name);
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        for name in other.names {
+            if self.position(&name).is_none() {
+                self.push(name);
+            }
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(String::as_str)
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn read(&self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+        if !gathered.has_passed() {
+            return;
+        }
+        let mut left = MAX_BYTES;
+        let mut kept = Vec::new();
+        for (index, name) in self.names.iter().enumerate() {
+            if let Some(value) = join(gathered.passed(index), left) {
+                left -= value.len();
+                kept.push((Arc::clone(name), value));
+            }
+        }
+        found.put_passed(kept);
+    }
+
+    pub(crate) fn write<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
+        let Some(passed) = cx.get::<Received>().and_then(|received| received.passed.as_deref()) else {
+            return;
+        };
+        for (name, value) in passed {
+            // The context may hold headers that another propagator passes through.
+            if self.position(name).is_some() && !carrier.contains(name) {
+                carrier.set(name, value);
+            }
+        }
+    }
+}
+
+/// Joins the values of one header; none if they are too long together, or one of them is not text.
+fn join<'a>(values: impl Iterator<Item = &'a [u8]>, limit: usize) -> Option<Box<str>> {
+    let mut joined = String::new();
+    for value in values.filter(|value| !value.is_empty()) {
+        let value = std::str::from_utf8(value).ok()?;
+        let separator = if joined.is_empty() { "" } else { ", " };
+        let fits = joined.len() + separator.len() + value.len() <= limit;
+        if !fits || value.chars().any(|char| char.is_control() && char != '\t') {
+            return None;
+        }
+        joined.push_str(separator);
+        joined.push_str(value);
+    }
+    (!joined.is_empty()).then(|| joined.into())
+}
+
+/// Whether this is a token (RFC 9110, section 5.6.2), as names of headers and of baggage members are.
+pub(crate) fn is_token(name: &[u8]) -> bool {
+    const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || SPECIAL.contains(byte))
+}
+
+impl TextMapPropagator for PassThrough {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        composite::inject_dyn(&[Format::PassThrough(self.clone())], cx, injector);
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        composite::extract_dyn(&[Format::PassThrough(self.clone())], cx, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.fields)
+    }
+}

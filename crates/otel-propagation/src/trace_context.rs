@@ -1,0 +1,121 @@
+//! The W3C Trace Context format: `traceparent`, and `tracestate` as far as it travels with it.
+//!
+//! Follows W3C Trace Context level 2, sections "Traceparent Header" and "Versioning of traceparent".
+
+use std::sync::LazyLock;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+
+use crate::carrier::HeadersMut;
+use crate::composite::{self, Format, Found};
+use crate::gathered::{Gathered, Slot};
+use crate::received::{RANDOM, ReceivedTrace, SAMPLED, outgoing_flags};
+use crate::{hex, trace_state};
+
+pub(crate) const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACESTATE: &str = "tracestate";
+
+/// The length of a version 00 `traceparent`, and of the part of a later version that we may read.
+const LENGTH: usize = 55;
+
+/// Propagates the span context as W3C Trace Context level 2, strictly as its text says.
+///
+/// * A `traceparent` that breaks any rule, or that is there more than once, is no context: version `ff`, a version 00
+///   that is not exactly 55 characters, a later version whose 55 characters are followed by anything but the end or
+///   `-`, upper-case digits, ids of zeros.
+/// * A `tracestate` that breaks any rule, that has duplicate keys, more than 32 members, or more than 8192 bytes, is
+///   dropped as a whole; the `traceparent` is kept. Several `tracestate` headers are joined in their order.
+/// * The received `tracestate` goes out again unchanged, except when a sampler changed it. It cannot always be held by
+///   [`TraceState`], which samplers and exporters see: members that it cannot hold are left out there.
+/// * The flags `sampled` and `random` are sent, no others. The `random` flag is kept for the trace that it was received
+///   with; for traces that begin here see [`declare_random_trace_ids`](crate::declare_random_trace_ids).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceContext {
+    _private: (),
+}
+
+impl TraceContext {
+    /// Makes the propagator; it has no options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn read(self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+        let Some((trace_id, span_id, flags)) = gathered.only(Slot::Traceparent).and_then(parse) else {
+            return;
+        };
+        let (tracestate, parsed) = match trace_state::receive(gathered) {
+            Some((text, parsed)) => (Some(text), parsed),
+            None => (None, TraceState::NONE),
+        };
+        let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, parsed);
+        found.put_span_context(span_context, ReceivedTrace { trace_id, flags, tracestate, b3_debug: false });
+    }
+
+    pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
+        let span = cx.span();
+        let span_context = span.span_context();
+        if !span_context.is_valid() {
+            carrier.remove(TRACESTATE);
+            carrier.remove(TRACEPARENT);
+            return;
+        }
+        let received = ReceivedTrace::of(cx, span_context.trace_id());
+        match trace_state::outgoing(span_context.trace_state(), received) {
+            Some(text) => carrier.set(TRACESTATE, &text),
+            None => carrier.remove(TRACESTATE),
+        }
+        let text = format(span_context, outgoing_flags(span_context, received));
+        // Nothing but ASCII was written, so this is always text.
+        if let Ok(text) = std::str::from_utf8(&text) {
+            carrier.set(TRACEPARENT, text);
+        }
+    }
+}
+
+/// Reads a `traceparent` from which surrounding white space was removed.
+fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
+    let (head, rest) = text.split_at_checked(LENGTH)?;
+    let version = if head.starts_with(b"00") { 0 } else { hex::decode_u8(&head[..2])? };
+    let ends_well = match version {
+        0x00 => rest.is_empty(),
+        0xff => false,
+        _ => rest.is_empty() || rest[0] == b'-',
+    };
+    if !ends_well || head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
+        return None;
+    }
+    let trace_id = TraceId::from(hex::decode_u128(&head[3..35])?);
+    let span_id = SpanId::from(hex::decode_u64(&head[36..52])?);
+    let flags = hex::decode_u8(&head[53..])?;
+    let valid = trace_id != TraceId::INVALID && span_id != SpanId::INVALID;
+    valid.then_some((trace_id, span_id, flags & (SAMPLED | RANDOM)))
+}
+
+fn format(span_context: &SpanContext, flags: u8) -> [u8; LENGTH] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    hex::encode(&span_context.trace_id().to_bytes(), &mut text[3..35]);
+    hex::encode(&span_context.span_id().to_bytes(), &mut text[36..52]);
+    hex::encode(&[flags], &mut text[53..]);
+    text
+}
+
+impl TextMapPropagator for TraceContext {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        composite::inject_dyn(&[Format::TraceContext(*self)], cx, injector);
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        composite::extract_dyn(&[Format::TraceContext(*self)], cx, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        static FIELDS: LazyLock<[String; 2]> =
+            LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
+        FieldIter::new(&*FIELDS)
+    }
+}

@@ -1,0 +1,168 @@
+//! What is global: OpenTelemetry's propagator and our typed view of it, and the declaration that trace ids are random. A
+//! process of its own; its tests take turns.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::noop::NoopTextMapPropagator;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Context, global};
+use opentelemetry_sdk::propagation::TraceContextPropagator as SdkTraceContext;
+use otel_propagation::{
+    B3, Composite, PassThrough, Propagation, TraceContext, declare_random_trace_ids, extract, inject,
+    set_global,
+};
+
+const PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-01";
+const HEADERS: [(&str, &str); 4] = [
+    ("traceparent", PARENT),
+    ("tracestate", "foo@@bar=1"),
+    ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"),
+    ("x-a", "1"),
+];
+
+fn turn() -> MutexGuard<'static, ()> {
+    static TURNS: Mutex<()> = Mutex::new(());
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn names(propagation: &Propagation) -> Vec<String> {
+    let mut out = Vec::new();
+    propagation.inject(&propagation.extract(&HEADERS), &mut out);
+    out.sort();
+    out.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn the_global_is_looked_up_at_every_use() {
+    let _turn = turn();
+    let propagation = Propagation::global();
+    global::set_text_map_propagator(NoopTextMapPropagator::new());
+    assert_eq!(names(&propagation), <[&str; 0]>::default());
+
+    set_global(Composite::empty().with_trace_context(TraceContext::new()));
+    assert_eq!(names(&propagation), ["traceparent", "tracestate"]);
+
+    // Replaced behind our back, by one that shares its type with ours, by one of the SDK, and by ours again.
+    global::set_text_map_propagator(Composite::empty().with_b3(B3::single()));
+    assert_eq!(names(&propagation), ["b3"]);
+    global::set_text_map_propagator(SdkTraceContext::new());
+    assert_eq!(names(&propagation), ["traceparent"]);
+    global::set_text_map_propagator(NoopTextMapPropagator::new());
+    assert_eq!(names(&propagation), <[&str; 0]>::default());
+    set_global(Composite::empty().with_b3(B3::multi()));
+    assert_eq!(names(&propagation), ["x-b3-sampled", "x-b3-spanid", "x-b3-traceid"]);
+
+    set_global(Composite::empty());
+    assert_eq!(names(&propagation), <[&str; 0]>::default());
+    assert_eq!(names(&Propagation::default()), <[&str; 0]>::default());
+}
+
+#[test]
+fn opentelemetry_finds_what_was_installed() {
+    let _turn = turn();
+    set_global(Composite::default());
+    let fields =
+        global::get_text_map_propagator(|global| global.fields().map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(fields, ["traceparent", "tracestate", "baggage"]);
+}
+
+#[test]
+fn the_typed_way_is_taken_while_the_global_is_ours() {
+    let _turn = turn();
+    // Only the typed way can see that the caller has set a header: an `Injector` cannot tell, and overwrites it.
+    let propagator = Composite::default().with_pass_through(PassThrough::new(["x-a"]).unwrap());
+    let sent = || {
+        let mut out = vec![("x-a".to_owned(), "set".to_owned())];
+        inject(&extract(&HEADERS), &mut out);
+        out.iter().find(|(name, _)| name == "x-a").map(|(_, value)| value.clone())
+    };
+    set_global(propagator.clone());
+    assert_eq!(sent().as_deref(), Some("set"));
+    /// Ours, but not known to be.
+    #[derive(Debug)]
+    struct Wrapped(Composite);
+    impl TextMapPropagator for Wrapped {
+        fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+            self.0.inject_context(cx, injector);
+        }
+        fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+            self.0.extract_with_context(cx, extractor)
+        }
+        fn fields(&self) -> FieldIter<'_> {
+            static FIELDS: [String; 0] = [];
+            FieldIter::new(&FIELDS)
+        }
+    }
+    global::set_text_map_propagator(Wrapped(propagator));
+    assert_eq!(sent().as_deref(), Some("1"));
+}
+
+#[test]
+fn nothing_installed_extracts_nothing_even_under_a_current_span() {
+    let _turn = turn();
+    global::set_text_map_propagator(NoopTextMapPropagator::new());
+    let current = Propagation::new(TraceContext::new()).extract(&HEADERS);
+    let _guard = current.attach();
+    assert!(!extract(&HEADERS).has_active_span());
+    set_global(Composite::default());
+    assert!(!extract(&[("accept", "*/*")]).has_active_span());
+}
+
+/// Resets the declaration also when an assertion fails.
+struct Declared;
+
+impl Declared {
+    fn new() -> Self {
+        declare_random_trace_ids(true);
+        Self
+    }
+}
+
+impl Drop for Declared {
+    fn drop(&mut self) {
+        declare_random_trace_ids(false);
+    }
+}
+
+fn flags(cx: &Context) -> String {
+    let mut out = Vec::new();
+    Propagation::new(TraceContext::new()).inject(cx, &mut out);
+    out[0].1[53..].to_owned()
+}
+
+fn local(cx: &Context, trace_id: TraceId, flags: u8) -> Context {
+    let span = SpanContext::new(trace_id, SpanId::from(9), TraceFlags::new(flags), false, TraceState::NONE);
+    cx.with_remote_span_context(span)
+}
+
+#[test]
+fn roots_are_random_only_once_that_is_declared() {
+    let _turn = turn();
+    let root = local(&Context::new(), TraceId::from(7), 1);
+    assert_eq!(flags(&root), "01");
+    let _declared = Declared::new();
+    assert_eq!(flags(&root), "03");
+    assert_eq!(flags(&local(&Context::new(), TraceId::from(7), 0)), "02");
+}
+
+#[test]
+fn what_was_received_is_not_made_random_by_the_declaration() {
+    let _turn = turn();
+    let _declared = Declared::new();
+    for (sent, expected) in [("00", "01"), ("01", "01"), ("02", "03"), ("03", "03")] {
+        let traceparent = format!("{}{sent}", &PARENT[..53]);
+        let incoming = Propagation::new(TraceContext::new()).extract(&[("traceparent", traceparent)]);
+        assert_eq!(flags(&incoming), sent);
+        let trace_id = incoming.span().span_context().trace_id();
+        assert_eq!(flags(&local(&incoming, trace_id, 1)), expected);
+        // A trace that was begun here while serving it is ours.
+        assert_eq!(flags(&local(&incoming, TraceId::from(7), 1)), "03");
+    }
+    let b3 = Propagation::new(B3::single()).extract(&[HEADERS[2]]);
+    assert_eq!(flags(&local(&b3, b3.span().span_context().trace_id(), 1)), "01");
+    let by_hand =
+        SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, true, TraceState::NONE);
+    assert_eq!(flags(&Context::new().with_remote_span_context(by_hand)), "01");
+}

@@ -1,0 +1,261 @@
+//! The suite that every transport mounts: the promises that all of them make, one scenario each.
+//!
+//! A crate implements [`Harness`] for each side of its transport and mounts the suite in its tests:
+//!
+//! ```
+//! use otel_testing::Recorder;
+//! use otel_testing::conformance::{Harness, Observed, Reason, Role, Scenario};
+//!
+//! struct Server;
+//!
+//! impl Server {
+//!     fn new() -> Self {
+//!         Self
+//!     }
+//! }
+//!
+//! impl Harness for Server {
+//!     fn role(&self) -> Role {
+//!         Role::Inbound
+//!     }
+//!
+//!     fn supports(&self, scenario: Scenario) -> Result<(), Reason> {
+//!         match scenario {
+//!             Scenario::ContextInBody => Err("A datagram has no body that user code produces."),
+//!             _ => Ok(()),
+//!         }
+//!     }
+//!
+//!     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+//! #       let _ = recorder;
+//!         let headers = scenario.headers(Role::Inbound);
+//!         let course = scenario.course();
+//!         // Send a message with these headers through the instrumentation, let the handler take this course.
+//! #       todo!("{headers:?} {course:?}")
+//!     }
+//! }
+//!
+//! mod server {
+//!     otel_testing::conformance!(inbound, super::Server::new);
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! Each scenario becomes a test. The harness only runs traffic; the suite does all the asserting, over what the
+//! recorder has and what the harness [observed](Observed):
+//!
+//! 1. The caller sees what it would have seen without instrumentation.
+//! 2. Each operation is one span that was ended explicitly once, one duration sample, and nothing stays in flight.
+//! 3. The operation's context is current wherever user code runs.
+//! 4. An inbound operation takes its parent from the headers alone; an outbound one sends its own context, and nothing
+//!    stale with it.
+//! 5. Nothing that a stranger chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
+//! 6. Secrets are not recorded.
+//! 7. Spans and metrics agree on number, `error.type` and duration.
+//! 8. Where no span is recorded, the received context is passed on, and metrics are recorded still.
+//!
+//! What the suite takes for granted: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
+//! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
+//! before the span is ended. A messaging harness sets the mode in which the producer is the parent also when something
+//! else is current.
+
+mod agreement;
+mod context;
+mod judge;
+mod observed;
+mod scenario;
+
+use std::time::Duration;
+
+use opentelemetry::trace::FutureExt as _;
+use opentelemetry_sdk::trace::Sampler;
+
+use crate::Recorder;
+
+pub use observed::{Observed, Place, Seen, Witness};
+pub use scenario::{Course, Scenario};
+
+/// Which side of a transport a harness stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a message either comes in or goes out")]
+pub enum Role {
+    /// A server or a consumer: takes its parent from headers.
+    Inbound,
+    /// A client or a producer: writes headers.
+    Outbound,
+}
+
+/// Why a transport does not support a scenario. The same text stands in the README of its crate.
+pub type Reason = &'static str;
+
+/// One side of a transport, with its instrumentation, ready to be put into a [`Scenario`].
+pub trait Harness: Send + Sync {
+    /// Which side it is.
+    fn role(&self) -> Role;
+
+    /// Whether the scenario can happen in this transport.
+    ///
+    /// # Errors
+    /// The reason why it cannot.
+    fn supports(&self, scenario: Scenario) -> Result<(), Reason>;
+
+    /// Whether the transport's conventions call an inbound operation that is dropped an error (`error.type` and the
+    /// status Error). They do in HTTP; a gRPC server does not count CANCELLED among its errors.
+    fn dropped_is_error(&self) -> bool {
+        true
+    }
+
+    /// Runs the scenario once with instrumentation that records to `recorder`, and once bare. It returns when the
+    /// operation is over. It catches the panic of [`Scenario::Panic`].
+    fn run(&self, recorder: &Recorder, scenario: Scenario) -> impl Future<Output = Observed> + Send;
+}
+
+/// How long a scenario may take; none needs a second.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a span may stay open after that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs one scenario and judges it. For the usual case there is [`conformance!`](crate::conformance!).
+///
+/// # Errors
+/// What was wrong, with the rendered spans and metrics.
+///
+/// # Panics
+/// If the harness panics, or a span does not finish in time. Needs a tokio runtime with time enabled.
+pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), String> {
+    let role = harness.role();
+    let recorder = Recorder::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_patience(PATIENCE)
+        .build();
+    if scenario == Scenario::SdkShutDown {
+        recorder.shutdown();
+    }
+    let fail = |complaint: String| {
+        format!("{scenario:?}, {role:?}: {complaint}\n\n{}\n{}", recorder.tree(), recorder.metrics())
+    };
+    let mut observed = Vec::new();
+    for run in scenario.runs() {
+        let running = harness.run(&recorder, run).with_context(run.ambient(role));
+        let Ok(seen) = tokio::time::timeout(LIMIT, running).await else {
+            return Err(fail(format!("it took more than {LIMIT:?}")));
+        };
+        observed.push(seen);
+    }
+    recorder.wait_until_finished().await;
+    judge::all(harness, scenario, &recorder, &observed).map_err(fail)
+}
+
+/// The body of one test that [`conformance!`](crate::conformance!) makes: runs the scenario, or asserts that the
+/// harness gave a reason for not supporting it, and that this reason stands in the README.
+///
+/// # Panics
+/// If the scenario fails, or there is no such reason.
+#[track_caller]
+pub fn test<H: Harness>(role: Role, harness: impl FnOnce() -> H, scenario: Scenario, readme: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let verdict = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let harness = harness();
+            assert_eq!(harness.role(), role, "the suite is mounted for the other side");
+            match harness.supports(scenario) {
+                Ok(()) => check(&harness, scenario).await,
+                Err(reason) => unsupported(scenario, reason, readme),
+            }
+        }),
+        Err(error) => Err(format!("no runtime: {error}")),
+    };
+    if let Err(complaint) = verdict {
+        panic!("{complaint}");
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a scenario that is left out must be visible in the output of the tests"
+)]
+fn unsupported(scenario: Scenario, reason: Reason, readme: &str) -> Result<(), String> {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words(reason).is_empty() {
+        return Err(format!("{scenario:?} is not supported, and no reason is given"));
+    }
+    if !words(readme).contains(&words(reason)) {
+        return Err(format!("the README does not say why {scenario:?} is not supported: {reason}"));
+    }
+    println!("{scenario:?} is not supported: {reason}");
+    Ok(())
+}
+
+/// Asserts that a list of scenarios is the whole list for a side, so that none is without a test.
+///
+/// # Panics
+/// If one is missing.
+#[track_caller]
+pub fn assert_complete(role: Role, scenarios: &[Scenario]) {
+    let missing: Vec<_> = Scenario::all(role).filter(|scenario| !scenarios.contains(scenario)).collect();
+    assert!(missing.is_empty(), "no test for {missing:?}");
+}
+
+/// Mounts the suite: `conformance!(inbound, path::to::constructor)` or `conformance!(outbound, …)`. The constructor
+/// is a function without arguments that gives the [`Harness`](crate::conformance::Harness); it is called inside a
+/// single-threaded tokio runtime. Each scenario becomes a test in the module of the call.
+#[macro_export]
+macro_rules! conformance {
+    (inbound, $harness:path) => {
+        $crate::conformance!(@tests Inbound, $harness,
+            malformed_parent: MalformedParent,
+            two_parents: TwoParents,
+            non_utf8_headers: NonUtf8Headers,
+            huge_headers: HugeHeaders,
+            many_headers: ManyHeaders,
+            public_endpoint: PublicEndpoint,
+            context_in_body: ContextInBody,
+            unbounded_host: UnboundedHost(0),
+        );
+    };
+    (outbound, $harness:path) => {
+        $crate::conformance!(@tests Outbound, $harness, stale_headers: StaleHeaders,);
+    };
+    (@tests $role:ident, $harness:path, $($own:ident: $own_scenario:ident $(($own_run:literal))?,)*) => {
+        $crate::conformance!(@each $role, $harness,
+            success: Success,
+            error: Error,
+            panic: Panic,
+            dropped_before_poll: DroppedBeforePoll,
+            dropped_at_await: DroppedAtAwait,
+            dropped_by_peer: DroppedByPeer,
+            dropped_by_user: DroppedByUser,
+            body_fails: BodyFails,
+            parent: Parent,
+            no_parent: NoParent,
+            unsampled_parent: UnsampledParent,
+            baggage: Baggage,
+            sdk_shut_down: SdkShutDown,
+            unbounded_operation: UnboundedOperation(0),
+            unbounded_error: UnboundedError(0),
+            secrets: Secrets,
+            $($own: $own_scenario $(($own_run))?,)*
+        );
+    };
+    (@each $role:ident, $harness:path, $($name:ident: $scenario:ident $(($run:literal))?,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::conformance::test(
+                    $crate::conformance::Role::$role,
+                    $harness,
+                    $crate::conformance::Scenario::$scenario $(($run))?,
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")),
+                );
+            }
+        )*
+
+        #[test]
+        fn every_scenario_has_a_test() {
+            $crate::conformance::assert_complete(
+                $crate::conformance::Role::$role,
+                &[$($crate::conformance::Scenario::$scenario $(($run))?),*],
+            );
+        }
+    };
+}

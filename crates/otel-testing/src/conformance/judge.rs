@@ -1,0 +1,164 @@
+//! The verdict on a scenario: outcome, number of spans, errors, names and secrets. Agreement with metrics and context
+//! are in files of their own.
+
+use std::collections::BTreeSet;
+
+use opentelemetry::{
+    Key, Value,
+    trace::{SpanKind, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::{
+    Harness, Observed, Role, Scenario, Seen, agreement, context,
+    scenario::{RUNS, STRANGER},
+};
+use crate::{Recorder, normalize};
+
+/// More series of one metric, or names of spans, than this come from a stranger.
+const FEW: usize = 8;
+
+pub(super) fn all<H: Harness>(
+    harness: &H,
+    scenario: Scenario,
+    recorder: &Recorder,
+    observed: &[Observed],
+) -> Result<(), String> {
+    let role = harness.role();
+    observed.iter().try_for_each(outcome)?;
+    recorder.clean()?;
+    let spans = recorder.spans();
+    let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
+    number(scenario, operations.len())?;
+    if scenario != Scenario::SdkShutDown {
+        agreement::spans_and_metrics(scenario, recorder, &spans)?;
+    }
+    errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
+    context::all(role, scenario, &operations, observed)?;
+    bounded(scenario, recorder, &spans)?;
+    no_secret(recorder, &spans)
+}
+
+/// The spans that stand for the operation itself; a consumer may have others for receiving and settling.
+fn is_operation(role: Role, span: &SpanData) -> bool {
+    match role {
+        Role::Inbound => matches!(span.span_kind, SpanKind::Server | SpanKind::Consumer),
+        Role::Outbound => matches!(span.span_kind, SpanKind::Client | SpanKind::Producer),
+    }
+}
+
+fn outcome(observed: &Observed) -> Result<(), String> {
+    let comparable = |seen: &Seen| match seen {
+        Seen::Error(text) => Seen::Error(normalize::text_without_ports(text)),
+        other => other.clone(),
+    };
+    let (with, without) = (comparable(&observed.instrumented), comparable(&observed.bare));
+    if with == without {
+        Ok(())
+    } else {
+        Err(format!("instrumentation changed the outcome: {with:?}, without it {without:?}"))
+    }
+}
+
+fn number(scenario: Scenario, found: usize) -> Result<(), String> {
+    let (least, most) = match scenario {
+        Scenario::UnsampledParent | Scenario::SdkShutDown => (0, 0),
+        // Where a future does nothing before it is polled, there was no operation.
+        Scenario::DroppedBeforePoll => (0, 1),
+        Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_) => {
+            (RUNS as usize, RUNS as usize)
+        }
+        _ => (1, 1),
+    };
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(format!("{found} spans of operations were recorded, not {least} to {most}"))
+    }
+}
+
+/// Whether each failure shows, and no success looks like one.
+fn errors(
+    inbound: bool,
+    dropped_is_error: bool,
+    scenario: Scenario,
+    spans: &[SpanData],
+) -> Result<(), String> {
+    let expected = match scenario {
+        Scenario::Error | Scenario::UnboundedError(_) | Scenario::Panic => Some(true),
+        Scenario::BodyFails if inbound => Some(true),
+        Scenario::DroppedAtAwait | Scenario::DroppedByPeer | Scenario::DroppedByUser
+            if inbound && dropped_is_error =>
+        {
+            Some(true)
+        }
+        // A caller may give up, and a client's operation may be over with the head of the response: the transport's
+        // conventions say what that is.
+        Scenario::DroppedBeforePoll
+        | Scenario::DroppedAtAwait
+        | Scenario::DroppedByPeer
+        | Scenario::DroppedByUser
+        | Scenario::BodyFails => None,
+        // An unknown operation may well be refused.
+        Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) => None,
+        _ => Some(false),
+    };
+    for span in spans {
+        let typed = error_type(span).is_some();
+        let marked = matches!(span.status, Status::Error { .. });
+        if typed != marked {
+            return Err(format!("{:?}: error.type and the status Error must go together", span.name));
+        }
+        if expected == Some(false) && marked {
+            return Err(format!("{:?} is an error, and nothing failed", span.name));
+        }
+    }
+    // What fails may be the settling of a message, a span beside the operation's.
+    if expected == Some(true) && !spans.iter().any(|span| error_type(span).is_some()) {
+        return Err("it failed, and no span says so".to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn error_type(span: &SpanData) -> Option<&Value> {
+    let key = Key::from_static_str("error.type");
+    span.attributes.iter().find(|kv| kv.key == key).map(|kv| &kv.value)
+}
+
+fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Result<(), String> {
+    if !matches!(
+        scenario,
+        Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_)
+    ) {
+        return Ok(());
+    }
+    // A transport may fold case on the way, host names above all.
+    let strange = |text: &str| text.to_uppercase().contains(STRANGER);
+    let names: BTreeSet<&str> = spans.iter().map(|span| &*span.name).collect();
+    if names.len() > FEW || names.iter().any(|name| strange(name)) {
+        return Err(format!("span names are unbounded: {:?}", names.iter().take(3).collect::<Vec<_>>()));
+    }
+    for (name, metric) in recorder.collect() {
+        let values = metric.points().iter().flat_map(|point| point.attributes());
+        if let Some(kv) = values.clone().find(|kv| strange(&kv.value.as_str())) {
+            return Err(format!("{name} takes {} from a stranger: {}", kv.key, kv.value));
+        }
+        if metric.points().len() > FEW {
+            return Err(format!("{name} has {} series", metric.points().len()));
+        }
+    }
+    Ok(())
+}
+
+fn no_secret(recorder: &Recorder, spans: &[SpanData]) -> Result<(), String> {
+    // The debug form has everything: names, attributes, events, links, descriptions, tracestate.
+    for span in spans {
+        if format!("{span:?}").contains(Scenario::SECRET) {
+            return Err(format!("a secret was recorded in the span {:?}", span.name));
+        }
+    }
+    match recorder.collect().values().find(|metric| format!("{metric:?}").contains(Scenario::SECRET)) {
+        Some(metric) => Err(format!("a secret was recorded in {}", metric.name())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,16 @@
+//! A recorder, rendered span trees and a conformance suite for tests of OpenTelemetry instrumentation.
+//!
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod ledger;
+mod metrics;
+mod normalize;
+mod provider;
+mod recorder;
+mod tree;
+
+pub use metrics::{Metric, MetricKind, Point};
+pub use provider::{RecordingSpan, RecordingTracer, RecordingTracerProvider};
+pub use recorder::{Recorder, RecorderBuilder};

@@ -1,0 +1,347 @@
+//! The recorder: a tracer provider and a meter provider in memory, without globals, and what tests ask of them.
+//! Follows the OpenTelemetry specification, Trace SDK and Metrics SDK.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::poll_fn,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::{Arc, Weak, mpsc},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::trace::SpanId;
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    metrics::{
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality, data::ResourceMetrics,
+        reader::MetricReader,
+    },
+    trace::{Sampler, SdkTracerProvider, ShouldSample, SpanData},
+};
+
+use crate::{
+    ledger::Ledger,
+    metrics::{self, Metric, MetricKind},
+    provider::{RecordingTracerProvider, SequentialIds},
+    tree,
+};
+
+/// Records spans and metrics in memory and answers questions about them.
+///
+/// A clone shares everything with its original. Nothing global is read or set, so that each test has its own.
+///
+/// The methods that assert or wait panic with the rendered tree, as a failed assertion does.
+#[derive(Clone)]
+pub struct Recorder {
+    tracer_provider: RecordingTracerProvider,
+    meter_provider: SdkMeterProvider,
+    reader: SharedReader,
+    patience: Duration,
+}
+
+/// Options of a [`Recorder`].
+#[derive(Debug)]
+pub struct RecorderBuilder {
+    sampler: Box<dyn ShouldSample>,
+    patience: Duration,
+}
+
+impl Recorder {
+    /// A recorder that samples every span.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A recorder with other options.
+    #[must_use]
+    pub fn builder() -> RecorderBuilder {
+        RecorderBuilder { sampler: Box::new(Sampler::AlwaysOn), patience: Duration::from_secs(10) }
+    }
+
+    /// The tracer provider to give to the instrumentation under test.
+    #[must_use]
+    pub fn tracer_provider(&self) -> &RecordingTracerProvider {
+        &self.tracer_provider
+    }
+
+    /// The meter provider to give to the instrumentation under test. Bound instruments are recorded too.
+    #[must_use]
+    pub fn meter_provider(&self) -> &SdkMeterProvider {
+        &self.meter_provider
+    }
+
+    /// The spans that have finished so far, in the order of their ends.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.ledger().lock().finished.clone()
+    }
+
+    /// The one finished span of this name.
+    ///
+    /// # Panics
+    /// If there is none, or more than one.
+    #[must_use]
+    #[track_caller]
+    pub fn span(&self, name: &str) -> SpanData {
+        let mut named: Vec<_> = self.spans().into_iter().filter(|span| span.name == name).collect();
+        let found = named.len();
+        match named.pop() {
+            Some(span) if named.is_empty() => span,
+            _ => panic!("expected one finished span {name:?}, found {found}:\n{}", self.tree()),
+        }
+    }
+
+    /// The finished spans as a forest, and below it the spans that have started but not finished.
+    #[must_use]
+    pub fn tree(&self) -> String {
+        tree::render(&self.ledger().lock())
+    }
+
+    /// Everything that was recorded so far, cumulative, as text sorted by name and attributes. Empty after a shutdown.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        metrics::render(self.collect().values())
+    }
+
+    /// One metric by its name; it is empty if nothing was recorded under it.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Metric {
+        self.collect().remove(name).unwrap_or_else(|| Metric::empty(name))
+    }
+
+    pub(crate) fn collect(&self) -> BTreeMap<String, Metric> {
+        let mut collected = ResourceMetrics::default();
+        match self.reader.0.collect(&mut collected) {
+            Ok(()) => metrics::gather(&collected),
+            // The reader was shut down; it has forgotten everything.
+            Err(_) => BTreeMap::new(),
+        }
+    }
+
+    /// How often the span with this id was ended by a call of `end`; being dropped does not count.
+    /// `None` if no such span was started here, or if it did not record.
+    #[must_use]
+    pub fn ended(&self, span_id: SpanId) -> Option<usize> {
+        self.ledger().lock().entry(span_id).map(|entry| entry.ends)
+    }
+
+    /// Asserts that each span that was started and records was ended explicitly, exactly once.
+    ///
+    /// # Panics
+    /// If a span is still open, was ended by being dropped, or was ended more than once.
+    #[track_caller]
+    pub fn assert_each_ended_once(&self) {
+        if let Err(complaint) = self.each_ended_once() {
+            panic!("{complaint}");
+        }
+    }
+
+    pub(crate) fn each_ended_once(&self) -> Result<(), String> {
+        let wrong: Vec<String> = self
+            .ledger()
+            .lock()
+            .started
+            .iter()
+            .filter_map(|entry| match (entry.ends, entry.finished) {
+                (1, _) => None,
+                (0, true) => Some(format!("{:?} was ended by being dropped", entry.name)),
+                (0, false) => Some(format!("{:?} was not ended", entry.name)),
+                (ends, _) => Some(format!("{:?} was ended {ends} times", entry.name)),
+            })
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(format!("{}:\n{}", wrong.join(", "), self.tree())) }
+    }
+
+    /// Asserts that every series of every up-down counter is back at 0.
+    ///
+    /// # Panics
+    /// If one is not.
+    #[track_caller]
+    pub fn assert_nothing_in_flight(&self) {
+        if let Err(complaint) = self.nothing_in_flight() {
+            panic!("{complaint}");
+        }
+    }
+
+    pub(crate) fn nothing_in_flight(&self) -> Result<(), String> {
+        let metrics = self.collect();
+        let open = metrics
+            .values()
+            .filter(|metric| metric.kind() == Some(MetricKind::UpDownCounter))
+            .any(|metric| metric.points().iter().any(|point| point.sum() != 0.0));
+        if open {
+            Err(format!("something is in flight:\n{}", metrics::render(metrics.values())))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Asserts all that must hold when nothing is going on any more: each span was ended explicitly exactly once,
+    /// all that were started have finished, and nothing is in flight.
+    ///
+    /// # Panics
+    /// If one of these does not hold.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        if let Err(complaint) = self.clean() {
+            panic!("{complaint}");
+        }
+    }
+
+    pub(crate) fn clean(&self) -> Result<(), String> {
+        self.each_ended_once()?;
+        let open = self.ledger().lock().started.iter().filter(|entry| !entry.finished).count();
+        if open > 0 {
+            return Err(format!("{open} spans were started and have not finished:\n{}", self.tree()));
+        }
+        self.nothing_in_flight()
+    }
+
+    /// Waits until `count` spans have finished (in all, since the recorder was made). Works under every async
+    /// runtime, also under a paused clock, for it takes its time from the operating system.
+    ///
+    /// # Panics
+    /// If they have not finished within the recorder's patience, 10 seconds if nothing else was set.
+    pub async fn wait_for_spans(&self, count: usize) {
+        let what = format!("{count} spans to finish");
+        self.wait(&what, |recorder| recorder.ledger().lock().finished.len() >= count).await;
+    }
+
+    /// Waits until every span that was started has finished.
+    ///
+    /// # Panics
+    /// If they have not finished within the recorder's patience, 10 seconds if nothing else was set.
+    pub async fn wait_until_finished(&self) {
+        self.wait("all spans to finish", |recorder| {
+            recorder.ledger().lock().started.iter().all(|entry| entry.finished)
+        })
+        .await;
+    }
+
+    async fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + self.patience;
+        let mut alarm = None;
+        poll_fn(|cx| {
+            // Registered before the look, or an end in between would be missed.
+            self.ledger().lock().wake_me(cx.waker());
+            if done(self) {
+                return Poll::Ready(());
+            }
+            assert!(Instant::now() < deadline, "waited {:?} for {what}:\n{}", self.patience, self.tree());
+            alarm.get_or_insert_with(|| Alarm::set(self.ledger().clone(), deadline));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Shuts both providers down, as an application does when it ends. Spans that were recorded stay readable,
+    /// metrics do not.
+    pub fn shutdown(&self) {
+        // A second shutdown reports an error, which changes nothing.
+        let _ = self.tracer_provider.sdk.shutdown();
+        let _ = self.meter_provider.shutdown();
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.tracer_provider.ledger
+    }
+}
+
+/// Nothing in a recorder is left half-done by a panic, and tests of panics catch them with a recorder at hand.
+impl UnwindSafe for Recorder {}
+impl RefUnwindSafe for Recorder {}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("spans", &self.ledger().lock().finished.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RecorderBuilder {
+    /// Decides which spans are sampled; the default is all of them. The recorder's ids count up from one, so that
+    /// a sampler by ratio of trace ids takes all or none.
+    #[must_use]
+    pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
+        self.sampler = Box::new(sampler);
+        self
+    }
+
+    /// How long the waits go on before they give up with a panic; 10 seconds if nothing else is set.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The recorder.
+    #[must_use]
+    pub fn build(self) -> Recorder {
+        let ledger = Ledger::default();
+        let sdk = SdkTracerProvider::builder()
+            .with_sampler(self.sampler)
+            .with_id_generator(SequentialIds::new())
+            .with_span_processor(ledger.clone())
+            .build();
+        let reader = SharedReader::default();
+        let meter_provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        Recorder {
+            tracer_provider: RecordingTracerProvider { sdk, ledger },
+            meter_provider,
+            reader,
+            patience: self.patience,
+        }
+    }
+}
+
+/// Wakes the waiting tasks at the deadline, unless it is dropped before.
+struct Alarm(#[expect(dead_code, reason = "it is held for its drop")] mpsc::Sender<()>);
+
+impl Alarm {
+    fn set(ledger: Ledger, deadline: Instant) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if receiver.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+                ledger.wake();
+            }
+        });
+        Self(sender)
+    }
+}
+
+/// The provider takes its reader for good, so the recorder and the provider share it.
+#[derive(Clone, Debug, Default)]
+struct SharedReader(Arc<ManualReader>);
+
+impl MetricReader for SharedReader {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, rm: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(rm)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}

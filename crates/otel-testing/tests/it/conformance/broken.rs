@@ -1,0 +1,100 @@
+//! Each fault is caught, by the scenario that is there for it and for the right reason.
+
+use otel_testing::conformance::{Role, Scenario, check};
+
+use super::{fault::Fault, harness::ToyHarness};
+
+#[track_caller]
+fn assert_caught(role: Role, fault: Fault, scenario: Scenario, complaint: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let verdict =
+        runtime.map(|runtime| runtime.block_on(check(&ToyHarness { role, fault: Some(fault) }, scenario)));
+    match verdict {
+        Ok(Err(text)) if text.contains(complaint) => {}
+        Ok(verdict) => panic!("{fault:?} under {scenario:?}: expected {complaint:?}, got {verdict:?}"),
+        Err(error) => panic!("no runtime: {error}"),
+    }
+}
+
+macro_rules! caught {
+    ($($name:ident: $role:ident $fault:ident $scenario:ident $(($run:literal))? $complaint:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                assert_caught(Role::$role, Fault::$fault, Scenario::$scenario $(($run))?, $complaint);
+            }
+        )*
+    };
+}
+
+caught! {
+    no_span: Inbound NoSpan Success "0 spans of operations";
+    two_spans: Outbound TwoSpans Success "2 spans of operations";
+    ends_twice: Inbound EndsTwice Success "was ended 2 times";
+    ends_by_drop_when_cancelled: Inbound EndsByDrop DroppedAtAwait "was ended by being dropped";
+    ends_by_drop_before_poll: Outbound EndsByDrop DroppedBeforePoll "was ended by being dropped";
+    ends_by_drop_when_panicking: Outbound EndsByDrop Panic "was ended by being dropped";
+    ends_at_head_when_peer_leaves: Inbound EndsAtHead DroppedByPeer "no span says so";
+    ends_at_head_when_user_drops: Inbound EndsAtHead DroppedByUser "no span says so";
+    ends_at_head_when_body_fails: Inbound EndsAtHead BodyFails "no span says so";
+    leaks_in_flight_on_panic: Inbound LeaksInFlight Panic "something is in flight";
+    leaks_in_flight_on_cancel: Outbound LeaksInFlight DroppedAtAwait "something is in flight";
+    no_metric: Outbound NoMetric Success "spans and durations disagree";
+    metric_twice: Inbound MetricTwice Success "spans and durations disagree";
+    no_metric_when_dropped: Inbound NoMetricWhenDropped DroppedByPeer "spans and durations disagree";
+    metric_needs_sampling_inbound: Inbound MetricNeedsSampling UnsampledParent "no duration was recorded";
+    metric_needs_sampling_outbound: Outbound MetricNeedsSampling UnsampledParent "no duration was recorded";
+    other_error_on_metric: Outbound OtherErrorOnMetric Error "spans and durations disagree";
+    other_duration: Inbound OtherDuration Success "by the metric";
+    ignores_errors: Outbound IgnoresErrors Error "no span says so";
+    ignores_panics: Inbound IgnoresErrors Panic "no span says so";
+    ignores_cancellation: Inbound IgnoresErrors DroppedAtAwait "no span says so";
+    error_without_status: Inbound ErrorWithoutStatus Error "must go together";
+    success_is_error: Outbound SuccessIsError Success "nothing failed";
+    joins_ambient: Inbound JoinsAmbient NoParent "happened to be current";
+    joins_ambient_for_bad_headers: Inbound JoinsAmbient NonUtf8Headers "happened to be current";
+    ignores_headers: Inbound IgnoresHeaders Parent "does not continue the trace";
+    loses_parent_in_a_crowd: Inbound IgnoresHeaders ManyHeaders "does not continue the trace";
+    ambient_baggage: Inbound AmbientBaggage Success "baggage that happened to be current";
+    not_attached_at_call: Inbound NotAttachedAtCall Success "at Call, the operation's span is not current";
+    not_attached_after_await: Inbound NotAttachedAfterAwait Success "at AfterAwait, the operation's span";
+    not_attached_in_body: Inbound NotAttachedInBody ContextInBody "at Body, the operation's span";
+    lenient_parent: Inbound LenientParent MalformedParent "no valid one was received";
+    lenient_huge_parent: Inbound LenientParent HugeHeaders "no valid one was received";
+    first_parent_wins: Inbound FirstParentWins TwoParents "no valid one was received";
+    loses_baggage_inbound: Inbound LosesBaggage Baggage "the received baggage is lost";
+    loses_baggage_outbound: Outbound LosesBaggage Baggage "is not among the baggage";
+    bare_baggage: Outbound BareBaggage Baggage "is not among the baggage";
+    loses_trace_state_inbound: Inbound LosesTraceState Parent "tracestate is lost";
+    loses_trace_state_outbound: Outbound LosesTraceState Parent "tracestate is lost";
+    trusts_public: Inbound TrustsPublic PublicEndpoint "a caller that is not trusted";
+    no_public_link: Inbound NoPublicLink PublicEndpoint "no link";
+    keeps_public_baggage: Inbound KeepsPublicBaggage PublicEndpoint "baggage of a caller that is not trusted";
+    ignores_caller: Outbound IgnoresCaller Parent "its parent is";
+    injects_parent: Outbound InjectsParent Success "which is not the operation's span";
+    injects_nothing: Outbound InjectsNothing NoParent "no traceparent was sent";
+    appends_parent: Outbound AppendsParent StaleHeaders "2 traceparent headers";
+    forwards_stale_state: Outbound ForwardsStaleState StaleHeaders "stale or empty headers";
+    forwards_stale_baggage: Outbound ForwardsStaleBaggage StaleHeaders "stale or empty headers";
+    samples_anew_inbound: Inbound SamplesAnew UnsampledParent "1 spans of operations";
+    samples_anew_outbound: Outbound SamplesAnew UnsampledParent "1 spans of operations";
+    invalid_when_shut_down_inbound: Inbound InvalidWhenShutDown SdkShutDown "context is not passed on";
+    invalid_when_shut_down_outbound: Outbound InvalidWhenShutDown SdkShutDown "no traceparent was sent";
+    operation_as_name: Inbound OperationAsName UnboundedOperation(0) "span names are unbounded";
+    operation_on_metric: Outbound OperationOnMetric UnboundedOperation(0) "from a stranger";
+    operation_hash_on_metric: Inbound OperationHashOnMetric UnboundedOperation(0) "toy.duration has";
+    host_on_metric: Inbound HostOnMetric UnboundedHost(0) "from a stranger";
+    error_text_as_type: Outbound ErrorTextAsType UnboundedError(0) "from a stranger";
+    secret_on_span: Inbound SecretOnSpan Secrets "a secret was recorded in the span";
+    secret_on_metric: Outbound SecretOnMetric Secrets "a secret was recorded in toy.duration";
+    changes_payload: Outbound ChangesPayload Success "changed the outcome";
+    swallows_error: Inbound SwallowsError Error "changed the outcome";
+    swallows_panic: Inbound SwallowsPanic Panic "changed the outcome";
+}
+
+/// A span that stays open is not a verdict but a wait in vain.
+#[test]
+#[should_panic(expected = "for all spans to finish")]
+fn never_ends() {
+    assert_caught(Role::Inbound, Fault::NeverEnds, Scenario::Success, "");
+}

@@ -1,0 +1,58 @@
+//! What can be wrong with an instrumentation.
+
+/// One deliberate fault of the toy's instrumentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    // Recording.
+    NoSpan,
+    TwoSpans,
+    NeverEnds,
+    EndsTwice,
+    EndsByDrop,
+    EndsAtHead,
+    LeaksInFlight,
+    NoMetric,
+    MetricTwice,
+    NoMetricWhenDropped,
+    MetricNeedsSampling,
+    OtherErrorOnMetric,
+    OtherDuration,
+    IgnoresErrors,
+    ErrorWithoutStatus,
+    SuccessIsError,
+    // Context.
+    JoinsAmbient,
+    IgnoresHeaders,
+    NotAttachedAtCall,
+    NotAttachedAfterAwait,
+    NotAttachedInBody,
+    LenientParent,
+    FirstParentWins,
+    AmbientBaggage,
+    LosesBaggage,
+    BareBaggage,
+    LosesTraceState,
+    TrustsPublic,
+    NoPublicLink,
+    KeepsPublicBaggage,
+    IgnoresCaller,
+    InjectsParent,
+    InjectsNothing,
+    AppendsParent,
+    ForwardsStaleState,
+    ForwardsStaleBaggage,
+    SamplesAnew,
+    InvalidWhenShutDown,
+    // Input.
+    OperationAsName,
+    OperationOnMetric,
+    OperationHashOnMetric,
+    HostOnMetric,
+    ErrorTextAsType,
+    SecretOnSpan,
+    SecretOnMetric,
+    // Outcome.
+    ChangesPayload,
+    SwallowsError,
+    SwallowsPanic,
+}

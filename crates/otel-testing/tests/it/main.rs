@@ -1,0 +1,7 @@
+//! Behaviour of the crate through its public API.
+
+mod conformance;
+mod ends;
+mod metrics;
+mod tree;
+mod waits;

@@ -1,0 +1,117 @@
+//! Text from strangers made safe to show: no control codes, no bidirectional overrides, a known width.
+//!
+//! Widths follow Unicode Standard Annex 11.
+
+use std::borrow::Cow;
+
+use unicode_width::UnicodeWidthChar;
+
+/// How many combining marks may follow one character before the rest is spelled out.
+const MAX_MARKS: usize = 2;
+
+/// The text on one line, with everything that could move the cursor or reorder what is around it spelled out.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut marks = 0;
+    for c in text.chars() {
+        let width = c.width();
+        marks = if width == Some(0) { marks + 1 } else { 0 };
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // These only choose between two looks of a character, of which terminals disagree about the width.
+            '\u{fe00}'..='\u{fe0f}' => {}
+            _ if width.is_none() || is_format(c) || marks > MAX_MARKS => {
+                out.extend(c.escape_unicode());
+            }
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Characters that change the text around them and show nothing themselves.
+fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// How many cells a text that went through [`visible`] takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// The text cut to a number of cells, with `…` at the end if something is missing.
+pub(crate) fn fit(text: &str, cells: usize) -> Cow<'_, str> {
+    if text.len() <= cells || width(text) <= cells {
+        return Cow::Borrowed(text);
+    }
+    let mut used = 0;
+    let mut out = String::new();
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used + 1 > cells {
+            break;
+        }
+        out.push(c);
+    }
+    if cells > 0 {
+        out.push('…');
+    }
+    Cow::Owned(out)
+}
+
+/// The text for HTML, as content or inside a quoted attribute.
+pub(crate) fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_can_move_the_cursor() {
+        assert_eq!(visible("\u{1b}[31mred\r\n\tx\u{9b}1m"), "\\u{1b}[31mred\\r\\n\\tx\\u{9b}1m");
+        assert_eq!(visible("a\u{202e}b\u{2066}c\u{200b}d"), "a\\u{202e}b\\u{2066}c\\u{200b}d");
+        assert_eq!(visible("GET /users/{id}"), "GET /users/{id}");
+        assert_eq!(visible("größe 日本"), "größe 日本");
+    }
+
+    #[test]
+    fn marks_do_not_pile_up() {
+        assert_eq!(visible("e\u{301}"), "e\u{301}");
+        assert_eq!(visible("e\u{301}\u{301}\u{301}"), "e\u{301}\u{301}\\u{301}");
+    }
+
+    #[test]
+    fn fitting_counts_cells_and_not_bytes() {
+        assert_eq!(fit("日本語", 6), "日本語");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit("abc", 1), "…");
+        assert_eq!(fit("größe", 5), "größe");
+    }
+
+    #[test]
+    fn html_is_inert() {
+        assert_eq!(html("<b a=\"1\" c='2'>&\0"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;\\u{0}");
+    }
+}

@@ -1,0 +1,71 @@
+//! The SDK's side: one exporter a tracer provider.
+//!
+//! Follows the OpenTelemetry trace SDK specification, "Span Exporter".
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::Key;
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{SpanData, SpanExporter},
+};
+
+use crate::{model::Span, waterfall::Handle};
+
+/// Hands one tracer provider's spans to a [`Waterfall`](crate::Waterfall), whose
+/// [`exporter`](crate::Waterfall::exporter) makes it.
+///
+/// Export neither blocks nor fails while it is open. Shutting the last exporter down draws what is left; `force_flush`
+/// does nothing, for the spans of other services may be on their way: use [`Waterfall::flush`](crate::Waterfall::flush).
+pub struct Exporter {
+    handle: Arc<Handle>,
+    service: Arc<str>,
+    open: AtomicBool,
+}
+
+impl Exporter {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle, service: Arc::default(), open: AtomicBool::new(true) }
+    }
+}
+
+impl SpanExporter for Exporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        if !self.open.load(Ordering::Acquire) {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        self.handle.add(batch.into_iter().map(|span| Span::from_sdk(span, Arc::clone(&self.service))));
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        self.handle.close_exporter(&self.open);
+        Ok(())
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        if let Some(name) = resource.get(&Key::from_static_str("service.name")) {
+            self.service = name.as_str().into();
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.handle.close_exporter(&self.open);
+    }
+}
+
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exporter").field("service", &self.service).finish_non_exhaustive()
+    }
+}

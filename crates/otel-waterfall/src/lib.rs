@@ -1,0 +1,26 @@
+//! Finished spans drawn as a waterfall in the terminal and as one HTML page: see a trace with no backend.
+//!
+#![doc = include_str!("../README.md")]
+
+mod bar;
+mod columns;
+mod duration;
+mod escape;
+mod exporter;
+mod gather;
+mod html;
+mod layout;
+mod model;
+mod otlp;
+mod sdk;
+mod style;
+mod text;
+mod waterfall;
+
+pub use exporter::Exporter;
+pub use html::html;
+pub use model::{Event, Link, Span, Trace};
+pub use otlp::{Error, from_otlp_json};
+pub use style::{Color, Style};
+pub use text::text;
+pub use waterfall::Waterfall;

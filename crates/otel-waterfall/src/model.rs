@@ -1,0 +1,222 @@
+//! The data that is drawn: traces and spans as plain structs, whether they came from the SDK or from a file.
+//!
+//! Follows the data model of the OpenTelemetry trace specification (`specification/trace/api.md`, "Span").
+
+use std::{collections::HashMap, sync::Arc};
+
+use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
+
+/// The finished spans of one trace.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Trace {
+    /// The trace's id.
+    pub id: TraceId,
+    /// The spans, in any order.
+    pub spans: Vec<Span>,
+    /// How many more spans the trace had that were not kept, because a limit was reached.
+    pub not_kept: u64,
+    /// Whether spans of this trace have been drawn before, so that these are only the late ones.
+    pub continued: bool,
+}
+
+impl Trace {
+    /// Groups spans by their trace, in the order in which the traces first appear.
+    #[must_use]
+    pub fn group(spans: impl IntoIterator<Item = Span>) -> Vec<Self> {
+        let mut traces: Vec<Self> = Vec::new();
+        let mut places = HashMap::new();
+        for span in spans {
+            let place = *places.entry(span.trace_id).or_insert_with(|| {
+                traces.push(Self::empty(span.trace_id));
+                traces.len() - 1
+            });
+            traces[place].spans.push(span);
+        }
+        traces
+    }
+
+    pub(crate) fn empty(id: TraceId) -> Self {
+        Self { id, spans: Vec::new(), not_kept: 0, continued: false }
+    }
+}
+
+/// One finished span.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Span {
+    /// The trace that it belongs to.
+    pub trace_id: TraceId,
+    /// Its own id.
+    pub span_id: SpanId,
+    /// The id of its parent, if it has one.
+    pub parent: Option<SpanId>,
+    /// Whether the parent's context came from another service.
+    pub parent_is_remote: bool,
+    /// The resource's `service.name`; empty if it is not known.
+    pub service: Arc<str>,
+    /// The span's name.
+    pub name: String,
+    /// The span's kind.
+    pub kind: SpanKind,
+    /// When it started, in nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// When it ended, in nanoseconds since the Unix epoch.
+    pub end: u64,
+    /// Its status.
+    pub status: Status,
+    /// Its attributes, the values as text.
+    pub attributes: Vec<(String, String)>,
+    /// What happened while it ran.
+    pub events: Vec<Event>,
+    /// The spans that it is linked to.
+    pub links: Vec<Link>,
+}
+
+impl Span {
+    /// A root span of kind internal without attributes, of a service that is not known.
+    ///
+    /// Both times are in nanoseconds since the Unix epoch. An end before the start is drawn as a zero duration.
+    #[must_use]
+    pub fn new(trace_id: TraceId, span_id: SpanId, name: impl Into<String>, start: u64, end: u64) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            parent: None,
+            parent_is_remote: false,
+            service: Arc::default(),
+            name: name.into(),
+            kind: SpanKind::Internal,
+            start,
+            end,
+            status: Status::Unset,
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    /// Makes it a child of a span in the same service.
+    #[must_use]
+    pub fn with_parent(mut self, parent: SpanId) -> Self {
+        self.parent = Some(parent);
+        self.parent_is_remote = false;
+        self
+    }
+
+    /// Makes it a child of a span whose context came from another service.
+    #[must_use]
+    pub fn with_remote_parent(mut self, parent: SpanId) -> Self {
+        self.parent = Some(parent);
+        self.parent_is_remote = true;
+        self
+    }
+
+    /// Sets the name of the service that made it.
+    #[must_use]
+    pub fn with_service(mut self, service: impl Into<Arc<str>>) -> Self {
+        self.service = service.into();
+        self
+    }
+
+    /// Sets its kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: SpanKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets its status.
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Adds an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds an event.
+    #[must_use]
+    pub fn with_event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Adds a link.
+    #[must_use]
+    pub fn with_link(mut self, link: Link) -> Self {
+        self.links.push(link);
+        self
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self.status, Status::Error { .. })
+    }
+
+    pub(crate) fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Something that happened while a span ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// The event's name.
+    pub name: String,
+    /// When it happened, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Its attributes, the values as text.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Event {
+    /// An event at a time in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn new(name: impl Into<String>, time: u64) -> Self {
+        Self { name: name.into(), time, attributes: Vec::new() }
+    }
+
+    /// Adds an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+}
+
+/// A reference from one span to another, usually in another trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// The trace of the span that is linked to.
+    pub trace_id: TraceId,
+    /// The span that is linked to.
+    pub span_id: SpanId,
+    /// Its attributes, the values as text.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Link {
+    /// A link to a span.
+    #[must_use]
+    pub fn new(trace_id: TraceId, span_id: SpanId) -> Self {
+        Self { trace_id, span_id, attributes: Vec::new() }
+    }
+
+    /// Adds an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+}

@@ -1,0 +1,70 @@
+//! The program: its arguments, and the two ways to run it.
+//!
+//! Start reading in `users.rs` (a service with one layer around it), `client.rs` (a client with one layer around it)
+//! and `telemetry.rs` (where the SDK is set up).
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+
+mod accounts;
+mod arguments;
+mod client;
+mod console;
+mod demo;
+mod services;
+mod telemetry;
+mod users;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use otel_waterfall::Waterfall;
+
+use crate::arguments::{HELP, Mode};
+use crate::services::Services;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Mode::parse(std::env::args().skip(1)) {
+        Ok(Mode::Help) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Mode::Demo) => demo().await,
+        Ok(Mode::Serve { port }) => serve(port).await,
+        Err(complaint) => {
+            eprint!("{complaint}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo() -> Result<(), Box<dyn Error>> {
+    // One of the requests makes a handler panic. One line says so, whatever RUST_BACKTRACE is.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    // Each trace is drawn when all of its spans have ended, which the demonstration knows: nothing is left to time.
+    let waterfall = Waterfall::stdout().with_quiet(Duration::from_secs(60));
+    let services = Services::start(0, &waterfall).await?;
+    demo::run(&services, &waterfall).await?;
+    services.stop().await;
+    Ok(())
+}
+
+async fn serve(port: u16) -> Result<(), Box<dyn Error>> {
+    let services = Services::start(port, &Waterfall::stdout()).await?;
+    println!("users     http://{}", services.users);
+    println!("accounts  http://{}", services.accounts);
+    println!(
+        "Each trace is drawn when it is complete. Ctrl-C ends both services and prints their metrics.\n"
+    );
+    tokio::signal::ctrl_c().await?;
+    services.stop().await;
+    Ok(())
+}

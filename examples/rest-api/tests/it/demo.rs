@@ -1,0 +1,104 @@
+//! The demonstration: what it sends, the traces that it draws, the metrics that it prints.
+
+use std::sync::LazyLock;
+
+use crate::{Picture, program};
+
+static OUTPUT: LazyLock<String> = LazyLock::new(|| {
+    let output = program(&[]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+});
+
+/// The answer and the picture that follow this request's sentence.
+fn after(about: &str) -> (&'static str, Picture) {
+    let (_, rest) = OUTPUT.split_once(about).unwrap_or_else(|| panic!("no `{about}` in {}", *OUTPUT));
+    let answer = rest.lines().find_map(|line| line.strip_prefix("→ ")).unwrap();
+    (answer, Picture::all(rest).swap_remove(0))
+}
+
+#[test]
+fn one_trace_goes_through_both_services() {
+    let (answer, trace) = after("A user is created, and an account for her.");
+    assert!(answer.starts_with("201 Created {\"id\":1,"), "{answer}");
+    assert_eq!(trace.rows.len(), 3, "{trace:#?}");
+    assert!(trace.rows[0].starts_with("POST /users "), "{trace:#?}");
+    assert!(trace.rows[1].starts_with("└─ POST /accounts "), "{trace:#?}");
+    assert!(trace.rows[2].starts_with("   └─ POST /accounts "), "{trace:#?}");
+    for (row, service, kind) in [(0, "users", "server"), (1, "users", "client"), (2, "accounts", "server")] {
+        let words: Vec<_> = trace.rows[row].split_whitespace().collect();
+        assert!(words.windows(2).any(|pair| pair == [service, kind]), "{trace:#?}");
+    }
+}
+
+#[test]
+fn each_request_is_one_trace() {
+    let pictures = Picture::all(&OUTPUT);
+    let mut ids: Vec<_> = pictures.iter().map(|picture| picture.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((pictures.len(), ids.len()), (12, 12), "{}", *OUTPUT);
+    assert!(!OUTPUT.contains("missing parent"), "{}", *OUTPUT);
+}
+
+#[test]
+fn what_the_caller_did_wrong_is_no_error_of_the_server() {
+    for (about, status) in
+        [("Nobody has this id", "404"), ("Her email is taken", "409"), ("This is not an email", "422")]
+    {
+        let (answer, trace) = after(about);
+        assert!(answer.starts_with(status), "{answer}");
+        assert_eq!(trace.rows.len(), 1, "{trace:#?}");
+        assert!(!trace.rows[0].contains('✗'), "{trace:#?}");
+    }
+}
+
+#[test]
+fn an_error_upstream_is_marked_on_its_whole_way() {
+    let (answer, trace) = after("There is no room for a third account.");
+    assert!(answer.starts_with("503"), "{answer}");
+    trace.row("✗ POST /users ");
+    let calls = trace.rows.iter().filter(|row| row.contains("─ ✗ POST /accounts ")).count();
+    assert_eq!(calls, 2, "{trace:#?}");
+}
+
+#[test]
+fn a_panic_is_told() {
+    let (answer, trace) = after("The handler panics.");
+    assert_eq!(answer, "the connection was closed");
+    trace.row("✗ GET /users/{id}/initials ");
+    trace.row("✗ panic");
+}
+
+#[test]
+fn both_services_stop_when_the_caller_hangs_up() {
+    let (answer, trace) = after("The caller hangs up");
+    assert_eq!(answer, "200 OK   1  0.00");
+    let cancelled = trace.rows.iter().filter(|row| row.ends_with("✗ cancelled")).count();
+    assert_eq!(cancelled, 2, "{trace:#?}");
+    assert!(trace.rows.iter().any(|row| row.contains("accounts server")), "{trace:#?}");
+}
+
+#[test]
+fn the_metrics_of_both_services_are_printed() {
+    let (_, metrics) = OUTPUT.split_once("metrics of users\n").unwrap();
+    let (users, accounts) = metrics.split_once("metrics of accounts\n").unwrap();
+    let count = |service: &str, metric: &str| -> u64 {
+        let series =
+            service.lines().skip_while(|line| line.split_whitespace().next() != Some(metric)).skip(1);
+        let series = series.take_while(|line| line.starts_with("    "));
+        series.map(|line| line.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!(count(users, "http.server.request.duration"), 12, "{users}");
+    assert_eq!(count(users, "http.client.request.duration"), 6, "{users}");
+    assert_eq!(count(accounts, "http.server.request.duration"), 6, "{accounts}");
+    for (service, metric) in [
+        (users, "http.server.active_requests"),
+        (users, "http.client.active_requests"),
+        (accounts, "http.server.active_requests"),
+    ] {
+        assert!(service.contains(metric), "{service}");
+        assert_eq!(count(service, metric), 0, "{service}");
+    }
+    assert!(users.contains("error.type=panic") && users.contains("error.type=cancelled"), "{users}");
+}

@@ -1,0 +1,15 @@
+//! Any bytes as a `traceparent`: what is accepted is valid, and is read the same after it was written.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use opentelemetry::trace::TraceContextExt as _;
+use otel_propagation::{Propagation, TraceContext};
+
+fuzz_target!(|data: &[u8]| {
+    let propagation = Propagation::new(TraceContext::new());
+    let cx = propagation.extract(&[("traceparent", data)]);
+    let mut sent = Vec::new();
+    propagation.inject(&cx, &mut sent);
+    assert_eq!(cx.span().span_context().is_valid(), !sent.is_empty());
+    assert_eq!(cx.span().span_context(), propagation.extract(&sent).span().span_context());
+});

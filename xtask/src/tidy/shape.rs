@@ -1,0 +1,116 @@
+//! The files that a crate has to have.
+
+use crate::tidy::{
+    tiers::{Sides, sides},
+    tree::{Finding, Tree},
+};
+
+/// Each crate says what it is and what has changed.
+pub(super) fn papers(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for one in &tree.crates {
+        for name in ["README.md", "CHANGELOG.md"] {
+            let path = format!("{}/{name}", one.folder);
+            if tree.file(&path).is_none() {
+                findings.push(Finding::new(path, 1, "is missing: each crate has one"));
+            }
+        }
+    }
+    findings
+}
+
+/// Who knows one transport knows all of them: the same modules, the same test files.
+pub(super) fn transports(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for one in &tree.crates {
+        let Some(sides) = sides(&one.name) else { continue };
+        let (outbound, inbound) = match sides {
+            Sides::ClientServer => ("client", "server"),
+            Sides::ProducerConsumer => ("producer", "consumer"),
+        };
+        let src = ["lib", "config", "carrier", "attributes", "outcome", outbound, inbound];
+        let tests = ["main", "propagation", "spans", "metrics", "cancellation", "conformance"];
+        let modules = src
+            .map(|name| format!("src/{name}"))
+            .into_iter()
+            .chain(tests.map(|name| format!("tests/it/{name}")))
+            .chain(["benches/overhead".to_owned()]);
+        for module in modules {
+            let path = format!("{}/{module}", one.folder);
+            if !tree.has_module(&path) {
+                let message = "is missing: every transport has the same shape (ARCHITECTURE.md)";
+                findings.push(Finding::new(format!("{path}.rs"), 1, message));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{papers, transports};
+    use crate::tidy::tree::{Crate, Tree, tree};
+
+    fn with_crate(name: &str, files: &[&str]) -> Tree {
+        let folder = format!("crates/{name}");
+        let files: Vec<_> = files.iter().map(|file| format!("{folder}/{file}")).collect();
+        let files: Vec<_> = files.iter().map(|file| (file.as_str(), "")).collect();
+        let crates = vec![Crate { name: name.to_owned(), folder, ..Crate::default() }];
+        Tree { crates, ..tree(&files) }
+    }
+
+    #[test]
+    fn papers_that_are_missing_are_told() {
+        assert_eq!(papers(&with_crate("otel-operation", &["README.md", "CHANGELOG.md"])), []);
+        let findings = papers(&with_crate("otel-operation", &["README.md"]));
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].path, "crates/otel-operation/CHANGELOG.md");
+        assert_eq!(papers(&with_crate("otel-operation", &["CHANGELOG.md"])).len(), 1);
+    }
+
+    const COMMON: [&str; 12] = [
+        "src/lib.rs",
+        "src/config.rs",
+        "src/carrier.rs",
+        "src/attributes/mod.rs",
+        "src/outcome.rs",
+        "tests/it/main.rs",
+        "tests/it/propagation.rs",
+        "tests/it/spans.rs",
+        "tests/it/metrics.rs",
+        "tests/it/cancellation/mod.rs",
+        "tests/it/conformance.rs",
+        "benches/overhead.rs",
+    ];
+
+    #[test]
+    fn a_transport_has_its_shape() {
+        let http = [&COMMON[..], &["src/client.rs", "src/server.rs", "src/forwarded.rs"]].concat();
+        assert_eq!(transports(&with_crate("otel-http", &http)), []);
+        let kafka = [&COMMON[..], &["src/producer.rs", "src/consumer.rs"]].concat();
+        assert_eq!(transports(&with_crate("otel-kafka", &kafka)), []);
+        assert_eq!(
+            transports(&with_crate("otel-http", &kafka)).len(),
+            2,
+            "a client and a server are missing"
+        );
+    }
+
+    #[test]
+    fn each_file_of_the_shape_is_missed() {
+        let all = [&COMMON[..], &["src/client.rs", "src/server.rs"]].concat();
+        for missing in &all {
+            let rest: Vec<_> = all.iter().copied().filter(|file| file != missing).collect();
+            let findings = transports(&with_crate("otel-grpc", &rest));
+            let path = format!("crates/otel-grpc/{}", missing.replace("/mod.rs", ".rs"));
+            assert_eq!(findings.len(), 1, "{missing}");
+            assert_eq!(findings[0].path, path);
+        }
+    }
+
+    #[test]
+    fn what_is_no_transport_is_free() {
+        assert_eq!(transports(&with_crate("otel-propagation", &[])), []);
+        assert_eq!(transports(&with_crate("otel-saga", &[])), []);
+    }
+}

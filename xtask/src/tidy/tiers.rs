@@ -1,0 +1,247 @@
+//! The tiers of ARCHITECTURE.md: which crate belongs to which, and who may depend on whom.
+
+use crate::tidy::tree::{Crate, Dependency, Finding, Tree};
+
+/// Where a crate stands. Dependencies point from later ones to [`Tier::Recording`] and [`Tier::Context`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Context,
+    Recording,
+    /// The transports, and what stands beside them: transactions, selection, tasks.
+    Transport,
+    App,
+    Dev,
+}
+
+/// What a transport is called on both of its sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sides {
+    ClientServer,
+    ProducerConsumer,
+}
+
+struct Place {
+    name: &'static str,
+    tier: Tier,
+    /// For a transport.
+    sides: Option<Sides>,
+}
+
+const fn place(name: &'static str, tier: Tier) -> Place {
+    Place { name, tier, sides: None }
+}
+
+const fn transport(name: &'static str, sides: Sides) -> Place {
+    Place { name, tier: Tier::Transport, sides: Some(sides) }
+}
+
+/// Every crate has its row here, also those that are still to come.
+const PLACES: &[Place] = &[
+    place("otel-propagation", Tier::Context),
+    place("otel-operation", Tier::Recording),
+    place("otel-messaging", Tier::Recording),
+    transport("otel-http", Sides::ClientServer),
+    transport("otel-grpc", Sides::ClientServer),
+    transport("otel-kafka", Sides::ProducerConsumer),
+    transport("otel-nats", Sides::ProducerConsumer),
+    transport("otel-amqp", Sides::ProducerConsumer),
+    place("otel-saga", Tier::Transport),
+    place("otel-discovery", Tier::Transport),
+    place("otel-tasks", Tier::Transport),
+    place("otel-telemetry", Tier::App),
+    place("otel-waterfall", Tier::App),
+    place(TESTING, Tier::Dev),
+];
+
+/// Within a tier, the only pairs in which the first may use the second.
+const NEIGHBOURS: &[(&str, &str)] = &[("otel-messaging", "otel-operation")];
+
+/// Who may depend on the SDK outside of tests.
+const SDK_USERS: &[&str] = &["otel-telemetry", "otel-waterfall", TESTING];
+
+const TESTING: &str = "otel-testing";
+
+impl Tier {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        find(name).map(|place| place.tier)
+    }
+}
+
+/// How a transport's two sides are called; `None` for what is no transport.
+pub(super) fn sides(name: &str) -> Option<Sides> {
+    find(name)?.sides
+}
+
+fn find(name: &str) -> Option<&'static Place> {
+    PLACES.iter().find(|place| place.name == name)
+}
+
+/// Each crate has a row in the table.
+pub(super) fn known(tree: &Tree) -> Vec<Finding> {
+    let unknown = tree.crates.iter().filter(|one| Tier::of(&one.name).is_none());
+    unknown
+        .map(|one| {
+            let message = format!("`{}` has no tier; add a row in xtask/src/tidy/tiers.rs", one.name);
+            Finding::new(one.manifest(), 1, message)
+        })
+        .collect()
+}
+
+/// Dependencies between our crates point down: to the context, to recording, and nowhere else.
+pub(super) fn direction(tree: &Tree) -> Vec<Finding> {
+    each_dependency(tree, |user, used| {
+        // otel-testing is used in the tests of all others: even its own tests must not need one of them.
+        let counts = !used.dev || user.name == TESTING;
+        // Whether otel-testing may be used at all is another rule's matter.
+        if !counts || used.name == TESTING || allowed(&user.name, &used.name) {
+            return None;
+        }
+        Some(format!("`{}` must not depend on `{}`: that is not a tier below it", user.name, used.name))
+    })
+}
+
+/// Whether the tiers let the first crate use the second; what is not ours is not judged.
+fn allowed(user: &str, used: &str) -> bool {
+    let (Some(from), Some(to)) = (Tier::of(user), Tier::of(used)) else { return true };
+    NEIGHBOURS.contains(&(user, used))
+        || match to {
+            Tier::Context => from != Tier::Context,
+            Tier::Recording => from != Tier::Context && from != Tier::Recording,
+            Tier::Transport | Tier::App | Tier::Dev => false,
+        }
+}
+
+/// Instrumentation stands on the API alone.
+pub(super) fn sdk(tree: &Tree) -> Vec<Finding> {
+    each_dependency(tree, |user, used| {
+        let wrong = used.name == "opentelemetry_sdk" && !used.dev && !SDK_USERS.contains(&&*user.name);
+        wrong.then(|| format!("`{}` must not depend on the SDK outside of its tests", user.name))
+    })
+}
+
+/// otel-testing is a dev-dependency without a version: it depends on the crates that test with it, and a
+/// version would have to be published before them.
+pub(super) fn testing(tree: &Tree) -> Vec<Finding> {
+    each_dependency(tree, |_, used| {
+        if used.name != TESTING {
+            return None;
+        }
+        if !used.dev {
+            return Some(format!("`{TESTING}` may only be a dev-dependency"));
+        }
+        (!used.path_only).then(|| format!("`{TESTING}` is given by its path, without a version"))
+    })
+}
+
+/// Asks about each dependency of each crate; what is wrong is told at the line of the manifest that names it.
+fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for user in &tree.crates {
+        for used in &user.dependencies {
+            if let Some(message) = wrong(user, used) {
+                let path = user.manifest();
+                let line = tree
+                    .file(&path)
+                    .and_then(|file| file.lines().find(|(_, text)| names(text, &used.name)))
+                    .map_or(1, |(line, _)| line);
+                findings.push(Finding::new(path, line, message));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether a line of a manifest gives the dependency of that name.
+fn names(line: &str, dependency: &str) -> bool {
+    line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{direction, known, sdk, testing};
+    use crate::tidy::tree::{Crate, Dependency, Finding, Tree, tree};
+
+    /// A crate with one dependency.
+    fn one(user: &str, used: &str, dev: bool, path_only: bool) -> Tree {
+        let folder = format!("crates/{user}");
+        let dependency = Dependency { name: used.to_owned(), dev, path_only };
+        let dependencies = vec![dependency];
+        Tree {
+            crates: vec![Crate { name: user.to_owned(), folder, dependencies, ..Crate::default() }],
+            ..Tree::default()
+        }
+    }
+
+    fn normal(user: &str, used: &str) -> Tree {
+        one(user, used, false, false)
+    }
+
+    #[test]
+    fn a_crate_that_the_table_does_not_know_is_told() {
+        assert_eq!(known(&normal("otel-http", "x")), []);
+        let message = "`otel-carrier-pigeon` has no tier; add a row in xtask/src/tidy/tiers.rs";
+        let finding = Finding::new("crates/otel-carrier-pigeon/Cargo.toml", 1, message);
+        assert_eq!(known(&normal("otel-carrier-pigeon", "x")), [finding]);
+    }
+
+    #[test]
+    fn dependencies_point_down() {
+        for (user, used) in [
+            ("otel-operation", "otel-propagation"),
+            ("otel-messaging", "otel-operation"),
+            ("otel-http", "otel-propagation"),
+            ("otel-http", "otel-operation"),
+            ("otel-kafka", "otel-messaging"),
+            ("otel-telemetry", "otel-propagation"),
+            ("otel-testing", "otel-operation"),
+            ("otel-http", "tokio"),
+        ] {
+            assert_eq!(direction(&normal(user, used)), [], "{user} -> {used}");
+        }
+        for (user, used) in [
+            ("otel-propagation", "otel-operation"),
+            ("otel-operation", "otel-messaging"),
+            ("otel-grpc", "otel-http"),
+            ("otel-saga", "otel-grpc"),
+            ("otel-telemetry", "otel-waterfall"),
+            ("otel-telemetry", "otel-http"),
+            ("otel-http", "otel-telemetry"),
+            ("otel-testing", "otel-http"),
+        ] {
+            let findings = direction(&normal(user, used));
+            assert_eq!(findings.len(), 1, "{user} -> {used}");
+            assert!(findings[0].message.starts_with(&format!("`{user}` must not depend on `{used}`")));
+        }
+    }
+
+    #[test]
+    fn tests_may_look_across_except_those_of_the_suite_itself() {
+        assert_eq!(direction(&one("otel-grpc", "otel-http", true, false)), []);
+        assert_eq!(direction(&one("otel-testing", "otel-http", true, false)).len(), 1);
+    }
+
+    #[test]
+    fn only_three_crates_know_the_sdk() {
+        assert_eq!(sdk(&normal("otel-telemetry", "opentelemetry_sdk")), []);
+        assert_eq!(sdk(&one("otel-http", "opentelemetry_sdk", true, false)), []);
+        assert_eq!(sdk(&normal("otel-http", "opentelemetry")), []);
+        assert_eq!(sdk(&normal("otel-http", "opentelemetry_sdk")).len(), 1);
+    }
+
+    #[test]
+    fn the_suite_is_for_tests_and_has_no_version() {
+        assert_eq!(testing(&one("otel-http", "otel-testing", true, true)), []);
+        let findings = testing(&one("otel-http", "otel-testing", false, true));
+        assert_eq!(findings[0].message, "`otel-testing` may only be a dev-dependency");
+        let findings = testing(&one("otel-http", "otel-testing", true, false));
+        assert_eq!(findings[0].message, "`otel-testing` is given by its path, without a version");
+    }
+
+    #[test]
+    fn a_finding_points_at_the_line_of_the_manifest() {
+        let text = "[dependencies]\nopentelemetry.workspace = true\nopentelemetry_sdk.workspace = true\n";
+        let mut wrong = normal("otel-http", "opentelemetry_sdk");
+        wrong.files = tree(&[("crates/otel-http/Cargo.toml", text)]).files;
+        assert_eq!(sdk(&wrong)[0].line, 3);
+    }
+}
