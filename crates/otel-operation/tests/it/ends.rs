@@ -1,0 +1,117 @@
+//! Each way in which an operation can end, and that it ends once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use futures_util::FutureExt;
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+use otel_operation::{OperationFuture, Outcome};
+use otel_testing::Recorder;
+
+use crate::support::{Told, counting, start};
+
+fn assert_told(recorder: &Recorder, told: &Told, end: &str) {
+    assert_eq!(*told.lock().unwrap(), ["in flight 1", "span", "in flight -1", &format!("measure {end}")]);
+    recorder.assert_clean();
+    let error = recorder.span("job").attributes.iter().find(|kv| kv.key.as_str() == "error.type").cloned();
+    assert_eq!(error.map_or("ok".to_owned(), |error| error.value.to_string()), end);
+}
+
+#[test]
+fn by_its_outcome() {
+    for (outcome, end) in
+        [(Outcome::ok(), "ok"), (Outcome::error("broken").with_description("why"), "broken")]
+    {
+        let recorder = Recorder::new();
+        let (job, told) = counting();
+        start(&recorder, job).finish(&outcome);
+        assert_told(&recorder, &told, end);
+        assert_eq!(recorder.span("job").status, outcome.status());
+    }
+}
+
+#[test]
+fn by_being_dropped() {
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    drop(start(&recorder, job));
+    assert_told(&recorder, &told, "cancelled");
+}
+
+#[test]
+fn by_unwinding_through_its_owner() {
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    let operation = start(&recorder, job);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        let _owned = operation;
+        panic!("in user code");
+    }));
+    assert!(caught.is_err());
+    assert_told(&recorder, &told, "panic");
+}
+
+#[test]
+fn by_a_panic_that_is_caught_further_out() {
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    let inner = async { panic!("in user code") };
+    let mut future = Box::pin(OperationFuture::new(inner, Some(start(&recorder, job))));
+    let caught = catch_unwind(AssertUnwindSafe(|| (&mut future).now_or_never()));
+    assert!(caught.is_err());
+    assert_told(&recorder, &told, "panic");
+    drop(future);
+    assert_told(&recorder, &told, "panic");
+    let current = Context::map_current(|cx| cx.span().span_context().is_valid());
+    assert!(!current, "the context is detached when a panic goes by");
+}
+
+#[test]
+fn a_start_that_was_not_counted_is_not_counted_down() {
+    let recorder = Recorder::new();
+    let (mut job, told) = counting();
+    job.counts = false;
+    start(&recorder, job).finish(&Outcome::ok());
+    assert_eq!(*told.lock().unwrap(), ["in flight 1", "span", "measure ok"]);
+}
+
+#[test]
+fn the_span_is_ended_last() {
+    // Whoever waits for a span looks at metrics next.
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    let operation = start(&recorder, job);
+    assert!(recorder.spans().is_empty());
+    operation.finish(&Outcome::ok());
+    assert_eq!(told.lock().unwrap().last().unwrap(), "measure ok");
+    assert_eq!(recorder.spans().len(), 1);
+}
+
+#[test]
+fn the_context_is_current_in_every_poll_and_in_none_between() {
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    let operation = start(&recorder, job);
+    let own = operation.context().span().span_context().span_id();
+    let mut polls = 0;
+    let inner = std::future::poll_fn(move |_| {
+        let current = Context::map_current(|cx| cx.span().span_context().span_id());
+        assert_eq!(current, own);
+        polls += 1;
+        if polls < 3 { Poll::Pending } else { Poll::Ready(polls) }
+    });
+    let mut future = Box::pin(OperationFuture::new(inner, Some(operation)));
+    for _ in 0..2 {
+        assert!((&mut future).now_or_never().is_none());
+        assert!(!Context::map_current(|cx| cx.span().span_context().is_valid()));
+    }
+    assert_eq!(future.now_or_never(), Some(3));
+    assert_told(&recorder, &told, "ok");
+}
+
+#[test]
+fn without_an_operation_a_future_is_only_itself() {
+    let future = OperationFuture::<_, crate::support::Job>::new(async { 7 }, None);
+    assert_eq!(future.now_or_never(), Some(7));
+}

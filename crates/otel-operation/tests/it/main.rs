@@ -1,0 +1,11 @@
+//! The behaviour of otel-operation through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod ends;
+mod metrics;
+mod spans;
+mod support;
+
+#[cfg(feature = "http-body")]
+mod bodies;

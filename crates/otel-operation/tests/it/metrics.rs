@@ -1,0 +1,46 @@
+//! Prepared series, and instruments that come late.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
+use otel_operation::{HistogramSeries, Instruments, UpDownSeries};
+use otel_testing::Recorder;
+
+use crate::support::scope;
+
+struct Jobs {
+    duration: Histogram<f64>,
+    active: UpDownCounter<i64>,
+}
+
+fn create(meter: &Meter) -> Jobs {
+    Jobs {
+        duration: meter.f64_histogram("job.duration").with_unit("s").build(),
+        active: meter.i64_up_down_counter("job.active").build(),
+    }
+}
+
+#[test]
+fn a_series_records_under_its_attributes() {
+    let recorder = Recorder::new();
+    let instruments = Instruments::new(Arc::new(recorder.meter_provider().clone()), scope(), create);
+    let jobs = instruments.get().unwrap();
+    let series = |kind: &'static str| HistogramSeries::new(&jobs.duration, vec![KeyValue::new("kind", kind)]);
+    let (first, second, unused) = (series("a"), series("b"), series("c"));
+    first.record(1.0);
+    first.record(2.0);
+    second.record(4.0);
+    let active = UpDownSeries::new(&jobs.active, vec![]);
+    active.add(2);
+    active.add(-1);
+    let durations = recorder.metric("job.duration");
+    assert_eq!(
+        (durations.clone().with("kind", "a").count(), durations.clone().with("kind", "a").sum()),
+        (2, 3.0)
+    );
+    assert_eq!(durations.clone().with("kind", "b").sum(), 4.0);
+    assert_eq!(durations.points().len(), 2, "a series that was never used exports nothing");
+    assert_eq!(recorder.metric("job.active").sum(), 1.0);
+    drop(unused);
+}

@@ -1,0 +1,105 @@
+//! What a span starts with, and which context an operation runs in.
+
+use opentelemetry::trace::{
+    Link, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::Sampler;
+use otel_operation::{Operation, SamplerInput, SpanStart, Started, Tracer};
+use otel_testing::Recorder;
+
+use crate::support::{Job, scope};
+
+fn remote(flags: u8) -> Context {
+    let (trace, span) = (TraceId::from(7), SpanId::from(8));
+    let identity = SpanContext::new(trace, span, TraceFlags::new(flags), true, TraceState::NONE);
+    Context::new().with_remote_span_context(identity)
+}
+
+/// Starts an operation under `parent`; whether its attributes were asked for.
+fn start(recorder: &Recorder, parent: &Context, input: SamplerInput) -> (Operation<Job>, bool) {
+    let tracer = Tracer::new(recorder.tracer_provider(), scope());
+    let started = Started::now();
+    let span = SpanStart::new("job", SpanKind::Server, started.time).with_sampler_input(input);
+    let mut asked = false;
+    let attributes = || {
+        asked = true;
+        vec![KeyValue::new("job.id", 1)]
+    };
+    let operation = Operation::start(&tracer, span, parent, started, Job::default(), attributes);
+    (operation, asked)
+}
+
+#[test]
+fn attributes_are_built_only_where_somebody_looks() {
+    let by_parent =
+        || Recorder::builder().with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn))).build();
+    let always = || Recorder::builder().with_sampler(Sampler::AlwaysOn).build();
+    for (recorder, parent, input, asked, recorded) in [
+        (by_parent(), Context::new(), SamplerInput::Cheap, true, true),
+        (by_parent(), remote(1), SamplerInput::Cheap, true, true),
+        (by_parent(), remote(0), SamplerInput::Cheap, false, false),
+        (by_parent(), remote(0), SamplerInput::Always, true, false),
+        (always(), remote(0), SamplerInput::Cheap, true, true),
+    ] {
+        let (operation, was_asked) = start(&recorder, &parent, input);
+        assert_eq!(was_asked, asked);
+        assert_eq!(operation.recording().is_some(), recorded);
+        drop(operation);
+        assert_eq!(recorder.spans().len(), usize::from(recorded));
+        assert!(recorder.spans().iter().all(|span| span.attributes[0].key.as_str() == "job.id"));
+        recorder.assert_clean();
+    }
+}
+
+#[test]
+fn a_span_that_does_not_record_keeps_its_identity_and_its_traces_random_flag() {
+    let recorder = Recorder::builder().with_sampler(Sampler::AlwaysOff).build();
+    let (operation, _) = start(&recorder, &remote(0x02), SamplerInput::Cheap);
+    let identity = operation.context().span().span_context().clone();
+    assert_eq!(identity.trace_id(), TraceId::from(7));
+    assert_ne!(identity.span_id(), SpanId::from(8), "it is a span of its own");
+    assert_eq!(identity.trace_flags().to_u8(), 0x02);
+    assert!(!identity.is_remote());
+    let (operation, _) = start(&recorder, &Context::new(), SamplerInput::Cheap);
+    assert_eq!(operation.context().span().span_context().trace_flags().to_u8(), 0, "never guessed");
+}
+
+#[test]
+fn where_no_span_can_be_started_the_parents_context_is_handed_on() {
+    let stopped = Recorder::new();
+    stopped.shutdown();
+    let suppressed = remote(1).with_telemetry_suppressed();
+    for (recorder, parent) in [(stopped, remote(1)), (Recorder::new(), suppressed)] {
+        let (operation, _) = start(&recorder, &parent, SamplerInput::Cheap);
+        assert_eq!(operation.context().span().span_context().span_id(), SpanId::from(8));
+        assert!(operation.recording().is_none());
+        drop(operation);
+        assert!(recorder.spans().is_empty());
+    }
+}
+
+#[test]
+fn links_are_kept_and_invalid_ones_left_out() {
+    let recorder = Recorder::new();
+    let tracer = Tracer::new(recorder.tracer_provider(), scope());
+    let started = Started::now();
+    let linked = remote(1).span().span_context().clone();
+    let links = vec![Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE)];
+    let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_links(links);
+    drop(Operation::start(&tracer, span, &Context::new(), started, Job::default(), Vec::new));
+    let links = recorder.span("job").links.links;
+    assert_eq!(links.iter().map(|link| &link.span_context).collect::<Vec<_>>(), [&linked]);
+}
+
+#[test]
+fn a_span_lasts_as_long_as_its_clock_says() {
+    let recorder = Recorder::new();
+    let (operation, _) = start(&recorder, &Context::new(), SamplerInput::Cheap);
+    let held = operation.context().clone();
+    drop(operation);
+    let span = recorder.span("job");
+    assert!(span.end_time >= span.start_time);
+    drop(held);
+    assert_eq!(recorder.spans().len(), 1, "a context that lives on does not stretch the span");
+}

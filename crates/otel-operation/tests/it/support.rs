@@ -1,0 +1,72 @@
+//! An operation of no transport, whose record counts what it is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanKind, SpanRef};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, Tracer};
+use otel_testing::Recorder;
+
+/// What a record was told, in order.
+pub(crate) type Told = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone, Default)]
+pub(crate) struct Job {
+    pub(crate) told: Told,
+    /// Whether operations in flight are counted.
+    pub(crate) counts: bool,
+    pub(crate) bytes: usize,
+}
+
+impl Job {
+    pub(crate) fn tell(&self, what: impl Into<String>) {
+        self.told.lock().unwrap().push(what.into());
+    }
+}
+
+impl Record for Job {
+    fn in_flight(&self, delta: i64) -> bool {
+        self.tell(format!("in flight {delta}"));
+        self.counts
+    }
+
+    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+        span.set_attribute(KeyValue::new("job.last", "word"));
+        self.tell("span");
+    }
+
+    fn measure(&mut self, outcome: &Outcome, _: Duration) {
+        self.tell(format!("measure {}", outcome.error_type().map_or("ok", |error| error)));
+    }
+}
+
+impl<T> Complete<T> for Job {
+    type Output = T;
+
+    fn complete(operation: Option<Operation<Self>>, output: T) -> T {
+        if let Some(operation) = operation {
+            operation.finish(&Outcome::ok());
+        }
+        output
+    }
+}
+
+pub(crate) fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("test").build()
+}
+
+/// Starts a job that tells `told`.
+pub(crate) fn start(recorder: &Recorder, job: Job) -> Operation<Job> {
+    let tracer = Tracer::new(recorder.tracer_provider(), scope());
+    let started = Started::now();
+    let span = SpanStart::new("job", SpanKind::Internal, started.time);
+    Operation::start(&tracer, span, &Context::new(), started, job, Vec::new)
+}
+
+/// A job that counts, and what it is told.
+pub(crate) fn counting() -> (Job, Told) {
+    let job = Job { counts: true, ..Job::default() };
+    let told = Arc::clone(&job.told);
+    (job, told)
+}
