@@ -39,8 +39,7 @@ pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet])
         return None;
     }
     let mut found = Forwarded::default();
-    let hops = hops(headers);
-    for hop in hops.iter().rev().take(LONGEST_CHAIN) {
+    for hop in hops(headers) {
         // The host and the scheme that the nearest trusted proxies saw; the farthest of them saw the client's.
         if let Some(name) = hop.host.filter(|name| host::split(name).is_some()) {
             found.host = Some(name.to_owned());
@@ -59,30 +58,26 @@ pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet])
     Some(found)
 }
 
+/// The last hops, the nearest first.
 fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
-    let values = |name: &'static str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(move |value| {
-            // A quoted comma does not occur in what is read here: node names, hosts and schemes have none.
-            value.split(',').map(str::trim).filter(|item| !item.is_empty())
-        })
+    let last = |name: &'static str| {
+        let values = headers.get_all(name).iter().rev().filter_map(|value| value.to_str().ok());
+        // A quoted comma does not occur in what is read here: node names, hosts and schemes have none.
+        let items = values.flat_map(|value| value.rsplit(',').map(str::trim));
+        items.filter(|item| !item.is_empty()).take(LONGEST_CHAIN)
     };
-    let standard: Vec<_> = values("forwarded").map(parse_element).collect();
+    let standard: Vec<_> = last("forwarded").map(parse_element).collect();
     if !standard.is_empty() {
         return standard;
     }
-    let clients: Vec<_> = values("x-forwarded-for").collect();
-    let hosts: Vec<_> = values("x-forwarded-host").collect();
-    let schemes: Vec<_> = values("x-forwarded-proto").collect();
     // The lists need not be of one length, for not every proxy appends to each: they are aligned at their end.
-    let length = clients.len().max(hosts.len()).max(schemes.len());
-    (0..length)
-        .map(|i| {
-            let pick = |list: &Vec<_>| -> Option<_> {
-                (i + list.len()).checked_sub(length).and_then(|i| list.get(i).copied())
-            };
-            Hop { client: pick(&clients), host: pick(&hosts), scheme: pick(&schemes) }
-        })
-        .collect()
+    let (mut clients, mut hosts, mut schemes) =
+        (last("x-forwarded-for"), last("x-forwarded-host"), last("x-forwarded-proto"));
+    std::iter::from_fn(|| {
+        let hop = Hop { client: clients.next(), host: hosts.next(), scheme: schemes.next() };
+        (hop.client.is_some() || hop.host.is_some() || hop.scheme.is_some()).then_some(hop)
+    })
+    .collect()
 }
 
 fn parse_element(element: &str) -> Hop<'_> {

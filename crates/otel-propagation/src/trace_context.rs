@@ -71,7 +71,7 @@ impl TraceContext {
         }
         let text = format(span_context, outgoing_flags(span_context, received));
         // Nothing but ASCII was written, so this is always text.
-        if let Ok(text) = std::str::from_utf8(&text) {
+        if let Ok(text) = std::str::from_utf8(&text.0) {
             carrier.set(TRACEPARENT, text);
         }
     }
@@ -96,11 +96,16 @@ fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     valid.then_some((trace_id, span_id, flags & (SAMPLED | RANDOM)))
 }
 
-fn format(span_context: &SpanContext, flags: u8) -> [u8; LENGTH] {
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    hex::encode(&span_context.trace_id().to_bytes(), &mut text[3..35]);
-    hex::encode(&span_context.span_id().to_bytes(), &mut text[36..52]);
-    hex::encode(&[flags], &mut text[53..]);
+/// A `traceparent`, aligned so that checking that it is text goes a word at a time.
+#[repr(align(8))]
+struct Text([u8; LENGTH]);
+
+#[inline]
+fn format(span_context: &SpanContext, flags: u8) -> Text {
+    let mut text = Text(*b"00-00000000000000000000000000000000-0000000000000000-00");
+    hex::encode(&span_context.trace_id().to_bytes(), &mut text.0[3..35]);
+    hex::encode(&span_context.span_id().to_bytes(), &mut text.0[36..52]);
+    hex::encode(&[flags], &mut text.0[53..]);
     text
 }
 

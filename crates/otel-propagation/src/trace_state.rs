@@ -57,7 +57,12 @@ fn receive_some(gathered: &Gathered<'_, '_>) -> Option<(Arc<str>, TraceState)> {
 
 /// The text to send: what was received if the state is still what was read from it, else the state as it is now; none
 /// where that is empty.
+#[inline]
 pub(crate) fn outgoing<'a>(state: &TraceState, received: Option<&'a ReceivedTrace>) -> Option<Cow<'a, str>> {
+    if received.is_none() && state.into_iter().len() == 0 { None } else { outgoing_some(state, received) }
+}
+
+fn outgoing_some<'a>(state: &TraceState, received: Option<&'a ReceivedTrace>) -> Option<Cow<'a, str>> {
     if let Some(text) = received.and_then(|trace| trace.tracestate.as_deref())
         && was_read_from(state, text)
     {

@@ -31,7 +31,7 @@
 //!         let headers = scenario.headers(Role::Inbound);
 //!         let course = scenario.course();
 //!         // Send a message with these headers through the instrumentation, let the handler take this course.
-//! #       todo!("{headers:?} {course:?}")
+//! #       unreachable!("{headers:?} {course:?}")
 //!     }
 //! }
 //!

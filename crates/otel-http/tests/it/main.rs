@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod conformance;
+mod hostile;
 mod metrics;
 mod propagation;
 mod spans;
