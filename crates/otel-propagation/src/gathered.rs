@@ -49,8 +49,6 @@ pub(crate) struct Wants {
     b3: bool,
     /// Where among the formats the list of names is.
     pass_through: Option<usize>,
-    /// A bit for the length of each name that is asked for: most headers of a request are told apart by that alone.
-    lengths: u32,
 }
 
 impl Wants {
@@ -65,25 +63,8 @@ impl Wants {
                 Format::Other(_) => {}
             }
         }
-        let names = formats.iter().flat_map(|format| match format {
-            Format::TraceContext(_) => [TRACEPARENT, TRACESTATE].as_slice(),
-            Format::Baggage(_) => &[BAGGAGE],
-            Format::B3(_) => &b3::HEADERS,
-            Format::PassThrough(_) | Format::Other(_) => &[],
-        });
-        let passed = formats.iter().filter_map(|format| match format {
-            Format::PassThrough(names) => Some(names.names()),
-            _ => None,
-        });
-        wants.lengths =
-            names.copied().chain(passed.flatten()).fold(0, |lengths, name| lengths | length_bit(name));
         wants
     }
-}
-
-#[inline]
-fn length_bit(name: &str) -> u32 {
-    1 << name.len().min(31)
 }
 
 impl<'a, 'f> Gathered<'a, 'f> {
@@ -167,12 +148,7 @@ impl<'a, 'f> Gathered<'a, 'f> {
 
     #[inline]
     fn offer(&mut self, name: &str, value: &'a [u8]) {
-        if self.wants.lengths & length_bit(name) != 0 {
-            self.offer_likely(name, value);
-        }
-    }
-
-    fn offer_likely(&mut self, name: &str, value: &'a [u8]) {
+        // Lengths differ for almost every header of a request, so most of them cost one comparison.
         let slot = match name.len() {
             11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Slot::Traceparent as usize,
             10 if self.wants.trace_context && is_named(name, TRACESTATE) => Slot::Tracestate as usize,
@@ -190,11 +166,15 @@ impl<'a, 'f> Gathered<'a, 'f> {
         self.seen[slot] = self.seen[slot].saturating_add(1);
     }
 
+    #[inline]
     fn b3_slot(&self, name: &str) -> Option<usize> {
-        let index = b3::HEADERS.iter().position(|known| self.wants.b3 && is_named(name, known))?;
-        Some(Slot::B3 as usize + index)
+        if !self.wants.b3 {
+            return None;
+        }
+        b3::HEADERS.iter().position(|known| is_named(name, known)).map(|index| Slot::B3 as usize + index)
     }
 
+    #[inline]
     fn offer_to_pass(&mut self, name: &str, value: &'a [u8]) {
         if let Some(pass_through) = self.pass_through
             && let Some(index) = pass_through.position(name)

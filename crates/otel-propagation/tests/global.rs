@@ -71,7 +71,9 @@ fn opentelemetry_finds_what_was_installed() {
 #[test]
 fn the_typed_way_is_taken_while_the_global_is_ours() {
     let _turn = turn();
-    // Only the typed way can see that the caller has set a header: an `Injector` cannot tell, and overwrites it.
+    // Only the typed way can see that the caller has set a header: an `Injector` cannot tell, and overwrites it. And only
+    // the typed way sees a value that is not text: an `Extractor` hides it, and with it that the header is there twice.
+    let twice = [("traceparent", &b"\xff"[..]), ("traceparent", PARENT.as_bytes())];
     let propagator = Composite::default().with_pass_through(PassThrough::new(["x-a"]).unwrap());
     let sent = || {
         let mut out = vec![("x-a".to_owned(), "set".to_owned())];
@@ -80,6 +82,7 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
     };
     set_global(propagator.clone());
     assert_eq!(sent().as_deref(), Some("set"));
+    assert!(!extract(&twice).has_active_span());
     /// Ours, but not known to be.
     #[derive(Debug)]
     struct Wrapped(Composite);
@@ -97,6 +100,7 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
     }
     global::set_text_map_propagator(Wrapped(propagator));
     assert_eq!(sent().as_deref(), Some("1"));
+    assert!(extract(&twice).has_active_span());
 }
 
 #[test]

@@ -164,12 +164,14 @@ fn the_random_flag_can_be_asked_for() {
 
 #[test]
 fn a_span_context_extracted_over_another_replaces_all_of_it() {
-    let first = propagation().extract(&[("traceparent", PARENT), ("tracestate", "old=1")]);
+    // The API's type cannot hold this member, so that nothing in the new span context tells that it is gone.
+    let random = format!("{}02", &PARENT[..53]);
+    let first = propagation().extract(&[("traceparent", &random[..]), ("tracestate", "old@@x=1")]);
     let carrier = HashMap::from([("traceparent".to_owned(), PARENT.to_owned())]);
     let second = TraceContext::new().extract_with_context(&first, &carrier);
     let mut out = Vec::new();
     propagation().inject(&second, &mut out);
-    assert_eq!(value(&out, "tracestate"), None);
+    assert_eq!(out, [("traceparent".to_owned(), PARENT.to_owned())]);
 }
 
 #[test]
