@@ -49,15 +49,42 @@ pub(crate) fn span_name(method: &KnownMethod, route: Option<&str>) -> Cow<'stati
     }
 }
 
-/// `network.protocol.version`: `2`, never `2.0`.
-pub(crate) fn protocol_version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
+/// HTTP's version, as `network.protocol.version` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProtocolVersion {
+    Http09,
+    Http10,
+    Http11,
+    Http2,
+    Http3,
+}
+
+impl ProtocolVersion {
+    pub(crate) fn of(version: Version) -> Self {
+        match version {
+            Version::HTTP_09 => Self::Http09,
+            Version::HTTP_10 => Self::Http10,
+            Version::HTTP_2 => Self::Http2,
+            Version::HTTP_3 => Self::Http3,
+            _ => Self::Http11,
+        }
     }
+
+    /// `2`, never `2.0`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http09 => "0.9",
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+            Self::Http3 => "3",
+        }
+    }
+}
+
+/// `url.scheme`. Both sides know only these two.
+pub(crate) fn scheme(https: bool) -> &'static str {
+    if https { "https" } else { "http" }
 }
 
 fn method(known: &KnownMethod, method: &http::Method, attributes: &mut Vec<KeyValue>) {

@@ -215,7 +215,7 @@ impl Shared {
             server.as_ref().map_or_else(|| Arc::clone(&shared.other), |server| Arc::clone(&server.series)),
             Key {
                 method: method.index,
-                scheme: target.as_ref().map_or("http", |target| target.scheme),
+                https: target.as_ref().is_some_and(|target| target.https),
                 version: None,
                 status: None,
             },
@@ -242,7 +242,7 @@ impl Shared {
     }
 
     fn server(&self, head: &RequestHead<'_>, target: &Target<'_>) -> Option<Arc<Server>> {
-        let servers = if target.scheme == "https" { &self.https } else { &self.http };
+        let servers = if target.https { &self.https } else { &self.http };
         // The text that the target was read from, which has its port with it. Credentials must not be kept.
         let key = head.uri.authority().map(http::uri::Authority::as_str).filter(|text| !text.contains('@'));
         match key {

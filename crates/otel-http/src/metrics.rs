@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
 use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome, Slots, UpDownSeries};
 
-use crate::attributes::{METHOD, PROTOCOL_VERSION, STATUS_CODE, URL_SCHEME};
+use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
 
 /// The bucket boundaries of the conventions, in seconds.
@@ -65,13 +66,13 @@ impl HttpInstruments {
     }
 }
 
-/// What tells the measurements of one route or target apart.
+/// What tells the measurements of one route or target apart. It is compared at each measurement, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) method: u8,
-    pub(crate) scheme: &'static str,
-    pub(crate) version: Option<&'static str>,
-    pub(crate) status: Option<u16>,
+    pub(crate) https: bool,
+    pub(crate) version: Option<ProtocolVersion>,
+    pub(crate) status: Option<StatusCode>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(crate) struct Series {
     scheme: bool,
     durations: Slots<FullKey, HistogramSeries<f64>, SETS>,
     sizes: Slots<FullKey, (HistogramSeries<u64>, HistogramSeries<u64>), SETS>,
-    active: Slots<(u8, &'static str), UpDownSeries, SETS>,
+    active: Slots<(u8, bool), UpDownSeries, SETS>,
 }
 
 impl Series {
@@ -118,12 +119,12 @@ impl Series {
             let mut attributes = self.common.clone();
             attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
             if self.scheme {
-                attributes.push(KeyValue::new(URL_SCHEME, key.scheme));
+                attributes.push(KeyValue::new(URL_SCHEME, scheme(key.https)));
             }
             attributes
         };
         self.active.with(
-            (key.method, key.scheme),
+            (key.method, key.https),
             || UpDownSeries::new(&instruments.active, attributes()),
             |series| series.add(delta),
         );
@@ -176,13 +177,13 @@ impl Series {
         let mut attributes = self.common.clone();
         attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
         if self.scheme {
-            attributes.push(KeyValue::new(URL_SCHEME, key.scheme));
+            attributes.push(KeyValue::new(URL_SCHEME, scheme(key.https)));
         }
         if let Some(version) = key.version {
-            attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
+            attributes.push(KeyValue::new(PROTOCOL_VERSION, version.as_str()));
         }
         if let Some(status) = key.status {
-            attributes.push(KeyValue::new(STATUS_CODE, i64::from(status)));
+            attributes.push(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
         }
         if let Some(error) = error {
             attributes.push(KeyValue::new(ERROR_TYPE, error.clone()));

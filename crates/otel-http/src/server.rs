@@ -33,6 +33,9 @@ use crate::metrics::{HttpInstruments, Key, Series};
 /// More routes than an application has; past them names and attribute sets are made for each request.
 const ROUTES: usize = 1024;
 
+/// Names that the service is called by and that are kept taken apart.
+const HOSTS: usize = 64;
+
 type Public = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
 #[derive(Clone, Debug)]
@@ -40,7 +43,7 @@ struct ServerOptions {
     shared: Options,
     trusted_proxies: Arc<[IpNet]>,
     public: Endpoint,
-    default_scheme: &'static str,
+    tls: bool,
     route_slot: bool,
 }
 
@@ -67,6 +70,7 @@ struct Shared {
     instruments: Instruments<HttpInstruments>,
     routes: Interned<Route>,
     no_route: Arc<Route>,
+    hosts: Interned<request_attributes::Host>,
 }
 
 /// What is prepared once for a route.
@@ -136,7 +140,7 @@ impl ServerLayer {
             shared: Options::new(EndOn::Auto),
             trusted_proxies: Arc::from([]),
             public: Endpoint::Internal,
-            default_scheme: "http",
+            tls: false,
             route_slot: false,
         })
     }
@@ -148,6 +152,7 @@ impl ServerLayer {
                 instruments: options.shared.instruments(HttpInstruments::server),
                 routes: Interned::new(ROUTES),
                 no_route: Arc::new(Route::new(None)),
+                hosts: Interned::new(HOSTS),
                 options,
             }),
         }
@@ -195,7 +200,7 @@ impl ServerLayer {
     /// Says that requests which do not tell their scheme (all of HTTP/1.1) came over TLS.
     #[must_use]
     pub fn with_tls(self, tls: bool) -> Self {
-        self.edit_all(|options| options.default_scheme = if tls { "https" } else { "http" })
+        self.edit_all(|options| options.tls = tls)
     }
 
     /// Puts a [`RouteSlot`] into each request, for a router inside that is not axum's.
@@ -271,36 +276,42 @@ impl Shared {
         });
         let head = RequestHead::of(request);
         let method = options.shared.known_methods.of(head.method);
-        let peer = peer(&head);
-        let forwarded = forwarded::read(head.headers, peer.map(|peer| peer.ip()), &options.trusted_proxies);
-        let scheme = request_attributes::scheme(head.uri, forwarded.as_ref(), options.default_scheme);
+        // Most servers trust no proxy, and then nobody needs the peer but a span that is seen.
+        let forwarded = if options.trusted_proxies.is_empty() {
+            None
+        } else {
+            forwarded::read(head.headers, peer(&head).map(|peer| peer.ip()), &options.trusted_proxies)
+        };
+        let https = request_attributes::is_https(head.uri, forwarded.as_ref(), options.tls);
         let route = match matched_path(&head) {
             Some(path) => shared.route(path),
             None => Arc::clone(&shared.no_route),
         };
 
         let mut parent = options.shared.propagation.extract(&HeaderExtractor(head.headers));
-        let mut links = Vec::new();
+        let mut link = None;
         if let Endpoint::Public(is_public) = &options.public
             && is_public(&head)
         {
             let caller = parent.span().span_context().clone();
             if caller.is_valid() {
-                links.push(Link::with_context(caller));
+                link = Some(Link::with_context(caller));
             }
             parent = Context::new();
         }
 
         let name = options.shared.span_name.as_ref().and_then(|name| name(&head, route.route.as_deref()));
         let named = name.is_some();
-        let start =
-            SpanStart::new(name.unwrap_or_else(|| route.name(&method)), SpanKind::Server, started.time)
-                .with_links(links)
-                .with_sampler_input(options.shared.sampler_input);
+        let name = name.unwrap_or_else(|| route.name(&method));
+        let mut start = SpanStart::new(name, SpanKind::Server, started.time)
+            .with_sampler_input(options.shared.sampler_input);
+        if let Some(link) = link {
+            start = start.with_link(link);
+        }
         let key = Key {
             method: method.index,
-            scheme,
-            version: Some(attributes::protocol_version(head.version)),
+            https,
+            version: Some(attributes::ProtocolVersion::of(head.version)),
             status: None,
         };
         let record = ServerRecord::new(Arc::clone(shared), Arc::clone(&route), key, &head, slot, named);
@@ -308,10 +319,11 @@ impl Shared {
             let mut list = Vec::with_capacity(16);
             let received = request_attributes::Received {
                 method: &method,
-                scheme,
+                https,
                 route: route.route.as_ref(),
-                peer,
+                peer: peer(&head),
                 forwarded,
+                hosts: &shared.hosts,
             };
             request_attributes::attributes(&head, &received, &mut list);
             options.shared.request_headers.read(head.headers, &mut list);

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use opentelemetry::Context;
 use pin_project_lite::pin_project;
 
-use crate::operation::{Operation, Record, inside};
+use crate::operation::{Operation, Record};
 use crate::outcome::Outcome;
 
 /// What a transport learns from a body, and how the body's end ends the operation.
@@ -28,6 +28,29 @@ pub trait ObserveBody<E>: Record {
     fn failed(&mut self, error: &E) -> Outcome;
 }
 
+/// A length that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// What goes on around a body.
+enum Around<R: Record> {
+    /// The operation lasts as long as the body.
+    Operation(Operation<R>),
+    /// The operation has ended before the body (an event stream), but user code still runs in its context.
+    Context(Context),
+    Nothing,
+}
+
+impl<R: Record> Around<R> {
+    /// Ends the operation, if there is one, with the outcome that its record says.
+    fn end(&mut self, outcome: impl FnOnce(&mut R) -> Outcome) {
+        if let Self::Operation(operation) = self {
+            let outcome = outcome(operation.record_mut());
+            operation.end(&outcome);
+            *self = Self::Nothing;
+        }
+    }
+}
+
 pin_project! {
     /// A body that an operation lasts as long as.
     ///
@@ -36,18 +59,16 @@ pin_project! {
     pub struct OperationBody<B: Body, R: ObserveBody<B::Error>> {
         #[pin]
         inner: B,
-        operation: Option<Operation<R>>,
-        // Where the operation has ended before the body (an event stream), user code still runs in here.
-        context: Option<Context>,
-        // How many bytes are to come, where that is known: after the last nobody need poll again.
-        remaining: Option<u64>,
+        around: Around<R>,
+        // How many bytes are to come: after the last nobody need poll again.
+        remaining: u64,
     }
 
     impl<B: Body, R: ObserveBody<B::Error>> PinnedDrop for OperationBody<B, R> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if *this.remaining == Some(0) || this.inner.is_end_stream() {
-                end::<B, R>(this.operation, None);
+            if matches!(this.around, Around::Operation(_)) && (*this.remaining == 0 || this.inner.is_end_stream()) {
+                this.around.end(|record| ObserveBody::<B::Error>::ended(record, None));
             }
         }
     }
@@ -56,35 +77,24 @@ pin_project! {
 impl<B: Body, R: ObserveBody<B::Error>> OperationBody<B, R> {
     /// A body that nothing is recorded of.
     pub fn untouched(inner: B) -> Self {
-        Self { inner, operation: None, context: None, remaining: None }
+        Self { inner, around: Around::Nothing, remaining: UNKNOWN }
     }
 
     /// A body whose end is the end of `operation`. `length` is what the message says of its length in bytes,
     /// where the body itself does not.
+    #[inline]
     pub fn new(inner: B, operation: Operation<R>, length: Option<u64>) -> Self {
-        let remaining = inner.size_hint().exact().or(length);
-        let mut operation = Some(operation);
-        let mut context = None;
-        if inner.is_end_stream() {
-            context = operation.as_ref().map(|operation| operation.context().clone());
-            end::<B, R>(&mut operation, None);
+        let remaining = inner.size_hint().exact().or(length).unwrap_or(UNKNOWN);
+        let mut body = Self { inner, around: Around::Operation(operation), remaining };
+        if body.inner.is_end_stream() {
+            body.around.end(|record| ObserveBody::<B::Error>::ended(record, None));
         }
-        Self { inner, operation, context, remaining }
+        body
     }
 
     /// A body whose operation has ended already, but whose code still runs in the operation's context.
     pub fn after(inner: B, context: Context) -> Self {
-        Self { inner, operation: None, context: Some(context), remaining: None }
-    }
-}
-
-fn end<B: Body, R: ObserveBody<B::Error>>(
-    operation: &mut Option<Operation<R>>,
-    trailers: Option<&HeaderMap>,
-) {
-    if let Some(mut operation) = operation.take() {
-        let outcome = operation.record_mut().ended(trailers);
-        operation.finish(&outcome);
+        Self { inner, around: Around::Context(context), remaining: UNKNOWN }
     }
 }
 
@@ -98,31 +108,29 @@ impl<B: Body, R: ObserveBody<B::Error>> Body for OperationBody<B, R> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.project();
         let mut inner = this.inner;
-        let attached = this.context.as_ref().map(|context| context.clone().attach());
-        let frame = ready!(inside(this.operation, || inner.as_mut().poll_frame(cx)));
-        drop(attached);
-        if this.operation.is_none() {
-            return Poll::Ready(frame);
-        }
-        match &frame {
-            None => end::<B, R>(this.operation, None),
-            Some(Err(error)) => {
-                if let Some(mut operation) = this.operation.take() {
-                    let outcome = operation.record_mut().failed(error);
-                    operation.finish(&outcome);
-                }
+        let operation = match this.around {
+            Around::Nothing => return inner.poll_frame(cx),
+            Around::Context(context) => {
+                let _attached = context.clone().attach();
+                return inner.poll_frame(cx);
             }
+            Around::Operation(operation) => operation,
+        };
+        let frame = ready!(operation.inside(|| inner.as_mut().poll_frame(cx)));
+        match &frame {
+            None => this.around.end(|record| ObserveBody::<B::Error>::ended(record, None)),
+            Some(Err(error)) => this.around.end(|record| record.failed(error)),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     let bytes = data.remaining();
-                    *this.remaining = this.remaining.map(|left| left.saturating_sub(bytes as u64));
-                    if let Some(operation) = this.operation {
-                        operation.record_mut().data(bytes);
+                    if *this.remaining != UNKNOWN {
+                        *this.remaining = this.remaining.saturating_sub(bytes as u64);
                     }
+                    ObserveBody::<B::Error>::data(operation.record_mut(), bytes);
                 }
                 let trailers = frame.trailers_ref();
                 if trailers.is_some() || inner.is_end_stream() {
-                    end::<B, R>(this.operation, trailers);
+                    this.around.end(|record| ObserveBody::<B::Error>::ended(record, trailers));
                 }
             }
         }
@@ -146,6 +154,10 @@ impl<B: Body + Default, R: ObserveBody<B::Error>> Default for OperationBody<B, R
 
 impl<B: Body, R: ObserveBody<B::Error>> fmt::Debug for OperationBody<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OperationBody").field("operation", &self.operation).finish_non_exhaustive()
+        let operation = match &self.around {
+            Around::Operation(operation) => Some(operation),
+            _ => None,
+        };
+        f.debug_struct("OperationBody").field("operation", &operation).finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@ impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
     /// Calls `read` with the value of `key`, which is made by `make` where it is not kept.
     ///
     /// Two threads that need a new key at once may both make the value; one of the two is kept.
+    #[inline]
     pub fn with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
         for slot in &self.0 {
             // A slot that another thread takes in this moment may hold our key or another.
@@ -63,6 +64,11 @@ impl<V> Interned<V> {
 
     /// The value of this name, made by `make` where it is new; `None` for a new name past the bound.
     pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<Arc<V>> {
+        self.get_or_try_insert(name, || Some(make()))
+    }
+
+    /// The same for a value that need not be had: then nothing is kept, and `None` is the answer.
+    pub fn get_or_try_insert(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
         // Nothing that could panic runs under the lock, and the map is whole after each step.
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = values.get(name) {
@@ -72,7 +78,7 @@ impl<V> Interned<V> {
             return None;
         }
         drop(values);
-        let value = Arc::new(make());
+        let value = Arc::new(make()?);
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(first) = values.get(name) {
             return Some(Arc::clone(first));

@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::operation::{Operation, Record, inside};
+use crate::operation::{Operation, Record};
 
 /// What a transport makes of the output of the future that it has wrapped.
 ///
@@ -49,7 +49,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        let output = ready!(inside(this.operation, || inner.poll(cx)));
+        let output = ready!(match this.operation {
+            Some(operation) => operation.inside(|| inner.poll(cx)),
+            None => inner.poll(cx),
+        });
         Poll::Ready(R::complete(this.operation.take(), output))
     }
 }

@@ -44,10 +44,16 @@ impl<I> Instruments<I> {
     }
 
     /// The instruments, or `None` as long as there is no meter provider.
+    #[inline]
     pub fn get(&self) -> Option<&I> {
-        if let Some(instruments) = self.created.get() {
-            return Some(instruments);
+        match self.created.get() {
+            Some(instruments) => Some(instruments),
+            None => self.create(),
         }
+    }
+
+    #[cold]
+    fn create(&self) -> Option<&I> {
         let (provider, scope) = match &self.source {
             Source::Global(scope) => (global::meter_provider(), scope),
             Source::Given(provider, scope) => (Arc::clone(provider), scope),
@@ -88,6 +94,7 @@ impl<T: Clone> HistogramSeries<T> {
     }
 
     /// Records one value.
+    #[inline]
     pub fn record(&self, value: T) {
         #[cfg(feature = "bound-metrics")]
         self.bound.get_or_init(|| self.histogram.bind(&self.attributes)).record(value);
@@ -118,6 +125,7 @@ impl UpDownSeries {
     }
 
     /// Adds `delta`.
+    #[inline]
     pub fn add(&self, delta: i64) {
         #[cfg(feature = "bound-metrics")]
         self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(delta);

@@ -79,6 +79,7 @@ impl<R: Record> Operation<R> {
     /// Starts an operation: its span under `parent`, its clock at `started`, one more in flight.
     ///
     /// `attributes` is called at most once, and only for a span that a sampler looks at or that records.
+    #[inline]
     pub fn start(
         tracer: &Tracer,
         start: SpanStart,
@@ -99,6 +100,7 @@ impl<R: Record> Operation<R> {
     }
 
     /// Makes the operation's context the current one until the guard is dropped.
+    #[inline]
     pub fn attach(&self) -> ContextGuard {
         self.context.clone().attach()
     }
@@ -125,7 +127,25 @@ impl<R: Record> Operation<R> {
         self.end(outcome);
     }
 
-    fn end(&mut self, outcome: &Outcome) {
+    /// Runs user code in the operation's context. A panic that unwinds through here ends the operation as panicked,
+    /// even where somebody further out catches the panic and drops the operation later.
+    #[inline]
+    pub(crate) fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        struct OnUnwind<'a, R: Record>(&'a mut Operation<R>);
+        impl<R: Record> Drop for OnUnwind<'_, R> {
+            fn drop(&mut self) {
+                self.0.end(&Outcome::panicked());
+            }
+        }
+        let attached = self.attach();
+        let on_unwind = OnUnwind(self);
+        let output = code();
+        std::mem::forget(on_unwind);
+        drop(attached);
+        output
+    }
+
+    pub(crate) fn end(&mut self, outcome: &Outcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
@@ -166,24 +186,4 @@ impl<R: Record> fmt::Debug for Operation<R> {
             .field("recording", &self.recording)
             .finish_non_exhaustive()
     }
-}
-
-/// Polls user code inside an operation: its context is current, and a panic that unwinds through here ends
-/// it as panicked even where somebody further out catches the panic and drops the future later.
-pub(crate) fn inside<R: Record, T>(operation: &mut Option<Operation<R>>, code: impl FnOnce() -> T) -> T {
-    struct OnUnwind<'a, R: Record>(&'a mut Option<Operation<R>>);
-    impl<R: Record> Drop for OnUnwind<'_, R> {
-        fn drop(&mut self) {
-            if let Some(operation) = self.0.take() {
-                operation.finish(&Outcome::panicked());
-            }
-        }
-    }
-    let Some(running) = operation else { return code() };
-    let attached = running.attach();
-    let on_unwind = OnUnwind(operation);
-    let output = code();
-    std::mem::forget(on_unwind);
-    drop(attached);
-    output
 }

@@ -34,37 +34,41 @@ pub enum SamplerInput {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SpanStart {
-    name: Cow<'static, str>,
-    kind: SpanKind,
-    links: Vec<Link>,
-    time: SystemTime,
+    builder: SpanBuilder,
     sampler_input: SamplerInput,
 }
 
 impl SpanStart {
     /// A span of this name and kind, that starts at `time`.
     #[must_use]
+    #[inline]
     pub fn new(name: impl Into<Cow<'static, str>>, kind: SpanKind, time: SystemTime) -> Self {
-        Self { name: name.into(), kind, links: Vec::new(), time, sampler_input: SamplerInput::Cheap }
+        let builder = SpanBuilder {
+            name: name.into(),
+            span_kind: Some(kind),
+            start_time: Some(time),
+            attributes: None,
+            events: None,
+            links: None,
+        };
+        Self { builder, sampler_input: SamplerInput::Cheap }
     }
 
-    /// Links the span to others. Links to invalid contexts are left out.
+    /// Links the span to another. A link to an invalid context is left out.
     #[must_use]
-    pub fn with_links(mut self, links: Vec<Link>) -> Self {
-        self.links = links;
+    pub fn with_link(mut self, link: Link) -> Self {
+        if link.span_context.is_valid() {
+            self.builder.links.get_or_insert_default().push(link);
+        }
         self
     }
 
     /// Chooses what samplers see.
     #[must_use]
+    #[inline]
     pub fn with_sampler_input(mut self, input: SamplerInput) -> Self {
         self.sampler_input = input;
         self
-    }
-
-    fn builder(self) -> SpanBuilder {
-        let builder = SpanBuilder::from_name(self.name).with_kind(self.kind).with_start_time(self.time);
-        if self.links.is_empty() { builder } else { builder.with_links(self.links) }
     }
 }
 
@@ -146,6 +150,7 @@ impl Tracer {
         Self(Source::Given(Arc::new(provider.tracer_with_scope(scope))))
     }
 
+    #[inline]
     pub(crate) fn start(
         &self,
         start: SpanStart,
@@ -171,6 +176,7 @@ impl Tracer {
     }
 }
 
+#[inline]
 fn start_with(
     tracer: &(impl StartSpan + ?Sized),
     start: SpanStart,
@@ -186,7 +192,7 @@ fn start_with(
             known && (parent.is_sampled() || !parent.is_valid())
         }
     };
-    let mut builder = start.builder();
+    let mut builder = start.builder;
     if first {
         builder.attributes = Some(attributes());
         return tracer.start(builder, parent);

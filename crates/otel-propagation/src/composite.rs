@@ -222,10 +222,12 @@ impl Found {
     }
 }
 
-/// Lets a propagator that is not ours read. One without fields may be OpenTelemetry's no-op, which returns the context
-/// that is current on the thread whatever it is given; `cx` is made current, so that this is the same.
+/// Lets a propagator that is not ours read. One without fields reads nothing; it may be OpenTelemetry's no-op, which
+/// answers with the context that is current on the thread whatever it is given.
 pub(crate) fn extract_other(other: &dyn TextMapPropagator, cx: &Context, raw: &dyn Extractor) -> Context {
-    let _current = other.fields().next().is_none().then(|| cx.clone().attach());
+    if other.fields().next().is_none() {
+        return cx.clone();
+    }
     other.extract_with_context(cx, raw)
 }
 

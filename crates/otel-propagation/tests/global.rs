@@ -1,7 +1,7 @@
 //! What is global: OpenTelemetry's propagator and our typed view of it, and the declaration that trace ids are random. A
 //! process of its own; its tests take turns.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -94,8 +94,8 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
             self.0.extract_with_context(cx, extractor)
         }
         fn fields(&self) -> FieldIter<'_> {
-            static FIELDS: [String; 0] = [];
-            FieldIter::new(&FIELDS)
+            static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| ["traceparent".to_owned()]);
+            FieldIter::new(&*FIELDS)
         }
     }
     global::set_text_map_propagator(Wrapped(propagator));

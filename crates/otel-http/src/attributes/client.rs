@@ -12,19 +12,19 @@ use crate::method::KnownMethod;
 /// Whom a request goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
-    pub(crate) scheme: &'static str,
+    pub(crate) https: bool,
     pub(crate) address: &'a str,
     pub(crate) port: u16,
 }
 
 /// The target of a request: out of its URI, else out of its `Host` header.
 pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<'a>> {
-    let scheme = if uri.scheme_str() == Some("https") { "https" } else { "http" };
+    let https = uri.scheme_str() == Some("https");
     let (address, port) = match uri.authority() {
         Some(authority) => host::split(authority.as_str())?,
         None => host::split(headers.get(header::HOST)?.to_str().ok()?)?,
     };
-    Some(Target { scheme, address, port: port.unwrap_or_else(|| host::default_port(scheme)) })
+    Some(Target { https, address, port: port.unwrap_or(if https { 443 } else { 80 }) })
 }
 
 /// The attributes that a client's span starts with. Those of its target come prepared.
@@ -58,7 +58,7 @@ mod tests {
     fn the_target_comes_from_the_uri_or_the_host_header() {
         let uri = |request: &Request<()>| {
             target(request.uri(), request.headers())
-                .map(|t| format!("{}://{}:{}", t.scheme, t.address, t.port))
+                .map(|t| format!("{}://{}:{}", crate::attributes::scheme(t.https), t.address, t.port))
         };
         for (request, wanted) in [
             (Request::get("https://user:pw@api.example/x"), Some("https://api.example:443")),

@@ -10,35 +10,61 @@ const LONGEST: usize = 255;
 ///
 /// `None` for what cannot be a host: it came from a stranger.
 pub(crate) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    let authority = authority.trim();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
-    } else {
-        match authority.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => (authority, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
+    // One look at each byte: this runs for every span.
+    let (mut colons, mut colon, mut at, mut brackets) = (0, 0, None, false);
+    for (i, byte) in authority.bytes().enumerate() {
+        match CLASS[usize::from(byte)] {
+            Class::Host => {}
+            Class::Colon => (colons, colon) = (colons + 1, i),
+            Class::At => (colons, at) = (0, Some(i)),
+            Class::Bracket => brackets = true,
+            Class::Other => return None,
         }
+    }
+    let start = at.map_or(0, |at| at + 1);
+    let (host, port) = if brackets {
+        let (host, rest) = authority[start..].strip_prefix('[')?.split_once(']')?;
+        if host.contains('[') || rest.contains(']') {
+            return None;
+        }
+        (host, if rest.is_empty() { "" } else { rest.strip_prefix(':')? })
+    } else if colons == 1 {
+        (&authority[start..colon], &authority[colon + 1..])
+    } else {
+        (&authority[start..], "")
     };
-    if host.is_empty() || host.len() > LONGEST || !host.bytes().all(is_host_byte) {
+    if host.is_empty() || host.len() > LONGEST {
         return None;
     }
-    match port {
-        None | Some("") => Some((host, None)),
-        Some(port) => port.parse().ok().map(|port| (host, Some(port))),
+    if port.is_empty() { Some((host, None)) } else { Some((host, Some(port.parse().ok()?))) }
+}
+
+/// What a byte of an authority is.
+#[derive(Clone, Copy)]
+enum Class {
+    Host,
+    Colon,
+    At,
+    Bracket,
+    Other,
+}
+
+static CLASS: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b':' => Class::Colon,
+            b'@' => Class::At,
+            b'[' | b']' => Class::Bracket,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => Class::Host,
+            b'!' | b'$' | b'%'..=b'.' | b';' | b'=' | b'_' | b'~' => Class::Host,
+            _ => Class::Other,
+        };
+        byte += 1;
     }
-}
-
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(&byte)
-}
-
-/// The port of a scheme where a URI names none.
-pub(crate) fn default_port(scheme: &str) -> u16 {
-    if scheme == "https" { 443 } else { 80 }
-}
+    classes
+};
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +88,8 @@ mod tests {
             ("[::1]x", None),
             ("two words", None),
             ("<script>", None),
+            ("[::1]]", None),
+            ("a[b", None),
         ] {
             assert_eq!(split(given), wanted, "{given}");
         }

@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Uri, header};
+use http::{Uri, header};
 use opentelemetry::KeyValue;
+use otel_operation::Interned;
 
 use super::{host, url};
 use crate::config::RequestHead;
@@ -16,50 +17,62 @@ use crate::method::KnownMethod;
 /// The longest user agent that is recorded, in bytes.
 const LONGEST_USER_AGENT: usize = 512;
 
+/// Longer hosts are taken apart each time, in bytes.
+const LONGEST_KEPT_HOST: usize = 128;
+
 /// What is known of a request beside its head.
 #[derive(Debug)]
 pub(crate) struct Received<'a> {
     pub(crate) method: &'a KnownMethod,
-    pub(crate) scheme: &'static str,
+    pub(crate) https: bool,
     pub(crate) route: Option<&'a Arc<str>>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) forwarded: Option<Forwarded>,
+    pub(crate) hosts: &'a Interned<Host>,
 }
 
-/// `url.scheme`: what a trusted proxy says, else what HTTP/2 sends, else `otherwise`.
+/// Whether `url.scheme` is `https`: what a trusted proxy says, else what HTTP/2 sends, else `otherwise`.
 ///
 /// A caller chooses freely what stands in `:scheme`; only the two schemes of HTTP are believed.
-pub(crate) fn scheme(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: &'static str) -> &'static str {
-    if let Some(scheme) = forwarded.and_then(|forwarded| forwarded.scheme) {
-        return scheme;
-    }
-    match uri.scheme_str() {
-        Some("https") => "https",
-        Some("http") => "http",
+pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool) -> bool {
+    match forwarded.and_then(|forwarded| forwarded.scheme).or(uri.scheme_str()) {
+        Some("https") => true,
+        Some("http") => false,
         _ => otherwise,
     }
 }
 
+/// A host that requests name, taken apart once: most servers are called by a few names.
+#[derive(Debug)]
+pub(crate) struct Host {
+    address: Arc<str>,
+    port: Option<u16>,
+}
+
 /// `server.address` and `server.port`: the host that a trusted proxy saw, else `:authority`, else `Host`.
-fn server<'a>(
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    forwarded: Option<&'a Forwarded>,
-) -> Option<(&'a str, Option<u16>)> {
-    let authority = match forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
+fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
+    let authority = match received.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
-        None => match uri.authority() {
+        None => match head.uri.authority() {
             Some(authority) => authority.as_str(),
-            None => headers.get(header::HOST)?.to_str().ok()?,
+            None => head.headers.get(header::HOST)?.to_str().ok()?,
         },
     };
-    host::split(authority)
+    let parse = || host::split(authority).map(|(address, port)| Host { address: address.into(), port });
+    // Credentials are not kept; and past the bound, for strangers name any host, nothing more is.
+    if authority.len() > LONGEST_KEPT_HOST || authority.contains('@') {
+        return parse().map(Arc::new);
+    }
+    match received.hosts.get_or_try_insert(authority, parse) {
+        Some(host) => Some(host),
+        None => parse().map(Arc::new),
+    }
 }
 
 /// The attributes that a server's span starts with.
 pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
     super::method(received.method, head.method, attributes);
-    attributes.push(KeyValue::new(super::URL_SCHEME, received.scheme));
+    attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));
     attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
     if let Some(query) = head.uri.query() {
         attributes.push(KeyValue::new(super::URL_QUERY, url::query(query).into_owned()));
@@ -67,16 +80,17 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
     if let Some(route) = received.route {
         attributes.push(KeyValue::new(super::ROUTE, Arc::clone(route)));
     }
-    if let Some((address, port)) = server(head.uri, head.headers, received.forwarded.as_ref()) {
-        attributes.push(KeyValue::new(super::SERVER_ADDRESS, address.to_owned()));
-        if let Some(port) = port {
+    if let Some(host) = server(head, received) {
+        attributes.push(KeyValue::new(super::SERVER_ADDRESS, Arc::clone(&host.address)));
+        if let Some(port) = host.port {
             attributes.push(KeyValue::new(super::SERVER_PORT, i64::from(port)));
         }
     }
     if let Some(agent) = head.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
         attributes.push(KeyValue::new(super::USER_AGENT, url::bounded(agent, LONGEST_USER_AGENT).to_owned()));
     }
-    attributes.push(KeyValue::new(super::PROTOCOL_VERSION, super::protocol_version(head.version)));
+    attributes
+        .push(KeyValue::new(super::PROTOCOL_VERSION, super::ProtocolVersion::of(head.version).as_str()));
     addresses(received, attributes);
 }
 
@@ -112,10 +126,11 @@ mod tests {
         let method = known.of(request.method());
         let received = Received {
             method: &method,
-            scheme: scheme(request.uri(), forwarded.as_ref(), "http"),
+            https: is_https(request.uri(), forwarded.as_ref(), false),
             route: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
+            hosts: &Interned::new(4),
         };
         let mut list = Vec::new();
         attributes(&RequestHead::of(request), &received, &mut list);

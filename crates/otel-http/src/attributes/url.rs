@@ -39,8 +39,11 @@ pub(crate) fn query(query: &str) -> Cow<'_, str> {
         let name = pair.split_once('=').map(|(name, _)| name);
         name.is_some_and(|name| SIGNATURES.contains(&name))
     };
+    // Few queries have a parameter that begins like a signature's, and those alone are taken apart.
+    let bytes = query.as_bytes();
+    let begins = |i: usize| (i == 0 || bytes[i - 1] == b'&') && matches!(bytes[i], b'X' | b'A' | b'S' | b's');
     // Cut last: cutting first could leave a part of a signature's name, and so its value.
-    if !query.split('&').any(is_signature) {
+    if !(0..bytes.len()).any(begins) || !query.split('&').any(is_signature) {
         return Cow::Borrowed(bounded(query, LONGEST));
     }
     let mut redacted = String::with_capacity(query.len());

@@ -16,7 +16,7 @@ use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationF
 use pin_project_lite::pin_project;
 
 use super::Shared;
-use crate::attributes::{self, PROTOCOL_VERSION, STATUS_CODE};
+use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
 use crate::config::EndOn;
 use crate::exchange::{content_length, is_event_stream, respond};
 use crate::metrics::{Key, Measured, Series};
@@ -42,21 +42,18 @@ impl ClientRecord {
     }
 
     fn outcome(&self) -> Outcome {
-        match self.key.status.map(StatusCode::from_u16) {
-            Some(Ok(status)) => outcome::of_client(status),
-            _ => Outcome::ok(),
-        }
+        self.key.status.map_or_else(Outcome::ok, outcome::of_client)
     }
 
     /// Tells the span and the metrics of the response's head; whether the operation ends with it.
     pub(crate) fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>) -> bool {
-        let version = attributes::protocol_version(response.version());
+        let version = ProtocolVersion::of(response.version());
         let status = response.status();
         let shared = Arc::clone(&operation.record().shared);
         if let Some(span) = operation.recording() {
             span.set_attributes([
                 KeyValue::new(STATUS_CODE, i64::from(status.as_u16())),
-                KeyValue::new(PROTOCOL_VERSION, version),
+                KeyValue::new(PROTOCOL_VERSION, version.as_str()),
             ]);
             respond(&shared.options, &span, response);
         }
@@ -66,7 +63,7 @@ impl ClientRecord {
             EndOn::Auto => status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(response.headers()),
         };
         let record = operation.record_mut();
-        record.key.status = Some(status.as_u16());
+        record.key.status = Some(status);
         record.key.version = Some(version);
         if shared.options.body_sizes {
             record.response_bytes = if ends_here { content_length(response.headers()) } else { Some(0) };

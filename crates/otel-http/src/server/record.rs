@@ -33,8 +33,13 @@ pub(super) struct ServerRecord {
     named: bool,
     head_only: bool,
     connect: bool,
-    request_bytes: Option<u64>,
-    response_bytes: u64,
+    /// Only where body sizes are recorded, so that all others carry less around.
+    sizes: Option<Box<Sizes>>,
+}
+
+struct Sizes {
+    request: Option<u64>,
+    response: u64,
 }
 
 impl ServerRecord {
@@ -47,6 +52,7 @@ impl ServerRecord {
         named: bool,
     ) -> Self {
         let sizes = shared.options.shared.body_sizes;
+        let sizes = sizes.then(|| Box::new(Sizes { request: content_length(head.headers), response: 0 }));
         Self {
             shared,
             route,
@@ -55,8 +61,7 @@ impl ServerRecord {
             named,
             head_only: head.method == Method::HEAD,
             connect: head.method == Method::CONNECT,
-            request_bytes: if sizes { content_length(head.headers) } else { None },
-            response_bytes: 0,
+            sizes,
         }
     }
 
@@ -68,10 +73,7 @@ impl ServerRecord {
     }
 
     fn outcome(&self) -> Outcome {
-        match self.key.status.map(StatusCode::from_u16) {
-            Some(Ok(status)) => outcome::of_server(status),
-            _ => Outcome::ok(),
-        }
+        self.key.status.map_or_else(Outcome::ok, outcome::of_server)
     }
 }
 
@@ -101,11 +103,14 @@ impl Record for ServerRecord {
         self.settle_route();
         let Some(instruments) = self.shared.instruments.get() else { return };
         let options = &self.shared.options.shared;
-        let sizes = options.body_sizes && self.key.status.is_some();
         let measured = Measured {
             elapsed,
-            request_bytes: self.request_bytes,
-            response_bytes: sizes.then_some(self.response_bytes),
+            request_bytes: self.sizes.as_ref().and_then(|sizes| sizes.request),
+            response_bytes: self
+                .sizes
+                .as_ref()
+                .filter(|_| self.key.status.is_some())
+                .map(|sizes| sizes.response),
         };
         self.route.series.measure(instruments, &options.known_methods, self.key, outcome, &measured);
     }
@@ -132,13 +137,14 @@ where
             }
         };
         let status = response.status();
-        operation.record_mut().key.status = Some(status.as_u16());
+        operation.record_mut().key.status = Some(status);
         if let Some(span) = operation.recording() {
             span.set_attribute(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
             respond(&operation.record().shared.options.shared, &span, &response);
         }
         let ends_here = ends_at_head(operation.record(), &response);
-        let length = content_length(response.headers());
+        let exact = response.body().size_hint().exact();
+        let length = exact.or_else(|| content_length(response.headers()));
         Ok(response.map(|body| {
             let inner = if ends_here {
                 let context = operation.context().clone();
@@ -153,20 +159,27 @@ where
     }
 }
 
-fn ends_at_head<B>(record: &ServerRecord, response: &Response<B>) -> bool {
+fn ends_at_head<B: Body>(record: &ServerRecord, response: &Response<B>) -> bool {
     // No body is sent in answer to HEAD, whatever the handler made, and an upgraded connection is another protocol.
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (record.connect && response.status().is_success());
     match record.shared.options.shared.end_on {
         EndOn::Head => true,
         EndOn::Body => record.head_only || switched,
-        EndOn::Auto => record.head_only || switched || is_event_stream(response.headers()),
+        // A body that knows its length is no endless stream.
+        EndOn::Auto => {
+            record.head_only
+                || switched
+                || (response.body().size_hint().exact().is_none() && is_event_stream(response.headers()))
+        }
     }
 }
 
 impl<E: 'static> ObserveBody<E> for ServerRecord {
     fn data(&mut self, bytes: usize) {
-        self.response_bytes += bytes as u64;
+        if let Some(sizes) = &mut self.sizes {
+            sizes.response += bytes as u64;
+        }
     }
 
     fn ended(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {

@@ -85,8 +85,8 @@ fn links_are_kept_and_invalid_ones_left_out() {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
     let started = Started::now();
     let linked = remote(1).span().span_context().clone();
-    let links = vec![Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE)];
-    let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_links(links);
+    let (kept, left_out) = (Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE));
+    let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_link(kept).with_link(left_out);
     drop(Operation::start(&tracer, span, &Context::new(), started, Job::default(), Vec::new));
     let links = recorder.span("job").links.links;
     assert_eq!(links.iter().map(|link| &link.span_context).collect::<Vec<_>>(), [&linked]);

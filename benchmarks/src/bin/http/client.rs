@@ -1,0 +1,111 @@
+//! The client's side: a service that has its answer ready, under each candidate's layer.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use benchmarks::measure::Mode;
+use benchmarks::sdk;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_layer::Layer as _;
+use tower_service::Service;
+
+use crate::cell::{Candidate, Installed, Variant};
+use crate::{check, requests, server};
+
+/// The headers that came out of the layer, while a check is running.
+static SENT: Mutex<Option<HeaderMap>> = Mutex::new(None);
+
+pub(crate) fn sent() -> Option<HeaderMap> {
+    SENT.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[derive(Clone, Debug)]
+struct Answer;
+
+impl Service<Request<Full<Bytes>>> for Answer {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        if sdk::is_keeping() {
+            *SENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.headers().clone());
+        }
+        ready(Ok(Response::new(Full::new(Bytes::from_static(b"Ada")))))
+    }
+}
+
+/// Measures a candidate, or answers `None` where this build does not hold it.
+pub(crate) fn measure(
+    candidate: Candidate,
+    variant: Variant,
+    mode: Mode,
+    installed: &Installed,
+) -> Option<()> {
+    match candidate {
+        Candidate::Bare => run(Answer, candidate, variant, mode, installed),
+        Candidate::Ours => {
+            run(otel_http::ClientLayer::new().layer(Answer), candidate, variant, mode, installed);
+        }
+        _ => return compared(candidate, variant, mode, installed),
+    }
+    Some(())
+}
+
+#[cfg(feature = "comparison")]
+fn compared(candidate: Candidate, variant: Variant, mode: Mode, installed: &Installed) -> Option<()> {
+    match candidate {
+        Candidate::Floor => {
+            run(crate::floor::FloorLayer::client().layer(Answer), candidate, variant, mode, installed);
+        }
+        Candidate::TowerOtel => {
+            let metrics = tower_otel::metrics::HttpLayer::client(&opentelemetry::global::meter("tower-otel"));
+            let traces = tower_otel::trace::HttpLayer::client(tracing::Level::INFO);
+            match variant {
+                Variant::MetricsOnly => run(metrics.layer(Answer), candidate, variant, mode, installed),
+                _ => run((traces, metrics).layer(Answer), candidate, variant, mode, installed),
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+#[cfg(not(feature = "comparison"))]
+fn compared(_: Candidate, _: Variant, _: Mode, _: &Installed) -> Option<()> {
+    None
+}
+
+fn run<S, B>(mut service: S, candidate: Candidate, variant: Variant, mode: Mode, installed: &Installed)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
+    check::client(candidate, variant, installed, || call(&mut service, requests::client()));
+    benchmarks::measure::measure(mode, requests::client, |request| call(&mut service, request));
+}
+
+/// What an application does with one call: sends it, reads the answer to its end, drops everything.
+fn call<S, B>(service: &mut S, request: Request<Full<Bytes>>)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
+    let Ok(response) = server::ready(service.call(request));
+    assert!(response.status().is_success());
+    let mut body = pin!(response.into_body());
+    let mut task = TaskContext::from_waker(Waker::noop());
+    while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut task) {
+        drop(frame);
+    }
+}

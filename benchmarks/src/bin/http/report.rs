@@ -1,0 +1,368 @@
+//! Runs every cell in a process of its own, and prints the tables with the goals.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+
+use benchmarks::measure::median;
+use benchmarks::process::{self, Failure, Native};
+use benchmarks::table::{Goals, Table, count, whole};
+
+use crate::cell::{Candidate, Side, Variant};
+use crate::propagation;
+
+/// Native measurements are repeated this often, one round over all cells after the other, so that a machine which is
+/// slow for a while is slow for all.
+const ROUNDS: usize = 3;
+
+/// The same for propagation, whose goals are ratios of nanoseconds.
+const PROPAGATION_ROUNDS: usize = 9;
+
+/// What the goals are told over: a layer that does nothing, for axum itself asks two allocations and some 900
+/// instructions for having any layer, and the goals were set without them.
+const GOALS_OVER: Candidate = Candidate::PassThrough;
+
+impl Candidate {
+    fn is_peer(self) -> bool {
+        matches!(self, Self::TowerOtel | Self::InstrumentationTower | Self::AxumTracing)
+    }
+
+    /// Whether there is such a cell.
+    fn is_in(self, side: Side, variant: Variant) -> bool {
+        match self {
+            Self::InstrumentationTower => side == Side::Server,
+            Self::AxumTracing => side == Side::Server && variant != Variant::MetricsOnly,
+            // A client is a tower service on its own, which nobody layers: there is nothing to pass through.
+            Self::PassThrough => side == Side::Server,
+            _ => true,
+        }
+    }
+}
+
+impl Variant {
+    /// A client's peer address is known below it, not to it.
+    fn is_on(self, side: Side) -> bool {
+        side == Side::Server || self != Self::Peer
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) only: Vec<String>,
+}
+
+/// The side of the cells without a service.
+const PROPAGATION: &str = "propagation";
+
+/// A cell: which build it is measured in, and its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    default_build: bool,
+    side: &'static str,
+    candidate: &'static str,
+    variant: &'static str,
+}
+
+impl Key {
+    fn arguments(self) -> [&'static str; 4] {
+        ["--cell", self.side, self.candidate, self.variant]
+    }
+
+    fn label(self) -> String {
+        let build = if self.default_build { "default-" } else { "" };
+        format!("{build}{}-{}-{}", self.side, self.candidate, self.variant)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    instructions: f64,
+    native: Native,
+}
+
+impl Measured {
+    const NOTHING: Self =
+        Self { instructions: f64::NAN, native: Native { allocations: f64::NAN, nanoseconds: f64::NAN } };
+
+    fn over(self, base: Self) -> Self {
+        Self {
+            instructions: self.instructions - base.instructions,
+            native: Native {
+                allocations: self.native.allocations - base.native.allocations,
+                nanoseconds: self.native.nanoseconds - base.native.nanoseconds,
+            },
+        }
+    }
+}
+
+#[derive(Default)]
+struct Results {
+    measured: HashMap<Key, Measured>,
+    /// What came out of each round.
+    rounds: HashMap<Key, Vec<Native>>,
+}
+
+impl Results {
+    fn get(&self, key: Key) -> Measured {
+        self.measured.get(&key).copied().unwrap_or(Measured::NOTHING)
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.measured.contains_key(&key)
+    }
+
+    /// How many times faster one is than the other: the median of what each round says, for the two of a round were
+    /// measured within seconds.
+    fn times_faster(&self, this: Key, than: Key) -> f64 {
+        let of = |key| self.rounds.get(&key).into_iter().flatten().map(|round: &Native| round.nanoseconds);
+        median(&mut of(than).zip(of(this)).map(|(than, this)| than / this).collect::<Vec<_>>())
+    }
+}
+
+/// Measures everything and prints it.
+pub(crate) fn report(options: &Options) -> Result<(), Failure> {
+    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    let full = std::env::current_exe()?;
+    let default = process::build_default("http")?;
+    let keys: Vec<Key> = keys()
+        .into_iter()
+        .filter(|key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text)))
+        .collect();
+    let results = measure(&keys, &full, &default, valgrind.is_some())?;
+    print(&results, valgrind.as_deref());
+    Ok(())
+}
+
+/// What others are compared with is always wanted: everything else is told as what it costs beyond them.
+fn wanted(key: Key, text: &str) -> bool {
+    key.label().contains(text) || matches!(key.candidate, "bare" | "pass-through")
+}
+
+fn key(default_build: bool, side: Side, candidate: Candidate, variant: Variant) -> Key {
+    Key { default_build, side: side.name(), candidate: candidate.name(), variant: variant.name() }
+}
+
+fn propagation_key(candidate: &'static str, variant: &'static str) -> Key {
+    Key { default_build: false, side: PROPAGATION, candidate, variant }
+}
+
+fn keys() -> Vec<Key> {
+    let mut keys = Vec::new();
+    for &side in Side::ALL {
+        for &variant in Variant::ALL.iter().filter(|variant| variant.is_on(side)) {
+            let candidates = Candidate::ALL.iter().filter(|candidate| candidate.is_in(side, variant));
+            for &candidate in candidates {
+                keys.push(key(false, side, candidate, variant));
+                if matches!(candidate, Candidate::Bare | Candidate::PassThrough | Candidate::Ours) {
+                    keys.push(key(true, side, candidate, variant));
+                }
+            }
+        }
+    }
+    for (variant, _, _) in propagation::VARIANTS {
+        keys.extend(propagation::CANDIDATES.map(|candidate| propagation_key(candidate, variant)));
+    }
+    keys
+}
+
+fn measure(keys: &[Key], full: &Path, default: &Path, count: bool) -> Result<Results, Failure> {
+    let binary = |key: &Key| if key.default_build { default } else { full };
+    let mut results = Results::default();
+    for round in 1..=PROPAGATION_ROUNDS {
+        eprintln!("measuring allocations and time, round {round} of {PROPAGATION_ROUNDS}");
+        for key in keys.iter().filter(|key| round <= ROUNDS || key.side == PROPAGATION) {
+            results.rounds.entry(*key).or_default().push(process::native(binary(key), &key.arguments())?);
+        }
+    }
+    if count {
+        eprintln!("counting instructions of {} cells under valgrind", keys.len());
+    }
+    for key in keys {
+        let instructions = match count {
+            true => process::instructions(binary(key), &key.label(), &key.arguments())?,
+            false => f64::NAN,
+        };
+        let median_of = |value: fn(&Native) -> f64| {
+            median(&mut results.rounds.get(key).into_iter().flatten().map(value).collect::<Vec<_>>())
+        };
+        let native = Native {
+            allocations: median_of(|one| one.allocations),
+            nanoseconds: median_of(|one| one.nanoseconds),
+        };
+        results.measured.insert(*key, Measured { instructions, native });
+    }
+    Ok(results)
+}
+
+fn print(results: &Results, valgrind: Option<&str>) {
+    let mut goals = (0, 0);
+    println!("# HTTP: what observing a request costs\n");
+    println!("{}\n", facts(valgrind));
+    for &side in Side::ALL {
+        let (title, over) = match side {
+            Side::Server => ("Server layers", "the bare axum service"),
+            Side::Client => ("Client layers", "the bare tower service"),
+        };
+        println!("## {title}: what a request costs over {over}\n");
+        for &variant in Variant::ALL.iter().filter(|variant| variant.is_on(side)) {
+            print_variant(results, side, variant, &mut goals);
+        }
+    }
+    print_propagation(results, &mut goals);
+    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+}
+
+fn title(side: Side, variant: Variant) -> &'static str {
+    match (side, variant) {
+        (Side::Server, Variant::Sampled) => "`traceparent` alone, the parent is sampled",
+        (Side::Server, Variant::Unsampled) => "`traceparent` alone, the parent is not sampled",
+        (Side::Client, Variant::Sampled) => "The parent is sampled",
+        (Side::Client, Variant::Unsampled) => "The parent is not sampled",
+        (_, Variant::TraceState) => "With `tracestate`, sampled",
+        (_, Variant::Baggage) => "With `baggage` (two members), sampled",
+        (_, Variant::Peer) => "With the peer's address (`ConnectInfo`), sampled",
+        (_, Variant::MetricsOnly) => "Metrics only: no tracer provider",
+        (_, Variant::Forwarding) => "No SDK, but a propagator: context is passed on",
+        (_, Variant::Nothing) => "Nothing installed",
+    }
+}
+
+fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
+    println!("### {}\n", title(side, variant));
+    let mut head = vec!["", "instructions", "allocations", "ns"];
+    if side == Side::Server {
+        head.extend(["over a layer that does nothing: instructions", "allocations"]);
+    }
+    head.push("goals");
+    let mut table = Table::new(&head);
+    let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
+    let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
+    for (default_build, candidate) in rows {
+        let at = |candidate| key(default_build, side, candidate, variant);
+        if !results.has(at(candidate)) {
+            continue;
+        }
+        let over = |base| results.get(at(candidate)).over(results.get(at(base)));
+        let bare = over(Candidate::Bare);
+        let mut cells = vec![
+            if default_build { "**otel-http**, default build (unbound metrics)" } else { name(candidate) }
+                .to_owned(),
+            whole(bare.instructions),
+            count(bare.native.allocations),
+            whole(bare.native.nanoseconds),
+        ];
+        if side == Side::Server {
+            let over = over(Candidate::PassThrough);
+            cells.extend([whole(over.instructions), count(over.native.allocations)]);
+        }
+        let goals = match (side, candidate) {
+            (Side::Server, Candidate::Ours) => goals(results, variant, over(GOALS_OVER), default_build),
+            _ => Goals::default(),
+        };
+        goals.add_to(sum);
+        cells.push(goals.cell());
+        table.row(cells);
+    }
+    table.print();
+    let bare = results.get(key(false, side, Candidate::Bare, variant));
+    println!(
+        "The bare service itself: {} instructions, {} allocations, {} ns.\n",
+        whole(bare.instructions),
+        count(bare.native.allocations),
+        whole(bare.native.nanoseconds)
+    );
+}
+
+fn name(candidate: Candidate) -> &'static str {
+    match candidate {
+        Candidate::Bare => "bare",
+        Candidate::PassThrough => "a layer that does nothing",
+        Candidate::TowerOtel => "tower-otel 0.12",
+        Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
+        Candidate::AxumTracing => "axum-tracing-opentelemetry 0.42 (traces only)",
+        Candidate::Floor => "floor: SDK propagator, span, attributes, bound metrics",
+        Candidate::Ours => "**otel-http**, `bound-metrics`",
+    }
+}
+
+/// The goals of our server layer, given what it costs.
+fn goals(results: &Results, variant: Variant, ours: Measured, default_build: bool) -> Goals {
+    let mut goals = Goals::default();
+    let of = |candidate| results.get(key(false, Side::Server, candidate, variant));
+    let peers = Candidate::ALL.iter().filter(|candidate| candidate.is_peer());
+    let best = peers.map(|&peer| of(peer).over(of(GOALS_OVER)).instructions).fold(f64::NAN, f64::min);
+    let (most, share, allocations) = match (variant, default_build) {
+        (Variant::Sampled, false) => (7_400.0, Some(3.0), Some(10.0)),
+        (Variant::Unsampled, false) => (4_000.0, Some(5.0), Some(4.0)),
+        (Variant::Forwarding | Variant::Nothing, false) => (2_600.0, None, None),
+        (Variant::Sampled, true) => (12_500.0, None, None),
+        (Variant::Unsampled, true) => (9_000.0, None, None),
+        _ => return goals,
+    };
+    goals.at_most(ours.instructions, most, "");
+    if let Some(share) = share {
+        goals.at_most(ours.instructions, (best / share).floor(), &format!(" (best peer ÷ {share})"));
+    }
+    if let Some(most) = allocations {
+        goals.at_most(ours.native.allocations, most, " allocations");
+    }
+    goals
+}
+
+fn print_propagation(results: &Results, sum: &mut (usize, usize)) {
+    println!("## Propagation on a `HeaderMap`\n");
+    let mut table =
+        Table::new(&["", "instructions", "allocations", "ns", "times faster than the SDK (ns), goals"]);
+    for (variant, title, goal) in propagation::VARIANTS {
+        for candidate in propagation::CANDIDATES {
+            let sdk = if candidate.ends_with("-global") { "sdk-global" } else { "sdk" };
+            let at = propagation_key(candidate, variant);
+            if !results.has(at) {
+                continue;
+            }
+            let measured = results.get(at);
+            let faster = results.times_faster(at, propagation_key(sdk, variant));
+            let mut goals = Goals::default();
+            let who = match candidate {
+                "sdk" => "the SDK",
+                "ours" => "**otel-propagation**",
+                "sdk-global" => "the SDK, as the global propagator",
+                _ => "**otel-propagation**, as the global propagator",
+            };
+            let last = match goal {
+                Some(goal) if candidate == "ours" => {
+                    goals.at_least(faster, goal, "");
+                    goals.cell()
+                }
+                _ if candidate.starts_with("sdk") => String::new(),
+                _ => format!("{faster:.1}"),
+            };
+            goals.add_to(sum);
+            table.row(vec![
+                format!("{title}: {who}"),
+                whole(measured.instructions),
+                count(measured.native.allocations),
+                whole(measured.native.nanoseconds),
+                last,
+            ]);
+        }
+    }
+    table.print();
+}
+
+/// What the numbers depend on.
+fn facts(valgrind: Option<&str>) -> String {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let rustc = Command::new(compiler).arg("--version").output().ok();
+    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    format!(
+        "{} {}, {cores} cores; {}; {}. Instructions repeat to some ±20; nanoseconds are medians and wander.",
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        rustc.as_deref().unwrap_or("rustc unknown"),
+        valgrind.unwrap_or("instructions not counted (--quick)"),
+    )
+}

@@ -1,0 +1,96 @@
+//! Processes of their own for each measurement: natively, or under callgrind.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::measure::{COUNTED, ITERATIONS, Mode};
+
+/// What a measurement that fails says.
+pub type Failure = Box<dyn Error>;
+
+/// What one process found out, for one iteration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native {
+    /// Allocations.
+    pub allocations: f64,
+    /// Nanoseconds, the median of several batches.
+    pub nanoseconds: f64,
+}
+
+/// Where this binary lies: the target folder that it was built into.
+pub fn target() -> Result<PathBuf, Failure> {
+    let exe = std::env::current_exe()?;
+    // target/release/http
+    let target = exe.parent().and_then(Path::parent).ok_or("the binary does not lie in a target folder")?;
+    Ok(target.to_owned())
+}
+
+/// Builds a binary of this package without default features, into a target folder of its own, and says where it is.
+pub fn build_default(name: &str) -> Result<PathBuf, Failure> {
+    let target = target()?.join("default-build");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--no-default-features", "--bin", name, "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(format!("the build without default features failed: {status}").into());
+    }
+    Ok(target.join("release").join(name))
+}
+
+/// The version of valgrind, or why there is none.
+pub fn valgrind() -> Result<String, Failure> {
+    let missing = "valgrind is not installed, and without it no instructions can be counted. Install it \
+                   (`apt install valgrind`), or give `--quick` for all columns but that one.";
+    let output = Command::new("valgrind").arg("--version").output().map_err(|_| missing)?;
+    if !output.status.success() {
+        return Err(missing.into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Measures allocations and time.
+pub fn native(binary: &Path, arguments: &[&str]) -> Result<Native, Failure> {
+    let output = run(Command::new(binary).args(arguments).arg(Mode::Native.name()))?;
+    let value = |name: &str| -> Result<f64, Failure> {
+        let line = output.0.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.ok_or_else(|| format!("{arguments:?} did not print its {name}"))?.trim().parse()?)
+    };
+    Ok(Native { allocations: value("allocations")?, nanoseconds: value("nanoseconds")? })
+}
+
+/// Counts instructions. The profile stays in the target folder, for `callgrind_annotate`.
+pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f64, Failure> {
+    let profiles = target()?.join("callgrind");
+    std::fs::create_dir_all(&profiles)?;
+    let profile = profiles.join(format!("{label}.out"));
+    let output = run(Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--toggle-collect={COUNTED}"))
+        .arg(format!("--callgrind-out-file={}", profile.display()))
+        .arg(binary)
+        .args(arguments)
+        .arg(Mode::Instructions.name()))?;
+    let collected = output.1.lines().find_map(|line| line.split("Collected : ").nth(1));
+    let collected: f64 = collected.ok_or("callgrind did not say what it collected")?.trim().parse()?;
+    if collected == 0.0 {
+        return Err(format!("callgrind did not see {COUNTED} in {arguments:?}").into());
+    }
+    Ok(collected / ITERATIONS as f64)
+}
+
+/// Standard output and standard error of a process that succeeded.
+fn run(command: &mut Command) -> Result<(String, String), Failure> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    if !output.status.success() {
+        return Err(format!("{command:?} failed: {}\n{out}{err}", output.status).into());
+    }
+    Ok((out, err))
+}

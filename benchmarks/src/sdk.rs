@@ -1,0 +1,139 @@
+//! An SDK that does all the work and keeps nothing: spans are dropped as they end, metrics are collected only when
+//! asked for. For checks it can be told to keep the spans.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
+
+static KEEPING: AtomicBool = AtomicBool::new(false);
+static KEPT: Mutex<Vec<SpanData>> = Mutex::new(Vec::new());
+
+/// Whether a check is running, so that what is measured later may be kept now.
+pub fn is_keeping() -> bool {
+    KEEPING.load(Ordering::Relaxed)
+}
+
+/// Does the work once and gives back the spans that ended meanwhile.
+pub fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
+    KEEPING.store(true, Ordering::Relaxed);
+    work();
+    KEEPING.store(false, Ordering::Relaxed);
+    std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[derive(Debug)]
+struct Dropping;
+
+impl SpanProcessor for Dropping {
+    fn on_start(&self, _span: &mut Span, _cx: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if is_keeping() {
+            KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Sets the global tracer provider: parent-based sampling, as the SDK has it by default.
+pub fn install_traces() -> SdkTracerProvider {
+    let provider = SdkTracerProvider::builder().with_span_processor(Dropping).build();
+    global::set_tracer_provider(provider.clone());
+    provider
+}
+
+#[derive(Clone, Debug)]
+struct Shared(Arc<ManualReader>);
+
+impl MetricReader for Shared {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// The metrics of the process, to be read when asked for.
+#[derive(Debug)]
+pub struct Metrics(Shared);
+
+/// One series: its attributes, and how often it was recorded (histograms) or its value (sums).
+#[derive(Debug)]
+pub struct Point {
+    /// The instrument's name.
+    pub name: String,
+    /// The attributes as `name=value`, sorted.
+    pub attributes: Vec<String>,
+    /// Recordings, or the sum.
+    pub value: f64,
+}
+
+/// Sets the global meter provider.
+pub fn install_metrics() -> Metrics {
+    let reader = Shared(Arc::new(ManualReader::builder().build()));
+    global::set_meter_provider(SdkMeterProvider::builder().with_reader(reader.clone()).build());
+    Metrics(reader)
+}
+
+impl Metrics {
+    /// All series that there are now.
+    pub fn points(&self) -> Vec<Point> {
+        let mut collected = ResourceMetrics::default();
+        self.0.collect(&mut collected).expect("the reader is registered");
+        let mut points = Vec::new();
+        for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let mut push = |attributes: Vec<String>, value: f64| {
+                points.push(Point { name: metric.name().to_owned(), attributes, value });
+            };
+            match metric.data() {
+                AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                    histogram.data_points().for_each(|p| push(texts(p.attributes()), p.count() as f64));
+                }
+                AggregatedMetrics::U64(MetricData::Histogram(histogram)) => {
+                    histogram.data_points().for_each(|p| push(texts(p.attributes()), p.count() as f64));
+                }
+                AggregatedMetrics::I64(MetricData::Sum(sum)) => {
+                    sum.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
+                }
+                other => panic!("no instrument of this kind was expected: {other:?}"),
+            }
+        }
+        points
+    }
+}
+
+/// Attributes as `name=value`, sorted.
+pub fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Vec<String> {
+    let mut texts: Vec<String> =
+        attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value)).collect();
+    texts.sort();
+    texts
+}

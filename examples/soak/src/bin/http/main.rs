@@ -1,0 +1,168 @@
+//! The HTTP soak: a server with `ServerLayer` and clients with `ClientLayer`, over HTTP/1.1 and HTTP/2, with a tenth of
+//! the requests cut off, with panics and with bodies that fail. At its end everything must be accounted for.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak talks to its terminal")]
+
+mod accepted;
+mod client;
+mod plan;
+mod server;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use otel_testing::Recorder;
+use soak::{Arguments, CountingTracerProvider, Memory, Report, Side};
+use tokio::task::JoinSet;
+
+use crate::accepted::Accepted;
+use crate::client::Driver;
+use crate::plan::Plan;
+use crate::server::Server;
+
+/// How long the last requests may take to be noticed as gone. The slowest handler takes a small part of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one side records into. The recorder keeps metrics only, whose size does not depend on how many requests there
+/// are; its spans it would keep, so they are counted by another provider.
+#[derive(Default)]
+struct Telemetry {
+    spans: CountingTracerProvider,
+    metrics: Recorder,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(complaint) => {
+            eprintln!("{complaint}");
+            return ExitCode::from(2);
+        }
+    };
+    match soak(arguments).await {
+        Ok(report) => {
+            println!("{}", report.text());
+            let failures = report.failures();
+            if failures.is_empty() {
+                println!("soak http: everything is accounted for");
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("soak http: {} checks failed:", failures.len());
+            failures.iter().for_each(|failure| eprintln!("{failure}"));
+        }
+        Err(error) => eprintln!("soak http: {error}"),
+    }
+    ExitCode::FAILURE
+}
+
+async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
+    let Arguments { requests, seed, concurrency, .. } = arguments;
+    println!("soak http: {requests} requests, {concurrency} at a time, seed {seed}");
+    otel_propagation::set_global(otel_propagation::Composite::default());
+    let (server, client) = (Telemetry::default(), Telemetry::default());
+    let accepted = Accepted::default();
+    let serving = Server::start(&server, &accepted).await?;
+
+    let began = Instant::now();
+    let driver = Arc::new(Driver::new(serving.address, &client));
+    let memory = Arc::new(Memory::new(requests));
+    run(arguments, &driver, &memory).await?;
+    let took = began.elapsed();
+    let (calls, cuts) = driver.finish();
+    // The clients' connections have gone with them.
+    drop(driver);
+    let stopped = serving.stop(PATIENCE).await;
+    let counts = || [server.spans.counts().alive(), client.spans.counts().alive(), accepted.open()];
+    settle(|| counts() == [0; 3]).await;
+
+    let mut report = Report::default();
+    report.check(stopped);
+    let metric = |telemetry: &Telemetry, name: &str| telemetry.metrics.metric(name);
+    report.side(&Side::new(
+        "server",
+        accepted.tally(),
+        server.spans.counts(),
+        &metric(&server, "http.server.request.duration"),
+        &metric(&server, "http.server.active_requests"),
+    ));
+    report.side(&Side::new(
+        "client",
+        &calls,
+        client.spans.counts(),
+        &metric(&client, "http.client.request.duration"),
+        &metric(&client, "http.client.active_requests"),
+    ));
+    report.check(all(
+        "requests accepted that the observer saw the end of",
+        accepted.total(),
+        accepted.total() - accepted.open(),
+    ));
+    let spans = server.spans.counts();
+    report.check(all(
+        "server spans whose parent is a client span",
+        spans.started(),
+        spans.with_remote_parent(),
+    ));
+    report.check(all("calls made", requests, calls.counts().values().sum()));
+    report.check(cuts.verdict(requests));
+    report.check(memory.verdict());
+    report.check(Ok(format!(
+        "{:.1} s, {:.0} requests a second",
+        took.as_secs_f64(),
+        requests as f64 / took.as_secs_f64()
+    )));
+    Ok(report)
+}
+
+fn all(what: &str, expected: u64, found: u64) -> Result<String, String> {
+    let text = format!("{what}: {found} of {expected}");
+    if found == expected { Ok(text) } else { Err(text) }
+}
+
+/// Sends all requests, so many at a time. What each does depends on its number alone.
+async fn run(arguments: Arguments, driver: &Arc<Driver>, memory: &Arc<Memory>) -> Result<(), Box<dyn Error>> {
+    let Arguments { requests, seed, concurrency, .. } = arguments;
+    let (next, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency {
+        let (driver, memory) = (Arc::clone(driver), Arc::clone(memory));
+        let (next, done) = (Arc::clone(&next), Arc::clone(&done));
+        workers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= requests {
+                    return Ok::<_, std::io::Error>(());
+                }
+                driver.drive(&Plan::new(seed, number)).await?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if done.is_multiple_of((requests / 200).max(1)) {
+                    progress(done, requests, memory.sample(done));
+                }
+            }
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    Ok(())
+}
+
+/// A line for each tenth.
+fn progress(done: u64, requests: u64, resident: Option<u64>) {
+    if done.is_multiple_of((requests / 10).max(1)) {
+        let resident = resident.map_or_else(String::new, |resident| format!(", resident {resident} KiB"));
+        println!("{done:>9} of {requests}{resident}");
+    }
+}
+
+/// Waits until a condition holds, but not for ever: what does not hold is for the report to say.
+async fn settle(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

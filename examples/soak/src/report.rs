@@ -1,0 +1,122 @@
+//! The checks at the end, and the table that shows them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use otel_testing::{Metric, MetricKind};
+
+use crate::class::{Class, Tally};
+use crate::spans::SpanCounts;
+
+/// One side of the traffic: what was observed outside of the instrumentation, and what the instrumentation recorded.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Side<'a> {
+    /// What the side is called.
+    pub name: &'a str,
+    /// What the observer has counted.
+    pub observed: &'a Tally,
+    /// The spans.
+    pub spans: &'a SpanCounts,
+    /// The durations.
+    pub durations: &'a Metric,
+    /// The operations in flight.
+    pub active: &'a Metric,
+}
+
+impl<'a> Side<'a> {
+    /// A side.
+    #[must_use]
+    pub fn new(
+        name: &'a str,
+        observed: &'a Tally,
+        spans: &'a SpanCounts,
+        durations: &'a Metric,
+        active: &'a Metric,
+    ) -> Self {
+        Self { name, observed, spans, durations, active }
+    }
+}
+
+/// What the checks have found.
+#[derive(Debug, Default)]
+pub struct Report {
+    text: String,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Adds a check that is good with something to say of it, or bad.
+    pub fn check(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(text) => self.line(&text),
+            Err(text) => {
+                self.line(&format!("{text}  <-- wrong"));
+                self.failures.push(text);
+            }
+        }
+    }
+
+    /// Checks a side: spans, durations and what was observed agree by class, each span was ended by exactly one call,
+    /// and nothing is in flight.
+    pub fn side(&mut self, side: &Side<'_>) {
+        let samples = Tally::default();
+        for point in side.durations.points() {
+            samples.add_many(Class::of_attributes(point.attributes()), point.count());
+        }
+        let (observed, spans, samples) =
+            (side.observed.counts(), side.spans.classes().counts(), samples.counts());
+        let row = |class: &str, [observed, spans, samples]: [u64; 3]| {
+            format!("  {class:<60}{observed:>10}{spans:>10}{samples:>10}")
+        };
+
+        self.line(&format!("{:<62}{:>10}{:>10}{:>10}", side.name, "observed", "spans", "samples"));
+        let classes: BTreeSet<_> = observed.keys().chain(spans.keys()).chain(samples.keys()).collect();
+        let mut totals = [0; 3];
+        for class in classes {
+            let counts = [&observed, &spans, &samples].map(|of| of.get(class).copied().unwrap_or(0));
+            for (total, count) in totals.iter_mut().zip(counts) {
+                *total += count;
+            }
+            let text = row(&class.to_string(), counts);
+            self.check(if counts == [counts[0]; 3] { Ok(text) } else { Err(text) });
+        }
+        let text = row("all", totals);
+        self.check(if totals == [totals[0].max(1); 3] { Ok(text) } else { Err(text) });
+
+        let (started, once) = (side.spans.started(), side.spans.ended_once());
+        let text = format!(
+            "  spans started {started}: ended once {once}, by drop {}, more than once {}, not gone {}",
+            side.spans.ended_by_drop(),
+            side.spans.ended_again(),
+            side.spans.alive()
+        );
+        self.check(if started == once { Ok(text) } else { Err(text) });
+
+        let open: f64 = side.active.points().iter().map(|point| point.sum().abs()).sum();
+        let text = format!("  in flight {open}");
+        // A metric that is not there would be in order, too.
+        let is_good = open == 0.0 && side.active.kind() == Some(MetricKind::UpDownCounter);
+        self.check(if is_good { Ok(text) } else { Err(text) });
+    }
+
+    /// All that was checked, as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The checks that were bad.
+    #[must_use]
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    fn line(&mut self, text: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests;
