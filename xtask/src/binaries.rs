@@ -3,7 +3,7 @@
 //! A comparison is a binary of the workspace `benchmarks/`, a soak is a binary of the package `soak`; adding one
 //! needs no line here.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
 use cargo_metadata::{Metadata, TargetKind};
@@ -33,18 +33,16 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
 
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
-    let names = soaks(&repo);
+    let names = binaries(&repo.metadata, |package| package == SOAK);
     let (name, rest) = chosen("soak", arguments, &names)?;
-    run_soak(&repo.root, name, rest)
+    run(soak_command(&repo.root, "run", name).arg("--").args(rest))
 }
 
-/// The soaks that exist.
-pub(crate) fn soaks(repo: &Repo) -> Vec<String> {
-    binaries(&repo.metadata, |package| package == SOAK)
-}
-
-pub(crate) fn run_soak<S: AsRef<std::ffi::OsStr>>(root: &Path, name: &str, arguments: &[S]) -> Result<()> {
-    run(cargo(root).args(["run", "--release", "--package", SOAK, "--bin", name, "--"]).args(arguments))
+/// `cargo run` or `cargo build` for a soak.
+pub(crate) fn soak_command(root: &Path, subcommand: &str, name: &str) -> Command {
+    let mut command = cargo(root);
+    command.args([subcommand, "--release", "--package", SOAK, "--bin", name]);
+    command
 }
 
 /// The names of all binaries in the packages that `wanted` picks, in order.

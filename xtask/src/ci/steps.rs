@@ -4,14 +4,14 @@
 //! steps, and the developer's own builds, share the compiled dependencies. Checks run through clippy for the
 //! same reason.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 
 use crate::{
     binaries,
     ci::{Outcome, deny},
-    process::{answer, captured, cargo, program, run},
+    process::{answer, captured_within, cargo, program, run, run_within},
     repo::Repo,
     tidy::{self, Tier},
 };
@@ -21,6 +21,12 @@ const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
 
 const BENCHMARKS: &str = "benchmarks/Cargo.toml";
 const FUZZ: &str = "fuzz/Cargo.toml";
+
+/// How long the example may run, which takes a second.
+const EXAMPLE: Duration = Duration::from_secs(2 * 60);
+
+/// How long a soak may run, which takes seconds; not how long it may build.
+const SOAK: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn tools(repo: &Repo) -> Result<Outcome> {
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -35,9 +41,7 @@ pub(super) fn tools(repo: &Repo) -> Result<Outcome> {
 pub(super) fn fmt(repo: &Repo) -> Result<Outcome> {
     run(cargo(&repo.root).args(["fmt", "--all", "--check"]))?;
     for manifest in [BENCHMARKS, FUZZ] {
-        if repo.file(manifest).is_some() {
-            run(cargo(&repo.root).args(["fmt", "--manifest-path", manifest, "--check"]))?;
-        }
+        run(cargo(&repo.root).args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(Outcome::Passed)
 }
@@ -108,20 +112,21 @@ pub(super) fn doc(repo: &Repo) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// With the peers and without them, for default builds are measured without.
 pub(super) fn benchmarks(repo: &Repo) -> Result<Outcome> {
-    if repo.file(BENCHMARKS).is_none() {
-        return Ok(Outcome::Skipped(format!("there is no {BENCHMARKS}")));
+    for set in [None, Some("--no-default-features")] {
+        let mut command = cargo(&repo.root);
+        command.args(["clippy", "--manifest-path", BENCHMARKS, "--all-targets"]).args(set);
+        run(command.args(["--", "-D", "warnings"]))?;
     }
-    let what = ["clippy", "--manifest-path", BENCHMARKS, "--all-targets", "--", "-D", "warnings"];
-    run(cargo(&repo.root).args(what))?;
     Ok(Outcome::Passed)
 }
 
+/// The targets are checked, not linked: the runtime that they are linked with is C++, which the default features
+/// build and which nobody needs who does not fuzz.
 pub(super) fn fuzz(repo: &Repo) -> Result<Outcome> {
-    if repo.file(FUZZ).is_none() {
-        return Ok(Outcome::Skipped(format!("there is no {FUZZ}")));
-    }
-    run(cargo(&repo.root).args(["build", "--manifest-path", FUZZ]))?;
+    let what = ["clippy", "--manifest-path", FUZZ, "--no-default-features", "--bins", "--", "-D", "warnings"];
+    run(cargo(&repo.root).args(what))?;
     Ok(Outcome::Passed)
 }
 
@@ -165,7 +170,8 @@ pub(super) fn deny(repo: &Repo) -> Result<Outcome> {
 }
 
 pub(super) fn rest_api(repo: &Repo) -> Result<Outcome> {
-    let output = captured(cargo(&repo.root).args(["run", "--package", "rest-api"]))?;
+    run(cargo(&repo.root).args(["build", "--package", "rest-api"]))?;
+    let output = captured_within(cargo(&repo.root).args(["run", "--package", "rest-api"]), EXAMPLE)?;
     if !draws_a_trace(&output) {
         return Err(anyhow!("`rest-api` drew no trace: no line of its output begins with `trace` and an id"));
     }
@@ -186,10 +192,8 @@ pub(super) fn soak_http(repo: &Repo) -> Result<Outcome> {
 
 /// A soak, shorter than when it is run by hand.
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
-    if !binaries::soaks(repo).iter().any(|soak| soak == name) {
-        return Ok(Outcome::Skipped(format!("there is no soak `{name}`")));
-    }
-    binaries::run_soak(&repo.root, name, arguments)?;
+    run(&mut binaries::soak_command(&repo.root, "build", name))?;
+    run_within(binaries::soak_command(&repo.root, "run", name).arg("--").args(arguments), SOAK)?;
     Ok(Outcome::Passed)
 }
 
