@@ -17,9 +17,8 @@ use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, S
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use self::record::{ClientBody, ClientFuture};
+pub use self::record::{ClientBody, ClientFuture, ClientRecord};
 
-pub(crate) use self::record::ClientRecord;
 use crate::attributes::client::Target;
 use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
 use crate::carrier::HeaderInjector;
@@ -182,12 +181,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(operation) = Shared::start(&self.shared, &mut request) else {
-            return ClientFuture::new(OperationFuture::new(self.inner.call(request), None));
+            return OperationFuture::new(self.inner.call(request), None);
         };
         let attached = operation.attach();
         let future = self.inner.call(request);
         drop(attached);
-        ClientFuture::new(OperationFuture::new(future, Some(operation)))
+        OperationFuture::new(future, Some(operation))
     }
 }
 

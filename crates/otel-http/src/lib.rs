@@ -18,6 +18,10 @@ mod server;
 pub use otel_operation::SamplerInput;
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
-pub use crate::client::{Attempts, ClientBody, ClientFuture, ClientLayer, ClientService, UrlTemplate};
+pub use crate::client::{
+    Attempts, ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate,
+};
 pub use crate::config::{EndOn, RequestHead, ResponseHead};
-pub use crate::server::{PeerAddr, RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerService};
+pub use crate::server::{
+    PeerAddr, RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerRecord, ServerService,
+};

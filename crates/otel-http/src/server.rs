@@ -20,9 +20,8 @@ use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, S
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use self::record::{ServerBody, ServerFuture};
+pub use self::record::{ServerBody, ServerFuture, ServerRecord};
 
-use self::record::ServerRecord;
 use crate::attributes::{self, ROUTE, server as request_attributes};
 use crate::carrier::HeaderExtractor;
 use crate::config::{EndOn, Options, RequestHead, shared_options};
@@ -248,12 +247,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(operation) = Shared::start(&self.shared, &mut request) else {
-            return ServerFuture::new(OperationFuture::new(self.inner.call(request), None));
+            return OperationFuture::new(self.inner.call(request), None);
         };
         let attached = operation.attach();
         let future = self.inner.call(request);
         drop(attached);
-        ServerFuture::new(OperationFuture::new(future, Some(operation)))
+        OperationFuture::new(future, Some(operation))
     }
 }
 

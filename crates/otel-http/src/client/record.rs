@@ -3,17 +3,13 @@
 //! Follows the HTTP semantic conventions, "HTTP client" and `http.client.request.duration`; a call that its caller gave
 //! up is no error of anybody.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use opentelemetry::KeyValue;
 use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationFuture, Outcome, Record};
-use pin_project_lite::pin_project;
 
 use super::Shared;
 use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
@@ -22,8 +18,9 @@ use crate::exchange::{content_length, is_event_stream, respond};
 use crate::metrics::{Key, Measured, Series};
 use crate::outcome;
 
-/// What a call's operation keeps until its end.
-pub(crate) struct ClientRecord {
+/// What a call's operation keeps until its end. It has nothing to offer but to stand in types.
+#[derive(Debug)]
+pub struct ClientRecord {
     shared: Arc<Shared>,
     series: Arc<Series>,
     key: Key,
@@ -106,7 +103,7 @@ where
     type Output = Result<Response<ClientBody<B>>, E>;
 
     fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
-        let untouched = |body| ClientBody { inner: OperationBody::untouched(body) };
+        let untouched = |body| OperationBody::untouched(body);
         let Some(mut operation) = operation else {
             return output.map(|response| response.map(untouched));
         };
@@ -121,7 +118,7 @@ where
             }
             Ok(response) => {
                 let length = content_length(response.headers());
-                Ok(response.map(|body| ClientBody { inner: OperationBody::new(body, operation, length) }))
+                Ok(response.map(|body| OperationBody::new(body, operation, length)))
             }
         }
     }
@@ -141,85 +138,8 @@ impl<E: 'static> ObserveBody<E> for ClientRecord {
     }
 }
 
-pin_project! {
-    /// The future of a recorded call.
-    pub struct ClientFuture<F> {
-        #[pin]
-        inner: OperationFuture<F, ClientRecord>,
-    }
-}
+/// The future of a recorded call.
+pub type ClientFuture<F> = OperationFuture<F, ClientRecord>;
 
-impl<F, B, E> Future for ClientFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-    B::Error: 'static,
-    E: 'static,
-{
-    type Output = Result<Response<ClientBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for ClientFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl<F> ClientFuture<F> {
-    pub(super) fn new(inner: OperationFuture<F, ClientRecord>) -> Self {
-        Self { inner }
-    }
-}
-
-pin_project! {
-    /// The body of a recorded call's response. The call ends with it where that was chosen.
-    pub struct ClientBody<B: Body> where B::Error: 'static {
-        #[pin]
-        inner: OperationBody<B, ClientRecord>,
-    }
-}
-
-impl<B: Body> Body for ClientBody<B>
-where
-    B::Error: 'static,
-{
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl<B: Body + Default> Default for ClientBody<B>
-where
-    B::Error: 'static,
-{
-    fn default() -> Self {
-        Self { inner: OperationBody::default() }
-    }
-}
-
-impl<B: Body> fmt::Debug for ClientBody<B>
-where
-    B::Error: 'static,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
+/// The body of a recorded call's response. The call ends with it where that was chosen.
+pub type ClientBody<B> = OperationBody<B, ClientRecord>;

@@ -2,18 +2,14 @@
 //!
 //! Follows the HTTP semantic conventions, "HTTP server" and `http.server.request.duration`.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
 use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationFuture, Outcome, Record};
-use pin_project_lite::pin_project;
 
 use super::{Route, RouteSlot, Shared};
 use crate::attributes::{ROUTE, STATUS_CODE};
@@ -23,8 +19,9 @@ use crate::method::KnownMethod;
 use crate::metrics::{Key, Measured};
 use crate::outcome;
 
-/// What a request's operation keeps until its end.
-pub(super) struct ServerRecord {
+/// What a request's operation keeps until its end. It has nothing to offer but to stand in types.
+#[derive(Debug)]
+pub struct ServerRecord {
     shared: Arc<Shared>,
     route: Arc<Route>,
     key: Key,
@@ -37,6 +34,7 @@ pub(super) struct ServerRecord {
     sizes: Option<Box<Sizes>>,
 }
 
+#[derive(Debug)]
 struct Sizes {
     request: Option<u64>,
     response: u64,
@@ -126,8 +124,7 @@ where
 
     fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
         let Some(mut operation) = operation else {
-            return output
-                .map(|response| response.map(|body| ServerBody::new(OperationBody::untouched(body))));
+            return output.map(|response| response.map(|body| OperationBody::untouched(body)));
         };
         let response = match output {
             Ok(response) => response,
@@ -146,15 +143,14 @@ where
         let exact = response.body().size_hint().exact();
         let length = exact.or_else(|| content_length(response.headers()));
         Ok(response.map(|body| {
-            let inner = if ends_here {
+            if ends_here {
                 let context = operation.context().clone();
                 let outcome = operation.record().outcome();
                 operation.finish(&outcome);
                 OperationBody::after(body, context)
             } else {
                 OperationBody::new(body, operation, length)
-            };
-            ServerBody::new(inner)
+            }
         }))
     }
 }
@@ -191,94 +187,8 @@ impl<E: 'static> ObserveBody<E> for ServerRecord {
     }
 }
 
-pin_project! {
-    /// The future of a recorded request.
-    pub struct ServerFuture<F> {
-        #[pin]
-        inner: OperationFuture<F, ServerRecord>,
-    }
-}
+/// The future of a recorded request.
+pub type ServerFuture<F> = OperationFuture<F, ServerRecord>;
 
-impl<F, B, E> Future for ServerFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-    B::Error: 'static,
-    E: 'static,
-{
-    type Output = Result<Response<ServerBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for ServerFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl<F> ServerFuture<F> {
-    pub(super) fn new(inner: OperationFuture<F, ServerRecord>) -> Self {
-        Self { inner }
-    }
-}
-
-pin_project! {
-    /// The body of a recorded response: the request ends with it.
-    pub struct ServerBody<B: Body> where B::Error: 'static {
-        #[pin]
-        inner: OperationBody<B, ServerRecord>,
-    }
-}
-
-impl<B: Body> ServerBody<B>
-where
-    B::Error: 'static,
-{
-    fn new(inner: OperationBody<B, ServerRecord>) -> Self {
-        Self { inner }
-    }
-}
-
-impl<B: Body> Body for ServerBody<B>
-where
-    B::Error: 'static,
-{
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl<B: Body + Default> Default for ServerBody<B>
-where
-    B::Error: 'static,
-{
-    fn default() -> Self {
-        Self { inner: OperationBody::default() }
-    }
-}
-
-impl<B: Body> fmt::Debug for ServerBody<B>
-where
-    B::Error: 'static,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
+/// The body of a recorded response: the request ends with it.
+pub type ServerBody<B> = OperationBody<B, ServerRecord>;
