@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use crate::{
     ci::report::{Line, State},
     repo::Repo,
+    services::Lease,
 };
 
 /// One step of the run.
@@ -51,6 +52,12 @@ const STEPS: &[Step] = &[
     Step { name: "soak-http", about: "20,000 HTTP requests, each accounted for", run: steps::soak_http },
 ];
 
+/// What the tests of a package talk to: they need the service only while there is the package.
+const SERVICES: &[(&str, &str)] = &[("otel-telemetry", "collector")];
+
+/// The steps in which those tests run. Services are started before the first of them and stopped at the end.
+const TALKING: &[&str] = &["test", "test-default"];
+
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     if arguments == ["--list"] {
         for step in STEPS {
@@ -72,15 +79,37 @@ fn chosen<'a>(steps: &'a [Step], names: &[String]) -> Result<Vec<&'a Step>> {
     Ok(steps.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect())
 }
 
+/// The services that the packages need.
+fn needed<'a>(packages: &[&str], services: &[(&str, &'a str)]) -> Vec<&'a str> {
+    let mut names: Vec<_> =
+        services.iter().filter(|(package, _)| packages.contains(package)).map(|(_, service)| *service).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn lease(repo: &Repo) -> Result<Lease> {
+    let packages: Vec<_> = repo.metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    Lease::take(&repo.root, &needed(&packages, SERVICES))
+}
+
 /// Runs the steps until one fails, then shows all of them with their results and durations.
 fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
     let began = Instant::now();
     let mut lines: Vec<_> = steps.iter().map(|step| Line::new(step.name)).collect();
     let mut failure = None;
+    let mut services = None;
     for (step, line) in steps.iter().zip(&mut lines) {
         println!("\n==> {}: {}", step.name, step.about);
         let step_began = Instant::now();
-        let result = match (step.run)(repo) {
+        if TALKING.contains(&step.name) && services.is_none() {
+            services = Some(lease(repo));
+        }
+        let result = match services.as_ref() {
+            Some(Err(error)) => Err(anyhow::anyhow!("{error:#}")),
+            _ => (step.run)(repo),
+        };
+        let result = match result {
             Ok(Outcome::Skipped(reason)) if !may_skip => Err(anyhow::anyhow!(reason)),
             result => result,
         };

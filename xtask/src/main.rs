@@ -8,6 +8,7 @@ mod binaries;
 mod ci;
 mod process;
 mod repo;
+mod services;
 mod tidy;
 
 use std::process::ExitCode;
@@ -46,6 +47,12 @@ const COMMANDS: &[Command] = &[
         about: "a long run over real sockets in which every operation is counted",
         run: binaries::soak,
     },
+    Command {
+        name: "services",
+        arguments: "up|down|status [NAME…]",
+        about: "the servers that tests talk to; `. target/services/env` tells a shell where they are",
+        run: services::command,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -76,7 +83,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 fn help() -> String {
     let mut text = String::from("cargo xtask COMMAND\n\n");
     for Command { name, arguments, about, .. } in COMMANDS {
-        text.push_str(&format!("  {:<28}  {about}\n", format!("{name} {arguments}")));
+        text.push_str(&format!("  {:<32}  {about}\n", format!("{name} {arguments}")));
     }
     text
 }

@@ -192,10 +192,13 @@ async fn a_body_whose_last_byte_was_seen_has_ended() {
 
 #[tokio::test]
 async fn no_body_is_awaited_after_head() {
-    let recorder = Recorder::new();
-    let request = Request::head("/").body(Empty::new()).unwrap();
-    drop(call(&server_layer(&recorder), request, |_| async { Response::new(Body::from("not sent")) }).await);
-    assert_one(&recorder, None);
+    for end_on in [EndOn::Auto, EndOn::Body] {
+        let recorder = Recorder::new();
+        let layer = server_layer(&recorder).with_end_on(end_on);
+        let request = Request::head("/").body(Empty::new()).unwrap();
+        drop(call(&layer, request, |_| async { Response::new(Body::from("not sent")) }).await);
+        assert_one(&recorder, None);
+    }
 }
 
 #[tokio::test]
