@@ -81,8 +81,11 @@ fn chosen<'a>(steps: &'a [Step], names: &[String]) -> Result<Vec<&'a Step>> {
 
 /// The services that the packages need.
 fn needed<'a>(packages: &[&str], services: &[(&str, &'a str)]) -> Vec<&'a str> {
-    let mut names: Vec<_> =
-        services.iter().filter(|(package, _)| packages.contains(package)).map(|(_, service)| *service).collect();
+    let mut names: Vec<_> = services
+        .iter()
+        .filter(|(package, _)| packages.contains(package))
+        .map(|(_, service)| *service)
+        .collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -102,12 +105,13 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
     for (step, line) in steps.iter().zip(&mut lines) {
         println!("\n==> {}: {}", step.name, step.about);
         let step_began = Instant::now();
-        if TALKING.contains(&step.name) && services.is_none() {
-            services = Some(lease(repo));
-        }
-        let result = match services.as_ref() {
-            Some(Err(error)) => Err(anyhow::anyhow!("{error:#}")),
-            _ => (step.run)(repo),
+        let result = if TALKING.contains(&step.name) && services.is_none() {
+            lease(repo).and_then(|lease| {
+                services = Some(lease);
+                (step.run)(repo)
+            })
+        } else {
+            (step.run)(repo)
         };
         let result = match result {
             Ok(Outcome::Skipped(reason)) if !may_skip => Err(anyhow::anyhow!(reason)),
@@ -127,6 +131,8 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
             break;
         }
     }
+    // Stops what was started for this run, also after a failure, and before the table, which is to be read last.
+    drop(services);
     println!("\n{}", report::table(&lines));
     match failure {
         Some(error) => Err(error),
@@ -141,7 +147,7 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
 mod tests {
     use anyhow::bail;
 
-    use super::{Outcome, STEPS, Step, chosen, run};
+    use super::{Outcome, SERVICES, STEPS, Step, TALKING, chosen, needed, run};
     use crate::repo::Repo;
 
     fn step(run: fn(&Repo) -> anyhow::Result<Outcome>) -> Step {
@@ -183,5 +189,18 @@ mod tests {
         assert_eq!(names(&["clippy", "fmt"]).unwrap(), ["fmt", "clippy"]);
         let error = names(&["fmt", "clipy"]).unwrap_err().to_string();
         assert!(error.starts_with("there is no step `clipy`. There are: tools, fmt, "), "{error}");
+    }
+    #[test]
+    fn services_are_needed_by_packages_that_exist() {
+        let table = [("a", "broker"), ("b", "collector"), ("c", "broker")];
+        assert_eq!(needed(&["a", "b", "c", "d"], &table), ["broker", "collector"]);
+        assert_eq!(needed(&["d"], &table), [""; 0]);
+        // Names are right, too: these would be misspelt without anybody noticing.
+        for name in TALKING {
+            assert!(STEPS.iter().any(|step| step.name == *name), "{name}");
+        }
+        for (_, service) in SERVICES {
+            assert!(crate::services::names().contains(service), "{service}");
+        }
     }
 }

@@ -179,10 +179,7 @@ mod tests {
             command
         };
         let began = Instant::now();
-        for result in [
-            run_within(&mut hanging(), limit),
-            captured_within(&mut hanging(), limit).map(drop),
-        ] {
+        for result in [run_within(&mut hanging(), limit), captured_within(&mut hanging(), limit).map(drop)] {
             let error = result.unwrap_err().to_string();
             assert_eq!(error, "`sleep 600` did not end within 50ms and was killed");
         }

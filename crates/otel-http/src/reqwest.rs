@@ -10,7 +10,7 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
 use crate::client::{Attempts, ClientRecord, UrlTemplate};
-use crate::{ClientLayer, outcome};
+use crate::{ClientLayer, EndOn, outcome};
 
 #[async_trait::async_trait]
 impl Middleware for ClientLayer {
@@ -44,7 +44,8 @@ impl Middleware for ClientLayer {
                 *shown.status_mut() = response.status();
                 *shown.version_mut() = response.version();
                 *shown.headers_mut() = response.headers().clone();
-                ClientRecord::respond(&mut operation, &shown);
+                // A response of reqwest's keeps its body to itself, so that nothing can be seen of its end.
+                ClientRecord::respond(&mut operation, &shown, EndOn::Head);
                 ClientRecord::finish(operation);
                 Ok(response)
             }

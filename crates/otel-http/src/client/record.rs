@@ -43,7 +43,7 @@ impl ClientRecord {
     }
 
     /// Tells the span and the metrics of the response's head; whether the operation ends with it.
-    pub(crate) fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>) -> bool {
+    pub(crate) fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>, end_on: EndOn) -> bool {
         let version = ProtocolVersion::of(response.version());
         let status = response.status();
         let shared = Arc::clone(&operation.record().shared);
@@ -54,7 +54,7 @@ impl ClientRecord {
             ]);
             respond(&shared.options, &span, response);
         }
-        let ends_here = match shared.options.end_on {
+        let ends_here = match end_on {
             EndOn::Head => true,
             EndOn::Body => status == StatusCode::SWITCHING_PROTOCOLS,
             EndOn::Auto => status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(response.headers()),
@@ -107,12 +107,13 @@ where
         let Some(mut operation) = operation else {
             return output.map(|response| response.map(untouched));
         };
+        let end_on = operation.record().shared.options.end_on;
         match output {
             Err(error) => {
                 operation.finish(&outcome::of_error(&error));
                 Err(error)
             }
-            Ok(response) if Self::respond(&mut operation, &response) => {
+            Ok(response) if Self::respond(&mut operation, &response, end_on) => {
                 Self::finish(operation);
                 Ok(response.map(untouched))
             }

@@ -97,3 +97,16 @@ async fn a_server_that_is_not_there_is_classified() {
     assert!(tree.contains("error.type: connection_refused"), "{tree}");
     recorder.assert_clean();
 }
+
+#[tokio::test]
+async fn a_call_ends_at_its_head_and_tells_the_size_that_the_head_tells() {
+    let recorder = Recorder::new();
+    let address = serve(Router::new().route("/", get(|| async { "12345" }))).await;
+    let layer = client_layer(&recorder).with_body_sizes(true).with_end_on(otel_http::EndOn::Body);
+    let client = ClientBuilder::new(reqwest::Client::new()).with(layer).build();
+    let response = client.get(format!("http://{address}/")).send().await.unwrap();
+    assert_eq!(recorder.spans().len(), 1);
+    assert_eq!(recorder.metric("http.client.response.body.size").sum(), 5.0);
+    assert_eq!(response.text().await.unwrap(), "12345");
+    recorder.assert_clean();
+}
