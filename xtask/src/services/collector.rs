@@ -1,0 +1,105 @@
+//! The OTLP collector: Rotel, which prints what it receives.
+//!
+//! `COLLECTOR_OTLP_GRPC_URL` and `COLLECTOR_OTLP_HTTP_URL` are the two receivers of the OpenTelemetry Protocol;
+//! `COLLECTOR_LOG` is the file into which it prints each span, metric and log record.
+
+use std::{env, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::services::{
+    Service,
+    compose::{Compose, Port},
+    daemon::{self, Process},
+    probe, python,
+    record::{self, Variables},
+};
+
+const GRPC: &str = "COLLECTOR_OTLP_GRPC_URL";
+const HTTP: &str = "COLLECTOR_OTLP_HTTP_URL";
+const LOG: &str = "COLLECTOR_LOG";
+
+/// The release that is installed, on PyPI.
+const REQUIREMENT: &str = "rotel==0.0.1a15";
+
+/// The package brings the program beside its modules and puts no link to it on the path.
+const WHERE: &str = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).with_name('rotel-agent'))";
+
+pub(super) const SERVICE: Service = Service {
+    name: "collector",
+    about: "OTLP collector (Rotel), gRPC and HTTP, prints what it receives",
+    variables: &[GRPC, HTTP, LOG],
+    answers,
+    compose: Compose {
+        // The image's entry point binds both receivers to all addresses of the container.
+        file: "\
+services:
+  collector:
+    image: streamfold/rotel:latest
+    command: [--exporter, blackhole, --debug-log, traces, --debug-log, metrics, --debug-log, logs, --debug-log-verbosity, detailed]
+    environment: {NO_COLOR: '1'}
+    ports: ['127.0.0.1::4317', '127.0.0.1::4318']
+",
+        service: "collector",
+        ports: &[
+            Port { inside: 4317, variable: GRPC, scheme: "http://" },
+            Port { inside: 4318, variable: HTTP, scheme: "http://" },
+        ],
+        log: LOG,
+    },
+    native,
+};
+
+fn native(folder: &Path) -> Result<(Process, Variables)> {
+    let agent = python::installed(folder, REQUIREMENT, WHERE)?;
+    let [grpc, http] = probe::free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+    let mut command = Command::new(agent);
+    command.args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"]);
+    command.args(["traces", "metrics", "logs"].iter().flat_map(|signal| ["--debug-log", signal]));
+    command.args(["--otlp-grpc-endpoint", &grpc, "--otlp-http-endpoint", &http]);
+    // The developer's own settings for this program are for another instance than ours.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROTEL_")) {
+        command.env_remove(name);
+    }
+    let process = Process::start(command.env("NO_COLOR", "1"), folder)?;
+    let log = daemon::log(folder).display().to_string();
+    let variables = [(GRPC, format!("http://{grpc}")), (HTTP, format!("http://{http}")), (LOG, log)];
+    Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+/// Both receivers are asked in their own protocol, and nothing is sent that would be printed.
+fn answers(variables: &Variables) -> Result<()> {
+    let get = |name| record::get(variables, name);
+    let status = probe::http_post(get(HTTP)?, "/v1/traces", r#"{"resourceSpans":[]}"#)
+        .with_context(|| format!("{HTTP} does not answer"))?;
+    if status != 200 {
+        bail!("{HTTP} answers an empty export with status {status}");
+    }
+    probe::http2(get(GRPC)?).with_context(|| format!("{GRPC} does not answer"))?;
+    let log = get(LOG)?;
+    if !Path::new(log).is_file() {
+        bail!("{LOG} is {log}, which is no file");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOG, SERVICE, answers};
+    use crate::services::record::Variables;
+
+    #[test]
+    fn a_collector_that_is_not_there_does_not_answer() {
+        let mut variables: Variables = SERVICE
+            .variables
+            .iter()
+            .map(|name| ((*name).to_owned(), "http://127.0.0.1:1".to_owned()))
+            .collect();
+        let error = format!("{:#}", answers(&variables).unwrap_err());
+        assert!(error.starts_with("COLLECTOR_OTLP_HTTP_URL does not answer: "), "{error}");
+        variables.clear();
+        variables.insert(LOG.to_owned(), "/dev/null".to_owned());
+        let error = answers(&variables).unwrap_err().to_string();
+        assert_eq!(error, "COLLECTOR_OTLP_HTTP_URL is not known");
+    }
+}

@@ -1,0 +1,153 @@
+//! Asking a server whether it answers, in its own protocol but without a client: a few bytes over a socket that give
+//! up soon. Only unencrypted addresses can be asked.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a server that is up may take for its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Ports of the loopback address that nobody listens on at this moment, all different.
+pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    let mut held = Vec::with_capacity(N);
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// Posts JSON over HTTP/1.1 and gives back the status of the answer.
+pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
+    let (authority, mut stream) = connect(url)?;
+    let length = json.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{json}"
+    );
+    let silent = || format!("{authority} gives no answer");
+    stream.write_all(head.as_bytes()).with_context(silent)?;
+    let mut line = String::new();
+    // A server that speaks something else need not send a line's end.
+    BufReader::new(stream.take(1024)).read_line(&mut line).with_context(silent)?;
+    let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    status.with_context(|| format!("{authority} does not speak HTTP/1.1: {:?}", line.trim_end()))
+}
+
+/// Whether somebody speaks HTTP/2 there: its first frame must be SETTINGS.
+pub(super) fn http2(url: &str) -> Result<()> {
+    let (authority, mut stream) = connect(url)?;
+    let silent = || format!("{authority} gives no answer");
+    stream.write_all(PREFACE).with_context(silent)?;
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).with_context(silent)?;
+    if frame[3] != 4 {
+        bail!("{authority} does not speak HTTP/2");
+    }
+    Ok(())
+}
+
+fn connect(url: &str) -> Result<(&str, TcpStream)> {
+    let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
+        bail!("`{url}` is not of the form http://HOST:PORT");
+    };
+    let addresses = authority.to_socket_addrs().with_context(|| format!("no address for `{authority}`"))?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                return Ok((authority, stream));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error).with_context(|| format!("cannot connect to {authority}")),
+        None => bail!("no address for `{authority}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::{PREFACE, free_ports, http_post, http2};
+
+    /// A server that reads what comes first, gives one answer, and is asked once.
+    fn server(answer: &'static [u8]) -> (String, thread::JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let handle = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = vec![0; 4096];
+            let read = stream.read(&mut seen).unwrap();
+            seen.truncate(read);
+            stream.write_all(answer).unwrap();
+            seen
+        });
+        (url, handle)
+    }
+
+    #[test]
+    fn ports_are_free_and_different() {
+        let ports: [u16; 8] = free_ports().unwrap();
+        let mut unique = ports.to_vec();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), ports.len());
+        for port in ports {
+            assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "{port}");
+        }
+    }
+
+    #[test]
+    fn the_status_of_a_post_is_read() {
+        let (url, seen) = server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        assert_eq!(http_post(&url, "/v1/traces", "{}").unwrap(), 503);
+        let seen = String::from_utf8(seen.join().unwrap()).unwrap();
+        assert!(seen.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{seen}");
+        assert!(seen.ends_with("content-length: 2\r\nconnection: close\r\n\r\n{}"), "{seen}");
+    }
+
+    #[test]
+    fn another_protocol_is_no_answer() {
+        let (url, _) = server(b"220 mail.example ESMTP\r\n");
+        let error = http_post(&url, "/", "{}").unwrap_err().to_string();
+        assert!(error.ends_with("does not speak HTTP/1.1: \"220 mail.example ESMTP\""), "{error}");
+        let (url, _) = server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let error = http2(&url).unwrap_err().to_string();
+        assert!(error.ends_with("does not speak HTTP/2"), "{error}");
+    }
+
+    #[test]
+    fn a_settings_frame_is_an_answer() {
+        let (url, seen) = server(b"\0\0\0\x04\0\0\0\0\0");
+        http2(&url).unwrap();
+        assert_eq!(seen.join().unwrap(), PREFACE);
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let [port] = free_ports().unwrap();
+        let error = http2(&format!("http://127.0.0.1:{port}")).unwrap_err().to_string();
+        assert_eq!(error, format!("cannot connect to 127.0.0.1:{port}"));
+        let error = http2("https://127.0.0.1:1").unwrap_err().to_string();
+        assert_eq!(error, "`https://127.0.0.1:1` is not of the form http://HOST:PORT");
+    }
+}

@@ -1,0 +1,274 @@
+//! The order in which a server is looked for and started, the same for every service: an address given by the
+//! environment, one that is up already, `docker compose`, the native recipe, and then an error that says what is
+//! missing for each. No server is ever stopped that was not started here.
+
+use std::{
+    env,
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::services::{
+    SERVICES, Service, compose,
+    daemon::log_end,
+    record::{Record, Server, Variables, write_environment},
+};
+
+/// Where services live, and what around them decides which way is taken; tests put something else in its place.
+pub(super) struct Place {
+    folder: PathBuf,
+    environment: fn(&str) -> Option<String>,
+    engine: fn(&Path) -> Result<()>,
+    /// How long a server may take from its start to its first answer.
+    patience: Duration,
+}
+
+/// How a service came to be up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Up {
+    Given,
+    Running,
+    Started,
+}
+
+impl Up {
+    pub(super) fn text(self, record: &Record) -> String {
+        match self {
+            Self::Given => record.server.to_string(),
+            Self::Running => format!("is up already, {}", record.server),
+            Self::Started => format!("started, {}", record.server),
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn of(root: &Path) -> Self {
+        Self {
+            folder: root.join("target/services"),
+            environment: |name| env::var(name).ok().filter(|value| !value.is_empty()),
+            engine: compose::engine,
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    pub(super) fn environment_file(&self) -> PathBuf {
+        self.folder.join("env")
+    }
+
+    fn of_service(&self, service: &Service) -> PathBuf {
+        self.folder.join(service.name)
+    }
+
+    /// Held while something is started or stopped, so that two calls do not do it twice.
+    fn lock(&self) -> Result<File> {
+        let what = || format!("cannot write in {}", self.folder.display());
+        fs::create_dir_all(&self.folder).with_context(what)?;
+        let file = File::create(self.folder.join("lock")).with_context(what)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                println!("waiting for another `cargo xtask services`");
+                file.lock().with_context(what)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(what),
+        }
+        Ok(file)
+    }
+
+    fn keep(&self, service: &Service, record: &Record) -> Result<()> {
+        record.write(&self.of_service(service))?;
+        self.write_environment(service)
+    }
+
+    fn forget(&self, service: &Service) -> Result<()> {
+        Record::remove(&self.of_service(service))?;
+        self.write_environment(service)
+    }
+
+    fn write_environment(&self, changed: &Service) -> Result<()> {
+        let others = SERVICES.iter().filter(|service| service.name != changed.name);
+        let folders: Vec<_> = others.chain([changed]).map(|service| self.of_service(service)).collect();
+        write_environment(&self.environment_file(), folders.iter().map(PathBuf::as_path))
+    }
+}
+
+/// Finds the server or starts it; when this is back, it answers.
+pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
+    let _lock = place.lock()?;
+    let folder = place.of_service(service);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let recorded = Record::read(&folder)?;
+    if let Some(variables) = given(service, place, recorded.as_ref())? {
+        (service.answers)(&variables).with_context(|| {
+            let list = service.variables.join(", ");
+            format!(
+                "{}: the environment names a server that does not answer; start it, or unset {list}",
+                service.name
+            )
+        })?;
+        if let Some(old) = recorded {
+            stop(&old, &folder)?;
+        }
+        let record = Record { server: Server::Given, variables };
+        place.keep(service, &record)?;
+        return Ok((Up::Given, record));
+    }
+    if let Some(record) = recorded {
+        match still_answers(service, &record) {
+            Ok(()) => {
+                place.keep(service, &record)?;
+                return Ok((Up::Running, record));
+            }
+            Err(error) => println!("{}: {} is of no use any more: {error:#}", service.name, record.server),
+        }
+        stop(&record, &folder)?;
+        place.forget(service)?;
+    }
+    let composed = match (place.engine)(&folder).and_then(|()| composed(service, place, &folder)) {
+        Ok(record) => return Ok((Up::Started, record)),
+        Err(error) => error,
+    };
+    println!("{}: not by docker compose: {composed:#}", service.name);
+    match native(service, place, &folder) {
+        Ok(record) => Ok((Up::Started, record)),
+        Err(native) => bail!(
+            "{} is not up, and no way leads there; one of these has to be mended:\n  \
+             environment: {} are not set\n  docker compose: {composed:#}\n  native recipe: {native:#}",
+            service.name,
+            service.variables.join(", "),
+        ),
+    }
+}
+
+/// Stops what was started here; says what it did.
+pub(super) fn down(service: &Service, place: &Place) -> Result<String> {
+    let _lock = place.lock()?;
+    let folder = place.of_service(service);
+    let Some(record) = Record::read(&folder)? else {
+        return Ok("is not up".to_owned());
+    };
+    stop(&record, &folder)?;
+    place.forget(service)?;
+    Ok(match record.server {
+        Server::Given => "left alone, for it was not started here".to_owned(),
+        server => format!("stopped, {server}"),
+    })
+}
+
+/// How the service is, in a few words.
+pub(super) fn status(service: &Service, place: &Place) -> String {
+    match Record::read(&place.of_service(service)) {
+        Err(error) => format!("{error:#}"),
+        Ok(None) => "is not up".to_owned(),
+        Ok(Some(record)) => match alive(&record).and_then(|()| (service.answers)(&record.variables)) {
+            Ok(()) => format!("answers, {}", record.server),
+            Err(error) => format!("does not answer, {}: {error:#}", record.server),
+        },
+    }
+}
+
+/// The variables of a server that somebody else runs, if the environment has them. Those of our own server do not
+/// count: they are there when the file that we wrote was sourced.
+fn given(service: &Service, place: &Place, recorded: Option<&Record>) -> Result<Option<Variables>> {
+    let set = |name: &&str| Some(((*name).to_owned(), (place.environment)(name)?));
+    let given: Variables = service.variables.iter().filter_map(set).collect();
+    if given.is_empty() || recorded.is_some_and(|record| record.variables == given) {
+        return Ok(None);
+    }
+    let missing: Vec<_> =
+        service.variables.iter().filter(|name| !given.contains_key(**name)).copied().collect();
+    if !missing.is_empty() {
+        let set: Vec<_> = given.keys().map(String::as_str).collect();
+        bail!(
+            "{}: the environment has {} but not {}; set all of them, or none",
+            service.name,
+            set.join(", "),
+            missing.join(", ")
+        );
+    }
+    Ok(Some(given))
+}
+
+/// Whether a process of ours is there at all; of the others only an answer tells.
+fn alive(record: &Record) -> Result<()> {
+    match &record.server {
+        Server::Native(process) if !process.runs() => bail!("the process has ended"),
+        _ => Ok(()),
+    }
+}
+
+/// A server that is busy gets a second chance.
+fn still_answers(service: &Service, record: &Record) -> Result<()> {
+    wait(service, record, Duration::from_secs(3))
+}
+
+/// Asks until it answers, its process ends, or it takes too long.
+fn wait(service: &Service, record: &Record, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        alive(record)?;
+        match (service.answers)(&record.variables) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("no answer within {patience:?}"));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn composed(service: &Service, place: &Place, folder: &Path) -> Result<Record> {
+    let project = format!("otel-{}-{}", service.name, process::id());
+    let mut record =
+        Record { server: Server::Compose { project: project.clone() }, variables: Variables::new() };
+    // Kept first, so that what an interrupted start leaves behind can be stopped.
+    record.write(folder)?;
+    let started = service.compose.up(&project, folder).map(|variables| record.variables = variables);
+    finish(service, place, folder, record, started)
+}
+
+fn native(service: &Service, place: &Place, folder: &Path) -> Result<Record> {
+    let (process, variables) = (service.native)(folder)?;
+    let record = Record { server: Server::Native(process), variables };
+    let kept = record.write(folder);
+    finish(service, place, folder, record, kept)
+}
+
+/// Waits for the first answer; a server that does not give it is stopped.
+fn finish(
+    service: &Service,
+    place: &Place,
+    folder: &Path,
+    record: Record,
+    started: Result<()>,
+) -> Result<Record> {
+    let answered = started.and_then(|()| {
+        wait(service, &record, place.patience)
+            .with_context(|| format!("it did not start ({})", log_end(folder)))
+    });
+    match answered.and_then(|()| place.keep(service, &record)) {
+        Ok(()) => Ok(record),
+        Err(error) => {
+            // The record stays where stopping fails, so that `down` can try again.
+            stop(&record, folder).and_then(|()| place.forget(service)).unwrap_or_else(|left| {
+                println!("{}: and it could not be stopped: {left:#}", service.name);
+            });
+            Err(error)
+        }
+    }
+}
+
+fn stop(record: &Record, folder: &Path) -> Result<()> {
+    match &record.server {
+        Server::Given => Ok(()),
+        Server::Compose { project } => compose::down(project, folder),
+        Server::Native(process) => process.stop(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

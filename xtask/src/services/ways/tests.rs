@@ -1,0 +1,252 @@
+//! The order of the ways, on services that do nothing: what is real here is processes, files and the order.
+
+use std::{
+    env,
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+
+use super::{Place, Up, down, status, up};
+use crate::services::{
+    Lease, Service,
+    compose::Compose,
+    daemon::Process,
+    record::{Record, Server, Variables},
+};
+
+/// An empty folder for one test.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let folder = env::temp_dir().join(format!("otel-xtask-{}", process::id())).join(name);
+    // It is there if another process had our number.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+const SLEEPER: Service = Service {
+    name: "sleeper",
+    about: "answers where its variable says so",
+    variables: &["SLEEPER_LOG", "SLEEPER_URL"],
+    answers: |variables| match variables.get("SLEEPER_URL") {
+        Some(url) if url.starts_with("up:") => Ok(()),
+        other => bail!("{other:?} does not answer"),
+    },
+    compose: Compose { file: "", service: "sleeper", ports: &[], log: "SLEEPER_LOG" },
+    native: |folder| started(folder, "exec sleep 60", "up:native"),
+};
+
+fn started(folder: &Path, script: &str, url: &str) -> Result<(Process, Variables)> {
+    let process = Process::start(Command::new("sh").args(["-c", script]), folder)?;
+    Ok((process, variables(url)))
+}
+
+fn variables(url: &str) -> Variables {
+    let pairs = [("SLEEPER_LOG", "/log"), ("SLEEPER_URL", url)];
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+fn place(name: &str) -> Place {
+    Place {
+        folder: folder(name),
+        environment: |_| None,
+        engine: |_| bail!("no engine here"),
+        patience: Duration::from_millis(100),
+    }
+}
+
+fn environment(place: &Place) -> Option<String> {
+    fs::read_to_string(place.environment_file()).ok()
+}
+
+fn process_of(record: &Record) -> Process {
+    match &record.server {
+        Server::Native(process) => process.clone(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_server_is_started_once_and_stopped() {
+    let place = place("once");
+    assert_eq!(status(&SLEEPER, &place), "is not up");
+    assert_eq!(down(&SLEEPER, &place).unwrap(), "is not up");
+    let (how, record) = up(&SLEEPER, &place).unwrap();
+    let process = process_of(&record);
+    assert_eq!((how, process.runs()), (Up::Started, true));
+    assert_eq!(environment(&place).unwrap(), "export SLEEPER_LOG=/log\nexport SLEEPER_URL=up:native\n");
+    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, record));
+    assert_eq!(status(&SLEEPER, &place), format!("answers, process {}", process.id));
+    assert_eq!(down(&SLEEPER, &place).unwrap(), format!("stopped, process {}", process.id));
+    assert!(!process.runs());
+    assert_eq!(environment(&place), None);
+    assert_eq!(status(&SLEEPER, &place), "is not up");
+}
+
+#[test]
+fn a_server_that_ended_is_started_anew() {
+    let place = place("ended");
+    let (_, first) = up(&SLEEPER, &place).unwrap();
+    process_of(&first).stop().unwrap();
+    let gone = format!("does not answer, process {}: the process has ended", process_of(&first).id);
+    assert_eq!(status(&SLEEPER, &place), gone);
+    let (how, second) = up(&SLEEPER, &place).unwrap();
+    assert_eq!((how, process_of(&second).runs()), (Up::Started, true));
+    assert_ne!(process_of(&first), process_of(&second));
+    down(&SLEEPER, &place).unwrap();
+}
+
+#[test]
+fn a_number_that_was_used_again_is_started_anew_and_left_alone() {
+    let place = place("stale");
+    let other = Process::start(Command::new("sleep").arg("60"), &folder("stale-other")).unwrap();
+    let stale = Process { id: other.id, born: other.born - 1 };
+    let own = place.of_service(&SLEEPER);
+    fs::create_dir_all(&own).unwrap();
+    Record { server: Server::Native(stale), variables: variables("up:native") }.write(&own).unwrap();
+    assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
+    down(&SLEEPER, &place).unwrap();
+    assert!(other.runs());
+    other.stop().unwrap();
+}
+
+#[test]
+fn the_environment_comes_first_and_is_left_alone() {
+    let mut place = place("given");
+    let (_, own) = up(&SLEEPER, &place).unwrap();
+    place.environment = |name| Some(if name == "SLEEPER_URL" { "up:given" } else { "/given" }.to_owned());
+    place.engine = |_| panic!("an engine was asked for");
+    let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
+    let (how, record) = up(&never, &place).unwrap();
+    assert_eq!((how, &record.server), (Up::Given, &Server::Given));
+    assert!(!process_of(&own).runs(), "the one that it replaces was ours");
+    assert_eq!(environment(&place).unwrap(), "export SLEEPER_LOG=/given\nexport SLEEPER_URL=up:given\n");
+    // In the same environment it is found again, and without it too.
+    assert_eq!(up(&never, &place).unwrap().0, Up::Running);
+    place.environment = |_| None;
+    assert_eq!(up(&never, &place).unwrap().0, Up::Running);
+    assert_eq!(down(&never, &place).unwrap(), "left alone, for it was not started here");
+    assert_eq!(environment(&place), None);
+}
+
+#[test]
+fn our_own_variables_in_the_environment_are_not_a_server_of_somebody_else() {
+    let mut place = place("sourced");
+    let (_, first) = up(&SLEEPER, &place).unwrap();
+    place.environment = |name| variables("up:native").get(name).cloned();
+    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, first.clone()));
+    process_of(&first).stop().unwrap();
+    assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
+    down(&SLEEPER, &place).unwrap();
+}
+
+#[test]
+fn an_environment_that_is_wrong_is_an_error() {
+    let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
+    let mut place = place("wrong");
+    place.environment = |name| (name == "SLEEPER_URL").then(|| "up:given".to_owned());
+    let error = up(&never, &place).unwrap_err().to_string();
+    let expected = "sleeper: the environment has SLEEPER_URL but not SLEEPER_LOG; set all of them, or none";
+    assert_eq!(error, expected);
+    place.environment = |_| Some("down".to_owned());
+    let error = format!("{:#}", up(&never, &place).unwrap_err());
+    let expected = "sleeper: the environment names a server that does not answer; \
+                    start it, or unset SLEEPER_LOG, SLEEPER_URL: Some(\"down\") does not answer";
+    assert_eq!(error, expected);
+    assert_eq!(environment(&place), None);
+}
+
+#[test]
+fn an_engine_comes_before_the_native_recipe() {
+    let mut place = place("engine");
+    // It answers, but what it is told to do fails: nobody gets as far as the network here.
+    place.engine = |folder| {
+        fs::write(folder.join("asked"), "")?;
+        bail!("the engine is ill")
+    };
+    let native = |folder: &Path| {
+        assert!(folder.join("asked").exists(), "the engine was not asked first");
+        started(folder, "exec sleep 60", "up:native")
+    };
+    assert_eq!(up(&Service { native, ..SLEEPER }, &place).unwrap().0, Up::Started);
+    down(&SLEEPER, &place).unwrap();
+}
+
+#[test]
+fn where_no_way_leads_each_says_why() {
+    let place = place("no-way");
+    let service = Service { native: |_| bail!("python3 is missing"), ..SLEEPER };
+    let error = up(&service, &place).unwrap_err().to_string();
+    let expected = "\
+sleeper is not up, and no way leads there; one of these has to be mended:
+  environment: SLEEPER_LOG, SLEEPER_URL are not set
+  docker compose: no engine here
+  native recipe: python3 is missing";
+    assert_eq!(error, expected);
+    assert_eq!(environment(&place), None);
+}
+
+#[test]
+fn a_server_that_ends_at_once_is_an_error_with_its_last_words() {
+    let place = place("ends");
+    let native = |folder: &Path| started(folder, "echo port taken >&2; exit 1", "down");
+    let error = up(&Service { native, ..SLEEPER }, &place).unwrap_err().to_string();
+    let log = place.of_service(&SLEEPER).join("log").display().to_string();
+    let expected =
+        format!("  native recipe: it did not start ({log} ends with: port taken): the process has ended");
+    assert_eq!(error.lines().last().unwrap(), expected);
+    assert_eq!(status(&SLEEPER, &place), "is not up");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_stopped() {
+    let place = place("mute");
+    let native = |folder: &Path| {
+        let (process, variables) = started(folder, "exec sleep 60", "down")?;
+        fs::write(folder.join("started"), format!("{} {}", process.id, process.born))?;
+        Ok((process, variables))
+    };
+    let error = up(&Service { native, ..SLEEPER }, &place).unwrap_err().to_string();
+    assert!(error.ends_with("no answer within 100ms: Some(\"down\") does not answer"), "{error}");
+    let started = fs::read_to_string(place.of_service(&SLEEPER).join("started")).unwrap();
+    let (id, born) = started.split_once(' ').unwrap();
+    assert!(!Process { id: id.parse().unwrap(), born: born.parse().unwrap() }.runs());
+    assert_eq!(status(&SLEEPER, &place), "is not up");
+}
+
+#[test]
+fn a_lease_stops_what_was_started_for_it_and_no_more() {
+    const FAILS: Service = Service { name: "fails", native: |_| bail!("broken"), ..SLEEPER };
+    const BEFORE: Service = Service { name: "before", ..SLEEPER };
+    let top = folder("lease");
+    let place = || Place { folder: top.clone(), ..place("lease-place") };
+    let up_now = |service: &Service| !status(service, &place()).starts_with("is not up");
+    up(&BEFORE, &place()).unwrap();
+    let lease = Lease::of(place(), &[&BEFORE, &SLEEPER]).unwrap();
+    assert!(up_now(&SLEEPER));
+    drop(lease);
+    assert_eq!((up_now(&BEFORE), up_now(&SLEEPER)), (true, false));
+    assert!(Lease::of(place(), &[&BEFORE, &SLEEPER, &FAILS]).is_err());
+    assert_eq!((up_now(&BEFORE), up_now(&SLEEPER)), (true, false));
+    down(&BEFORE, &place()).unwrap();
+}
+
+/// Who waits for the end of our output must not wait for the server's, and nor must who waits for the lock.
+#[test]
+fn a_server_holds_nothing_of_ours() {
+    let place = place("inherits");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_, record) = up(&SLEEPER, &place).unwrap();
+    drop(listener);
+    TcpListener::bind(address).unwrap();
+    assert!(File::open(place.folder.join("lock")).unwrap().try_lock().is_ok());
+    let log = place.of_service(&SLEEPER).join("log");
+    let open = |number: u8| fs::read_link(format!("/proc/{}/fd/{number}", process_of(&record).id)).unwrap();
+    assert_eq!([open(0), open(1), open(2)], ["/dev/null".into(), log.clone(), log]);
+    down(&SLEEPER, &place).unwrap();
+}
