@@ -1,0 +1,270 @@
+//! The set-up itself: from a description and the environment to running providers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use opentelemetry::Key;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::trace::{RandomIdGenerator, SdkTracerProvider, SpanData};
+
+use crate::baggage::CopyBaggage;
+use crate::batch::{
+    BatchLogs, BatchSpans, DynDeliver, OwnedLog, Queue, deliver_logs, deliver_spans, queue, run,
+};
+use crate::builder::TelemetryBuilder;
+use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch};
+use crate::env::Env;
+use crate::error::SetupError;
+use crate::exporters;
+use crate::health::Health;
+use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
+use crate::resource;
+use crate::runtime::ExportRuntime;
+use crate::sampler::{EnvError, Sampler};
+use crate::telemetry::{Parts, Telemetry};
+
+/// Everything is resolved before anything is started, so that an error leaves nothing behind.
+pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
+    builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
+    let resource = resource::resolve(&builder.described, &mut env);
+    let sampler = sampler(&mut builder, &resource, &mut env);
+    let traces = target(&builder, Signal::Traces, &mut env);
+    let metrics = target(&builder, Signal::Metrics, &mut env);
+    let logs = target(&builder, Signal::Logs, &mut env);
+    let span_batch = resolve_batch(builder.span_batch.clone(), "OTEL_BSP", &mut env);
+    let log_batch = resolve_batch(builder.log_batch.clone(), "OTEL_BLRP", &mut env);
+    let interval = env.millis("OTEL_METRIC_EXPORT_INTERVAL");
+    let timeout = env.millis("OTEL_METRIC_EXPORT_TIMEOUT");
+    let temporality = env.choice(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        &[
+            ("cumulative", Temporality::Cumulative),
+            ("delta", Temporality::Delta),
+            ("lowmemory", Temporality::LowMemory),
+        ],
+    );
+    let problems = env.into_problems();
+    if builder.strict_env && !problems.is_empty() {
+        return Err(SetupError::Environment(problems));
+    }
+
+    let runtime = ExportRuntime::start().map_err(SetupError::Thread)?;
+    let entered = runtime.handle().enter();
+    let custom = (builder.span_exporter.take(), builder.log_exporter.take());
+    let span_exporter = traces.span_exporter(custom.0)?;
+    let log_exporter = logs.log_exporter(custom.1)?;
+
+    let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+    let state = Arc::new(MetricsState::default());
+    let reader = MetricsReader {
+        interval: interval.unwrap_or(builder.metric_interval),
+        timeout: timeout.unwrap_or(builder.metric_timeout),
+        runtime: &runtime,
+        state: &state,
+    };
+    let temporality = temporality.unwrap_or(Temporality::Cumulative);
+    match &metrics.to {
+        To::Otlp(otlp) => {
+            let exporter = exporters::metrics(otlp, temporality)?;
+            meters = meters.with_reader(reader.build(exporter));
+        }
+        To::Stdout => {
+            let exporter =
+                opentelemetry_stdout::MetricExporter::builder().with_temporality(temporality).build();
+            meters = meters.with_reader(reader.build(exporter));
+        }
+        To::Custom | To::Nowhere => {}
+    }
+    if let Some(map) = builder.metrics.take().filter(|_| metrics.enabled) {
+        meters = map(meters);
+    }
+    let meter_provider = meters.build();
+
+    let mut tracers = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_id_generator(RandomIdGenerator::default())
+        .with_sampler(sampler);
+    let mut loggers = SdkLoggerProvider::builder().with_resource(resource.clone());
+    if traces.enabled && !builder.baggage.is_empty() {
+        let copy = CopyBaggage::new(&builder.baggage);
+        tracers = tracers.with_span_processor(copy.clone());
+        loggers = loggers.with_log_processor(copy);
+    }
+    if let Some(map) = builder.traces.take().filter(|_| traces.enabled) {
+        tracers = map(tracers);
+    }
+    if let Some(map) = builder.logs.take().filter(|_| logs.enabled) {
+        loggers = map(loggers);
+    }
+
+    let mut failing: BTreeMap<Signal, Box<dyn Fn() -> bool + Send + Sync>> = BTreeMap::new();
+    let spans = span_exporter.map(|exporter| {
+        let queue = start(Signal::Traces, span_batch, exporter, &resource, &runtime);
+        observe_queue(&meter_provider, "span", traces.component(), queue.shared());
+        let shared = Arc::clone(queue.shared());
+        failing.insert(Signal::Traces, Box::new(move || shared.account.is_failing()));
+        queue
+    });
+    let records = log_exporter.map(|exporter| {
+        let queue = start(Signal::Logs, log_batch, exporter, &resource, &runtime);
+        observe_queue(&meter_provider, "log", logs.component(), queue.shared());
+        let shared = Arc::clone(queue.shared());
+        failing.insert(Signal::Logs, Box::new(move || shared.account.is_failing()));
+        queue
+    });
+    if let Some(queue) = &spans {
+        tracers = tracers.with_span_processor(BatchSpans(queue.clone()));
+    }
+    if let Some(queue) = &records {
+        loggers = loggers.with_log_processor(BatchLogs(queue.clone()));
+    }
+    let of_metrics = Arc::clone(&state);
+    failing.insert(Signal::Metrics, Box::new(move || of_metrics.failing.load(Ordering::Relaxed)));
+    drop(entered);
+    Ok(Telemetry::new(Parts {
+        tracer_provider: tracers.build(),
+        meter_provider,
+        logger_provider: loggers.build(),
+        spans,
+        logs: records,
+        metrics: state,
+        health: Health::new(
+            failing.into_iter().map(|(signal, failing)| (signal.to_string(), failing)).collect(),
+        ),
+        options: builder.options,
+        problems,
+        runtime,
+    }))
+}
+
+/// Starts the worker of a queue.
+fn start<T: Send + 'static>(
+    signal: Signal,
+    options: crate::batch::BatchOptions,
+    mut exporter: DynDeliver<T>,
+    resource: &Resource,
+    runtime: &ExportRuntime,
+) -> Queue<T> {
+    exporter.set_resource(resource);
+    let (queue, intake) = queue(options);
+    runtime.handle().spawn(run(signal.name(), intake, exporter));
+    queue
+}
+
+fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -> Sampler {
+    let argument = env.get("OTEL_TRACES_SAMPLER_ARG");
+    if let Some(name) = env.get("OTEL_TRACES_SAMPLER") {
+        let choices = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
+        match Sampler::from_env(&name, argument.as_deref()) {
+            Ok(sampler) => return sampler,
+            Err(EnvError::InvalidArgument { argument }) => {
+                env.problem("OTEL_TRACES_SAMPLER_ARG", &argument, "a number from 0 to 1");
+                // The specification has the sampler go on as if it had no argument.
+                if let Ok(sampler) = Sampler::from_env(&name, None) {
+                    return sampler;
+                }
+            }
+            Err(_) => env.problem("OTEL_TRACES_SAMPLER", &name, choices),
+        }
+    }
+    let service = resource.get(&Key::from_static_str("service.name"));
+    let service = service.map(|name| name.to_string()).unwrap_or_default();
+    match builder.sampler.take() {
+        Some(make) => make(&service),
+        None => Sampler::parent_based(Sampler::always()),
+    }
+}
+
+/// Where a signal goes, all decided.
+struct Target {
+    signal: Signal,
+    enabled: bool,
+    to: To,
+}
+
+enum To {
+    Otlp(Otlp),
+    Stdout,
+    Custom,
+    Nowhere,
+}
+
+fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
+    let custom = match signal {
+        Signal::Traces => builder.span_exporter.is_some(),
+        Signal::Metrics => false,
+        Signal::Logs => builder.log_exporter.is_some(),
+    };
+    let enabled = !builder.options.disabled;
+    let to = match Exporter::in_env(signal, env) {
+        _ if !enabled => To::Nowhere,
+        None if custom => To::Custom,
+        chosen => match chosen.unwrap_or(builder.exporters[signal as usize]) {
+            Exporter::Otlp => To::Otlp(builder.otlp.resolve(signal, env)),
+            Exporter::OtlpIfConfigured if Exporter::is_endpoint_in_env(signal, env) => {
+                To::Otlp(builder.otlp.resolve(signal, env))
+            }
+            Exporter::Stdout => To::Stdout,
+            Exporter::OtlpIfConfigured | Exporter::None => To::Nowhere,
+        },
+    };
+    Target { signal, enabled, to }
+}
+
+impl Target {
+    fn span_exporter(
+        &self,
+        custom: Option<DynDeliver<SpanData>>,
+    ) -> Result<Option<DynDeliver<SpanData>>, SetupError> {
+        Ok(match &self.to {
+            To::Otlp(otlp) => Some(deliver_spans(exporters::spans(otlp)?)),
+            To::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
+            To::Custom => custom,
+            To::Nowhere => None,
+        })
+    }
+
+    fn log_exporter(
+        &self,
+        custom: Option<DynDeliver<OwnedLog>>,
+    ) -> Result<Option<DynDeliver<OwnedLog>>, SetupError> {
+        Ok(match &self.to {
+            To::Otlp(otlp) => Some(deliver_logs(exporters::logs(otlp)?)),
+            To::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
+            To::Custom => custom,
+            To::Nowhere => None,
+        })
+    }
+
+    /// The exporter's component type of the semantic conventions.
+    fn component(&self) -> &'static str {
+        let grpc = matches!(&self.to, To::Otlp(otlp) if otlp.protocol == Protocol::Grpc);
+        match (&self.to, self.signal) {
+            (To::Otlp(_), Signal::Traces) if grpc => "otlp_grpc_span_exporter",
+            (To::Otlp(_), Signal::Traces) => "otlp_http_span_exporter",
+            (To::Otlp(_), Signal::Logs) if grpc => "otlp_grpc_log_exporter",
+            (To::Otlp(_), Signal::Logs) => "otlp_http_log_exporter",
+            _ => "custom_exporter",
+        }
+    }
+}
+
+/// What a reader of metrics needs beside its exporter.
+struct MetricsReader<'a> {
+    interval: std::time::Duration,
+    timeout: std::time::Duration,
+    runtime: &'a ExportRuntime,
+    state: &'a Arc<MetricsState>,
+}
+
+impl MetricsReader<'_> {
+    fn build<E: PushMetricExporter>(&self, exporter: E) -> PeriodicReader<TimedMetrics<E>> {
+        let exporter =
+            TimedMetrics::new(exporter, self.timeout, self.runtime.handle().clone(), Arc::clone(self.state));
+        PeriodicReader::builder(exporter).with_interval(self.interval).build()
+    }
+}

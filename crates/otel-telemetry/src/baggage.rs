@@ -1,0 +1,70 @@
+//! Chosen baggage entries copied onto spans and log records.
+//!
+//! Follows W3C Baggage and the OpenTelemetry specification, Baggage API. Baggage is whatever callers sent, so only
+//! entries that are on a list are copied, and nothing is copied by default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::logs::{AnyValue, LogRecord};
+use opentelemetry::trace::Span as _;
+use opentelemetry::{Context, InstrumentationScope, Key, KeyValue};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+
+/// The names that are copied, each as an attribute of the same name.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyBaggage(Arc<[Key]>);
+
+impl CopyBaggage {
+    pub(crate) fn new(names: &[Key]) -> Self {
+        Self(names.into())
+    }
+}
+
+impl SpanProcessor for CopyBaggage {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        let baggage = cx.baggage();
+        if baggage.is_empty() {
+            return;
+        }
+        for name in &*self.0 {
+            if let Some(value) = baggage.get(name) {
+                span.set_attribute(KeyValue::new(name.clone(), value.clone()));
+            }
+        }
+    }
+
+    fn on_end(&self, _span: SpanData) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl LogProcessor for CopyBaggage {
+    fn emit(&self, record: &mut SdkLogRecord, _scope: &InstrumentationScope) {
+        Context::map_current(|cx| {
+            let baggage = cx.baggage();
+            for name in &*self.0 {
+                if let Some(value) = baggage.get(name) {
+                    record.add_attribute(name.clone(), AnyValue::String(value.clone()));
+                }
+            }
+        });
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! The SDK's processor interfaces over a [`Queue`], and its exporter interfaces as [`Deliver`].
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogBatch, LogExporter, LogProcessor, SdkLogRecord};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+
+use super::{Command, Deliver, DynDeliver, Queue};
+
+/// How long a synchronous `force_flush` may take; its interface has no timeout.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ended spans into a queue.
+#[derive(Debug)]
+pub(crate) struct BatchSpans(pub(crate) Queue<SpanData>);
+
+impl SpanProcessor for BatchSpans {
+    fn on_start(&self, _span: &mut Span, _cx: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            self.0.push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.command_blocking(Command::Flush, FLUSH_TIMEOUT)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        close(&self.0, timeout)
+    }
+}
+
+/// A log record as the queue keeps it; boxed, for it is some hundreds of bytes long.
+pub(crate) type OwnedLog = Box<(SdkLogRecord, InstrumentationScope)>;
+
+/// Log records into a queue.
+#[derive(Debug)]
+pub(crate) struct BatchLogs(pub(crate) Queue<OwnedLog>);
+
+impl LogProcessor for BatchLogs {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.0.push(Box::new((record.clone(), scope.clone())));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.command_blocking(Command::Flush, FLUSH_TIMEOUT)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        close(&self.0, timeout)
+    }
+}
+
+/// Drains a queue within a timeout; what is left then is given up and counted.
+fn close<T: Send + 'static>(queue: &Queue<T>, timeout: Duration) -> OTelSdkResult {
+    let result = queue.command_blocking(Command::Close, timeout);
+    if matches!(result, Err(opentelemetry_sdk::error::OTelSdkError::Timeout(_))) {
+        queue.cancel();
+    }
+    result
+}
+
+/// A span exporter for [`run`](super::run).
+struct Spans<E>(E);
+
+impl<E: SpanExporter + 'static> Deliver<SpanData> for Spans<E> {
+    fn deliver(&self, batch: Vec<SpanData>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>> {
+        Box::pin(self.0.export(batch))
+    }
+
+    fn shut_down(&self) {
+        // Its result says at most that it was shut down before.
+        let _ = self.0.shutdown();
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+/// A log exporter for [`run`](super::run).
+struct Logs<E>(E);
+
+impl<E: LogExporter + 'static> Deliver<OwnedLog> for Logs<E> {
+    fn deliver(&self, batch: Vec<OwnedLog>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>> {
+        Box::pin(async move {
+            let borrowed: Vec<_> = batch.iter().map(|log| (&log.0, &log.1)).collect();
+            self.0.export(LogBatch::new(&borrowed)).await
+        })
+    }
+
+    fn shut_down(&self) {
+        let _ = self.0.shutdown();
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+/// Any span exporter for [`run`](super::run).
+pub(crate) fn deliver_spans(exporter: impl SpanExporter + 'static) -> DynDeliver<SpanData> {
+    Box::new(Spans(exporter))
+}
+
+/// Any log exporter for [`run`](super::run).
+pub(crate) fn deliver_logs(exporter: impl LogExporter + 'static) -> DynDeliver<OwnedLog> {
+    Box::new(Logs(exporter))
+}
+
+impl<T> fmt::Debug for dyn Deliver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deliver(..)")
+    }
+}

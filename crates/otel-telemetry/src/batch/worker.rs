@@ -1,0 +1,218 @@
+//! The receiving end of a queue: gathers batches, exports them under a timeout, counts, and warns once a minute.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use tokio::sync::watch;
+
+use super::counts::Export;
+use super::{Command, Drops, Intake, Shared};
+
+/// How often lost records are told of in the log.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// An exporter for records of one kind. The SDK has a trait a signal, and none of them can be a trait object.
+pub(crate) trait Deliver<T>: Send + Sync + 'static {
+    fn deliver(&self, batch: Vec<T>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
+    fn shut_down(&self);
+    fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource);
+}
+
+/// Any exporter for records of one kind.
+pub(crate) type DynDeliver<T> = Box<dyn Deliver<T>>;
+
+/// Runs the queue of one signal until it is closed. The task must not be dropped before: what waits would be neither
+/// exported nor counted.
+pub(crate) async fn run<T: Send + 'static>(
+    signal: &'static str,
+    mut intake: Intake<T>,
+    exporter: DynDeliver<T>,
+) {
+    let shared = std::sync::Arc::clone(&intake.shared);
+    let mut cancelled = shared.cancelled.subscribe();
+    let mut warning = Warning::default();
+    let options = shared.options.clone();
+    let mut next = tokio::time::Instant::now() + options.schedule_delay;
+    loop {
+        let command = tokio::select! {
+            biased;
+            command = intake.commands.recv() => Some(command),
+            () = shared.full_batch.notified() => None,
+            () = tokio::time::sleep_until(next) => None,
+        };
+        match command {
+            None => {
+                let due = tokio::time::Instant::now() >= next;
+                // Marked busy before the queue is looked at: a producer that sees it busy has put its record into the
+                // queue before this loop's last look.
+                shared.account.set_busy(true);
+                let least = if due { 1 } else { options.max_batch_size };
+                while intake.records.len() >= least {
+                    let batch = at_hand(&mut intake, options.max_batch_size);
+                    let _ = export(batch, &shared, &mut cancelled, &*exporter).await;
+                    if !intake.commands.is_empty() {
+                        break;
+                    }
+                }
+                shared.account.set_busy(false);
+                if intake.records.len() >= options.max_batch_size {
+                    shared.full_batch.notify_one();
+                }
+                if due || intake.records.is_empty() {
+                    next = tokio::time::Instant::now() + options.schedule_delay;
+                }
+            }
+            Some(Some(Command::Flush(done))) => {
+                let mut left = intake.records.len();
+                let mut result = Ok(());
+                while left > 0 {
+                    let batch = at_hand(&mut intake, options.max_batch_size.min(left));
+                    left = left.saturating_sub(batch.len().max(1));
+                    result = result.and(export(batch, &shared, &mut cancelled, &*exporter).await);
+                }
+                done(result);
+            }
+            // Every sender is gone only when the processor and the guard were dropped without a shutdown.
+            closing @ (Some(Some(Command::Close(_))) | Some(None)) => {
+                intake.records.close();
+                let mut result = Ok(());
+                let mut batch = Vec::new();
+                // `recv_many` returns nothing only when no sender can be in the middle of a send any more.
+                while intake.records.recv_many(&mut batch, options.max_batch_size).await > 0 {
+                    let batch = std::mem::take(&mut batch);
+                    let exported = export(batch, &shared, &mut cancelled, &*exporter).await;
+                    result = result.and(exported);
+                }
+                exporter.shut_down();
+                if let Some(lost) = warning.last(shared.account.read().dropped) {
+                    warn(signal, lost);
+                }
+                if let Some(Some(Command::Close(done))) = closing {
+                    done(result);
+                }
+                return;
+            }
+        }
+        if let Some(lost) = warning.due(Instant::now(), shared.account.read().dropped) {
+            warn(signal, lost);
+        }
+    }
+}
+
+/// What is in the queue now, at most one batch of it.
+fn at_hand<T>(intake: &mut Intake<T>, most: usize) -> Vec<T> {
+    let mut batch = Vec::with_capacity(intake.records.len().min(most));
+    while batch.len() < most {
+        match intake.records.try_recv() {
+            Ok(record) => batch.push(record),
+            Err(_) => break,
+        }
+    }
+    batch
+}
+
+/// Exports a batch under the timeout and enters the result into the account.
+async fn export<T: Send + 'static>(
+    batch: Vec<T>,
+    shared: &Shared,
+    cancelled: &mut watch::Receiver<bool>,
+    exporter: &dyn Deliver<T>,
+) -> OTelSdkResult {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let records = batch.len();
+    let timeout = shared.options.export_timeout;
+    // An exporter that panics must not take the queue with it.
+    let delivery = AssertUnwindSafe(exporter.deliver(batch)).catch_unwind();
+    let (export, result) = tokio::select! {
+        biased;
+        // The sender lives in `shared`, so this can only mean "cancelled".
+        _ = cancelled.wait_for(|cancelled| *cancelled) => {
+            (Export::GivenUp, Err(OTelSdkError::AlreadyShutdown))
+        }
+        delivered = tokio::time::timeout(timeout, delivery) => match delivered {
+            Ok(Ok(Ok(()))) => (Export::Accepted, Ok(())),
+            Ok(Ok(Err(error))) => (Export::Failed, Err(error)),
+            Ok(Err(_panic)) => (
+                Export::Failed,
+                Err(OTelSdkError::InternalFailure("the exporter panicked".into())),
+            ),
+            Err(_elapsed) => (Export::TimedOut, Err(OTelSdkError::Timeout(timeout))),
+        },
+    };
+    shared.account.exported(records, export);
+    if let Err(error) = &result {
+        tracing::debug!(name: "export.failed", records, %error, "an export failed");
+    }
+    result
+}
+
+fn warn(signal: &'static str, lost: Drops) {
+    tracing::warn!(
+        name: "telemetry.dropped",
+        signal,
+        queue_full = lost.queue_full,
+        failed = lost.failed,
+        timed_out = lost.timed_out,
+        shut_down = lost.shut_down,
+        "{} records of {signal} were dropped since the last of these warnings",
+        lost.total(),
+    );
+}
+
+/// When to tell of lost records: at the first, then at most once a minute, each time with what is new.
+#[derive(Debug, Default)]
+struct Warning {
+    last: Option<Instant>,
+    told: Drops,
+}
+
+impl Warning {
+    fn due(&mut self, now: Instant, dropped: Drops) -> Option<Drops> {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < WARN_EVERY) {
+            return None;
+        }
+        let new = self.last(dropped)?;
+        self.last = Some(now);
+        Some(new)
+    }
+
+    /// What was not told yet, whatever the time.
+    fn last(&mut self, dropped: Drops) -> Option<Drops> {
+        let new = Drops {
+            queue_full: dropped.queue_full - self.told.queue_full,
+            shut_down: dropped.shut_down - self.told.shut_down,
+            failed: dropped.failed - self.told.failed,
+            timed_out: dropped.timed_out - self.told.timed_out,
+        };
+        (new.total() > 0).then(|| {
+            self.told = dropped;
+            new
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(queue_full: u64) -> Drops {
+        Drops { queue_full, ..Drops::default() }
+    }
+
+    #[test]
+    fn drops_are_told_once_a_minute_and_each_time_the_new_ones() {
+        let start = Instant::now();
+        let mut warning = Warning::default();
+        assert_eq!(warning.due(start, full(0)), None);
+        assert_eq!(warning.due(start, full(3)), Some(full(3)));
+        assert_eq!(warning.due(start + Duration::from_secs(59), full(10)), None);
+        assert_eq!(warning.due(start + Duration::from_secs(60), full(10)), Some(full(7)));
+        assert_eq!(warning.due(start + Duration::from_secs(300), full(10)), None);
+        assert_eq!(warning.last(full(11)), Some(full(1)));
+    }
+}

@@ -1,0 +1,262 @@
+//! What a signal is sent with and where to: the choices in code, and how the environment overrides them.
+//!
+//! Follows the OpenTelemetry specification, "OpenTelemetry Protocol Exporter" and "Environment Variable Specification",
+//! except in one point: the environment wins over code, since who operates a service decides after who builds it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::batch::BatchOptions;
+use crate::env::Env;
+
+/// One of the three kinds of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metrics.
+    Metrics,
+    /// Log records.
+    Logs,
+}
+
+impl Signal {
+    pub(crate) const ALL: [Self; 3] = [Self::Metrics, Self::Traces, Self::Logs];
+
+    /// As it stands in the names of variables.
+    fn upper(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// As it stands in paths and messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a signal goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exporter {
+    /// To a collector over OTLP. The environment calls it `otlp`.
+    #[default]
+    Otlp,
+    /// To a collector if one of the endpoint variables of the environment is set, else nowhere: for development.
+    OtlpIfConfigured,
+    /// To the standard output, for development; its format may change. The environment calls it `console`.
+    Stdout,
+    /// Nowhere. The environment calls it `none`.
+    None,
+}
+
+/// How OTLP is transported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// `grpc`; port 4317 by default.
+    Grpc,
+    /// `http/protobuf`; port 4318 by default.
+    #[default]
+    HttpProtobuf,
+}
+
+/// How a collector is reached, for all signals. Each value can be overridden by the environment, for all signals or one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OtlpOptions {
+    protocol: Protocol,
+    endpoint: Option<String>,
+    headers: Vec<(String, String)>,
+    timeout: Duration,
+    gzip: bool,
+}
+
+impl Default for OtlpOptions {
+    /// `http/protobuf` to the local host, no headers, no compression, 10 seconds a request, retries included.
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::default(),
+            endpoint: None,
+            headers: Vec::new(),
+            timeout: Duration::from_secs(10),
+            gzip: false,
+        }
+    }
+}
+
+impl OtlpOptions {
+    /// The transport; `OTEL_EXPORTER_OTLP_PROTOCOL` overrides it.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The collector's base URL, such as `http://collector:4318`; over HTTP `/v1/traces` and its like are appended.
+    /// `https` needs the feature `tls`. `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it.
+    #[must_use]
+    pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = Some(url.into());
+        self
+    }
+
+    /// One more header, or gRPC metadata entry, of each request. Headers of the same name that
+    /// `OTEL_EXPORTER_OTLP_HEADERS` gives win.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How long a request may take, retries included; `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Compresses requests; `OTEL_EXPORTER_OTLP_COMPRESSION` overrides it.
+    #[must_use]
+    pub fn with_gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
+    /// What counts for a signal once the environment has been asked.
+    pub(crate) fn resolve(&self, signal: Signal, env: &mut Env) -> Otlp {
+        let [own, general] = variables(signal, "PROTOCOL");
+        let protocols = [("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)];
+        let protocol = env
+            .choice(&own, &protocols)
+            .or_else(|| env.choice(&general, &protocols))
+            .unwrap_or(self.protocol);
+        let endpoint = self.endpoint(signal, protocol, env);
+        let [own, general] = variables(signal, "HEADERS");
+        let mut headers: HashMap<_, _> =
+            self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+        let from_env = match env.get(&own) {
+            Some(_) => env.pairs(&own, true),
+            None => env.pairs(&general, true),
+        };
+        for (name, value) in from_env.into_iter().flatten() {
+            headers.insert(name.to_ascii_lowercase(), value);
+        }
+        let [own, general] = variables(signal, "TIMEOUT");
+        let timeout = env.millis(&own).or_else(|| env.millis(&general));
+        let [own, general] = variables(signal, "COMPRESSION");
+        let compressions = [("gzip", true), ("none", false)];
+        let gzip = env.choice(&own, &compressions).or_else(|| env.choice(&general, &compressions));
+        for kind in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+            let [own, general] = variables(signal, kind);
+            if let Some((variable, value)) = env.first(&[&own, &general]) {
+                env.problem(variable, &value, "left unset: only the system's root certificates are used");
+            }
+        }
+        Otlp {
+            protocol,
+            endpoint,
+            headers,
+            timeout: timeout.unwrap_or(self.timeout),
+            gzip: gzip.unwrap_or(self.gzip),
+        }
+    }
+
+    fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> String {
+        let [own, general] = variables(signal, "ENDPOINT");
+        let [own_insecure, insecure] = variables(signal, "INSECURE");
+        let insecure = env.flag(&own_insecure).or_else(|| env.flag(&insecure)).unwrap_or(false);
+        let with_scheme = |url: String| match protocol {
+            // Over gRPC an endpoint may be a bare `host:port`, and the variable says whether it is encrypted.
+            Protocol::Grpc if !url.contains("://") => {
+                format!("{}://{url}", if insecure { "http" } else { "https" })
+            }
+            _ => url,
+        };
+        if let Some(url) = env.get(&own) {
+            return with_scheme(url);
+        }
+        let base = env.get(&general).or_else(|| self.endpoint.clone()).map(with_scheme);
+        match protocol {
+            Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".into()),
+            Protocol::HttpProtobuf => {
+                let base = base.unwrap_or_else(|| "http://localhost:4318".into());
+                format!("{}/v1/{}", base.trim_end_matches('/'), signal.name())
+            }
+        }
+    }
+}
+
+/// The signal's own variable of a kind, and the general one.
+fn variables(signal: Signal, kind: &str) -> [String; 2] {
+    [format!("OTEL_EXPORTER_OTLP_{}_{kind}", signal.upper()), format!("OTEL_EXPORTER_OTLP_{kind}")]
+}
+
+/// How a collector is reached for one signal, all decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Otlp {
+    pub(crate) protocol: Protocol,
+    pub(crate) endpoint: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) timeout: Duration,
+    pub(crate) gzip: bool,
+}
+
+impl Otlp {
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.endpoint.starts_with("https://")
+    }
+}
+
+impl Exporter {
+    /// What the environment says.
+    pub(crate) fn in_env(signal: Signal, env: &mut Env) -> Option<Self> {
+        let variable = format!("OTEL_{}_EXPORTER", signal.upper());
+        env.choice(&variable, &[("otlp", Self::Otlp), ("console", Self::Stdout), ("none", Self::None)])
+    }
+
+    /// Whether the environment says where a collector is.
+    pub(crate) fn is_endpoint_in_env(signal: Signal, env: &mut Env) -> bool {
+        let [own, general] = variables(signal, "ENDPOINT");
+        env.first(&[&own, &general]).is_some()
+    }
+}
+
+/// A queue's options once the environment (`OTEL_BSP_*`, `OTEL_BLRP_*`) has been asked.
+pub(crate) fn resolve_batch(options: BatchOptions, prefix: &str, env: &mut Env) -> BatchOptions {
+    let mut options = options;
+    if let Some(records) = env.number(&format!("{prefix}_MAX_QUEUE_SIZE")) {
+        options.max_queue_size = records;
+    }
+    if let Some(records) = env.number(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")) {
+        options.max_batch_size = records;
+    }
+    if let Some(delay) = env.millis(&format!("{prefix}_SCHEDULE_DELAY")) {
+        options.schedule_delay = delay;
+    }
+    if let Some(timeout) = env.millis(&format!("{prefix}_EXPORT_TIMEOUT")) {
+        options.export_timeout = timeout;
+    }
+    options.bounded()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! One call sets OpenTelemetry up in an application, and one call takes it down.
+//!
+#![doc = include_str!("../README.md")]
+
+mod assemble;
+mod baggage;
+mod batch;
+mod builder;
+mod config;
+mod env;
+mod error;
+mod exporters;
+mod health;
+mod logs;
+mod metrics;
+mod resource;
+mod runtime;
+pub mod sampler;
+mod shutdown;
+mod signal;
+mod telemetry;
+
+pub use crate::batch::{BatchOptions, Counts, Drops};
+pub use crate::builder::TelemetryBuilder;
+pub use crate::config::{Exporter, OtlpOptions, Protocol, Signal};
+pub use crate::env::EnvProblem;
+pub use crate::error::SetupError;
+#[cfg(feature = "tonic")]
+pub use crate::health::GrpcHealth;
+pub use crate::health::{Health, HealthDetail, HealthReport, HealthStatus};
+pub use crate::resource::Detector;
+pub use crate::shutdown::ShutdownReport;
+pub use crate::signal::ShutdownSignal;
+pub use crate::telemetry::Telemetry;

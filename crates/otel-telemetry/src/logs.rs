@@ -1,0 +1,60 @@
+//! The bridge from `tracing`: events become log records, and, on request, spans become OpenTelemetry spans.
+//!
+//! Follows the OpenTelemetry specification, Logs "Bridge API". What the exporters' own stack (hyper, h2, tonic) says is
+//! kept out without a list of names, which would silence the application's own use of those crates, too: the export
+//! thread is marked as suppressed, and the SDK drops what is emitted there.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::env::Env;
+use crate::error::SetupError;
+
+/// A layer that sends `tracing` events out as log records, with the ids of the span that is current.
+pub(crate) fn log_layer<S>(provider: &SdkLoggerProvider) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    OpenTelemetryTracingBridge::new(provider)
+}
+
+/// A layer that makes OpenTelemetry spans of `tracing` spans.
+pub(crate) fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("tracing"))
+}
+
+/// The filter of the subscriber that is installed: `RUST_LOG`, else what the code says.
+pub(crate) fn filter(default: &str, env: &mut Env) -> EnvFilter {
+    if let Some(directives) = env.get("RUST_LOG") {
+        match EnvFilter::try_new(&directives) {
+            Ok(filter) => return filter,
+            Err(_) => env.problem("RUST_LOG", &directives, "directives like info,my_crate=debug"),
+        }
+    }
+    EnvFilter::new(default)
+}
+
+/// Installs the global subscriber: text on the standard error, events as log records, spans on request.
+pub(crate) fn install(
+    filter: EnvFilter,
+    logs: Option<&SdkLoggerProvider>,
+    spans: Option<&SdkTracerProvider>,
+) -> Result<(), SetupError> {
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(spans.map(span_layer))
+        .with(logs.map(log_layer))
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .try_init()
+        .map_err(SetupError::Subscriber)
+}

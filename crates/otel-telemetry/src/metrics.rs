@@ -1,0 +1,178 @@
+//! The export of metrics: an exporter under a timeout, given up on request; and the metrics about the export itself.
+//!
+//! Follows the OpenTelemetry specification, Metrics SDK "Periodic exporting MetricReader", and the semantic conventions
+//! for SDK metrics (`otel.sdk.*`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::batch::{Counts, Shared};
+use crate::runtime::Entered;
+
+/// How the export of metrics is doing, and the switch that gives it up.
+#[derive(Debug, Default)]
+pub(crate) struct MetricsState {
+    pub(crate) failing: AtomicBool,
+    pub(crate) cancelled: watch::Sender<bool>,
+}
+
+/// An exporter whose exports end in time and can be given up. The SDK's reader has neither.
+#[derive(Debug)]
+pub(crate) struct TimedMetrics<E> {
+    exporter: E,
+    timeout: Duration,
+    runtime: Handle,
+    state: Arc<MetricsState>,
+}
+
+impl<E> TimedMetrics<E> {
+    pub(crate) fn new(exporter: E, timeout: Duration, runtime: Handle, state: Arc<MetricsState>) -> Self {
+        Self { exporter, timeout, runtime, state }
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let mut cancelled = self.state.cancelled.subscribe();
+        let export = async {
+            tokio::select! {
+                biased;
+                _ = cancelled.wait_for(|cancelled| *cancelled) => Err(OTelSdkError::AlreadyShutdown),
+                exported = tokio::time::timeout(self.timeout, self.exporter.export(metrics)) => {
+                    exported.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)))
+                }
+            }
+        };
+        let result = Entered::new(self.runtime.clone(), export).await;
+        self.state.failing.store(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+/// Publishes the account of a queue: processed and exported records by `error.type`, queue size and capacity.
+///
+/// `kind` is `span` or `log`; `exporter` is the well-known component type of the exporter.
+pub(crate) fn observe_queue(
+    meters: &impl MeterProvider,
+    kind: &'static str,
+    exporter: &'static str,
+    shared: &Arc<Shared>,
+) {
+    let meter = meters.meter("otel_telemetry");
+    let unit = format!("{{{kind}}}").replace("log", "log_record");
+    let processor = match kind {
+        "span" => "batching_span_processor",
+        _ => "batching_log_processor",
+    };
+    // Both component names end in an index that tells several of a kind apart in one provider; there is one of each.
+    let component = |kind: &'static str| {
+        [
+            KeyValue::new("otel.component.type", kind),
+            KeyValue::new("otel.component.name", format!("{kind}/0")),
+        ]
+    };
+    let (processor, exporter) = (component(processor), component(exporter));
+
+    observe_sum(
+        &meter,
+        format!("otel.sdk.processor.{kind}.processed"),
+        &unit,
+        "Records for which processing has finished, successfully or not.",
+        processor.clone(),
+        shared,
+        |counts| {
+            let dropped = counts.dropped;
+            vec![
+                (None, counts.accepted + dropped.failed + dropped.timed_out),
+                (Some("queue_full"), dropped.queue_full),
+                (Some("already_shutdown"), dropped.shut_down),
+            ]
+        },
+    );
+    observe_sum(
+        &meter,
+        format!("otel.sdk.exporter.{kind}.exported"),
+        &unit,
+        "Records for which the export has finished, successfully or not.",
+        exporter,
+        shared,
+        |counts| {
+            vec![
+                (None, counts.accepted),
+                (Some("timeout"), counts.dropped.timed_out),
+                (Some("rejected"), counts.dropped.failed),
+            ]
+        },
+    );
+    let (size, attributes) = (Arc::clone(shared), processor.clone());
+    meter
+        .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.size"))
+        .with_unit(unit.clone())
+        .with_description("Records that wait or are being exported.")
+        .with_callback(move |observer| {
+            let pending = size.account.read().pending;
+            observer.observe(i64::try_from(pending).unwrap_or(i64::MAX), &attributes);
+        })
+        .build();
+    let capacity = i64::try_from(shared.options.max_queue_size).unwrap_or(i64::MAX);
+    meter
+        .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.capacity"))
+        .with_unit(unit)
+        .with_description("Records that can wait.")
+        .with_callback(move |observer| observer.observe(capacity, &processor))
+        .build();
+}
+
+/// An `error.type`, or none for success, and how many records it applies to.
+type ByError = (Option<&'static str>, u64);
+
+fn observe_sum(
+    meter: &Meter,
+    name: String,
+    unit: &str,
+    description: &'static str,
+    component: [KeyValue; 2],
+    shared: &Arc<Shared>,
+    values: fn(Counts) -> Vec<ByError>,
+) {
+    let shared = Arc::clone(shared);
+    meter
+        .u64_observable_counter(name)
+        .with_unit(unit.to_owned())
+        .with_description(description)
+        .with_callback(move |observer| {
+            for (error, value) in values(shared.account.read()) {
+                let mut attributes = component.to_vec();
+                match error {
+                    // A reason that never occurred makes no series.
+                    Some(_) if value == 0 => continue,
+                    Some(error) => attributes.push(KeyValue::new("error.type", error)),
+                    None => {}
+                }
+                observer.observe(value, &attributes);
+            }
+        })
+        .build();
+}

@@ -1,0 +1,105 @@
+//! Who sends the telemetry: detectors, attributes from code, and the environment, in this order of growing precedence.
+//!
+//! Follows the OpenTelemetry specification, Resource SDK, and the semantic conventions for resources.
+
+mod detect;
+
+use std::path::Path;
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+
+use crate::env::Env;
+
+/// One source of resource attributes. All are on by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detector {
+    /// `service.instance.id`: a random UUID for each set-up. Switch it off where the platform gives a better one.
+    ServiceInstance,
+    /// `host.name`, `host.id`, `host.arch`.
+    Host,
+    /// `os.type`, `os.name`, `os.version`, `os.description`.
+    Os,
+    /// `process.pid`, `process.executable.name`, `process.executable.path`. Never the command line, which may carry
+    /// secrets.
+    Process,
+    /// `container.id`, from the cgroup or mount table of the process.
+    Container,
+    /// `k8s.*` from the variables of the downward API, inside a cluster only.
+    Kubernetes,
+    /// `telemetry.sdk.*`.
+    Sdk,
+}
+
+impl Detector {
+    const ALL: [Self; 7] = [
+        Self::ServiceInstance,
+        Self::Host,
+        Self::Os,
+        Self::Process,
+        Self::Container,
+        Self::Kubernetes,
+        Self::Sdk,
+    ];
+
+    fn detect(self, env: &mut Env) -> Vec<KeyValue> {
+        match self {
+            Self::ServiceInstance => vec![KeyValue::new("service.instance.id", random_uuid())],
+            Self::Host => detect::host(Path::new("/")),
+            Self::Os => detect::os(Path::new("/")),
+            Self::Process => detect::process(),
+            Self::Container => detect::container(Path::new("/")),
+            Self::Kubernetes => detect::kubernetes(Path::new("/"), env),
+            Self::Sdk => vec![
+                KeyValue::new("telemetry.sdk.name", "opentelemetry"),
+                KeyValue::new("telemetry.sdk.language", "rust"),
+                KeyValue::new("telemetry.sdk.version", detect::SDK_VERSION),
+            ],
+        }
+    }
+}
+
+/// What the code says about the service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Described {
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) without: Vec<Detector>,
+}
+
+/// The resource once the environment has been asked.
+pub(crate) fn resolve(described: &Described, env: &mut Env) -> Resource {
+    let mut attributes = vec![KeyValue::new("service.name", unknown_service())];
+    for detector in Detector::ALL {
+        if !described.without.contains(&detector) {
+            attributes.extend(detector.detect(env));
+        }
+    }
+    attributes.extend(described.attributes.iter().cloned());
+    let from_env = env.pairs("OTEL_RESOURCE_ATTRIBUTES", false);
+    attributes.extend(from_env.into_iter().flatten().map(|(key, value)| KeyValue::new(key, value)));
+    if let Some(name) = env.get("OTEL_SERVICE_NAME") {
+        attributes.push(KeyValue::new("service.name", name));
+    }
+    // Of several attributes with one key the last wins.
+    Resource::builder_empty().with_attributes(attributes).build()
+}
+
+fn unknown_service() -> String {
+    std::env::current_exe().ok().as_deref().and_then(Path::file_name).map_or_else(
+        || "unknown_service".into(),
+        |name| format!("unknown_service:{}", name.to_string_lossy()),
+    )
+}
+
+/// A version 4 UUID out of the generator that makes trace ids.
+fn random_uuid() -> String {
+    let random = u128::from_be_bytes(RandomIdGenerator::default().new_trace_id().to_bytes());
+    let bits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Samplers: which traces are recorded, decided when a span starts.
+//!
+//! Follows the OpenTelemetry specification: *SDK* (sampling), *TraceState: Probability Sampling*, and the sampler types
+//! of declarative configuration.
+//!
+//! Every sampler here that keeps a share of the traces says so: it writes the rejection threshold into the span's
+//! `tracestate` as `ot=th:…`, from which a backend knows that a span kept with the probability 1/8 stands for eight.
+//! The decision compares that threshold with the trace's randomness, which is the explicit `rv` of the
+//! `tracestate` or else the last seven bytes of the trace id: so services that sample with different probabilities
+//! keep traces that contain each other. Entries of other vendors pass through.
+//!
+//! ```
+//! use otel_telemetry::sampler::{Rule, Rules, Sampler};
+//!
+//! let rules = Rules::new("orders")
+//!     .with_rule(Rule::new(Sampler::never()).with_span_name("GET /health*"))
+//!     .with_rule(Rule::new(Sampler::always()).with_attribute("http.route", ["/checkout"]))
+//!     .with_rule(Rule::new(Sampler::adaptive(20.0)));
+//! let sampler = Sampler::parent_based(rules);
+//! # let _ = sampler;
+//! ```
+
+mod adaptive;
+mod env;
+mod file;
+mod parent;
+mod pattern;
+mod reload;
+mod rules;
+mod threshold;
+mod tracestate;
+
+use std::sync::Arc;
+
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+
+use self::adaptive::Adaptive;
+pub use self::env::EnvError;
+pub use self::file::FileError;
+pub use self::parent::ParentBased;
+use self::reload::Current;
+pub use self::reload::{Reloadable, Watcher};
+use self::rules::Table;
+pub use self::rules::{Rule, Rules, SpanParent};
+use self::threshold::Threshold;
+
+/// Decides which spans are recorded. Clones share what they have learnt about the load.
+///
+/// Give it to the SDK's tracer provider, or to this crate's builder. Nothing here panics or fails while spans are
+/// started.
+#[derive(Clone, Debug)]
+pub struct Sampler(Node);
+
+#[derive(Clone, Debug)]
+enum Node {
+    Always,
+    Never,
+    Ratio(Threshold),
+    ParentBased(Arc<ParentBased>),
+    Rules(Arc<Table>),
+    Adaptive(Arc<Adaptive>),
+    Reloadable(Arc<Current>),
+}
+
+impl Sampler {
+    /// Samples every span.
+    ///
+    /// A root gets no `th`, which backends count as one; a parent's `th` becomes `th:0`, because the span would have
+    /// been kept without the parent too. Use [`ratio(1.0)`](Self::ratio) where each span must say its probability.
+    #[must_use]
+    pub const fn always() -> Self {
+        Self(Node::Always)
+    }
+
+    /// Samples no span. A parent's `th` is left out of what is propagated, for the decision is not its any more.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self(Node::Never)
+    }
+
+    /// Samples this share of all traces, from 0 to 1, each service deciding alike about the same trace.
+    ///
+    /// The probability is rounded to four significant hexadecimal digits, which the specification recommends, and is
+    /// written as `th` into each sampled span. More than 1 is 1; zero, less than 2^-56, a negative number and
+    /// NaN sample nothing. A parent's decision does not count: wrap the sampler in
+    /// [`parent_based`](Self::parent_based) where it should.
+    #[must_use]
+    pub fn ratio(probability: f64) -> Self {
+        Self(Threshold::from_probability(probability).map_or(Node::Never, Node::Ratio))
+    }
+
+    /// Follows the parent where there is one and asks `root` where there is none; see [`ParentBased`].
+    #[must_use]
+    pub fn parent_based(root: impl Into<Self>) -> Self {
+        ParentBased::new(root).into()
+    }
+
+    /// Keeps about so many traces a second, with a probability that follows the load and is written as `th`.
+    ///
+    /// Only roots are decided and counted; a span with a parent follows it, and the parent's `th` and `rv` pass
+    /// unchanged. Each call makes an estimate of its own, so that each rule of a table has its own rate.
+    ///
+    /// While the load exceeds the rate `N`, `T` seconds keep about `N·T + N·τ·ln(r)` traces, where `r` is the load at
+    /// their end over that at their beginning, both averaged over the `τ` seconds before; `τ` is `10 / N` seconds, at
+    /// least 1 and at most 60. A sudden hundredfold load therefore costs some `5·N·τ` traces more, once, which are saved
+    /// again when it goes; after silence, the first `N·τ` roots are all kept. Zero, a negative rate and NaN keep nothing.
+    #[must_use]
+    pub fn adaptive(traces_per_second: f64) -> Self {
+        Self(Node::Adaptive(Arc::new(Adaptive::new(traces_per_second))))
+    }
+
+    fn decide(&self, span: &Span<'_>) -> SamplingResult {
+        match &self.0 {
+            Node::Always => sample_all(span),
+            Node::Never => drop_span(span),
+            Node::Ratio(threshold) => by_threshold(span, *threshold),
+            Node::ParentBased(sampler) => sampler.decide(span),
+            Node::Rules(table) => {
+                table.find(span).map_or_else(|| drop_span(span), |found| found.decide(span))
+            }
+            Node::Adaptive(adaptive) => match span.parent {
+                Some(parent) => parent::follow(parent, span.trace_id),
+                None => adaptive
+                    .observe()
+                    .map_or_else(|| drop_span(span), |threshold| by_threshold(span, threshold)),
+            },
+            Node::Reloadable(current) => current.load().decide(span),
+        }
+    }
+}
+
+impl ShouldSample for Sampler {
+    fn should_sample(
+        &self,
+        parent_context: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        span_kind: &SpanKind,
+        attributes: &[KeyValue],
+        _links: &[Link],
+    ) -> SamplingResult {
+        let parent = parent_context.map(TraceContextExt::span);
+        let parent = parent.as_ref().map(|span| span.span_context()).filter(|parent| parent.is_valid());
+        self.decide(&Span { parent, trace_id, name, kind: span_kind, attributes })
+    }
+}
+
+impl From<ParentBased> for Sampler {
+    fn from(sampler: ParentBased) -> Self {
+        Self(Node::ParentBased(Arc::new(sampler)))
+    }
+}
+
+impl From<Rules> for Sampler {
+    fn from(rules: Rules) -> Self {
+        Self(Node::Rules(Arc::new(rules.into_table())))
+    }
+}
+
+/// What is known of a span before it starts.
+struct Span<'a> {
+    /// `None` where there is none or it is invalid: such a span is a root.
+    parent: Option<&'a SpanContext>,
+    trace_id: TraceId,
+    name: &'a str,
+    kind: &'a SpanKind,
+    attributes: &'a [KeyValue],
+}
+
+impl<'a> Span<'a> {
+    fn parent_state(&self) -> Option<&'a TraceState> {
+        self.parent.map(SpanContext::trace_state)
+    }
+}
+
+fn by_threshold(span: &Span<'_>, threshold: Threshold) -> SamplingResult {
+    let state = span.parent_state();
+    if !threshold.keeps(tracestate::randomness(state, span.trace_id)) {
+        return drop_span(span);
+    }
+    result(SamplingDecision::RecordAndSample, tracestate::with_threshold(state, threshold))
+}
+
+fn sample_all(span: &Span<'_>) -> SamplingResult {
+    let state = match span.parent_state() {
+        Some(state) if tracestate::threshold(state).is_some() => {
+            tracestate::with_threshold(Some(state), Threshold::ZERO)
+        }
+        state => tracestate::without_threshold(state),
+    };
+    result(SamplingDecision::RecordAndSample, state)
+}
+
+/// A sampler that decided by itself did not decide with the parent's threshold, and so does not pass it on.
+fn drop_span(span: &Span<'_>) -> SamplingResult {
+    result(SamplingDecision::Drop, tracestate::without_threshold(span.parent_state()))
+}
+
+fn result(decision: SamplingDecision, trace_state: TraceState) -> SamplingResult {
+    SamplingResult { decision, attributes: Vec::new(), trace_state }
+}

@@ -1,0 +1,164 @@
+//! Patterns for names and values: exact, or with `*` and `?`.
+//!
+//! Follows the wildcards of OpenTelemetry's declarative configuration: `?` is one character, `*` is any number of
+//! them, none included; case matters, and nothing can be escaped.
+
+/// A text, or a pattern of texts. It is taken apart once, because it is tried for every span.
+#[derive(Clone, Debug)]
+pub(super) enum Pattern {
+    /// No wildcards.
+    Exact(Exact),
+    /// `?` alone.
+    Whole(Segment),
+    /// At least one `*`: what is before the first, between them, and after the last.
+    Starred { head: Segment, middle: Box<[Segment]>, tail: Segment },
+}
+
+/// A text without wildcards.
+#[derive(Clone, Debug)]
+pub(super) struct Exact {
+    text: Box<str>,
+    /// The number that is written like this, so that numeric values need no text to be compared.
+    number: Option<i64>,
+}
+
+/// A part of a pattern that has no `*`.
+#[derive(Clone, Debug)]
+pub(super) enum Segment {
+    /// Nothing.
+    Empty,
+    /// Only itself.
+    Literal(Box<str>),
+    /// With `?` in it.
+    Wild(Box<str>),
+}
+
+impl Pattern {
+    /// The pattern that is only this text, wildcards and all.
+    pub(super) fn exact(text: &str) -> Self {
+        let number = text.parse().ok().filter(|number: &i64| number.to_string() == text);
+        Self::Exact(Exact { text: text.into(), number })
+    }
+
+    pub(super) fn new(text: &str) -> Self {
+        match (text.split_once('*'), text.rsplit_once('*')) {
+            (Some((head, _)), Some((before, tail))) => {
+                let between = before.get(head.len() + 1..).unwrap_or_default();
+                let middle = between.split('*').filter(|part| !part.is_empty()).map(Segment::new);
+                Self::Starred { head: Segment::new(head), middle: middle.collect(), tail: Segment::new(tail) }
+            }
+            _ if text.contains('?') => Self::Whole(Segment::new(text)),
+            _ => Self::exact(text),
+        }
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(exact) => same(exact.text.as_bytes(), text.as_bytes()),
+            _ => self.matches_wild(text.as_bytes()),
+        }
+    }
+
+    fn matches_wild(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact(_) => false,
+            Self::Whole(segment) => segment.strip_start(text) == Some(b""),
+            Self::Starred { head, middle, tail } => head
+                .strip_start(text)
+                .and_then(|rest| tail.strip_end(rest))
+                // The first place for each part leaves the most for those after it, so none need be tried again.
+                .and_then(|rest| middle.iter().try_fold(rest, |rest, part| part.find(rest)))
+                .is_some(),
+        }
+    }
+
+    /// Whether the text of a number matches.
+    #[inline]
+    pub(super) fn matches_number(&self, number: i64) -> bool {
+        match self {
+            Self::Exact(exact) => exact.number == Some(number),
+            _ => self.matches_wild(number.to_string().as_bytes()),
+        }
+    }
+}
+
+impl Segment {
+    fn new(text: &str) -> Self {
+        match text {
+            "" => Self::Empty,
+            _ if text.contains('?') => Self::Wild(text.into()),
+            _ => Self::Literal(text.into()),
+        }
+    }
+
+    /// What is left of a text that starts like this.
+    fn strip_start<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Empty => Some(text),
+            Self::Literal(literal) => {
+                let (start, rest) = text.split_at_checked(literal.len())?;
+                same(literal.as_bytes(), start).then_some(rest)
+            }
+            Self::Wild(wild) => wild.bytes().try_fold(text, |text, wanted| {
+                let (first, rest) = text.split_first()?;
+                match wanted {
+                    b'?' => Some(&rest[rest.iter().take_while(|byte| continues(**byte)).count()..]),
+                    _ => (*first == wanted).then_some(rest),
+                }
+            }),
+        }
+    }
+
+    /// What is left of a text that ends like this.
+    fn strip_end<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Empty => Some(text),
+            Self::Literal(literal) => {
+                let (rest, end) = text.split_at(text.len().checked_sub(literal.len())?);
+                same(literal.as_bytes(), end).then_some(rest)
+            }
+            Self::Wild(wild) => wild.bytes().rev().try_fold(text, |text, wanted| {
+                let (last, rest) = text.split_last()?;
+                match wanted {
+                    b'?' => text.iter().rposition(|byte| !continues(*byte)).map(|start| &text[..start]),
+                    _ => (*last == wanted).then_some(rest),
+                }
+            }),
+        }
+    }
+
+    /// What is left of a text behind the first place that is like this.
+    fn find<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Empty => Some(text),
+            Self::Literal(literal) => {
+                let literal = literal.as_bytes();
+                let at = text.windows(literal.len()).position(|window| same(literal, window))?;
+                Some(&text[at + literal.len()..])
+            }
+            Self::Wild(_) => (0..text.len())
+                .filter(|at| !continues(text[*at]))
+                .find_map(|at| self.strip_start(&text[at..])),
+        }
+    }
+}
+
+/// Whether two texts are equal. Most names that a table compares differ at their ends, so that one look there saves the
+/// call; and comparing nothing with nothing is slow where that is a masked load of a pointer to nowhere.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    match (one.last(), other.last()) {
+        (Some(last), Some(found)) => last == found && one == other,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Whether this is not the first byte of a character.
+fn continues(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
+}
+
+#[cfg(test)]
+mod tests;

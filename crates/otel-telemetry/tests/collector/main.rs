@@ -1,0 +1,147 @@
+//! All three signals into a real OTLP collector, over gRPC and HTTP, compared with what the collector prints.
+//!
+//! The collector is the one that `cargo xtask services up collector` starts. Without it these tests fail and say so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::{Context, KeyValue};
+use otel_telemetry::Telemetry;
+use tracing_subscriber::layer::SubscriberExt;
+
+const START: &str = "start the collector: `cargo xtask services up collector`";
+
+/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+fn setting(name: &str) -> String {
+    if let Ok(value) = std::env::var(name) {
+        return value;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file)
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+    let settings: HashMap<_, _> =
+        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
+    settings
+        .get(name)
+        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
+        .trim_matches('\'')
+        .to_owned()
+}
+
+/// What the collector has printed, once it contains all of these texts.
+fn printed(texts: &[&str]) -> String {
+    let file = setting("COLLECTOR_LOG");
+    let start = Instant::now();
+    loop {
+        let log = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
+        let missing = texts.iter().find(|text| !log.contains(**text));
+        match missing {
+            None => return log,
+            Some(text) => assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the collector never printed {text}, its log is {file}"
+            ),
+        }
+        // Another process writes the file, and nothing tells of it.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The record of a kind (`Span`, `Metric`, `LogRecord`) that contains a text, as the collector printed it, with ids and
+/// times replaced.
+fn record(log: &str, kind: &str, text: &str, trace_id: &str) -> String {
+    let at = log.find(text).unwrap();
+    let start = log[..at].rfind(&format!("{kind} #")).unwrap();
+    let mut rendered = String::new();
+    for line in log[start..].lines() {
+        let next = ["Resource", "Scope", "Span #", "Metric #", "LogRecord #", "20"];
+        if !rendered.is_empty() && next.iter().any(|begin| line.starts_with(begin)) {
+            break;
+        }
+        let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+        let key = key.trim();
+        match (key, value) {
+            _ if value == trace_id => rendered += &format!("{key}: (the trace)\n"),
+            ("ID" | "Span ID", id) if id.len() == 16 => rendered += &format!("{key}: (a span)\n"),
+            (key, _) if key.to_lowercase().contains("time") => {}
+            ("EventName", _) => {}
+            (key, "") => rendered += &format!("{}\n", key.trim_end_matches(':').trim()),
+            (key, value) => rendered += &format!("{key}: {value}\n"),
+        }
+    }
+    rendered
+}
+
+async fn round_trip(protocol: &str, endpoint: &str, compression: &str) {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let service = format!("it-{now}");
+    let telemetry = Telemetry::builder()
+        .with_env([
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+            ("OTEL_SERVICE_NAME", &service),
+        ])
+        .strict_env()
+        .build()
+        .unwrap();
+    let tracer = telemetry.tracer_provider().tracer("it");
+    let mut span = tracer
+        .span_builder(format!("span of {service}"))
+        .with_kind(SpanKind::Client)
+        .with_attributes([KeyValue::new("answer", 42)])
+        .start(&tracer);
+    let trace_id = span.span_context().trace_id().to_string();
+    span.set_status(Status::error("broken"));
+    let cx = Context::new().with_span(span);
+    let meter = telemetry.meter_provider().meter("it");
+    let counter = meter.u64_counter(format!("counter.of.{service}")).build();
+    counter.add(7, &[]);
+    let subscriber = tracing_subscriber::registry().with(telemetry.log_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let _attached = cx.clone().attach();
+        tracing::error!("log of {service}");
+    });
+    cx.span().end();
+
+    let report = telemetry.shutdown().await;
+    assert!(report.is_complete(), "{report}; {START}");
+    assert_eq!((report.spans.accepted, report.logs.accepted), (1, 1));
+    let [span, counter, log] = ["span of ", "counter.of.", "log of "].map(|of| format!("{of}{service}"));
+    let service_name = format!("service.name: Str({service})");
+    let printed = printed(&[&span, &counter, &log, &service_name]);
+    let expected = "Span #0\nTrace ID: (the trace)\nParent ID\nID: (a span)\nName: NAME\nKind: SPAN_KIND_CLIENT\n\
+                    Status code: STATUS_CODE_ERROR\nStatus message: broken\nAttributes\n-> answer: Int(42)\n";
+    assert_eq!(record(&printed, "Span", &span, &trace_id), expected.replace("NAME", &span));
+    let expected = "Metric #0\nDescriptor\n-> Name: NAME\n-> Description\n-> Unit\n-> DataType: Sum\n\
+                    -> IsMonotonic: true\n-> AggregationTemporality: AGGREGATION_TEMPORALITY_CUMULATIVE\n\
+                    NumberDataPoints #0\nValue: 7\n";
+    assert_eq!(record(&printed, "Metric", &counter, &trace_id), expected.replace("NAME", &counter));
+    let expected = "LogRecord #0\nSeverityText: ERROR\nSeverityNumber: SEVERITY_NUMBER_ERROR(17)\nBody: Str(NAME)\n\
+                    Trace ID: (the trace)\nSpan ID: (a span)\nFlags: 1\n";
+    assert_eq!(record(&printed, "LogRecord", &log, &trace_id), expected.replace("NAME", &log));
+}
+
+#[tokio::test]
+async fn over_grpc() {
+    round_trip("grpc", &setting("COLLECTOR_OTLP_GRPC_URL"), "none").await;
+}
+
+#[tokio::test]
+async fn over_grpc_compressed() {
+    round_trip("grpc", &setting("COLLECTOR_OTLP_GRPC_URL"), "gzip").await;
+}
+
+#[tokio::test]
+async fn over_http() {
+    round_trip("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL"), "none").await;
+}
+
+#[tokio::test]
+async fn over_http_compressed() {
+    round_trip("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL"), "gzip").await;
+}

@@ -1,0 +1,54 @@
+//! What `init` installs. A process of its own, for globals are set in it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use opentelemetry::trace::{Span as _, Tracer};
+use opentelemetry::{Context, global};
+use opentelemetry_sdk::trace::InMemorySpanExporter;
+use otel_telemetry::{Exporter, SetupError, Telemetry, TelemetryBuilder};
+
+fn builder() -> TelemetryBuilder {
+    Telemetry::builder().with_env([("OTEL_PROPAGATORS", "b3")]).with_exporters(Exporter::None)
+}
+
+/// One test, since its parts share the globals: a set-up that fails leaves them alone, the next installs them, a second is
+/// an error, and a signal reaches the shutdown future.
+#[tokio::test]
+async fn once_a_process() {
+    let failed = builder().with_env([("OTEL_TRACES_EXPORTER", "zipkin")]).strict_env().init();
+    assert!(matches!(failed, Err(SetupError::Environment(_))));
+    assert!(!global::tracer("test").start("span").span_context().is_valid());
+
+    let exporter = InMemorySpanExporter::default();
+    let telemetry = builder().with_span_exporter(exporter.clone()).with_tracing_spans().init().unwrap();
+    global::tracer("test").start("by the global provider").end();
+    tracing::info_span!("by the global subscriber").in_scope(|| {});
+    let mut headers = std::collections::HashMap::<String, String>::new();
+    {
+        let span = global::tracer("test").start("span");
+        let cx = opentelemetry::trace::TraceContextExt::with_span(&Context::new(), span);
+        global::get_text_map_propagator(|propagator| propagator.inject_context(&cx, &mut headers));
+    }
+    assert!(headers.contains_key("b3"), "{headers:?}");
+
+    assert!(matches!(builder().init(), Err(SetupError::AlreadyInitialised)));
+    let beside = builder().build().unwrap();
+    drop(beside);
+
+    let signal = telemetry.shutdown_on_signal();
+    let health = telemetry.health();
+    assert!(health.ready().await.is_serving());
+    let pid = std::process::id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(killed.success());
+    tokio::time::timeout(Duration::from_secs(20), signal.clone()).await.unwrap();
+    signal.await;
+    assert!(!health.ready().await.is_serving());
+
+    let report = telemetry.shutdown().await;
+    assert!(report.is_complete(), "{report}");
+    let spans = report.spans;
+    assert_eq!((spans.ended, spans.accepted), (3, 3));
+    assert!(matches!(builder().init(), Err(SetupError::AlreadyInitialised)));
+}

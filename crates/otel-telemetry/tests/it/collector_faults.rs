@@ -1,0 +1,118 @@
+//! A collector that is away at the start, comes, goes, answers errors, and comes back. It speaks just enough HTTP.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use otel_telemetry::{Exporter, HealthStatus, OtlpOptions, Signal, Telemetry};
+
+use crate::support::{end_spans, quiet};
+
+/// A collector on a given address that answers each request with one status.
+struct Collector {
+    stop: Arc<AtomicBool>,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Collector {
+    fn start(address: SocketAddr, status: &'static str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                answer(&mut stream.unwrap(), status);
+            }
+        });
+        Self { stop, address, thread: Some(thread) }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Reads one request by its `content-length` and closes the connection after the answer.
+fn answer(stream: &mut TcpStream, status: &str) {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).unwrap_or(0);
+        request.extend_from_slice(&buffer[..read]);
+        let head_end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let complete = head_end.is_some_and(|end| {
+            let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .map_or(0, |length| length.trim().parse::<usize>().unwrap());
+            request.len() >= end + 4 + length
+        });
+        if complete || read == 0 {
+            break;
+        }
+    }
+    let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+}
+
+fn telemetry(address: SocketAddr) -> Telemetry {
+    quiet()
+        .with_exporter(Signal::Traces, Exporter::Otlp)
+        .with_otlp(
+            OtlpOptions::default()
+                .with_endpoint(format!("http://{address}"))
+                .with_timeout(Duration::from_millis(500)),
+        )
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn away_then_there_then_erring_then_away_then_back() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let telemetry = telemetry(address);
+    let status = async || telemetry.health().ready().await.status;
+
+    end_spans(&telemetry, 1);
+    assert!(telemetry.flush().await.is_err(), "away at the start");
+    assert_eq!(status().await, HealthStatus::Degraded);
+
+    let collector = Collector::start(address, "200 OK");
+    end_spans(&telemetry, 10);
+    telemetry.flush().await.unwrap();
+    assert_eq!(status().await, HealthStatus::Up);
+    drop(collector);
+
+    let collector = Collector::start(address, "400 Bad Request");
+    end_spans(&telemetry, 100);
+    assert!(telemetry.flush().await.is_err(), "errors");
+    drop(collector);
+
+    end_spans(&telemetry, 1000);
+    assert!(telemetry.flush().await.is_err(), "gone midway");
+
+    let collector = Collector::start(address, "200 OK");
+    end_spans(&telemetry, 10_000);
+    let report = telemetry.shutdown().await;
+    assert!(report.is_complete(), "back again: {report}");
+    drop(collector);
+    let counts = report.spans;
+    assert_eq!(counts.ended, 11_111);
+    assert_eq!(counts.accepted + counts.dropped.total(), counts.ended);
+    assert_eq!(counts.dropped.failed, 1 + 100 + 1000);
+    assert!(counts.accepted >= 10 && counts.dropped.shut_down == 0, "{counts:?}");
+}

@@ -1,0 +1,163 @@
+//! The environment against code, and what several set-ups share.
+
+use opentelemetry::Key;
+use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use otel_telemetry::sampler::Sampler;
+use otel_telemetry::{Detector, Exporter, SetupError, Telemetry};
+
+use crate::support::{Does, Told, end_spans, quiet};
+
+/// The resource as exporters get it, seen through a span exporter.
+fn resource_value(telemetry: &Telemetry, key: &'static str) -> Option<String> {
+    let debug = format!("{:?}", telemetry.tracer_provider());
+    let _ = Key::from_static_str(key);
+    debug.contains(key).then_some(debug)
+}
+
+#[test]
+fn unknown_values_are_told_and_ignored() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet()
+        .with_env([
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ])
+        .with_span_exporter(exporter.clone())
+        .with_exporter(otel_telemetry::Signal::Logs, Exporter::Otlp)
+        .build()
+        .unwrap();
+    let mut variables: Vec<_> =
+        telemetry.env_problems().iter().map(|problem| problem.variable.as_str()).collect();
+    variables.sort_unstable();
+    assert_eq!(
+        variables,
+        [
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_TRACES_EXPORTER",
+            "OTEL_TRACES_SAMPLER",
+        ]
+    );
+    end_spans(&telemetry, 1);
+    drop(telemetry);
+    assert_eq!(exporter.accepted(), 1, "the code's exporter and sampler count");
+}
+
+#[test]
+fn under_strict_env_they_are_an_error_that_names_them_all() {
+    let error = quiet()
+        .with_env([("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_BSP_SCHEDULE_DELAY", "-1")])
+        .strict_env()
+        .build()
+        .unwrap_err();
+    assert!(matches!(&error, SetupError::Environment(problems) if problems.len() == 2));
+    let text = error.to_string();
+    assert!(text.contains("zipkin") && text.contains("console, none"), "{text}");
+}
+
+#[test]
+fn the_environment_wins_over_code() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet()
+        .with_env([
+            ("OTEL_SERVICE_NAME", "from-env"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=lesser,team=a%20b"),
+            ("OTEL_TRACES_SAMPLER", "always_off"),
+        ])
+        .with_sampler(Sampler::always())
+        .with_span_exporter(exporter.clone())
+        .build()
+        .unwrap();
+    assert!(telemetry.env_problems().is_empty());
+    let span = telemetry.tracer_provider().tracer("test").start("span");
+    assert!(!span.span_context().is_sampled());
+    let debug = resource_value(&telemetry, "from-env").unwrap();
+    assert!(debug.contains("a b") && !debug.contains("lesser"), "{debug}");
+}
+
+#[test]
+fn an_exporter_named_by_the_environment_replaces_that_of_the_code() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet()
+        .with_env([("OTEL_TRACES_EXPORTER", "none")])
+        .with_span_exporter(exporter.clone())
+        .build()
+        .unwrap();
+    end_spans(&telemetry, 1);
+    drop(telemetry);
+    assert_eq!(exporter.accepted(), 0);
+}
+
+#[test]
+fn detectors_can_be_switched_off_one_by_one() {
+    let with_all = quiet().build().unwrap();
+    for (detector, key) in [
+        (Detector::ServiceInstance, "service.instance.id"),
+        (Detector::Host, "host.arch"),
+        (Detector::Os, "os.type"),
+        (Detector::Process, "process.pid"),
+        (Detector::Sdk, "telemetry.sdk.language"),
+    ] {
+        assert!(resource_value(&with_all, key).is_some(), "{key}");
+        let without = quiet().without_detector(detector).build().unwrap();
+        assert!(resource_value(&without, key).is_none(), "{key}");
+    }
+}
+
+#[test]
+fn the_sampler_is_made_for_the_name_that_counts() {
+    let telemetry = quiet()
+        .with_env([("OTEL_SERVICE_NAME", "from-env")])
+        .with_sampler_for(|service| {
+            assert_eq!(service, "from-env");
+            Sampler::never()
+        })
+        .build()
+        .unwrap();
+    let span = telemetry.tracer_provider().tracer("test").start("span");
+    assert!(!span.span_context().is_sampled());
+}
+
+#[test]
+fn a_disabled_sdk_exports_nothing_and_ends_well() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet()
+        .with_env([("OTEL_SDK_DISABLED", "true")])
+        .with_span_exporter(exporter.clone())
+        .build()
+        .unwrap();
+    end_spans(&telemetry, 3);
+    let report = telemetry.shutdown_blocking(std::time::Duration::from_secs(5));
+    assert!(report.is_complete(), "{report}");
+    assert_eq!((report.spans.ended, exporter.accepted()), (0, 0));
+}
+
+#[test]
+fn two_live_side_by_side() {
+    let exporters = [Told::to(Does::Accept), Told::to(Does::Accept)];
+    let [one, other] =
+        exporters.clone().map(|exporter| quiet().with_span_exporter(exporter).build().unwrap());
+    end_spans(&one, 1);
+    drop(one);
+    end_spans(&other, 2);
+    drop(other);
+    assert_eq!(exporters.map(|exporter| exporter.accepted()), [1, 2]);
+}
+
+#[test]
+fn https_without_the_feature_and_a_broken_endpoint_are_errors_of_the_set_up() {
+    let broken = quiet()
+        .with_exporters(Exporter::Otlp)
+        .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[")])
+        .build();
+    assert!(matches!(broken, Err(SetupError::Exporter { .. })), "{broken:?}");
+    if cfg!(not(feature = "tls")) {
+        let encrypted = quiet()
+            .with_exporters(Exporter::Otlp)
+            .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4318")])
+            .build();
+        assert!(matches!(encrypted, Err(SetupError::Tls(_))), "{encrypted:?}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Behaviour through the public API, with exporters inside the process: runs anywhere.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod baggage;
+mod batch;
+mod collector_faults;
+mod environment;
+mod health;
+mod logs;
+mod shutdown;
+mod support;

@@ -1,0 +1,126 @@
+//! The end: in order, within its deadline, without blocking a runtime.
+
+use std::time::{Duration, Instant};
+
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::error::OTelSdkError;
+use otel_telemetry::{Exporter, OtlpOptions, Protocol, Signal, Telemetry};
+
+use crate::support::{Does, Hanging, Told, end_spans, quiet};
+
+/// Time beyond a deadline that a busy machine may take.
+const SLACK: Duration = Duration::from_millis(500);
+
+fn to(collector: &Hanging, protocol: Protocol) -> Telemetry {
+    let telemetry = quiet()
+        .with_exporters(Exporter::Otlp)
+        .with_otlp(
+            OtlpOptions::default()
+                .with_protocol(protocol)
+                .with_endpoint(format!("http://{}", collector.address))
+                .with_timeout(Duration::from_secs(60)),
+        )
+        .with_shutdown_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    end_spans(&telemetry, 2000);
+    let meter = telemetry.meter_provider().meter("test");
+    meter.u64_counter("requests").build().add(1, &[]);
+    telemetry
+}
+
+/// On a runtime of one thread, where anything that blocks would show: the ticker must keep ticking.
+#[tokio::test]
+async fn a_hanging_collector_costs_the_deadline_and_blocks_nothing() {
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        let collector = Hanging::start();
+        let telemetry = to(&collector, protocol);
+        let start = Instant::now();
+        let mut longest_pause = Duration::ZERO;
+        let report = {
+            let shutdown = telemetry.shutdown();
+            tokio::pin!(shutdown);
+            let mut ticks = tokio::time::interval(Duration::from_millis(10));
+            let mut last = Instant::now();
+            loop {
+                tokio::select! {
+                    report = &mut shutdown => break report,
+                    _ = ticks.tick() => {
+                        longest_pause = longest_pause.max(last.elapsed());
+                        last = Instant::now();
+                    }
+                }
+            }
+        };
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1) + SLACK, "{protocol:?}: {took:?}");
+        assert!(longest_pause < SLACK, "{protocol:?}: {longest_pause:?}");
+        let unfinished: Vec<_> = report.unfinished.iter().map(|(signal, _)| *signal).collect();
+        assert_eq!(unfinished, [Signal::Metrics, Signal::Traces], "{report}");
+        assert_eq!(report.spans.ended, 2000);
+        assert_eq!(report.spans.dropped.shut_down, 2000, "{report}");
+    }
+}
+
+#[test]
+fn dropping_is_bounded_too() {
+    let collector = Hanging::start();
+    let telemetry = to(&collector, Protocol::Grpc);
+    let start = Instant::now();
+    drop(telemetry);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(500), "it did not try: {took:?}");
+    assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
+}
+
+#[test]
+fn dropping_exports_what_waits() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
+    end_spans(&telemetry, 3);
+    drop(telemetry);
+    assert_eq!(exporter.accepted(), 3);
+}
+
+#[tokio::test]
+async fn a_shutdown_whose_future_is_dropped_goes_on() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
+    end_spans(&telemetry, 3);
+    let provider = telemetry.tracer_provider().clone();
+    {
+        let shutdown = telemetry.shutdown();
+        tokio::pin!(shutdown);
+        // One poll starts it.
+        let _ = futures_util::poll!(&mut shutdown);
+    }
+    while !matches!(provider.shutdown(), Err(OTelSdkError::AlreadyShutdown)) || exporter.accepted() < 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn readiness_ends_before_the_export_does() {
+    let exporter = Told::to(Does::Hang);
+    let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
+    end_spans(&telemetry, 1);
+    let health = telemetry.health();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    assert!(runtime.block_on(health.ready()).is_serving());
+    let shutting_down = std::thread::spawn(|| telemetry.shutdown_blocking(Duration::from_secs(20)));
+    while runtime.block_on(health.ready()).is_serving() {}
+    assert!(!shutting_down.is_finished(), "not ready only after the end");
+    assert!(health.live().is_serving());
+    shutting_down.join().unwrap();
+}
+
+#[test]
+fn no_deadline_is_too_long_or_too_short() {
+    for deadline in [Duration::ZERO, Duration::MAX] {
+        let exporter = Told::to(Does::Accept);
+        let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
+        end_spans(&telemetry, 3);
+        let report = telemetry.shutdown_blocking(deadline);
+        assert_eq!(report.is_complete(), deadline == Duration::MAX, "{report}");
+    }
+}

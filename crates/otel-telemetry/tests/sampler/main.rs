@@ -1,0 +1,11 @@
+//! The samplers through the public API: decisions, what they write, and what they leave alone.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod environment;
+mod parents;
+mod ratio;
+mod reload;
+mod rules;
+mod sdk;
+mod support;
