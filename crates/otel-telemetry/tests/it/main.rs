@@ -8,5 +8,6 @@ mod collector_faults;
 mod environment;
 mod health;
 mod logs;
+mod metrics;
 mod shutdown;
 mod support;

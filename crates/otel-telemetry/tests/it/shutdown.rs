@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use otel_telemetry::{Exporter, OtlpOptions, Protocol, Signal, Telemetry};
 
 use crate::support::{Does, Hanging, Told, end_spans, quiet};
@@ -107,8 +109,10 @@ fn readiness_ends_before_the_export_does() {
     let health = telemetry.health();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     assert!(runtime.block_on(health.ready()).is_serving());
-    let shutting_down = std::thread::spawn(|| telemetry.shutdown_blocking(Duration::from_secs(20)));
-    while runtime.block_on(health.ready()).is_serving() {}
+    let shutting_down = std::thread::spawn(|| telemetry.shutdown_blocking(Duration::from_secs(2)));
+    while runtime.block_on(health.ready()).is_serving() {
+        assert!(!shutting_down.is_finished(), "ready to the end");
+    }
     assert!(!shutting_down.is_finished(), "not ready only after the end");
     assert!(health.live().is_serving());
     shutting_down.join().unwrap();
@@ -123,4 +127,39 @@ fn no_deadline_is_too_long_or_too_short() {
         let report = telemetry.shutdown_blocking(deadline);
         assert_eq!(report.is_complete(), deadline == Duration::MAX, "{report}");
     }
+}
+
+/// A processor of the application's that takes its time when it is shut down.
+#[derive(Debug)]
+struct Stubborn;
+
+impl SpanProcessor for Stubborn {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, _: SpanData) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        std::thread::sleep(Duration::from_secs(3));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_processor_that_ignores_its_timeout_costs_the_deadline_and_no_account() {
+    let exporter = Told::to(Does::Accept);
+    let telemetry = quiet()
+        .with_span_exporter(exporter.clone())
+        .map_tracer_provider(|tracers| tracers.with_span_processor(Stubborn))
+        .build()
+        .unwrap();
+    end_spans(&telemetry, 5);
+    let start = Instant::now();
+    let report = telemetry.shutdown_blocking(Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(1) + SLACK);
+    assert!(!report.is_complete());
+    assert_eq!((report.spans.ended, report.spans.dropped.shut_down), (5, 5), "{report}");
 }
