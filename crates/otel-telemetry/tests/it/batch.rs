@@ -116,7 +116,7 @@ fn a_full_queue_neither_blocks_nor_miscounts() {
     // The queue, the batch that is being exported, and one span a thread between its two counts.
     assert!(most_pending <= 1000 + 512 + THREADS, "{most_pending}");
     // 100,000 a second; had the threads waited for the exporter, it would have taken eight seconds.
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// The last collection of metrics comes after spans are refused and before their provider is shut down.
