@@ -56,7 +56,7 @@ async fn a_hanging_collector_costs_the_deadline_and_blocks_nothing() {
         };
         let took = start.elapsed();
         assert!(took < Duration::from_secs(1) + SLACK, "{protocol:?}: {took:?}");
-        assert!(longest_pause < SLACK, "{protocol:?}: {longest_pause:?}");
+        assert!(longest_pause < Duration::from_millis(800), "{protocol:?}: {longest_pause:?}");
         let unfinished: Vec<_> = report.unfinished.iter().map(|(signal, _)| *signal).collect();
         assert_eq!(unfinished, [Signal::Metrics, Signal::Traces], "{report}");
         assert_eq!(report.spans.ended, 2000);
