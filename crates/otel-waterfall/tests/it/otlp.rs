@@ -12,7 +12,7 @@ use crate::sample::shop;
 /// The request of OTLP's own documentation in shape, with every kind of value.
 const REQUEST: &str = r#"{"resourceSpans": [{
     "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
-    "scopeSpans": [{"scope": {"name": "my.library"}, "spans": [{
+    "scopeSpans": [{"scope": {"name": "my.crate"}, "spans": [{
         "traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B174",
         "parentSpanId": "EEE19B7EC3C1B173", "flags": 768, "name": "I'm a server span",
         "startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": 1544712661000000000, "kind": 2,
