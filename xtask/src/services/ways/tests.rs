@@ -1,9 +1,9 @@
 //! The order of the ways, on services that do nothing: what is real here is processes, files and the order.
 
 use std::{
-    env,
-    fs::{self, File},
+    env, fs,
     net::TcpListener,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::{self, Command},
     time::Duration,
@@ -236,17 +236,28 @@ fn a_lease_stops_what_was_started_for_it_and_no_more() {
 }
 
 /// Who waits for the end of our output must not wait for the server's, and nor must who waits for the lock.
+///
+/// The server's own list is read: to bind or to lock again would tell of each child that another test has begun to
+/// start at that moment, for until it runs its program it holds all that we do.
 #[test]
 fn a_server_holds_nothing_of_ours() {
     let place = place("inherits");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
     let (_, record) = up(&SLEEPER, &place).unwrap();
-    drop(listener);
-    TcpListener::bind(address).unwrap();
-    assert!(File::open(place.folder.join("lock")).unwrap().try_lock().is_ok());
     let log = place.of_service(&SLEEPER).join("log");
-    let open = |number: u8| fs::read_link(format!("/proc/{}/fd/{number}", process_of(&record).id)).unwrap();
-    assert_eq!([open(0), open(1), open(2)], ["/dev/null".into(), log.clone(), log]);
+    let server = process_of(&record).id.to_string();
+    assert_eq!(files_of(&server, &["0", "1", "2"]), ["/dev/null".into(), log.clone(), log]);
+    let held: Vec<_> =
+        fs::read_dir(format!("/proc/{server}/fd")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let held: Vec<_> = held.iter().map(|number| number.to_str().unwrap()).collect();
+    let held = files_of(&server, &held);
+    let socket = files_of("self", &[&listener.as_raw_fd().to_string()]);
+    assert!(!held.contains(&socket[0]), "{held:?} has {socket:?}");
+    assert!(!held.contains(&place.folder.join("lock")), "{held:?}");
     down(&SLEEPER, &place).unwrap();
+}
+
+/// What a process has open under these numbers.
+fn files_of(process: &str, numbers: &[&str]) -> Vec<PathBuf> {
+    numbers.iter().map(|number| fs::read_link(format!("/proc/{process}/fd/{number}")).unwrap()).collect()
 }
