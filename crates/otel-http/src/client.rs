@@ -6,14 +6,15 @@ mod record;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer};
+use otel_operation::{
+    Attempts, Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -22,7 +23,7 @@ pub use self::record::{ClientBody, ClientFuture, ClientRecord};
 use crate::attributes::client::Target;
 use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
 use crate::carrier::HeaderInjector;
-use crate::config::{EndOn, Options, RequestHead, shared_options};
+use crate::config::{EndOn, Options, RequestHead, scope, shared_options};
 use crate::exchange::content_length;
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
@@ -76,21 +77,6 @@ impl Server {
 #[expect(clippy::exhaustive_structs, reason = "a plain value that a caller puts there")]
 pub struct UrlTemplate(pub Cow<'static, str>);
 
-/// Counts the attempts of one call, as a request extension that its clones share.
-///
-/// Where a retry layer stands around [`ClientLayer`], each attempt is a span; put one of these into the request before
-/// the retry layer, and every attempt after the first carries `http.request.resend_count`. The `reqwest` middleware
-/// does so by itself.
-#[derive(Clone, Debug, Default)]
-pub struct Attempts(Arc<AtomicU32>);
-
-impl Attempts {
-    /// How many attempts there were before this one.
-    fn next(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 /// Wraps a client so that each of its calls is recorded and carries the trace on.
 ///
 /// The parent is the current context, or the `opentelemetry::Context` among the request's extensions where there is
@@ -118,8 +104,8 @@ impl ClientLayer {
         let other = [KeyValue::new(SERVER_ADDRESS, "_OTHER")];
         Self {
             shared: Arc::new(Shared {
-                tracer: options.tracer(),
-                instruments: options.instruments(HttpInstruments::client),
+                tracer: options.providers.tracer(scope()),
+                instruments: options.providers.instruments(scope(), HttpInstruments::client),
                 http: Interned::new(TARGETS),
                 https: Interned::new(TARGETS),
                 other: Arc::new(Series::new(other.to_vec(), false)),
@@ -194,7 +180,7 @@ impl Shared {
     fn start<B>(shared: &Arc<Self>, request: &mut Request<B>) -> Option<Operation<ClientRecord>> {
         let options = &shared.options;
         let head = RequestHead::of(request);
-        if options.filter.as_ref().is_some_and(|filter| !filter(&head)) {
+        if !options.records(&head) {
             return None;
         }
         let started = Started::now();

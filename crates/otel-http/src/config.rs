@@ -6,19 +6,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version};
-use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry::trace::TracerProvider;
-use opentelemetry::{Array, InstrumentationScope, Key, KeyValue, StringValue, Value};
-use otel_operation::{Instruments, SamplerInput, Tracer};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use otel_operation::{CapturedHeaders, Providers, SamplerInput};
 use otel_propagation::Propagation;
 
-use crate::attributes::url::bounded;
+use crate::exchange::is_grpc;
 use crate::method::KnownMethods;
-
-/// A captured header's value is cut at this many bytes, and this many values of one header are kept.
-const CAPTURED_BYTES: usize = 1024;
-const CAPTURED_VALUES: usize = 16;
 
 /// When a span, and the duration that goes with it, ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,68 +87,48 @@ pub(crate) type SpanName =
 pub(crate) type RequestHook = Arc<dyn Fn(&RequestHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 
-/// Makes a tracer for a scope: what is left of a provider when its type is gone.
-type MakeTracer = Arc<dyn Fn(InstrumentationScope) -> Tracer + Send + Sync>;
-
 /// The options that a server's and a client's layer share.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) propagation: Propagation,
-    pub(crate) make_tracer: Option<MakeTracer>,
-    pub(crate) meter_provider: Option<Arc<dyn MeterProvider + Send + Sync>>,
+    pub(crate) providers: Providers,
     pub(crate) filter: Option<Filter>,
     pub(crate) span_name: Option<SpanName>,
     pub(crate) on_request: Option<RequestHook>,
     pub(crate) on_response: Option<ResponseHook>,
-    pub(crate) request_headers: Captured,
-    pub(crate) response_headers: Captured,
+    pub(crate) request_headers: CapturedHeaders,
+    pub(crate) response_headers: CapturedHeaders,
     pub(crate) known_methods: KnownMethods,
     pub(crate) end_on: EndOn,
     pub(crate) sampler_input: SamplerInput,
     pub(crate) body_sizes: bool,
+    pub(crate) grpc: bool,
 }
 
 impl Options {
     pub(crate) fn new(end_on: EndOn) -> Self {
         Self {
             propagation: Propagation::global(),
-            make_tracer: None,
-            meter_provider: None,
+            providers: Providers::default(),
             filter: None,
             span_name: None,
             on_request: None,
             on_response: None,
-            request_headers: Captured::default(),
-            response_headers: Captured::default(),
+            request_headers: CapturedHeaders::default(),
+            response_headers: CapturedHeaders::default(),
             known_methods: KnownMethods::from_env(),
             end_on,
             sampler_input: SamplerInput::Cheap,
             body_sizes: false,
+            grpc: false,
         }
     }
+}
 
-    pub(crate) fn tracer(&self) -> Tracer {
-        match &self.make_tracer {
-            Some(make) => make(scope()),
-            None => Tracer::global(scope()),
-        }
-    }
-
-    pub(crate) fn instruments<I>(&self, create: fn(&Meter) -> I) -> Instruments<I> {
-        match &self.meter_provider {
-            Some(provider) => Instruments::new(Arc::clone(provider), scope(), create),
-            None => Instruments::global(scope(), create),
-        }
-    }
-
-    pub(crate) fn set_tracer_provider<P>(&mut self, provider: &P)
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-    {
-        let provider = provider.clone();
-        self.make_tracer = Some(Arc::new(move |scope| Tracer::new(&provider, scope)));
+impl Options {
+    /// Whether this request is recorded here at all.
+    pub(crate) fn records(&self, head: &RequestHead<'_>) -> bool {
+        (self.grpc || !is_grpc(head)) && self.filter.as_ref().is_none_or(|filter| filter(head))
     }
 }
 
@@ -162,6 +136,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("propagation", &self.propagation)
+            .field("providers", &self.providers)
             .field("end_on", &self.end_on)
             .field("sampler_input", &self.sampler_input)
             .field("body_sizes", &self.body_sizes)
@@ -169,42 +144,11 @@ impl fmt::Debug for Options {
     }
 }
 
-fn scope() -> InstrumentationScope {
+pub(crate) fn scope() -> InstrumentationScope {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
         .with_schema_url(crate::attributes::SCHEMA_URL)
         .build()
-}
-
-/// The headers of an allow-list, with the names of their attributes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Captured(Arc<[(HeaderName, Key)]>);
-
-impl Captured {
-    /// `prefix` is the attribute's name up to the header's. A name that no header can have captures nothing.
-    pub(crate) fn new<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let header = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
-        let with_key = |name: HeaderName| {
-            let key = Key::from(format!("{prefix}.{name}"));
-            (name, key)
-        };
-        Self(names.into_iter().filter_map(header).map(with_key).collect())
-    }
-
-    pub(crate) fn read(&self, headers: &HeaderMap, attributes: &mut Vec<KeyValue>) {
-        for (name, key) in self.0.iter() {
-            let values: Vec<StringValue> = headers
-                .get_all(name)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .take(CAPTURED_VALUES)
-                .map(|value| bounded(value, CAPTURED_BYTES).to_owned().into())
-                .collect();
-            if !values.is_empty() {
-                attributes.push(KeyValue::new(key.clone(), Value::Array(Array::String(values))));
-            }
-        }
-    }
 }
 
 /// The `with_*` methods that a server's and a client's layer share, for a type with `fn edit(self, …)`.
@@ -218,7 +162,7 @@ macro_rules! shared_options {
             P::Tracer: Send + Sync + 'static,
             <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
         {
-            self.edit(|options| options.set_tracer_provider(provider))
+            self.edit(|options| options.providers.set_tracer_provider(provider))
         }
 
         /// Takes instruments from this provider in place of the global one.
@@ -227,8 +171,7 @@ macro_rules! shared_options {
         where
             P: opentelemetry::metrics::MeterProvider + Clone + Send + Sync + 'static,
         {
-            let provider = std::sync::Arc::new(provider.clone());
-            self.edit(|options| options.meter_provider = Some(provider))
+            self.edit(|options| options.providers.set_meter_provider(provider))
         }
 
         /// Reads and writes context with this propagator in place of the global one.
@@ -247,6 +190,13 @@ macro_rules! shared_options {
             F: Fn(&$crate::RequestHead<'_>) -> bool + Send + Sync + 'static,
         {
             self.edit(|options| options.filter = Some(std::sync::Arc::new(filter)))
+        }
+
+        /// Records gRPC calls as HTTP too. By default they pass untouched, to be recorded once, by otel-grpc's layers:
+        /// `POST`s with a content type that begins with `application/grpc`.
+        #[must_use]
+        pub fn with_grpc(self, record: bool) -> Self {
+            self.edit(|options| options.grpc = record)
         }
 
         /// Names spans. `name` sees the request and its route or template; where it answers `None`, the
@@ -285,7 +235,7 @@ macro_rules! shared_options {
         /// header, each cut at 1,024 bytes. Do not list what carries secrets.
         #[must_use]
         pub fn with_request_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::Captured::new("http.request.header", names);
+            let captured = otel_operation::CapturedHeaders::new("http.request.header", names);
             self.edit(|options| options.request_headers = captured)
         }
 
@@ -293,7 +243,7 @@ macro_rules! shared_options {
         /// [`with_request_headers`](Self::with_request_headers).
         #[must_use]
         pub fn with_response_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::Captured::new("http.response.header", names);
+            let captured = otel_operation::CapturedHeaders::new("http.response.header", names);
             self.edit(|options| options.response_headers = captured)
         }
 

@@ -15,12 +15,10 @@ mod outcome;
 mod reqwest;
 mod server;
 
-pub use otel_operation::SamplerInput;
+pub use otel_operation::{Attempts, SamplerInput};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
-pub use crate::client::{
-    Attempts, ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate,
-};
+pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate};
 pub use crate::config::{EndOn, RequestHead, ResponseHead};
 pub use crate::server::{
     PeerAddr, RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerRecord, ServerService,

@@ -6,10 +6,11 @@
 use http::Extensions;
 use opentelemetry::Context;
 use opentelemetry::trace::FutureExt;
+use otel_operation::Attempts;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
-use crate::client::{Attempts, ClientRecord, UrlTemplate};
+use crate::client::{ClientRecord, UrlTemplate};
 use crate::{ClientLayer, EndOn, outcome};
 
 #[async_trait::async_trait]

@@ -24,7 +24,7 @@ pub use self::record::{ServerBody, ServerFuture, ServerRecord};
 
 use crate::attributes::{self, ROUTE, server as request_attributes};
 use crate::carrier::HeaderExtractor;
-use crate::config::{EndOn, Options, RequestHead, shared_options};
+use crate::config::{EndOn, Options, RequestHead, scope, shared_options};
 use crate::forwarded;
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
@@ -147,8 +147,8 @@ impl ServerLayer {
     fn from_options(options: ServerOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
-                tracer: options.shared.tracer(),
-                instruments: options.shared.instruments(HttpInstruments::server),
+                tracer: options.shared.providers.tracer(scope()),
+                instruments: options.shared.providers.instruments(scope(), HttpInstruments::server),
                 routes: Interned::new(ROUTES),
                 no_route: Arc::new(Route::new(None)),
                 hosts: Interned::new(HOSTS),
@@ -264,7 +264,7 @@ impl Shared {
 
     fn start<B>(shared: &Arc<Self>, request: &mut Request<B>) -> Option<Operation<ServerRecord>> {
         let options = &shared.options;
-        if options.shared.filter.as_ref().is_some_and(|filter| !filter(&RequestHead::of(request))) {
+        if !options.shared.records(&RequestHead::of(request)) {
             return None;
         }
         let started = Started::now();

@@ -15,17 +15,17 @@ use crate::operation::{Operation, Record};
 use crate::outcome::Outcome;
 
 /// What a transport learns from a body, and how the body's end ends the operation.
-pub trait ObserveBody<E>: Record {
-    /// A data frame of this many bytes went by.
-    fn data(&mut self, bytes: usize) {
-        let _ = bytes;
+pub trait ObserveBody<B: Body>: Record + Sized {
+    /// A data frame went by.
+    fn data(operation: &mut Operation<Self>, data: &B::Data) {
+        let _ = (operation, data);
     }
 
     /// The body ended, with trailers or without.
     fn ended(&mut self, trailers: Option<&HeaderMap>) -> Outcome;
 
     /// The body failed.
-    fn failed(&mut self, error: &E) -> Outcome;
+    fn failed(&mut self, error: &B::Error) -> Outcome;
 }
 
 /// A length that is not known.
@@ -56,7 +56,7 @@ pin_project! {
     ///
     /// Dropped before its end, it ends the operation as abandoned. HTTP libraries drop a body whose last
     /// frame they have seen without polling it to `None`; such a body has ended.
-    pub struct OperationBody<B: Body, R: ObserveBody<B::Error>> {
+    pub struct OperationBody<B: Body, R: ObserveBody<B>> {
         #[pin]
         inner: B,
         around: Around<R>,
@@ -64,17 +64,17 @@ pin_project! {
         remaining: u64,
     }
 
-    impl<B: Body, R: ObserveBody<B::Error>> PinnedDrop for OperationBody<B, R> {
+    impl<B: Body, R: ObserveBody<B>> PinnedDrop for OperationBody<B, R> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if matches!(this.around, Around::Operation(_)) && (*this.remaining == 0 || this.inner.is_end_stream()) {
-                this.around.end(|record| ObserveBody::<B::Error>::ended(record, None));
+                this.around.end(|record| ObserveBody::<B>::ended(record, None));
             }
         }
     }
 }
 
-impl<B: Body, R: ObserveBody<B::Error>> OperationBody<B, R> {
+impl<B: Body, R: ObserveBody<B>> OperationBody<B, R> {
     /// A body that nothing is recorded of.
     pub fn untouched(inner: B) -> Self {
         Self { inner, around: Around::Nothing, remaining: UNKNOWN }
@@ -87,7 +87,7 @@ impl<B: Body, R: ObserveBody<B::Error>> OperationBody<B, R> {
         let remaining = inner.size_hint().exact().or(length).unwrap_or(UNKNOWN);
         let mut body = Self { inner, around: Around::Operation(operation), remaining };
         if body.inner.is_end_stream() {
-            body.around.end(|record| ObserveBody::<B::Error>::ended(record, None));
+            body.around.end(|record| ObserveBody::<B>::ended(record, None));
         }
         body
     }
@@ -98,7 +98,7 @@ impl<B: Body, R: ObserveBody<B::Error>> OperationBody<B, R> {
     }
 }
 
-impl<B: Body, R: ObserveBody<B::Error>> Body for OperationBody<B, R> {
+impl<B: Body, R: ObserveBody<B>> Body for OperationBody<B, R> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -118,19 +118,18 @@ impl<B: Body, R: ObserveBody<B::Error>> Body for OperationBody<B, R> {
         };
         let frame = ready!(operation.inside(|| inner.as_mut().poll_frame(cx)));
         match &frame {
-            None => this.around.end(|record| ObserveBody::<B::Error>::ended(record, None)),
-            Some(Err(error)) => this.around.end(|record| record.failed(error)),
+            None => this.around.end(|record| ObserveBody::<B>::ended(record, None)),
+            Some(Err(error)) => this.around.end(|record| ObserveBody::<B>::failed(record, error)),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let bytes = data.remaining();
                     if *this.remaining != UNKNOWN {
-                        *this.remaining = this.remaining.saturating_sub(bytes as u64);
+                        *this.remaining = this.remaining.saturating_sub(data.remaining() as u64);
                     }
-                    ObserveBody::<B::Error>::data(operation.record_mut(), bytes);
+                    R::data(operation, data);
                 }
                 let trailers = frame.trailers_ref();
                 if trailers.is_some() || inner.is_end_stream() {
-                    this.around.end(|record| ObserveBody::<B::Error>::ended(record, trailers));
+                    this.around.end(|record| ObserveBody::<B>::ended(record, trailers));
                 }
             }
         }
@@ -146,13 +145,13 @@ impl<B: Body, R: ObserveBody<B::Error>> Body for OperationBody<B, R> {
     }
 }
 
-impl<B: Body + Default, R: ObserveBody<B::Error>> Default for OperationBody<B, R> {
+impl<B: Body + Default, R: ObserveBody<B>> Default for OperationBody<B, R> {
     fn default() -> Self {
         Self::untouched(B::default())
     }
 }
 
-impl<B: Body, R: ObserveBody<B::Error>> fmt::Debug for OperationBody<B, R> {
+impl<B: Body, R: ObserveBody<B>> fmt::Debug for OperationBody<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operation = match &self.around {
             Around::Operation(operation) => Some(operation),

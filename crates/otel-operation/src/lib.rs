@@ -4,20 +4,28 @@
 //!
 //! This file owns the list of what the crate offers; each module says what it owns.
 
+mod attempts;
 #[cfg(feature = "http-body")]
 mod body;
 mod cache;
+#[cfg(feature = "http-body")]
+mod captured;
 mod future;
 mod metrics;
 mod operation;
 mod outcome;
+mod providers;
 mod tracer;
 
+pub use crate::attempts::Attempts;
 #[cfg(feature = "http-body")]
 pub use crate::body::{ObserveBody, OperationBody};
 pub use crate::cache::{Interned, Slots, intern};
+#[cfg(feature = "http-body")]
+pub use crate::captured::CapturedHeaders;
 pub use crate::future::{Complete, OperationFuture};
 pub use crate::metrics::{HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
+pub use crate::providers::Providers;
 pub use crate::tracer::{SamplerInput, SpanStart, Tracer};

@@ -16,6 +16,8 @@ mod composite;
 mod from_env;
 mod gathered;
 mod hex;
+#[cfg(feature = "http")]
+mod http_carrier;
 mod links;
 mod pass_through;
 mod process_env;
@@ -29,6 +31,8 @@ pub use baggage::propagator::BaggagePropagator;
 pub use carrier::{Headers, HeadersMut};
 pub use composite::Composite;
 pub use from_env::UnknownPropagators;
+#[cfg(feature = "http")]
+pub use http_carrier::{HeaderExtractor, HeaderInjector};
 pub use links::{child_of, follows_from, linked_to};
 pub use pass_through::{PassThrough, PassThroughError};
 pub use process_env::EnvVars;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf as _;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use opentelemetry::KeyValue;
@@ -125,16 +126,22 @@ where
     }
 }
 
-impl<E: 'static> ObserveBody<E> for ClientRecord {
-    fn data(&mut self, bytes: usize) {
-        self.response_bytes = self.response_bytes.map(|before| before + bytes as u64);
+impl<B> ObserveBody<B> for ClientRecord
+where
+    B: Body,
+    B::Error: 'static,
+{
+    fn data(operation: &mut Operation<Self>, data: &B::Data) {
+        if let Some(bytes) = &mut operation.record_mut().response_bytes {
+            *bytes += data.remaining() as u64;
+        }
     }
 
     fn ended(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
         self.outcome()
     }
 
-    fn failed(&mut self, error: &E) -> Outcome {
+    fn failed(&mut self, error: &B::Error) -> Outcome {
         outcome::of_error(error)
     }
 }

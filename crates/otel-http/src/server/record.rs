@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf as _;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use opentelemetry::KeyValue;
@@ -171,10 +172,14 @@ fn ends_at_head<B: Body>(record: &ServerRecord, response: &Response<B>) -> bool 
     }
 }
 
-impl<E: 'static> ObserveBody<E> for ServerRecord {
-    fn data(&mut self, bytes: usize) {
-        if let Some(sizes) = &mut self.sizes {
-            sizes.response += bytes as u64;
+impl<B> ObserveBody<B> for ServerRecord
+where
+    B: Body,
+    B::Error: 'static,
+{
+    fn data(operation: &mut Operation<Self>, data: &B::Data) {
+        if let Some(sizes) = &mut operation.record_mut().sizes {
+            sizes.response += data.remaining() as u64;
         }
     }
 
@@ -182,7 +187,7 @@ impl<E: 'static> ObserveBody<E> for ServerRecord {
         self.outcome()
     }
 
-    fn failed(&mut self, error: &E) -> Outcome {
+    fn failed(&mut self, error: &B::Error) -> Outcome {
         outcome::of_error(error)
     }
 }

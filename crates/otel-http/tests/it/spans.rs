@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::KeyValue;
-use otel_http::{Attempts, PeerAddr, RouteSlot, UrlTemplate};
+use otel_http::{Attempts, PeerAddr, RouteSlot, ServerLayer, UrlTemplate};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 
@@ -176,6 +176,34 @@ async fn a_filtered_request_passes_untouched() {
     }));
     client.oneshot(Request::get("http://api.example/").body(Empty::new()).unwrap()).await.unwrap();
     assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
+}
+
+/// otel-grpc's layers record these; two spans for one call would be one too many.
+#[tokio::test]
+async fn a_grpc_call_passes_untouched_unless_it_is_asked_for() {
+    let recorder = Recorder::new();
+    let call_of = |method: Method, content_type: &str| {
+        let request = Request::builder().method(method).uri("/chat.Chat/Join");
+        request.header("content-type", content_type).body(Empty::new()).unwrap()
+    };
+    let serve = |layer: ServerLayer, request| async move {
+        drain(call(&layer, request, |_| async { answer(200) }).await).await;
+    };
+    for content_type in ["application/grpc", "Application/gRPC+proto", "application/grpc-web"] {
+        serve(server_layer(&recorder), call_of(Method::POST, content_type)).await;
+        let client =
+            client_layer(&recorder).layer(tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+                assert!(!request.headers().contains_key("traceparent"));
+                Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
+            }));
+        client.oneshot(call_of(Method::POST, content_type)).await.unwrap();
+    }
+    assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
+
+    serve(server_layer(&recorder).with_grpc(true), call_of(Method::POST, "application/grpc")).await;
+    serve(server_layer(&recorder), call_of(Method::GET, "application/grpc")).await;
+    serve(server_layer(&recorder), call_of(Method::POST, "application/json")).await;
+    assert_eq!(recorder.spans().len(), 3);
 }
 
 #[tokio::test]

@@ -2,20 +2,20 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
-use otel_operation::{ObserveBody, OperationBody, Outcome};
+use otel_operation::{ObserveBody, Operation, OperationBody, Outcome};
 use otel_testing::Recorder;
 
 use crate::support::{Job, Told, counting, start};
 
-impl<E> ObserveBody<E> for Job {
-    fn data(&mut self, bytes: usize) {
-        self.bytes += bytes;
+impl<B: Body> ObserveBody<B> for Job {
+    fn data(operation: &mut Operation<Self>, data: &B::Data) {
+        operation.record_mut().bytes += data.remaining();
     }
 
     fn ended(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
@@ -23,7 +23,7 @@ impl<E> ObserveBody<E> for Job {
         Outcome::ok()
     }
 
-    fn failed(&mut self, _: &E) -> Outcome {
+    fn failed(&mut self, _: &B::Error) -> Outcome {
         Outcome::error("failed")
     }
 }

@@ -1,0 +1,73 @@
+//! Which providers an instrumentation records into: the global ones, or those that its user has given.
+//!
+//! Follows the rule of the OpenTelemetry specification that instrumentation takes the global providers by default and
+//! can be given others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry::trace::TracerProvider;
+
+use crate::metrics::Instruments;
+use crate::tracer::Tracer;
+
+/// Makes a tracer for a scope: what is left of a provider when its type is gone.
+type MakeTracer = Arc<dyn Fn(InstrumentationScope) -> Tracer + Send + Sync>;
+
+/// The providers of an instrumentation, global until others are given.
+#[derive(Clone, Default)]
+pub struct Providers {
+    tracer: Option<MakeTracer>,
+    meter: Option<Arc<dyn MeterProvider + Send + Sync>>,
+}
+
+impl Providers {
+    /// Takes spans from this provider in place of the global one.
+    pub fn set_tracer_provider<P>(&mut self, provider: &P)
+    where
+        P: TracerProvider + Clone + Send + Sync + 'static,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+    {
+        let provider = provider.clone();
+        self.tracer = Some(Arc::new(move |scope| Tracer::new(&provider, scope)));
+    }
+
+    /// Takes instruments from this provider in place of the global one.
+    pub fn set_meter_provider<P>(&mut self, provider: &P)
+    where
+        P: MeterProvider + Clone + Send + Sync + 'static,
+    {
+        self.meter = Some(Arc::new(provider.clone()));
+    }
+
+    /// The tracer of this scope.
+    #[must_use]
+    pub fn tracer(&self, scope: InstrumentationScope) -> Tracer {
+        match &self.tracer {
+            Some(make) => make(scope),
+            None => Tracer::global(scope),
+        }
+    }
+
+    /// The instruments of this scope.
+    #[must_use]
+    pub fn instruments<I>(&self, scope: InstrumentationScope, create: fn(&Meter) -> I) -> Instruments<I> {
+        match &self.meter {
+            Some(provider) => Instruments::new(Arc::clone(provider), scope, create),
+            None => Instruments::global(scope, create),
+        }
+    }
+}
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = |given| if given { "given" } else { "global" };
+        f.debug_struct("Providers")
+            .field("tracer", &source(self.tracer.is_some()))
+            .field("meter", &source(self.meter.is_some()))
+            .finish()
+    }
+}
