@@ -33,7 +33,7 @@ pub use composite::Composite;
 pub use from_env::UnknownPropagators;
 #[cfg(feature = "http")]
 pub use http_carrier::{HeaderExtractor, HeaderInjector};
-pub use links::{child_of, follows_from, linked_to};
+pub use links::{child_of, follows_from, linked_to, without_span};
 pub use pass_through::{PassThrough, PassThroughError};
 pub use process_env::EnvVars;
 pub use propagation::{Propagation, extract, inject, set_global};

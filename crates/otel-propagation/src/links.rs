@@ -3,8 +3,11 @@
 //! Follows the OpenTelemetry specification, Trace API, "Link", and its OpenTracing compatibility, which says how a
 //! follows-from relation is written down.
 
+use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::trace::{Link, SpanContext, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
+
+use crate::received::Received;
 
 /// OpenTracing compatibility, `opentracing.ref_type` (semantic conventions 1.44): the kind of a reference.
 const REF_TYPE: &str = "opentracing.ref_type";
@@ -14,6 +17,27 @@ const REF_TYPE: &str = "opentracing.ref_type";
 #[must_use]
 pub fn child_of(parent: SpanContext) -> Context {
     if parent.is_valid() { Context::new().with_remote_span_context(parent) } else { Context::new() }
+}
+
+/// A context to begin a trace of its own in: what travels with `cx` (baggage, headers that are passed through) without the
+/// span, which [`linked_to`] makes a link of.
+///
+/// Putting an invalid span context in place of the span will not do: to a sampler that asks its parent that is a parent
+/// which is not sampled.
+#[must_use]
+pub fn without_span(cx: &Context) -> Context {
+    let mut root = Context::new();
+    let baggage = cx.baggage();
+    if !baggage.is_empty() {
+        let baggage: Baggage = baggage.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        root = root.with_baggage(baggage);
+    }
+    match cx.get::<Received>() {
+        Some(received) if received.baggage.is_some() || received.passed.is_some() => {
+            root.with_value(Received { trace: None, ..received.clone() })
+        }
+        _ => root,
+    }
 }
 
 /// A link to the context's span that says why; none if the context has no valid span.

@@ -2,7 +2,10 @@
 
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_propagation::{Propagation, TraceContext, child_of, follows_from, linked_to};
+use otel_propagation::{
+    BaggagePropagator, Composite, PassThrough, Propagation, TraceContext, child_of, follows_from, linked_to,
+    without_span,
+};
 
 use crate::support::{PARENT, span_context};
 
@@ -37,4 +40,24 @@ fn a_follows_from_link_says_so() {
 fn nothing_is_linked_where_there_is_no_span() {
     assert!(linked_to(&Context::new(), []).is_none());
     assert!(follows_from(&child_of(SpanContext::NONE)).is_none());
+}
+
+#[test]
+fn what_travels_with_a_span_is_there_without_it() {
+    for forward_only in [false, true] {
+        let propagation = Propagation::new(
+            Composite::empty()
+                .with_trace_context(TraceContext::new())
+                .with_baggage(BaggagePropagator::new().with_forward_only(forward_only))
+                .with_pass_through(PassThrough::new(["x-tenant"]).unwrap()),
+        );
+        let headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("baggage", "k=v"), ("x-tenant", "7")];
+        let root = without_span(&propagation.extract(&headers));
+        // A sampler that asks its parent asks this first.
+        assert!(!root.has_active_span());
+        let mut out = Vec::<(String, String)>::new();
+        propagation.inject(&root, &mut out);
+        out.sort();
+        assert_eq!(out, [("baggage".into(), "k=v".into()), ("x-tenant".into(), "7".into())]);
+    }
 }

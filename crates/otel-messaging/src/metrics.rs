@@ -1,0 +1,202 @@
+//! The four metrics, and the attribute sets that are prepared once a destination.
+//!
+//! Follows the messaging semantic conventions, "Metrics" (in Development): the duration of processing is a metric of
+//! its own, messages are counted as sent when the attempt is over and as consumed once a delivery.
+
+use std::borrow::Cow;
+#[cfg(feature = "bound-metrics")]
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+#[cfg(feature = "bound-metrics")]
+use opentelemetry::metrics::BoundCounter;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome, Slots};
+
+use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
+use crate::operation::{OperationName, OperationType};
+
+/// The bucket boundaries of the conventions, in seconds.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Prepared sets of attributes: more than a destination's operations and errors in practice.
+const SETS: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct MessagingInstruments {
+    client_duration: Histogram<f64>,
+    process_duration: Histogram<f64>,
+    sent: Counter<u64>,
+    consumed: Counter<u64>,
+}
+
+impl MessagingInstruments {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let duration = |name: &'static str, description: &'static str| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(SECONDS.to_vec())
+                .build()
+        };
+        let count = |name: &'static str, description: &'static str| {
+            meter.u64_counter(name).with_unit("{message}").with_description(description).build()
+        };
+        Self {
+            client_duration: duration(
+                "messaging.client.operation.duration",
+                "Duration of operations that a producer or consumer starts: send, receive, settle.",
+            ),
+            process_duration: duration("messaging.process.duration", "Duration of processing messages."),
+            sent: count("messaging.client.sent.messages", "Messages that were tried to send."),
+            consumed: count("messaging.client.consumed.messages", "Messages that were delivered."),
+        }
+    }
+
+    fn duration(&self, operation_type: Option<OperationType>) -> Option<&Histogram<f64>> {
+        match operation_type {
+            Some(OperationType::Create) => None,
+            Some(OperationType::Process) => Some(&self.process_duration),
+            Some(OperationType::Send | OperationType::Receive | OperationType::Settle) | None => {
+                Some(&self.client_duration)
+            }
+        }
+    }
+
+    fn messages(&self, operation_type: Option<OperationType>) -> Option<&Counter<u64>> {
+        match operation_type {
+            Some(OperationType::Send) => Some(&self.sent),
+            Some(OperationType::Receive) => Some(&self.consumed),
+            Some(OperationType::Create | OperationType::Process | OperationType::Settle) | None => None,
+        }
+    }
+}
+
+/// A counter with one fixed set of attributes.
+#[derive(Debug)]
+struct CounterSeries {
+    counter: Counter<u64>,
+    attributes: Box<[KeyValue]>,
+    // Bound late: a handle that was bound and never used would export a point of zero.
+    #[cfg(feature = "bound-metrics")]
+    bound: OnceLock<BoundCounter<u64>>,
+}
+
+impl CounterSeries {
+    fn new(counter: &Counter<u64>, attributes: Vec<KeyValue>) -> Self {
+        Self {
+            counter: counter.clone(),
+            attributes: attributes.into(),
+            #[cfg(feature = "bound-metrics")]
+            bound: OnceLock::new(),
+        }
+    }
+
+    #[inline]
+    fn add(&self, count: u64) {
+        #[cfg(feature = "bound-metrics")]
+        self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(count);
+        #[cfg(not(feature = "bound-metrics"))]
+        self.counter.add(count, &self.attributes);
+    }
+}
+
+/// What tells the measurements of one destination apart.
+#[derive(Clone, Copy, PartialEq)]
+struct Key {
+    operation_type: Option<OperationType>,
+    operation: OperationName,
+    error: Option<&'static str>,
+}
+
+/// What the end of an operation records.
+#[derive(Debug)]
+struct Ended {
+    duration: Option<HistogramSeries<f64>>,
+    messages: Option<CounterSeries>,
+}
+
+/// The measurements of one destination.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// What all of them have in common.
+    common: Vec<KeyValue>,
+    ended: Slots<Key, Ended, SETS>,
+    delivered: Slots<OperationName, CounterSeries, SETS>,
+}
+
+impl Series {
+    pub(crate) fn new(common: Vec<KeyValue>) -> Self {
+        Self { common, ended: Slots::new(), delivered: Slots::new() }
+    }
+
+    /// Records the end of an operation.
+    #[inline]
+    pub(crate) fn measure(
+        &self,
+        instruments: &MessagingInstruments,
+        (operation, operation_type): (OperationName, Option<OperationType>),
+        messages: u64,
+        outcome: &Outcome,
+        elapsed: Duration,
+    ) {
+        let make = || self.ended(instruments, operation, operation_type, outcome.error_type());
+        let record = |ended: &Ended| {
+            if let Some(duration) = &ended.duration {
+                duration.record(elapsed.as_secs_f64());
+            }
+            if let Some(counter) = &ended.messages
+                && messages > 0
+            {
+                counter.add(messages);
+            }
+        };
+        let error = match outcome.error_type() {
+            None => None,
+            Some(Cow::Borrowed(error)) => Some(*error),
+            // A class that cannot be kept: rare enough to be prepared each time.
+            Some(Cow::Owned(_)) => return record(&make()),
+        };
+        self.ended.with(Key { operation, operation_type, error }, make, record);
+    }
+
+    /// Counts messages that were handed over without a receive operation.
+    pub(crate) fn delivered(
+        &self,
+        instruments: &MessagingInstruments,
+        operation: OperationName,
+        messages: u64,
+    ) {
+        let make = || CounterSeries::new(&instruments.consumed, self.attributes(operation, None));
+        self.delivered.with(operation, make, |counter| counter.add(messages));
+    }
+
+    fn ended(
+        &self,
+        instruments: &MessagingInstruments,
+        operation: OperationName,
+        operation_type: Option<OperationType>,
+        error: Option<&Cow<'static, str>>,
+    ) -> Ended {
+        let duration = instruments.duration(operation_type).map(|histogram| {
+            let mut attributes = self.attributes(operation, error);
+            let told = operation_type.filter(|told| *told != OperationType::Process);
+            attributes.extend(told.map(|told| KeyValue::new(OPERATION_TYPE, told.as_str())));
+            HistogramSeries::new(histogram, attributes)
+        });
+        let messages = instruments
+            .messages(operation_type)
+            .map(|counter| CounterSeries::new(counter, self.attributes(operation, error)));
+        Ended { duration, messages }
+    }
+
+    fn attributes(&self, operation: OperationName, error: Option<&Cow<'static, str>>) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(self.common.len() + 3);
+        attributes.extend_from_slice(&self.common);
+        attributes.push(KeyValue::new(OPERATION_NAME, operation.0));
+        attributes.extend(error.map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+        attributes
+    }
+}

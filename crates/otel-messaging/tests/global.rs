@@ -1,0 +1,47 @@
+//! A client that was made before anything global was set. A process of its own, for globals are set in it.
+
+use opentelemetry::{Context, InstrumentationScope, global};
+use otel_messaging::{DestinationParts, Messaging, Options, inject};
+use otel_operation::Outcome;
+use otel_testing::Recorder;
+
+#[test]
+fn a_client_that_was_made_before_the_sdk_records_after_it() {
+    let scope = InstrumentationScope::builder("test").build();
+    let messaging = Messaging::new("parrot", scope, Options::new());
+    let orders = messaging.destination("orders", || DestinationParts::new().with_name("orders"));
+    let received = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+    let forward = || {
+        let carried = messaging.extract(&received);
+        let process = orders.process("process").with_message(&carried);
+        let process = process.start(&Context::current(), |_| {});
+        let attached = process.as_ref().map(|process| process.attach());
+        let mut headers: Vec<(String, String)> = Vec::new();
+        if let Some(send) = orders.send("send").start(&Context::current(), |_| {}) {
+            inject(&send, &mut headers);
+            send.finish(&Outcome::ok());
+        }
+        drop(attached);
+        if let Some(process) = process {
+            process.finish(&Outcome::ok());
+        }
+        headers.into_iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value)
+    };
+
+    assert_eq!(forward(), None, "without a propagator nothing is read or written");
+
+    otel_propagation::set_global(otel_propagation::Composite::default());
+    assert_eq!(forward().as_deref(), Some(received[0].1), "without an SDK the context is handed through");
+
+    let recorder = Recorder::new();
+    global::set_tracer_provider(recorder.tracer_provider().clone());
+    global::set_meter_provider(recorder.meter_provider().clone());
+    for _ in 0..2 {
+        let sent = forward().unwrap_or_default();
+        assert!(sent.starts_with(&received[0].1[..36]) && sent != received[0].1, "{sent}");
+    }
+    assert_eq!(recorder.spans().len(), 4, "{}", recorder.tree());
+    assert_eq!(recorder.metric("messaging.client.operation.duration").count(), 2);
+    assert_eq!(recorder.metric("messaging.process.duration").count(), 2);
+    recorder.assert_clean();
+}

@@ -1,0 +1,103 @@
+//! Each way in which an operation can end, and that it ends once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+
+use futures_util::FutureExt as _;
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _};
+use otel_messaging::MessagingOperation;
+use otel_operation::{OperationFuture, Outcome};
+use otel_testing::Recorder;
+
+use crate::support::{messaging, named};
+
+fn process(recorder: &Recorder) -> MessagingOperation {
+    named(&messaging(recorder), "orders").process("process").start(&Context::new(), |_| {}).unwrap()
+}
+
+fn assert_ended(recorder: &Recorder, error: Option<&'static str>) {
+    recorder.assert_clean();
+    let span = recorder.spans().pop().unwrap();
+    let of_span = span.attributes.iter().find(|kv| kv.key.as_str() == "error.type");
+    assert_eq!(of_span.map(|kv| kv.value.to_string()).as_deref(), error);
+    let durations = recorder.metric("messaging.process.duration");
+    assert_eq!(durations.count(), 1);
+    let of_metric = durations.points()[0].attribute("error.type").map(ToString::to_string);
+    assert_eq!(of_metric.as_deref(), error);
+}
+
+#[test]
+fn by_its_outcome_dropped_or_unwinding() {
+    let recorder = Recorder::new();
+    process(&recorder).finish(&Outcome::error("rejected"));
+    assert_ended(&recorder, Some("rejected"));
+
+    let recorder = Recorder::new();
+    drop(process(&recorder));
+    assert_ended(&recorder, Some("cancelled"));
+
+    let recorder = Recorder::new();
+    let operation = process(&recorder);
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let _owned = operation;
+        panic!("in a handler");
+    }));
+    assert!(unwound.is_err());
+    assert_ended(&recorder, Some("panic"));
+}
+
+#[test]
+fn a_future_hands_its_operation_back_with_its_output() {
+    let recorder = Recorder::new();
+    let operation = process(&recorder);
+    let own = operation.context().span().span_context().span_id();
+    let current = || Context::current().span().span_context().span_id();
+    let handler = async {
+        let before = current();
+        futures_util::future::ready(()).await;
+        (before, current())
+    };
+    let (operation, output) = OperationFuture::new(handler, Some(operation)).now_or_never().unwrap();
+    assert_eq!(output, (own, own), "the context is current in the handler");
+    assert_eq!(current(), SpanId::INVALID, "and only there");
+    assert!(recorder.spans().is_empty(), "the transport has the last word");
+    operation.unwrap().finish(&Outcome::ok());
+    assert_ended(&recorder, None);
+}
+
+#[test]
+fn a_future_that_is_dropped_or_panics_ends_its_operation() {
+    let recorder = Recorder::new();
+    let waiting = OperationFuture::new(std::future::pending::<()>(), Some(process(&recorder)));
+    assert!(waiting.now_or_never().is_none());
+    assert_ended(&recorder, Some("cancelled"));
+
+    let recorder = Recorder::new();
+    let panics = OperationFuture::new(async { panic!("in a handler") }, Some(process(&recorder)));
+    let mut panics = Box::pin(panics);
+    let poll = AssertUnwindSafe(|| panics.as_mut().now_or_never());
+    assert!(catch_unwind(poll).is_err());
+    assert_ended(&recorder, Some("panic"));
+}
+
+#[test]
+fn a_send_may_end_on_another_thread_after_everything_else_is_gone() {
+    let recorder = Recorder::new();
+    let (broker, confirmed) = mpsc::channel::<MessagingOperation>();
+    let confirms = std::thread::spawn(move || {
+        for operation in confirmed {
+            operation.finish(&Outcome::ok());
+        }
+    });
+    let messaging = messaging(&recorder);
+    for _ in 0..10 {
+        let sent = named(&messaging, "orders").send("send").start(&Context::new(), |_| {}).unwrap();
+        broker.send(sent).unwrap();
+    }
+    drop((messaging, broker));
+    confirms.join().unwrap();
+    assert_eq!(recorder.metric("messaging.client.sent.messages").sum(), 10.0);
+    assert_eq!(recorder.spans().len(), 10);
+    recorder.assert_clean();
+}

@@ -1,0 +1,12 @@
+//! The behaviour of otel-messaging through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod batches;
+mod destinations;
+mod ends;
+mod hostile;
+mod metrics;
+mod relations;
+mod spans;
+mod support;

@@ -1,0 +1,42 @@
+//! A broker's client that is no client: what a transport does with this crate, by hand.
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Context, InstrumentationScope};
+use otel_messaging::{Destination, DestinationParts, Messaging, Options, attributes};
+use otel_propagation::Composite;
+use otel_testing::Recorder;
+
+/// The headers of a message.
+pub(crate) type Headers = Vec<(String, String)>;
+
+pub(crate) fn messaging(recorder: &Recorder) -> Messaging {
+    with(recorder, |options| options)
+}
+
+pub(crate) fn with(recorder: &Recorder, options: impl FnOnce(Options) -> Options) -> Messaging {
+    let defaults = Options::new()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+        .with_propagator(Composite::default());
+    Messaging::new("parrot", scope(), options(defaults))
+}
+
+pub(crate) fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("test").with_schema_url(attributes::SCHEMA_URL).build()
+}
+
+pub(crate) fn named(messaging: &Messaging, name: &str) -> Destination {
+    messaging.destination(name, || DestinationParts::new().with_name(name))
+}
+
+/// The context of a span in another process.
+pub(crate) fn remote(id: u64, sampled: bool) -> Context {
+    let flags = TraceFlags::default().with_sampled(sampled);
+    let span =
+        SpanContext::new(TraceId::from(u128::from(id)), SpanId::from(id), flags, true, TraceState::NONE);
+    Context::new().with_remote_span_context(span)
+}
+
+pub(crate) fn header<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
+    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
