@@ -6,6 +6,9 @@
 mod collector;
 mod compose;
 mod daemon;
+mod debian;
+mod kafka;
+mod postgres;
 mod probe;
 mod python;
 mod record;
@@ -31,14 +34,18 @@ struct Service {
     about: &'static str,
     /// The environment variables that say where it is. Who sets them, all of them, brings a server of their own.
     variables: &'static [&'static str],
+    /// More variables, which a server of one's own may lack: not every test needs them.
+    besides: &'static [&'static str],
     /// Whether the server that the variables name does its work, and not only listens.
     answers: fn(&Variables) -> Result<()>,
     compose: Compose,
+    /// The signal that asks a native one to end, clients or not.
+    stopped_by: &'static str,
     /// Starts it on this machine, its data in the folder and its output in `daemon::log`; does not wait for it.
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
-const SERVICES: &[Service] = &[collector::SERVICE];
+const SERVICES: &[Service] = &[collector::SERVICE, kafka::SERVICE, postgres::SERVICE];
 
 /// The services that exist.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -164,7 +171,8 @@ mod tests {
     fn every_service_says_where_it_logs() {
         for service in SERVICES {
             let log = service.compose.log;
-            assert!(service.variables.contains(&log), "{}: {log}", service.name);
+            let mut variables = service.variables.iter().chain(service.besides);
+            assert!(variables.any(|variable| *variable == log), "{}: {log}", service.name);
             for port in service.compose.ports {
                 assert!(service.variables.contains(&port.variable), "{}: {}", service.name, port.variable);
             }

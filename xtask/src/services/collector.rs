@@ -29,6 +29,7 @@ pub(super) const SERVICE: Service = Service {
     name: "collector",
     about: "OTLP collector (Rotel), gRPC and HTTP, prints what it receives",
     variables: &[GRPC, HTTP, LOG],
+    besides: &[],
     answers,
     compose: Compose {
         // The image's entry point binds both receivers to all addresses of the container.
@@ -46,7 +47,9 @@ services:
             Port { inside: 4318, variable: HTTP, scheme: "http://" },
         ],
         log: LOG,
+        besides: |_| Ok(Variables::new()),
     },
+    stopped_by: "TERM",
     native,
 };
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process::{answer, program, run_within},
-    services::{daemon, record::Variables},
+    services::{daemon, probe, record::Variables},
 };
 
 /// How long pulling the image and starting it may take.
@@ -19,13 +19,16 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What Compose has to know of a service, and how its variables follow from what it did.
 pub(super) struct Compose {
-    /// The Compose file. Ports are published as `127.0.0.1::INSIDE`: the engine picks a free one.
+    /// The Compose file. Ports are published as `127.0.0.1::INSIDE`: the engine picks a free one. Where the server has
+    /// to be told before it starts, `FREE_PORT` stands for one that we pick.
     pub(super) file: &'static str,
     /// The name in that file of the service that listens.
     pub(super) service: &'static str,
     pub(super) ports: &'static [Port],
     /// The variable that holds the path of the service's output.
     pub(super) log: &'static str,
+    /// Makes what tests are told besides. They can do without: where it cannot be made, that is said and no error.
+    pub(super) besides: fn(&Path) -> Result<Variables>,
 }
 
 pub(super) struct Port {
@@ -54,7 +57,9 @@ impl Compose {
     /// Starts it under the project's name; what it prints is followed into the service's log until it ends.
     pub(super) fn up(&self, project: &str, folder: &Path) -> Result<Variables> {
         let file = folder.join("compose.yaml");
-        fs::write(&file, self.file).with_context(|| format!("cannot write {}", file.display()))?;
+        let [port] = probe::free_ports()?;
+        fs::write(&file, self.file.replace("FREE_PORT", &port.to_string()))
+            .with_context(|| format!("cannot write {}", file.display()))?;
         run_within(compose(project, folder).args(["up", "--detach", "--wait"]), LIMIT)?;
         let mut variables = Variables::new();
         for Port { inside, variable, scheme } in self.ports {
@@ -73,6 +78,10 @@ impl Compose {
         // It goes on without us, and ends with the container.
         follow.stdout(log).stderr(Stdio::null()).spawn().context("cannot follow the container's output")?;
         variables.insert(self.log.to_owned(), path.display().to_string());
+        match (self.besides)(folder) {
+            Ok(besides) => variables.extend(besides),
+            Err(error) => println!("{}: {error:#}", self.service),
+        }
         Ok(variables)
     }
 }

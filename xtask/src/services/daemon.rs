@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -21,6 +22,22 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Where a service's output goes.
 pub(super) fn log(folder: &Path) -> PathBuf {
     folder.join("log")
+}
+
+/// Removes the data that an earlier server left. Of one that was killed, processes can be left that write for a moment
+/// more, and a folder that they fill meanwhile cannot be removed.
+pub(super) fn remove_data(folder: &Path) -> Result<()> {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// The last lines of a service's output, which say why it did not start.
@@ -65,14 +82,14 @@ impl Process {
         stat(self.id).is_some_and(|(born, state)| born == self.born && !matches!(state, 'Z' | 'X'))
     }
 
-    /// Asks it to end, and after a while ends it with all that it has started.
-    pub(super) fn stop(&self) -> Result<()> {
-        self.stop_after(GRACE)
+    /// Asks it to end by that signal, and after a while ends it with all that it has started.
+    pub(super) fn stop(&self, signal: &str) -> Result<()> {
+        self.stop_after(signal, GRACE)
     }
 
-    fn stop_after(&self, grace: Duration) -> Result<()> {
+    fn stop_after(&self, signal: &str, grace: Duration) -> Result<()> {
         let id = self.id.to_string();
-        if self.ends_by("TERM", &id, grace) || self.ends_by("KILL", &format!("-{id}"), GRACE) {
+        if self.ends_by(signal, &id, grace) || self.ends_by("KILL", &format!("-{id}"), GRACE) {
             return Ok(());
         }
         bail!("process {id} cannot be stopped")
@@ -119,7 +136,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Process, log, log_end, parse_stat};
+    use super::{Process, log, log_end, parse_stat, remove_data};
     use crate::services::ways::tests::folder;
 
     fn start(script: &str, folder: &Path) -> Process {
@@ -147,9 +164,9 @@ mod tests {
     fn a_process_is_stopped() {
         let process = start("exec sleep 60", &folder("stopped"));
         assert!(process.runs());
-        process.stop().unwrap();
+        process.stop("TERM").unwrap();
         assert!(!process.runs());
-        process.stop().unwrap();
+        process.stop("TERM").unwrap();
     }
 
     #[test]
@@ -157,7 +174,7 @@ mod tests {
         let folder = folder("killed");
         let process = start("trap '' TERM; echo ready; for i in 1 2 3 4 5 6; do sleep 10; done", &folder);
         wait_for(|| fs::read_to_string(log(&folder)).unwrap() == "ready\n");
-        process.stop_after(Duration::from_millis(50)).unwrap();
+        process.stop_after("TERM", Duration::from_millis(50)).unwrap();
         assert!(!process.runs());
     }
 
@@ -166,9 +183,32 @@ mod tests {
         let process = start("exec sleep 60", &folder("reused"));
         let earlier = Process { born: process.born - 1, ..process.clone() };
         assert!(!earlier.runs());
-        earlier.stop().unwrap();
+        earlier.stop("TERM").unwrap();
         assert!(process.runs());
-        process.stop().unwrap();
+        process.stop("TERM").unwrap();
+    }
+
+    #[test]
+    fn a_process_is_asked_by_the_signal_that_it_minds() {
+        let folder = folder("signal");
+        let script = "trap '' TERM; trap 'echo asked; exit' INT; echo ready; while :; do sleep 0.01; done";
+        let process = start(script, &folder);
+        wait_for(|| fs::read_to_string(log(&folder)).unwrap() == "ready\n");
+        process.stop("INT").unwrap();
+        assert_eq!(fs::read_to_string(log(&folder)).unwrap(), "ready\nasked\n");
+    }
+
+    #[test]
+    fn data_that_is_written_meanwhile_is_removed_all_the_same() {
+        let folder = folder("written");
+        let data = folder.join("data");
+        remove_data(&data).unwrap();
+        let script = "mkdir data; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : >data/$i; done 2>/dev/null";
+        let process = start(script, &folder);
+        wait_for(|| data.join("9").exists());
+        remove_data(&data).unwrap();
+        process.stop("TERM").unwrap();
+        assert!(!data.exists());
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
 
 /// Posts JSON over HTTP/1.1 and gives back the status of the answer.
 pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
-    let (authority, mut stream) = connect(url)?;
+    let authority = authority(url)?;
+    let mut stream = connect(authority)?;
     let length = json.len();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
@@ -46,7 +47,8 @@ pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
 
 /// Whether somebody speaks HTTP/2 there: its first frame must be SETTINGS.
 pub(super) fn http2(url: &str) -> Result<()> {
-    let (authority, mut stream) = connect(url)?;
+    let authority = authority(url)?;
+    let mut stream = connect(authority)?;
     let silent = || format!("{authority} gives no answer");
     stream.write_all(PREFACE).with_context(silent)?;
     let mut frame = [0; 9];
@@ -57,10 +59,13 @@ pub(super) fn http2(url: &str) -> Result<()> {
     Ok(())
 }
 
-fn connect(url: &str) -> Result<(&str, TcpStream)> {
-    let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
-        bail!("`{url}` is not of the form http://HOST:PORT");
-    };
+fn authority(url: &str) -> Result<&str> {
+    let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    rest.with_context(|| format!("`{url}` is not of the form http://HOST:PORT"))
+}
+
+/// To HOST:PORT, for reading and writing that do not wait long.
+pub(super) fn connect(authority: &str) -> Result<TcpStream> {
     let addresses = authority.to_socket_addrs().with_context(|| format!("no address for `{authority}`"))?;
     let mut last = None;
     for address in addresses {
@@ -68,7 +73,7 @@ fn connect(url: &str) -> Result<(&str, TcpStream)> {
             Ok(stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok((authority, stream));
+                return Ok(stream);
             }
             Err(error) => last = Some(error),
         }
@@ -80,7 +85,7 @@ fn connect(url: &str) -> Result<(&str, TcpStream)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         io::{Read, Write},
         net::TcpListener,
@@ -90,7 +95,7 @@ mod tests {
     use super::{PREFACE, free_ports, http_post, http2};
 
     /// A server that reads what comes first, gives one answer, and is asked once.
-    fn server(answer: &'static [u8]) -> (String, thread::JoinHandle<Vec<u8>>) {
+    pub(in crate::services) fn server(answer: &'static [u8]) -> (String, thread::JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let handle = thread::spawn(move || {

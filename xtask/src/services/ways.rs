@@ -51,7 +51,7 @@ impl Place {
             folder: root.join("target/services"),
             environment: |name| env::var(name).ok().filter(|value| !value.is_empty()),
             engine: compose::engine,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_secs(120),
         }
     }
 
@@ -111,7 +111,7 @@ pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
             )
         })?;
         if let Some(old) = recorded {
-            stop(&old, &folder)?;
+            stop(service, &old, &folder)?;
         }
         let record = Record { server: Server::Given, variables };
         place.keep(service, &record)?;
@@ -125,7 +125,7 @@ pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
             }
             Err(error) => println!("{}: {} is of no use any more: {error:#}", service.name, record.server),
         }
-        stop(&record, &folder)?;
+        stop(service, &record, &folder)?;
         place.forget(service)?;
     }
     let composed = match (place.engine)(&folder).and_then(|()| composed(service, place, &folder)) {
@@ -137,9 +137,10 @@ pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
         Ok(record) => Ok((Up::Started, record)),
         Err(native) => bail!(
             "{} is not up, and no way leads there; one of these has to be mended:\n  \
-             environment: {} are not set\n  docker compose: {composed:#}\n  native recipe: {native:#}",
+             environment: {} {} not set\n  docker compose: {composed:#}\n  native recipe: {native:#}",
             service.name,
             service.variables.join(", "),
+            if service.variables.len() == 1 { "is" } else { "are" },
         ),
     }
 }
@@ -151,7 +152,7 @@ pub(super) fn down(service: &Service, place: &Place) -> Result<String> {
     let Some(record) = Record::read(&folder)? else {
         return Ok("is not up".to_owned());
     };
-    stop(&record, &folder)?;
+    stop(service, &record, &folder)?;
     place.forget(service)?;
     Ok(match record.server {
         Server::Given => "left alone, for it was not started here".to_owned(),
@@ -172,11 +173,15 @@ pub(super) fn status(service: &Service, place: &Place) -> String {
 }
 
 /// The variables of a server that somebody else runs, if the environment has them. Those of our own server do not
-/// count: they are there when the file that we wrote was sourced.
+/// count, nor do some of them: they are there when the file that we wrote was sourced.
 fn given(service: &Service, place: &Place, recorded: Option<&Record>) -> Result<Option<Variables>> {
     let set = |name: &&str| Some(((*name).to_owned(), (place.environment)(name)?));
-    let given: Variables = service.variables.iter().filter_map(set).collect();
-    if given.is_empty() || recorded.is_some_and(|record| record.variables == given) {
+    let given: Variables = service.variables.iter().chain(service.besides).filter_map(set).collect();
+    let known = recorded.is_some_and(|record| match record.server {
+        Server::Given => record.variables == given,
+        _ => given.iter().all(|(name, value)| record.variables.get(name) == Some(value)),
+    });
+    if given.is_empty() || known {
         return Ok(None);
     }
     let missing: Vec<_> =
@@ -254,7 +259,7 @@ fn finish(
         Ok(()) => Ok(record),
         Err(error) => {
             // The record stays where stopping fails, so that `down` can try again.
-            stop(&record, folder).and_then(|()| place.forget(service)).unwrap_or_else(|left| {
+            stop(service, &record, folder).and_then(|()| place.forget(service)).unwrap_or_else(|left| {
                 println!("{}: and it could not be stopped: {left:#}", service.name);
             });
             Err(error)
@@ -262,11 +267,11 @@ fn finish(
     }
 }
 
-fn stop(record: &Record, folder: &Path) -> Result<()> {
+fn stop(service: &Service, record: &Record, folder: &Path) -> Result<()> {
     match &record.server {
         Server::Given => Ok(()),
         Server::Compose { project } => compose::down(project, folder),
-        Server::Native(process) => process.stop(),
+        Server::Native(process) => process.stop(service.stopped_by),
     }
 }
 

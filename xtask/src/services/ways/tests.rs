@@ -32,11 +32,19 @@ const SLEEPER: Service = Service {
     name: "sleeper",
     about: "answers where its variable says so",
     variables: &["SLEEPER_LOG", "SLEEPER_URL"],
+    besides: &["SLEEPER_MORE"],
     answers: |variables| match variables.get("SLEEPER_URL") {
         Some(url) if url.starts_with("up:") => Ok(()),
         other => bail!("{other:?} does not answer"),
     },
-    compose: Compose { file: "", service: "sleeper", ports: &[], log: "SLEEPER_LOG" },
+    compose: Compose {
+        file: "",
+        service: "sleeper",
+        ports: &[],
+        log: "SLEEPER_LOG",
+        besides: |_| Ok(Variables::new()),
+    },
+    stopped_by: "TERM",
     native: |folder| started(folder, "exec sleep 60", "up:native"),
 };
 
@@ -91,7 +99,7 @@ fn a_server_is_started_once_and_stopped() {
 fn a_server_that_ended_is_started_anew() {
     let place = place("ended");
     let (_, first) = up(&SLEEPER, &place).unwrap();
-    process_of(&first).stop().unwrap();
+    process_of(&first).stop("TERM").unwrap();
     let gone = format!("does not answer, process {}: the process has ended", process_of(&first).id);
     assert_eq!(status(&SLEEPER, &place), gone);
     let (how, second) = up(&SLEEPER, &place).unwrap();
@@ -111,14 +119,18 @@ fn a_number_that_was_used_again_is_started_anew_and_left_alone() {
     assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
     down(&SLEEPER, &place).unwrap();
     assert!(other.runs());
-    other.stop().unwrap();
+    other.stop("TERM").unwrap();
 }
 
 #[test]
 fn the_environment_comes_first_and_is_left_alone() {
     let mut place = place("given");
     let (_, own) = up(&SLEEPER, &place).unwrap();
-    place.environment = |name| Some(if name == "SLEEPER_URL" { "up:given" } else { "/given" }.to_owned());
+    place.environment = |name| match name {
+        "SLEEPER_URL" => Some("up:given".to_owned()),
+        "SLEEPER_LOG" => Some("/given".to_owned()),
+        _ => None,
+    };
     place.engine = |_| panic!("an engine was asked for");
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
     let (how, record) = up(&never, &place).unwrap();
@@ -139,9 +151,23 @@ fn our_own_variables_in_the_environment_are_not_a_server_of_somebody_else() {
     let (_, first) = up(&SLEEPER, &place).unwrap();
     place.environment = |name| variables("up:native").get(name).cloned();
     assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, first.clone()));
-    process_of(&first).stop().unwrap();
+    // Some of them alone are still ours: to take them for a server of somebody else would be to stop it.
+    place.environment = |name| variables("up:native").remove(name).filter(|_| name == "SLEEPER_URL");
+    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, first.clone()));
+    process_of(&first).stop("TERM").unwrap();
     assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
     down(&SLEEPER, &place).unwrap();
+}
+
+#[test]
+fn what_a_server_may_lack_is_taken_where_it_is_given() {
+    let mut place = place("besides");
+    let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
+    place.environment = |name| (name != "SLEEPER_MORE").then(|| "up:given".to_owned());
+    assert_eq!(up(&never, &place).unwrap().1.variables.len(), 2);
+    place.environment = |_| Some("up:more".to_owned());
+    let (how, record) = up(&never, &place).unwrap();
+    assert_eq!((how, &*record.variables["SLEEPER_MORE"]), (Up::Given, "up:more"));
 }
 
 #[test]
