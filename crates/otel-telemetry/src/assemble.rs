@@ -10,6 +10,7 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::{RandomIdGenerator, SdkTracerProvider, SpanData};
+use otel_propagation::Composite;
 
 use crate::baggage::CopyBaggage;
 use crate::batch::{
@@ -24,7 +25,7 @@ use crate::health::Health;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
 use crate::resource;
 use crate::runtime::ExportRuntime;
-use crate::sampler::{EnvError, Sampler};
+use crate::sampler::{self, EnvError, Sampler};
 use crate::telemetry::{Parts, Telemetry};
 
 /// Everything is resolved before anything is started, so that an error leaves nothing behind.
@@ -32,6 +33,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
     let resource = resource::resolve(&builder.described, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
+    let propagator = propagator(builder.propagator.take(), &mut env);
     let traces = target(&builder, Signal::Traces, &mut env);
     let metrics = target(&builder, Signal::Metrics, &mut env);
     let logs = target(&builder, Signal::Logs, &mut env);
@@ -135,6 +137,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         health: Health::new(
             failing.into_iter().map(|(signal, failing)| (signal.to_string(), failing)).collect(),
         ),
+        propagator,
         options: builder.options,
         problems,
         runtime,
@@ -158,7 +161,6 @@ fn start<T: Send + 'static>(
 fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -> Sampler {
     let argument = env.get("OTEL_TRACES_SAMPLER_ARG");
     if let Some(name) = env.get("OTEL_TRACES_SAMPLER") {
-        let choices = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
         match Sampler::from_env(&name, argument.as_deref()) {
             Ok(sampler) => return sampler,
             Err(EnvError::InvalidArgument { argument }) => {
@@ -168,7 +170,7 @@ fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -
                     return sampler;
                 }
             }
-            Err(_) => env.problem("OTEL_TRACES_SAMPLER", &name, choices),
+            Err(_) => env.problem("OTEL_TRACES_SAMPLER", &name, sampler::NAMES),
         }
     }
     let service = resource.get(&Key::from_static_str("service.name"));
@@ -177,6 +179,19 @@ fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -
         Some(make) => make(&service),
         None => Sampler::parent_based(Sampler::always()),
     }
+}
+
+fn propagator(in_code: Option<Composite>, env: &mut Env) -> Composite {
+    const VARIABLE: &str = "OTEL_PROPAGATORS";
+    let Some(list) = env.get(VARIABLE) else {
+        return in_code.unwrap_or_default();
+    };
+    Composite::from_list(&list).unwrap_or_else(|unknown| {
+        for name in unknown.names() {
+            env.problem(VARIABLE, name, "tracecontext, baggage, b3, b3multi, none");
+        }
+        unknown.into_rest()
+    })
 }
 
 /// Where a signal goes, all decided.
@@ -205,11 +220,12 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
         None if custom => To::Custom,
         chosen => match chosen.unwrap_or(builder.exporters[signal as usize]) {
             Exporter::Otlp => To::Otlp(builder.otlp.resolve(signal, env)),
-            Exporter::OtlpIfConfigured if Exporter::is_endpoint_in_env(signal, env) => {
-                To::Otlp(builder.otlp.resolve(signal, env))
+            Exporter::OtlpIfConfigured => {
+                let otlp = builder.otlp.resolve(signal, env);
+                if otlp.is_in_env { To::Otlp(otlp) } else { To::Nowhere }
             }
             Exporter::Stdout => To::Stdout,
-            Exporter::OtlpIfConfigured | Exporter::None => To::Nowhere,
+            Exporter::None => To::Nowhere,
         },
     };
     Target { signal, enabled, to }

@@ -54,7 +54,7 @@ pub struct TelemetryBuilder {
     pub(crate) options: Options,
     pub(crate) env: Option<HashMap<String, String>>,
     pub(crate) strict_env: bool,
-    propagator: Option<Composite>,
+    pub(crate) propagator: Option<Composite>,
     subscriber: bool,
     tracing_spans: bool,
     log_filter: String,
@@ -192,7 +192,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// The global propagator, W3C Trace Context and Baggage by default; `OTEL_PROPAGATORS` overrides it.
+    /// The propagator, W3C Trace Context and Baggage by default; `OTEL_PROPAGATORS` overrides it.
     pub fn with_propagator(mut self, propagator: Composite) -> Self {
         self.propagator = Some(propagator);
         self
@@ -278,7 +278,7 @@ impl TelemetryBuilder {
     }
 
     /// Reads these variables instead of the environment of the process: for tests, and for several set-ups in one
-    /// process. What the SDK and the OTLP exporter read by themselves (span limits; headers, once more) stays the
+    /// process. What the SDK and the OTLP exporter read by themselves (span limits; headers and `gzip`, once more) stays the
     /// process's.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
@@ -321,7 +321,6 @@ impl TelemetryBuilder {
 
     fn init_once(&mut self) -> Result<Telemetry, SetupError> {
         let mut env = self.env();
-        let propagator = self.propagator(&mut env);
         let filter = self.subscriber.then(|| logs::filter(&self.log_filter, &mut env));
         let tracing_spans = self.tracing_spans;
         let random = self.random_trace_flag;
@@ -335,7 +334,7 @@ impl TelemetryBuilder {
                 (tracing_spans && enabled).then_some(&parts.tracer_provider),
             )?;
         }
-        otel_propagation::set_global(propagator);
+        otel_propagation::set_global(parts.propagator.clone());
         if enabled {
             if random {
                 otel_propagation::declare_random_trace_ids(true);
@@ -352,20 +351,6 @@ impl TelemetryBuilder {
             Some(variables) => Env::fixed(variables),
             None => Env::of_process(),
         }
-    }
-
-    fn propagator(&mut self, env: &mut Env) -> Composite {
-        const VARIABLE: &str = "OTEL_PROPAGATORS";
-        let in_code = self.propagator.take().unwrap_or_default();
-        let Some(list) = env.get(VARIABLE) else {
-            return in_code;
-        };
-        Composite::from_list(&list).unwrap_or_else(|unknown| {
-            for name in unknown.names() {
-                env.problem(VARIABLE, name, "tracecontext, baggage, b3, b3multi, none");
-            }
-            unknown.into_rest()
-        })
     }
 }
 

@@ -7,10 +7,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Uri};
 use serde::Serialize;
 
 use crate::batch::BatchOptions;
 use crate::env::Env;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// One of the three kinds of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -80,7 +83,7 @@ pub enum Protocol {
 }
 
 /// How a collector is reached, for all signals. Each value can be overridden by the environment, for all signals or one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct OtlpOptions {
     protocol: Protocol,
@@ -88,6 +91,20 @@ pub struct OtlpOptions {
     headers: Vec<(String, String)>,
     timeout: Duration,
     gzip: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Tls,
+}
+
+impl fmt::Debug for OtlpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of the headers only their names: the values carry credentials, as a part of the URL may.
+        f.debug_struct("OtlpOptions")
+            .field("protocol", &self.protocol)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("gzip", &self.gzip)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for OtlpOptions {
@@ -99,6 +116,8 @@ impl Default for OtlpOptions {
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
             gzip: false,
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
         }
     }
 }
@@ -149,38 +168,38 @@ impl OtlpOptions {
             .choice(&own, &protocols)
             .or_else(|| env.choice(&general, &protocols))
             .unwrap_or(self.protocol);
-        let endpoint = self.endpoint(signal, protocol, env);
+        let (endpoint, is_in_env) = self.endpoint(signal, protocol, env);
         let [own, general] = variables(signal, "HEADERS");
         let mut headers: HashMap<_, _> =
             self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-        let from_env = match env.get(&own) {
-            Some(_) => env.pairs(&own, true),
-            None => env.pairs(&general, true),
-        };
-        for (name, value) in from_env.into_iter().flatten() {
-            headers.insert(name.to_ascii_lowercase(), value);
+        if let Some((variable, _)) = env.first(&[&own, &general]) {
+            for (name, value) in env.pairs(variable, true).into_iter().flatten() {
+                if HeaderName::try_from(&name).is_err() || HeaderValue::try_from(&value).is_err() {
+                    env.problem(variable, "(not shown)", "names and values that HTTP headers can have");
+                    continue;
+                }
+                headers.insert(name.to_ascii_lowercase(), value);
+            }
         }
         let [own, general] = variables(signal, "TIMEOUT");
         let timeout = env.millis(&own).or_else(|| env.millis(&general));
         let [own, general] = variables(signal, "COMPRESSION");
         let compressions = [("gzip", true), ("none", false)];
         let gzip = env.choice(&own, &compressions).or_else(|| env.choice(&general, &compressions));
-        for kind in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"] {
-            let [own, general] = variables(signal, kind);
-            if let Some((variable, value)) = env.first(&[&own, &general]) {
-                env.problem(variable, &value, "left unset: only the system's root certificates are used");
-            }
-        }
         Otlp {
             protocol,
             endpoint,
             headers,
             timeout: timeout.unwrap_or(self.timeout),
             gzip: gzip.unwrap_or(self.gzip),
+            is_in_env,
+            #[cfg(feature = "tls")]
+            tls: self.tls.resolve(signal, env),
         }
     }
 
-    fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> String {
+    /// The endpoint, and whether the environment says it.
+    fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> (String, bool) {
         let [own, general] = variables(signal, "ENDPOINT");
         let [own_insecure, insecure] = variables(signal, "INSECURE");
         let insecure = env.flag(&own_insecure).or_else(|| env.flag(&insecure)).unwrap_or(false);
@@ -191,22 +210,53 @@ impl OtlpOptions {
             }
             _ => url,
         };
-        if let Some(url) = env.get(&own) {
-            return with_scheme(url);
+        let mut in_env = |variable: &str| {
+            let url = with_scheme(env.get(variable)?);
+            if is_usable(&url, protocol) {
+                return Some(url);
+            }
+            // What stands before an `@` are credentials.
+            let shown = if url.contains('@') { "(not shown)" } else { &url };
+            env.problem(variable, shown, URLS);
+            None
+        };
+        if let Some(url) = in_env(&own) {
+            return (url, true);
         }
-        let base = env.get(&general).or_else(|| self.endpoint.clone()).map(with_scheme);
-        match protocol {
+        let general = in_env(&general);
+        let is_in_env = general.is_some();
+        let base = general.or_else(|| self.endpoint.clone().map(with_scheme));
+        let endpoint = match protocol {
             Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".into()),
             Protocol::HttpProtobuf => {
                 let base = base.unwrap_or_else(|| "http://localhost:4318".into());
                 format!("{}/v1/{}", base.trim_end_matches('/'), signal.name())
             }
-        }
+        };
+        (endpoint, is_in_env)
     }
 }
 
+/// What an endpoint can be.
+const URLS: &str = if cfg!(feature = "tls") {
+    "a URL like http://collector:4318 or https://collector:4318"
+} else {
+    "a URL like http://collector:4318; https needs the feature `tls` of otel-telemetry"
+};
+
+fn is_usable(url: &str, protocol: Protocol) -> bool {
+    // A path of the file system is no URI that the parser knows.
+    if protocol == Protocol::Grpc && url.starts_with("unix:") {
+        return true;
+    }
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let is_scheme =
+        url.scheme_str() == Some("http") || cfg!(feature = "tls") && url.scheme_str() == Some("https");
+    is_scheme && url.host().is_some_and(|host| !host.is_empty())
+}
+
 /// The signal's own variable of a kind, and the general one.
-fn variables(signal: Signal, kind: &str) -> [String; 2] {
+pub(crate) fn variables(signal: Signal, kind: &str) -> [String; 2] {
     [format!("OTEL_EXPORTER_OTLP_{}_{kind}", signal.upper()), format!("OTEL_EXPORTER_OTLP_{kind}")]
 }
 
@@ -218,6 +268,10 @@ pub(crate) struct Otlp {
     pub(crate) headers: HashMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
+    /// Whether the environment says where the collector is.
+    pub(crate) is_in_env: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Tls,
 }
 
 impl Otlp {
@@ -231,12 +285,6 @@ impl Exporter {
     pub(crate) fn in_env(signal: Signal, env: &mut Env) -> Option<Self> {
         let variable = format!("OTEL_{}_EXPORTER", signal.upper());
         env.choice(&variable, &[("otlp", Self::Otlp), ("console", Self::Stdout), ("none", Self::None)])
-    }
-
-    /// Whether the environment says where a collector is.
-    pub(crate) fn is_endpoint_in_env(signal: Signal, env: &mut Env) -> bool {
-        let [own, general] = variables(signal, "ENDPOINT");
-        env.first(&[&own, &general]).is_some()
     }
 }
 

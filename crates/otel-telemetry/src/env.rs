@@ -65,11 +65,15 @@ impl Env {
     }
 
     pub(crate) fn problem(&mut self, variable: &str, value: &str, choices: &str) {
-        self.problems.push(EnvProblem {
+        let problem = EnvProblem {
             variable: variable.to_owned(),
             value: value.to_owned(),
             choices: choices.to_owned(),
-        });
+        };
+        // A variable for all signals is asked for by each.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     pub(crate) fn into_problems(self) -> Vec<EnvProblem> {

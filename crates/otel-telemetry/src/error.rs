@@ -18,7 +18,13 @@ pub enum SetupError {
         /// What its crate says.
         source: opentelemetry_otlp::ExporterBuildError,
     },
-    /// The system's root certificates cannot be read.
+    /// A header that code adds has a name or a value that HTTP headers cannot have.
+    #[error("{name:?} with its value cannot be a header")]
+    Header {
+        /// Its name; the value may be a secret.
+        name: String,
+    },
+    /// Certificates cannot be read, do not fit their key, or the endpoint needs the feature `tls`.
     #[error("TLS cannot be set up")]
     Tls(#[source] std::io::Error),
     /// The thread that exports could not be started.

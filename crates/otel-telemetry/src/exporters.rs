@@ -18,7 +18,7 @@ use crate::error::SetupError;
 
 pub(crate) fn spans(otlp: &Otlp) -> Result<SpanExporter, SetupError> {
     let built = match otlp.protocol {
-        Protocol::Grpc => grpc(SpanExporter::builder().with_tonic(), otlp).build(),
+        Protocol::Grpc => grpc(SpanExporter::builder().with_tonic(), otlp)?.build(),
         Protocol::HttpProtobuf => http(SpanExporter::builder().with_http(), otlp)?.build(),
     };
     built.map_err(of(Signal::Traces))
@@ -26,7 +26,7 @@ pub(crate) fn spans(otlp: &Otlp) -> Result<SpanExporter, SetupError> {
 
 pub(crate) fn logs(otlp: &Otlp) -> Result<LogExporter, SetupError> {
     let built = match otlp.protocol {
-        Protocol::Grpc => grpc(LogExporter::builder().with_tonic(), otlp).build(),
+        Protocol::Grpc => grpc(LogExporter::builder().with_tonic(), otlp)?.build(),
         Protocol::HttpProtobuf => http(LogExporter::builder().with_http(), otlp)?.build(),
     };
     built.map_err(of(Signal::Logs))
@@ -35,7 +35,7 @@ pub(crate) fn logs(otlp: &Otlp) -> Result<LogExporter, SetupError> {
 pub(crate) fn metrics(otlp: &Otlp, temporality: Temporality) -> Result<MetricExporter, SetupError> {
     let builder = MetricExporter::builder().with_temporality(temporality);
     let built = match otlp.protocol {
-        Protocol::Grpc => grpc(builder.with_tonic(), otlp).build(),
+        Protocol::Grpc => grpc(builder.with_tonic(), otlp)?.build(),
         Protocol::HttpProtobuf => http(builder.with_http(), otlp)?.build(),
     };
     built.map_err(of(Signal::Metrics))
@@ -45,21 +45,16 @@ fn of(signal: Signal) -> impl FnOnce(ExporterBuildError) -> SetupError {
     move |source| SetupError::Exporter { signal, source }
 }
 
-fn grpc<B: WithTonicConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> B {
-    let builder =
-        builder.with_endpoint(&otlp.endpoint).with_timeout(otlp.timeout).with_metadata(metadata(otlp));
+fn grpc<B: WithTonicConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result<B, SetupError> {
+    let metadata = MetadataMap::from_headers(headers(otlp)?);
+    let builder = builder.with_endpoint(&otlp.endpoint).with_timeout(otlp.timeout).with_metadata(metadata);
     #[cfg(feature = "tls")]
-    let builder = if otlp.is_encrypted() {
-        builder.with_tls_config(
-            opentelemetry_otlp::tonic_types::transport::ClientTlsConfig::new().with_native_roots(),
-        )
-    } else {
-        builder
-    };
-    if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder }
+    let builder = if otlp.is_encrypted() { builder.with_tls_config(otlp.tls.for_grpc()) } else { builder };
+    Ok(if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }
 
 fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result<B, SetupError> {
+    headers(otlp)?;
     let builder = builder
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
         .with_endpoint(&otlp.endpoint)
@@ -69,8 +64,7 @@ fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result
         #[cfg(feature = "tls")]
         {
             let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-                .map_err(SetupError::Tls)?
+                .with_tls_config(otlp.tls.for_http().map_err(SetupError::Tls)?)
                 .https_only()
                 .enable_http1()
                 .build();
@@ -87,14 +81,12 @@ fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result
     Ok(if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }
 
-/// The headers as gRPC metadata. What cannot be a header is left out, as the exporter over HTTP does it.
-fn metadata(otlp: &Otlp) -> MetadataMap {
-    let headers: HeaderMap = otlp
-        .headers
-        .iter()
-        .filter_map(|(name, value)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
-        })
-        .collect();
-    MetadataMap::from_headers(headers)
+/// The headers, which the exporters would leave out without a word where they are none. Those of the environment were
+/// looked at before: what is wrong here comes from code.
+fn headers(otlp: &Otlp) -> Result<HeaderMap, SetupError> {
+    let header = |(name, value): (&String, &String)| {
+        let found = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+        found.ok_or_else(|| SetupError::Header { name: name.clone() })
+    };
+    otlp.headers.iter().map(header).collect()
 }

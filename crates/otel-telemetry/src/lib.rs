@@ -19,6 +19,8 @@ pub mod sampler;
 mod shutdown;
 mod signal;
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use crate::batch::{BatchOptions, Counts, Drops};
 pub use crate::builder::TelemetryBuilder;

@@ -4,6 +4,8 @@
 //! kept out without a list of names, which would silence the application's own use of those crates, too: the export
 //! thread is marked as suppressed, and the SDK drops what is emitted there.
 
+use std::io::IsTerminal;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
@@ -50,11 +52,30 @@ pub(crate) fn install(
     logs: Option<&SdkLoggerProvider>,
     spans: Option<&SdkTracerProvider>,
 ) -> Result<(), SetupError> {
+    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // By itself the layer colours files and pipes, too.
+    let text = if std::io::stderr().is_terminal() { text } else { text.with_ansi(false) };
     tracing_subscriber::registry()
         .with(filter)
         .with(spans.map(span_layer))
         .with(logs.map(log_layer))
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(text)
         .try_init()
         .map_err(SetupError::Subscriber)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Env, filter};
+
+    #[test]
+    fn the_environments_filter_goes_before_the_codes() {
+        let of = |value: &str| {
+            let mut env = Env::fixed([("RUST_LOG".to_owned(), value.to_owned())].into());
+            (filter("info", &mut env).to_string(), env.into_problems().len())
+        };
+        assert_eq!(of(""), ("info".to_owned(), 0));
+        assert_eq!(of("orders=trace"), ("orders=trace".to_owned(), 0));
+        assert_eq!(of("orders=loud"), ("info".to_owned(), 1));
+    }
 }

@@ -1,15 +1,17 @@
 //! What `init` installs. A process of its own, for globals are set in it.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Span as _, Tracer};
 use opentelemetry::{Context, global};
 use opentelemetry_sdk::trace::InMemorySpanExporter;
 use otel_telemetry::{Exporter, SetupError, Telemetry, TelemetryBuilder};
 
+const DRAIN_DELAY: Duration = Duration::from_millis(200);
+
 fn builder() -> TelemetryBuilder {
-    Telemetry::builder().with_env([("OTEL_PROPAGATORS", "b3")]).with_exporters(Exporter::None)
+    Telemetry::builder().with_env([("OTEL_PROPAGATORS", "b3,tracecontext")]).with_exporters(Exporter::None)
 }
 
 /// One test, since its parts share the globals: a set-up that fails leaves them alone, the next installs them, a second is
@@ -21,7 +23,13 @@ async fn once_a_process() {
     assert!(!global::tracer("test").start("span").span_context().is_valid());
 
     let exporter = InMemorySpanExporter::default();
-    let telemetry = builder().with_span_exporter(exporter.clone()).with_tracing_spans().init().unwrap();
+    let telemetry = builder()
+        .with_span_exporter(exporter.clone())
+        .with_tracing_spans()
+        .with_random_trace_flag()
+        .with_drain_delay(DRAIN_DELAY)
+        .init()
+        .unwrap();
     global::tracer("test").start("by the global provider").end();
     tracing::info_span!("by the global subscriber").in_scope(|| {});
     let mut headers = std::collections::HashMap::<String, String>::new();
@@ -31,6 +39,7 @@ async fn once_a_process() {
         global::get_text_map_propagator(|propagator| propagator.inject_context(&cx, &mut headers));
     }
     assert!(headers.contains_key("b3"), "{headers:?}");
+    assert!(headers["traceparent"].ends_with("-03"), "sampled and random: {headers:?}");
 
     assert!(matches!(builder().init(), Err(SetupError::AlreadyInitialised)));
     let beside = builder().build().unwrap();
@@ -40,10 +49,12 @@ async fn once_a_process() {
     let health = telemetry.health();
     assert!(health.ready().await.is_serving());
     let pid = std::process::id().to_string();
+    let began = Instant::now();
     let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     assert!(killed.success());
     tokio::time::timeout(Duration::from_secs(20), signal.clone()).await.unwrap();
     signal.await;
+    assert!(began.elapsed() >= DRAIN_DELAY);
     assert!(!health.ready().await.is_serving());
 
     let report = telemetry.shutdown().await;

@@ -1,7 +1,7 @@
 //! The program: its arguments, and the two ways to run it.
 //!
 //! Start reading in `users.rs` (a service with one layer around it), `client.rs` (a client with one layer around it)
-//! and `telemetry.rs` (where the SDK is set up).
+//! and `services.rs` (where telemetry is set up and taken down).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
 
@@ -10,21 +10,29 @@ mod arguments;
 mod client;
 mod console;
 mod demo;
+mod open_spans;
 mod services;
-mod telemetry;
 mod users;
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use otel_waterfall::Waterfall;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{HELP, Mode};
 use crate::services::Services;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // For warnings: a collector that is away, a variable of the environment that makes no sense.
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let result = match Mode::parse(std::env::args().skip(1)) {
         Ok(Mode::Help) => {
             print!("{HELP}");
@@ -64,7 +72,7 @@ async fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     println!(
         "Each trace is drawn when it is complete. Ctrl-C ends both services and prints their metrics.\n"
     );
-    tokio::signal::ctrl_c().await?;
+    services.told_to_stop().await;
     services.stop().await;
     Ok(())
 }

@@ -37,7 +37,11 @@ fn endpoints_over_grpc() {
     let code = OtlpOptions::default().with_protocol(Protocol::Grpc);
     assert_eq!(endpoint(&code, Signal::Logs, &[]), "http://localhost:4317");
     let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
-    assert_eq!(endpoint(&code, Signal::Logs, &[bare]), "https://collector:4317");
+    if cfg!(feature = "tls") {
+        assert_eq!(endpoint(&code, Signal::Logs, &[bare]), "https://collector:4317");
+    } else {
+        assert_eq!(resolve(&code, Signal::Logs, &[bare]).1, 1, "it would need the feature");
+    }
     let insecure = ("OTEL_EXPORTER_OTLP_INSECURE", "true");
     assert_eq!(endpoint(&code, Signal::Logs, &[bare, insecure]), "http://collector:4317");
 }
@@ -72,16 +76,28 @@ fn a_signals_own_variable_goes_before_the_general_one_and_both_before_code() {
 }
 
 #[test]
-fn what_is_not_supported_is_told() {
-    let code = OtlpOptions::default();
+fn what_is_not_understood_is_told_and_ignored() {
+    let code = OtlpOptions::default().with_endpoint("http://code:1");
     let variables = [
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "file:///tmp/spans"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "no-equals-sign"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
     ];
     let (otlp, problems) = resolve(&code, Signal::Traces, &variables);
-    assert_eq!(problems, 3);
+    assert_eq!(problems, variables.len());
     assert_eq!(otlp.protocol, Protocol::HttpProtobuf);
+    assert_eq!(otlp.endpoint, "http://code:1/v1/traces");
+    assert!(!otlp.gzip && !otlp.is_in_env);
+}
+
+#[test]
+fn one_header_that_is_none_does_not_cost_the_others() {
+    let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "no header=1,b=%0A,C=3");
+    let (otlp, problems) = resolve(&OtlpOptions::default(), Signal::Traces, &[headers]);
+    assert_eq!(problems, 1, "the same is told once");
+    assert_eq!(otlp.headers, HashMap::from([("c".to_owned(), "3".to_owned())]));
 }
 
 #[test]
@@ -106,4 +122,13 @@ fn batches_are_tuned_and_kept_possible() {
     let nothing = BatchOptions::for_logs().with_max_queue_size(0).with_max_batch_size(0);
     let bounded = nothing.bounded();
     assert_eq!((bounded.max_queue_size, bounded.max_batch_size), (1, 1));
+}
+
+#[test]
+fn each_signal_has_its_exporter() {
+    let variables = [("OTEL_TRACES_EXPORTER", "console"), ("OTEL_LOGS_EXPORTER", "None")];
+    let mut env = Env::fixed(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(Exporter::in_env(Signal::Traces, &mut env), Some(Exporter::Stdout));
+    assert_eq!(Exporter::in_env(Signal::Logs, &mut env), Some(Exporter::None));
+    assert_eq!(Exporter::in_env(Signal::Metrics, &mut env), None);
 }

@@ -6,7 +6,7 @@
 use super::Sampler;
 
 /// The names that are known.
-const NAMES: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
+pub(crate) const NAMES: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
                      parentbased_traceidratio";
 
 /// What is wrong with `OTEL_TRACES_SAMPLER` or its argument. The specification wants a warning, and the variable to

@@ -38,6 +38,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use self::adaptive::Adaptive;
 pub use self::env::EnvError;
+pub(crate) use self::env::NAMES;
 pub use self::file::FileError;
 pub use self::parent::ParentBased;
 use self::reload::Current;

@@ -33,6 +33,12 @@ pub(super) enum Segment {
     Wild(Box<str>),
 }
 
+impl Exact {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 impl Pattern {
     /// The pattern that is only this text, wildcards and all.
     pub(super) fn exact(text: &str) -> Self {
@@ -57,6 +63,18 @@ impl Pattern {
         match self {
             Self::Exact(exact) => same(exact.text.as_bytes(), text.as_bytes()),
             _ => self.matches_wild(text.as_bytes()),
+        }
+    }
+
+    /// The pairs of letters that a text must have to match. None for an exact pattern, which is as quickly compared.
+    pub(super) fn pairs(&self) -> Pairs {
+        match self {
+            Self::Exact(_) => Pairs::NONE,
+            Self::Whole(segment) => segment.pairs(),
+            Self::Starred { head, middle, tail } => middle
+                .iter()
+                .chain([head, tail])
+                .fold(Pairs::NONE, |pairs, segment| Pairs(pairs.0 | segment.pairs().0)),
         }
     }
 
@@ -89,6 +107,14 @@ impl Segment {
             "" => Self::Empty,
             _ if text.contains('?') => Self::Wild(text.into()),
             _ => Self::Literal(text.into()),
+        }
+    }
+
+    fn pairs(&self) -> Pairs {
+        match self {
+            Self::Empty => Pairs::NONE,
+            Self::Literal(text) => Pairs::of(text),
+            Self::Wild(text) => Pairs(text.split('?').fold(0, |bits, part| bits | Pairs::of(part).0)),
         }
     }
 
@@ -141,6 +167,25 @@ impl Segment {
                 .filter(|at| !continues(text[*at]))
                 .find_map(|at| self.strip_start(&text[at..])),
         }
+    }
+}
+
+/// Which letters follow each other in a text, one bit for each pair and for some others: most patterns that do not match
+/// have a pair that is not there, which is seen here without a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pairs(u64);
+
+impl Pairs {
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let pairs = bytes.iter().zip(bytes.iter().skip(1));
+        Self(pairs.fold(0, |bits, (one, next)| bits | 1 << ((one.wrapping_mul(7) ^ next) & 63)))
+    }
+
+    pub(super) fn has_all(self, wanted: Self) -> bool {
+        wanted.0 & !self.0 == 0
     }
 }
 

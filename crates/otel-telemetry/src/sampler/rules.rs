@@ -8,7 +8,7 @@ mod attributes;
 use opentelemetry::trace::SpanKind;
 
 use self::attributes::{Attributes, Condition};
-use super::pattern::Pattern;
+use super::pattern::{Pairs, Pattern};
 use super::{Sampler, Span};
 
 /// Whether a span has a parent, and where that is.
@@ -39,8 +39,15 @@ pub struct Rule {
 struct Conditions {
     kinds: u8,
     parents: u8,
-    name: Option<Pattern>,
+    name: Option<Name>,
     attributes: Vec<Condition>,
+}
+
+/// The condition on the name.
+#[derive(Clone, Debug)]
+struct Name {
+    pattern: Pattern,
+    pairs: Pairs,
 }
 
 /// Every bit that a kind or a parent can have.
@@ -79,7 +86,8 @@ impl Rule {
     /// Only for spans whose name, as it is when they start, matches this pattern.
     #[must_use]
     pub fn with_span_name(mut self, pattern: &str) -> Self {
-        self.conditions.name = Some(Pattern::new(pattern));
+        let pattern = Pattern::new(pattern);
+        self.conditions.name = Some(Name { pairs: pattern.pairs(), pattern });
         self
     }
 
@@ -156,12 +164,17 @@ impl Table {
             Some(parent) if parent.is_remote() => SpanParent::Remote,
             Some(_) => SpanParent::Local,
         });
-        // Made when a rule first asks for attributes: most tables do not.
-        let mut attributes = None;
+        // Both are made when a rule first asks for them: most tables do not.
+        let (mut attributes, mut pairs) = (None, None);
+        let mut has_name = |name: &Name| {
+            (name.pairs == Pairs::NONE
+                || pairs.get_or_insert_with(|| Pairs::of(span.name)).has_all(name.pairs))
+                && name.pattern.matches(span.name)
+        };
         let mut matches = |conditions: &Conditions| {
             conditions.kinds & kind != 0
                 && conditions.parents & parent != 0
-                && conditions.name.as_ref().is_none_or(|name| name.matches(span.name))
+                && conditions.name.as_ref().is_none_or(&mut has_name)
                 && (conditions.attributes.is_empty()
                     || attributes
                         .get_or_insert_with(|| Attributes::new(span.attributes, self.keys.len()))

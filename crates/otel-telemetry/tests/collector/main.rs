@@ -2,7 +2,9 @@
 //!
 //! The collector is the one that `cargo xtask services up collector` starts. Without it these tests fail and say so.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod cut_off;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use otel_telemetry::Telemetry;
+use otel_telemetry::{Exporter, Telemetry};
 use tracing_subscriber::layer::SubscriberExt;
 
 const START: &str = "start the collector: `cargo xtask services up collector`";
@@ -144,4 +146,25 @@ async fn over_http() {
 #[tokio::test]
 async fn over_http_compressed() {
     round_trip("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL"), "gzip").await;
+}
+
+#[test]
+fn metrics_at_the_interval_and_with_the_temporality_that_the_environment_says() {
+    let name = format!("delta.of.{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
+    let telemetry = Telemetry::builder()
+        .with_exporters(Exporter::None)
+        .with_env([
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*setting("COLLECTOR_OTLP_HTTP_URL")),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+        ])
+        .strict_env()
+        .build()
+        .unwrap();
+    telemetry.meter_provider().meter("it").u64_counter(name.clone()).build().add(7, &[]);
+    // Nobody flushes, and by default an export is a minute away.
+    let printed = printed(&[&name]);
+    let counter = record(&printed, "Metric", &name, "");
+    assert!(counter.contains("AGGREGATION_TEMPORALITY_DELTA"), "{counter}");
 }

@@ -1,17 +1,15 @@
 //! The environment against code, and what several set-ups share.
 
-use opentelemetry::Key;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use otel_telemetry::sampler::Sampler;
-use otel_telemetry::{Detector, Exporter, SetupError, Telemetry};
+use otel_telemetry::{Detector, Exporter, OtlpOptions, Protocol, SetupError, Telemetry};
 
 use crate::support::{Does, Told, end_spans, quiet};
 
-/// The resource as exporters get it, seen through a span exporter.
-fn resource_value(telemetry: &Telemetry, key: &'static str) -> Option<String> {
-    let debug = format!("{:?}", telemetry.tracer_provider());
-    let _ = Key::from_static_str(key);
-    debug.contains(key).then_some(debug)
+/// The resource as it stands in the provider, which does not give it away otherwise.
+fn resource(telemetry: &Telemetry) -> String {
+    format!("{:?}", telemetry.tracer_provider())
 }
 
 #[test]
@@ -73,8 +71,9 @@ fn the_environment_wins_over_code() {
     assert!(telemetry.env_problems().is_empty());
     let span = telemetry.tracer_provider().tracer("test").start("span");
     assert!(!span.span_context().is_sampled());
-    let debug = resource_value(&telemetry, "from-env").unwrap();
-    assert!(debug.contains("a b") && !debug.contains("lesser"), "{debug}");
+    let resource = resource(&telemetry);
+    assert!(resource.contains("from-env") && resource.contains("a b"), "{resource}");
+    assert!(!resource.contains("lesser"), "{resource}");
 }
 
 #[test]
@@ -100,9 +99,9 @@ fn detectors_can_be_switched_off_one_by_one() {
         (Detector::Process, "process.pid"),
         (Detector::Sdk, "telemetry.sdk.language"),
     ] {
-        assert!(resource_value(&with_all, key).is_some(), "{key}");
+        assert!(resource(&with_all).contains(key), "{key}");
         let without = quiet().without_detector(detector).build().unwrap();
-        assert!(resource_value(&without, key).is_none(), "{key}");
+        assert!(!resource(&without).contains(key), "{key}");
     }
 }
 
@@ -147,17 +146,60 @@ fn two_live_side_by_side() {
 }
 
 #[test]
-fn https_without_the_feature_and_a_broken_endpoint_are_errors_of_the_set_up() {
-    let broken = quiet()
-        .with_exporters(Exporter::Otlp)
-        .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[")])
-        .build();
-    assert!(matches!(broken, Err(SetupError::Exporter { .. })), "{broken:?}");
-    if cfg!(not(feature = "tls")) {
-        let encrypted = quiet()
-            .with_exporters(Exporter::Otlp)
-            .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4318")])
-            .build();
-        assert!(matches!(encrypted, Err(SetupError::Tls(_))), "{encrypted:?}");
+fn what_code_gets_wrong_is_an_error_of_the_set_up() {
+    let build = |options| quiet().with_exporters(Exporter::Otlp).with_otlp(options).build();
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        let options = OtlpOptions::default().with_protocol(protocol);
+        let broken = build(options.clone().with_endpoint("http://["));
+        assert!(matches!(broken, Err(SetupError::Exporter { .. })), "{protocol:?}");
+        let header = build(options.clone().with_header("no header", "secret")).unwrap_err();
+        assert!(matches!(&header, SetupError::Header { name } if name == "no header"), "{protocol:?}");
+        assert!(!header.to_string().contains("secret"), "{header}");
+        if cfg!(not(feature = "tls")) {
+            let encrypted = build(options.with_endpoint("https://localhost:4318"));
+            assert!(encrypted.is_err(), "{protocol:?}");
+        }
     }
+}
+
+#[test]
+fn credentials_are_not_told() {
+    let options = OtlpOptions::default().with_header("authorization", "secret");
+    assert!(format!("{options:?}").contains("authorization"));
+    let telemetry = quiet()
+        .with_exporters(Exporter::Otlp)
+        .with_env([
+            ("OTEL_EXPORTER_OTLP_HEADERS", "no header=secret"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://user:secret@collector"),
+        ])
+        .build()
+        .unwrap();
+    assert_eq!(telemetry.env_problems().len(), 2);
+    let told = format!("{options:?} {:?}", telemetry.env_problems());
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
+fn a_collector_that_is_only_exported_to_if_it_is_configured() {
+    for (endpoint, is_exported) in [("", false), ("http://[", false), ("http://127.0.0.1:1", true)] {
+        let telemetry = quiet()
+            .with_exporters(Exporter::OtlpIfConfigured)
+            .with_env([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)])
+            .build()
+            .unwrap();
+        end_spans(&telemetry, 1);
+        assert_eq!(telemetry.span_counts().ended == 1, is_exported, "{endpoint}");
+    }
+}
+
+#[test]
+fn the_propagator_is_the_environments_without_any_global() {
+    let fields = |telemetry: &Telemetry| {
+        telemetry.propagator().fields().map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let by_default = quiet().build().unwrap();
+    assert!(fields(&by_default).contains("traceparent") && fields(&by_default).contains("baggage"));
+    let chosen = quiet().with_env([("OTEL_PROPAGATORS", "b3,jaeger")]).build().unwrap();
+    assert_eq!(fields(&chosen), ["b3".to_owned()].into());
+    assert_eq!(chosen.env_problems()[0].value, "jaeger");
 }

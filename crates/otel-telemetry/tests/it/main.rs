@@ -11,3 +11,5 @@ mod logs;
 mod metrics;
 mod shutdown;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

@@ -6,9 +6,9 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::InMemoryMetricExporter;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
-use otel_telemetry::{BatchOptions, Telemetry};
+use otel_telemetry::{BatchOptions, Exporter, Signal, Telemetry};
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{Does, Hanging, Told, end_spans, quiet};
 
 fn telemetry(exporter: &Told, options: BatchOptions) -> (Telemetry, InMemoryMetricExporter) {
     let metrics = InMemoryMetricExporter::default();
@@ -91,4 +91,23 @@ fn bound_instruments_record() {
     counter.bind(&[KeyValue::new("a", "b")]).add(2);
     telemetry.meter_provider().force_flush().unwrap();
     assert_eq!(sums(&metrics, "bound"), [(String::new(), 2)]);
+}
+
+#[test]
+fn an_export_of_metrics_ends_with_its_own_timeout() {
+    let collector = Hanging::start();
+    let telemetry = quiet()
+        .with_exporter(Signal::Metrics, Exporter::Otlp)
+        .with_metric_export(Duration::from_secs(3600), Duration::from_secs(3600))
+        .with_env([
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*format!("http://{}", collector.address)),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "20"),
+        ])
+        .with_shutdown_timeout(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    telemetry.meter_provider().meter("test").u64_counter("counted").build().add(1, &[]);
+    // Without the timeout this would wait for an hour.
+    telemetry.meter_provider().force_flush().unwrap_err();
 }

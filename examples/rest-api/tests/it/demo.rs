@@ -102,3 +102,49 @@ fn the_metrics_of_both_services_are_printed() {
     }
     assert!(users.contains("error.type=panic") && users.contains("error.type=cancelled"), "{users}");
 }
+
+#[test]
+fn neither_a_collector_that_is_away_nor_a_variable_that_makes_no_sense_changes_anything() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let output = program(&[])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")
+            .env("OTEL_EXPORTER_OTLP_HEADERS", "no header=secret")
+            .env("OTEL_TRACES_SAMPLER", "sometimes")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(Picture::all(std::str::from_utf8(&output.stdout).unwrap()).len(), 12);
+        let told = String::from_utf8(output.stderr).unwrap();
+        for variable in
+            ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER"]
+        {
+            assert!(told.contains(&format!("WARN otel_telemetry::builder: {variable}=")), "{told}");
+        }
+        assert!(
+            told.contains("18 of 18 spans were lost") && told.contains("6 of 6 spans were lost"),
+            "{told}"
+        );
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
+#[test]
+fn the_environment_has_everything_printed() {
+    let output = program(&[])
+        .env("OTEL_TRACES_EXPORTER", "console")
+        .env("OTEL_METRICS_EXPORTER", "console")
+        .env("OTEL_LOGS_EXPORTER", "none")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = String::from_utf8(output.stdout).unwrap();
+    let pictures = Picture::all(&output);
+    assert_eq!(pictures.len(), 12, "{output}");
+    for picture in pictures {
+        let printed = output.lines().filter(|line| line.contains("TraceId") && line.ends_with(&picture.id));
+        let drawn = picture.rows.iter().filter(|row| row.contains(" server ") || row.contains(" client "));
+        assert_eq!(printed.count(), drawn.count(), "{output}");
+    }
+}

@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
+mod collector;
 mod demo;
 mod serve;
 
 use std::process::Command;
 
-/// The program, with these arguments.
+/// The program, with these arguments, and without what the developer's environment says about telemetry.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rest-api"));
     command.args(arguments).env_remove("CLICOLOR_FORCE");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTEL_")) {
+        command.env_remove(name);
+    }
     command
 }
 

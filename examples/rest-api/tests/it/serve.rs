@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -91,4 +91,18 @@ fn a_traceparent_is_continued_through_both_services() {
     let trace = serving.picture();
     assert_ne!(trace.id, TRACE);
     trace.row("GET /users/{id} ");
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_it_well() {
+    let mut serving = Serving::start();
+    assert!(serving.send("GET", "/users", "", "").starts_with("HTTP/1.1 200 OK\r\n"));
+    serving.picture();
+    let pid = serving.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    // The output ends with the program.
+    let rest: Vec<_> = std::iter::from_fn(|| serving.lines.recv_timeout(PATIENCE).ok()).collect();
+    assert!(rest.contains(&"metrics of users".to_owned()), "{rest:#?}");
+    assert!(serving.process.wait().unwrap().success());
 }

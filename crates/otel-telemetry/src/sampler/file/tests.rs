@@ -156,3 +156,17 @@ fn a_deep_document_is_an_error() {
     }
     assert!(error(&document(&deep)).contains("recursion limit exceeded"));
 }
+
+#[test]
+fn the_readmes_file_is_one() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```json\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let of = |service, name| {
+        let sampler = parse(Path::new("README.md"), text, service).unwrap();
+        decided(&sampler, name, SpanKind::Client, 0xff_ffff_ffff_ffff)
+    };
+    assert_eq!(of("checkout", "GET /healthz"), "-");
+    assert_eq!(of("checkout", "GET /"), "ot=th:0", "always");
+    assert_eq!(of("orders", "GET /"), "ot=th:0", "the first that `adaptive` sees");
+}

@@ -17,7 +17,33 @@ pub(super) struct Condition {
     bit: u64,
     /// Where the key's value is remembered; not at all from [`REMEMBERED`] on.
     slot: usize,
+    print: Print,
     values: Values,
+}
+
+/// What most unequal texts differ in: the length and the last letter. It is compared before the texts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print(u64);
+
+impl Print {
+    /// Of what cannot be told apart like this.
+    const ANY: Self = Self(u64::MAX);
+
+    fn of(text: &str) -> Self {
+        Self((text.len() as u64) << 8 | text.as_bytes().last().map_or(0, |last| u64::from(*last)))
+    }
+
+    /// As of the text of the number.
+    fn of_number(number: i64) -> Self {
+        let size = number.unsigned_abs();
+        let digits = u64::from(size.checked_ilog10().unwrap_or(0)) + 1 + u64::from(number < 0);
+        Self(digits << 8 | (u64::from(b'0') + size % 10))
+    }
+
+    #[inline]
+    fn may_be(self, other: Self) -> bool {
+        self == other || self == Self::ANY || other == Self::ANY
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +60,11 @@ impl Condition {
             (Some(mut included), []) if included.len() == 1 => Values::One(included.remove(0)),
             (included, _) => Values::Lists { included, excluded },
         };
-        Self { key: key.into(), bit: bit(key), slot: usize::MAX, values }
+        let print = match &values {
+            Values::One(Pattern::Exact(exact)) => Print::of(exact.text()),
+            _ => Print::ANY,
+        };
+        Self { key: key.into(), bit: bit(key), slot: usize::MAX, print, values }
     }
 
     /// Gives the key its place among those of the table.
@@ -46,12 +76,17 @@ impl Condition {
     }
 
     #[inline]
-    fn accepts(&self, found: Found<'_>) -> bool {
-        match found {
-            Found::Absent => false,
-            Found::Text(text) => self.accepts_text(text),
-            Found::Number(number) => self.accepts_number(number),
-            Found::Other(value) => self.accepts_value(value),
+    fn accepts(&self, found: &Found<'_>) -> bool {
+        self.print.may_be(found.print) && self.accepts_found(found)
+    }
+
+    #[inline(never)]
+    fn accepts_found(&self, found: &Found<'_>) -> bool {
+        match found.value {
+            FoundValue::Absent => false,
+            FoundValue::Text(text) => self.accepts_text(text),
+            FoundValue::Number(number) => self.accepts_number(number),
+            FoundValue::Other(value) => self.accepts_value(value),
         }
     }
 
@@ -90,7 +125,13 @@ impl Condition {
 
 /// What a span has for a key.
 #[derive(Clone, Copy)]
-enum Found<'a> {
+struct Found<'a> {
+    print: Print,
+    value: FoundValue<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum FoundValue<'a> {
     Absent,
     Text(&'a str),
     Number(i64),
@@ -105,15 +146,17 @@ pub(super) struct Attributes<'a> {
     present: u64,
     /// What was found for the first keys of the table that were looked up.
     remembered: [Option<Found<'a>>; REMEMBERED],
+    /// What was found for the key that was looked up last, of those that are not remembered.
+    last: Option<Found<'a>>,
 }
 
 impl<'a> Attributes<'a> {
     pub(super) fn new(all: &'a [KeyValue], keys: usize) -> Self {
-        if keys <= FEW {
-            return Self { all, present: u64::MAX, remembered: [None; REMEMBERED] };
-        }
-        let present = all.iter().fold(0, |bits, found| bits | bit(found.key.as_str()));
-        Self { all, present, remembered: [None; REMEMBERED] }
+        let present = match keys {
+            ..=FEW => u64::MAX,
+            _ => all.iter().fold(0, |bits, found| bits | bit(found.key.as_str())),
+        };
+        Self { all, present, remembered: [None; REMEMBERED], last: None }
     }
 
     #[inline]
@@ -124,22 +167,25 @@ impl<'a> Attributes<'a> {
     }
 
     #[inline]
-    fn get(&mut self, slot: usize, key: &str) -> Found<'a> {
+    fn get(&mut self, slot: usize, key: &str) -> &Found<'a> {
         match self.remembered.get_mut(slot) {
-            Some(remembered) => *remembered.get_or_insert_with(|| find(self.all, key)),
-            None => find(self.all, key),
+            Some(remembered) => remembered.get_or_insert_with(|| find(self.all, key)),
+            None => self.last.insert(find(self.all, key)),
         }
     }
 }
 
 #[inline(never)]
 fn find<'a>(all: &'a [KeyValue], key: &str) -> Found<'a> {
+    let text = |text| Found { print: Print::of(text), value: FoundValue::Text(text) };
     match all.iter().find(|found| found.key.as_str() == key).map(|found| &found.value) {
-        None => Found::Absent,
-        Some(Value::String(text)) => Found::Text(text.as_str()),
-        Some(Value::Bool(value)) => Found::Text(bool_text(*value)),
-        Some(Value::I64(number)) => Found::Number(*number),
-        Some(other) => Found::Other(other),
+        None => Found { print: Print::ANY, value: FoundValue::Absent },
+        Some(Value::String(found)) => text(found.as_str()),
+        Some(Value::Bool(value)) => text(bool_text(*value)),
+        Some(Value::I64(number)) => {
+            Found { print: Print::of_number(*number), value: FoundValue::Number(*number) }
+        }
+        Some(other) => Found { print: Print::ANY, value: FoundValue::Other(other) },
     }
 }
 
@@ -151,4 +197,17 @@ fn bool_text(value: bool) -> &'static str {
 fn bit(key: &str) -> u64 {
     let last = key.as_bytes().last().map_or(0, |last| usize::from(*last));
     1 << ((key.len().wrapping_mul(5) ^ last) & 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Print;
+
+    #[test]
+    fn a_number_has_the_print_of_its_text() {
+        for number in [0, 7, -7, 10, -10, 443, 1_000_000, i64::MAX, i64::MIN] {
+            assert_eq!(Print::of_number(number), Print::of(&number.to_string()), "{number}");
+        }
+        assert_ne!(Print::of("/users"), Print::of("/orders"));
+    }
 }

@@ -1,8 +1,13 @@
-//! What one decision of each sampler costs, and a table of 20 rules of which the last one matches.
+//! How many traces `Adaptive` keeps, what one decision of each sampler costs, and a table of 20 rules of which the last
+//! one matches.
+
+#![expect(clippy::print_stdout, reason = "a benchmark talks to its terminal")]
+
+mod rates;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::ShouldSample;
@@ -88,6 +93,12 @@ fn samplers(c: &mut Criterion) {
     cost("20 rules on the end of a name", &by_end, &root, kept);
     let by_part = table(never(), |rule, n| rule.with_span_name(&format!("*/admin{n}/*")));
     cost("20 rules on a part of a name", &by_part, &root, kept);
+    // Every pair of letters in these is in the name, too, so that each has to be searched for.
+    let by_search = table(never(), |rule, n| {
+        let parts = ["/users/v1", "/v1/api", "/api/users", "/v1/v1", "/users/api", "1/api", "s/v1"];
+        rule.with_span_name(&format!("*{}*", parts[n % parts.len()]))
+    });
+    cost("20 rules on a part of a name, each searched for", &by_search, &root, kept);
     let by_attribute =
         table(never(), |rule, n| rule.with_attribute("http.route", [format!("/api/v1/orders/{n}")]));
     cost("20 rules on the last attribute of 9", &by_attribute, &root, kept);
@@ -109,4 +120,12 @@ fn samplers(c: &mut Criterion) {
 }
 
 criterion_group!(benches, samplers);
-criterion_main!(benches);
+
+fn main() {
+    // With a filter, or under `--test`, only the costs are wanted.
+    if std::env::args().skip(1).all(|argument| argument == "--bench") {
+        rates::print();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

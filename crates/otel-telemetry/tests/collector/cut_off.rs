@@ -1,0 +1,148 @@
+//! The real collector, away at the start, there, cut off in the middle of an export, and back again.
+//!
+//! A relay stands between, and is what is taken away: the collector serves other tests, too.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use otel_telemetry::{Exporter, Signal, Telemetry};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{START, setting};
+
+/// Long enough for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Passes connections on to the collector.
+struct Relay(JoinHandle<()>);
+
+impl Relay {
+    async fn start(address: SocketAddr, collector: String) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self(tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let collector = collector.clone();
+                connections.spawn(async move {
+                    let mut far = TcpStream::connect(&collector).await.expect(START);
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        }))
+    }
+
+    /// Closes all connections, and takes no new ones.
+    async fn cut(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
+}
+
+/// The spans of this name that the collector has printed, by their numbers.
+fn printed(name: &str) -> HashSet<u64> {
+    let file = setting("COLLECTOR_LOG");
+    let log = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
+    let log = String::from_utf8_lossy(&log);
+    log.lines().filter_map(|line| line.split_once(name)?.1.trim().parse().ok()).collect()
+}
+
+async fn cut_off(protocol: &str, collector: &str) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let collector = collector.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let name = format!("cut-off-{now}-");
+    let telemetry = Telemetry::builder()
+        .with_exporters(Exporter::None)
+        .with_exporter(Signal::Traces, Exporter::Otlp)
+        .with_env([
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}")),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "10000"),
+            // Only full batches and flushes export, so that each flush tells of what was ended before it.
+            ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+        ])
+        .strict_env()
+        .build()
+        .unwrap();
+    let tracer = telemetry.tracer_provider().tracer("cut-off");
+    let mut ended = 0;
+    let mut end = |spans: u64| {
+        (ended..ended + spans).for_each(|n| tracer.start(format!("{name}{n}")).end());
+        ended += spans;
+    };
+
+    end(10);
+    telemetry.flush().await.unwrap_err();
+    assert_eq!(telemetry.span_counts().dropped.failed, 10, "away at the start");
+
+    let relay = Relay::start(address, collector.clone()).await;
+    // A connection that was refused may be waited for a little before the next attempt.
+    let began = Instant::now();
+    loop {
+        end(1);
+        if telemetry.flush().await.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", telemetry.span_counts());
+    }
+    end(1000);
+    telemetry.flush().await.unwrap();
+    let before = telemetry.span_counts();
+    assert_eq!(before.accepted, 1001);
+
+    // So many start exports at once, of which the relay's end catches some one.
+    end(5000);
+    relay.cut().await;
+    end(10);
+    telemetry.flush().await.unwrap_err();
+
+    let relay = Relay::start(address, collector).await;
+    let began = Instant::now();
+    loop {
+        end(1);
+        if telemetry.flush().await.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", telemetry.span_counts());
+    }
+    end(1000);
+    let report = telemetry.shutdown().await;
+    assert!(report.is_complete(), "{report}");
+    let counts = report.spans;
+    assert_eq!((counts.ended, counts.pending), (ended, 0));
+    assert_eq!(counts.accepted + counts.dropped.total(), ended, "{counts:?}");
+    assert!(counts.accepted >= before.accepted + 1001, "{counts:?}");
+    assert!(counts.dropped.total() >= 20, "{counts:?}");
+
+    let began = Instant::now();
+    let printed = loop {
+        let printed = printed(&name);
+        if printed.len() as u64 >= counts.accepted {
+            break printed;
+        }
+        assert!(began.elapsed() < PATIENCE, "{} printed, {counts:?}", printed.len());
+        // Another process writes the file, and nothing tells of it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    // What the collector took without being able to say so counts as lost: one batch at most.
+    let unsaid = printed.len() as u64 - counts.accepted;
+    assert!(unsaid <= 512, "{unsaid} of {counts:?}");
+    assert!((ended - 1000..ended).all(|n| printed.contains(&n)), "what came last is there");
+    relay.cut().await;
+}
+
+#[tokio::test]
+async fn over_grpc() {
+    cut_off("grpc", &setting("COLLECTOR_OTLP_GRPC_URL")).await;
+}
+
+#[tokio::test]
+async fn over_http() {
+    cut_off("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL")).await;
+}

@@ -1,0 +1,166 @@
+//! With a collector's endpoint in the environment the collector gets the spans that the program draws.
+//!
+//! The collector is the one that `cargo xtask services up collector` starts. Without it these tests fail and say so.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::{Picture, program};
+
+const START: &str = "start the collector: `cargo xtask services up collector`";
+
+/// Long enough for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+fn setting(name: &str) -> String {
+    if let Ok(value) = std::env::var(name) {
+        return value;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file)
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+    let mut settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let (_, value) = settings
+        .find(|(key, _)| *key == name)
+        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"));
+    value.trim_matches('\'').to_owned()
+}
+
+/// A span as the collector printed it.
+#[derive(Debug, Default)]
+struct Span {
+    service: String,
+    trace: String,
+    id: String,
+    parent: String,
+    name: String,
+    kind: String,
+    failed: bool,
+    start: u64,
+}
+
+/// The spans of these traces that the collector has printed. Others write into the same log.
+fn printed(log: &str, traces: &[&str]) -> Vec<Span> {
+    let mut service = "";
+    let mut spans: Vec<Span> = Vec::new();
+    for line in log.lines() {
+        let Some((key, value)) = line.split_once(": ") else { continue };
+        let value = value.trim();
+        if let (Some("service.name"), Some(name)) =
+            (key.trim().strip_prefix("-> "), value.strip_prefix("Str("))
+        {
+            service = name.trim_end_matches(')');
+        }
+        if key.trim() == "Trace ID" {
+            spans.push(Span { service: service.to_owned(), trace: value.to_owned(), ..Span::default() });
+        }
+        let Some(span) = spans.last_mut() else { continue };
+        match key.trim() {
+            "Parent ID" => span.parent = value.to_owned(),
+            "ID" => span.id = value.to_owned(),
+            "Name" => span.name = value.to_owned(),
+            "Kind" => span.kind = value.trim_start_matches("SPAN_KIND_").to_lowercase(),
+            "Start time" => span.start = value.parse().unwrap(),
+            "Status code" => span.failed = value == "STATUS_CODE_ERROR",
+            _ => {}
+        }
+    }
+    // A log record has a trace id, too, and no name.
+    spans.retain(|span| traces.contains(&span.trace.as_str()) && !span.name.is_empty());
+    spans
+}
+
+/// One span as it stands in a picture: how deep it is, and its marks, name, service and kind.
+#[derive(Debug, PartialEq)]
+struct Row {
+    depth: usize,
+    text: String,
+}
+
+/// The spans of a picture; what is told beneath a span is left out.
+fn drawn(picture: &Picture) -> Vec<Row> {
+    let rows = picture.rows.iter().filter_map(|row| {
+        let text = row.trim_start_matches(['│', '├', '└', '─', ' ']);
+        let depth = (row.chars().count() - text.chars().count()) / "└─ ".chars().count();
+        let words: Vec<_> = text.split_whitespace().collect();
+        let kind = words.iter().position(|word| ["server", "client"].contains(word))?;
+        Some(Row { depth, text: words[..=kind].join(" ") })
+    });
+    rows.collect()
+}
+
+/// The collector's spans of a trace in the order and the form in which they are drawn: a child beneath its parent, what
+/// started first first. Of a trace within one service the picture leaves the service out.
+fn as_drawn(spans: &[&Span], parent: &str, depth: usize, rows: &mut Vec<Row>) {
+    let mut children: Vec<_> = spans.iter().filter(|span| span.parent == parent).collect();
+    children.sort_by_key(|span| span.start);
+    let within_one = spans.iter().all(|span| span.service == spans[0].service);
+    for span in children {
+        let mark = if span.failed { "✗ " } else { "" };
+        let service = if within_one { String::new() } else { format!("{} ", span.service) };
+        let text = format!("{mark}{} {service}{}", span.name, span.kind);
+        rows.push(Row { depth, text });
+        as_drawn(spans, &span.id, depth + 1, rows);
+    }
+}
+
+/// Runs the demonstration with these variables and compares, trace by trace.
+fn compare(protocol: &str, endpoint: &str) {
+    let output = program(&[])
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert!(!complaints.contains("WARN"), "{complaints}; {START}");
+    let pictures = Picture::all(std::str::from_utf8(&output.stdout).unwrap());
+    let traces: Vec<_> = pictures.iter().map(|picture| picture.id.as_str()).collect();
+    assert_eq!(traces.len(), 12);
+    let expected: BTreeMap<_, _> =
+        pictures.iter().map(|picture| (picture.id.as_str(), drawn(picture))).collect();
+    let total: usize = expected.values().map(Vec::len).sum();
+
+    let file = setting("COLLECTOR_LOG");
+    let began = Instant::now();
+    let spans = loop {
+        let log = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
+        let spans = printed(&String::from_utf8_lossy(&log), &traces);
+        if spans.len() >= total && spans.iter().all(|span| span.start > 0) {
+            break spans;
+        }
+        assert!(began.elapsed() < PATIENCE, "{} of {total} spans are in {file}: {spans:#?}", spans.len());
+        // Another process writes the file, and nothing tells of it.
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(spans.len(), total, "{spans:#?}");
+    for service in ["users", "accounts"] {
+        assert!(spans.iter().any(|span| span.service == service), "{service}: {spans:#?}");
+    }
+    for (trace, rows) in expected {
+        let spans: Vec<_> = spans.iter().filter(|span| span.trace == trace).collect();
+        let mut exported = Vec::new();
+        as_drawn(&spans, "", 0, &mut exported);
+        // Names that are too long for the picture end in an ellipsis there.
+        for (exported, row) in exported.iter_mut().zip(&rows) {
+            if let Some((start, rest)) = row.text.split_once('…')
+                && exported.text.starts_with(start)
+                && exported.text.ends_with(rest)
+            {
+                exported.text.clone_from(&row.text);
+            }
+        }
+        assert_eq!(exported, rows, "{spans:#?}");
+    }
+}
+
+#[test]
+fn it_gets_the_spans_that_are_drawn_over_grpc() {
+    compare("grpc", &setting("COLLECTOR_OTLP_GRPC_URL"));
+}
+
+#[test]
+fn it_gets_the_spans_that_are_drawn_over_http() {
+    compare("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL"));
+}
