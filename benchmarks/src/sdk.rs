@@ -137,3 +137,21 @@ pub fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Vec<String> 
     texts.sort();
     texts
 }
+
+/// `tracing` spans become OpenTelemetry's. The filter is static, so that it costs nothing where spans are made.
+#[cfg(feature = "comparison")]
+pub fn subscribe(provider: &opentelemetry_sdk::trace::SdkTracerProvider) {
+    use opentelemetry::trace::TracerProvider as _;
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let filter =
+        Targets::new().with_default(LevelFilter::INFO).with_target("otel::tracing", LevelFilter::TRACE);
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("benchmark"));
+    tracing_subscriber::registry().with(filter).with(layer).init();
+}
+
+/// This build has nobody who uses `tracing`.
+#[cfg(not(feature = "comparison"))]
+pub fn subscribe(_provider: &opentelemetry_sdk::trace::SdkTracerProvider) {}

@@ -4,6 +4,7 @@
 //!
 //! This file owns the list of what the crate offers; each module says what it owns.
 
+mod address;
 mod attempts;
 #[cfg(feature = "http-body")]
 mod body;
@@ -17,6 +18,7 @@ mod outcome;
 mod providers;
 mod tracer;
 
+pub use crate::address::ip_text;
 pub use crate::attempts::Attempts;
 #[cfg(feature = "http-body")]
 pub use crate::body::{ObserveBody, OperationBody};

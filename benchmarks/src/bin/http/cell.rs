@@ -1,31 +1,11 @@
 //! The cells of the tables: a side, a candidate and a variant, and the process that measures one of them.
 
 use benchmarks::measure::Mode;
+use benchmarks::named;
 use benchmarks::sdk::{self, Metrics};
 use opentelemetry::{Context, ContextGuard, global};
 
 use crate::{check, client, requests, server};
-
-/// Gives each value the name that it has on command lines and in file names.
-macro_rules! named {
-    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $type { $($(#[$variant_doc])* $variant,)* }
-
-        impl $type {
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            pub(crate) fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            fn parse(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.name() == name)
-            }
-        }
-    };
-}
 
 named! {
     /// Whose layer is measured.
@@ -151,7 +131,7 @@ fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
     if variant.has_traces() {
         let provider = sdk::install_traces();
         if candidate.uses_tracing() {
-            subscribe(&provider);
+            sdk::subscribe(&provider);
         }
     }
     let metrics = variant.has_sdk().then(sdk::install_metrics);
@@ -159,20 +139,3 @@ fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
     let current: Option<Context> = (side == Side::Client).then(|| requests::caller(variant)).flatten();
     Installed { metrics, _current: current.map(Context::attach) }
 }
-
-/// `tracing` spans become OpenTelemetry's. The filter is static, so that it costs nothing where spans are made.
-#[cfg(feature = "comparison")]
-fn subscribe(provider: &opentelemetry_sdk::trace::SdkTracerProvider) {
-    use opentelemetry::trace::TracerProvider as _;
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    let filter =
-        Targets::new().with_default(LevelFilter::INFO).with_target("otel::tracing", LevelFilter::TRACE);
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("benchmark"));
-    tracing_subscriber::registry().with(filter).with(layer).init();
-}
-
-#[cfg(not(feature = "comparison"))]
-fn subscribe(_provider: &opentelemetry_sdk::trace::SdkTracerProvider) {}

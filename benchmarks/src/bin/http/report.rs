@@ -1,11 +1,8 @@
 //! Runs every cell in a process of its own, and prints the tables with the goals.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::process::Command;
-
-use benchmarks::measure::median;
-use benchmarks::process::{self, Failure, Native};
+use benchmarks::cells::{Key, Measured, Results, facts, measure};
+use benchmarks::cli::Options;
+use benchmarks::process::{self, Failure};
 use benchmarks::table::{Goals, Table, count, whole};
 
 use crate::cell::{Candidate, Side, Variant};
@@ -46,91 +43,19 @@ impl Variant {
     }
 }
 
-/// What was asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) quick: bool,
-    pub(crate) only: Vec<String>,
-}
-
 /// The side of the cells without a service.
 const PROPAGATION: &str = "propagation";
-
-/// A cell: which build it is measured in, and its arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    default_build: bool,
-    side: &'static str,
-    candidate: &'static str,
-    variant: &'static str,
-}
-
-impl Key {
-    fn arguments(self) -> [&'static str; 4] {
-        ["--cell", self.side, self.candidate, self.variant]
-    }
-
-    fn label(self) -> String {
-        let build = if self.default_build { "default-" } else { "" };
-        format!("{build}{}-{}-{}", self.side, self.candidate, self.variant)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    instructions: f64,
-    native: Native,
-}
-
-impl Measured {
-    const NOTHING: Self =
-        Self { instructions: f64::NAN, native: Native { allocations: f64::NAN, nanoseconds: f64::NAN } };
-
-    fn over(self, base: Self) -> Self {
-        Self {
-            instructions: self.instructions - base.instructions,
-            native: Native {
-                allocations: self.native.allocations - base.native.allocations,
-                nanoseconds: self.native.nanoseconds - base.native.nanoseconds,
-            },
-        }
-    }
-}
-
-#[derive(Default)]
-struct Results {
-    measured: HashMap<Key, Measured>,
-    /// What came out of each round.
-    rounds: HashMap<Key, Vec<Native>>,
-}
-
-impl Results {
-    fn get(&self, key: Key) -> Measured {
-        self.measured.get(&key).copied().unwrap_or(Measured::NOTHING)
-    }
-
-    fn has(&self, key: Key) -> bool {
-        self.measured.contains_key(&key)
-    }
-
-    /// How many times faster one is than the other: the median of what each round says, for the two of a round were
-    /// measured within seconds.
-    fn times_faster(&self, this: Key, than: Key) -> f64 {
-        let of = |key| self.rounds.get(&key).into_iter().flatten().map(|round: &Native| round.nanoseconds);
-        median(&mut of(than).zip(of(this)).map(|(than, this)| than / this).collect::<Vec<_>>())
-    }
-}
 
 /// Measures everything and prints it.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    let full = std::env::current_exe()?;
     let default = process::build_default("http")?;
     let keys: Vec<Key> = keys()
         .into_iter()
         .filter(|key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text)))
         .collect();
-    let results = measure(&keys, &full, &default, valgrind.is_some())?;
+    let rounds = |key: &Key| if key.side == PROPAGATION { PROPAGATION_ROUNDS } else { ROUNDS };
+    let results = measure(&keys, &default, rounds, valgrind.is_some())?;
     print(&results, valgrind.as_deref());
     Ok(())
 }
@@ -165,35 +90,6 @@ fn keys() -> Vec<Key> {
         keys.extend(propagation::CANDIDATES.map(|candidate| propagation_key(candidate, variant)));
     }
     keys
-}
-
-fn measure(keys: &[Key], full: &Path, default: &Path, count: bool) -> Result<Results, Failure> {
-    let binary = |key: &Key| if key.default_build { default } else { full };
-    let mut results = Results::default();
-    for round in 1..=PROPAGATION_ROUNDS {
-        eprintln!("measuring allocations and time, round {round} of {PROPAGATION_ROUNDS}");
-        for key in keys.iter().filter(|key| round <= ROUNDS || key.side == PROPAGATION) {
-            results.rounds.entry(*key).or_default().push(process::native(binary(key), &key.arguments())?);
-        }
-    }
-    if count {
-        eprintln!("counting instructions of {} cells under valgrind", keys.len());
-    }
-    for key in keys {
-        let instructions = match count {
-            true => process::instructions(binary(key), &key.label(), &key.arguments())?,
-            false => f64::NAN,
-        };
-        let median_of = |value: fn(&Native) -> f64| {
-            median(&mut results.rounds.get(key).into_iter().flatten().map(value).collect::<Vec<_>>())
-        };
-        let native = Native {
-            allocations: median_of(|one| one.allocations),
-            nanoseconds: median_of(|one| one.nanoseconds),
-        };
-        results.measured.insert(*key, Measured { instructions, native });
-    }
-    Ok(results)
 }
 
 fn print(results: &Results, valgrind: Option<&str>) {
@@ -350,19 +246,4 @@ fn print_propagation(results: &Results, sum: &mut (usize, usize)) {
         }
     }
     table.print();
-}
-
-/// What the numbers depend on.
-fn facts(valgrind: Option<&str>) -> String {
-    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let rustc = Command::new(compiler).arg("--version").output().ok();
-    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    format!(
-        "{} {}, {cores} cores; {}; {}. Instructions repeat to some ±20; nanoseconds are medians and wander.",
-        std::env::consts::ARCH,
-        std::env::consts::OS,
-        rustc.as_deref().unwrap_or("rustc unknown"),
-        valgrind.unwrap_or("instructions not counted (--quick)"),
-    )
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
-use otel_operation::Interned;
+use otel_operation::{Interned, ip_text};
 
 use super::{host, url};
 use crate::config::RequestHead;
@@ -97,14 +97,12 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
 fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
     let behind_proxy =
         received.forwarded.as_ref().and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
-    let client =
-        behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip().to_canonical(), Some(peer.port()))));
+    let client = behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip(), Some(peer.port()))));
     if let Some((address, port)) = client {
-        let address: Arc<str> = address.to_string().into();
+        let address = ip_text(address);
         if let Some(peer) = received.peer {
             let same = behind_proxy.is_none();
-            let peer_address =
-                if same { Arc::clone(&address) } else { peer.ip().to_canonical().to_string().into() };
+            let peer_address = if same { Arc::clone(&address) } else { ip_text(peer.ip()) };
             attributes.push(KeyValue::new(super::PEER_ADDRESS, peer_address));
             attributes.push(KeyValue::new(super::PEER_PORT, i64::from(peer.port())));
         }

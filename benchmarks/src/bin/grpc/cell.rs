@@ -1,0 +1,197 @@
+//! The cells of the tables, the process that measures one, and what is checked before it is measured.
+
+use benchmarks::measure::{self, Mode};
+use benchmarks::named;
+use benchmarks::sdk::{self, Metrics};
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
+use opentelemetry::{Context, global};
+use tonic::service::Routes;
+use tower_layer::Layer as _;
+
+use crate::echo::{self, Answer, Greeter};
+
+named! {
+    /// Whose layer is measured.
+    Candidate {
+        Bare = "bare",
+        TonicTracing = "tonic-tracing-opentelemetry",
+        TowerOtel = "tower-otel",
+        Ours = "ours",
+    }
+}
+
+named! {
+    /// What the call's parent is, and what is installed.
+    Variant {
+        Sampled = "sampled",
+        Unsampled = "unsampled",
+        Nothing = "nothing",
+    }
+}
+
+named! {
+    /// Which side of which kind of call.
+    Side {
+        Server = "server",
+        Client = "client",
+        ServerStream = "server-stream",
+        ClientStream = "client-stream",
+    }
+}
+
+impl Side {
+    pub(crate) fn is_server(self) -> bool {
+        matches!(self, Self::Server | Self::ServerStream)
+    }
+
+    pub(crate) fn streams(self) -> bool {
+        matches!(self, Self::ServerStream | Self::ClientStream)
+    }
+}
+
+/// Every attribute of a span that is not opt-in and that the call can supply.
+const SERVER: [&str; 6] = [
+    "network.peer.address=192.0.2.7",
+    "network.peer.port=49152",
+    "rpc.response.status_code=OK",
+    "rpc.system.name=grpc",
+    "server.address=api.example.com",
+    "server.port=8080",
+];
+const CLIENT: [&str; 4] = [
+    "rpc.response.status_code=OK",
+    "rpc.system.name=grpc",
+    "server.address=api.example.com",
+    "server.port=8080",
+];
+
+/// Measures the cell that the arguments name: `SIDE CANDIDATE VARIANT MODE`.
+pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
+    let [side, candidate, variant, mode] = arguments else { return None };
+    let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
+    let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
+    let metrics = install(candidate, variant);
+    // A client's parent is what is current where it is called.
+    let _current = (!side.is_server() && variant != Variant::Nothing).then(|| caller(variant).attach());
+    // Axum, in which tonic's router is, would otherwise be finished for each call.
+    let run = Run { side, candidate, variant, mode, metrics };
+    let routes = || Routes::new(Greeter).prepare();
+    match (side.is_server(), candidate) {
+        (true, Candidate::Bare) => run.run(routes()),
+        (true, Candidate::Ours) => run.run(otel_grpc::ServerLayer::new().layer(routes())),
+        (false, Candidate::Bare) => run.run(Answer),
+        (false, Candidate::Ours) => {
+            let target = http::Uri::from_static("http://api.example.com:8080");
+            run.run(otel_grpc::ClientLayer::new().with_target(&target).layer(Answer));
+        }
+        _ => return compared(run, routes()),
+    }
+    Some(())
+}
+
+#[cfg(feature = "comparison")]
+fn compared(run: Run, routes: Routes) -> Option<()> {
+    use tonic_tracing_opentelemetry::middleware::{client, server};
+    use tower_otel::trace::GrpcLayer;
+    match (run.side.is_server(), run.candidate) {
+        (true, Candidate::TonicTracing) => run.run(server::OtelGrpcLayer::default().layer(routes)),
+        (true, Candidate::TowerOtel) => run.run(GrpcLayer::server(tracing::Level::INFO).layer(routes)),
+        (false, Candidate::TonicTracing) => run.run(client::OtelGrpcLayer.layer(Answer)),
+        (false, Candidate::TowerOtel) => run.run(GrpcLayer::client(tracing::Level::INFO).layer(Answer)),
+        _ => return None,
+    }
+    Some(())
+}
+
+#[cfg(not(feature = "comparison"))]
+fn compared(_run: Run, _routes: Routes) -> Option<()> {
+    None
+}
+
+struct Run {
+    side: Side,
+    candidate: Candidate,
+    variant: Variant,
+    mode: Mode,
+    metrics: Option<Metrics>,
+}
+
+impl Run {
+    fn run<S, B>(self, mut service: S)
+    where
+        S: tower_service::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<B>,
+                Error = std::convert::Infallible,
+            >,
+        B: http_body::Body,
+    {
+        let request = || echo::request(self.side, self.variant);
+        self.check(|| echo::serve(&mut service, request()));
+        measure::measure(self.mode, request, |request| echo::serve(&mut service, request));
+    }
+
+    /// That what was asked for is really recorded: nobody can look cheap by recording less.
+    fn check(&self, mut serve: impl FnMut()) {
+        // The first call of a method is where our server learns it.
+        serve();
+        let spans = sdk::spans_of(&mut serve);
+        let instrumented = self.candidate != Candidate::Bare;
+        assert_eq!(spans.len(), usize::from(instrumented && self.variant == Variant::Sampled), "{spans:?}");
+        if let Some(span) = spans.first() {
+            let kind = if self.side.is_server() { SpanKind::Server } else { SpanKind::Client };
+            assert_eq!(span.span_kind, kind);
+            assert_eq!(span.span_context.trace_id(), TraceId::from(echo::TRACE_ID));
+            assert_eq!(span.parent_span_id, SpanId::from(echo::SPAN_ID));
+            if self.candidate == Candidate::Ours {
+                let attributes = sdk::texts(span.attributes.iter());
+                let expected: &[&str] = if self.side.is_server() { &SERVER } else { &CLIENT };
+                for expected in expected {
+                    assert!(
+                        attributes.iter().any(|kv| kv == expected),
+                        "{expected} is not in {attributes:?}"
+                    );
+                }
+            }
+        }
+        if !self.side.is_server() {
+            let sent = echo::sent();
+            let propagates = instrumented && self.variant != Variant::Nothing;
+            assert_eq!(sent.contains_key("traceparent"), propagates, "{sent:?}");
+        }
+        let points = self.metrics.as_ref().map(Metrics::points).unwrap_or_default();
+        if self.candidate == Candidate::Ours && self.metrics.is_some() {
+            assert!(points.iter().all(|point| point.name.ends_with(".call.duration")), "{points:?}");
+            assert_eq!(points.iter().map(|point| point.value).sum::<f64>(), 2.0, "{points:?}");
+        } else {
+            assert!(points.is_empty(), "{points:?}");
+        }
+    }
+}
+
+/// Sets the globals, as an application does that knows of the candidate: our propagator for us, the SDK's for all others.
+fn install(candidate: Candidate, variant: Variant) -> Option<Metrics> {
+    if variant == Variant::Nothing {
+        return None;
+    }
+    if candidate == Candidate::Ours {
+        let formats = otel_propagation::Composite::empty();
+        otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContext::new()));
+    } else {
+        global::set_text_map_propagator(opentelemetry_sdk::propagation::TraceContextPropagator::new());
+    }
+    let provider = sdk::install_traces();
+    if matches!(candidate, Candidate::TonicTracing | Candidate::TowerOtel) {
+        sdk::subscribe(&provider);
+    }
+    Some(sdk::install_metrics())
+}
+
+/// The context in which a client is called.
+fn caller(variant: Variant) -> Context {
+    let flags = if variant == Variant::Sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let (trace, span) = (TraceId::from(echo::TRACE_ID), SpanId::from(echo::SPAN_ID));
+    Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, TraceState::NONE))
+}

@@ -1,0 +1,154 @@
+//! Runs every cell in a process of its own, and prints the tables with the goals.
+
+use benchmarks::cells::{Key, Measured, Results, facts, measure};
+use benchmarks::cli::Options;
+use benchmarks::process::{self, Failure};
+use benchmarks::table::{Goals, Table, count, whole};
+
+use crate::cell::{Candidate, Side, Variant};
+use crate::echo::STREAMED;
+
+/// Native measurements are repeated this often, one round over all cells after the other, so that a machine which is slow
+/// for a while is slow for all.
+const ROUNDS: usize = 3;
+
+/// Measures everything and prints it.
+pub(crate) fn report(options: &Options) -> Result<(), Failure> {
+    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    let default = process::build_default("grpc")?;
+    let wanted = |key: &Key| {
+        options.only.is_empty()
+            || key.candidate == "bare"
+            || options.only.iter().any(|text| key.label().contains(text))
+    };
+    let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
+    let results = measure(&keys, &default, |_| ROUNDS, valgrind.is_some())?;
+    let mut goals = (0, 0);
+    println!("# gRPC: what observing a call costs\n");
+    println!("{}\n", facts(valgrind.as_deref()));
+    for &side in Side::ALL {
+        println!("## {}\n", title(side));
+        for &variant in Variant::ALL {
+            print_variant(&results, side, variant, &mut goals);
+        }
+    }
+    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+    Ok(())
+}
+
+fn key(default_build: bool, side: Side, candidate: Candidate, variant: Variant) -> Key {
+    Key { default_build, side: side.name(), candidate: candidate.name(), variant: variant.name() }
+}
+
+fn keys() -> Vec<Key> {
+    let mut keys = Vec::new();
+    for &side in Side::ALL {
+        for &variant in Variant::ALL {
+            for &candidate in Candidate::ALL {
+                keys.push(key(false, side, candidate, variant));
+                if matches!(candidate, Candidate::Bare | Candidate::Ours) {
+                    keys.push(key(true, side, candidate, variant));
+                }
+            }
+        }
+    }
+    keys
+}
+
+fn title(side: Side) -> &'static str {
+    match side {
+        Side::Server => "Server: what a unary call costs over the bare service",
+        Side::Client => "Client: what a unary call costs over the bare channel",
+        Side::ServerStream => {
+            "Server: what a message of a stream costs over the bare service (a call of 100 messages ÷ 100)"
+        }
+        Side::ClientStream => {
+            "Client: what a message of a stream costs over the bare channel (a call of 100 messages ÷ 100)"
+        }
+    }
+}
+
+fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
+    println!(
+        "### {}\n",
+        match variant {
+            Variant::Sampled => "The parent is sampled",
+            Variant::Unsampled => "The parent is not sampled",
+            Variant::Nothing => "Nothing installed",
+        }
+    );
+    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+    let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
+    let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
+    for (default_build, candidate) in rows {
+        let at = key(default_build, side, candidate, variant);
+        if !results.has(at) {
+            continue;
+        }
+        let cost = over_bare(results, at, side, variant);
+        let goals = match candidate {
+            Candidate::Ours if !default_build => goals(results, side, variant, cost),
+            _ => Goals::default(),
+        };
+        goals.add_to(sum);
+        table.row(vec![
+            name(candidate, default_build).to_owned(),
+            whole(cost.instructions),
+            count(cost.native.allocations),
+            whole(cost.native.nanoseconds),
+            goals.cell(),
+        ]);
+    }
+    table.print();
+    let bare = results.get(key(false, side, Candidate::Bare, variant));
+    println!(
+        "The bare call itself: {} instructions, {} allocations, {} ns.\n",
+        whole(bare.instructions),
+        count(bare.native.allocations),
+        whole(bare.native.nanoseconds)
+    );
+}
+
+/// What a cell costs beyond the bare one of the same build: a call, or a message of a stream.
+fn over_bare(results: &Results, at: Key, side: Side, variant: Variant) -> Measured {
+    let bare = key(at.default_build, side, Candidate::Bare, variant);
+    let mut cost = results.get(at).over(results.get(bare));
+    if side.streams() {
+        let messages = STREAMED as f64;
+        cost.instructions /= messages;
+        cost.native.allocations /= messages;
+        cost.native.nanoseconds /= messages;
+    }
+    cost
+}
+
+fn name(candidate: Candidate, default_build: bool) -> &'static str {
+    match candidate {
+        Candidate::Bare => "bare",
+        Candidate::TonicTracing => "tonic-tracing-opentelemetry 0.42 (traces only)",
+        Candidate::TowerOtel => "tower-otel 0.12 (traces only)",
+        Candidate::Ours if default_build => "**otel-grpc**, default build (unbound metrics)",
+        Candidate::Ours => "**otel-grpc**, `bound-metrics`",
+    }
+}
+
+/// The goals of our layers, given what they cost.
+fn goals(results: &Results, side: Side, variant: Variant, ours: Measured) -> Goals {
+    let mut goals = Goals::default();
+    if side.streams() {
+        goals.at_most(ours.native.nanoseconds, 100.0, " ns");
+        return goals;
+    }
+    let share = match variant {
+        Variant::Sampled => 3.0,
+        Variant::Unsampled => 5.0,
+        Variant::Nothing => return goals,
+    };
+    let peers = [Candidate::TonicTracing, Candidate::TowerOtel];
+    let cost =
+        |candidate| over_bare(results, key(false, side, candidate, variant), side, variant).instructions;
+    let best = peers.map(cost).into_iter().fold(f64::NAN, f64::min);
+    goals.at_most(ours.instructions, (best / share).floor(), &format!(" (best peer ÷ {share})"));
+    goals.at_most(ours.native.allocations, 9.0, " allocations");
+    goals
+}

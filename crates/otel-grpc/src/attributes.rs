@@ -1,0 +1,150 @@
+//! Calls as span names and attributes: pure functions, and the names that the conventions give.
+//!
+//! Follows the RPC and gRPC semantic conventions 1.44 (Release Candidate). The names are constants of our own: the
+//! published crate is at schema 1.42, and they still move.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::Authority;
+use opentelemetry::KeyValue;
+use otel_operation::{Interned, ip_text};
+
+/// The schema that the attributes follow.
+pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+pub(crate) const METHOD: &str = "rpc.method";
+pub(crate) const METHOD_ORIGINAL: &str = "rpc.method_original";
+pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
+pub(crate) const PEER_PORT: &str = "network.peer.port";
+pub(crate) const SERVER_ADDRESS: &str = "server.address";
+pub(crate) const SERVER_PORT: &str = "server.port";
+/// `rpc.status_code` at the head of the conventions, after 1.44.
+pub(crate) const STATUS_CODE: &str = "rpc.response.status_code";
+pub(crate) const SYSTEM: &str = "rpc.system.name";
+
+/// No convention has these: how many attempts there were before, after `http.request.resend_count`, and how many
+/// messages a call had.
+pub(crate) const RESEND_COUNT: &str = "rpc.request.resend_count";
+pub(crate) const MESSAGES_RECEIVED: &str = "rpc.messages.received";
+pub(crate) const MESSAGES_SENT: &str = "rpc.messages.sent";
+
+/// The event of a message and its attributes, out of the conventions before 1.38, which have no new ones.
+pub(crate) const MESSAGE: &str = "rpc.message";
+pub(crate) const MESSAGE_COMPRESSED_SIZE: &str = "rpc.message.compressed_size";
+pub(crate) const MESSAGE_ID: &str = "rpc.message.id";
+pub(crate) const MESSAGE_SIZE: &str = "rpc.message.uncompressed_size";
+pub(crate) const MESSAGE_TYPE: &str = "rpc.message.type";
+
+pub(crate) const GRPC: &str = "grpc";
+pub(crate) const OTHER: &str = "_OTHER";
+
+/// The longest host, by RFC 1035 and with room, and the longest unknown method that are recorded, in bytes.
+const LONGEST_HOST: usize = 256;
+const LONGEST_METHOD: usize = 256;
+
+/// Longer hosts are taken apart each time, in bytes.
+const LONGEST_KEPT_HOST: usize = 128;
+
+/// A method that the service does not know, as it came.
+pub(crate) fn method_original(path: &str) -> KeyValue {
+    let name = path.strip_prefix('/').unwrap_or(path);
+    // A path is ASCII here: whatever else comes is percent-encoded or was refused before us.
+    let name = name.get(..name.len().min(LONGEST_METHOD)).unwrap_or_default();
+    KeyValue::new(METHOD_ORIGINAL, name.to_owned())
+}
+
+/// `server.address` and `server.port`, without the credentials that an authority may have.
+pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || host.len() > LONGEST_HOST {
+        return;
+    }
+    attributes.push(KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(host)));
+    if let Some(port) = authority.port_u16() {
+        attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
+    }
+}
+
+/// The same out of a cache, which knows the few names that a server is called by.
+pub(crate) fn server_of(
+    authority: &Authority,
+    kept: &Interned<Vec<KeyValue>>,
+    attributes: &mut Vec<KeyValue>,
+) {
+    let text = authority.as_str();
+    let make = || {
+        let mut attributes = Vec::new();
+        server(authority, &mut attributes);
+        attributes
+    };
+    // Credentials are not kept; and past the bound, for strangers name any host, nothing more is.
+    if text.len() <= LONGEST_KEPT_HOST
+        && !text.contains('@')
+        && let Some(kept) = kept.get_or_insert(text, make)
+    {
+        attributes.extend_from_slice(&kept);
+    } else {
+        server(authority, attributes);
+    }
+}
+
+/// The same of a client's target, whose port is known from its scheme where it is not told.
+pub(crate) fn target(uri: &Uri) -> Vec<KeyValue> {
+    let mut attributes = Vec::new();
+    let Some(authority) = uri.authority() else { return attributes };
+    server(authority, &mut attributes);
+    let port = match uri.scheme_str() {
+        _ if attributes.len() != 1 => None,
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    };
+    attributes.extend(port.map(|port| KeyValue::new(SERVER_PORT, port)));
+    attributes
+}
+
+pub(crate) fn peer(peer: SocketAddr, attributes: &mut Vec<KeyValue>) {
+    attributes.push(KeyValue::new(PEER_ADDRESS, ip_text(peer.ip())));
+    attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(attributes: &[KeyValue]) -> String {
+        let each = attributes.iter().map(|kv| format!("{}={}", kv.key, kv.value));
+        each.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_target_has_a_port_and_no_credentials() {
+        for (uri, expected) in [
+            ("http://orders.internal:50051", "server.address=orders.internal server.port=50051"),
+            ("https://user:secret@orders.internal", "server.address=orders.internal server.port=443"),
+            ("http://[::1]/", "server.address=::1 server.port=80"),
+            ("/chat.Chat/Join", ""),
+            ("unix://orders", "server.address=orders"),
+        ] {
+            assert_eq!(text(&target(&uri.parse().unwrap())), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_none_can_have_is_left_out() {
+        let mut attributes = Vec::new();
+        server(&"a".repeat(300).parse().unwrap(), &mut attributes);
+        assert!(attributes.is_empty());
+    }
+
+    #[test]
+    fn unknown_methods_are_kept_bounded() {
+        assert_eq!(method_original("/a.B/C").value.as_str(), "a.B/C");
+        assert_eq!(method_original(&"x".repeat(10_000)).value.as_str().len(), 256);
+        assert_eq!(method_original(&"é".repeat(200)).value.as_str(), "é".repeat(128));
+        assert_eq!(method_original(&format!("x{}", "é".repeat(200))).value.as_str(), "");
+    }
+}

@@ -1,0 +1,54 @@
+//! gRPC's metadata as a carrier of context.
+//!
+//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", and gRPC over HTTP/2, "Custom-Metadata"
+//! (names have no case, and may be repeated).
+
+use http::HeaderMap;
+use otel_propagation::{HeaderInjector, Headers, HeadersMut};
+use tonic::metadata::MetadataMap;
+
+/// Reads context from a message's metadata, for those who do it by hand.
+///
+/// ```
+/// let request = tonic::Request::new(());
+/// let context = otel_propagation::extract(&otel_grpc::MetadataExtractor(request.metadata()));
+/// # let _ = context;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
+pub struct MetadataExtractor<'a>(pub &'a MetadataMap);
+
+impl Headers for MetadataExtractor<'_> {
+    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        let headers: &HeaderMap = self.0.as_ref();
+        for (name, value) in headers {
+            visitor(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+/// Writes context into a message's metadata. What metadata cannot hold is left out.
+///
+/// ```
+/// let mut request = tonic::Request::new(());
+/// let mut carrier = otel_grpc::MetadataInjector(request.metadata_mut());
+/// otel_propagation::inject(&opentelemetry::Context::current(), &mut carrier);
+/// ```
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
+pub struct MetadataInjector<'a>(pub &'a mut MetadataMap);
+
+impl HeadersMut for MetadataInjector<'_> {
+    fn set(&mut self, name: &str, value: &str) {
+        HeaderInjector(self.0.as_mut()).set(name, value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        HeaderInjector(self.0.as_mut()).remove(name);
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let headers: &HeaderMap = self.0.as_ref();
+        headers.contains_key(name)
+    }
+}

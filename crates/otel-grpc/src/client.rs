@@ -1,0 +1,203 @@
+//! The client's side: a layer that sends the trace on and records each call once.
+//!
+//! Follows the gRPC semantic conventions, "Client", and the tower service contract.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::Body;
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Attempts, Interned, Operation, OperationBody, OperationFuture, SpanStart, Started};
+use otel_propagation::HeaderInjector;
+use tonic::GrpcMethod;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::attributes;
+use crate::config::{CallHead, Options, scope, shared_options};
+use crate::deadline::Deadline;
+use crate::message_spans::StreamSlot;
+use crate::messages::observe_request;
+use crate::method::{Method, Methods};
+use crate::metrics::GrpcInstruments;
+use crate::outcome::Side;
+use crate::record::{CallRecord, Shared};
+
+/// Servers that a layer without a target has metrics for, by the origin of their requests.
+const SERVERS: usize = 64;
+
+/// The future of a recorded call.
+pub type ClientFuture<F> = OperationFuture<F, CallRecord>;
+
+/// The body of a recorded call's reply: the call ends with its trailers.
+pub type ClientBody<B> = OperationBody<B, CallRecord>;
+
+/// Wraps a client's channel so that each of its calls is recorded and carries the trace on.
+///
+/// The parent is the current context, or the `opentelemetry::Context` among the request's extensions where there is one:
+/// for a layer such as tower's `Buffer` that moves the call to another task.
+///
+/// ```
+/// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_layer::Layer;
+///
+/// let endpoint = tonic::transport::Endpoint::from_static("http://orders.internal:50051");
+/// let layer = otel_grpc::ClientLayer::new().with_target(endpoint.uri());
+/// let channel = layer.layer(endpoint.connect_lazy());
+/// let client = tonic_health::pb::health_client::HealthClient::new(channel);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientLayer {
+    shared: Arc<Shared>,
+    by_origin: Arc<Interned<Methods>>,
+}
+
+impl ClientLayer {
+    /// A layer that records into the global providers, which may be set later.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from_options(Options::new(), Vec::new())
+    }
+
+    fn from_options(options: Options, target: Vec<KeyValue>) -> Self {
+        let shared = Shared {
+            side: Side::Client,
+            tracer: options.providers.tracer(scope()),
+            instruments: options.providers.instruments(scope(), GrpcInstruments::client),
+            methods: Methods::new(target, false),
+            hosts: Interned::new(0),
+            options,
+        };
+        Self { shared: Arc::new(shared), by_origin: Arc::new(Interned::new(SERVERS)) }
+    }
+
+    fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        edit(&mut options);
+        Self::from_options(options, self.shared.methods.server.clone())
+    }
+
+    shared_options!();
+
+    /// Says where the channel leads, as `server.address` and `server.port`: the URI of its `Endpoint`. A channel adds it
+    /// further in, where the layer cannot see it; without this only clients that are given an origin have it.
+    #[must_use]
+    pub fn with_target(self, target: &Uri) -> Self {
+        Self::from_options(self.shared.options.clone(), attributes::target(target))
+    }
+
+    /// The method of a request, with the server that its metrics name.
+    fn method(&self, head: &CallHead<'_>) -> Result<Arc<Method>, Arc<Method>> {
+        let shared = &self.shared;
+        // Generated clients say that there is such a method; whoever calls by hand may take the name from anywhere.
+        let is_known = |name: &str| {
+            head.extensions.get::<GrpcMethod<'static>>().is_some()
+                || shared.options.known_methods.as_ref().is_some_and(|known| known.contains(name))
+        };
+        let path = head.uri.path();
+        let find = |methods: &Methods| methods.named(path, is_known).ok_or_else(|| methods.unknown());
+        match head.uri.authority() {
+            Some(authority) if shared.methods.server.is_empty() && !authority.as_str().contains('@') => {
+                let methods = || Methods::new(attributes::target(head.uri), false);
+                match self.by_origin.get_or_insert(authority.as_str(), methods) {
+                    Some(methods) => find(&methods),
+                    None => find(&shared.methods),
+                }
+            }
+            _ => find(&shared.methods),
+        }
+    }
+
+    fn start<B>(&self, request: &mut Request<B>) -> Option<Operation<CallRecord>> {
+        let (shared, options) = (&self.shared, &self.shared.options);
+        let head = CallHead::of(request);
+        if !options.records(&head) {
+            return None;
+        }
+        let started = Started::now();
+        let parent = head.extensions.get::<Context>().cloned().unwrap_or_else(Context::current);
+        let (method, unknown) = match self.method(&head) {
+            Ok(method) => (method, None),
+            Err(unknown) => (unknown, Some(head.uri.path())),
+        };
+        let attempts = head.extensions.get::<Attempts>().map_or(0, Attempts::next);
+        let deadline = Deadline::of(head.headers);
+        let start = SpanStart::new(method.span_name.clone(), SpanKind::Client, started.time)
+            .with_sampler_input(options.sampler_input);
+        let attributes = || {
+            let mut list = Vec::with_capacity(8);
+            list.extend_from_slice(&method.common);
+            list.extend(unknown.map(attributes::method_original));
+            if attempts > 0 {
+                list.push(KeyValue::new(attributes::RESEND_COUNT, i64::from(attempts)));
+            }
+            options.request_metadata.read(head.headers, &mut list);
+            if let Some(hook) = &options.on_call {
+                hook(&head, &mut list);
+            }
+            list
+        };
+        let record = CallRecord::new(shared, Arc::clone(&method), None, deadline);
+        let operation = Operation::start(&shared.tracer, start, &parent, started, record, attributes);
+        if let Some(stream) = head.extensions.get::<StreamSlot>() {
+            stream.fill(operation.context());
+        }
+        options.propagation.inject(operation.context(), &mut HeaderInjector(request.headers_mut()));
+        Some(operation)
+    }
+}
+
+impl Default for ClientLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = ClientService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientService { inner, layer: self.clone() }
+    }
+}
+
+/// A channel whose calls are recorded.
+#[derive(Clone, Debug)]
+pub struct ClientService<S> {
+    inner: S,
+    layer: ClientLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for ClientService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    B: 'static,
+    R: Body<Data = Bytes>,
+    R::Error: 'static,
+{
+    type Response = Response<ClientBody<R>>;
+    type Error = S::Error;
+    type Future = ClientFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(operation) = self.layer.start(&mut request) else {
+            return OperationFuture::new(self.inner.call(request), None);
+        };
+        if let Some(messages) = operation.record().messages() {
+            observe_request(request.body_mut(), messages, operation.context());
+        }
+        let attached = operation.attach();
+        let future = self.inner.call(request);
+        drop(attached);
+        OperationFuture::new(future, Some(operation))
+    }
+}

@@ -1,0 +1,93 @@
+//! The deadline that a caller has set, to tell a call that timed out from one that was cancelled.
+//!
+//! Follows gRPC over HTTP/2, "Timeout".
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName};
+
+/// Parsed already, for that costs as much as looking it up.
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// A caller's reset may arrive a little before the deadline by our clock, which began later or runs slower: a tenth of
+/// the time, and no more than this.
+const MOST_SLACK: Duration = Duration::from_millis(100);
+const LEAST_SLACK: Duration = Duration::from_millis(1);
+
+/// From when on a call that ended early ran out of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// The deadline of a call that begins now, if it has one. A malformed one is none.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let timeout = parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())?;
+        Some(Self(Instant::now().checked_add(without_slack(timeout))?))
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn has_passed(&self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
+fn without_slack(timeout: Duration) -> Duration {
+    timeout.saturating_sub((timeout / 10).clamp(LEAST_SLACK, MOST_SLACK))
+}
+
+/// At most eight digits and a unit.
+fn parse(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(value * 3600),
+        b'M' => Duration::from_secs(value * 60),
+        b'S' => Duration::from_secs(value),
+        b'm' => Duration::from_millis(value),
+        b'u' => Duration::from_micros(value),
+        b'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_eight_digits_and_a_unit() {
+        for (text, expected) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("99999999H", Some(Duration::from_secs(359_999_996_400))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("3S", Some(Duration::from_secs(3))),
+            ("40m", Some(Duration::from_millis(40))),
+            ("5u", Some(Duration::from_micros(5))),
+            ("6n", Some(Duration::from_nanos(6))),
+            ("0m", Some(Duration::ZERO)),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("5s", None),
+            ("-5S", None),
+            ("+5S", None),
+            ("1.5S", None),
+            ("100000000S", None),
+        ] {
+            assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_that_is_a_little_early_is_a_deadline() {
+        let ms = Duration::from_millis;
+        assert_eq!(without_slack(ms(100)), ms(90));
+        assert_eq!(without_slack(ms(10_000)), ms(9_900), "of ten seconds a tenth would be too much");
+        assert_eq!(without_slack(ms(3)), ms(2));
+        assert_eq!(without_slack(ms(1)), ms(0));
+        assert_eq!(without_slack(ms(0)), ms(0));
+    }
+}

@@ -1,0 +1,111 @@
+//! The metrics of calls.
+//!
+//! Follows the RPC semantic conventions 1.44, `rpc.{client,server}.call.duration`; the sizes and numbers of messages are
+//! those of earlier versions, and opt-in.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome};
+use tonic::Code;
+
+use crate::attributes::STATUS_CODE;
+use crate::messages::Totals;
+use crate::method::Method;
+use crate::outcome;
+
+/// Seconds, as the conventions advise.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// The instruments of one side.
+#[derive(Debug)]
+pub(crate) struct GrpcInstruments {
+    duration: Histogram<f64>,
+    /// The bytes of requests and of responses, the numbers of requests and of responses.
+    messages: [Histogram<u64>; 4],
+}
+
+impl GrpcInstruments {
+    pub(crate) fn client(meter: &Meter) -> Self {
+        let messages = [
+            "rpc.client.request.size",
+            "rpc.client.response.size",
+            "rpc.client.requests_per_rpc",
+            "rpc.client.responses_per_rpc",
+        ];
+        Self::new(meter, "rpc.client.call.duration", messages)
+    }
+
+    pub(crate) fn server(meter: &Meter) -> Self {
+        let messages = [
+            "rpc.server.request.size",
+            "rpc.server.response.size",
+            "rpc.server.requests_per_rpc",
+            "rpc.server.responses_per_rpc",
+        ];
+        Self::new(meter, "rpc.server.call.duration", messages)
+    }
+
+    fn new(meter: &Meter, duration: &'static str, messages: [&'static str; 4]) -> Self {
+        let histogram = |(index, name): (usize, &'static str)| {
+            let (unit, description) = match index {
+                0 => ("By", "Size of a call's request messages."),
+                1 => ("By", "Size of a call's response messages."),
+                2 => ("{count}", "Number of a call's request messages."),
+                _ => ("{count}", "Number of a call's response messages."),
+            };
+            meter.u64_histogram(name).with_unit(unit).with_description(description).build()
+        };
+        let [a, b, c, d] = messages;
+        Self {
+            duration: meter
+                .f64_histogram(duration)
+                .with_unit("s")
+                .with_description("Duration of calls.")
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            messages: [(0, a), (1, b), (2, c), (3, d)].map(histogram),
+        }
+    }
+}
+
+impl Method {
+    pub(crate) fn measure(
+        &self,
+        instruments: &GrpcInstruments,
+        code: Code,
+        outcome: &Outcome,
+        elapsed: Duration,
+        totals: Option<&Totals>,
+    ) {
+        let error = outcome.error_type();
+        let attributes = || self.attributes(code, error);
+        // An error that is not its status is a panic.
+        let panicked = error.is_some_and(|error| error != outcome::name(code));
+        let key = if panicked { u8::MAX } else { code as u8 };
+        self.durations.with(
+            key,
+            || HistogramSeries::new(&instruments.duration, attributes()),
+            |series| series.record(elapsed.as_secs_f64()),
+        );
+        let Some(totals) = totals else { return };
+        self.sizes.with(
+            key,
+            || instruments.messages.each_ref().map(|histogram| HistogramSeries::new(histogram, attributes())),
+            |series| {
+                for (series, value) in series.iter().zip(totals.values) {
+                    series.record(value);
+                }
+            },
+        );
+    }
+
+    fn attributes(&self, code: Code, error: Option<&Cow<'static, str>>) -> Vec<KeyValue> {
+        let mut attributes = self.common.clone();
+        attributes.push(KeyValue::new(STATUS_CODE, outcome::name(code)));
+        attributes.extend(error.map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+        attributes
+    }
+}

@@ -1,0 +1,264 @@
+//! The server's side: a layer that continues the caller's trace and records each call once.
+//!
+//! Follows the gRPC semantic conventions, "Server", and the tower service contract (readiness belongs to the clone that
+//! is called).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use http_body::Body;
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Interned, Operation, OperationBody, OperationFuture, SpanStart, Started};
+use otel_propagation::HeaderExtractor;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::attributes;
+use crate::config::{CallHead, Options, scope, shared_options};
+use crate::deadline::Deadline;
+use crate::messages::observe_request;
+use crate::method::{Methods, Named};
+use crate::metrics::GrpcInstruments;
+use crate::outcome::Side;
+use crate::record::{CallRecord, Shared};
+
+/// Names that the service is called by and that are kept taken apart.
+const HOSTS: usize = 64;
+
+type Public = Arc<dyn Fn(&CallHead<'_>) -> bool + Send + Sync>;
+
+/// The future of a recorded call.
+pub type ServerFuture<F> = OperationFuture<F, CallRecord>;
+
+/// The body of a recorded reply: the call ends with its trailers.
+pub type ServerBody<B> = OperationBody<B, CallRecord>;
+
+/// Wraps a service so that each of its calls is recorded.
+///
+/// Requests that are no gRPC calls (by their content type) pass untouched: a service of both kinds has otel-http's layer
+/// beside this one.
+///
+/// ```
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (_, health) = tonic_health::server::health_reporter();
+/// tonic::transport::Server::builder()
+///     .layer(otel_grpc::ServerLayer::new())
+///     .add_service(health)
+///     .serve("127.0.0.1:50051".parse()?)
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ServerLayer {
+    shared: Arc<Shared>,
+    public: Option<Public>,
+}
+
+impl ServerLayer {
+    /// A layer that records into the global providers, which may be set later.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shared: shared(Options::new()), public: None }
+    }
+
+    fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        edit(&mut options);
+        Self { shared: shared(options), ..self }
+    }
+
+    shared_options!();
+
+    /// Says that callers are strangers: their trace context becomes a link in place of the parent, and their baggage is
+    /// dropped.
+    #[must_use]
+    pub fn with_public_endpoint(self, public: bool) -> Self {
+        let always: Public = Arc::new(|_| true);
+        Self { public: public.then_some(always), ..self }
+    }
+
+    /// Says by call whether its caller is a stranger: see [`with_public_endpoint`](Self::with_public_endpoint).
+    #[must_use]
+    pub fn with_public_endpoint_if<F>(self, is_public: F) -> Self
+    where
+        F: Fn(&CallHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        Self { public: Some(Arc::new(is_public)), ..self }
+    }
+}
+
+fn shared(options: Options) -> Arc<Shared> {
+    Arc::new(Shared {
+        side: Side::Server,
+        tracer: options.providers.tracer(scope()),
+        instruments: options.providers.instruments(scope(), GrpcInstruments::server),
+        methods: Methods::new(Vec::new(), options.known_methods.is_none()),
+        hosts: Interned::new(HOSTS),
+        options,
+    })
+}
+
+impl Default for ServerLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ServerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerLayer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService { inner, layer: self.clone() }
+    }
+}
+
+/// A service whose calls are recorded.
+#[derive(Clone, Debug)]
+pub struct ServerService<S> {
+    inner: S,
+    layer: ServerLayer,
+}
+
+impl<S: tonic::server::NamedService> tonic::server::NamedService for ServerService<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<Request<B>> for ServerService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    B: 'static,
+    R: Body<Data = Bytes>,
+    R::Error: 'static,
+{
+    type Response = Response<ServerBody<R>>;
+    type Error = S::Error;
+    type Future = ServerFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(operation) = self.layer.start(&request) else {
+            return OperationFuture::new(self.inner.call(request), None);
+        };
+        if let Some(messages) = operation.record().messages() {
+            observe_request(request.body_mut(), messages, operation.context());
+        }
+        let attached = operation.attach();
+        let future = self.inner.call(request);
+        drop(attached);
+        OperationFuture::new(future, Some(operation))
+    }
+}
+
+impl ServerLayer {
+    fn start<B>(&self, request: &Request<B>) -> Option<Operation<CallRecord>> {
+        let (shared, options) = (&self.shared, &self.shared.options);
+        let head = CallHead::of(request);
+        if !is_grpc(head.headers) || !options.records(&head) {
+            return None;
+        }
+        let started = Started::now();
+        let path = head.uri.path();
+        let named = shared.methods.served(path, options.known_methods.as_deref());
+        let (method, unknown, unsettled) = match named {
+            Named::Known(method) => (method, None, None),
+            Named::Unknown => (shared.methods.unknown(), Some(path), None),
+            Named::Unsettled => (shared.methods.unknown(), None, Some(path)),
+        };
+
+        let mut parent = options.propagation.extract(&HeaderExtractor(head.headers));
+        let mut link = None;
+        if self.public.as_ref().is_some_and(|is_public| is_public(&head)) {
+            let caller = parent.span().span_context().clone();
+            link = Some(Link::with_context(caller));
+            parent = Context::new();
+        }
+
+        let mut start = SpanStart::new(method.span_name.clone(), SpanKind::Server, started.time)
+            .with_sampler_input(options.sampler_input);
+        if let Some(link) = link {
+            start = start.with_link(link);
+        }
+        let deadline = Deadline::of(head.headers);
+        let attributes = || {
+            let mut list = Vec::with_capacity(8);
+            list.push(KeyValue::new(attributes::SYSTEM, attributes::GRPC));
+            if unsettled.is_none() {
+                list.push(KeyValue::new(attributes::METHOD, method.name.clone()));
+            }
+            list.extend(unknown.map(attributes::method_original));
+            if let Some(authority) = head.uri.authority() {
+                attributes::server_of(authority, &shared.hosts, &mut list);
+            }
+            if let Some(peer) = peer(&head) {
+                attributes::peer(peer, &mut list);
+            }
+            options.request_metadata.read(head.headers, &mut list);
+            if let Some(hook) = &options.on_call {
+                hook(&head, &mut list);
+            }
+            list
+        };
+        let record = CallRecord::new(shared, Arc::clone(&method), unsettled, deadline);
+        Some(Operation::start(&shared.tracer, start, &parent, started, record, attributes))
+    }
+}
+
+/// Whether this is a gRPC call: gRPC over HTTP/2, "Requests", and not gRPC-Web, which a layer further in translates.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+    let (grpc, rest) = kind.split_at_checked(b"application/grpc".len()).unwrap_or_default();
+    grpc.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';'))
+}
+
+fn peer(head: &CallHead<'_>) -> Option<SocketAddr> {
+    #[cfg(feature = "transport")]
+    if let Some(info) = head.extensions.get::<tonic::transport::server::TcpConnectInfo>() {
+        return info.remote_addr();
+    }
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(address)) =
+        head.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()
+    {
+        return Some(*address);
+    }
+    let _ = head;
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        let grpc = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            is_grpc(&headers)
+        };
+        for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC;v=1"] {
+            assert!(grpc(kind), "{kind}");
+        }
+        for kind in
+            ["", "application/grp", "application/grpc-web", "application/grpc-web+proto", "application/json"]
+        {
+            assert!(!grpc(kind), "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,54 @@
+//! Layers that were built before anything global was set. A process of its own, for globals are set in it.
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use opentelemetry::global;
+use otel_grpc::{ClientLayer, ServerLayer};
+use otel_testing::Recorder;
+use tonic::body::Body;
+use tower::{Layer, Service, ServiceExt};
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn request() -> http::request::Builder {
+    Request::post("/test.Echo/Unary").header("content-type", "application/grpc")
+}
+
+#[tokio::test]
+async fn layers_that_were_built_before_the_sdk_record_after_it() {
+    let client = ClientLayer::new().layer(tower::service_fn(|request: Request<Body>| async move {
+        let sent = request.headers().get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+        let response = Response::builder().header("x-sent", sent.unwrap_or_default());
+        Ok::<_, Infallible>(response.header("grpc-status", 0).body(Body::empty()).unwrap())
+    }));
+    let mut server = ServerLayer::new().layer(tower::service_fn(move |_: Request<Body>| {
+        client.clone().oneshot(request().body(Body::empty()).unwrap())
+    }));
+    let mut call = async || {
+        let request = request().header("traceparent", TRACEPARENT).body(Body::empty()).unwrap();
+        let response = server.ready().await.unwrap().call(request).await.unwrap();
+        response.headers()["x-sent"].to_str().unwrap().to_owned()
+    };
+
+    assert_eq!(call().await, "", "without a propagator nothing is read or written");
+
+    otel_propagation::set_global(otel_propagation::Composite::default());
+    assert_eq!(call().await, TRACEPARENT, "without an SDK the context is handed through");
+
+    let recorder = Recorder::new();
+    global::set_tracer_provider(recorder.tracer_provider().clone());
+    global::set_meter_provider(recorder.meter_provider().clone());
+    for _ in 0..2 {
+        let sent = call().await;
+        assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent != TRACEPARENT, "{sent}");
+    }
+    assert_eq!(recorder.spans().len(), 4, "{}", recorder.tree());
+    assert_eq!(recorder.metric("rpc.server.call.duration").count(), 2);
+    assert_eq!(recorder.metric("rpc.client.call.duration").count(), 2);
+    recorder.assert_clean();
+
+    // Another propagator takes over: ours is no longer used.
+    global::set_text_map_propagator(otel_propagation::B3::single());
+    assert_eq!(call().await, "");
+}

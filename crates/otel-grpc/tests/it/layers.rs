@@ -1,0 +1,109 @@
+//! otel-http's layers beside ours: each request is recorded once.
+
+use http::Request;
+use otel_testing::Recorder;
+use tonic::body::Body;
+use tonic::transport::Server;
+use tower::{Layer, ServiceExt};
+
+use crate::echo::{EchoClient, EchoServer, say};
+use crate::support::{client, client_layer, endpoint, listen, server_layer};
+
+pub(crate) fn http_server(recorder: &Recorder) -> otel_http::ServerLayer {
+    otel_http::ServerLayer::new()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+        .with_propagator(otel_propagation::Composite::default())
+}
+
+pub(crate) fn http_client(recorder: &Recorder) -> otel_http::ClientLayer {
+    otel_http::ClientLayer::new()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+        .with_propagator(otel_propagation::Composite::default())
+}
+
+/// The spans of a tree without what they say, and without their nesting's lines.
+pub(crate) fn headlines(recorder: &Recorder) -> Vec<String> {
+    let tree = recorder.tree();
+    let lines = tree.lines().filter(|line| ["CLIENT ", "SERVER "].iter().any(|kind| line.contains(kind)));
+    lines.map(|line| line.trim_start_matches(['│', '├', '└', '─', ' ']).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_servers_layers_of_http_and_grpc_record_a_call_once() {
+    for grpc_outside in [true, false] {
+        let recorder = Recorder::new();
+        let (address, incoming) = listen().await;
+        let server = Server::builder();
+        let (grpc, http) = (server_layer(&recorder), http_server(&recorder));
+        if grpc_outside {
+            let server = server.layer(grpc).layer(http).add_service(EchoServer);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        } else {
+            let server = server.layer(http).layer(grpc).add_service(EchoServer);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        }
+        client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
+        recorder.wait_for_spans(2).await;
+        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
+        assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1);
+        assert_eq!(recorder.metric("http.server.request.duration").count(), 0);
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn the_clients_layers_of_http_and_grpc_record_a_call_once() {
+    for grpc_outside in [true, false] {
+        let recorder = Recorder::new();
+        let address = crate::support::serve(server_layer(&recorder)).await;
+        let channel = endpoint(address).connect_lazy();
+        let (grpc, http) = (client_layer(&recorder), http_client(&recorder));
+        if grpc_outside {
+            EchoClient(grpc.layer(http.layer(channel))).unary(say("hello")).await.unwrap();
+        } else {
+            EchoClient(http.layer(grpc.layer(channel))).unary(say("hello")).await.unwrap();
+        }
+        recorder.wait_for_spans(2).await;
+        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
+        assert_eq!(recorder.metric("rpc.client.call.duration").count(), 1);
+        assert_eq!(recorder.metric("http.client.request.duration").count(), 0);
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn who_wants_a_call_as_http_too_has_both() {
+    let recorder = Recorder::new();
+    let (address, incoming) = listen().await;
+    let http = http_server(&recorder).with_grpc(true);
+    let mut server = Server::builder().layer(http).layer(server_layer(&recorder));
+    tokio::spawn(server.add_service(EchoServer).serve_with_incoming(incoming));
+    client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
+    recorder.wait_for_spans(3).await;
+    assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1);
+    assert_eq!(recorder.metric("http.server.request.duration").count(), 1);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn what_is_no_call_passes_a_servers_layer_untouched() {
+    let recorder = Recorder::new();
+    let (address, incoming) = listen().await;
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        let sent = request.headers().contains_key("traceparent");
+        Ok::<_, std::convert::Infallible>(
+            http::Response::builder().header("x-sent", sent.to_string()).body(Body::empty()).unwrap(),
+        )
+    });
+    let server = Server::builder().layer(server_layer(&recorder));
+    tokio::spawn(async move { server.serve_with_incoming(service, incoming).await });
+    for kind in ["application/json", "application/grpc-web"] {
+        let request = Request::post("/x").header("content-type", kind).body(Body::empty()).unwrap();
+        let response = endpoint(address).connect_lazy().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["x-sent"], "false");
+    }
+    assert!(recorder.tree().is_empty(), "{}", recorder.tree());
+    assert_eq!(recorder.metrics(), "");
+}

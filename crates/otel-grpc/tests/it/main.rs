@@ -1,0 +1,22 @@
+//! The behaviour of otel-grpc through its public API, on tonic's own server and client.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[cfg(feature = "axum")]
+mod axum_routes;
+mod cancellation;
+mod conformance;
+mod echo;
+mod faults;
+mod hostile;
+mod layers;
+mod message_spans;
+mod metrics;
+mod network;
+mod options;
+mod propagation;
+mod spans;
+mod statuses;
+mod streams;
+mod support;
+mod tracing_spans;

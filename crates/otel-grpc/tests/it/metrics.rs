@@ -1,0 +1,299 @@
+//! The metrics of either side, rendered, and what keeps their number small.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use futures_util::stream;
+use http::{Request, Response};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+use otel_testing::{MetricKind, Recorder};
+use prost::Message;
+use tonic::Code;
+use tonic::body::Body;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::echo::{COLLECT, EchoClient, REPEAT, Say, TALK, UNARY, fail, messages, repeat, say};
+use crate::support::{attribute, client, client_layer, endpoint, pair, serve, server_layer, spans_of};
+
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+#[tokio::test]
+async fn the_metrics_of_both_sides_in_full() {
+    let recorder = Recorder::new();
+    let client = pair(&recorder).await;
+    client.unary(say("hello")).await.unwrap();
+    for code in [Code::NotFound, Code::Internal] {
+        client.unary(fail(code)).await.unwrap_err();
+    }
+    recorder.wait_for_spans(6).await;
+    let method = "rpc.method=test.Echo/Unary";
+    let (rest, server) = ("rpc.system.name=grpc", "server.address=127.0.0.1, server.port=PORT");
+    let status = |status| format!("rpc.response.status_code={status}");
+    assert_eq!(
+        recorder.metrics(),
+        format!(
+            "\
+rpc.client.call.duration (histogram, s)
+    {{error.type=INTERNAL, {method}, {}, {rest}, {server}}} count 1, sum TIME
+    {{error.type=NOT_FOUND, {method}, {}, {rest}, {server}}} count 1, sum TIME
+    {{{method}, {}, {rest}, {server}}} count 1, sum TIME
+rpc.server.call.duration (histogram, s)
+    {{error.type=INTERNAL, {method}, {}, {rest}}} count 1, sum TIME
+    {{{method}, {}, {rest}}} count 1, sum TIME
+    {{{method}, {}, {rest}}} count 1, sum TIME
+",
+            status("INTERNAL"),
+            status("NOT_FOUND"),
+            status("OK"),
+            status("INTERNAL"),
+            status("NOT_FOUND"),
+            status("OK"),
+        )
+    );
+    for side in ["client", "server"] {
+        let durations = recorder.metric(&format!("rpc.{side}.call.duration"));
+        assert_eq!((durations.unit(), durations.kind()), ("s", Some(MetricKind::Histogram)));
+        assert!(durations.points().iter().all(|point| point.bounds() == SECONDS));
+    }
+}
+
+#[tokio::test]
+async fn a_span_and_its_duration_are_of_one_length() {
+    let recorder = Recorder::new();
+    pair(&recorder).await.unary(say("hello")).await.unwrap();
+    recorder.wait_for_spans(2).await;
+    for (side, kind) in [("client", SpanKind::Client), ("server", SpanKind::Server)] {
+        let span = &spans_of(&recorder, kind)[0];
+        let length = span.end_time.duration_since(span.start_time).unwrap().as_secs_f64();
+        let recorded = recorder.metric(&format!("rpc.{side}.call.duration")).sum();
+        assert!((length - recorded).abs() < 1e-6, "{length} and {recorded}");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_measured_where_that_was_asked_for() {
+    let recorder = Recorder::new();
+    let address = serve(server_layer(&recorder).with_message_metrics(true)).await;
+    let client = client(&client_layer(&recorder).with_message_metrics(true), address);
+    let words = ["one", "three", "eleven"];
+    let some = || messages(stream::iter(words.map(say)));
+    let all: usize = words.iter().map(|word| say(*word).encoded_len()).sum();
+    client.unary(say("hello")).await.unwrap();
+    client.collect(some()).await.unwrap();
+    let mut answers = client.repeat(repeat(3, Code::Ok)).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    let mut answers = client.talk(some()).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    recorder.wait_for_spans(8).await;
+
+    let hello = say("hello").encoded_len();
+    let numbers: usize = (0..3).map(|number| Say { number, ..Say::default() }.encoded_len()).sum();
+    let count = Say { number: 3, ..Say::default() }.encoded_len();
+    for (method, bytes, number) in [
+        (UNARY, (hello, hello), (1, 1)),
+        (COLLECT, (all, count), (3, 1)),
+        (REPEAT, (repeat(3, Code::Ok).encoded_len(), numbers), (1, 3)),
+        (TALK, (all, all), (3, 3)),
+    ] {
+        for side in ["client", "server"] {
+            for (name, unit, value) in [
+                ("request.size", "By", bytes.0),
+                ("response.size", "By", bytes.1),
+                ("requests_per_rpc", "{count}", number.0),
+                ("responses_per_rpc", "{count}", number.1),
+            ] {
+                let metric = recorder.metric(&format!("rpc.{side}.{name}"));
+                assert_eq!(metric.unit(), unit);
+                let metric = metric.with("rpc.method", method).with("rpc.response.status_code", "OK");
+                assert_eq!((metric.count(), metric.sum()), (1, value as f64), "{side} {name} of {method}");
+            }
+        }
+    }
+    assert!(recorder.spans().iter().all(|span| span.events.is_empty()), "metrics are no events");
+    assert!(!recorder.tree().contains("rpc.messages"), "{}", recorder.tree());
+}
+
+#[tokio::test]
+async fn messages_are_an_option() {
+    let recorder = Recorder::new();
+    pair(&recorder).await.unary(say("hello")).await.unwrap();
+    recorder.wait_for_spans(2).await;
+    assert!(!recorder.metrics().contains("size"), "{}", recorder.metrics());
+    assert!(!recorder.metrics().contains("per_rpc"), "{}", recorder.metrics());
+}
+
+#[tokio::test]
+async fn methods_that_strangers_choose_make_one_series() {
+    let recorder = Recorder::new();
+    let client = pair(&recorder).await;
+    for number in 0..50 {
+        let error = client.by_hand(&format!("/test.Echo/M{number}")).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unimplemented);
+        client.by_hand(&format!("/test.S{number}/Unary")).await.unwrap_err();
+    }
+    recorder.wait_for_spans(200).await;
+    for side in ["client", "server"] {
+        let durations = recorder.metric(&format!("rpc.{side}.call.duration"));
+        assert_eq!((durations.points().len(), durations.count()), (1, 100), "{}", recorder.metrics());
+        assert_eq!(durations.with("rpc.method", "_OTHER").count(), 100);
+    }
+    assert!(recorder.spans().iter().all(|span| span.name == "grpc"));
+}
+
+/// Calls a server's layer whose service answers every path, without a socket.
+async fn call_behind<S>(service: &S, path: &str)
+where
+    S: Service<Request<Body>, Error = Infallible> + Clone,
+{
+    let request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
+    service.clone().oneshot(request).await.unwrap();
+}
+
+fn answering(
+    status: Code,
+) -> impl Fn(Request<Body>) -> std::future::Ready<Result<Response<Body>, Infallible>> + Clone {
+    move |_| {
+        let response = Response::builder().header("grpc-status", status as i32);
+        std::future::ready(Ok(response.body(Body::empty()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_everything_learns_so_many_methods() {
+    let recorder = Recorder::new();
+    let service = server_layer(&recorder).layer(tower::service_fn(answering(Code::Ok)));
+    for number in 0..600 {
+        call_behind(&service, &format!("/test.Echo/M{number}")).await;
+    }
+    let durations = recorder.metric("rpc.server.call.duration");
+    assert_eq!(durations.count(), 600);
+    assert!(durations.points().len() <= 257, "{}", durations.points().len());
+    assert!(durations.with("rpc.method", "_OTHER").count() >= 343);
+}
+
+#[tokio::test]
+async fn what_keeps_strangers_out_teaches_nothing() {
+    for (status, learned) in [(Code::Unauthenticated, 0), (Code::PermissionDenied, 0), (Code::NotFound, 10)] {
+        let recorder = Recorder::new();
+        let service = server_layer(&recorder).layer(tower::service_fn(answering(status)));
+        for number in 0..10 {
+            call_behind(&service, &format!("/test.Echo/M{number}")).await;
+        }
+        let other = recorder.metric("rpc.server.call.duration").with("rpc.method", "_OTHER");
+        assert_eq!(other.count(), 10 - learned, "{status:?}");
+    }
+}
+
+/// Takes all and keeps the names that it was asked about.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<Vec<String>>>);
+
+impl ShouldSample for Asked {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        _: TraceId,
+        name: &str,
+        _: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        self.0.lock().unwrap().push(name.to_owned());
+        let state = parent.map(|parent| parent.span().span_context().trace_state().clone());
+        SamplingResult {
+            decision: SamplingDecision::RecordAndSample,
+            attributes: Vec::new(),
+            trace_state: state.unwrap_or_default(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_is_learned_from_its_first_answer() {
+    let asked = Asked::default();
+    let recorder = Recorder::builder().with_sampler(asked.clone()).build();
+    let address = serve(server_layer(&recorder)).await;
+    let client = EchoClient(endpoint(address).connect_lazy());
+    for _ in 0..2 {
+        client.unary(say("hello")).await.unwrap();
+    }
+    recorder.wait_for_spans(2).await;
+    // A sampler is asked before anybody has answered.
+    assert_eq!(*asked.0.lock().unwrap(), ["grpc", UNARY]);
+    assert!(recorder.spans().iter().all(|span| span.name == UNARY));
+    assert_eq!(recorder.metric("rpc.server.call.duration").with("rpc.method", UNARY).count(), 2);
+}
+
+#[tokio::test]
+async fn a_method_that_is_called_without_end_is_known_by_its_head() {
+    let recorder = Recorder::new();
+    let client = pair(&recorder).await;
+    let endless = Say { text: "wait".into(), ..repeat(1, Code::Ok) };
+    let answers = client.repeat(endless).await.unwrap();
+    drop(answers);
+    recorder.wait_for_spans(2).await;
+    assert_eq!(recorder.metric("rpc.server.call.duration").with("rpc.method", REPEAT).count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_known_is_known_from_the_start_and_nothing_else_is() {
+    let asked = Asked::default();
+    let recorder = Recorder::builder().with_sampler(asked.clone()).build();
+    let layer = server_layer(&recorder).with_known_methods([UNARY]).with_known_methods([TALK]);
+    let address = serve(layer).await;
+    let client = EchoClient(endpoint(address).connect_lazy());
+    client.unary(say("hello")).await.unwrap();
+    client.talk(messages(stream::iter([say("hello")]))).await.unwrap().into_inner().message().await.unwrap();
+    // The service has it, but nobody said so.
+    client.collect(messages(stream::iter([say("hello")]))).await.unwrap();
+    recorder.wait_for_spans(3).await;
+    assert_eq!(*asked.0.lock().unwrap(), [UNARY, TALK, "grpc"]);
+    let other = spans_of(&recorder, SpanKind::Server).into_iter().find(|span| span.name == "grpc").unwrap();
+    assert_eq!(attribute(&other, "rpc.method").unwrap(), "_OTHER");
+    assert_eq!(attribute(&other, "rpc.method_original").unwrap(), COLLECT);
+}
+
+#[tokio::test]
+async fn a_client_that_calls_by_hand_can_say_what_there_is() {
+    let recorder = Recorder::new();
+    let address = serve(server_layer(&recorder)).await;
+    let layer = client_layer(&recorder).with_known_methods([UNARY]);
+    client(&layer, address).by_hand("/test.Echo/Unary").await.unwrap();
+    client(&layer, address).by_hand("/test.Echo/Collect").await.unwrap();
+    recorder.wait_for_spans(4).await;
+    let names: Vec<_> =
+        spans_of(&recorder, SpanKind::Client).into_iter().map(|span| span.name.into_owned()).collect();
+    assert_eq!(names, [UNARY, "grpc"]);
+}
+
+#[cfg(feature = "prost-types")]
+#[tokio::test]
+async fn a_file_descriptor_set_says_what_there_is() {
+    use prost_types::{
+        FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+    };
+    let method = |name: &str| MethodDescriptorProto { name: Some(name.into()), ..Default::default() };
+    let service = ServiceDescriptorProto {
+        name: Some("Echo".into()),
+        method: vec![method("Unary"), method("Collect")],
+        ..Default::default()
+    };
+    let file =
+        FileDescriptorProto { package: Some("test".into()), service: vec![service], ..Default::default() };
+    let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+
+    let recorder = Recorder::new();
+    assert!(server_layer(&recorder).with_file_descriptor_set(b"no descriptors").is_err());
+    let layer = server_layer(&recorder).with_file_descriptor_set(&set).unwrap();
+    let client = EchoClient(endpoint(serve(layer).await).connect_lazy());
+    client.unary(say("hello")).await.unwrap();
+    client.collect(messages(stream::iter([say("hello")]))).await.unwrap();
+    client.talk(messages(stream::iter([say("hello")]))).await.unwrap().into_inner().message().await.unwrap();
+    recorder.wait_for_spans(3).await;
+    let durations = recorder.metric("rpc.server.call.duration");
+    for method in [UNARY, COLLECT, "_OTHER"] {
+        assert_eq!(durations.clone().with("rpc.method", method).count(), 1, "{}", recorder.metrics());
+    }
+}

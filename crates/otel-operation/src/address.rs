@@ -1,0 +1,75 @@
+//! IP addresses as attributes, without the formatting machinery: a server writes one for each span.
+//!
+//! Follows the general semantic conventions, `network.peer.address`: an IPv4 address that is mapped into IPv6 is told as
+//! the IPv4 address that it is.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The longest text of an IPv6 address, RFC 4291, section 2.2.
+const LONGEST: usize = 45;
+
+/// An address as its text, in one allocation.
+#[must_use]
+pub fn ip_text(address: IpAddr) -> Arc<str> {
+    let mut text = [0; LONGEST];
+    let length = match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let mut at = 0;
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text[at] = b'.';
+                    at += 1;
+                }
+                for digit in [octet / 100, octet / 10 % 10, octet % 10].into_iter().skip(leading_zeros(octet))
+                {
+                    text[at] = b'0' + digit;
+                    at += 1;
+                }
+            }
+            at
+        }
+        IpAddr::V6(address) => {
+            let mut rest = &mut text[..];
+            // There is room for the longest.
+            let _ = write!(rest, "{address}");
+            LONGEST - rest.len()
+        }
+    };
+    // Digits, letters, dots and colons alone.
+    str::from_utf8(&text[..length]).unwrap_or_default().into()
+}
+
+fn leading_zeros(octet: u8) -> usize {
+    match octet {
+        0..10 => 2,
+        10..100 => 1,
+        100.. => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn each_octet_is_written_as_it_should_be() {
+        for octet in 0..=u8::MAX {
+            let address = Ipv4Addr::new(octet, 255 - octet, 0, octet);
+            assert_eq!(&*ip_text(address.into()), address.to_string());
+            assert_eq!(&*ip_text(address.to_ipv6_mapped().into()), address.to_string());
+        }
+    }
+
+    #[test]
+    fn longer_addresses_fit() {
+        for text in
+            ["::", "::1", "2001:db8::17", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "64:ff9b::c000:221"]
+        {
+            assert_eq!(&*ip_text(text.parse().unwrap()), text);
+        }
+    }
+}
