@@ -20,7 +20,8 @@ use crate::attributes::{GRPC, MESSAGE_TYPE, METHOD, SYSTEM};
 use crate::config::scope;
 
 /// The span of a client's call, as a request extension that the layer fills when the call begins: for who sends messages
-/// while the call is under way. On a server the span is current in the handler.
+/// while the call is under way. A message that is made before the call begins has no link. On a server the span is current
+/// in the handler.
 ///
 /// ```
 /// let stream = otel_grpc::StreamSlot::default();

@@ -22,7 +22,7 @@ const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
 const BENCHMARKS: &str = "benchmarks/Cargo.toml";
 const FUZZ: &str = "fuzz/Cargo.toml";
 
-/// How long the example may run, which takes a second.
+/// How long an example may run, which takes a second.
 const EXAMPLE: Duration = Duration::from_secs(2 * 60);
 
 /// How long a soak may run, which takes seconds; not how long it may build.
@@ -170,10 +170,19 @@ pub(super) fn deny(repo: &Repo) -> Result<Outcome> {
 }
 
 pub(super) fn rest_api(repo: &Repo) -> Result<Outcome> {
-    run(cargo(&repo.root).args(["build", "--package", "rest-api"]))?;
-    let output = captured_within(cargo(&repo.root).args(["run", "--package", "rest-api"]), EXAMPLE)?;
+    example(repo, "rest-api")
+}
+
+pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
+    example(repo, "chat")
+}
+
+/// An example, run as a user does first: without arguments.
+fn example(repo: &Repo, name: &str) -> Result<Outcome> {
+    run(cargo(&repo.root).args(["build", "--package", name]))?;
+    let output = captured_within(cargo(&repo.root).args(["run", "--package", name]), EXAMPLE)?;
     if !draws_a_trace(&output) {
-        return Err(anyhow!("`rest-api` drew no trace: no line of its output begins with `trace` and an id"));
+        return Err(anyhow!("`{name}` drew no trace: no line of its output begins with `trace` and an id"));
     }
     Ok(Outcome::Passed)
 }

@@ -15,6 +15,8 @@ mod metrics;
 mod network;
 mod options;
 mod propagation;
+#[cfg(feature = "transport")]
+mod resets;
 mod spans;
 mod statuses;
 mod streams;

@@ -6,8 +6,9 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, StreamExt, stream};
 use http::{Request, Response};
-use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SpanData;
 use otel_grpc::{MessageSpans, StreamSlot};
 use otel_propagation::Composite;
@@ -141,4 +142,24 @@ async fn a_message_ends_once_in_every_way() {
         spans_of(&recorder, SpanKind::Consumer).iter().map(|span| attribute(span, "error.type")).collect();
     assert_eq!(ends, [None, Some("panic".to_owned())]);
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn baggage_travels_with_messages_and_nothing_else_that_is_current_is_joined() {
+    let recorder = Recorder::new();
+    let stream = Context::new()
+        .with_span(recorder.tracer_provider().tracer("app").start("stream"))
+        .with_baggage([KeyValue::new("room", "lobby")]);
+    let attached = stream.attach();
+    let spans = recorded(MessageSpans::current(TALK), &recorder);
+    let mut headers = HashMap::<String, String>::new();
+    drop(spans.send(&mut headers));
+    let room = async { Context::current().baggage().get("room").map(ToString::to_string) };
+    assert_eq!(spans.receive(&headers, room).await.as_deref(), Some("lobby"));
+    // The stream is current here as well, and a message without context must not join it.
+    spans.receive(&HashMap::<String, String>::new(), async {}).await;
+    drop(attached);
+    let received = spans_of(&recorder, SpanKind::Consumer);
+    assert_eq!(received[0].parent_span_id, only(&recorder, SpanKind::Producer).span_context.span_id());
+    assert_eq!(received[1].parent_span_id, SpanId::INVALID);
 }

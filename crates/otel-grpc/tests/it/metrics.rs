@@ -186,6 +186,37 @@ async fn what_keeps_strangers_out_teaches_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_page_in_place_of_a_reply_teaches_nothing() {
+    for (page, learned) in [(404, 0), (302, 0), (200, 1)] {
+        let recorder = Recorder::new();
+        let service = server_layer(&recorder).layer(tower::service_fn(move |_: Request<Body>| {
+            let response = Response::builder().status(page).body(Body::empty());
+            std::future::ready(Ok::<_, Infallible>(response.unwrap()))
+        }));
+        call_behind(&service, "/test.Echo/Unary").await;
+        let named = recorder.metric("rpc.server.call.duration").with("rpc.method", UNARY);
+        assert_eq!(named.count(), learned, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_told_apart_from_the_status_that_it_has() {
+    let recorder = Recorder::new();
+    let address = serve(server_layer(&recorder).with_known_methods([UNARY]).with_message_metrics(true)).await;
+    let client = EchoClient(endpoint(address).connect_lazy());
+    for _ in 0..2 {
+        client.unary(fail(Code::Unknown)).await.unwrap_err();
+        client.unary(say("panic")).await.unwrap_err();
+    }
+    recorder.wait_for_spans(4).await;
+    for metric in ["rpc.server.call.duration", "rpc.server.request.size"] {
+        let unknown = recorder.metric(metric).with("rpc.response.status_code", "UNKNOWN");
+        assert_eq!(unknown.clone().with("error.type", "UNKNOWN").count(), 2, "{}", recorder.metrics());
+        assert_eq!(unknown.with("error.type", "panic").count(), 2, "{}", recorder.metrics());
+    }
+}
+
 /// Takes all and keeps the names that it was asked about.
 #[derive(Clone, Debug, Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);

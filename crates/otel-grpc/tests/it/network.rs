@@ -1,16 +1,10 @@
-//! Connections that break in the middle of a call: cut off, reset by the server, shut down.
+//! Connections that break in the middle of a call: cut off or shut down.
 
 use std::net::SocketAddr;
-#[cfg(feature = "transport")]
-use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
-#[cfg(feature = "transport")]
-use opentelemetry::trace::SpanKind;
 use otel_testing::Recorder;
 use tokio::net::{TcpListener, TcpStream};
-#[cfg(feature = "transport")]
-use tokio::sync::Notify;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,8 +12,6 @@ use tonic::Code;
 use tonic::transport::Server;
 
 use crate::echo::{EchoServer, Say, messages, repeat, say};
-#[cfg(feature = "transport")]
-use crate::support::{self, assert_one};
 use crate::support::{assert_call, client, client_layer, listen, name, serve, server_layer, until_served};
 
 /// A cable to `server`, to be cut.
@@ -106,65 +98,4 @@ async fn an_abrupt_shutdown_cancels_a_stream() {
     process.shutdown_background();
     let status = answers.next().await.unwrap().unwrap_err();
     assert_call(&recorder, name(status.code()), "CANCELLED").await;
-}
-
-/// A server that has no gRPC, only HTTP/2: it resets each stream at once, or after a head and a message when it is told to.
-#[cfg(feature = "transport")]
-async fn resetting(reason: h2::Reason, when: Option<Arc<Notify>>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        let mut connection = h2::server::handshake(socket).await.unwrap();
-        while let Some(Ok((_, mut respond))) = connection.accept().await {
-            let Some(when) = when.clone() else {
-                respond.send_reset(reason);
-                continue;
-            };
-            tokio::spawn(async move {
-                let head = http::Response::builder().header("content-type", "application/grpc");
-                let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
-                body.send_data(bytes::Bytes::from_static(&[0; 5]), false).unwrap();
-                when.notified().await;
-                body.send_reset(reason);
-            });
-        }
-    });
-    address
-}
-
-#[cfg(feature = "transport")]
-#[tokio::test]
-async fn a_reset_is_what_http2_says_that_it_is() {
-    use h2::Reason;
-    for (reason, code) in [
-        (Reason::INTERNAL_ERROR, Code::Internal),
-        (Reason::PROTOCOL_ERROR, Code::Internal),
-        (Reason::REFUSED_STREAM, Code::Unavailable),
-        (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
-        (Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
-        (Reason::CANCEL, Code::Cancelled),
-        (Reason::NO_ERROR, Code::Internal),
-    ] {
-        let recorder = Recorder::new();
-        let client = client(&client_layer(&recorder), resetting(reason, None).await);
-        let status = client.repeat(say("hello")).await.unwrap_err();
-        assert_eq!(status.code(), code, "{reason:?}");
-        assert_one(&recorder, SpanKind::Client, name(code), Some(name(code)));
-
-        let recorder = Recorder::new();
-        let when = Arc::new(Notify::new());
-        let client = support::client(&client_layer(&recorder), resetting(reason, Some(when.clone())).await);
-        let mut answers = client.repeat(say("hello")).await.unwrap().into_inner();
-        answers.next().await.unwrap().unwrap();
-        when.notify_one();
-        let status = answers.next().await.unwrap().unwrap_err();
-        if reason == Reason::NO_ERROR {
-            // hyper takes it for an end of the body, which then lacks its status.
-            assert_eq!(status.code(), Code::Unknown);
-        } else {
-            assert_eq!(status.code(), code, "{reason:?}");
-        }
-        assert_one(&recorder, SpanKind::Client, name(status.code()), Some(name(status.code())));
-    }
 }

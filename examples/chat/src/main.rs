@@ -1,0 +1,76 @@
+//! The program: its arguments, and the three ways to run it.
+//!
+//! Start reading in `server.rs` (a call with a span for each of its messages), `client.rs` (the same from the other side)
+//! and `telemetry.rs` (where telemetry is set up, and the layers).
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+
+mod arguments;
+mod client;
+mod demo;
+mod open_spans;
+mod pb;
+mod room;
+mod server;
+mod telemetry;
+mod terminal;
+mod wire;
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::arguments::{HELP, Mode};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // For warnings: a collector that is away, a variable of the environment that makes no sense.
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match Mode::parse(std::env::args().skip(1)) {
+        Ok(Mode::Help) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Mode::Demo) => demo::run().await,
+        Ok(Mode::Serve { address }) => serve(&address).await,
+        Ok(Mode::Connect { address, name }) => terminal::run(&address, &name).await,
+        Err(complaint) => {
+            eprint!("{complaint}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("error: {error}");
+            // What lies beneath is often the part that tells something.
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprint!(": {error}");
+                cause = error.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(address: &str) -> Result<(), Box<dyn Error>> {
+    let telemetry = telemetry::telemetry("chat", &telemetry::waterfall(), |traces| traces)?;
+    let listener = TcpListener::bind(address).await?;
+    println!(
+        "The room is at {}. Each trace is drawn when it is complete; Ctrl-C ends it.\n",
+        listener.local_addr()?
+    );
+    server::serve(listener, &telemetry, telemetry.shutdown_on_signal()).await?;
+    // What did not end well is in the log, as a warning.
+    telemetry.shutdown().await;
+    Ok(())
+}
