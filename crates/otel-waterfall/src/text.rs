@@ -170,21 +170,20 @@ impl Text<'_> {
             self.detail(&indent, &format!("! {note}"), YELLOW);
         }
         for link in &span.links {
-            self.detail(&indent, &format!("→ {}{}", self.target(link), pairs(&link.attributes)), DIM);
+            let mut parts = vec![format!("→ {}", self.target(link))];
+            parts.extend(pairs(&link.attributes));
+            self.wrapped(&indent, &parts, " ", DIM);
         }
         if self.style.events {
             for event in &span.events {
                 let time = human(event.time.saturating_sub(self.layout.start));
-                let text = format!("◆ +{time} {}{}", visible(&event.name), pairs(&event.attributes));
-                self.detail(&indent, &text, DIM);
+                let mut parts = vec![format!("◆ +{time} {}", visible(&event.name))];
+                parts.extend(pairs(&event.attributes));
+                self.wrapped(&indent, &parts, " ", DIM);
             }
         }
-        let attributes: Vec<String> = span
-            .attributes
-            .iter()
-            .filter(|(key, _)| self.style.shows(key))
-            .map(|(key, value)| format!("{}={}", visible(key), visible(value)))
-            .collect();
+        let attributes: Vec<String> =
+            span.attributes.iter().filter(|(key, _)| self.style.shows(key)).map(pair).collect();
         if !attributes.is_empty() {
             self.wrapped(&indent, &attributes, "  ", DIM);
         }
@@ -293,13 +292,12 @@ fn swapped(color: &str) -> &'static str {
     }
 }
 
-/// Attributes that follow something on its line.
-fn pairs(attributes: &[(String, String)]) -> String {
-    let mut out = String::new();
-    for (key, value) in attributes {
-        let _ = write!(out, " {}={}", visible(key), visible(value));
-    }
-    out
+fn pair((key, value): &(String, String)) -> String {
+    format!("{}={}", visible(key), visible(value))
+}
+
+fn pairs(attributes: &[(String, String)]) -> impl Iterator<Item = String> {
+    attributes.iter().map(pair)
 }
 
 fn pad(text: &str, cells: usize) -> String {

@@ -80,6 +80,14 @@ POST /orders            shop   server         +0 84.0 ms ███████�
 }
 
 #[test]
+fn what_an_event_says_goes_on_on_the_next_line() {
+    let style = Style::new().with_width(40).with_events().with_attributes(["*"]);
+    let picture = text(&shop(), &style);
+    assert!(picture.contains("◆ +40.0 ms row locked rows=1\n1…          mode=x\n"), "{picture}");
+    assert!(picture.contains("│  → link to 4bf92f35/00f067aa\n│  reason=follows from\n"), "{picture}");
+}
+
+#[test]
 fn colours() {
     let trace = trace([
         span(1, "root", 0, 80).with_service("a"),
