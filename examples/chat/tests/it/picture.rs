@@ -16,7 +16,9 @@ impl Picture {
         while let Some(line) = lines.next() {
             if let Some(header) = line.strip_prefix("trace ") {
                 let id = header.split(' ').next().unwrap().to_owned();
-                let rows = lines.by_ref().take_while(|line| !line.is_empty()).skip(1).map(reduced);
+                // Sizes vary, and what does not fit on an event's line goes on on the next one.
+                let rows = lines.by_ref().take_while(|line| !line.is_empty()).skip(1);
+                let rows = rows.filter(|line| !without_guides(line).starts_with("rpc.message.")).map(reduced);
                 pictures.push(Self { id, rows: rows.collect() });
             }
         }
