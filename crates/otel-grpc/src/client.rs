@@ -54,6 +54,7 @@ pub type ClientBody<B> = OperationBody<B, CallRecord>;
 pub struct ClientLayer {
     shared: Arc<Shared>,
     by_origin: Arc<Interned<Methods>>,
+    request_context: bool,
 }
 
 impl ClientLayer {
@@ -72,13 +73,14 @@ impl ClientLayer {
             hosts: Interned::new(0),
             options,
         };
-        Self { shared: Arc::new(shared), by_origin: Arc::new(Interned::new(SERVERS)) }
+        Self { shared: Arc::new(shared), by_origin: Arc::new(Interned::new(SERVERS)), request_context: false }
     }
 
     fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
         let mut options = self.shared.options.clone();
         edit(&mut options);
-        Self::from_options(options, self.shared.methods.server.clone())
+        let request_context = self.request_context;
+        Self { request_context, ..Self::from_options(options, self.shared.methods.server.clone()) }
     }
 
     shared_options!();
@@ -87,7 +89,19 @@ impl ClientLayer {
     /// further in, where the layer cannot see it; without this only clients that are given an origin have it.
     #[must_use]
     pub fn with_target(self, target: &Uri) -> Self {
-        Self::from_options(self.shared.options.clone(), attributes::target(target))
+        let request_context = self.request_context;
+        Self {
+            request_context,
+            ..Self::from_options(self.shared.options.clone(), attributes::target(target))
+        }
+    }
+
+    /// Makes the call's context current while the request's stream of messages is polled, which the connection does on a
+    /// task of its own: for streams that do work of their own. It costs each call an allocation, so that it is off by
+    /// default.
+    #[must_use]
+    pub fn with_request_context(self, current: bool) -> Self {
+        Self { request_context: current, ..self }
     }
 
     /// The method of a request, with the server that its metrics name.
@@ -192,7 +206,8 @@ where
         let Some(operation) = self.layer.start(&mut request) else {
             return OperationFuture::new(self.inner.call(request), None);
         };
-        if let Some(messages) = operation.record().messages() {
+        let messages = operation.record().messages();
+        if messages.is_some() || self.layer.request_context {
             observe_request(request.body_mut(), messages, operation.context());
         }
         let attached = operation.attach();

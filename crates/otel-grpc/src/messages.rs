@@ -146,9 +146,9 @@ impl Messages {
     }
 }
 
-/// Wraps a request's body so that its messages are counted, where the body is of a type that can be made anew: tonic's,
-/// and with the feature `axum` axum's. All others pass uncounted.
-pub(crate) fn observe_request<B: 'static>(body: &mut B, messages: &Arc<Messages>, context: &Context) {
+/// Wraps a request's body so that it is polled inside of the call's context and its messages are counted, where the body
+/// is of a type that can be made anew: tonic's, and with the feature `axum` axum's. All others pass as they are.
+pub(crate) fn observe_request<B: 'static>(body: &mut B, messages: Option<&Arc<Messages>>, context: &Context) {
     let body: &mut dyn Any = body;
     #[cfg(feature = "axum")]
     if let Some(body) = body.downcast_mut::<axum::body::Body>() {
@@ -161,19 +161,19 @@ pub(crate) fn observe_request<B: 'static>(body: &mut B, messages: &Arc<Messages>
 }
 
 pin_project! {
-    /// A request's body whose messages are counted.
+    /// A request's body that is polled inside of its call's context, and whose messages are counted.
     struct Observed<B> {
         #[pin]
         inner: B,
         scanner: Scanner,
-        messages: Arc<Messages>,
+        messages: Option<Arc<Messages>>,
         context: Context,
     }
 }
 
 impl<B> Observed<B> {
-    fn new(inner: B, messages: &Arc<Messages>, context: &Context) -> Self {
-        let (messages, context) = (Arc::clone(messages), context.clone());
+    fn new(inner: B, messages: Option<&Arc<Messages>>, context: &Context) -> Self {
+        let (messages, context) = (messages.map(Arc::clone), context.clone());
         Self { inner, scanner: Scanner::default(), messages, context }
     }
 }
@@ -187,13 +187,15 @@ impl<B: Body<Data = Bytes>> Body for Observed<B> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.project();
+        let attached = this.context.clone().attach();
         let frame = this.inner.poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
+        drop(attached);
+        if let (Poll::Ready(Some(Ok(frame))), Some(messages)) = (&frame, this.messages)
             && let Some(data) = frame.data_ref()
         {
             let span = this.context.span();
             let span = span.is_recording().then_some(span);
-            this.messages.pass(Half::Request, this.scanner, data, span.as_ref());
+            messages.pass(Half::Request, this.scanner, data, span.as_ref());
         }
         frame
     }

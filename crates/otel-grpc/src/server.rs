@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{Request, Response};
 use http_body::Body;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Interned, Operation, OperationBody, OperationFuture, SpanStart, Started};
+use otel_operation::{Interned, Operation, OperationBody, OperationFuture, SpanStart, Started, is_grpc};
 use otel_propagation::HeaderExtractor;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -155,7 +155,7 @@ where
             return OperationFuture::new(self.inner.call(request), None);
         };
         if let Some(messages) = operation.record().messages() {
-            observe_request(request.body_mut(), messages, operation.context());
+            observe_request(request.body_mut(), Some(messages), operation.context());
         }
         let attached = operation.attach();
         let future = self.inner.call(request);
@@ -218,13 +218,6 @@ impl ServerLayer {
     }
 }
 
-/// Whether this is a gRPC call: gRPC over HTTP/2, "Requests", and not gRPC-Web, which a layer further in translates.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
-    let (grpc, rest) = kind.split_at_checked(b"application/grpc".len()).unwrap_or_default();
-    grpc.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';'))
-}
-
 fn peer(head: &CallHead<'_>) -> Option<SocketAddr> {
     #[cfg(feature = "transport")]
     if let Some(info) = head.extensions.get::<tonic::transport::server::TcpConnectInfo>() {
@@ -238,27 +231,4 @@ fn peer(head: &CallHead<'_>) -> Option<SocketAddr> {
     }
     let _ = head;
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grpc_is_known_by_its_content_type() {
-        let grpc = |kind: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
-            is_grpc(&headers)
-        };
-        for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC;v=1"] {
-            assert!(grpc(kind), "{kind}");
-        }
-        for kind in
-            ["", "application/grp", "application/grpc-web", "application/grpc-web+proto", "application/json"]
-        {
-            assert!(!grpc(kind), "{kind}");
-        }
-        assert!(!is_grpc(&HeaderMap::new()));
-    }
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerInput};
+use otel_operation::{CapturedHeaders, Providers, SamplerInput, is_grpc};
 use otel_propagation::Propagation;
 
-use crate::exchange::is_grpc;
 use crate::method::KnownMethods;
 
 /// When a span, and the duration that goes with it, ends.
@@ -128,7 +127,7 @@ impl Options {
 impl Options {
     /// Whether this request is recorded here at all.
     pub(crate) fn records(&self, head: &RequestHead<'_>) -> bool {
-        (self.grpc || !is_grpc(head)) && self.filter.as_ref().is_none_or(|filter| filter(head))
+        (self.grpc || !is_grpc(head.headers)) && self.filter.as_ref().is_none_or(|filter| filter(head))
     }
 }
 
@@ -193,7 +192,7 @@ macro_rules! shared_options {
         }
 
         /// Records gRPC calls as HTTP too. By default they pass untouched, to be recorded once, by otel-grpc's layers:
-        /// `POST`s with a content type that begins with `application/grpc`.
+        /// requests with a content type that begins with `application/grpc`.
         #[must_use]
         pub fn with_grpc(self, record: bool) -> Self {
             self.edit(|options| options.grpc = record)

@@ -12,6 +12,8 @@ mod cache;
 #[cfg(feature = "http-body")]
 mod captured;
 mod future;
+#[cfg(feature = "http-body")]
+mod grpc;
 mod metrics;
 mod operation;
 mod outcome;
@@ -26,6 +28,8 @@ pub use crate::cache::{Interned, Slots, intern};
 #[cfg(feature = "http-body")]
 pub use crate::captured::CapturedHeaders;
 pub use crate::future::{Complete, OperationFuture};
+#[cfg(feature = "http-body")]
+pub use crate::grpc::is_grpc;
 pub use crate::metrics::{HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};

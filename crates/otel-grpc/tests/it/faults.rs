@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt, stream};
 use opentelemetry::trace::SpanKind;
 use otel_testing::Recorder;
+use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::transport::Server;
 use tonic::{Code, GrpcMethod, Request, Status};
 use tonic_prost::ProstCodec;
-use tower::ServiceBuilder;
+use tower::{BoxError, ServiceBuilder};
 
 use crate::echo::{EchoClient, EchoServer, Say, messages, repeat, say};
 use crate::support::{
@@ -171,6 +172,31 @@ async fn what_is_shed_inside_our_layer_is_recorded() {
     let durations = recorder.metric("rpc.client.call.duration");
     assert_eq!(durations.with("rpc.response.status_code", "RESOURCE_EXHAUSTED").count(), 1);
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_layer_inside_that_fails_is_what_tonic_makes_of_it() {
+    for known in [true, false] {
+        let recorder = Recorder::new();
+        let (address, incoming) = listen().await;
+        let failing = tower::service_fn(move |_: http::Request<Body>| async move {
+            let error = if known { Status::aborted("inside").into() } else { BoxError::from("secret") };
+            Err::<http::Response<Body>, _>(error)
+        });
+        let server = Server::builder().layer(server_layer(&recorder));
+        tokio::spawn(async move { server.serve_with_incoming(failing, incoming).await });
+        let client = client(&client_layer(&recorder), address);
+        let status = client.unary(say("hello")).await.unwrap_err();
+        if known {
+            assert_eq!(status.code(), Code::Aborted);
+            assert_call(&recorder, "ABORTED", "ABORTED").await;
+        } else {
+            // Tonic knows no status for it and resets the stream.
+            let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
+            assert_call(&recorder, seen, "UNKNOWN").await;
+        }
+        assert!(!format!("{}{}", recorder.tree(), recorder.metrics()).contains("secret"));
+    }
 }
 
 /// What `second` comes to, while `first` goes on, which is then dropped.

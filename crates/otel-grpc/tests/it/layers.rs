@@ -1,13 +1,15 @@
-//! otel-http's layers beside ours: each request is recorded once.
+//! Other layers beside ours, otel-http's before all: each request is recorded once.
 
 use http::Request;
 use otel_testing::Recorder;
 use tonic::body::Body;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic::{Code, Status};
 use tower::{Layer, ServiceExt};
 
 use crate::echo::{EchoClient, EchoServer, say};
-use crate::support::{client, client_layer, endpoint, listen, server_layer};
+use crate::support::{assert_call, client, client_layer, endpoint, listen, server_layer};
 
 pub(crate) fn http_server(recorder: &Recorder) -> otel_http::ServerLayer {
     otel_http::ServerLayer::new()
@@ -99,11 +101,70 @@ async fn what_is_no_call_passes_a_servers_layer_untouched() {
     });
     let server = Server::builder().layer(server_layer(&recorder));
     tokio::spawn(async move { server.serve_with_incoming(service, incoming).await });
-    for kind in ["application/json", "application/grpc-web"] {
+    for kind in ["application/json", "text/plain"] {
         let request = Request::post("/x").header("content-type", kind).body(Body::empty()).unwrap();
         let response = endpoint(address).connect_lazy().oneshot(request).await.unwrap();
         assert_eq!(response.headers()["x-sent"], "false");
     }
     assert!(recorder.tree().is_empty(), "{}", recorder.tree());
     assert_eq!(recorder.metrics(), "");
+}
+
+/// tonic serves whatever comes, so that one of the two has to record it.
+#[tokio::test]
+async fn no_request_falls_between_the_layers_of_http_and_grpc() {
+    for (method, kind) in [
+        ("GET", "application/grpc"),
+        ("POST", "application/grpcx"),
+        ("POST", "application/grpc-web"),
+        ("GET", "x/y"),
+    ] {
+        let recorder = Recorder::new();
+        let (address, incoming) = listen().await;
+        let mut server = Server::builder().layer(http_server(&recorder)).layer(server_layer(&recorder));
+        tokio::spawn(server.add_service(EchoServer).serve_with_incoming(incoming));
+        let request = Request::builder().method(method).uri("/test.Echo/Unary").header("content-type", kind);
+        endpoint(address).connect_lazy().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        recorder.wait_for_spans(1).await;
+        assert_eq!(recorder.spans().len(), 1, "{method} {kind}: {}", recorder.tree());
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn one_service_may_have_a_layer_of_its_own() {
+    let recorder = Recorder::new();
+    let (address, incoming) = listen().await;
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let server = Server::builder().add_service(server_layer(&recorder).layer(EchoServer)).add_service(health);
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let client = EchoClient(endpoint(address).connect_lazy());
+    client.unary(say("hello")).await.unwrap();
+    // Which has never heard of such a service, but is asked.
+    let status = client.by_hand("/grpc.health.v1.Health/Check").await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    recorder.wait_for_spans(1).await;
+    assert_eq!(headlines(&recorder), ["SERVER test.Echo/Unary"]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn what_an_interceptor_refuses_is_a_call_where_the_layer_is_outside_of_it() {
+    let refuse =
+        |_: tonic::Request<()>| Err::<tonic::Request<()>, _>(Status::unauthenticated("who are you?"));
+    let recorder = Recorder::new();
+    let (address, incoming) = listen().await;
+    let guarded = InterceptedService::new(EchoServer, refuse);
+    let server = Server::builder().layer(server_layer(&recorder)).add_service(guarded);
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let status = client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_call(&recorder, "UNAUTHENTICATED", "UNAUTHENTICATED").await;
+
+    // A client's own interceptor around the layer: the call was never made.
+    let recorder = Recorder::new();
+    let channel = client_layer(&recorder).layer(endpoint(address).connect_lazy());
+    let client = EchoClient(InterceptedService::new(channel, refuse));
+    assert_eq!(client.unary(say("hello")).await.unwrap_err().code(), Code::Unauthenticated);
+    assert!(recorder.tree().is_empty(), "{}", recorder.tree());
 }

@@ -174,6 +174,21 @@ async fn a_server_that_answers_everything_learns_so_many_methods() {
 }
 
 #[tokio::test]
+async fn what_can_be_no_method_is_never_learned() {
+    let recorder = Recorder::new();
+    let service = server_layer(&recorder).layer(tower::service_fn(answering(Code::Ok)));
+    let long = format!("/test.Echo/{}", "M".repeat(300));
+    let paths = ["/test.Echo/M%20", "/test.Echo/a/b", "/test.Echo", "/test.Echo/", "//M", "/", &long];
+    for path in paths {
+        call_behind(&service, path).await;
+    }
+    let durations = recorder.metric("rpc.server.call.duration");
+    assert_eq!(durations.with("rpc.method", "_OTHER").count(), 7, "{}", recorder.metrics());
+    let original = attribute(&recorder.spans()[6], "rpc.method_original").unwrap();
+    assert_eq!(original.len(), 256);
+}
+
+#[tokio::test]
 async fn what_keeps_strangers_out_teaches_nothing() {
     for (status, learned) in [(Code::Unauthenticated, 0), (Code::PermissionDenied, 0), (Code::NotFound, 10)] {
         let recorder = Recorder::new();

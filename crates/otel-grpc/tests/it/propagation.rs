@@ -1,8 +1,11 @@
 //! Context through metadata: by the layers, by hand, past tasks that the call moves to.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, Request};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, StreamBody};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
     FutureExt, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
@@ -16,9 +19,9 @@ use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Server;
-use tower::{Layer, ServiceBuilder};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use crate::echo::{EchoClient, EchoServer, say};
+use crate::echo::{EchoClient, EchoServer, messages, say};
 use crate::support::{client, client_layer, endpoint, listen, pair, serve, server_layer, spans_of};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -189,6 +192,33 @@ async fn a_buffer_around_the_layer_needs_the_context_among_the_extensions() {
 }
 
 #[tokio::test]
+async fn the_calls_context_is_current_in_a_clients_channel() {
+    let recorder = Recorder::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let see = move || sees.lock().unwrap().push(Context::current().span().span_context().span_id());
+    let channel = tower::service_fn(move |_: Request<Body>| {
+        see();
+        let see = see.clone();
+        async move {
+            see();
+            tokio::task::yield_now().await;
+            see();
+            let frames = futures_util::stream::poll_fn(move |_| {
+                see();
+                std::task::Poll::Ready(None::<Result<http_body::Frame<bytes::Bytes>, Infallible>>)
+            });
+            Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames))))
+        }
+    });
+    let request = Request::post("/test.Echo/Unary").body(Body::empty()).unwrap();
+    let response = client_layer(&recorder).layer(channel).oneshot(request).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let own = recorder.span("grpc").span_context.span_id();
+    assert_eq!(*seen.lock().unwrap(), [own; 4]);
+}
+
+#[tokio::test]
 async fn an_unsampled_parent_is_passed_on_unsampled_and_still_measured() {
     let recorder =
         Recorder::builder().with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn))).build();
@@ -201,4 +231,26 @@ async fn an_unsampled_parent_is_passed_on_unsampled_and_still_measured() {
     crate::support::until("both durations", || measured("client") && measured("server")).await;
     assert!(recorder.spans().is_empty());
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_runs_in_its_calls_context_where_that_was_asked_for() {
+    for asked in [false, true] {
+        let recorder = Recorder::new();
+        let layer = client_layer(&recorder).with_request_context(asked);
+        let client = client(&layer, serve(server_layer(&recorder)).await);
+        let (seen, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let requests = messages(stream::iter(["a", "b"]).map(move |text| {
+            seen.send(Context::current().span().span_context().clone()).unwrap();
+            say(text)
+        }));
+        client.collect(requests).await.unwrap();
+        recorder.wait_for_spans(2).await;
+        let call = recorder.spans().into_iter().find(|span| span.span_kind == SpanKind::Client).unwrap();
+        for _ in 0..2 {
+            let current = told.recv().await.unwrap();
+            assert_eq!(current == call.span_context, asked, "{current:?}");
+        }
+        recorder.assert_clean();
+    }
 }

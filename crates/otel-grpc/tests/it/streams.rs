@@ -121,6 +121,20 @@ async fn messages_are_counted_or_not_told_at_all() {
 }
 
 #[tokio::test]
+async fn a_message_that_comes_in_many_frames_is_one() {
+    let recorder = Recorder::new();
+    let address = serve(server_layer(&recorder).with_message_events(MessageEvents::Each)).await;
+    let client = client(&client_layer(&recorder).with_message_events(MessageEvents::Each), address);
+    let large = say("x".repeat(300_000));
+    let size = large.encoded_len();
+    client.unary(large).await.unwrap();
+    recorder.wait_for_spans(2).await;
+    let told = |kind| events(&spans_of(&recorder, kind)[0]);
+    assert_eq!(told(SpanKind::Client), [format!("SENT 1 {size}"), format!("RECEIVED 1 {size}")]);
+    assert_eq!(told(SpanKind::Server), [format!("RECEIVED 1 {size}"), format!("SENT 1 {size}")]);
+}
+
+#[tokio::test]
 async fn a_compressed_message_tells_its_compressed_size() {
     let recorder = Recorder::new();
     let wire = Bytes::from_static(b"\x01\0\0\0\x03abc\0\0\0\0\x01x");

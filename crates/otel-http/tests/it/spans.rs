@@ -197,13 +197,14 @@ async fn a_grpc_call_passes_untouched_unless_it_is_asked_for() {
                 Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
             }));
         client.oneshot(call_of(Method::POST, content_type)).await.unwrap();
+        // tonic serves these as well, and otel-grpc's layer records them.
+        serve(server_layer(&recorder), call_of(Method::GET, content_type)).await;
     }
     assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
 
     serve(server_layer(&recorder).with_grpc(true), call_of(Method::POST, "application/grpc")).await;
-    serve(server_layer(&recorder), call_of(Method::GET, "application/grpc")).await;
     serve(server_layer(&recorder), call_of(Method::POST, "application/json")).await;
-    assert_eq!(recorder.spans().len(), 3);
+    assert_eq!(recorder.spans().len(), 2);
 }
 
 #[tokio::test]

@@ -1,0 +1,38 @@
+//! Which of two layers records a call that both see: gRPC is HTTP, too.
+//!
+//! Follows gRPC over HTTP/2, "Requests": what is gRPC is told by the content type alone.
+
+use http::{HeaderMap, header};
+
+/// Whether these are the headers of a gRPC call, which otel-grpc's layers record and otel-http's leave alone.
+///
+/// All content types that begin like gRPC's count, so that no request falls between the two: tonic serves each of them.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let start = b"application/grpc";
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+    kind.get(..start.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        let grpc = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            is_grpc(&headers)
+        };
+        for kind in
+            ["application/grpc", "application/grpc+proto", "Application/gRPC;v=1", "application/grpc-web"]
+        {
+            assert!(grpc(kind), "{kind}");
+        }
+        for kind in ["", "application/grp", "application/json", "text/plain"] {
+            assert!(!grpc(kind), "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+}
