@@ -6,7 +6,7 @@
 mod collector;
 mod compose;
 mod daemon;
-mod debian;
+pub(crate) mod debian;
 mod kafka;
 mod postgres;
 mod probe;

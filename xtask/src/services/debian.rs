@@ -10,7 +10,7 @@ use crate::process::{answer, program, run_within};
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Whether a program of that name is on the path.
-pub(super) fn has(name: &str) -> bool {
+pub(crate) fn has(name: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
@@ -20,7 +20,7 @@ pub(super) fn is_root(folder: &Path) -> bool {
 
 /// Installs what is missing, pairs of a program and the package that has it: as root, with apt-get. Everywhere else
 /// it is an error that names both.
-pub(super) fn install(folder: &Path, missing: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn install(folder: &Path, missing: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,158 @@
+//! A record or a message → its attributes, and the facts of a client's configuration that become attributes.
+//!
+//! Follows the messaging semantic conventions 1.44 (in Development) and their page on Kafka. The names are constants of
+//! our own, as all that moves are.
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanRef;
+use otel_messaging::SpanAttributes;
+use otel_messaging::attributes::partition_id;
+use rdkafka::{ClientConfig, TopicPartitionList};
+
+pub(crate) const SYSTEM: &str = "kafka";
+pub(crate) const KEY: &str = "messaging.kafka.message.key";
+pub(crate) const OFFSET: &str = "messaging.kafka.offset";
+pub(crate) const TOMBSTONE: &str = "messaging.kafka.message.tombstone";
+/// Not of the conventions.
+pub(crate) const LAG: &str = "messaging.kafka.message.lag";
+/// Not of the conventions: which way a rebalance went.
+pub(crate) const REBALANCE: &str = "messaging.kafka.rebalance.type";
+
+/// What stands in a record or a message, and is known before anything is done with it.
+pub(crate) fn of_message(
+    attributes: &mut SpanAttributes,
+    partition: Option<i32>,
+    key: Option<&[u8]>,
+    payload: Option<&[u8]>,
+) {
+    if let Some(partition) = partition {
+        attributes.partition_id(i64::from(partition));
+    }
+    if let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()).filter(|key| !key.is_empty()) {
+        attributes.push_bounded(KEY, key);
+    }
+    match payload {
+        Some(payload) => attributes.body_size(payload.len()),
+        None => attributes.push(KeyValue::new(TOMBSTONE, true)),
+    };
+}
+
+/// `messaging.kafka.offset`; `None` for the negative numbers that stand for none.
+pub(crate) fn offset(offset: i64) -> Option<KeyValue> {
+    (offset >= 0).then(|| KeyValue::new(OFFSET, offset))
+}
+
+/// Where the broker has put a message, as far as that is known.
+pub(crate) fn delivered(span: &SpanRef<'_>, partition: i32, at: i64) {
+    for attribute in [partition_id(i64::from(partition)), offset(at)].into_iter().flatten() {
+        span.set_attribute(attribute);
+    }
+}
+
+/// What is common to the partitions of a commit.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// The topic, if there is only one.
+    pub(crate) topic: Option<String>,
+    /// Partition and offset, if there is only one partition. A commit of no known offset has −1.
+    pub(crate) partition: Option<(i32, i64)>,
+}
+
+impl Committed {
+    pub(crate) fn of(list: &TopicPartitionList) -> Self {
+        let elements = list.elements();
+        let Some(first) = elements.first() else { return Self::default() };
+        let topic = elements.iter().all(|other| other.topic() == first.topic());
+        Self {
+            topic: topic.then(|| first.topic().to_owned()),
+            partition: (elements.len() == 1)
+                .then(|| (first.partition(), first.offset().to_raw().unwrap_or(-1))),
+        }
+    }
+}
+
+/// What a client's configuration says about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) client_id: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) server: Option<(String, u16)>,
+}
+
+impl Facts {
+    pub(crate) fn of(config: &ClientConfig) -> Self {
+        let set = |key: &str| config.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
+        let servers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"));
+        Self { client_id: set("client.id"), group: set("group.id"), server: servers.and_then(single_server) }
+    }
+}
+
+/// Host and port, where there is one broker: of several nobody knows which one a message goes to.
+fn single_server(servers: &str) -> Option<(String, u16)> {
+    let address = servers.trim();
+    let address = address.split_once("://").map_or(address, |(_, address)| address);
+    if address.contains(',') {
+        return None;
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {
+            (host, port.parse().ok()?)
+        }
+        // librdkafka's default.
+        _ => (address, 9092),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rdkafka::Offset;
+
+    #[test]
+    fn a_server_is_known_where_there_is_one() {
+        for (servers, expected) in [
+            ("broker:9093", Some(("broker", 9093))),
+            ("SASL_SSL://broker:1", Some(("broker", 1))),
+            (" broker ", Some(("broker", 9092))),
+            ("[::1]:9", Some(("::1", 9))),
+            ("[::1]", Some(("::1", 9092))),
+            ("a:1,b:1", None),
+            ("broker:what", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(single_server(servers), expected, "{servers}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_tells_client_and_group() {
+        let mut config = ClientConfig::new();
+        assert_eq!(Facts::of(&config), Facts::default());
+        config.set("client.id", "till-3").set("group.id", "").set("bootstrap.servers", "a:1,b:2");
+        let expected = Facts { client_id: Some("till-3".to_owned()), ..Facts::default() };
+        assert_eq!(Facts::of(&config), expected);
+    }
+
+    #[test]
+    fn no_negative_offset_is_recorded() {
+        assert_eq!(offset(0), Some(KeyValue::new(OFFSET, 0)));
+        assert_eq!(offset(-1001), None);
+    }
+
+    #[test]
+    fn a_commit_tells_what_its_partitions_have_in_common() {
+        let mut list = TopicPartitionList::new();
+        assert_eq!(Committed::of(&list), Committed::default());
+        list.add_partition_offset("a", 1, Offset::Offset(7)).unwrap();
+        let one = Committed { topic: Some("a".to_owned()), partition: Some((1, 7)) };
+        assert_eq!(Committed::of(&list), one);
+        list.add_partition("a", 2);
+        assert_eq!(Committed::of(&list), Committed { partition: None, ..one });
+        list.add_partition("b", 2);
+        assert_eq!(Committed::of(&list), Committed::default());
+    }
+}

@@ -1,0 +1,91 @@
+//! The carriers, read and written.
+
+use super::*;
+
+use proptest::prelude::*;
+
+fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
+    list.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(*value) })
+    })
+}
+
+fn seen(headers: &OwnedHeaders) -> Vec<(String, Vec<u8>)> {
+    let mut seen = Vec::new();
+    HeaderExtractor::new(headers.as_borrowed())
+        .visit(|name, value| seen.push((name.to_owned(), value.to_vec())));
+    seen.sort();
+    seen
+}
+
+/// All headers as they are written, in their order.
+fn all(headers: &OwnedHeaders) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let headers = headers.as_borrowed();
+    (0..raw::count(headers))
+        .filter_map(|index| raw::get(headers, index))
+        .map(|(name, value)| (name.to_bytes().to_vec(), value.map(<[u8]>::to_vec)))
+        .collect()
+}
+
+#[test]
+fn of_several_headers_of_one_name_the_last_is_read() {
+    let mut list = vec![("traceparent", "old"), ("x", "1"), ("TraceParent", "new")];
+    let expected = [("TraceParent".to_owned(), b"new".to_vec()), ("x".to_owned(), b"1".to_vec())];
+    assert_eq!(seen(&headers(&list)), expected);
+    // The same where there are many.
+    list.splice(0..0, std::iter::repeat_n(("traceparent", "oldest"), 2 * FEW));
+    assert_eq!(seen(&headers(&list)), expected);
+}
+
+#[test]
+fn a_value_that_is_null_hides_those_before_it() {
+    let headers = headers(&[("baggage", "a=1")]).insert(Header { key: "baggage", value: None::<&str> });
+    assert_eq!(seen(&headers), []);
+}
+
+#[test]
+fn writing_replaces_all_namesakes_and_keeps_the_rest_in_order() {
+    let mut written = Some(headers(&[("Baggage", "1"), ("a", "1"), ("baggage", "2"), ("b", "2")]));
+    let mut carrier = HeaderInjector(&mut written);
+    assert!(carrier.contains("BAGGAGE"));
+    carrier.set("baggage", "new");
+    carrier.remove("missing");
+    let all = all(&written.unwrap());
+    let all: Vec<_> = all.iter().map(|(name, value)| (&name[..], value.as_deref().unwrap())).collect();
+    assert_eq!(all, [(&b"a"[..], &b"1"[..]), (b"b", b"2"), (b"baggage", b"new")]);
+}
+
+#[test]
+fn a_record_without_headers_gets_some() {
+    let mut written = None;
+    let mut carrier = HeaderInjector(&mut written);
+    assert!(!carrier.contains("traceparent"));
+    carrier.remove("traceparent");
+    carrier.set("traceparent", "new");
+    assert_eq!(seen(&written.unwrap()), [("traceparent".to_owned(), b"new".to_vec())]);
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-c]{1,2}", Just("traceparent".to_owned()), Just("Baggage".to_owned()), "\\PC{0,5}"]
+}
+
+proptest! {
+    #[test]
+    fn a_records_own_headers_can_always_be_had_back(
+        own in proptest::option::of(proptest::collection::vec((name(), ".{0,8}"), 0..24)),
+        set in proptest::collection::vec((name(), ".{0,8}", any::<bool>()), 0..4),
+    ) {
+        // A name that holds a zero byte is cut by librdkafka, in the record's own as well.
+        let list = own.as_ref().map(|own| own.iter().map(|(name, value)| (&**name, &**value)).collect::<Vec<_>>());
+        let before = list.as_ref().map(|list| headers(list));
+        let mut written = Written::new(before.clone());
+        for (name, value, stays) in &set {
+            let name = name.replace('\0', "");
+            if *stays { written.set(&name, value) } else { HeadersMut::remove(&mut written, &name) }
+            prop_assert_eq!(written.contains(&name), *stays);
+        }
+        let (sent, own) = written.into_parts();
+        let after = own.restore(sent);
+        prop_assert_eq!(after.as_ref().map(all), before.as_ref().map(all));
+    }
+}

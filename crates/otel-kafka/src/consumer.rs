@@ -1,0 +1,258 @@
+//! The consumers: what they hand over can be processed inside a span, and what they settle is told.
+//!
+//! Follows the messaging semantic conventions, "Consumer spans" and the page on Kafka.
+
+mod context;
+mod for_each;
+mod message;
+mod settle;
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_core::Stream;
+use otel_operation::Started;
+use rdkafka::client::Client;
+use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::{
+    self as bare, CommitMode, Consumer, ConsumerGroupMetadata, DefaultConsumerContext, RebalanceProtocol,
+};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::groups::GroupList;
+use rdkafka::metadata::Metadata;
+use rdkafka::util::{AsyncRuntime, DefaultRuntime, Timeout};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::attributes::Committed;
+use crate::config::Options;
+pub(crate) use crate::consumer::settle::settling;
+use crate::consumer::settle::{consumer_methods, settling_message};
+use crate::kafka::Kafka;
+
+pub use crate::consumer::context::{ConsumerContext, Traced};
+pub use crate::consumer::message::{BorrowedMessage, Processing};
+
+/// rdkafka's `StreamConsumer`. Its other methods are reached by rdkafka's trait `Consumer`.
+#[must_use = "Consumer polling thread will stop immediately if unused"]
+pub struct StreamConsumer<C = DefaultConsumerContext, R = DefaultRuntime>
+where
+    C: ConsumerContext + 'static,
+{
+    inner: bare::StreamConsumer<Traced<C>, R>,
+    kafka: Kafka,
+}
+
+/// rdkafka's `BaseConsumer`, which it derefs to.
+pub struct BaseConsumer<C = DefaultConsumerContext>
+where
+    C: ConsumerContext + 'static,
+{
+    inner: bare::BaseConsumer<Traced<C>>,
+    kafka: Kafka,
+}
+
+impl<C, R> StreamConsumer<C, R>
+where
+    C: ConsumerContext + 'static,
+{
+    /// Records with these options in place of the former ones.
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.kafka = self.kafka.with_options(options);
+        self.inner.context().record_with(self.kafka.clone());
+        self
+    }
+
+    /// Waits for the next message. The wait itself is not recorded, unless `poll` spans are asked for.
+    ///
+    /// # Errors
+    /// As rdkafka's.
+    pub async fn recv(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
+        let polled = self.kafka.polls().then(Started::now);
+        let received = self.inner.recv().await;
+        message::received(&self.kafka, polled, received)
+    }
+
+    /// The messages as a stream.
+    pub fn stream(&self) -> MessageStream<'_, C> {
+        MessageStream { inner: self.inner.stream(), kafka: &self.kafka, polled: None }
+    }
+
+    /// Begins to process several messages as one: its `process` span links to each of them, and says how many they
+    /// are and what they have in common.
+    ///
+    /// ```
+    /// use otel_kafka::{BorrowedMessage, StreamConsumer};
+    ///
+    /// async fn all(consumer: &StreamConsumer, messages: &[BorrowedMessage<'_>]) {
+    ///     consumer.processing_batch(messages).run(async { println!("{}", messages.len()) }).await;
+    /// }
+    /// ```
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> Processing {
+        message::batch(&self.kafka, messages)
+    }
+}
+
+impl<C> BaseConsumer<C>
+where
+    C: ConsumerContext + 'static,
+{
+    /// Records with these options in place of the former ones.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.kafka = self.kafka.with_options(options);
+        self.inner.context().record_with(self.kafka.clone());
+        self
+    }
+
+    /// Waits at most so long for a message, and serves other events.
+    pub fn poll<T: Into<Timeout>>(&self, timeout: T) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        let polled = self.kafka.polls().then(Started::now);
+        let received = self.inner.poll(timeout)?;
+        Some(message::received(&self.kafka, polled, received))
+    }
+
+    /// The messages as an iterator, which waits for each of them.
+    pub fn iter(&self) -> Iter<'_, C> {
+        Iter(self)
+    }
+
+    /// As [`StreamConsumer::processing_batch`].
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> Processing {
+        message::batch(&self.kafka, messages)
+    }
+}
+
+/// What [`StreamConsumer::stream`] gives.
+#[must_use = "streams do nothing unless polled"]
+pub struct MessageStream<'a, C: ConsumerContext + 'static> {
+    inner: bare::MessageStream<'a, Traced<C>>,
+    kafka: &'a Kafka,
+    polled: Option<Started>,
+}
+
+impl<'a, C: ConsumerContext + 'static> Stream for MessageStream<'a, C> {
+    type Item = KafkaResult<BorrowedMessage<'a>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        if self.kafka.polls() && self.polled.is_none() {
+            self.polled = Some(Started::now());
+        }
+        let Poll::Ready(received) = Pin::new(&mut self.inner).poll_next(cx) else { return Poll::Pending };
+        let polled = self.polled.take();
+        Poll::Ready(received.map(|received| message::received(self.kafka, polled, received)))
+    }
+}
+
+/// What [`BaseConsumer::iter`] gives.
+pub struct Iter<'a, C: ConsumerContext + 'static>(&'a BaseConsumer<C>);
+
+impl<'a, C: ConsumerContext + 'static> Iterator for Iter<'a, C> {
+    type Item = KafkaResult<BorrowedMessage<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            // A poll without an end ends without a message where it served another event.
+            if let Some(received) = self.0.poll(None) {
+                return Some(received);
+            }
+        }
+    }
+}
+
+impl<'a, C: ConsumerContext + 'static> IntoIterator for &'a BaseConsumer<C> {
+    type Item = KafkaResult<BorrowedMessage<'a>>;
+    type IntoIter = Iter<'a, C>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<R: AsyncRuntime> FromClientConfig for StreamConsumer<DefaultConsumerContext, R> {
+    fn from_config(config: &ClientConfig) -> KafkaResult<Self> {
+        Self::from_config_and_context(config, DefaultConsumerContext)
+    }
+}
+
+impl<C, R> FromClientConfigAndContext<C> for StreamConsumer<C, R>
+where
+    C: ConsumerContext + 'static,
+    R: AsyncRuntime,
+{
+    fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+        let kafka = Kafka::of(config);
+        let context = Traced::new(context, kafka.clone());
+        Ok(Self { inner: bare::StreamConsumer::from_config_and_context(config, context)?, kafka })
+    }
+}
+
+impl FromClientConfig for BaseConsumer {
+    fn from_config(config: &ClientConfig) -> KafkaResult<Self> {
+        Self::from_config_and_context(config, DefaultConsumerContext)
+    }
+}
+
+impl<C> FromClientConfigAndContext<C> for BaseConsumer<C>
+where
+    C: ConsumerContext + 'static,
+{
+    fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+        let kafka = Kafka::of(config);
+        let context = Traced::new(context, kafka.clone());
+        Ok(Self { inner: bare::BaseConsumer::from_config_and_context(config, context)?, kafka })
+    }
+}
+
+impl<C, R> Consumer<Traced<C>> for StreamConsumer<C, R>
+where
+    C: ConsumerContext + 'static,
+{
+    consumer_methods!(Traced<C>);
+}
+
+impl<C> Consumer<Traced<C>> for BaseConsumer<C>
+where
+    C: ConsumerContext + 'static,
+{
+    consumer_methods!(Traced<C>);
+}
+
+impl<C: ConsumerContext + 'static> Deref for BaseConsumer<C> {
+    type Target = bare::BaseConsumer<Traced<C>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl<C: ConsumerContext + 'static> DerefMut for BaseConsumer<C> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.inner
+    }
+}
+
+impl<C: ConsumerContext + 'static, R> fmt::Debug for StreamConsumer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamConsumer").field("kafka", &self.kafka).finish_non_exhaustive()
+    }
+}
+
+impl<C: ConsumerContext + 'static> fmt::Debug for BaseConsumer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BaseConsumer").field("kafka", &self.kafka).finish_non_exhaustive()
+    }
+}
+
+impl<C: ConsumerContext + 'static> fmt::Debug for MessageStream<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream").finish_non_exhaustive()
+    }
+}
+
+impl<C: ConsumerContext + 'static> fmt::Debug for Iter<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
+    }
+}

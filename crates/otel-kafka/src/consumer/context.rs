@@ -1,0 +1,225 @@
+//! The context that rdkafka calls back: it records commits that nobody asked for and rebalances, and then asks the
+//! user's own context.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use otel_operation::Outcome;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{self as bare, Consumer, DefaultConsumerContext, Rebalance, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::util::Timeout;
+use rdkafka::{ClientContext, Statistics, TopicPartitionList};
+
+use crate::attributes::Committed;
+use crate::consumer::settle::settle;
+use crate::context::client_context;
+use crate::kafka::Kafka;
+use crate::outcome;
+
+/// rdkafka's `ConsumerContext` for the consumers of this crate.
+///
+/// Its methods are those of rdkafka's trait, but for the consumer that they are given, which is the one inside, and for
+/// `rebalance`, which is not there. A context of one's own implements this trait in place of rdkafka's.
+///
+/// ```
+/// use otel_kafka::{ConsumerContext, StreamConsumer, Traced};
+/// use rdkafka::consumer::{Consumer, Rebalance};
+/// use rdkafka::ClientContext;
+///
+/// struct Mine;
+///
+/// impl ClientContext for Mine {}
+///
+/// impl ConsumerContext for Mine {
+///     fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, _: &Rebalance<'_>) {
+///         let _ = consumer.position();
+///     }
+/// }
+///
+/// type MyConsumer = StreamConsumer<Mine>;
+/// ```
+pub trait ConsumerContext: ClientContext + Sized {
+    /// Called before partitions are assigned or revoked.
+    fn pre_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+        let _ = (consumer, rebalance);
+    }
+
+    /// Called after partitions were assigned or revoked.
+    fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+        let _ = (consumer, rebalance);
+    }
+
+    /// Called after offsets were committed that nobody committed by hand.
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let _ = (result, offsets);
+    }
+
+    /// The longest wait of one poll of the queue, within which other events are not served.
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_secs(1))
+    }
+}
+
+impl ConsumerContext for DefaultConsumerContext {}
+
+/// The context of a consumer: that of the user, which it derefs to, and what records commits and rebalances.
+pub struct Traced<C> {
+    inner: C,
+    kafka: RwLock<Kafka>,
+    drain: Mutex<Drain>,
+}
+
+/// What is to be finished before partitions are let go.
+#[derive(Default)]
+struct Drain {
+    /// How many adapters have messages in hand.
+    adapters: usize,
+    /// The partitions that are to be let go when the one adapter has none in hand any more.
+    revoked: Option<TopicPartitionList>,
+}
+
+impl<C: ConsumerContext> Traced<C> {
+    pub(crate) fn new(inner: C, kafka: Kafka) -> Self {
+        Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default() }
+    }
+
+    pub(crate) fn record_with(&self, kafka: Kafka) {
+        *self.kafka.write().unwrap_or_else(PoisonError::into_inner) = kafka;
+    }
+
+    fn kafka(&self) -> Kafka {
+        self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn drain(&self) -> std::sync::MutexGuard<'_, Drain> {
+        self.drain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An adapter has messages in hand from now on.
+    pub(crate) fn adapter_begins(&self) {
+        self.drain().adapters += 1;
+    }
+
+    /// The adapter is gone, with all that it had in hand.
+    pub(crate) fn adapter_ends(&self, consumer: &impl Consumer<Self>) {
+        self.drain().adapters -= 1;
+        self.let_go(consumer);
+    }
+
+    /// Whether partitions are to be let go as soon as nothing is in hand.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain().revoked.is_some()
+    }
+
+    /// Lets the partitions go that were waited for.
+    pub(crate) fn let_go(&self, consumer: &impl Consumer<Self>) {
+        let revoked = self.drain().revoked.take();
+        if let Some(revoked) = revoked {
+            self.answer(consumer, &Rebalance::Revoke(&revoked));
+        }
+    }
+
+    /// Puts a revocation off, if there is one adapter that will see to it.
+    fn put_off(&self, list: &TopicPartitionList) -> bool {
+        let mut drain = self.drain();
+        let waits = drain.adapters == 1;
+        if waits {
+            drain.revoked = Some(list.clone());
+        }
+        waits
+    }
+
+    /// What rdkafka does about a rebalance: the group goes on when it is done.
+    fn answer(&self, consumer: &impl Consumer<Self>, rebalance: &Rebalance<'_>) {
+        self.inner.pre_rebalance(consumer, rebalance);
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let result = match rebalance {
+            Rebalance::Assign(list) if cooperative => consumer.incremental_assign(list),
+            Rebalance::Assign(list) => consumer.assign(list),
+            Rebalance::Revoke(list) if cooperative => consumer.incremental_unassign(list),
+            Rebalance::Revoke(_) | Rebalance::Error(_) => consumer.unassign(),
+        };
+        // rdkafka leaves it there as well; it fails where the consumer is being closed.
+        let _ = result;
+        self.inner.post_rebalance(consumer, rebalance);
+    }
+
+    fn tell(&self, rebalance: &Rebalance<'_>) {
+        let kafka = self.kafka();
+        let (kind, partitions) = match rebalance {
+            Rebalance::Assign(list) => ("assign", list.count()),
+            Rebalance::Revoke(list) => ("revoke", list.count()),
+            Rebalance::Error(_) => ("error", 0),
+        };
+        kafka.count_rebalance(kind);
+        #[cfg(feature = "tracing")]
+        tracing::info!(
+            name: "messaging.kafka.rebalance",
+            group = kafka.group().unwrap_or_default(),
+            kind,
+            partitions,
+            "the group is rebalanced"
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = partitions;
+    }
+}
+
+impl<C> Deref for Traced<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.inner
+    }
+}
+
+impl<C> fmt::Debug for Traced<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traced").field("kafka", &self.kafka).finish_non_exhaustive()
+    }
+}
+
+impl<C: ClientContext> ClientContext for Traced<C> {
+    client_context!();
+}
+
+impl<C: ConsumerContext> bare::ConsumerContext for Traced<C> {
+    fn rebalance(
+        &self,
+        consumer: &bare::BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let rebalance = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Rebalance::Revoke(list),
+            other => Rebalance::Error(KafkaError::Rebalance(other.into())),
+        };
+        self.tell(&rebalance);
+        if let Rebalance::Revoke(list) = &rebalance
+            && self.put_off(list)
+        {
+            return;
+        }
+        self.answer(consumer, &rebalance);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
+            == Some(RDKafkaErrorCode::NoOffset);
+        if !nothing && let Some(settling) = settle(&self.kafka(), "commit", &Committed::of(offsets), None) {
+            settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
+        }
+        self.inner.commit_callback(result, offsets);
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        self.inner.main_queue_min_poll_interval()
+    }
+}

@@ -1,0 +1,232 @@
+//! A message that was received, and the spans of handling it.
+//!
+//! Follows the messaging semantic conventions, "Consumer spans": `process` is told by whoever handles the message, and
+//! the message's creation context is linked.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::SystemTime;
+
+use opentelemetry::{Context, ContextGuard, KeyValue};
+use otel_messaging::attributes::{common, partition_id};
+use otel_messaging::{MessagingOperation, SpanAttributes};
+use otel_operation::{OperationFuture, Outcome, Started};
+use rdkafka::Message as _;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{self as bare, Timestamp};
+
+use crate::attributes::{LAG, of_message, offset};
+use crate::carrier::HeaderExtractor;
+use crate::kafka::Kafka;
+use crate::outcome::{self, Handled};
+
+/// rdkafka's `BorrowedMessage`, which it derefs to, with the ways to tell that it is processed.
+pub struct BorrowedMessage<'a> {
+    inner: bare::BorrowedMessage<'a>,
+    kafka: &'a Kafka,
+}
+
+impl<'a> BorrowedMessage<'a> {
+    /// Runs `handler` on the message inside a `process` span, whose context is current in it.
+    ///
+    /// The span ends with what the handler gives ([`Handled`]), as `cancelled` where this future is dropped, or as
+    /// `panic`. Settling is not part of it.
+    ///
+    /// ```
+    /// use otel_kafka::StreamConsumer;
+    /// use rdkafka::Message;
+    /// use rdkafka::consumer::{CommitMode, Consumer};
+    /// use rdkafka::error::KafkaError;
+    ///
+    /// async fn one(consumer: &StreamConsumer) -> Result<(), KafkaError> {
+    ///     let message = consumer.recv().await?;
+    ///     let handled: Result<usize, std::str::Utf8Error> = message
+    ///         .process(async |message| Ok(std::str::from_utf8(message.payload().unwrap_or_default())?.len()))
+    ///         .await;
+    ///     if handled.is_ok() {
+    ///         consumer.commit_message(&message, CommitMode::Async)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn process<T: Handled>(
+        &self,
+        handler: impl for<'x, 'y> AsyncFnOnce(&'x bare::BorrowedMessage<'y>) -> T,
+    ) -> T {
+        // Called inside, for a handler may do things before it gives its future.
+        self.processing().run(async { handler(&self.inner).await }).await
+    }
+
+    /// Begins to process the message, by hand: for handlers that are no closure, or are not async.
+    #[must_use = "processing that is dropped ends as cancelled"]
+    pub fn processing(&self) -> Processing {
+        let destination = self.kafka.topic(self.topic());
+        if !destination.is_recorded() {
+            return Processing(None);
+        }
+        let carried = self.carried();
+        Processing(destination.process("process").with_message(&carried).start(
+            &Context::current(),
+            |attributes| {
+                self.told(attributes);
+                if self.kafka.lag() {
+                    attributes.push(KeyValue::new(LAG, lag(self.timestamp())));
+                }
+            },
+        ))
+    }
+
+    /// Hands the message to a handler, inside of its `process` span.
+    pub(crate) async fn handled_by<F>(self, handler: impl FnOnce(bare::BorrowedMessage<'a>) -> F)
+    where
+        F: Future<Output: Handled>,
+    {
+        let processing = self.processing();
+        processing.run(async { handler(self.inner).await }).await;
+    }
+
+    fn carried(&self) -> Context {
+        self.kafka.messaging().extract(&HeaderExtractor::of(&self.inner))
+    }
+
+    fn told(&self, attributes: &mut SpanAttributes) {
+        of_message(attributes, Some(self.partition()), self.key(), self.payload());
+        if let Some(offset) = offset(self.offset()) {
+            attributes.push(offset);
+        }
+    }
+}
+
+/// A message that rdkafka has handed over is counted, and told by a `poll` span if that is wanted.
+pub(crate) fn received<'a>(
+    kafka: &'a Kafka,
+    polled: Option<Started>,
+    result: KafkaResult<bare::BorrowedMessage<'a>>,
+) -> KafkaResult<BorrowedMessage<'a>> {
+    let (result, polling) = match result {
+        Ok(inner) => {
+            let message = BorrowedMessage { inner, kafka };
+            let destination = kafka.topic(message.topic());
+            let polling = match polled {
+                Some(started) => {
+                    let carried = message.carried();
+                    let start = destination.receive("poll").with_started(started).with_message(&carried);
+                    start.start(&Context::current(), |attributes| message.told(attributes))
+                }
+                None => {
+                    destination.count_consumed("poll", 1);
+                    None
+                }
+            };
+            (Ok(message), polling)
+        }
+        // The end of a partition is news, not a failure.
+        Err(error @ KafkaError::PartitionEOF(_)) => (Err(error), None),
+        Err(error) => {
+            let start = polled
+                .map(|started| kafka.messaging().no_destination().receive("poll").with_started(started));
+            (Err(error), start.and_then(|start| start.start(&Context::current(), |_| {})))
+        }
+    };
+    if let Some(polling) = polling {
+        polling.finish(&outcome::of_result(&result));
+    }
+    result
+}
+
+/// How old a message is, in seconds, by this machine's clock; 0 if it is from the future.
+fn lag(timestamp: Timestamp) -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let written = timestamp.to_millis().and_then(|millis| u64::try_from(millis).ok());
+    written.map_or(0.0, |millis| now.saturating_sub(std::time::Duration::from_millis(millis)).as_secs_f64())
+}
+
+/// Begins to process several messages as one: linked to each, and told by what they have in common.
+pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processing {
+    let topic = common(messages.iter().map(|message| message.topic()));
+    let destination = topic.map(|topic| kafka.topic(topic));
+    let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
+    if !destination.is_recorded() {
+        return Processing(None);
+    }
+    let partition = topic.and_then(|_| common(messages.iter().map(|message| message.partition())));
+    let links = messages.iter().map(|message| {
+        let mut differing: Vec<_> = offset(message.offset()).into_iter().collect();
+        if partition.is_none() {
+            differing.extend(partition_id(i64::from(message.partition())));
+        }
+        otel_propagation::linked_to(&message.carried(), differing)
+    });
+    Processing(destination.process("process").with_batch(links).start(&Context::current(), |attributes| {
+        if let Some(partition) = partition {
+            attributes.partition_id(i64::from(partition));
+        }
+        if let (None, Some(group)) = (topic, kafka.group()) {
+            attributes.push_bounded(otel_messaging::attributes::CONSUMER_GROUP_NAME, group);
+        }
+    }))
+}
+
+/// Processing, told by hand: the `process` span of one message or of a batch, until it is finished.
+///
+/// Dropped without [`finish`](Self::finish) it ends as `cancelled`, or as `panic` where a panic unwinds.
+///
+/// ```
+/// use otel_kafka::{BaseConsumer, Outcome};
+/// use rdkafka::Message;
+///
+/// fn one(consumer: &BaseConsumer) {
+///     let Some(Ok(message)) = consumer.poll(None) else { return };
+///     let processing = message.processing();
+///     let attached = processing.attach();
+///     let handled = message.payload().is_some();
+///     drop(attached);
+///     processing.finish(&if handled { Outcome::ok() } else { Outcome::error("empty") });
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "processing that is dropped ends as cancelled"]
+pub struct Processing(Option<MessagingOperation>);
+
+impl Processing {
+    /// The context of the span, or what is current where the topic is not recorded.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.0.as_ref().map_or_else(Context::current, |operation| operation.context().clone())
+    }
+
+    /// Makes the context current on this thread until the guard is dropped.
+    pub fn attach(&self) -> ContextGuard {
+        self.context().attach()
+    }
+
+    /// Runs `handler` with the context current whenever it is polled, and ends the span with what it gives.
+    pub async fn run<T: Handled>(self, handler: impl Future<Output = T>) -> T {
+        let (operation, handled) = OperationFuture::new(handler, self.0).await;
+        if let Some(operation) = operation {
+            operation.finish(&handled.outcome());
+        }
+        handled
+    }
+
+    /// Ends the span.
+    pub fn finish(self, outcome: &Outcome) {
+        if let Some(operation) = self.0 {
+            operation.finish(outcome);
+        }
+    }
+}
+
+impl<'a> Deref for BorrowedMessage<'a> {
+    type Target = bare::BorrowedMessage<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl fmt::Debug for BorrowedMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

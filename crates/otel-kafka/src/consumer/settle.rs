@@ -1,0 +1,243 @@
+//! Telling the broker how far processing has come: commits, and offsets that are stored to be committed later.
+//!
+//! Follows the messaging semantic conventions: each settlement is a `settle` operation.
+
+use opentelemetry::Context;
+use otel_messaging::MessagingOperation;
+use otel_messaging::attributes::CONSUMER_GROUP_NAME;
+use rdkafka::Message as _;
+use rdkafka::error::KafkaResult;
+use rdkafka::message::BorrowedMessage;
+
+use crate::attributes::{Committed, offset};
+use crate::carrier::HeaderExtractor;
+use crate::kafka::Kafka;
+use crate::outcome;
+
+/// Starts a settlement: of what the list says, and of one message if that is known.
+pub(crate) fn settle(
+    kafka: &Kafka,
+    name: &'static str,
+    committed: &Committed,
+    message: Option<&Context>,
+) -> Option<MessagingOperation> {
+    let destination = committed.topic.as_deref().map(|topic| kafka.topic(topic));
+    let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
+    let mut start = destination.settle(name);
+    if let Some(message) = message {
+        start = start.with_message(message);
+    }
+    start.start(&Context::current(), |attributes| {
+        if let Some((partition, at)) = committed.partition {
+            attributes.partition_id(i64::from(partition));
+            if let Some(at) = offset(at) {
+                attributes.push(at);
+            }
+        }
+        if let (None, Some(group)) = (&committed.topic, kafka.group()) {
+            attributes.push_bounded(CONSUMER_GROUP_NAME, group);
+        }
+    })
+}
+
+/// Settles, and tells how that went. An asynchronous commit is over when it is on its way.
+pub(crate) fn settling(
+    kafka: &Kafka,
+    name: &'static str,
+    committed: &Committed,
+    run: impl FnOnce() -> KafkaResult<()>,
+) -> KafkaResult<()> {
+    finish(settle(kafka, name, committed, None), run)
+}
+
+/// Settles one message, which is linked.
+pub(crate) fn settling_message(
+    kafka: &Kafka,
+    name: &'static str,
+    message: &BorrowedMessage<'_>,
+    run: impl FnOnce() -> KafkaResult<()>,
+) -> KafkaResult<()> {
+    let committed = Committed {
+        topic: Some(message.topic().to_owned()),
+        partition: Some((message.partition(), message.offset())),
+    };
+    let carried = kafka.messaging().extract(&HeaderExtractor::of(message));
+    finish(settle(kafka, name, &committed, Some(&carried)), run)
+}
+
+fn finish(operation: Option<MessagingOperation>, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
+    let result = run();
+    if let Some(operation) = operation {
+        operation.finish(&outcome::of_result(&result));
+    }
+    result
+}
+
+/// The methods of rdkafka's `Consumer`, for a type with `inner` and `kafka` in it: those that settle are recorded.
+macro_rules! consumer_methods {
+    ($context:ty) => {
+        fn commit(&self, list: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
+            settling(&self.kafka, "commit", &Committed::of(list), || self.inner.commit(list, mode))
+        }
+
+        fn commit_consumer_state(&self, mode: CommitMode) -> KafkaResult<()> {
+            settling(&self.kafka, "commit", &Committed::default(), || self.inner.commit_consumer_state(mode))
+        }
+
+        fn commit_message(
+            &self,
+            message: &rdkafka::message::BorrowedMessage<'_>,
+            mode: CommitMode,
+        ) -> KafkaResult<()> {
+            settling_message(&self.kafka, "commit", message, || self.inner.commit_message(message, mode))
+        }
+
+        fn store_offset(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+            let stored = Committed { topic: Some(topic.to_owned()), partition: Some((partition, offset)) };
+            settling(&self.kafka, "store_offset", &stored, || {
+                self.inner.store_offset(topic, partition, offset)
+            })
+        }
+
+        fn store_offset_from_message(
+            &self,
+            message: &rdkafka::message::BorrowedMessage<'_>,
+        ) -> KafkaResult<()> {
+            settling_message(&self.kafka, "store_offset", message, || {
+                self.inner.store_offset_from_message(message)
+            })
+        }
+
+        fn store_offsets(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+            settling(&self.kafka, "store_offset", &Committed::of(list), || self.inner.store_offsets(list))
+        }
+
+        fn client(&self) -> &Client<$context> {
+            self.inner.client()
+        }
+
+        fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+            self.inner.group_metadata()
+        }
+
+        fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
+            self.inner.subscribe(topics)
+        }
+
+        fn unsubscribe(&self) {
+            self.inner.unsubscribe();
+        }
+
+        fn assign(&self, assignment: &TopicPartitionList) -> KafkaResult<()> {
+            self.inner.assign(assignment)
+        }
+
+        fn unassign(&self) -> KafkaResult<()> {
+            self.inner.unassign()
+        }
+
+        fn incremental_assign(&self, assignment: &TopicPartitionList) -> KafkaResult<()> {
+            self.inner.incremental_assign(assignment)
+        }
+
+        fn incremental_unassign(&self, assignment: &TopicPartitionList) -> KafkaResult<()> {
+            self.inner.incremental_unassign(assignment)
+        }
+
+        fn seek<T: Into<Timeout>>(
+            &self,
+            topic: &str,
+            partition: i32,
+            offset: Offset,
+            timeout: T,
+        ) -> KafkaResult<()> {
+            self.inner.seek(topic, partition, offset, timeout)
+        }
+
+        fn seek_partitions<T: Into<Timeout>>(
+            &self,
+            list: TopicPartitionList,
+            timeout: T,
+        ) -> KafkaResult<TopicPartitionList> {
+            self.inner.seek_partitions(list, timeout)
+        }
+
+        fn subscription(&self) -> KafkaResult<TopicPartitionList> {
+            self.inner.subscription()
+        }
+
+        fn assignment(&self) -> KafkaResult<TopicPartitionList> {
+            self.inner.assignment()
+        }
+
+        fn assignment_lost(&self) -> bool {
+            self.inner.assignment_lost()
+        }
+
+        fn committed<T: Into<Timeout>>(&self, timeout: T) -> KafkaResult<TopicPartitionList> {
+            self.inner.committed(timeout)
+        }
+
+        fn committed_offsets<T: Into<Timeout>>(
+            &self,
+            list: TopicPartitionList,
+            timeout: T,
+        ) -> KafkaResult<TopicPartitionList> {
+            self.inner.committed_offsets(list, timeout)
+        }
+
+        fn offsets_for_timestamp<T: Into<Timeout>>(
+            &self,
+            timestamp: i64,
+            timeout: T,
+        ) -> KafkaResult<TopicPartitionList> {
+            self.inner.offsets_for_timestamp(timestamp, timeout)
+        }
+
+        fn offsets_for_times<T: Into<Timeout>>(
+            &self,
+            timestamps: TopicPartitionList,
+            timeout: T,
+        ) -> KafkaResult<TopicPartitionList> {
+            self.inner.offsets_for_times(timestamps, timeout)
+        }
+
+        fn position(&self) -> KafkaResult<TopicPartitionList> {
+            self.inner.position()
+        }
+
+        fn fetch_metadata<T: Into<Timeout>>(&self, topic: Option<&str>, timeout: T) -> KafkaResult<Metadata> {
+            self.inner.fetch_metadata(topic, timeout)
+        }
+
+        fn fetch_watermarks<T: Into<Timeout>>(
+            &self,
+            topic: &str,
+            partition: i32,
+            timeout: T,
+        ) -> KafkaResult<(i64, i64)> {
+            self.inner.fetch_watermarks(topic, partition, timeout)
+        }
+
+        fn fetch_group_list<T: Into<Timeout>>(
+            &self,
+            group: Option<&str>,
+            timeout: T,
+        ) -> KafkaResult<GroupList> {
+            self.inner.fetch_group_list(group, timeout)
+        }
+
+        fn pause(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+            self.inner.pause(partitions)
+        }
+
+        fn resume(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
+            self.inner.resume(partitions)
+        }
+
+        fn rebalance_protocol(&self) -> RebalanceProtocol {
+            self.inner.rebalance_protocol()
+        }
+    };
+}
+pub(crate) use consumer_methods;

@@ -1,0 +1,33 @@
+//! What the contexts of producers and of consumers have in common: the callbacks of any client go to the user's own.
+
+/// The methods of rdkafka's `ClientContext`, for a type with `inner: C` in it. All of them, for a method that is
+/// missing here would silently be rdkafka's default.
+macro_rules! client_context {
+    () => {
+        const ENABLE_REFRESH_OAUTH_TOKEN: bool = C::ENABLE_REFRESH_OAUTH_TOKEN;
+
+        fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+            self.inner.log(level, fac, log_message);
+        }
+
+        fn stats(&self, statistics: Statistics) {
+            self.inner.stats(statistics);
+        }
+
+        fn stats_raw(&self, statistics: &[u8]) {
+            self.inner.stats_raw(statistics);
+        }
+
+        fn error(&self, error: KafkaError, reason: &str) {
+            self.inner.error(error, reason);
+        }
+
+        fn generate_oauth_token(
+            &self,
+            oauthbearer_config: Option<&str>,
+        ) -> Result<OAuthToken, Box<dyn Error>> {
+            self.inner.generate_oauth_token(oauthbearer_config)
+        }
+    };
+}
+pub(crate) use client_context;

@@ -1,0 +1,132 @@
+//! The instrumentation of one client: its destinations, its options, and the metrics that only Kafka has.
+//!
+//! Follows the messaging semantic conventions; the two metrics here are ours.
+
+use std::sync::Arc;
+
+use opentelemetry::metrics::{Counter, Meter};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use otel_messaging::attributes::{CONSUMER_GROUP_NAME, SCHEMA_URL, SYSTEM as MESSAGING_SYSTEM, bounded};
+use otel_messaging::{Destination, DestinationParts, Messaging};
+use otel_operation::Instruments;
+use rdkafka::ClientConfig;
+
+use crate::attributes::{Facts, REBALANCE, SYSTEM};
+use crate::config::Options;
+
+/// What a producer or a consumer records with. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct Kafka(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    facts: Facts,
+    messaging: Messaging,
+    instruments: Instruments<KafkaInstruments>,
+    poll_spans: bool,
+    lag: bool,
+}
+
+#[derive(Debug)]
+struct KafkaInstruments {
+    left_out: Counter<u64>,
+    rebalances: Counter<u64>,
+}
+
+impl KafkaInstruments {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            left_out: meter
+                .u64_counter("messaging.kafka.context.left_out")
+                .with_unit("{message}")
+                .with_description(
+                    "Messages sent without their context, which would have made them too large.",
+                )
+                .build(),
+            rebalances: meter
+                .u64_counter("messaging.kafka.rebalances")
+                .with_unit("{rebalance}")
+                .with_description("Rebalances of the group that reached this consumer.")
+                .build(),
+        }
+    }
+}
+
+impl Kafka {
+    pub(crate) fn of(config: &ClientConfig) -> Self {
+        Self::new(Facts::of(config), Options::new())
+    }
+
+    /// The same client with other options.
+    pub(crate) fn with_options(&self, options: Options) -> Self {
+        Self::new(self.0.facts.clone(), options)
+    }
+
+    fn new(facts: Facts, options: Options) -> Self {
+        let Options { mut messaging, has_client_id, has_server, providers, poll_spans, lag } = options;
+        if let (Some(id), false) = (&facts.client_id, has_client_id) {
+            messaging = messaging.with_client_id(&**id);
+        }
+        if let (Some((address, port)), false) = (&facts.server, has_server) {
+            messaging = messaging.with_server(&**address, *port);
+        }
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        let instruments = providers.instruments(scope.clone(), KafkaInstruments::new);
+        let messaging = Messaging::new(SYSTEM, scope, messaging);
+        Self(Arc::new(Inner { facts, messaging, instruments, poll_spans, lag }))
+    }
+
+    pub(crate) fn messaging(&self) -> &Messaging {
+        &self.0.messaging
+    }
+
+    pub(crate) fn polls(&self) -> bool {
+        self.0.poll_spans
+    }
+
+    pub(crate) fn lag(&self) -> bool {
+        self.0.lag
+    }
+
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.0.facts.group.as_deref()
+    }
+
+    /// The topic, as a consumer's or a producer's destination.
+    #[inline]
+    pub(crate) fn topic(&self, name: &str) -> Destination {
+        self.0.messaging.destination(name, || {
+            let parts = DestinationParts::new().with_name(name);
+            match self.group() {
+                Some(group) => parts.with_consumer_group(group),
+                None => parts,
+            }
+        })
+    }
+
+    /// Counts a message that went out bare.
+    pub(crate) fn count_left_out(&self) {
+        if let Some(instruments) = self.0.instruments.get() {
+            instruments.left_out.add(1, &self.attributes());
+        }
+    }
+
+    /// Counts a rebalance: `assign`, `revoke` or `error`.
+    pub(crate) fn count_rebalance(&self, kind: &'static str) {
+        if let Some(instruments) = self.0.instruments.get() {
+            let mut attributes = self.attributes();
+            attributes.push(KeyValue::new(REBALANCE, kind));
+            instruments.rebalances.add(1, &attributes);
+        }
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = vec![KeyValue::new(MESSAGING_SYSTEM, SYSTEM)];
+        let group = self.group();
+        attributes.extend(group.map(|group| KeyValue::new(CONSUMER_GROUP_NAME, bounded(group).to_owned())));
+        attributes
+    }
+}

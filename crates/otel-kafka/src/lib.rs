@@ -1,0 +1,26 @@
+//! OpenTelemetry for Kafka, on rdkafka.
+//!
+#![doc = include_str!("../README.md")]
+
+mod attributes;
+mod carrier;
+mod config;
+mod consumer;
+mod context;
+mod kafka;
+mod outcome;
+mod producer;
+
+pub use otel_messaging::{ExistingContext, ParentMode, SamplerInput};
+pub use otel_operation::Outcome;
+
+pub use crate::carrier::{HeaderExtractor, HeaderInjector};
+pub use crate::config::Options;
+pub use crate::consumer::{
+    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, Processing, StreamConsumer, Traced,
+};
+pub use crate::outcome::Handled;
+pub use crate::producer::{
+    BaseProducer, DeliveryFuture, FutureProducer, FutureProducerContext, ThreadedProducer,
+    TracedProducerContext,
+};

@@ -1,0 +1,171 @@
+//! The producers that are polled: by their user, or by a thread of their own.
+//!
+//! Follows the messaging semantic conventions, "Producer spans" and the page on Kafka.
+
+mod context;
+mod future;
+mod live;
+mod sending;
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::ToBytes;
+use rdkafka::producer::{
+    self as bare, BaseRecord, DefaultProducerContext, NoCustomPartitioner, Partitioner, Producer,
+    ProducerContext,
+};
+use rdkafka::util::Timeout;
+
+use crate::config::Options;
+use crate::kafka::Kafka;
+use crate::producer::live::{Live, producer_methods};
+use crate::producer::sending::{Produce, Sent, Shared};
+
+pub use crate::producer::context::TracedProducerContext;
+pub use crate::producer::future::{DeliveryFuture, FutureProducer, FutureProducerContext};
+
+type Opaque<C, Part> = <C as ProducerContext<Part>>::DeliveryOpaque;
+
+/// The two producers differ in what they wrap, and in that one of them can be cloned.
+macro_rules! producer {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub struct $name<C = DefaultProducerContext, Part = NoCustomPartitioner>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            live: Arc<Live<bare::$name<TracedProducerContext<C, Part>, Part>, Opaque<C, Part>>>,
+            kafka: Kafka,
+        }
+
+        impl<C, Part> Produce<Opaque<C, Part>> for bare::$name<TracedProducerContext<C, Part>, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            fn produce<'a>(
+                &self,
+                record: Sent<'a, Opaque<C, Part>>,
+            ) -> Result<(), (KafkaError, Sent<'a, Opaque<C, Part>>)> {
+                self.send(record)
+            }
+
+            fn shared(&self) -> &Shared<Opaque<C, Part>> {
+                &self.client().context().shared
+            }
+        }
+
+        impl<C, Part> $name<C, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            /// Records with these options in place of the former ones.
+            #[must_use = "it is the producer"]
+            pub fn with_options(mut self, options: Options) -> Self {
+                self.kafka = self.kafka.with_options(options);
+                self.live.resend_with(&self.kafka);
+                self
+            }
+
+            /// Enqueues a record, and starts the `send` span that its delivery report ends.
+            ///
+            /// # Errors
+            /// As rdkafka's: the record could not be enqueued, and is given back as it was.
+            #[expect(clippy::result_large_err, reason = "rdkafka gives the record back in this way")]
+            pub fn send<'a, K, P>(
+                &self,
+                record: BaseRecord<'a, K, P, C::DeliveryOpaque>,
+            ) -> Result<(), (KafkaError, BaseRecord<'a, K, P, C::DeliveryOpaque>)>
+            where
+                K: ToBytes + ?Sized,
+                P: ToBytes + ?Sized,
+            {
+                self.live.send(&self.kafka, record)
+            }
+
+            /// Serves delivery reports and other events for at most so long.
+            pub fn poll<T: Into<Timeout>>(&self, timeout: T) {
+                (**self.live).poll(timeout);
+            }
+        }
+
+        impl FromClientConfig for $name {
+            fn from_config(config: &ClientConfig) -> KafkaResult<Self> {
+                Self::from_config_and_context(config, DefaultProducerContext)
+            }
+        }
+
+        impl<C, Part> FromClientConfigAndContext<C> for $name<C, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+                let context = TracedProducerContext::new(context);
+                let inner = bare::$name::from_config_and_context(config, context)?;
+                let kafka = Kafka::of(config);
+                Ok(Self { live: Live::new(inner, &kafka), kafka })
+            }
+        }
+
+        impl<C, Part> Producer<TracedProducerContext<C, Part>, Part> for $name<C, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            producer_methods!(TracedProducerContext<C, Part>);
+        }
+
+        impl<C, Part> Deref for $name<C, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            type Target = bare::$name<TracedProducerContext<C, Part>, Part>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.live
+            }
+        }
+
+        impl<C, Part> fmt::Debug for $name<C, Part>
+        where
+            Part: Partitioner + Send + Sync + 'static,
+            C: ProducerContext<Part> + 'static,
+        {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("kafka", &self.kafka).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+producer! {
+    /// rdkafka's `BaseProducer`: its user polls it. Its other methods are reached by `Deref` and by rdkafka's trait
+    /// `Producer`.
+    BaseProducer
+}
+
+producer! {
+    /// rdkafka's `ThreadedProducer`: a thread of its own polls it. Its other methods are reached by `Deref` and by
+    /// rdkafka's trait `Producer`. Clones share the producer.
+    #[must_use = "The threaded producer will stop immediately if unused"]
+    ThreadedProducer
+}
+
+impl<C, Part> Clone for ThreadedProducer<C, Part>
+where
+    Part: Partitioner + Send + Sync + 'static,
+    C: ProducerContext<Part> + 'static,
+{
+    fn clone(&self) -> Self {
+        Self { live: Arc::clone(&self.live), kafka: self.kafka.clone() }
+    }
+}

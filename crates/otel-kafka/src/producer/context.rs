@@ -1,0 +1,85 @@
+//! The context that rdkafka calls back: it ends `send` spans and then asks the user's own context.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+
+use rdkafka::ClientContext;
+use rdkafka::Statistics;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{NoCustomPartitioner, Partitioner, ProducerContext};
+
+use crate::context::client_context;
+use crate::producer::sending::{Pending, Shared};
+
+/// The context of a [`BaseProducer`](crate::BaseProducer) or a [`ThreadedProducer`](crate::ThreadedProducer): that of
+/// the user, which it derefs to, and what ends `send` spans.
+pub struct TracedProducerContext<C, Part = NoCustomPartitioner>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    inner: C,
+    pub(crate) shared: Shared<C::DeliveryOpaque>,
+}
+
+impl<C, Part> TracedProducerContext<C, Part>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    pub(crate) fn new(inner: C) -> Self {
+        Self { inner, shared: Shared::default() }
+    }
+}
+
+impl<C, Part> Deref for TracedProducerContext<C, Part>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.inner
+    }
+}
+
+impl<C, Part> fmt::Debug for TracedProducerContext<C, Part>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracedProducerContext").finish_non_exhaustive()
+    }
+}
+
+impl<C, Part> ClientContext for TracedProducerContext<C, Part>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    client_context!();
+}
+
+impl<C, Part> ProducerContext<Part> for TracedProducerContext<C, Part>
+where
+    Part: Partitioner,
+    C: ProducerContext<Part>,
+{
+    type DeliveryOpaque = Box<Pending<C::DeliveryOpaque>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
+        if let Some((opaque, _)) = self.shared.delivered(result, pending) {
+            self.inner.delivery(result, opaque);
+        }
+    }
+
+    fn get_custom_partitioner(&self) -> Option<&Part> {
+        self.inner.get_custom_partitioner()
+    }
+}

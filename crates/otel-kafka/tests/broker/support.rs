@@ -1,0 +1,104 @@
+//! Where the broker is, topics of one's own, clients that record.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::trace::SpanData;
+use otel_kafka::Options;
+use otel_propagation::Composite;
+use otel_testing::Recorder;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+
+pub(crate) const START: &str = "start the broker: `cargo xtask services up kafka`";
+
+/// More than anything takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+pub(crate) fn setting(name: &str) -> String {
+    if let Ok(value) = std::env::var(name) {
+        return value;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file)
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+    let settings: HashMap<_, _> =
+        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
+    settings
+        .get(name)
+        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
+        .trim_matches('\'')
+        .to_owned()
+}
+
+pub(crate) fn config_of(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    config
+}
+
+pub(crate) fn config() -> ClientConfig {
+    config_of(&setting("KAFKA_BROKERS"))
+}
+
+/// For a member of a group that reads from the beginning, and commits only when told to.
+pub(crate) fn member_of(brokers: &str, group: &str) -> ClientConfig {
+    let mut config = config_of(brokers);
+    config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+    config
+}
+
+pub(crate) fn options(recorder: &Recorder) -> Options {
+    Options::new()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+        .with_propagator(Composite::default())
+}
+
+pub(crate) fn recorder() -> Recorder {
+    Recorder::builder().with_patience(LONG).build()
+}
+
+/// A name that no other run has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos())
+}
+
+/// A topic of its own, on a broker that may just have been started.
+pub(crate) async fn topic_on(
+    brokers: &str,
+    name: &str,
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> String {
+    let name = unique(name);
+    let admin: AdminClient<DefaultClientContext> = config_of(brokers).create().unwrap();
+    let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+    let created = admin.create_topics([&topic], &AdminOptions::new().request_timeout(Some(LONG))).await;
+    created.unwrap_or_else(|error| panic!("{error}: {START}")).remove(0).unwrap();
+    name
+}
+
+pub(crate) async fn topic(name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    topic_on(&setting("KAFKA_BROKERS"), name, partitions, settings).await
+}
+
+pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.to_string())
+}
+
+pub(crate) fn error_type(span: &SpanData) -> Option<String> {
+    attribute(span, "error.type")
+}
+
+/// Waits for something that nobody announces.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LONG, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! The adapters that call a handler for each message.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use opentelemetry::Context;
+use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
+use otel_testing::Recorder;
+use rdkafka::Message as _;
+use rdkafka::consumer::Consumer as _;
+use tokio::sync::{Notify, oneshot};
+
+use crate::support::{cluster, consumer, error_type, options, until, write, write_to};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_processed_in_order_until_it_is_stopped() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None), ("c", None)]).await;
+    let consumer = consumer(&cluster, options(&recorder));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(async move {
+        let (stop, seen) = (Mutex::new(Some(stop)), Mutex::new(Vec::new()));
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let ended = consumer
+            .for_each(stopped, async |message| {
+                if message.offset() == 1 {
+                    drop(stop.lock().unwrap().take());
+                }
+                tokio::task::yield_now().await;
+                seen.lock().unwrap().push(message.payload().unwrap().to_vec());
+                if message.offset() == 0 { Err("no") } else { Ok(()) }
+            })
+            .await;
+        (ended, seen.into_inner().unwrap())
+    });
+    let (ended, seen) = running.await.unwrap();
+    assert_eq!((ended, seen), (Ok(()), vec![b"a".to_vec(), b"b".to_vec()]));
+    let errors: Vec<_> = recorder.spans().iter().map(error_type).collect();
+    assert_eq!(errors, [Some("&str".to_owned()), None]);
+    recorder.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_processed_side_by_side_and_each_in_its_order() {
+    let (recorder, cluster) = (Recorder::new(), cluster(2));
+    for payload in ["a", "b"] {
+        for partition in 0..2 {
+            write_to(&cluster, partition, payload, None).await;
+        }
+    }
+    let consumer = consumer(&cluster, options(&recorder));
+    let running = tokio::spawn(async move {
+        let (begun, both, done) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        let seen = Mutex::new(Vec::new());
+        let ended = consumer
+            .for_each_concurrent(10, done.notified(), async |message| {
+                // The first of each waits for the first of the other: one after the other they would wait forever.
+                if message.offset() == 0 {
+                    let other = both.notified();
+                    if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                        other.await
+                    } else {
+                        both.notify_waiters()
+                    }
+                }
+                let own = Context::current().span().span_context().span_id();
+                tokio::task::yield_now().await;
+                assert_eq!(own, Context::current().span().span_context().span_id());
+                let mut seen = seen.lock().unwrap();
+                seen.push((message.partition(), message.offset(), own));
+                if seen.len() == 4 {
+                    done.notify_one();
+                }
+            })
+            .await;
+        (ended, seen.into_inner().unwrap())
+    });
+    let (ended, mut seen) = running.await.unwrap();
+    assert_eq!(ended, Ok(()));
+    for partition in 0..2 {
+        let offsets: Vec<_> = seen.iter().filter(|(p, _, _)| *p == partition).map(|(_, o, _)| *o).collect();
+        assert_eq!(offsets, [0, 1]);
+    }
+    seen.dedup_by_key(|(_, _, span)| *span);
+    assert_eq!(seen.len(), 4, "each has its own span");
+    assert_eq!(recorder.spans().len(), 4);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn no_more_is_in_hand_than_allowed_and_all_of_it_is_finished() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None), ("c", None), ("d", None)]).await;
+    let consumer = consumer(&cluster, options(&recorder));
+    let (stop, go) = (Notify::new(), Notify::new());
+    let received = || recorder.metric("messaging.client.consumed.messages").sum();
+    let running = consumer.for_each_concurrent(2, stop.notified(), async |_| go.notified().await);
+    let script = async {
+        until("two messages", || received() == 2.0).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(received(), 2.0);
+        stop.notify_one();
+        for _ in 0..2 {
+            go.notify_one();
+            let before = recorder.spans().len();
+            until("a message to be done", || recorder.spans().len() > before).await;
+        }
+    };
+    let (ended, ()) = futures_util::join!(running, script);
+    assert_eq!((ended, received()), (Ok(()), 2.0));
+    recorder.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_let_go_when_what_is_in_hand_is_done() {
+    for strategy in ["range", "cooperative-sticky"] {
+        let (recorder, cluster) = (Recorder::new(), cluster(2));
+        for partition in 0..2 {
+            write_to(&cluster, partition, "a", None).await;
+        }
+        let member = || -> otel_kafka::StreamConsumer {
+            let mut config = crate::support::consumer_config(&cluster);
+            config.set("partition.assignment.strategy", strategy).create().unwrap()
+        };
+        let first = member().with_options(options(&recorder));
+        first.subscribe(&["orders"]).unwrap();
+        let (stop, go) = (Notify::new(), Notify::new());
+        let begun = AtomicUsize::new(0);
+        let running = first.for_each_concurrent(10, stop.notified(), async |_| {
+            // Nothing is committed, so that they come again after the rebalance.
+            if begun.fetch_add(1, Ordering::SeqCst) < 2 {
+                go.notified().await;
+                // Still ours while they are processed.
+                assert_eq!(first.assignment().unwrap().count(), 2);
+            }
+        });
+        let revoked = || {
+            let rebalances = recorder.metric("messaging.kafka.rebalances");
+            rebalances.with("messaging.kafka.rebalance.type", "revoke").sum()
+        };
+        let script = async {
+            until("both messages", || begun.load(Ordering::SeqCst) == 2).await;
+            let second = member();
+            second.subscribe(&["orders"]).unwrap();
+            let both = async {
+                until("the revocation", || revoked() == 1.0).await;
+                assert_eq!(second.assignment().unwrap().count(), 0);
+                go.notify_waiters();
+                until("the second member", || second.assignment().unwrap().count() == 1).await;
+            };
+            // A member takes part for as long as it is polled.
+            tokio::select! {
+                () = both => {}
+                error = async { loop { let _ = second.recv().await; } } => error,
+            }
+            stop.notify_one();
+        };
+        let (ended, ()) = futures_util::join!(running, script);
+        assert_eq!(ended, Ok(()));
+        assert!(recorder.spans().iter().all(|span| error_type(span).is_none()));
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_dropped_ends_what_it_had_and_holds_nothing_back() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None)]).await;
+    let consumer = consumer(&cluster, options(&recorder));
+    let begun = Notify::new();
+    tokio::select! {
+        _ = consumer.for_each_concurrent(10, std::future::pending(), async |_| {
+            begun.notify_one();
+            std::future::pending::<()>().await;
+        }).with_context(Context::new()) => panic!("it never ends"),
+        () = begun.notified() => {}
+    }
+    let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();
+    assert_eq!(errors, ["cancelled"]);
+    // Closing the consumer revokes its partitions, which nobody puts off any more.
+    drop(consumer);
+    recorder.assert_clean();
+}

@@ -1,0 +1,18 @@
+//! The behaviour of otel-kafka through its public API, on librdkafka's embedded mock cluster.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cancellation;
+mod conformance;
+mod consumer;
+mod for_each;
+mod hostile;
+mod metrics;
+mod producer;
+mod propagation;
+mod rebalances;
+mod refused;
+mod settle;
+mod spans;
+mod support;
+mod transactions;

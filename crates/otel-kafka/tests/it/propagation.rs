@@ -1,0 +1,90 @@
+//! Context in headers, on its way out and in.
+
+use opentelemetry::trace::{FutureExt as _, SpanKind, TraceContextExt as _};
+use otel_kafka::{ExistingContext, FutureProducer, HeaderExtractor, HeaderInjector};
+use otel_testing::Recorder;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::producer::FutureRecord;
+
+use crate::support::{
+    LONG, carried, client, cluster, headers, listed, messages, options, remote, sent, text, traceparent,
+    traceparent_of,
+};
+
+#[tokio::test]
+async fn a_forwarded_records_context_is_replaced_and_linked() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let producer: FutureProducer = client(&cluster);
+    let producer = producer.with_options(options(&recorder));
+    let (old, name) = (traceparent(5), "my header");
+    let own = headers(&[("traceparent", &old), ("tracestate", "a=1"), (name, "1"), ("baggage", "b=1")]);
+    let record = FutureRecord::to("orders").key("").payload("").headers(own);
+    producer.send(record, LONG).with_context(remote(7, true)).await.unwrap();
+
+    let span = recorder.span("send orders");
+    assert_eq!(span.links.len(), 1);
+    assert_eq!(span.links[0].span_context.span_id(), 5.into());
+    assert_eq!(
+        sent(&cluster),
+        [(name.to_owned(), b"1".to_vec()), ("traceparent".to_owned(), traceparent_of(&span).into_bytes())]
+    );
+}
+
+#[tokio::test]
+async fn a_records_context_can_be_preserved() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let producer: FutureProducer = client(&cluster);
+    let producer = producer.with_options(options(&recorder).with_existing_context(ExistingContext::Preserve));
+    let old = traceparent(5);
+    let own = headers(&[("traceparent", &old), ("baggage", "b=1")]);
+    let record = FutureRecord::to("orders").key("").payload("").headers(own);
+    producer.send(record, LONG).await.unwrap();
+    let span = recorder.span("send orders");
+    assert_eq!(span.span_kind, SpanKind::Client);
+    let sent = sent(&cluster);
+    assert_eq!((text(&sent, "traceparent"), text(&sent, "baggage")), (Some(&*old), Some("b=1")));
+    assert_eq!(sent.len(), 2);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_left_out_passes_untouched() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let producer: FutureProducer = client(&cluster);
+    let producer = producer.with_options(options(&recorder).with_filter(|topic| topic != "orders"));
+    let old = traceparent(5);
+    let record = FutureRecord::to("orders").key("").payload("").headers(headers(&[("traceparent", &old)]));
+    producer.send(record, LONG).await.unwrap();
+    assert_eq!(text(&sent(&cluster), "traceparent"), Some(&*old));
+    assert_eq!((recorder.spans().len(), recorder.metrics()), (0, String::new()));
+}
+
+#[tokio::test]
+async fn the_carriers_work_by_hand() {
+    let cluster = cluster(1);
+    let producer: rdkafka::producer::FutureProducer = client(&cluster);
+    let mut record = FutureRecord::<str, _>::to("orders").payload("");
+    let propagation = otel_propagation::Propagation::new(otel_propagation::Composite::default());
+    propagation.inject(&remote(7, true), &mut HeaderInjector(&mut record.headers));
+    producer.send(record, LONG).await.unwrap();
+    let received = messages(&cluster, 0, 1, |message| {
+        let context = propagation.extract(&HeaderExtractor::of(message));
+        (context.span().span_context().span_id(), carried(message.headers().unwrap()))
+    });
+    assert_eq!(received, [(7.into(), vec![("traceparent".to_owned(), traceparent(7).into_bytes())])]);
+}
+
+#[tokio::test]
+async fn without_an_sdk_the_current_context_is_passed_on() {
+    let cluster = cluster(1);
+    let recorder = Recorder::new();
+    recorder.shutdown();
+    let producer: FutureProducer = client(&cluster);
+    let producer = producer.with_options(options(&recorder));
+    let record = FutureRecord::<str, _>::to("orders").payload("");
+    producer.send(record, LONG).with_context(remote(7, true)).await.unwrap();
+    let headers = messages(&cluster, 0, 1, |message| {
+        assert_eq!(message.headers().unwrap().count(), 1);
+        listed(message.headers())
+    });
+    assert_eq!(text(&headers[0], "traceparent"), Some(&*traceparent(7)));
+}

@@ -1,0 +1,75 @@
+//! Rebalances: they are counted, and the user's own context still sees them.
+
+use std::sync::mpsc;
+
+use otel_kafka::{ConsumerContext, StreamConsumer, Traced};
+use otel_testing::Recorder;
+use rdkafka::ClientContext;
+use rdkafka::consumer::{Consumer, Rebalance};
+
+use crate::support::{cluster, consumer_config, options, until};
+
+struct Mine(mpsc::Sender<(&'static str, usize, usize)>);
+
+impl ClientContext for Mine {}
+
+impl ConsumerContext for Mine {
+    fn pre_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+        self.tell("pre", consumer, rebalance);
+    }
+
+    fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+        self.tell("post", consumer, rebalance);
+    }
+}
+
+impl Mine {
+    fn tell(&self, when: &'static str, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+        // A consumer that is being closed does not say what it has.
+        let (listed, has) = match rebalance {
+            Rebalance::Assign(list) => (list.count(), consumer.assignment().unwrap().count()),
+            Rebalance::Revoke(list) => (list.count(), 0),
+            Rebalance::Error(error) => panic!("{error}"),
+        };
+        self.0.send((when, listed, has)).unwrap();
+    }
+}
+
+async fn rebalanced(strategy: &str) {
+    let (recorder, cluster) = (Recorder::new(), cluster(3));
+    let (sender, seen) = mpsc::channel();
+    let mut config = consumer_config(&cluster);
+    config.set("partition.assignment.strategy", strategy);
+    let consumer: StreamConsumer<Mine> = config.create_with_context(Mine(sender)).unwrap();
+    let consumer = consumer.with_options(options(&recorder));
+    consumer.subscribe(&["orders"]).unwrap();
+    let assigned = until("the assignment", || consumer.assignment().unwrap().count() == 3);
+    tokio::select! {
+        _ = consumer.recv() => panic!("there is no message"),
+        () = assigned => {}
+    }
+    drop(consumer);
+    let expected = [("pre", 3, 0), ("post", 3, 3), ("pre", 3, 0), ("post", 3, 0)];
+    assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
+    for kind in ["assign", "revoke"] {
+        let rebalances = recorder.metric("messaging.kafka.rebalances");
+        let rebalances = rebalances.with("messaging.kafka.rebalance.type", kind);
+        assert_eq!(
+            rebalances.with("messaging.consumer.group.name", "till").sum(),
+            1.0,
+            "{}",
+            recorder.metrics()
+        );
+    }
+    assert_eq!(recorder.spans().len(), 0);
+}
+
+#[tokio::test]
+async fn eager_ones_are_counted_and_carried_out() {
+    rebalanced("range").await;
+}
+
+#[tokio::test]
+async fn cooperative_ones_are_counted_and_carried_out() {
+    rebalanced("cooperative-sticky").await;
+}

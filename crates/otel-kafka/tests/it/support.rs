@@ -1,0 +1,203 @@
+//! A mock cluster, clients that record into one recorder, and bare ones to look at what was sent.
+
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Context, Value};
+use opentelemetry_sdk::trace::SpanData;
+use otel_kafka::Options;
+use otel_propagation::{Composite, Headers as _};
+use otel_testing::Recorder;
+use rdkafka::config::{ClientConfig, FromClientConfig};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Message as _, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Offset, TopicPartitionList};
+
+/// More than anything takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// A cluster of one broker with a topic `orders` of so many partitions.
+pub(crate) fn cluster(partitions: i32) -> Cluster {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("orders", partitions, 1).unwrap();
+    cluster
+}
+
+pub(crate) fn config(cluster: &Cluster) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    // What the mock cluster's port is differs from run to run: two addresses, so that none is recorded.
+    let servers = cluster.bootstrap_servers();
+    config.set("bootstrap.servers", format!("{servers},{servers}"));
+    config
+}
+
+pub(crate) fn options(recorder: &Recorder) -> Options {
+    Options::new()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+        .with_propagator(Composite::default())
+}
+
+/// A client with no settings but the cluster's address.
+pub(crate) fn client<T: FromClientConfig>(cluster: &Cluster) -> T {
+    config(cluster).create().unwrap()
+}
+
+/// Reads a partition from its beginning until there were so many messages.
+pub(crate) fn messages<T>(
+    cluster: &Cluster,
+    partition: i32,
+    count: usize,
+    read: impl Fn(&BorrowedMessage<'_>) -> T,
+) -> Vec<T> {
+    let consumer: BaseConsumer = config(cluster).set("group.id", "test").create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("orders", partition, Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let begun = Instant::now();
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        assert!(begun.elapsed() < LONG, "only {} of {count} messages came", seen.len());
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            seen.push(read(&message.unwrap()));
+        }
+    }
+    seen
+}
+
+/// Headers as they are, in their order.
+pub(crate) fn listed(headers: Option<&BorrowedHeaders>) -> Vec<(String, Vec<u8>)> {
+    use rdkafka::message::Headers as _;
+    headers.map_or_else(Vec::new, |headers| {
+        headers
+            .iter()
+            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+            .collect()
+    })
+}
+
+/// The headers of the first message of partition 0.
+pub(crate) fn sent(cluster: &Cluster) -> Vec<(String, Vec<u8>)> {
+    messages(cluster, 0, 1, |message| listed(message.headers())).remove(0)
+}
+
+pub(crate) fn text<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> Option<&'h str> {
+    let (_, value) = headers.iter().find(|(key, _)| key == name)?;
+    Some(std::str::from_utf8(value).unwrap())
+}
+
+pub(crate) fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
+    list.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(*value) })
+    })
+}
+
+/// What our carrier reads, in any order.
+pub(crate) fn carried(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
+    let mut seen = Vec::new();
+    otel_kafka::HeaderExtractor::new(headers)
+        .visit(|name, value| seen.push((name.to_owned(), value.to_vec())));
+    seen.sort();
+    seen
+}
+
+/// The context of a span in another process.
+pub(crate) fn remote(id: u64, sampled: bool) -> Context {
+    let flags = TraceFlags::default().with_sampled(sampled);
+    let span =
+        SpanContext::new(TraceId::from(u128::from(id)), SpanId::from(id), flags, true, TraceState::NONE);
+    Context::new().with_remote_span_context(span)
+}
+
+pub(crate) fn traceparent(id: u64) -> String {
+    format!("00-{:032x}-{id:016x}-01", u128::from(id))
+}
+
+pub(crate) fn value<'s>(span: &'s SpanData, key: &str) -> Option<&'s Value> {
+    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| &kv.value)
+}
+
+/// An attribute of a span as text.
+pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    value(span, key).map(ToString::to_string)
+}
+
+pub(crate) fn error_type(span: &SpanData) -> Option<String> {
+    attribute(span, "error.type")
+}
+
+/// The `traceparent` that a span writes.
+pub(crate) fn traceparent_of(span: &SpanData) -> String {
+    let context = &span.span_context;
+    format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
+}
+
+/// For a member of the group `till` that reads from the beginning, and commits only when told to.
+pub(crate) fn consumer_config(cluster: &Cluster) -> ClientConfig {
+    let mut config = config(cluster);
+    config
+        .set("group.id", "till")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "10")
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "200");
+    config
+}
+
+/// A consumer that has all partitions of `orders`.
+pub(crate) fn consumer(cluster: &Cluster, options: Options) -> otel_kafka::StreamConsumer {
+    let consumer: otel_kafka::StreamConsumer = consumer_config(cluster).create().unwrap();
+    // By hand: a group of the mock cluster takes seconds to form.
+    let metadata = consumer.fetch_metadata(Some("orders"), LONG).unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        list.add_partition_offset("orders", partition.id(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    consumer.with_options(options)
+}
+
+/// Writes messages to partition 0 with rdkafka's own producer.
+pub(crate) async fn write(cluster: &Cluster, list: &[(&str, Option<OwnedHeaders>)]) {
+    for (payload, headers) in list {
+        write_to(cluster, 0, payload, headers.clone()).await;
+    }
+}
+
+pub(crate) async fn write_to(
+    cluster: &Cluster,
+    partition: i32,
+    payload: &str,
+    headers: Option<OwnedHeaders>,
+) {
+    let producer: rdkafka::producer::FutureProducer = client(cluster);
+    let mut record = rdkafka::producer::FutureRecord::to("orders").key("k").payload(payload);
+    record.partition = Some(partition);
+    record.headers = headers;
+    producer.send(record, LONG).await.unwrap();
+}
+
+/// Waits for something that nobody announces.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LONG, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The next message; a poll may also serve another event, and give none.
+pub(crate) fn next(consumer: &otel_kafka::BaseConsumer) -> otel_kafka::BorrowedMessage<'_> {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < LONG, "there is no message");
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            return message.unwrap();
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The demonstration, on the mock cluster and on the real one: they look the same but for their times.
+
+use crate::picture::Picture;
+use crate::program;
+use crate::run::Run;
+
+/// Each of these is a test on the mock cluster, and one on the real broker.
+macro_rules! on_both {
+    ($($test:ident)*) => {
+        mod on_the_mock {
+            $(#[test] fn $test() { super::$test(&crate::run::MOCK); })*
+        }
+        mod on_a_broker {
+            $(#[test] fn $test() { super::$test(&crate::run::BROKER); })*
+        }
+    };
+}
+
+on_both! {
+    an_order_is_one_trace_through_both_services
+    the_orders_are_shared_by_the_group
+    a_poison_order_goes_to_the_dead_letters
+    a_batch_is_one_span_with_a_link_to_each_message
+    a_transaction_is_in_the_trace_of_what_it_consumed
+    an_aborted_transaction_says_so_and_so_does_its_message
+    each_trace_is_drawn_once_and_whole
+}
+
+const ORDERS: [(&str, [&str; 2]); 2] = [
+    ("An order is one trace", [r#"shop     sends "2 apples" for ada"#, r#"packing  packs "2 apples""#]),
+    ("Grace's key", [r#"shop     sends "1 pear" for grace"#, r#"packing  packs "1 pear""#]),
+];
+
+fn order(packed_by: &str) -> [String; 9] {
+    [
+        "send orders shop producer".to_owned(),
+        "└─ process orders packing consumer".to_owned(),
+        "   │  → link to send orders in this trace".to_owned(),
+        format!("   │  messaging.client.id={packed_by}"),
+        "   ├─ send parcels packing producer".to_owned(),
+        format!("   │     messaging.client.id={packed_by}"),
+        "   └─ commit orders packing client".to_owned(),
+        "         → link to send orders in this trace".to_owned(),
+        format!("         messaging.client.id={packed_by}"),
+    ]
+}
+
+fn packed_by(picture: &Picture) -> &str {
+    picture.said("messaging.client.id=")
+}
+
+fn an_order_is_one_trace_through_both_services(run: &Run) {
+    for (about, said) in ORDERS {
+        let [picture] = run.pictures(about, &said);
+        picture.is(&order(packed_by(&picture)));
+    }
+}
+
+/// Which of the two has which partition is open.
+fn the_orders_are_shared_by_the_group(run: &Run) {
+    let pictures = ORDERS.map(|(about, said)| run.pictures(about, &said)).map(|[picture]| picture);
+    let mut members = pictures.each_ref().map(packed_by);
+    members.sort_unstable();
+    assert_eq!(members, ["packing-1", "packing-2"]);
+}
+
+fn a_poison_order_goes_to_the_dead_letters(run: &Run) {
+    let said = [
+        r#"shop     sends "some cake" for ada"#,
+        r#"packing  cannot read "some cake""#,
+        r#"support  gets "some cake": its number is none"#,
+    ];
+    let [picture] = run.pictures("An order that nobody can read", &said);
+    let member = packed_by(&picture);
+    let client = |guides: &str| format!("{guides}messaging.client.id={member}");
+    let row = |row: &str| row.to_owned();
+    picture.is(&[
+        row("send orders shop producer"),
+        row("└─ ✗ process orders packing consumer"),
+        row("   │  ✗ unreadable_order"),
+        row("   │  → link to send orders in this trace"),
+        client("   │  "),
+        row("   ├─ send orders.dead packing producer"),
+        row("   │  │  → link to send orders in this trace"),
+        client("   │  │  "),
+        row("   │  └─ process orders.dead support consumer"),
+        row("   │     │  → link to send orders.dead in this trace"),
+        row("   │     └─ commit orders.dead support client"),
+        row("   │           → link to send orders.dead in this trace"),
+        row("   └─ commit orders packing client"),
+        row("         → link to send orders in this trace"),
+        client("         "),
+    ]);
+}
+
+fn a_batch_is_one_span_with_a_link_to_each_message(run: &Run) {
+    let said = [
+        r#"shop     sends "9 figs" for edsger"#,
+        r#"packing  packs "9 figs""#,
+        "carrier  drives off with parcel of 2 apples, parcel of 1 pear, parcel of 9 figs",
+    ];
+    let pictures: [_; 2] = run.pictures("The third parcel", &said);
+    let (orders, batches): (Vec<_>, Vec<_>) =
+        pictures.into_iter().partition(|picture| picture.rows[0].starts_with("send orders"));
+    let ([third], [batch]) = (&orders[..], &batches[..]) else { panic!("{orders:#?}, {batches:#?}") };
+    third.is(&order(packed_by(third)));
+
+    let [[first], [second]] = ORDERS.map(|(about, said)| run.pictures(about, &said));
+    let names = [(&first.id, "the first"), (&second.id, "the second"), (&third.id, "the third")];
+    let named = |row: &String| {
+        let Some((before, link)) = row.split_once("→ link to ") else { return row.clone() };
+        let (link, rest) = link.split_once(' ').unwrap_or((link, ""));
+        let (trace, _) = link.split_once('/').unwrap();
+        let (_, name) = names.iter().find(|(id, _)| id.starts_with(trace)).unwrap();
+        format!("{before}→ {name} {rest}").trim_end().to_owned()
+    };
+    let rows = batch.rows.iter().map(named).collect();
+    Picture { id: batch.id.clone(), rows }.is(&[
+        "process parcels consumer",
+        "│  → the first messaging.kafka.offset=0",
+        "│  → the second messaging.kafka.offset=1",
+        "│  → the third messaging.kafka.offset=2",
+        "│  messaging.batch.message_count=3",
+        "└─ commit parcels client",
+        "      → the third",
+    ]);
+}
+
+/// A payment's attempt that is committed.
+const COMMITTED: [&str; 10] = [
+    "└─ process payments billing consumer",
+    "   │  → link to send payments in this trace",
+    "   ├─ begin_transaction billing client",
+    "   ├─ send receipts billing producer",
+    "   │  └─ process receipts mail consumer",
+    "   │     │  → link to send receipts in this trace",
+    "   │     └─ commit receipts mail client",
+    "   │           → link to send receipts in this trace",
+    "   ├─ send_offsets_to_transaction billing client",
+    "   └─ commit_transaction billing client",
+];
+
+fn a_transaction_is_in_the_trace_of_what_it_consumed(run: &Run) {
+    let said = [
+        r#"shop     sends "4 coins" from ada"#,
+        r#"billing  commits "4 coins""#,
+        r#"mail     gets "receipt for 4 coins""#,
+    ];
+    let [picture] = run.pictures("A payment read", &said);
+    picture.is(&[&["send payments shop producer"][..], &COMMITTED].concat());
+}
+
+fn an_aborted_transaction_says_so_and_so_does_its_message(run: &Run) {
+    // There is one receipt, that of the second attempt: nobody gets the first one's.
+    let said = [
+        r#"shop     sends "3 coins" from grace"#,
+        r#"billing  aborts "3 coins": the bank does not answer"#,
+        r#"billing  commits "3 coins""#,
+        r#"mail     gets "receipt for 3 coins""#,
+    ];
+    let [picture] = run.pictures("The bank is away", &said);
+    let aborted = [
+        "send payments shop producer",
+        "├─ ✗ process payments billing consumer",
+        "│  │  ✗ bank_away",
+        "│  │  → link to send payments in this trace",
+        "│  ├─ begin_transaction billing client",
+        "│  ├─ ✗ send receipts billing producer",
+        "│  │     ✗ aborted",
+        "│  └─ abort_transaction billing client",
+    ];
+    picture.is(&[&aborted[..], &COMMITTED].concat());
+}
+
+fn each_trace_is_drawn_once_and_whole(run: &Run) {
+    let (_, start) = run.step("The services start.");
+    let [start] = &start[..] else { panic!("{start:#?}") };
+    start.is(&["init_transactions client"]);
+    let mut ids: Vec<_> = run.pictures.iter().map(|picture| picture.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((run.pictures.len(), ids.len()), (8, 8), "{:#?}", run.pictures);
+    let rows = run.pictures.iter().flat_map(|picture| &picture.rows);
+    assert!(rows.clone().all(|row| !row.contains("missing parent")), "{:#?}", run.pictures);
+}
+
+#[test]
+fn the_orders_are_the_same_without_telemetry() {
+    for (variable, value) in [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true")] {
+        let output = program(&[]).env(variable, value).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert!(output.contains("  support  gets \"some cake\": its number is none\n"), "{output}");
+        assert!(output.ends_with("  mail     gets \"receipt for 3 coins\"\n\n"), "{output}");
+        assert!(Picture::all(&output).is_empty(), "{output}");
+    }
+}

@@ -1,0 +1,36 @@
+//! The program as a user runs it: on the mock cluster, and on a real one.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+mod broker;
+mod demo;
+mod picture;
+mod run;
+
+use std::process::Command;
+
+/// The program, with these arguments, and without what the developer's environment says about telemetry.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command.args(arguments).env_remove("CLICOLOR_FORCE");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTEL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[test]
+fn a_wrong_argument_is_answered_with_help() {
+    let output = program(&["--borkers"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.starts_with("there is no argument `--borkers`\n\norders [--brokers"), "{complaint}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = program(&["--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("orders [--brokers"));
+}
