@@ -50,11 +50,17 @@ const STEPS: &[Step] = &[
     Step { name: "deny", about: "licences, sources and bans of all dependencies", run: steps::deny },
     Step { name: "rest-api", about: "the example runs and draws a trace", run: steps::rest_api },
     Step { name: "chat", about: "the example runs and draws a trace", run: steps::chat },
+    Step { name: "orders", about: "the example runs and draws a trace", run: steps::orders },
     Step { name: "soak-http", about: "20,000 HTTP requests, each accounted for", run: steps::soak_http },
 ];
 
 /// What the tests of a package talk to: they need the service only while there is the package.
-const SERVICES: &[(&str, &str)] = &[("otel-telemetry", "collector"), ("rest-api", "collector")];
+const SERVICES: &[(&str, &str)] = &[
+    ("orders", "kafka"),
+    ("otel-kafka", "kafka"),
+    ("otel-telemetry", "collector"),
+    ("rest-api", "collector"),
+];
 
 /// The steps in which those tests run. Services are started before the first of them and stopped at the end.
 const TALKING: &[&str] = &["test", "test-default"];

@@ -13,6 +13,7 @@ use crate::{
     ci::{Outcome, deny},
     process::{answer, captured_within, cargo, program, run, run_within},
     repo::Repo,
+    services::debian,
     tidy::{self, Tier},
 };
 
@@ -35,6 +36,10 @@ pub(super) fn tools(repo: &Repo) -> Result<Outcome> {
             None => bail!("`cargo {subcommand}` is missing; `rustup component add {component}` installs it"),
         }
     }
+    // The C compiler is there, for nothing links without it; librdkafka is built by make as well.
+    let missing: Vec<_> =
+        [("make", "make")].into_iter().filter(|(program, _)| !debian::has(program)).collect();
+    debian::install(&repo.root, &missing)?;
     Ok(Outcome::Passed)
 }
 
@@ -175,6 +180,10 @@ pub(super) fn rest_api(repo: &Repo) -> Result<Outcome> {
 
 pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
     example(repo, "chat")
+}
+
+pub(super) fn orders(repo: &Repo) -> Result<Outcome> {
+    example(repo, "orders")
 }
 
 /// An example, run as a user does first: without arguments.
