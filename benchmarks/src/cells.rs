@@ -81,17 +81,27 @@ impl Results {
     /// How many times faster one is than the other: the median of what each round says, for the two of a round were
     /// measured within seconds.
     pub fn times_faster(&self, this: Key, than: Key) -> f64 {
+        self.by_round(this, than, |this, than| than / this)
+    }
+
+    /// How many nanoseconds one takes more than the other, told in the same way.
+    pub fn nanoseconds_more(&self, this: Key, than: Key) -> f64 {
+        self.by_round(this, than, |this, than| this - than)
+    }
+
+    fn by_round(&self, this: Key, than: Key, compared: impl Fn(f64, f64) -> f64) -> f64 {
         let of = |key| self.rounds.get(&key).into_iter().flatten().map(|round: &Native| round.nanoseconds);
-        median(&mut of(than).zip(of(this)).map(|(than, this)| than / this).collect::<Vec<_>>())
+        median(&mut of(this).zip(of(than)).map(|(this, than)| compared(this, than)).collect::<Vec<_>>())
     }
 }
 
-/// Measures the cells: natively in as many rounds as `rounds` says, and where `count` says so under valgrind.
+/// Measures the cells: natively in as many rounds as `rounds` says, and `counts` times under valgrind, of which the
+/// median is taken.
 pub fn measure(
     keys: &[Key],
     default: &Path,
     rounds: impl Fn(&Key) -> usize,
-    count: bool,
+    counts: impl Fn(&Key) -> usize,
 ) -> Result<Results, Failure> {
     let full = std::env::current_exe()?;
     let binary = |key: &Key| if key.default_build { default } else { &full };
@@ -103,14 +113,14 @@ pub fn measure(
             results.rounds.entry(*key).or_default().push(process::native(binary(key), &key.arguments())?);
         }
     }
-    if count {
-        eprintln!("counting instructions of {} cells under valgrind", keys.len());
+    let counted = keys.iter().filter(|key| counts(key) > 0).count();
+    if counted > 0 {
+        eprintln!("counting instructions of {counted} cells under valgrind");
     }
     for key in keys {
-        let instructions = match count {
-            true => process::instructions(binary(key), &key.label(), &key.arguments())?,
-            false => f64::NAN,
-        };
+        let instructions = (0..counts(key))
+            .map(|_| process::instructions(binary(key), &key.label(), &key.arguments()))
+            .collect::<Result<Vec<_>, _>>()?;
         let median_of = |value: fn(&Native) -> f64| {
             median(&mut results.rounds.get(key).into_iter().flatten().map(value).collect::<Vec<_>>())
         };
@@ -118,7 +128,7 @@ pub fn measure(
             allocations: median_of(|one| one.allocations),
             nanoseconds: median_of(|one| one.nanoseconds),
         };
-        results.measured.insert(*key, Measured { instructions, native });
+        results.measured.insert(*key, Measured { instructions: median(&mut { instructions }), native });
     }
     Ok(results)
 }

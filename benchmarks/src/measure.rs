@@ -40,8 +40,9 @@ impl Mode {
     }
 }
 
+/// Does the work where it is counted.
 #[inline(never)]
-fn counted_region<I, F: FnMut(I)>(work: &mut F, input: I) {
+pub fn counted_region<I, F: FnMut(I)>(work: &mut F, input: I) {
     work(input);
 }
 

@@ -123,6 +123,9 @@ impl Metrics {
                 AggregatedMetrics::I64(MetricData::Sum(sum)) => {
                     sum.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
                 }
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    sum.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
+                }
                 other => panic!("no instrument of this kind was expected: {other:?}"),
             }
         }

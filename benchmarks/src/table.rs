@@ -67,6 +67,14 @@ impl Goals {
         }
     }
 
+    /// The same for what is not counted, with a fraction.
+    pub fn at_most_exactly(&mut self, measured: f64, bound: f64, what: &str) {
+        if !measured.is_nan() {
+            let sign = if measured <= bound { "≤" } else { ">" };
+            self.add(sign == "≤", format!("{measured:.1} {sign} {bound:.1}{what}"));
+        }
+    }
+
     /// What was measured should be at least this much.
     pub fn at_least(&mut self, measured: f64, bound: f64, what: &str) {
         if !measured.is_nan() {

@@ -52,6 +52,11 @@ const STEPS: &[Step] = &[
     Step { name: "chat", about: "the example runs and draws a trace", run: steps::chat },
     Step { name: "orders", about: "the example runs and draws a trace", run: steps::orders },
     Step { name: "soak-http", about: "20,000 HTTP requests, each accounted for", run: steps::soak_http },
+    Step {
+        name: "soak-kafka",
+        about: "50,000 Kafka messages, each accounted for; the broker is killed midway",
+        run: steps::soak_kafka,
+    },
 ];
 
 /// What the tests of a package talk to: they need the service only while there is the package.
@@ -60,10 +65,11 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-kafka", "kafka"),
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),
+    ("soak", "kafka"),
 ];
 
-/// The steps in which those tests run. Services are started before the first of them and stopped at the end.
-const TALKING: &[&str] = &["test", "test-default"];
+/// The steps in which those tests run, and the soaks that need one. Services are started before the first of them and stopped at the end.
+const TALKING: &[&str] = &["test", "test-default", "soak-kafka"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     if arguments == ["--list"] {

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arguments {
-    /// How many operations there are; 200,000 if nothing else is said.
+    /// How many operations there are.
     pub requests: u64,
     /// What decides what each operation does.
     pub seed: u64,
@@ -13,21 +13,25 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads `--requests N`, `--seed N` and `--concurrency N`.
+    /// Reads `--seed N`, `--concurrency N`, and how many operations there are: what that argument is called, and what
+    /// it and the concurrency are if nothing is said, differs.
     ///
     /// # Errors
     /// A complaint about the first argument that is wrong.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut parsed = Self { requests: 200_000, seed: 1, concurrency: 64 };
+    pub fn parse(
+        (operations, requests, concurrency): (&str, u64, u64),
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Result<Self, String> {
+        let mut parsed = Self { requests, seed: 1, concurrency };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let field = match argument.as_str() {
-                "--requests" => &mut parsed.requests,
+                given if given == operations => &mut parsed.requests,
                 "--seed" => &mut parsed.seed,
                 "--concurrency" => &mut parsed.concurrency,
                 _ => {
                     return Err(format!(
-                        "there is no argument `{argument}`; there are --requests N, --seed N, --concurrency N"
+                        "there is no argument `{argument}`; there are {operations} N, --seed N, --concurrency N"
                     ));
                 }
             };
@@ -46,7 +50,7 @@ mod tests {
     use super::Arguments;
 
     fn parse(arguments: &str) -> Result<Arguments, String> {
-        Arguments::parse(arguments.split_whitespace().map(str::to_owned))
+        Arguments::parse(("--requests", 200_000, 64), arguments.split_whitespace().map(str::to_owned))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Outcome classes, and how often each has been seen.
 //!
 //! A class is what a span and its duration both say of an end: in HTTP's semantic conventions the protocol's version, the
-//! status and `error.type`.
+//! status and `error.type`, in messaging's the operation's name and `error.type`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +13,8 @@ use opentelemetry::KeyValue;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Class {
+    /// What was done, in messaging: `messaging.operation.name`.
+    pub operation: Option<String>,
     /// The protocol's version, where it was known.
     pub version: Option<String>,
     /// The status, where there was an answer.
@@ -28,6 +30,7 @@ impl Class {
         let mut class = Self::default();
         for attribute in attributes {
             match attribute.key.as_str() {
+                "messaging.operation.name" => class.operation = Some(attribute.value.to_string()),
                 "network.protocol.version" => class.version = Some(attribute.value.to_string()),
                 "http.response.status_code" => {
                     // A status that is no number is a class of its own, so that it is seen.
@@ -47,6 +50,9 @@ impl fmt::Display for Class {
         let version = self.version.clone().unwrap_or_else(dash);
         let status = self.status.map_or_else(dash, |status| status.to_string());
         let error = self.error.clone().unwrap_or_else(dash);
+        if let Some(operation) = &self.operation {
+            return write!(f, "{operation:<9} {error}");
+        }
         write!(f, "{version:<4} {status:<4} {error}")
     }
 }

@@ -19,9 +19,9 @@ pub struct Side<'a> {
     /// The spans.
     pub spans: &'a SpanCounts,
     /// The durations.
-    pub durations: &'a Metric,
-    /// The operations in flight.
-    pub active: &'a Metric,
+    pub durations: &'a [Metric],
+    /// The operations in flight, where the conventions have a metric of them.
+    pub active: Option<&'a Metric>,
 }
 
 impl<'a> Side<'a> {
@@ -31,8 +31,8 @@ impl<'a> Side<'a> {
         name: &'a str,
         observed: &'a Tally,
         spans: &'a SpanCounts,
-        durations: &'a Metric,
-        active: &'a Metric,
+        durations: &'a [Metric],
+        active: Option<&'a Metric>,
     ) -> Self {
         Self { name, observed, spans, durations, active }
     }
@@ -61,7 +61,7 @@ impl Report {
     /// and nothing is in flight.
     pub fn side(&mut self, side: &Side<'_>) {
         let samples = Tally::default();
-        for point in side.durations.points() {
+        for point in side.durations.iter().flat_map(Metric::points) {
             samples.add_many(Class::of_attributes(point.attributes()), point.count());
         }
         let (observed, spans, samples) =
@@ -93,10 +93,11 @@ impl Report {
         );
         self.check(if started == once { Ok(text) } else { Err(text) });
 
-        let open: f64 = side.active.points().iter().map(|point| point.sum().abs()).sum();
+        let Some(active) = side.active else { return };
+        let open: f64 = active.points().iter().map(|point| point.sum().abs()).sum();
         let text = format!("  in flight {open}");
         // A metric that is not there would be in order, too.
-        let is_good = open == 0.0 && side.active.kind() == Some(MetricKind::UpDownCounter);
+        let is_good = open == 0.0 && active.kind() == Some(MetricKind::UpDownCounter);
         self.check(if is_good { Ok(text) } else { Err(text) });
     }
 

@@ -208,6 +208,10 @@ pub(super) fn soak_http(repo: &Repo) -> Result<Outcome> {
     soak(repo, "http", &["--requests", "20000"])
 }
 
+pub(super) fn soak_kafka(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "kafka", &["--messages", "50000"])
+}
+
 /// A soak, shorter than when it is run by hand.
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
     run(&mut binaries::soak_command(&repo.root, "build", name))?;

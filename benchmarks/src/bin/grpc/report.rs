@@ -22,7 +22,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
             || options.only.iter().any(|text| key.label().contains(text))
     };
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
-    let results = measure(&keys, &default, |_| ROUNDS, valgrind.is_some())?;
+    let results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
     let mut goals = (0, 0);
     println!("# gRPC: what observing a call costs\n");
     println!("{}\n", facts(valgrind.as_deref()));

@@ -55,7 +55,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
         .filter(|key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text)))
         .collect();
     let rounds = |key: &Key| if key.side == PROPAGATION { PROPAGATION_ROUNDS } else { ROUNDS };
-    let results = measure(&keys, &default, rounds, valgrind.is_some())?;
+    let results = measure(&keys, &default, rounds, |_| usize::from(valgrind.is_some()))?;
     print(&results, valgrind.as_deref());
     Ok(())
 }

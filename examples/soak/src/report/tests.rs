@@ -21,7 +21,7 @@ fn failures(break_it: impl FnOnce(&Tally, &CountingTracerProvider, &Recorder)) -
     break_it(&observed, &provider, &recorder);
     let (durations, active) = (recorder.metric("duration"), recorder.metric("active"));
     let mut report = Report::default();
-    report.side(&Side::new("server", &observed, provider.counts(), &durations, &active));
+    report.side(&Side::new("server", &observed, provider.counts(), &[durations], Some(&active)));
     let marked = report.text().lines().filter(|line| line.ends_with("<-- wrong")).count();
     assert_eq!(marked, report.failures().len(), "{}", report.text());
     report.failures().to_vec()
@@ -98,6 +98,12 @@ fn nothing_at_all_is_a_failure() {
     let (observed, provider, recorder) = (Tally::default(), CountingTracerProvider::new(), Recorder::new());
     let empty = recorder.metric("duration");
     let mut report = Report::default();
-    report.side(&Side::new("server", &observed, provider.counts(), &empty, &empty));
+    report.side(&Side::new(
+        "server",
+        &observed,
+        provider.counts(),
+        std::slice::from_ref(&empty),
+        Some(&empty),
+    ));
     assert_eq!(report.failures().len(), 2, "{}", report.text());
 }

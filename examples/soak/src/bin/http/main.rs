@@ -36,7 +36,7 @@ struct Telemetry {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+    let arguments = match Arguments::parse(("--requests", 200_000, 64), std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(complaint) => {
             eprintln!("{complaint}");
@@ -86,15 +86,15 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
         "server",
         accepted.tally(),
         server.spans.counts(),
-        &metric(&server, "http.server.request.duration"),
-        &metric(&server, "http.server.active_requests"),
+        &[metric(&server, "http.server.request.duration")],
+        Some(&metric(&server, "http.server.active_requests")),
     ));
     report.side(&Side::new(
         "client",
         &calls,
         client.spans.counts(),
-        &metric(&client, "http.client.request.duration"),
-        &metric(&client, "http.client.active_requests"),
+        &[metric(&client, "http.client.request.duration")],
+        Some(&metric(&client, "http.client.active_requests")),
     ));
     report.check(all(
         "requests accepted that the observer saw the end of",

@@ -1,0 +1,128 @@
+//! The cells of the tables, the process that measures one, and what all of them share.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use benchmarks::measure::Mode;
+use benchmarks::named;
+use benchmarks::sdk::{self, Metrics};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureRecord};
+
+use crate::{consumer, full, paced, producer};
+
+pub(crate) const TOPIC: &str = "orders";
+pub(crate) const TRACE_ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+pub(crate) const SPAN_ID: u64 = 0x00f0_67aa_0ba9_02b7;
+const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+const PAYLOAD: [u8; 100] = [b'x'; 100];
+
+/// Of so many messages one is sampled in [`Variant::Tenth`].
+const TENTH: usize = 10;
+
+named! {
+    /// Whose client is measured.
+    Candidate {
+        Bare = "bare",
+        Ours = "ours",
+    }
+}
+
+named! {
+    /// Whether the parent is sampled: where a message is sent what is current, where it is processed its producer.
+    Variant {
+        Unsampled = "unsampled",
+        Tenth = "tenth",
+        Sampled = "sampled",
+    }
+}
+
+named! {
+    /// What is done with messages.
+    Side {
+        /// Sends them, and serves the broker's word on them.
+        Producer = "producer",
+        /// Receives them and, where it is ours, processes them.
+        Consumer = "consumer",
+        /// Sends more of them than the queue holds.
+        Full = "full",
+        /// Sends them to a real broker at a fixed pace.
+        Paced = "paced",
+    }
+}
+
+/// Measures the cell that the arguments name: `SIDE CANDIDATE VARIANT MODE`.
+pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
+    let [side, candidate, variant, mode] = arguments else { return None };
+    let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
+    let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
+    let metrics = install();
+    match side {
+        Side::Producer => producer::measure(candidate, variant, mode, &metrics),
+        Side::Consumer => consumer::measure(candidate, variant, mode, &metrics),
+        Side::Full => full::measure(candidate),
+        Side::Paced => paced::measure(candidate, &metrics),
+    }
+    Some(())
+}
+
+/// Sets the globals as an application does. For rdkafka's own clients they change nothing.
+fn install() -> Metrics {
+    let formats = otel_propagation::Composite::empty();
+    otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContext::new()));
+    sdk::install_traces();
+    sdk::install_metrics()
+}
+
+/// What the instruments of that name have counted.
+pub(crate) fn counted(metrics: &Metrics, name: &str) -> f64 {
+    metrics.points().iter().filter(|point| point.name == name).map(|point| point.value).sum()
+}
+
+/// Whether the parent of the message of that number is sampled.
+pub(crate) fn is_sampled(variant: Variant, number: usize) -> bool {
+    match variant {
+        Variant::Unsampled => false,
+        Variant::Tenth => number.is_multiple_of(TENTH),
+        Variant::Sampled => true,
+    }
+}
+
+/// The context in which a message is sent.
+pub(crate) fn caller(sampled: bool) -> Context {
+    let flags = TraceFlags::default().with_sampled(sampled);
+    let (trace, span) = (TraceId::from(TRACE_ID), SpanId::from(SPAN_ID));
+    Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, TraceState::NONE))
+}
+
+/// A record without headers.
+pub(crate) fn record() -> FutureRecord<'static, [u8], [u8]> {
+    FutureRecord::to(TOPIC).key(b"order-7".as_slice()).payload(PAYLOAD.as_slice()).partition(0)
+}
+
+/// The one header of somebody who writes it by hand.
+pub(crate) fn by_hand(sampled: bool) -> OwnedHeaders {
+    let value = Some(if sampled { SAMPLED } else { UNSAMPLED });
+    OwnedHeaders::new_with_capacity(1).insert(Header { key: "traceparent", value })
+}
+
+/// A mock cluster of one broker, and the configuration of its clients. It is never dropped: the process ends first.
+pub(crate) fn cluster() -> ClientConfig {
+    let cluster = MockCluster::<DefaultProducerContext>::new(1).expect("the mock cluster starts");
+    cluster.create_topic(TOPIC, 1, 1).expect("the topic is created");
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("client.id", "till-3");
+    std::mem::forget(cluster);
+    config
+}
+
+/// Polls a future once.
+pub(crate) fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut TaskContext::from_waker(Waker::noop()))
+}

@@ -1,0 +1,146 @@
+//! Receiving: rdkafka's `recv`, and ours with `process` on what it gave.
+//!
+//! The messages lie in the client's queue when it begins. Counted is what the caller's thread does; librdkafka's own
+//! threads are not.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use benchmarks::allocations;
+use benchmarks::measure::{ITERATIONS, Mode, counted_region, median};
+use benchmarks::sdk::{self, Metrics};
+use opentelemetry::trace::{SpanId, SpanKind, TraceId};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::producer::{FutureProducer, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::cell::{self, Candidate, SPAN_ID, TOPIC, TRACE_ID, Variant, by_hand, is_sampled, record};
+
+/// Enough for handles to be bound and tables to have grown.
+const WARM_UP: usize = 300;
+
+/// Timed batches.
+const BATCHES: usize = 11;
+
+/// How long nothing may come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longer than it takes to fetch all messages into the client's queue.
+const FETCHING: Duration = Duration::from_secs(3);
+
+pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics) {
+    let batches = if mode == Mode::Native { BATCHES } else { 0 };
+    let mut config = cell::cluster();
+    write(&config, variant, 1 + WARM_UP + ITERATIONS * (1 + batches));
+    config.set("group.id", "till").set("queued.min.messages", "100000").set("enable.auto.commit", "false");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(TOPIC, 0, Offset::Beginning).expect("the offset is valid");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("the runtime starts");
+    let _entered = runtime.enter();
+    match candidate {
+        Candidate::Bare => {
+            let consumer: rdkafka::consumer::StreamConsumer =
+                config.create().expect("the configuration is right");
+            consumer.assign(&list).expect("the assignment is right");
+            run(candidate, variant, mode, metrics, || {
+                cell::poll(async { consumer.recv().await.expect("a message comes").payload_len() }).is_ready()
+            });
+            std::mem::forget(consumer);
+        }
+        Candidate::Ours => {
+            let consumer: otel_kafka::StreamConsumer = config.create().expect("the configuration is right");
+            consumer.assign(&list).expect("the assignment is right");
+            run(candidate, variant, mode, metrics, || {
+                let received = cell::poll(async {
+                    let message = consumer.recv().await.expect("a message comes");
+                    message.process(async |message| assert_eq!(message.payload_len(), 100)).await;
+                });
+                received.is_ready()
+            });
+            std::mem::forget(consumer);
+        }
+    }
+}
+
+fn run(
+    candidate: Candidate,
+    variant: Variant,
+    mode: Mode,
+    metrics: &Metrics,
+    mut receive: impl FnMut() -> bool,
+) {
+    let began = Instant::now();
+    // The first one is for the check; when it is there, the others are coming.
+    let spans = sdk::spans_of(|| {
+        while !receive() {
+            assert!(began.elapsed() < PATIENCE, "no message came");
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    check(candidate, variant, metrics, &spans);
+    thread::sleep(FETCHING);
+    for _ in 0..WARM_UP {
+        assert!(receive(), "the message is there");
+    }
+    let mut batch = || {
+        let (allocations, started) = (allocations::count(), Instant::now());
+        for _ in 0..ITERATIONS {
+            counted_region(&mut |()| assert!(receive(), "the message is there"), ());
+        }
+        let took = started.elapsed().as_nanos() as f64 / ITERATIONS as f64;
+        (took, (allocations::count() - allocations) as f64 / ITERATIONS as f64)
+    };
+    let (_, allocated) = batch();
+    if mode == Mode::Native {
+        println!("allocations {allocated}");
+        println!("nanoseconds {}", median(&mut (0..BATCHES).map(|_| batch().0).collect::<Vec<_>>()));
+    }
+}
+
+/// Writes the messages, each with the context of a producer.
+fn write(config: &ClientConfig, variant: Variant, messages: usize) {
+    let producer: FutureProducer = config.create().expect("the configuration is right");
+    for number in 0..messages {
+        let headers = by_hand(is_sampled(variant, number));
+        if let Err((error, _)) = producer.send_result(record().headers(headers)) {
+            panic!("{error}");
+        }
+    }
+    producer.flush(PATIENCE).expect("the messages are written");
+}
+
+/// That what was asked for is really recorded: nobody can look cheap by recording less.
+fn check(
+    candidate: Candidate,
+    variant: Variant,
+    metrics: &Metrics,
+    spans: &[opentelemetry_sdk::trace::SpanData],
+) {
+    let ours = candidate == Candidate::Ours;
+    assert_eq!(spans.len(), usize::from(ours && variant != Variant::Unsampled), "{spans:?}");
+    for span in spans {
+        assert_eq!((&*span.name, &span.span_kind), ("process orders", &SpanKind::Consumer));
+        assert_eq!(span.span_context.trace_id(), TraceId::from(TRACE_ID));
+        assert_eq!(span.parent_span_id, SpanId::from(SPAN_ID));
+        assert_eq!(span.links.len(), 1);
+        let attributes = sdk::texts(span.attributes.iter());
+        for expected in [
+            "messaging.client.id=till-3",
+            "messaging.consumer.group.name=till",
+            "messaging.destination.name=orders",
+            "messaging.destination.partition.id=0",
+            "messaging.kafka.message.key=order-7",
+            "messaging.kafka.offset=0",
+            "messaging.operation.name=process",
+            "messaging.operation.type=process",
+            "messaging.system=kafka",
+            "server.address=127.0.0.1",
+        ] {
+            assert!(attributes.iter().any(|kv| kv == expected), "{expected} is not in {attributes:?}");
+        }
+    }
+    for name in ["messaging.process.duration", "messaging.client.consumed.messages"] {
+        assert_eq!(cell::counted(metrics, name), f64::from(u8::from(ours)), "{name}");
+    }
+}

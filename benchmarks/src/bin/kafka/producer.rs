@@ -1,0 +1,205 @@
+//! Sending: what the caller's thread does, and what is done where the broker's word is served.
+//!
+//! Both producers have a thread of their own for delivery reports. It is halted, and this thread serves them in its
+//! place, in one batch after all messages were sent, so that the same work is done in the same order in each run.
+//! What librdkafka's threads do is not counted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use benchmarks::allocations;
+use benchmarks::measure::{ITERATIONS, Mode, counted_region, median};
+use benchmarks::sdk::{self, Metrics};
+use opentelemetry::trace::{SpanId, SpanKind, TraceId};
+use rdkafka::ClientContext;
+
+use crate::cell::{self, Candidate, SPAN_ID, TRACE_ID, Variant, by_hand, caller, is_sampled, record};
+
+/// Enough for handles to be bound and tables to have grown.
+const WARM_UP: usize = 300;
+
+/// Timed batches.
+const BATCHES: usize = 11;
+
+/// Longer than it takes to send a batch, so that the broker gets it as a whole and answers once.
+fn linger(mode: Mode) -> Duration {
+    Duration::from_millis(if mode == Mode::Instructions { 2000 } else { 100 })
+}
+
+static HALTED: AtomicBool = AtomicBool::new(false);
+
+/// Halts the thread that serves delivery reports as soon as statistics come, which it serves as well.
+pub(crate) struct Halting;
+
+impl ClientContext for Halting {
+    fn stats_raw(&self, _statistics: &[u8]) {
+        if thread::current().name() == Some("producer polling thread") {
+            HALTED.store(true, Ordering::SeqCst);
+            loop {
+                thread::park();
+            }
+        }
+    }
+}
+
+/// A producer.
+trait Sends {
+    /// The broker's word, when it comes.
+    type Report;
+
+    fn send(&self, sampled: bool) -> Self::Report;
+
+    /// Serves what is there.
+    fn poll(&self);
+
+    /// Whether the broker's word has come; it must be good.
+    fn is_delivered(report: &mut Self::Report) -> bool;
+}
+
+macro_rules! sends {
+    ($producer:ty, $report:ty, $record:expr) => {
+        impl Sends for $producer {
+            type Report = $report;
+
+            fn send(&self, sampled: bool) -> $report {
+                match self.send_result($record(sampled)) {
+                    Ok(report) => report,
+                    Err((error, _)) => panic!("{error}"),
+                }
+            }
+
+            fn poll(&self) {
+                Self::poll(self, Duration::ZERO);
+            }
+
+            fn is_delivered(report: &mut $report) -> bool {
+                match cell::poll(report) {
+                    Poll::Pending => false,
+                    Poll::Ready(Ok(Ok(_))) => true,
+                    Poll::Ready(other) => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+}
+
+sends!(rdkafka::producer::FutureProducer<Halting>, rdkafka::producer::DeliveryFuture, |sampled| record()
+    .headers(by_hand(sampled)));
+sends!(otel_kafka::FutureProducer<Halting>, otel_kafka::DeliveryFuture, |_| record());
+
+pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics) {
+    let mut config = cell::cluster();
+    config
+        .set("linger.ms", linger(mode).as_millis().to_string())
+        .set("statistics.interval.ms", "500")
+        // A thousand messages are one batch.
+        .set("batch.size", "10000000");
+    match candidate {
+        Candidate::Bare => {
+            let producer: rdkafka::producer::FutureProducer<Halting> =
+                config.create_with_context(Halting).expect("the configuration is right");
+            run(candidate, variant, mode, metrics, producer);
+        }
+        Candidate::Ours => {
+            let producer: otel_kafka::FutureProducer<Halting> =
+                config.create_with_context(Halting).expect("the configuration is right");
+            run(candidate, variant, mode, metrics, producer);
+        }
+    }
+}
+
+fn run<S: Sends>(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics, producer: S) {
+    while !HALTED.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut batch = Batch { producer: &producer, variant, linger: linger(mode), counts: false };
+    check(candidate, variant, metrics, &batch);
+    batch.send(WARM_UP);
+    batch.counts = true;
+    let first = batch.send(ITERATIONS);
+    if mode == Mode::Native {
+        println!("allocations {}", first.allocations as f64 / ITERATIONS as f64);
+        let mut batches: Vec<_> =
+            (0..BATCHES).map(|_| batch.send(ITERATIONS).took.as_nanos() as f64 / ITERATIONS as f64).collect();
+        println!("nanoseconds {}", median(&mut batches));
+    }
+    // Its thread is halted, and dropping it would wait for that.
+    std::mem::forget(producer);
+}
+
+struct Batch<'a, S> {
+    producer: &'a S,
+    variant: Variant,
+    linger: Duration,
+    counts: bool,
+}
+
+#[derive(Default)]
+struct Cost {
+    allocations: u64,
+    took: Duration,
+}
+
+impl<S: Sends> Batch<'_, S> {
+    /// Sends so many messages, and serves the broker's word on them.
+    fn send(&self, messages: usize) -> Cost {
+        let mut cost = Cost::default();
+        let mut reports = Vec::with_capacity(messages);
+        for number in 0..messages {
+            let sampled = is_sampled(self.variant, number);
+            let _current = caller(sampled).attach();
+            self.part(&mut cost, &mut || reports.push(self.producer.send(sampled)));
+        }
+        thread::sleep(self.linger);
+        while !reports.is_empty() {
+            thread::sleep(Duration::from_millis(20));
+            self.part(&mut cost, &mut || self.producer.poll());
+            reports.retain_mut(|report| !S::is_delivered(report));
+        }
+        cost
+    }
+
+    fn part(&self, cost: &mut Cost, work: &mut impl FnMut()) {
+        let (allocations, started) = (allocations::count(), Instant::now());
+        if self.counts {
+            counted_region(&mut |()| work(), ());
+        } else {
+            work();
+        }
+        cost.took += started.elapsed();
+        cost.allocations += allocations::count() - allocations;
+    }
+}
+
+/// That what was asked for is really recorded: nobody can look cheap by recording less.
+fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, batch: &Batch<'_, S>) {
+    let spans = sdk::spans_of(|| {
+        batch.send(1);
+    });
+    let ours = candidate == Candidate::Ours;
+    assert_eq!(spans.len(), usize::from(ours && variant != Variant::Unsampled), "{spans:?}");
+    for span in &spans {
+        assert_eq!((&*span.name, &span.span_kind), ("send orders", &SpanKind::Producer));
+        assert_eq!(span.span_context.trace_id(), TraceId::from(TRACE_ID));
+        assert_eq!(span.parent_span_id, SpanId::from(SPAN_ID));
+        let attributes = sdk::texts(span.attributes.iter());
+        for expected in [
+            "messaging.client.id=till-3",
+            "messaging.destination.name=orders",
+            "messaging.destination.partition.id=0",
+            "messaging.kafka.message.key=order-7",
+            "messaging.kafka.offset=0",
+            "messaging.operation.name=send",
+            "messaging.operation.type=send",
+            "messaging.system=kafka",
+            "server.address=127.0.0.1",
+        ] {
+            assert!(attributes.iter().any(|kv| kv == expected), "{expected} is not in {attributes:?}");
+        }
+    }
+    for name in ["messaging.client.operation.duration", "messaging.client.sent.messages"] {
+        assert_eq!(cell::counted(metrics, name), f64::from(u8::from(ours)), "{name}");
+    }
+}

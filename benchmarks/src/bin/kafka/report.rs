@@ -1,0 +1,186 @@
+//! Runs every cell in a process of its own, and prints the tables with the goals.
+
+use benchmarks::cells::{Key, Results, facts, measure};
+use benchmarks::cli::Options;
+use benchmarks::process::{self, Failure};
+use benchmarks::table::{Goals, Table, count, whole};
+
+use crate::cell::{Candidate, Side, Variant};
+use crate::{paced, topic};
+
+/// Native measurements are repeated this often, bare and ours in turn.
+const ROUNDS: usize = 3;
+
+/// The same at a fixed pace, which is judged by the differences.
+const PACED_ROUNDS: usize = 5;
+
+/// Where the broker is.
+const BROKERS: &str = "KAFKA_BROKERS";
+
+/// Measures everything and prints it.
+pub(crate) fn report(options: &Options) -> Result<(), Failure> {
+    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    let default = process::build_default("kafka")?;
+    let brokers = std::env::var(BROKERS).ok();
+    let wanted = |key: &Key| {
+        (brokers.is_some() || key.side != Side::Paced.name())
+            && (options.only.is_empty()
+                || key.candidate == Candidate::Bare.name()
+                || options.only.iter().any(|text| key.label().contains(text)))
+    };
+    let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
+    let counts = |key: &Key| usize::from(valgrind.is_some() && !is_timed_only(key));
+    let rounds = |key: &Key| if key.side == Side::Paced.name() { PACED_ROUNDS } else { ROUNDS };
+    if let Some(brokers) = &brokers {
+        topic::create(brokers)?;
+    }
+    let results = measure(&keys, &default, rounds, counts);
+    if let Some(brokers) = &brokers {
+        topic::delete(brokers)?;
+    }
+    let results = results?;
+    let mut goals = (0, 0);
+    println!("# Kafka: what observing a message costs\n");
+    println!("{}\n", facts(valgrind.as_deref()));
+    for side in [Side::Producer, Side::Consumer] {
+        print_side(&results, side, &mut goals);
+    }
+    print_full(&results, &mut goals);
+    print_paced(&results, &mut goals);
+    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+    Ok(())
+}
+
+fn key(default_build: bool, side: Side, candidate: Candidate, variant: Variant) -> Key {
+    Key { default_build, side: side.name(), candidate: candidate.name(), variant: variant.name() }
+}
+
+fn is_timed_only(key: &Key) -> bool {
+    key.side == Side::Full.name() || key.side == Side::Paced.name()
+}
+
+fn keys() -> Vec<Key> {
+    let mut keys = Vec::new();
+    for &side in &[Side::Producer, Side::Consumer] {
+        for &variant in Variant::ALL {
+            for default_build in [false, true] {
+                keys.extend(Candidate::ALL.iter().map(|&of| key(default_build, side, of, variant)));
+            }
+        }
+    }
+    for &side in &[Side::Full, Side::Paced] {
+        keys.extend(Candidate::ALL.iter().map(|&of| key(false, side, of, Variant::Sampled)));
+    }
+    keys
+}
+
+fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
+    println!(
+        "## {}\n",
+        match side {
+            Side::Producer =>
+                "`FutureProducer::send_result` and the delivery report, over rdkafka's with one `traceparent` \
+                 written by hand",
+            _ => "`StreamConsumer::recv` and `process`, over rdkafka's `recv`",
+        }
+    );
+    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+    for &variant in Variant::ALL {
+        for default_build in [false, true] {
+            let at = key(default_build, side, Candidate::Ours, variant);
+            if !results.has(at) {
+                continue;
+            }
+            let cost = results.get(at).over(results.get(key(default_build, side, Candidate::Bare, variant)));
+            let mut goals = Goals::default();
+            if let (false, Some(most)) = (default_build, most(side, variant)) {
+                goals.at_most(cost.instructions, most, "");
+            }
+            goals.add_to(sum);
+            table.row(vec![
+                format!(
+                    "{}, {}",
+                    sampled(variant),
+                    if default_build { "default build" } else { "`bound-metrics`" }
+                ),
+                whole(cost.instructions),
+                count(cost.native.allocations),
+                whole(cost.native.nanoseconds),
+                goals.cell(),
+            ]);
+        }
+    }
+    table.print();
+    let bare = results.get(key(false, side, Candidate::Bare, Variant::Sampled));
+    println!(
+        "rdkafka's own part of it: {} instructions, {} allocations, {} ns.\n",
+        whole(bare.instructions),
+        count(bare.native.allocations),
+        whole(bare.native.nanoseconds)
+    );
+}
+
+fn sampled(variant: Variant) -> &'static str {
+    match variant {
+        Variant::Unsampled => "not sampled",
+        Variant::Tenth => "one in ten sampled",
+        Variant::Sampled => "all sampled",
+    }
+}
+
+/// The most instructions that a message may cost.
+fn most(side: Side, variant: Variant) -> Option<f64> {
+    match (side, variant) {
+        (Side::Producer, Variant::Unsampled) => Some(1000.0),
+        (Side::Producer, Variant::Tenth) => Some(1300.0),
+        (Side::Producer, Variant::Sampled) => Some(4000.0),
+        (Side::Consumer, Variant::Unsampled) => Some(3000.0),
+        (Side::Consumer, Variant::Sampled) => Some(6000.0),
+        _ => None,
+    }
+}
+
+fn print_full(results: &Results, sum: &mut (usize, usize)) {
+    let [bare, ours] = Candidate::ALL else { return };
+    let [bare, ours] = [bare, ours].map(|&of| key(false, Side::Full, of, Variant::Sampled));
+    if !results.has(ours) {
+        return;
+    }
+    println!("## A queue of 10, and 200 messages at once\n");
+    let mut goals = Goals::default();
+    let milliseconds = |key| results.get(key).native.nanoseconds / 1e6;
+    // Not one of rdkafka's pauses.
+    goals.at_most_exactly(milliseconds(ours), 100.0, " ms");
+    goals.add_to(sum);
+    println!(
+        "rdkafka {:.1} ms, otel-kafka {:.1} ms: {:.0} times as fast; {}\n",
+        milliseconds(bare),
+        milliseconds(ours),
+        results.times_faster(ours, bare),
+        goals.cell()
+    );
+}
+
+fn print_paced(results: &Results, sum: &mut (usize, usize)) {
+    println!("## {} messages a second to a real broker, all sampled\n", paced::RATE);
+    let [bare, ours] = Candidate::ALL else { return };
+    let [bare, ours] = [bare, ours].map(|&of| key(false, Side::Paced, of, Variant::Sampled));
+    if !results.has(ours) {
+        println!("Not measured: {} is not set (`cargo xtask services up kafka`).\n", BROKERS);
+        return;
+    }
+    // What a cell took in a second.
+    let share = |nanoseconds: f64| nanoseconds / 1e7;
+    let of = |key| share(results.get(key).native.nanoseconds);
+    let more = share(results.nanoseconds_more(ours, bare));
+    let mut goals = Goals::default();
+    goals.at_most_exactly(more, 8.0, " % of a core");
+    goals.add_to(sum);
+    println!(
+        "Of a core the whole process takes {:.1} % with rdkafka, {:.1} % with otel-kafka (medians of {PACED_ROUNDS}); the \
+         median of the differences: {}\n",
+        of(bare),
+        of(ours),
+        goals.cell()
+    );
+}
