@@ -128,34 +128,7 @@ pub(crate) fn captured<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str
 /// The `with_*` methods that a server's and a client's layer share, for a type with `fn edit(self, …)`.
 macro_rules! shared_options {
     () => {
-        /// Takes spans from this provider in place of the global one.
-        #[must_use]
-        pub fn with_tracer_provider<P>(self, provider: &P) -> Self
-        where
-            P: opentelemetry::trace::TracerProvider + Clone + Send + Sync + 'static,
-            P::Tracer: Send + Sync + 'static,
-            <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-        {
-            self.edit(|options| options.providers.set_tracer_provider(provider))
-        }
-
-        /// Takes instruments from this provider in place of the global one.
-        #[must_use]
-        pub fn with_meter_provider<P>(self, provider: &P) -> Self
-        where
-            P: opentelemetry::metrics::MeterProvider + Clone + Send + Sync + 'static,
-        {
-            self.edit(|options| options.providers.set_meter_provider(provider))
-        }
-
-        /// Reads and writes context with this propagator in place of the global one.
-        #[must_use]
-        pub fn with_propagator<P>(self, propagator: P) -> Self
-        where
-            P: opentelemetry::propagation::TextMapPropagator + Send + Sync + 'static,
-        {
-            self.edit(|options| options.propagation = otel_propagation::Propagation::new(propagator))
-        }
+        otel_operation::provider_options!();
 
         /// Records only calls for which `filter` answers true; all others pass untouched.
         #[must_use]

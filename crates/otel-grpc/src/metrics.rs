@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
-use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome};
+use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome};
 use tonic::Code;
 
 use crate::attributes::STATUS_CODE;
 use crate::messages::Totals;
 use crate::method::Method;
 use crate::outcome;
-
-/// Seconds, as the conventions advise.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// The instruments of one side.
 #[derive(Debug)]
@@ -64,7 +61,7 @@ impl GrpcInstruments {
                 .f64_histogram(duration)
                 .with_unit("s")
                 .with_description("Duration of calls.")
-                .with_boundaries(SECONDS.to_vec())
+                .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build(),
             messages: [(0, a), (1, b), (2, c), (3, d)].map(histogram),
         }

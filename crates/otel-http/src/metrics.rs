@@ -9,13 +9,10 @@ use std::time::Duration;
 use http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
-use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome, Slots, UpDownSeries};
+use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, Slots, UpDownSeries};
 
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
-
-/// The bucket boundaries of the conventions, in seconds.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Prepared sets of attributes: more than a route's methods, statuses and versions in practice.
 const SETS: usize = 32;
@@ -45,7 +42,7 @@ impl HttpInstruments {
                 .f64_histogram(name("request.duration"))
                 .with_unit("s")
                 .with_description(format!("Duration of HTTP {side} requests."))
-                .with_boundaries(SECONDS.to_vec())
+                .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build(),
             active: meter
                 .i64_up_down_counter(name("active_requests"))

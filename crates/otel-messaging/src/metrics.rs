@@ -12,13 +12,10 @@ use opentelemetry::KeyValue;
 #[cfg(feature = "bound-metrics")]
 use opentelemetry::metrics::BoundCounter;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use otel_operation::{ERROR_TYPE, HistogramSeries, Outcome, Slots};
+use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, Slots};
 
 use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
 use crate::operation::{OperationName, OperationType};
-
-/// The bucket boundaries of the conventions, in seconds.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Prepared sets of attributes: more than a destination's operations and errors in practice.
 const SETS: usize = 16;
@@ -38,7 +35,7 @@ impl MessagingInstruments {
                 .f64_histogram(name)
                 .with_unit("s")
                 .with_description(description)
-                .with_boundaries(SECONDS.to_vec())
+                .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build()
         };
         let count = |name: &'static str, description: &'static str| {

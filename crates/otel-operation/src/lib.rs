@@ -30,7 +30,7 @@ pub use crate::captured::CapturedHeaders;
 pub use crate::future::{Complete, OperationFuture};
 #[cfg(feature = "http-body")]
 pub use crate::grpc::is_grpc;
-pub use crate::metrics::{HistogramSeries, Instruments, UpDownSeries};
+pub use crate::metrics::{DURATION_BOUNDARIES, HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
 pub use crate::providers::Providers;

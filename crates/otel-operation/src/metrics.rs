@@ -11,6 +11,10 @@ use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
+/// The bucket boundaries that the conventions advise for durations, in seconds.
+pub const DURATION_BOUNDARIES: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 enum Source {
     Global(InstrumentationScope),
     Given(Arc<dyn MeterProvider + Send + Sync>, InstrumentationScope),
