@@ -1,0 +1,177 @@
+//! A saga's definition: a builder over plain async functions, and what it refuses.
+//!
+//! Follows DESIGN.md, "Sagas". What would get stuck is refused before anything runs, by an error that names the step.
+
+mod args;
+mod check;
+mod step;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::args::{Args, Handle};
+pub use self::check::DefinitionError;
+use self::step::Draft;
+pub(crate) use self::step::Step;
+pub use self::step::{Group, StepBuilder};
+use crate::context::StepContext;
+use crate::error::StepError;
+use crate::flow::StepShape;
+
+/// A saga's definition: its name, its version, and its steps over the shared state `S`, from an input `I`. Cloning is
+/// cheap.
+pub struct Saga<S, I> {
+    pub(crate) definition: Arc<Definition<S>>,
+    input: PhantomData<fn(I)>,
+}
+
+/// A definition without the type of its input.
+pub(crate) struct Definition<S> {
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    pub(crate) shapes: Vec<StepShape>,
+    pub(crate) steps: Vec<Step<S>>,
+}
+
+impl<S, I> Saga<S, I>
+where
+    S: Send + Sync + 'static,
+    I: Serialize + DeserializeOwned + Send + 'static,
+{
+    /// Begins a definition. An instance goes on with the version that it began with: give a changed definition a new
+    /// version, and the runtime both until the old one's instances have ended.
+    #[must_use]
+    pub fn builder(name: impl Into<String>, version: u32) -> SagaBuilder<S, I> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        SagaBuilder {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+            version,
+            stages: 0,
+            drafts: Vec::new(),
+            empty_group: false,
+            input: PhantomData,
+        }
+    }
+}
+
+impl<S, I> Saga<S, I> {
+    /// The definition's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// The definition's version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.definition.version
+    }
+}
+
+impl<S, I> Clone for Saga<S, I> {
+    fn clone(&self) -> Self {
+        Self { definition: Arc::clone(&self.definition), input: PhantomData }
+    }
+}
+
+impl<S, I> fmt::Debug for Saga<S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Saga").field(&self.definition).finish()
+    }
+}
+
+impl<S> fmt::Debug for Definition<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("steps", &self.shapes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A definition that is being written.
+pub struct SagaBuilder<S, I> {
+    id: u64,
+    name: String,
+    version: u32,
+    stages: u16,
+    drafts: Vec<Draft<S>>,
+    empty_group: bool,
+    input: PhantomData<fn(I)>,
+}
+
+impl<S, I> SagaBuilder<S, I>
+where
+    S: Send + Sync + 'static,
+    I: DeserializeOwned + Send + 'static,
+{
+    /// Adds a step. `args` says whose outputs it needs: `()`, a handle, or a tuple of those. What it returns is to be
+    /// given an end: [`undo`](StepBuilder::undo), [`pivot`](StepBuilder::pivot) or [`forward`](StepBuilder::forward).
+    pub fn step<A, O, F, R>(
+        &mut self,
+        name: impl Into<String>,
+        args: A,
+        action: F,
+    ) -> StepBuilder<'_, S, I, O>
+    where
+        A: Args,
+        O: Serialize + DeserializeOwned + Send + 'static,
+        F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, StepError>> + Send + 'static,
+    {
+        self.stages = self.stages.saturating_add(1);
+        self.draft(name.into(), args, action, false)
+    }
+
+    /// Adds steps that run at the same time. None of them can use another's output, and none can be the pivot.
+    pub fn parallel<T>(&mut self, steps: impl FnOnce(&mut Group<'_, S, I>) -> T) -> T {
+        self.stages = self.stages.saturating_add(1);
+        let before = self.drafts.len();
+        let handles = steps(&mut Group(self));
+        self.empty_group |= self.drafts.len() == before;
+        handles
+    }
+
+    fn draft<A, O, F, R>(
+        &mut self,
+        name: String,
+        args: A,
+        action: F,
+        parallel: bool,
+    ) -> StepBuilder<'_, S, I, O>
+    where
+        A: Args,
+        O: Serialize + DeserializeOwned + Send + 'static,
+        F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, StepError>> + Send + 'static,
+    {
+        self.drafts.push(Draft::new(name, self.stages, parallel, args, action));
+        StepBuilder::new(self)
+    }
+
+    /// Checks the definition.
+    ///
+    /// # Errors
+    ///
+    /// If an instance could get stuck, or two of them be taken for one another; see [`DefinitionError`].
+    pub fn build(self) -> Result<Saga<S, I>, DefinitionError> {
+        check::check(&self)?;
+        let (shapes, steps) = self.drafts.into_iter().filter_map(Draft::finish).unzip();
+        let definition = Definition { name: self.name, version: self.version, shapes, steps };
+        Ok(Saga { definition: Arc::new(definition), input: PhantomData })
+    }
+}
+
+impl<S, I> fmt::Debug for SagaBuilder<S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<&str> = self.drafts.iter().map(|draft| &*draft.name).collect();
+        f.debug_struct("SagaBuilder").field("name", &self.name).field("steps", &steps).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! One step: its functions without their types, its policies, and the three ends that it can be given.
+//!
+//! Follows DESIGN.md, "Sagas".
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::SagaBuilder;
+use super::args::{Args, Handle, Source};
+use crate::context::StepContext;
+use crate::error::StepError;
+use crate::flow::{State, StepKind, StepShape};
+use crate::retry::RetryPolicy;
+
+/// A running attempt: an action's output, or null.
+type Running = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send>>;
+
+/// A step's function, that reads what it needs out of the journal.
+pub(crate) type Call<S> = Box<dyn Fn(StepContext<S>, &State) -> Result<Running, StepError> + Send + Sync>;
+
+/// What the runtime needs to know of a step beside its shape.
+pub(crate) struct Step<S> {
+    pub(crate) action: Call<S>,
+    pub(crate) undo: Option<Call<S>>,
+    pub(crate) policy: Policy,
+}
+
+/// How often, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeout: Duration,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// A step that may still lack its end.
+pub(super) struct Draft<S> {
+    pub(super) name: String,
+    pub(super) stage: u16,
+    pub(super) parallel: bool,
+    pub(super) sources: Vec<Source>,
+    pub(super) kind: Option<StepKind>,
+    step: Step<S>,
+}
+
+impl<S: Send + Sync + 'static> Draft<S> {
+    pub(super) fn new<I, A, O, F, R>(name: String, stage: u16, parallel: bool, args: A, action: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        A: Args,
+        O: Serialize + Send + 'static,
+        F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, StepError>> + Send + 'static,
+    {
+        let mut sources = Vec::new();
+        args.sources(&mut sources);
+        let action: Call<S> = Box::new(move |cx, state| {
+            let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
+            let values = args.read(state).map_err(StepError::data)?;
+            let running = action(cx, input, values);
+            Ok(Box::pin(async move { serde_json::to_value(running.await?).map_err(StepError::data) }))
+        });
+        let policy =
+            Policy { retry: RetryPolicy::default(), timeout: Duration::from_secs(30), deadline: None };
+        Self { name, stage, parallel, sources, kind: None, step: Step { action, undo: None, policy } }
+    }
+
+    /// `None` for a step without an end, which registration has refused.
+    pub(super) fn finish(self) -> Option<(StepShape, Step<S>)> {
+        Some((StepShape::new(self.name, self.kind?, self.stage), self.step))
+    }
+}
+
+/// A step that is to be given an end.
+#[must_use = "a step without an end (`undo`, `pivot`, `forward`) is refused"]
+pub struct StepBuilder<'b, S, I, O> {
+    saga: &'b mut SagaBuilder<S, I>,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<'b, S, I, O> StepBuilder<'b, S, I, O>
+where
+    S: Send + Sync + 'static,
+    I: DeserializeOwned + Send + 'static,
+    O: DeserializeOwned + Send + 'static,
+{
+    /// For the step that was added last.
+    pub(super) fn new(saga: &'b mut SagaBuilder<S, I>) -> Self {
+        Self { saga, output: PhantomData }
+    }
+
+    /// How often an attempt is made, and when; [`RetryPolicy::default`] if not told. Holds for the compensation as well,
+    /// which is however never given up.
+    pub fn retry(self, retry: RetryPolicy) -> Self {
+        self.policy(|policy| policy.retry = retry)
+    }
+
+    /// How long one attempt may take, 30 s if not told. Its outcome is then unknown.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.policy(|policy| policy.timeout = timeout)
+    }
+
+    /// How long after the first attempt has begun the last one may begin. A compensatable step is then given up and
+    /// undone; for a pivot and a forward step there is an alert.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.policy(|policy| policy.deadline = Some(deadline))
+    }
+
+    /// The step can be undone, by this function. It gets the output, or `None` if it is not known whether there was one:
+    /// then the action may have been done, or may yet arrive. It is tried until it succeeds.
+    pub fn undo<F, R>(self, undo: F) -> Handle<O>
+    where
+        F: Fn(StepContext<S>, I, Option<O>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), StepError>> + Send + 'static,
+    {
+        let place = self.saga.drafts.len().saturating_sub(1);
+        let call: Call<S> = Box::new(move |cx, state| {
+            let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
+            let output = state.steps.get(place).and_then(|step| step.action.output());
+            let output = output.map(O::deserialize).transpose().map_err(StepError::data)?;
+            let running = undo(cx, input, output);
+            Ok(Box::pin(async move { running.await.map(|()| Value::Null) }))
+        });
+        self.end(StepKind::Compensatable, Some(call))
+    }
+
+    /// The step decides: once it is done, or may be, nothing is undone any more.
+    pub fn pivot(self) -> Handle<O> {
+        self.end(StepKind::Pivot, None)
+    }
+
+    /// The step comes after the pivot, and is tried until it succeeds. If it is refused, the saga is parked.
+    pub fn forward(self) -> Handle<O> {
+        self.end(StepKind::Forward, None)
+    }
+
+    fn policy(self, change: impl FnOnce(&mut Policy)) -> Self {
+        if let Some(draft) = self.saga.drafts.last_mut() {
+            change(&mut draft.step.policy);
+        }
+        self
+    }
+
+    fn end(self, kind: StepKind, undo: Option<Call<S>>) -> Handle<O> {
+        if let Some(draft) = self.saga.drafts.last_mut() {
+            draft.kind = Some(kind);
+            draft.step.undo = undo;
+        }
+        let step = self.saga.drafts.len().saturating_sub(1);
+        Handle { saga: self.saga.id, step, output: PhantomData }
+    }
+}
+
+impl<S, I, O> fmt::Debug for StepBuilder<'_, S, I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.saga.drafts.last().map(|draft| &draft.name);
+        f.debug_tuple("StepBuilder").field(&name).finish()
+    }
+}
+
+/// Steps that run at the same time.
+pub struct Group<'g, S, I>(pub(super) &'g mut SagaBuilder<S, I>);
+
+impl<S, I> Group<'_, S, I>
+where
+    S: Send + Sync + 'static,
+    I: DeserializeOwned + Send + 'static,
+{
+    /// Adds a step to the group, as [`SagaBuilder::step`] does to the saga.
+    pub fn step<A, O, F, R>(
+        &mut self,
+        name: impl Into<String>,
+        args: A,
+        action: F,
+    ) -> StepBuilder<'_, S, I, O>
+    where
+        A: Args,
+        O: Serialize + DeserializeOwned + Send + 'static,
+        F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, StepError>> + Send + 'static,
+    {
+        self.0.draft(name.into(), args, action, true)
+    }
+}
+
+impl<S, I> fmt::Debug for Group<'_, S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Group").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,127 @@
+//! The journal in memory: for tests, and for sagas that need not survive the process.
+//!
+//! Follows DESIGN.md, "Sagas". It is the other journals' reference: the simplest thing that passes their suite.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Status,
+    Then, millis, now,
+};
+
+/// A journal that is gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryJournal(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    instances: BTreeMap<String, Loaded>,
+    /// Until when each worker's lease lives.
+    leases: HashMap<String, u64>,
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing in here panics halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        let mut kept = self.kept();
+        if kept.instances.contains_key(&instance.id) {
+            return Ok(Created::Exists);
+        }
+        let header = Header::new(&instance, now());
+        let cursor = header.cursor();
+        kept.instances.insert(instance.id, Loaded { header, records: instance.records });
+        Ok(Created::New(cursor))
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        let mut kept = self.kept();
+        let instance = kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
+        if !instance.header.advance(at, records.len(), then, now()) {
+            return Err(AppendError::Fenced);
+        }
+        instance.records.extend(records);
+        Ok(instance.header.cursor())
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        Ok(self.kept().instances.get(id).cloned())
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let mut kept = self.kept();
+        let Kept { instances, leases } = &mut *kept;
+        let now = now();
+        let lives = |owner: &str| leases.get(owner).is_some_and(|until| *until > now);
+        let headers = instances.values_mut().map(|instance| &mut instance.header);
+        let mut due: Vec<&mut Header> = headers.filter(|header| header.is_claimable(now, lives)).collect();
+        due.sort_by_key(|header| header.due);
+        due.truncate(limit);
+        let given = due.into_iter().map(|header| {
+            header.give_to(worker);
+            header.clone()
+        });
+        Ok(given.collect())
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        let until = now().saturating_add(millis(lease));
+        self.kept().leases.insert(worker.to_owned(), until);
+        Ok(())
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        let kept = self.kept();
+        let from = query.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let headers = kept.instances.range::<str, _>((from, Bound::Unbounded)).map(|(_, one)| &one.header);
+        Ok(headers.filter(|header| query.takes(header)).take(query.limit()).cloned().collect())
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        let kept = self.kept();
+        let mut counts: BTreeMap<(&str, Status), (u64, u64)> = BTreeMap::new();
+        for Loaded { header, .. } in kept.instances.values() {
+            let (count, oldest) = counts.entry((&header.saga, header.status)).or_insert((0, u64::MAX));
+            *count += 1;
+            *oldest = header.created.min(*oldest);
+        }
+        let counts = counts.into_iter();
+        Ok(counts
+            .map(|((saga, status), (count, oldest))| Count { saga: saga.to_owned(), status, count, oldest })
+            .collect())
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        let mut kept = self.kept();
+        let ended = kept.instances.values().map(|one| &one.header);
+        let ended = ended.filter(|header| header.status.is_finished() && header.changed < ended_before);
+        let ids: Vec<String> = ended.take(limit).map(|header| header.id.clone()).collect();
+        for id in &ids {
+            kept.instances.remove(id);
+        }
+        Ok(ids.len() as u64)
+    }
+}

@@ -1,0 +1,172 @@
+//! The journal in one file: redb, written by one thread that commits for all who wait.
+//!
+//! Follows DESIGN.md, "Sagas": one fsync a commit, so what arrives during one goes into the next together; a checksum in
+//! every record; quick repair; a file that failed is opened again.
+
+mod tables;
+mod thread;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::tables::{Fault, Tables};
+use self::thread::{Leases, Thread};
+use super::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Then,
+    millis, now,
+};
+use crate::error::BoxError;
+
+/// A journal in one file, for one process at a time.
+///
+/// The file is locked exclusively while it is open: no other process can even read it. Everything that a call answers
+/// is on the disk by then. Leases are not: who opens the file is alone, and what workers of an earlier process had can be
+/// claimed at once.
+pub struct RedbJournal {
+    path: PathBuf,
+    thread: Thread,
+}
+
+/// Why a journal's file was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it, or another journal of this one.
+    #[error("`{}` is in use", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be opened or created, or is not a journal, or is damaged.
+    #[error("`{}` cannot be opened", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl RedbJournal {
+    /// Opens a journal, and creates the file if there is none. Blocks while it does.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_path_buf();
+        Ok(Self { thread: Thread::open(&path)?, path })
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        writes: bool,
+        job: impl FnOnce(&mut Tables<'_>, &mut Leases) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.thread.call(writes, job).await
+    }
+}
+
+#[async_trait]
+impl Journal for RedbJournal {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        let now = now();
+        self.call(true, move |tables, _| {
+            if tables.header(&instance.id)?.is_some() {
+                return Ok(Created::Exists);
+            }
+            let header = Header::new(&instance, now);
+            tables.put_records(&header.id, 0, &instance.records)?;
+            tables.put_header(None, &header)?;
+            Ok(Created::New(header.cursor()))
+        })
+        .await
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        let (now, id) = (now(), id.to_owned());
+        let appended = self.call(true, move |tables, _| {
+            let Some(before) = tables.header(&id)? else { return Ok(None) };
+            let mut header = before.clone();
+            if !header.advance(at, records.len(), then, now) {
+                return Ok(None);
+            }
+            tables.put_records(&id, at.head, &records)?;
+            tables.put_header(Some(&before), &header)?;
+            Ok(Some(header.cursor()))
+        });
+        appended.await?.ok_or(AppendError::Fenced)
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        let id = id.to_owned();
+        self.call(false, move |tables, _| {
+            let Some(header) = tables.header(&id)? else { return Ok(None) };
+            let records = tables.records(&header)?;
+            Ok(Some(Loaded { header, records }))
+        })
+        .await
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let (now, worker) = (now(), worker.to_owned());
+        self.call(true, move |tables, leases| {
+            let mut given = Vec::new();
+            for id in tables.claimable(now, limit, |owner| leases.lives(owner, now))? {
+                let before = match tables.header(&id) {
+                    Ok(Some(header)) => header,
+                    // One that cannot be read stands still, and holds nobody up.
+                    Ok(None) | Err(Fault::Damaged(_)) => {
+                        tables.forget_waiting(&id)?;
+                        continue;
+                    }
+                    Err(fault) => return Err(fault),
+                };
+                let mut header = before.clone();
+                header.give_to(&worker);
+                tables.put_header(Some(&before), &header)?;
+                given.push(header);
+            }
+            Ok(given)
+        })
+        .await
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        let (until, worker) = (now().saturating_add(millis(lease)), worker.to_owned());
+        self.call(false, move |_, leases| {
+            leases.set(worker, until);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        let query = query.clone();
+        self.call(false, move |tables, _| tables.list(&query)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        self.call(false, |tables, _| tables.counts()).await
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        self.call(true, move |tables, _| tables.prune(ended_before, limit)).await
+    }
+}
+
+impl fmt::Debug for RedbJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedbJournal").field(&self.path).finish()
+    }
+}

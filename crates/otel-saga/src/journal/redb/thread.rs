@@ -1,0 +1,220 @@
+//! The thread that has the file: it takes all jobs that wait, does them in one transaction, and answers when that is on
+//! the disk.
+//!
+//! Follows DESIGN.md, "Sagas". After an error the file is closed and opened again for the next jobs; redb's handle stays
+//! unusable after a full disk, and what was committed is whole.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use redb::{Database, DatabaseError};
+use tokio::sync::oneshot;
+
+use super::OpenError;
+use super::tables::{Fault, Tables};
+use crate::journal::JournalError;
+
+/// Jobs of one transaction at most.
+const BATCH: usize = 1024;
+
+/// Until when each worker's lease lives. In memory: whoever opens the file is alone.
+#[derive(Debug, Default)]
+pub(super) struct Leases(HashMap<String, u64>);
+
+impl Leases {
+    pub(super) fn lives(&self, worker: &str, now: u64) -> bool {
+        self.0.get(worker).is_some_and(|until| *until > now)
+    }
+
+    pub(super) fn set(&mut self, worker: String, until: u64) {
+        self.0.insert(worker, until);
+    }
+}
+
+/// Tells whoever waits, once it is known whether the transaction was committed.
+type Answer = Box<dyn FnOnce(Result<(), JournalError>)>;
+
+type Open<'j, 't> = Result<(&'j mut Tables<'t>, &'j mut Leases), String>;
+
+/// What is to be done: the answer, and whether the transaction may go on.
+type Work = Box<dyn for<'j, 't> FnOnce(Open<'j, 't>) -> (Answer, bool) + Send>;
+
+struct Job {
+    writes: bool,
+    work: Work,
+}
+
+pub(super) struct Thread {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let database = open(path, |path| Database::create(path))?;
+        let (jobs, waiting) = channel();
+        let path = path.to_path_buf();
+        let failed = |path: &Path, error: std::io::Error| OpenError::Failed {
+            path: path.to_path_buf(),
+            source: error.into(),
+        };
+        let file = File { path: path.clone(), database: Some(database), leases: Leases::default() };
+        let thread = std::thread::Builder::new().name("otel-saga-redb".to_owned());
+        let thread = thread.spawn(move || file.serve(&waiting)).map_err(|error| failed(&path, error))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        writes: bool,
+        job: impl FnOnce(&mut Tables<'_>, &mut Leases) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |open| {
+            let done = match open {
+                Ok((tables, leases)) => job(tables, leases),
+                Err(error) => Err(Fault::Storage(error.into())),
+            };
+            let goes_on = !matches!(done, Err(Fault::Storage(_)));
+            let tell: Answer = Box::new(move |committed| {
+                let told = match (done, committed) {
+                    (Err(fault), _) => Err(fault.into()),
+                    (Ok(_), Err(error)) => Err(error),
+                    (Ok(done), Ok(())) => Ok(done),
+                };
+                // Whoever asked may have gone.
+                let _ = answer.send(told);
+            });
+            (tell, goes_on)
+        });
+        if let Some(jobs) = &self.jobs {
+            // A thread that is gone drops the job, and with it the answer.
+            let _ = jobs.send(Job { writes, work });
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| Err(JournalError::Unknown("the journal's thread gave no answer".into())))
+    }
+}
+
+impl Drop for Thread {
+    /// Waits until the file is closed, so that it can be opened again.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct File {
+    path: PathBuf,
+    database: Option<Database>,
+    leases: Leases,
+}
+
+impl File {
+    fn serve(mut self, waiting: &Receiver<Job>) {
+        while let Ok(first) = waiting.recv() {
+            let mut jobs = vec![first];
+            while jobs.len() < BATCH
+                && let Ok(job) = waiting.try_recv()
+            {
+                jobs.push(job);
+            }
+            // redb can panic on a damaged file. The answers are then dropped: nobody knows.
+            let whole = catch_unwind(AssertUnwindSafe(|| self.transact(jobs))).unwrap_or(false);
+            if !whole {
+                let database = self.database.take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+            }
+        }
+    }
+
+    /// Does the jobs in one transaction; false if the file is to be opened again.
+    fn transact(&mut self, jobs: Vec<Job>) -> bool {
+        if self.database.is_none() {
+            // A file that is gone is not begun anew: its sagas would be forgotten.
+            match catch_unwind(AssertUnwindSafe(|| open(&self.path, |path| Database::open(path)))) {
+                Ok(Ok(database)) => self.database = Some(database),
+                Ok(Err(error)) => return refuse(jobs, &crate::error::StepError::from(error).text()),
+                Err(_) => return refuse(jobs, "the file is damaged"),
+            }
+        }
+        let Some(database) = &self.database else { return false };
+        let mut transaction = match database.begin_write() {
+            Ok(transaction) => transaction,
+            Err(error) => return refuse(jobs, &error.to_string()),
+        };
+        transaction.set_quick_repair(true);
+        let writes = jobs.iter().any(|job| job.writes);
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut whole = true;
+        {
+            let mut tables = match Tables::open(&transaction) {
+                Ok(tables) => tables,
+                Err(error) => return refuse(jobs, &error.to_string()),
+            };
+            for job in jobs {
+                let open = if whole {
+                    Ok((&mut tables, &mut self.leases))
+                } else {
+                    Err("another append of the same transaction failed".to_owned())
+                };
+                let (answer, goes_on) = (job.work)(open);
+                whole &= goes_on;
+                answers.push(answer);
+            }
+        }
+        let committed = if !whole {
+            // Nothing of it is on the disk: the transaction is dropped.
+            Err("another append of the same transaction failed".to_owned())
+        } else if writes {
+            transaction.commit().map_err(|error| error.to_string())
+        } else {
+            Ok(())
+        };
+        for answer in answers {
+            answer(match &committed {
+                Ok(()) => Ok(()),
+                Err(error) if whole => Err(JournalError::Unknown(error.clone().into())),
+                Err(error) => Err(JournalError::Failed(error.clone().into())),
+            });
+        }
+        committed.is_ok()
+    }
+}
+
+/// Nothing is done, and all are told why.
+fn refuse(jobs: Vec<Job>, why: &str) -> bool {
+    for job in jobs {
+        let (answer, _) = (job.work)(Err(why.to_owned()));
+        answer(Ok(()));
+    }
+    false
+}
+
+fn open(path: &Path, how: fn(&Path) -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+    let failed = |source| OpenError::Failed { path: path.to_path_buf(), source };
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let database = how(path)?;
+        // The tables are there from now on, and a file that holds others is noticed here.
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        drop(Tables::open(&transaction)?);
+        transaction.commit()?;
+        Ok::<_, redb::Error>(database)
+    }));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(OpenError::InUse { path: path.to_path_buf() }),
+        Ok(Err(error)) => Err(failed(error.into())),
+        Err(_) => Err(failed("the file is damaged".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! Durable sagas whose trace survives the crash.
+//!
+#![doc = include_str!("../README.md")]
+
+mod context;
+mod definition;
+mod error;
+pub mod flow;
+pub mod journal;
+mod retry;
+mod runtime;
+mod telemetry;
+
+pub use crate::context::StepContext;
+pub use crate::definition::{Args, DefinitionError, Group, Handle, Saga, SagaBuilder, StepBuilder};
+pub use crate::error::{BoxError, InstanceError, StartError, StepError};
+pub use crate::retry::RetryPolicy;
+pub use crate::runtime::{Instance, Runtime, RuntimeBuilder};
+pub use crate::telemetry::names;

@@ -1,0 +1,88 @@
+//! When a failed attempt is made again.
+//!
+//! Follows DESIGN.md, "Sagas": the wait is between attempts, bounded, and spread so that a crowd does not come back
+//! at once.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+/// Exponential back-off: the first wait, doubled each time up to the longest, each shortened by up to a half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    first: Duration,
+    longest: Duration,
+    attempts: u32,
+    jitter: bool,
+}
+
+impl Default for RetryPolicy {
+    /// 5 attempts, 100 ms to 30 s apart.
+    fn default() -> Self {
+        Self::exponential(Duration::from_millis(100), Duration::from_secs(30))
+    }
+}
+
+impl RetryPolicy {
+    /// Waits `first` after the first failure, twice as long after each further one, `longest` at most; 5 attempts.
+    #[must_use]
+    pub fn exponential(first: Duration, longest: Duration) -> Self {
+        Self { first, longest: longest.max(first), attempts: 5, jitter: true }
+    }
+
+    /// How many attempts are made before a compensatable step is given up and undone; at least 1. Pivots, forward
+    /// steps and compensations go on for ever: for them it is the number of attempts after which there is an alert.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Makes each wait exactly as long as it is, for those who have one instance at a time.
+    #[must_use]
+    pub fn without_jitter(mut self) -> Self {
+        self.jitter = false;
+        self
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The wait after this attempt, counted from 1. Instances differ by their `key`.
+    pub(crate) fn delay(&self, attempt: u32, key: &str) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
+        let delay = self.first.saturating_mul(doubled).min(self.longest);
+        if !self.jitter {
+            return delay;
+        }
+        let mut hasher = DefaultHasher::new();
+        (key, attempt).hash(&mut hasher);
+        // Between a half and the whole, in steps of 1/1024.
+        let part = u32::try_from(hasher.finish() % 513).unwrap_or_default();
+        delay.saturating_mul(512 + part) / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let policy =
+            RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(1)).without_jitter();
+        let waits = [1, 2, 3, 4, 5, 200].map(|attempt| policy.delay(attempt, "k").as_millis());
+        assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
+    }
+
+    #[test]
+    fn jitter_shortens_by_up_to_a_half_and_tells_instances_apart() {
+        let policy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(1));
+        let waits: Vec<u128> =
+            (0..100).map(|key| policy.delay(1, &format!("order/{key}")).as_millis()).collect();
+        assert!(waits.iter().all(|wait| (500..=1000).contains(wait)), "{waits:?}");
+        let different: std::collections::HashSet<_> = waits.iter().collect();
+        assert!(different.len() > 50, "{waits:?}");
+    }
+}

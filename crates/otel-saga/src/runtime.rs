@@ -1,0 +1,237 @@
+//! The runtime: starts sagas, drives those that are here, and finds those whose worker has died.
+//!
+//! Follows DESIGN.md, "Sagas": it decides nothing, and carries out what the core commands.
+
+mod append;
+mod attempt;
+mod builder;
+mod drive;
+mod recover;
+mod request;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::trace::TraceContextExt as _;
+use otel_operation::Outcome;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use self::builder::Options;
+pub use self::builder::RuntimeBuilder;
+use self::drive::Drive;
+pub use self::request::Instance;
+use crate::definition::{Definition, Saga};
+use crate::error::StartError;
+use crate::flow::{Record, Started, fold};
+use crate::journal::{Created, Journal, JournalError, NewInstance, now};
+use crate::telemetry::{Telemetry, traceparent};
+
+/// A worker: it runs the sagas that it was given, over a journal that other workers may share. Cloning is cheap.
+///
+/// When the last clone is dropped, everything stops where it is, as in a crash, and the next worker on the journal
+/// goes on with it. [`shutdown`](Self::shutdown) is the gentle way.
+pub struct Runtime<S> {
+    inner: Arc<Inner<S>>,
+    _running: Arc<StopOnDrop<S>>,
+}
+
+pub(crate) struct Inner<S> {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) state: Arc<S>,
+    sagas: HashMap<(String, u32), Arc<Definition<S>>>,
+    pub(crate) options: Options,
+    pub(crate) telemetry: Telemetry,
+    /// One for each instance that is here.
+    permits: Arc<Semaphore>,
+    pub(crate) stopping: watch::Sender<bool>,
+    /// There is something to claim.
+    poke: Notify,
+    here: Mutex<HashMap<String, Here>>,
+    loops: Mutex<Vec<AbortHandle>>,
+    /// When the lease was last renewed.
+    renewed: Mutex<Option<tokio::time::Instant>>,
+    /// An answer was lost: the journal may say that this worker has an instance, and it is not here.
+    astray: AtomicBool,
+}
+
+/// An instance that this runtime drives.
+struct Here {
+    task: AbortHandle,
+    /// Somebody has appended a request.
+    requested: Arc<Notify>,
+    /// Closed when it is not here any more.
+    gone: watch::Receiver<()>,
+}
+
+impl<S: Send + Sync + 'static> Runtime<S> {
+    /// A runtime over this journal. `state` is what all steps share.
+    #[must_use]
+    pub fn builder(journal: Arc<dyn Journal>, state: S) -> RuntimeBuilder<S> {
+        RuntimeBuilder::new(journal, state)
+    }
+
+    /// Starts a saga, and gives its id: the saga's name, a slash and the key. The same key again gives the same
+    /// instance, whatever has become of it by then. When this returns, the start is durable.
+    ///
+    /// The span that is current is the parent of the whole saga.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. After [`StartError::Journal`], start it again with the same key.
+    pub async fn start<I>(&self, saga: &Saga<S, I>, key: &str, input: I) -> Result<String, StartError>
+    where
+        I: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let (name, version) = (saga.name(), saga.version());
+        let Some(definition) = self.inner.sagas.get(&(name.to_owned(), version)) else {
+            return Err(StartError::NotRegistered { saga: name.to_owned(), version });
+        };
+        if !(1..=200).contains(&key.len()) || key.chars().any(char::is_control) {
+            return Err(StartError::Key);
+        }
+        if *self.inner.stopping.borrow() {
+            return Err(StartError::ShuttingDown);
+        }
+        let id = format!("{name}/{key}");
+        let input = serde_json::to_value(input).map_err(StartError::Input)?;
+        let span = self.inner.telemetry.start(&id, name, version);
+        let trace = traceparent(span.context().span().span_context());
+        let started = Started::new(name, version, definition.shapes.clone(), input, now()).with_trace(trace);
+        match self.inner.create(&id, definition, started).await {
+            Ok(()) => span.finish(&Outcome::ok()),
+            Err(error) => {
+                span.finish(&Outcome::error("start_failed"));
+                return Err(error);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Stops gently: nothing is started any more, attempts that are under way have `grace` to end, and what is not
+    /// finished is handed over to the other workers, or to the next one. True if all attempts ended in time; those that
+    /// did not are asked again by whoever goes on.
+    pub async fn shutdown(self, grace: Duration) -> bool {
+        let inner = &self.inner;
+        inner.stopping.send_replace(true);
+        let all = u32::try_from(inner.options.concurrency).unwrap_or(u32::MAX);
+        let ended = tokio::time::timeout(grace, inner.permits.acquire_many(all)).await.is_ok();
+        inner.abort();
+        // What is left has no worker any more, and need not wait for the lease to end.
+        if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
+            crate::telemetry::alert("", "", "the lease was not given back", &error.to_string());
+        }
+        ended
+    }
+}
+
+impl<S: Send + Sync + 'static> Inner<S> {
+    /// Creates the instance, or finds the one that was created with this key and input.
+    async fn create(
+        self: &Arc<Self>,
+        id: &str,
+        definition: &Arc<Definition<S>>,
+        started: Started,
+    ) -> Result<(), StartError> {
+        const TRIES: usize = 3;
+        let record = Record::Started(started);
+        let encoded = record.encode().map_err(StartError::Input)?;
+        // If there is no room here, it is created without a worker: whoever has room first will claim it.
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        let mut instance = NewInstance::new(id, &definition.name, definition.version, vec![encoded]);
+        if permit.is_some() {
+            instance = instance.with_worker(&*self.options.worker);
+        }
+        let mut tries = 0;
+        let cursor = loop {
+            tries += 1;
+            match self.journal.create(instance.clone()).await {
+                Ok(Created::New(cursor)) => break cursor,
+                Ok(Created::Exists) => {
+                    let loaded = self.journal.load(id).await.map_err(StartError::Journal)?;
+                    let Some(loaded) = loaded else { continue };
+                    return same_input(id, &loaded.records, &record);
+                }
+                Err(error) => {
+                    if matches!(error, JournalError::Unknown(_)) {
+                        self.lost_an_answer();
+                        if tries < TRIES {
+                            continue;
+                        }
+                    }
+                    return Err(StartError::Journal(error));
+                }
+            }
+        };
+        let Some(permit) = permit else {
+            self.poke.notify_one();
+            return Ok(());
+        };
+        if let Ok(state) = fold([&record]) {
+            Drive::spawn(self, Arc::clone(definition), id.to_owned(), state, cursor, permit);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn definition(&self, saga: &str, version: u32) -> Option<&Arc<Definition<S>>> {
+        self.sagas.get(&(saga.to_owned(), version))
+    }
+}
+
+impl<S> Inner<S> {
+    fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
+        // Nothing in there panics halfway through a change.
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The journal may say that this worker has an instance of which nothing is known here.
+    fn lost_an_answer(&self) {
+        self.astray.store(true, Ordering::Relaxed);
+        self.poke.notify_one();
+    }
+
+    /// Ends everything where it is.
+    fn abort(&self) {
+        let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
+        let here = std::mem::take(&mut *self.here());
+        loops.iter().chain(here.values().map(|here| &here.task)).for_each(AbortHandle::abort);
+    }
+}
+
+fn same_input(id: &str, records: &[Vec<u8>], wanted: &Record) -> Result<(), StartError> {
+    let first = records.first().and_then(|record| Record::decode(record).ok());
+    match (&first, wanted) {
+        (Some(Record::Started(first)), Record::Started(wanted)) if first.input == wanted.input => Ok(()),
+        _ => Err(StartError::OtherInput { id: id.to_owned() }),
+    }
+}
+
+/// Ends a runtime whose last handle is gone.
+struct StopOnDrop<S>(Arc<Inner<S>>);
+
+impl<S> Drop for StopOnDrop<S> {
+    fn drop(&mut self) {
+        self.0.stopping.send_replace(true);
+        self.0.abort();
+    }
+}
+
+impl<S> Clone for Runtime<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), _running: Arc::clone(&self._running) }
+    }
+}
+
+impl<S> fmt::Debug for Runtime<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("worker", &self.inner.options.worker)
+            .field("journal", &self.inner.journal)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! One attempt: the step's function, in its context, in its time.
+//!
+//! Follows DESIGN.md, "Rules that every crate keeps", 3: the context is current wherever the step's code runs.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use otel_operation::OperationFuture;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::context::{CallContext, StepContext};
+use crate::definition::Definition;
+use crate::error::StepError;
+use crate::flow::{Phase, State};
+use crate::telemetry::AttemptOperation;
+
+/// A step, and whether it is done or undone: of each there is one attempt at a time.
+pub(super) type Try = (u16, Phase);
+
+/// An attempt whose intent is in the journal.
+pub(super) struct Made<S> {
+    pub(super) definition: Arc<Definition<S>>,
+    pub(super) shared: Arc<S>,
+    pub(super) state: Arc<State>,
+    pub(super) id: String,
+    pub(super) tried: Try,
+    pub(super) attempt: u32,
+    pub(super) cancelled: watch::Receiver<bool>,
+    pub(super) operation: AttemptOperation,
+}
+
+impl<S: Send + Sync + 'static> Made<S> {
+    /// Runs it to its end, which is an error if it panics or takes too long.
+    pub(super) async fn run(self) -> (Try, Result<Value, StepError>) {
+        let Self { definition, shared, state, id, tried, attempt, cancelled, operation } = self;
+        let (number, phase) = tried;
+        let context = operation.context().clone();
+        let inside = async move {
+            let step = definition.steps.get(usize::from(number));
+            let call = step.and_then(|step| match phase {
+                Phase::Action => Some(&step.action),
+                Phase::Compensation => step.undo.as_ref(),
+            });
+            let (Some(step), Some(call), Some(shape)) =
+                (step, call, definition.shapes.get(usize::from(number)))
+            else {
+                return Err(StepError::data("the definition does not have this step"));
+            };
+            let call_context =
+                CallContext { id, step: shape.name.clone(), phase, attempt, cancelled, context };
+            let running = call(StepContext::new(shared, call_context), &state)?;
+            match tokio::time::timeout(step.policy.timeout, running).await {
+                Ok(answer) => answer,
+                Err(late) => Err(StepError::uncertain(late).with_type("timeout")),
+            }
+        };
+        let running = AssertUnwindSafe(OperationFuture::new(inside, Some(operation)));
+        let answer = running.catch_unwind().await;
+        (tried, answer.unwrap_or_else(|_| Err(StepError::uncertain("the step panicked").with_type("panic"))))
+    }
+}

@@ -1,0 +1,155 @@
+//! What an instance does in its next append: the core's commands, seen by a clock.
+//!
+//! Follows DESIGN.md, "Sagas".
+
+use super::Drive;
+use crate::flow::{Command, FoldError, Phase, Record, State, next};
+use crate::journal::{Then, millis, now};
+use crate::runtime::attempt::Try;
+use crate::telemetry::{AttemptOperation, AttemptSpan, alert};
+
+/// The next append, and what follows from it.
+pub(super) struct Plan {
+    /// The instance behind these records.
+    pub(super) state: State,
+    pub(super) records: Vec<Record>,
+    pub(super) then: Then,
+    /// What to begin when the records are in the journal.
+    pub(super) attempts: Vec<Planned>,
+    /// When there is something to do again, in milliseconds since 1970, if that is known.
+    pub(super) wake: Option<u64>,
+    /// Whether there is nothing left to do for this worker.
+    pub(super) leaves: bool,
+}
+
+/// An attempt whose intent is in the plan.
+pub(super) struct Planned {
+    pub(super) tried: Try,
+    pub(super) attempt: u32,
+    pub(super) operation: AttemptOperation,
+}
+
+impl Plan {
+    fn push(&mut self, record: Record) -> Result<(), FoldError> {
+        self.state.apply(self.records.len() + 1, &record)?;
+        self.records.push(record);
+        Ok(())
+    }
+}
+
+pub(super) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Result<Plan, FoldError> {
+    let mut plan = Plan {
+        state: drive.state.clone(),
+        records: Vec::new(),
+        then: Then::Continue,
+        attempts: Vec::new(),
+        wake: None,
+        leaves: false,
+    };
+    for record in &drive.settled {
+        plan.push(record.clone())?;
+    }
+    give_up(drive, &mut plan)?;
+    if plan.state.is_aborting() {
+        let actions = drive.running.iter().filter(|((_, phase), _)| *phase == Phase::Action);
+        actions.for_each(|(_, cancel)| _ = cancel.send_replace(true));
+    }
+    let stopping = *drive.inner.stopping.borrow();
+    let idle = drive.running.is_empty();
+    for command in next(&plan.state) {
+        match command {
+            Command::Attempt { step, phase, attempt, not_before } if !stopping => {
+                // A step is not undone while its action runs here: the participant would get both at once.
+                let busy = drive.running.contains_key(&(step, phase))
+                    || drive.running.contains_key(&(step, Phase::Action));
+                if busy {
+                    continue;
+                }
+                if not_before > now() {
+                    plan.wake = Some(plan.wake.map_or(not_before, |wake| wake.min(not_before)));
+                    continue;
+                }
+                begin(drive, &mut plan, (step, phase), attempt)?;
+            }
+            Command::Park { step } if idle && plan.attempts.is_empty() => {
+                let side = plan.state.steps.get(usize::from(step)).map(|step| &step.action);
+                let error = side.and_then(|side| side.error.clone()).unwrap_or_default();
+                let name = drive.definition.shapes.get(usize::from(step)).map_or("", |shape| &*shape.name);
+                alert(&drive.id, name, "a step was refused where there is only forward", &error);
+                plan.push(Record::Parked { reason: format!("step `{name}` was refused: {error}") })?;
+                break;
+            }
+            Command::Finish(end) if idle => {
+                plan.push(Record::Ended { end })?;
+                plan.then = Then::Finished(end);
+            }
+            Command::Attempt { .. } | Command::Park { .. } | Command::Finish(_) => {}
+        }
+    }
+    leave(drive, &mut plan, stopping);
+    Ok(plan)
+}
+
+/// Steps that were interrupted more often than they may be tried, or whose time is over.
+fn give_up<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
+    if !drive.settled.is_empty() {
+        // What has just ended was judged already.
+        return Ok(());
+    }
+    for command in next(&drive.state) {
+        let Command::Attempt { step, phase, .. } = command else { continue };
+        if !drive.running.contains_key(&(step, phase)) && drive.gives_up((step, phase), now()) {
+            let error = "no further attempt may be made".to_owned();
+            plan.push(Record::Failed { step, phase, error, retry_at: now(), gave_up: true })?;
+        }
+    }
+    Ok(())
+}
+
+fn begin<S: Send + Sync + 'static>(
+    drive: &Drive<S>,
+    plan: &mut Plan,
+    tried: Try,
+    attempt: u32,
+) -> Result<(), FoldError> {
+    let (step, phase) = tried;
+    let Some(shape) = drive.definition.shapes.get(usize::from(step)) else { return Ok(()) };
+    let operation = drive.inner.telemetry.attempt(AttemptSpan {
+        id: &drive.id,
+        saga: &drive.definition.name,
+        version: drive.definition.version,
+        trace: plan.state.started.trace.as_deref(),
+        step: &shape.name,
+        kind: shape.kind,
+        phase,
+        attempt,
+    });
+    // The id of a span of ours; without an SDK the context is the parent's.
+    let span = operation.recording().map(|span| span.span_context().span_id().to_string());
+    plan.push(Record::Intent { step, phase, attempt, at: now(), span })?;
+    plan.attempts.push(Planned { tried, attempt, operation });
+    Ok(())
+}
+
+/// Whether this worker is done with the instance, and who has it then.
+fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: bool) {
+    let idle = drive.running.is_empty() && plan.attempts.is_empty();
+    if plan.state.parked.is_some() {
+        // It has no worker while it is parked; what is still under way is noted.
+        plan.then = if plan.records.is_empty() { Then::Continue } else { Then::Parked };
+        plan.leaves = idle;
+        return;
+    }
+    if plan.state.ended.is_some() {
+        plan.leaves = true;
+        return;
+    }
+    if !idle {
+        return;
+    }
+    let waits = plan.wake.filter(|wake| *wake > now().saturating_add(millis(drive.inner.options.poll)));
+    if stopping || waits.is_some() {
+        plan.then = Then::Runnable { at: waits.unwrap_or_else(now) };
+        plan.leaves = true;
+    }
+}

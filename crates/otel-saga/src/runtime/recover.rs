@@ -1,0 +1,236 @@
+//! What a runtime does beside driving: it keeps its lease, claims what is due, forgets what ended long ago, and reads
+//! the gauges.
+//!
+//! Follows DESIGN.md, "Sagas". One saga that cannot be read or is not known is parked, and nothing else stops.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
+
+use super::Inner;
+use super::append::read;
+use super::drive::Drive;
+use crate::definition::Definition;
+use crate::error::BoxError;
+use crate::flow::{Phase, Record, State};
+use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
+use crate::telemetry::{AttemptSpan, alert};
+
+/// How many instances are claimed at once: few enough that the first one need not wait for the last.
+const BATCH: usize = 64;
+/// How many instances are forgotten at once.
+const PRUNED: usize = 1000;
+/// How often gauges are read and ended instances forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(15);
+
+/// Begins all of it.
+pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
+    let lease = tokio::spawn(Arc::clone(inner).keep_lease());
+    let claims = tokio::spawn(Arc::clone(inner).keep_claiming());
+    let house = tokio::spawn(Arc::clone(inner).keep_house());
+    let mut loops = inner.loops.lock().unwrap_or_else(PoisonError::into_inner);
+    loops.extend([lease.abort_handle(), claims.abort_handle(), house.abort_handle()]);
+}
+
+impl<S: Send + Sync + 'static> Inner<S> {
+    async fn keep_lease(self: Arc<Self>) {
+        loop {
+            self.renew().await;
+            sleep(self.options.lease / 3).await;
+        }
+    }
+
+    async fn renew(&self) -> bool {
+        let began = Instant::now();
+        match self.journal.renew(&self.options.worker, self.options.lease).await {
+            Ok(()) => *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(began),
+            Err(error) => {
+                alert("", "", "the lease was not renewed", &error.to_string());
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the lease lives, if need be after renewing it. Without one, others would claim at once what is claimed
+    /// here; and after a pause, what is still at work here would be claimed by this worker itself.
+    async fn has_lease(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renew().await
+    }
+
+    async fn keep_claiming(self: Arc<Self>) {
+        let mut stopping = self.stopping.subscribe();
+        while !*stopping.borrow() {
+            // Whoever waits for room here waits for an instance to end, which is the time to claim the next.
+            let Ok(room) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
+                continue;
+            }
+            // At the pace of polls, for a journal that does not answer is asked again then.
+            if self.astray.swap(false, Ordering::Relaxed)
+                && let Err(error) = self.release_astray().await
+            {
+                alert("", "", "the journal did not say what this worker has", &error.to_string());
+                self.astray.store(true, Ordering::Relaxed);
+            }
+            tokio::select! {
+                () = sleep(self.options.poll) => {}
+                () = self.poke.notified() => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+
+    /// Lets go of what this worker has by the journal's word and not in fact, so that it can be claimed. If one of these
+    /// is on its way here, it is fenced, and goes on with whoever claims it.
+    async fn release_astray(&self) -> Result<(), BoxError> {
+        let mut query = Query { status: Some(Status::Running), ..Query::default() };
+        loop {
+            let page = self.journal.list(&query).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            query.after = Some(last.id.clone());
+            for header in page {
+                let mine = header.owner.as_ref() == Some(&self.options.worker);
+                if mine && !self.here().contains_key(&header.id) {
+                    let then = Then::Runnable { at: now() };
+                    match self.journal.append(&header.id, header.cursor(), Vec::new(), then).await {
+                        Ok(_) | Err(AppendError::Fenced) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Claims what there is room for; whether there may be more.
+    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
+        let mut rooms = vec![room];
+        while rooms.len() < BATCH
+            && let Ok(room) = Arc::clone(&self.permits).try_acquire_owned()
+        {
+            rooms.push(room);
+        }
+        let claimed = match self.journal.claim(&self.options.worker, rooms.len()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                alert("", "", "the journal did not say which sagas are due", &error.to_string());
+                if matches!(error, JournalError::Unknown(_)) {
+                    self.astray.store(true, Ordering::Relaxed);
+                }
+                return false;
+            }
+        };
+        let full = claimed.len() == rooms.len();
+        for (header, room) in claimed.into_iter().zip(rooms) {
+            let id = header.id.clone();
+            if let Err(error) = self.resume(header, room).await {
+                alert(&id, "", "the saga cannot go on here", &error.to_string());
+                self.astray.store(true, Ordering::Relaxed);
+            }
+        }
+        full
+    }
+
+    /// Goes on with an instance that was claimed, or parks it.
+    async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
+        let loaded = match self.journal.load(&header.id).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(()),
+            Err(error @ JournalError::Damaged { .. }) => {
+                // Claimed again and again it would only be in the way.
+                self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Parked).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if loaded.header.epoch != header.epoch {
+            return Ok(());
+        }
+        match self.known(&loaded) {
+            Ok((definition, state)) => {
+                self.tell_interrupted(&header.id, &definition, &state);
+                let cursor = loaded.header.cursor();
+                Drive::spawn(self, definition, header.id, state, cursor, room);
+                Ok(())
+            }
+            Err(reason) => {
+                alert(&header.id, "", "the saga was parked", &reason.to_string());
+                let parked = Record::Parked { reason: reason.to_string() }.encode()?;
+                self.journal.append(&header.id, loaded.header.cursor(), vec![parked], Then::Parked).await?;
+                Ok(())
+            }
+        }
+    }
+
+    fn known(&self, loaded: &Loaded) -> Result<(Arc<Definition<S>>, State), BoxError> {
+        let state = read(loaded)?;
+        let (saga, version) = (&state.started.saga, state.started.version);
+        let definition = self.definition(saga, version);
+        let definition =
+            definition.ok_or_else(|| format!("version {version} of `{saga}` is not known here"))?;
+        if definition.shapes != state.started.steps {
+            return Err(format!("the steps of `{saga}`, version {version}, are others than they were").into());
+        }
+        Ok((Arc::clone(definition), state))
+    }
+
+    fn tell_interrupted(&self, id: &str, definition: &Definition<S>, state: &State) {
+        let mut any = false;
+        for (shape, step) in definition.shapes.iter().zip(&state.steps) {
+            for phase in [Phase::Action, Phase::Compensation] {
+                let side = step.side(phase);
+                if !side.open {
+                    continue;
+                }
+                any = true;
+                let about = AttemptSpan {
+                    id,
+                    saga: &definition.name,
+                    version: definition.version,
+                    trace: state.started.trace.as_deref(),
+                    step: &shape.name,
+                    kind: shape.kind,
+                    phase,
+                    attempt: side.attempts,
+                };
+                self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
+            }
+        }
+        if any {
+            self.telemetry.recovered(&definition.name);
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>) {
+        loop {
+            match self.journal.counts().await {
+                Ok(counts) => {
+                    let mut sagas: Vec<&str> = self.sagas.keys().map(|(name, _)| &**name).collect();
+                    sagas.sort_unstable();
+                    sagas.dedup();
+                    self.telemetry.counted(&sagas, &counts, now());
+                }
+                Err(error) => alert("", "", "the journal's sagas were not counted", &error.to_string()),
+            }
+            if let Some(retention) = self.options.retention {
+                self.prune(retention).await;
+            }
+            sleep(HOUSEKEEPING).await;
+        }
+    }
+
+    async fn prune(&self, retention: Duration) {
+        let before = now().saturating_sub(millis(retention));
+        loop {
+            match self.journal.prune(before, PRUNED).await {
+                Ok(pruned) if pruned == PRUNED as u64 => {}
+                Ok(_) => return,
+                Err(error) => return alert("", "", "ended sagas were not forgotten", &error.to_string()),
+            }
+        }
+    }
+}

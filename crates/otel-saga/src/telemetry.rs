@@ -1,0 +1,90 @@
+//! What sagas record: spans of starts and attempts, metrics, alerts.
+//!
+//! Follows SEMCONV, "Sagas and transactions", and DESIGN.md: attempts hang on the persisted start span, for any span
+//! above them would be lost with the process.
+
+mod attempt;
+mod metrics;
+pub mod names;
+mod trace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::InstrumentationScope;
+use otel_operation::{Instruments, Providers, Tracer};
+
+pub(crate) use self::attempt::{AttemptOperation, AttemptSpan};
+use self::metrics::SagaInstruments;
+pub(crate) use self::trace::{parse_traceparent, traceparent};
+use crate::journal::{Count, Status};
+
+/// Where a runtime's telemetry goes.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    pub(crate) tracer: Tracer,
+    pub(crate) instruments: Arc<Instruments<SagaInstruments>>,
+}
+
+impl Telemetry {
+    pub(crate) fn new(providers: &Providers) -> Self {
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let instruments = Arc::new(providers.instruments(scope.clone(), SagaInstruments::new));
+        Self { tracer: providers.tracer(scope), instruments }
+    }
+
+    pub(crate) fn appended(&self, elapsed: Duration, error: Option<&'static str>) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.appended(elapsed, error);
+        }
+    }
+
+    pub(crate) fn ended(&self, saga: &str, outcome: &'static str, elapsed: Duration) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.ended(saga, outcome, elapsed);
+        }
+    }
+
+    pub(crate) fn retried(&self, saga: &str, step: &str) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.retried(saga, step);
+        }
+    }
+
+    pub(crate) fn recovered(&self, saga: &str) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.recovered(saga);
+        }
+    }
+
+    pub(crate) fn conflicted(&self, saga: &str) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.conflicted(saga);
+        }
+    }
+
+    /// Tells the gauges what the journal holds, of these sagas whether it holds any or not.
+    pub(crate) fn counted(&self, sagas: &[&str], counts: &[Count], now: u64) {
+        let Some(instruments) = self.instruments.get() else { return };
+        for saga in sagas {
+            for status in Status::ALL {
+                let held = counts.iter().find(|one| one.saga == *saga && one.status == status);
+                instruments.held(saga, status.as_str(), held.map_or(0, |one| one.count));
+                if !status.is_finished() {
+                    let age = held.map_or(0, |one| now.saturating_sub(one.oldest));
+                    instruments.oldest(saga, status.as_str(), Duration::from_millis(age));
+                }
+            }
+        }
+    }
+}
+
+/// Somebody should look at this saga. An event of the `tracing` crate, with the feature of that name.
+pub(crate) fn alert(id: &str, step: &str, what: &str, error: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(saga.id = id, saga.step.name = step, error, "{what}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, step, what, error);
+}

@@ -1,0 +1,174 @@
+//! The spans of a start and of an attempt, as operations that end exactly once.
+//!
+//! Follows SEMCONV, "Sagas and transactions". An attempt's span is a child of the start's, whichever process makes it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind};
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Complete, Instruments, Operation, Outcome, Record, SpanStart, Started};
+use otel_propagation::child_of;
+use serde_json::Value;
+
+use super::metrics::SagaInstruments;
+use super::{Telemetry, names, parse_traceparent};
+use crate::error::StepError;
+use crate::flow::{Phase, StepKind};
+
+/// The record of a start: nothing is known of it that its span does not say.
+#[derive(Debug)]
+pub(crate) struct Start;
+
+impl Record for Start {
+    fn measure(&mut self, _: &Outcome, _: Duration) {}
+}
+
+/// What is known of an attempt while it runs.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    instruments: Arc<Instruments<SagaInstruments>>,
+    saga: String,
+    step: String,
+    phase: Phase,
+    /// An attempt whose intent did not get into the journal was none.
+    made: bool,
+}
+
+impl Record for Attempt {
+    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+        if let Some(instruments) = self.instruments.get().filter(|_| self.made) {
+            instruments.attempted((&self.saga, &self.step, phase(self.phase)), outcome, elapsed);
+        }
+    }
+}
+
+impl Complete<Result<Value, StepError>> for Attempt {
+    type Output = Result<Value, StepError>;
+
+    fn complete(operation: Option<Operation<Self>>, output: Self::Output) -> Self::Output {
+        if let Some(operation) = operation {
+            operation.finish(&output.as_ref().map_or_else(StepError::outcome, |_| Outcome::ok()));
+        }
+        output
+    }
+}
+
+/// An attempt that has a span, and perhaps not yet an intent.
+pub(crate) type AttemptOperation = Operation<Attempt>;
+
+/// What the span of an attempt says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptSpan<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) saga: &'a str,
+    pub(crate) version: u32,
+    /// The start's span, as it was kept.
+    pub(crate) trace: Option<&'a str>,
+    pub(crate) step: &'a str,
+    pub(crate) kind: StepKind,
+    pub(crate) phase: Phase,
+    pub(crate) attempt: u32,
+}
+
+impl AttemptSpan<'_> {
+    fn start(&self, time: SystemTime) -> SpanStart {
+        let prefix = match self.phase {
+            Phase::Action => names::SPAN_STEP,
+            Phase::Compensation => names::SPAN_COMPENSATE,
+        };
+        SpanStart::new(format!("{prefix} {}", self.step), SpanKind::Internal, time)
+    }
+
+    fn parent(&self) -> Context {
+        self.trace.and_then(parse_traceparent).map_or_else(Context::new, child_of)
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = instance(self.id, self.saga, self.version);
+        attributes.push(KeyValue::new(names::STEP_NAME, self.step.to_owned()));
+        attributes.push(KeyValue::new(names::STEP_KIND, kind(self.kind)));
+        attributes.push(KeyValue::new(names::STEP_ATTEMPT, i64::from(self.attempt)));
+        attributes.push(KeyValue::new(names::PHASE, phase(self.phase)));
+        attributes
+    }
+}
+
+impl Telemetry {
+    pub(crate) fn start(&self, id: &str, saga: &str, version: u32) -> Operation<Start> {
+        let started = Started::now();
+        let span = SpanStart::new(format!("{} {saga}", names::SPAN_START), SpanKind::Internal, started.time);
+        let attributes = || instance(id, saga, version);
+        Operation::start(&self.tracer, span, &Context::current(), started, Start, attributes)
+    }
+
+    pub(crate) fn attempt(&self, about: AttemptSpan<'_>) -> AttemptOperation {
+        let started = Started::now();
+        let record = Attempt {
+            instruments: Arc::clone(&self.instruments),
+            saga: about.saga.to_owned(),
+            step: about.step.to_owned(),
+            phase: about.phase,
+            made: true,
+        };
+        let attributes = || about.attributes();
+        Operation::start(
+            &self.tracer,
+            about.start(started.time),
+            &about.parent(),
+            started,
+            record,
+            attributes,
+        )
+    }
+
+    /// The attempt's intent came second: it is not made.
+    pub(crate) fn not_made(mut attempt: AttemptOperation) {
+        attempt.record_mut().made = false;
+        attempt.finish(&Outcome::error("fenced"));
+    }
+
+    /// The attempt that a crash has interrupted: its own span is lost, or was exported and this one is linked to it.
+    pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) {
+        let began = UNIX_EPOCH + Duration::from_millis(began);
+        let mut start = about.start(began);
+        let lost = about.trace.and_then(parse_traceparent).zip(span.and_then(|id| SpanId::from_hex(id).ok()));
+        if let Some((trace, id)) = lost {
+            let state = trace.trace_state().clone();
+            let lost = SpanContext::new(trace.trace_id(), id, trace.trace_flags(), true, state);
+            start = start.with_link(Link::new(lost, Vec::new(), 0));
+        }
+        let attributes = || {
+            let mut attributes = about.attributes();
+            attributes.push(KeyValue::new(names::RECOVERED, true));
+            attributes.push(KeyValue::new(names::OUTCOME, "interrupted"));
+            attributes
+        };
+        let operation =
+            Operation::start(&self.tracer, start, &about.parent(), Started::now(), Start, attributes);
+        operation.finish(&Outcome::error("interrupted"));
+    }
+}
+
+fn instance(id: &str, saga: &str, version: u32) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(names::SAGA_NAME, saga.to_owned()),
+        KeyValue::new(names::SAGA_VERSION, i64::from(version)),
+        KeyValue::new(names::SAGA_ID, id.to_owned()),
+    ]
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Action => "action",
+        Phase::Compensation => "compensation",
+    }
+}
+
+fn kind(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Compensatable => "compensatable",
+        StepKind::Pivot => "pivot",
+        StepKind::Forward => "forward",
+    }
+}

@@ -1,0 +1,116 @@
+//! The metrics of sagas. None has an attribute that callers choose: names come from definitions.
+//!
+//! Follows SEMCONV, "Sagas and transactions".
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use otel_operation::{ERROR_TYPE, Outcome};
+
+use super::names;
+
+/// Seconds: a step is a request or two.
+const STEP: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Seconds: a saga may wait for hours.
+const SAGA: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+/// Seconds: an append is an fsync.
+const APPEND: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+#[derive(Debug)]
+pub(crate) struct SagaInstruments {
+    duration: Histogram<f64>,
+    step_duration: Histogram<f64>,
+    append_duration: Histogram<f64>,
+    retries: Counter<u64>,
+    recoveries: Counter<u64>,
+    conflicts: Counter<u64>,
+    instances: Gauge<u64>,
+    oldest_age: Gauge<f64>,
+}
+
+impl SagaInstruments {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let seconds = |name: &'static str, description: &'static str, boundaries: &[f64]| {
+            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
+            histogram.with_boundaries(boundaries.to_vec()).build()
+        };
+        let counter = |name: &'static str, unit: &'static str, description: &'static str| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+        };
+        Self {
+            duration: seconds(names::DURATION, "Duration of sagas from start to end.", &SAGA),
+            step_duration: seconds(names::STEP_DURATION, "Duration of attempts.", &STEP),
+            append_duration: seconds(names::APPEND_DURATION, "Duration of appends to the journal.", &APPEND),
+            retries: counter(names::STEP_RETRIES, "{retry}", "Attempts after the first one."),
+            recoveries: counter(
+                names::RECOVERIES,
+                "{saga}",
+                "Sagas that went on after their worker had died.",
+            ),
+            conflicts: counter(names::CONFLICTS, "{conflict}", "Appends that came second."),
+            instances: meter
+                .u64_gauge(names::INSTANCES)
+                .with_unit("{saga}")
+                .with_description("Sagas in the journal, by state.")
+                .build(),
+            oldest_age: meter
+                .f64_gauge(names::OLDEST_AGE)
+                .with_unit("s")
+                .with_description("Age of the oldest saga that has not ended.")
+                .build(),
+        }
+    }
+
+    pub(super) fn ended(&self, saga: &str, outcome: &'static str, elapsed: Duration) {
+        let attributes = [name(saga), KeyValue::new(names::OUTCOME, outcome)];
+        self.duration.record(elapsed.as_secs_f64(), &attributes);
+    }
+
+    pub(super) fn attempted(
+        &self,
+        (saga, step, phase): (&str, &str, &'static str),
+        outcome: &Outcome,
+        elapsed: Duration,
+    ) {
+        let mut attributes = vec![
+            name(saga),
+            KeyValue::new(names::STEP_NAME, step.to_owned()),
+            KeyValue::new(names::PHASE, phase),
+        ];
+        attributes.extend(
+            outcome.error_type().map(|error: &Cow<'static, str>| KeyValue::new(ERROR_TYPE, error.clone())),
+        );
+        self.step_duration.record(elapsed.as_secs_f64(), &attributes);
+    }
+
+    pub(super) fn appended(&self, elapsed: Duration, error: Option<&'static str>) {
+        let error = error.map(|error| KeyValue::new(ERROR_TYPE, error));
+        self.append_duration.record(elapsed.as_secs_f64(), error.as_slice());
+    }
+
+    pub(super) fn retried(&self, saga: &str, step: &str) {
+        self.retries.add(1, &[name(saga), KeyValue::new(names::STEP_NAME, step.to_owned())]);
+    }
+
+    pub(super) fn recovered(&self, saga: &str) {
+        self.recoveries.add(1, &[name(saga)]);
+    }
+
+    pub(super) fn conflicted(&self, saga: &str) {
+        self.conflicts.add(1, &[name(saga)]);
+    }
+
+    pub(super) fn held(&self, saga: &str, state: &'static str, count: u64) {
+        self.instances.record(count, &[name(saga), KeyValue::new(names::STATE, state)]);
+    }
+
+    pub(super) fn oldest(&self, saga: &str, state: &'static str, age: Duration) {
+        self.oldest_age.record(age.as_secs_f64(), &[name(saga), KeyValue::new(names::STATE, state)]);
+    }
+}
+
+fn name(saga: &str) -> KeyValue {
+    KeyValue::new(names::SAGA_NAME, saga.to_owned())
+}

@@ -1,0 +1,182 @@
+//! The process that is killed, and the one that goes on: a saga on a file, with participants that remember in a file.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use otel_saga::flow::Phase;
+use otel_saga::journal::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query,
+    RedbJournal, Then,
+};
+use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
+
+/// Counts the points at which a process can be killed, and stops at one.
+#[derive(Debug)]
+struct Points {
+    stop_at: Option<usize>,
+    passed: AtomicUsize,
+}
+
+impl Points {
+    fn pass(&self) {
+        let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
+        if Some(number) == self.stop_at {
+            println!("here");
+            std::io::stdout().flush().unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// The journal, with a point before and after everything that it writes for a saga.
+#[derive(Debug)]
+struct Stopping {
+    inner: RedbJournal,
+    points: Arc<Points>,
+}
+
+#[async_trait]
+impl Journal for Stopping {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        self.points.pass();
+        let created = self.inner.create(instance).await;
+        self.points.pass();
+        created
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        self.points.pass();
+        let cursor = self.inner.append(id, at, records, then).await;
+        self.points.pass();
+        cursor
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        self.inner.load(id).await
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.inner.claim(worker, limit).await
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        self.inner.renew(worker, lease).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        self.inner.list(query).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        self.inner.counts().await
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        self.inner.prune(ended_before, limit).await
+    }
+}
+
+struct Participants {
+    effects: PathBuf,
+    kind: String,
+    points: Arc<Points>,
+}
+
+impl Participants {
+    /// Whether this was done, by a line that a killed process has left as well.
+    fn remembers(&self, line: &str) -> bool {
+        let effects = std::fs::read_to_string(&self.effects).unwrap_or_default();
+        effects.lines().any(|one| one == line)
+    }
+
+    fn take_effect(&self, verb: &str, step: &str, key: &str) {
+        let line = format!("{verb} {step} {key}");
+        self.points.pass();
+        if !self.remembers(&line) {
+            let mut file = OpenOptions::new().create(true).append(true).open(&self.effects).unwrap();
+            file.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        self.points.pass();
+    }
+}
+
+type Cx = StepContext<Participants>;
+
+async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
+    let world = cx.state();
+    if world.remembers(&format!("undo {} {}:undo", cx.step(), cx.action_key())) {
+        return Err(StepError::refused("it was undone before it came"));
+    }
+    if world.kind == "refused" && cx.step() == "pay" {
+        world.points.pass();
+        return Err(StepError::refused("no money"));
+    }
+    if world.kind == "flaky" && cx.attempt() == 1 {
+        return Err(StepError::uncertain("lost"));
+    }
+    assert_eq!(cx.phase(), Phase::Action);
+    world.take_effect("do", cx.step(), &cx.idempotency_key());
+    Ok(cx.step().to_owned())
+}
+
+async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
+    cx.state().take_effect("undo", cx.step(), &cx.idempotency_key());
+    Ok(())
+}
+
+fn definition() -> Saga<Participants, u32> {
+    let patient =
+        RetryPolicy::exponential(Duration::from_millis(1), Duration::from_millis(5)).with_attempts(10);
+    let mut saga = Saga::builder("order", 1);
+    let (reserved, held) = saga.parallel(|g| {
+        let reserved = g.step("reserve", (), act).retry(patient).undo(undo);
+        (reserved, g.step("hold", (), act).retry(patient).undo(undo))
+    });
+    saga.step("pay", (reserved, held), act).retry(patient).pivot();
+    saga.build().unwrap()
+}
+
+pub(crate) fn run(directory: &Path, kind: &str, stop_at: Option<usize>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(go_on(directory, kind, stop_at));
+}
+
+async fn go_on(directory: &Path, kind: &str, stop_at: Option<usize>) {
+    let points = Arc::new(Points { stop_at, passed: AtomicUsize::new(0) });
+    let inner = RedbJournal::open(directory.join("sagas.redb")).unwrap();
+    let journal = Arc::new(Stopping { inner, points: Arc::clone(&points) });
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let participants = Participants { effects: directory.join("effects"), kind: kind.to_owned(), points };
+    let saga = definition();
+    let runtime = Runtime::builder(journal, participants).with_saga(&saga);
+    let runtime =
+        runtime.with_poll_interval(Duration::from_millis(5)).with_tracer_provider(&provider).start();
+    // The caller asks again as well: it cannot know whether its request was taken.
+    let id = runtime.start(&saga, "1", 7).await.unwrap();
+    // Long enough for a busy machine; a saga that is stuck fails the check, and does not hold it up.
+    let status = tokio::time::timeout(Duration::from_secs(120), runtime.wait(&id)).await.unwrap().unwrap();
+    let trace = runtime.status(&id).await.unwrap().state.started.trace.unwrap();
+    println!("trace {trace}");
+    for span in exporter.get_finished_spans().unwrap() {
+        if span.name.starts_with("saga start") {
+            continue;
+        }
+        println!("span {} {} {}", span.span_context.trace_id(), span.parent_span_id, span.name);
+    }
+    println!("end {}", status.as_str());
+}

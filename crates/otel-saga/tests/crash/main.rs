@@ -1,0 +1,129 @@
+//! Killed for real: a process runs a saga on a file, and is killed with SIGKILL at every append to the journal and around
+//! every action. Another one goes on. The saga ends as it should, no action runs under two keys, the trace is whole.
+//!
+//! Not a test harness of its own kind: this program starts itself, and kills what it has started.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the two processes talk through it")]
+
+mod child;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use otel_saga::journal::Status;
+
+/// What the child is told by its environment.
+const DIRECTORY: &str = "OTEL_SAGA_CRASH_DIRECTORY";
+const KIND: &str = "OTEL_SAGA_CRASH_KIND";
+const STOP_AT: &str = "OTEL_SAGA_CRASH_STOP_AT";
+
+fn main() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        let stop_at = std::env::var(STOP_AT).ok().map(|number| number.parse().unwrap());
+        child::run(Path::new(&directory), &std::env::var(KIND).unwrap(), stop_at);
+        return;
+    }
+    // Whoever asks for a certain test, or for the list of tests, asks for another program's.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|one| !one.starts_with('-')).collect();
+    let lists = std::env::args().any(|one| one == "--list");
+    if lists || asked.iter().any(|one| !"killed_at_every_point".contains(one.as_str())) {
+        return;
+    }
+    for (kind, end) in
+        [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)]
+    {
+        let points = killed_at_every_point(kind, end);
+        println!("{kind}: killed at each of {points} points, and ended {} each time", end.as_str());
+        // A create, four appends and three actions at least, before and after.
+        assert!(points >= 16, "{kind}: {points} points only");
+    }
+}
+
+/// Kills at the first point, at the second … until there is none; how many there were.
+fn killed_at_every_point(kind: &str, end: Status) -> usize {
+    for point in 1.. {
+        let scratch = Scratch::new(&format!("{kind}-{point}"));
+        let mut first = spawn(&scratch.0, kind, Some(point));
+        let stopped = said(&mut first).iter().any(|line| line == "here");
+        first.kill().unwrap();
+        first.wait().unwrap();
+        if !stopped {
+            return point - 1;
+        }
+        let mut second = spawn(&scratch.0, kind, None);
+        let said = said(&mut second);
+        assert!(second.wait().unwrap().success(), "{kind} {point}: {said:?}");
+        check(&format!("{kind}, killed at point {point}"), &scratch.0, end, &said);
+    }
+    unreachable!("a saga ends")
+}
+
+fn spawn(directory: &Path, kind: &str, stop_at: Option<usize>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(DIRECTORY, directory).env(KIND, kind).stdout(Stdio::piped());
+    if let Some(point) = stop_at {
+        command.env(STOP_AT, point.to_string());
+    }
+    command.spawn().unwrap()
+}
+
+/// Everything until it stops at its point, or ends.
+fn said(child: &mut Child) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        lines.push(line.unwrap());
+        if lines.last().is_some_and(|line| line == "here") {
+            break;
+        }
+    }
+    lines
+}
+
+fn check(what: &str, directory: &Path, end: Status, said: &[String]) {
+    assert!(said.contains(&format!("end {}", end.as_str())), "{what}: {said:?}");
+
+    // What the participants saw, over both processes.
+    let effects = std::fs::read_to_string(directory.join("effects")).unwrap();
+    let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut standing = BTreeSet::new();
+    for line in effects.lines() {
+        let [verb, step, key] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        keys.entry((verb, step)).or_default().insert(key);
+        match verb {
+            "do" => assert!(standing.insert(step), "{what}: `{step}` was done twice"),
+            _ => _ = standing.remove(step),
+        }
+    }
+    assert!(keys.values().all(|keys| keys.len() == 1), "{what}: {keys:?}");
+    let expected = if end == Status::Completed { 3 } else { 0 };
+    assert_eq!(standing.len(), expected, "{what}: {effects}");
+
+    // Every attempt hangs on the span that started the saga, in whichever process.
+    let trace = said.iter().find_map(|line| line.strip_prefix("trace ")).unwrap();
+    let parts: Vec<&str> = trace.split('-').collect();
+    let spans = said.iter().filter_map(|line| line.strip_prefix("span "));
+    for span in spans {
+        let start = format!("{} {} ", parts[1], parts[2]);
+        assert!(span.starts_with(&start), "{what}: {span} is not under {trace}");
+    }
+}
+
+/// A directory that is gone with the check.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("otel-saga-crash-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,65 @@
+//! Alerts: what somebody should look at is an event of `tracing`, and what sorts itself out is none.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use otel_saga::flow::Phase;
+use otel_saga::journal::{MemoryJournal, Status};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::shop::{Fault, Shop, builder, order};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compensations_and_forward_steps_that_keep_failing_raise_alerts() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
+    // For this thread, on which everything of this test runs.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let text = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+
+    let shop = Shop::default();
+    let runtime = builder(&(Arc::new(MemoryJournal::new()) as _), &shop, "w").start();
+    shop.script("pay", Phase::Action, [Fault::Refuse]);
+    shop.script("reserve", Phase::Compensation, [Fault::Lose; 2]);
+    let id = runtime.start(&order(1), "1", 7).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
+    assert_eq!(text(), "", "two failures are no alert where three attempts are usual");
+
+    shop.script("pay", Phase::Action, [Fault::Refuse]);
+    shop.script("reserve", Phase::Compensation, [Fault::Lose; 5]);
+    let id = runtime.start(&order(1), "2", 7).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
+    let alerts = text();
+    let lines: Vec<&str> = alerts.lines().collect();
+    assert_eq!(lines.len(), 3, "{alerts}");
+    for part in ["ERROR", "a step that cannot be given up keeps failing", "order/2", "reserve", "lost"] {
+        assert!(lines[0].contains(part), "{part}: {alerts}");
+    }
+
+    shop.script("ship", Phase::Action, [Fault::Refuse]);
+    let id = runtime.start(&order(1), "3", 7).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked);
+    assert!(text().contains("a step was refused where there is only forward"), "{}", text());
+}

@@ -1,0 +1,100 @@
+//! A journal between a worker and the real one, that is away when a test says so, or loses its answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use otel_saga::journal::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Then,
+};
+
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    inner: Arc<dyn Journal>,
+    away: AtomicBool,
+    /// Of every so many calls the answer to one is lost, though it was done; none if 0.
+    loses_every: usize,
+    asked: AtomicUsize,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: &Arc<dyn Journal>, loses_every: usize) -> Arc<Self> {
+        let inner = Arc::clone(inner);
+        Arc::new(Self { inner, away: AtomicBool::new(false), loses_every, asked: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn there(&self) -> Result<(), JournalError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) { Err(JournalError::Failed("away".into())) } else { Ok(()) }
+    }
+
+    /// Scattered, for a rhythm could always hit the same kind of call.
+    fn loses(&self) -> bool {
+        let mut mixed = (self.asked() as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.loses_every > 0 && (mixed >> 33).is_multiple_of(self.loses_every as u64)
+    }
+}
+
+#[async_trait]
+impl Journal for Faulty {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        self.there()?;
+        let created = self.inner.create(instance).await;
+        if self.loses() { Err(JournalError::Unknown("lost".into())) } else { created }
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        self.there()?;
+        let cursor = self.inner.append(id, at, records, then).await;
+        if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        self.there()?;
+        let loaded = self.inner.load(id).await;
+        if self.loses() { Err(JournalError::Failed("lost".into())) } else { loaded }
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.there()?;
+        let claimed = self.inner.claim(worker, limit).await;
+        if self.loses() { Err(JournalError::Unknown("lost".into())) } else { claimed }
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        self.there()?;
+        self.inner.renew(worker, lease).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        self.there()?;
+        self.inner.list(query).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        self.there()?;
+        self.inner.counts().await
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        self.there()?;
+        self.inner.prune(ended_before, limit).await
+    }
+}

@@ -1,0 +1,186 @@
+//! The journal in a file: opened again, locked, damaged, torn, full.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use otel_saga::flow::Phase;
+use otel_saga::journal::{
+    Created, Journal, JournalError, NewInstance, OpenError, Query, RedbJournal, Status, Then,
+};
+
+use crate::shop::{Fault, Shop, builder, order};
+use crate::support::Scratch;
+
+fn open(path: &Path) -> Arc<dyn Journal> {
+    Arc::new(RedbJournal::open(path).unwrap())
+}
+
+fn records(instance: usize) -> Vec<Vec<u8>> {
+    (0..6_usize).map(|record| format!("{instance}/{record}:").repeat(20 + record).into_bytes()).collect()
+}
+
+/// A journal of many instances, in a file of some hundred pages.
+async fn filled(path: &Path) {
+    let journal = open(path);
+    for instance in 0..40 {
+        let id = format!("order/{instance:02}");
+        let mut records = records(instance).into_iter();
+        let new = NewInstance::new(&id, "order", 1, vec![records.next().unwrap()]);
+        let Created::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it exists") };
+        for record in records {
+            cursor = journal.append(&id, cursor, vec![record], Then::Continue).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_it_is_opened_again() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    let journal = open(&path);
+    for instance in 0..40 {
+        let loaded = journal.load(&format!("order/{instance:02}")).await.unwrap().unwrap();
+        assert!(loaded.records == records(instance));
+    }
+    // No lease outlives the process: everything can be claimed at once.
+    assert_eq!(journal.claim("w", 100).await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn a_file_that_is_in_use_or_is_none_says_so() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    let held = open(&path);
+    let second = RedbJournal::open(&path).unwrap_err();
+    assert!(matches!(second, OpenError::InUse { .. }), "{second}");
+    drop(held);
+    drop(open(&path));
+
+    let text = dir.path().join("text");
+    fs::write(&text, "this is no journal".repeat(1000)).unwrap();
+    let error = RedbJournal::open(&text).unwrap_err();
+    assert!(matches!(error, OpenError::Failed { .. }), "{error}");
+    let nowhere = RedbJournal::open(dir.path().join("no/such/folder")).unwrap_err();
+    assert!(matches!(nowhere, OpenError::Failed { .. }), "{nowhere}");
+}
+
+/// What a damaged file gives: what was written, less of it, or an error; never anything else.
+async fn assert_no_wrong_bytes(path: &Path, what: &str) -> bool {
+    let Ok(journal) = RedbJournal::open(path) else { return true };
+    let mut noticed = false;
+    for instance in 0..40 {
+        match journal.load(&format!("order/{instance:02}")).await {
+            Ok(Some(loaded)) => {
+                let written = records(instance);
+                noticed |= loaded.records.len() < written.len();
+                assert!(written.starts_with(&loaded.records), "{what}: wrong bytes in {instance}");
+            }
+            Ok(None) | Err(_) => noticed = true,
+        }
+    }
+    // Whatever cannot be read holds nothing else up.
+    let _ = journal.list(&Query::default()).await;
+    noticed
+}
+
+#[tokio::test]
+async fn a_damaged_file_gives_errors_and_no_wrong_bytes() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    let whole = fs::read(&path).unwrap();
+    let damaged = dir.path().join("damaged");
+    let mut noticed = 0;
+    for round in 0..60_usize {
+        let mut bytes = whole.clone();
+        // Spread over the file, one bit or a stretch of zeros.
+        let at = round * 7919 * 131 % bytes.len();
+        if round % 2 == 0 {
+            bytes[at] ^= 1 << (round % 8);
+        } else {
+            let end = (at + 100).min(bytes.len());
+            bytes[at..end].fill(0);
+        }
+        fs::write(&damaged, bytes).unwrap();
+        noticed += usize::from(assert_no_wrong_bytes(&damaged, &format!("round {round}")).await);
+    }
+    println!("{noticed} of 60 were noticed; the others had hit what is not in use");
+    assert!(noticed > 0, "the damage did no harm: it is no test");
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_gives_errors_and_no_wrong_bytes() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    let whole = fs::read(&path).unwrap();
+    let cut = dir.path().join("cut");
+    for round in 0..12 {
+        fs::write(&cut, &whole[..whole.len() * round / 12]).unwrap();
+        assert_no_wrong_bytes(&cut, &format!("cut to {round}/12")).await;
+    }
+}
+
+/// Flips bytes of one instance's record, found by its text, wherever it is in the file.
+fn spoil(path: &Path, needle: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let needle = needle.as_bytes();
+    let places: Vec<usize> =
+        (0..bytes.len() - needle.len()).filter(|at| &bytes[*at..*at + needle.len()] == needle).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] ^= 0xff;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn one_damaged_record_is_an_error_of_its_instance_alone() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    spoil(&path, "17/3:17/3:17/3:");
+    let journal = open(&path);
+    let error = journal.load("order/17").await.unwrap_err();
+    assert!(matches!(&error, JournalError::Damaged { at } if at == "order/17"), "{error}");
+    assert!(journal.load("order/16").await.unwrap().unwrap().records == records(16));
+}
+
+#[tokio::test]
+async fn a_damaged_saga_is_parked_and_the_others_go_on() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    let shop = Shop::default();
+    {
+        let journal = open(&path);
+        let runtime = builder(&journal, &shop, "w").start();
+        shop.script("pay", Phase::Action, [Fault::Slow(600_000), Fault::Slow(600_000)]);
+        for key in ["first", "second"] {
+            runtime.start(&order(1), key, 7).await.unwrap();
+        }
+        while shop.world().calls.len() < 4 {
+            tokio::task::yield_now().await;
+        }
+        drop(runtime);
+        // The tasks are aborted, and let go of the journal when they are polled.
+        while Arc::strong_count(&journal) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    spoil(&path, r#""intent":{"step":1,"phase":"action","attempt":1"#);
+    let journal = open(&path);
+    let runtime = builder(&journal, &shop, "w2").start();
+    let fine = runtime.start(&order(1), "third", 7).await.unwrap();
+    assert_eq!(runtime.wait(&fine).await.unwrap(), Status::Completed);
+    for id in ["order/first", "order/second"] {
+        loop {
+            let page = journal.list(&Query::default()).await.unwrap();
+            if page.iter().any(|header| header.id == id && header.status == Status::Parked) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The suite that every journal passes, mounted for each.
+
+#[macro_use]
+mod suite;
+
+use std::sync::Arc;
+
+use otel_saga::journal::MemoryJournal;
+
+journal_suite!(memory, |_dir| Arc::new(MemoryJournal::new()));
+
+#[cfg(feature = "redb")]
+journal_suite!(redb, |dir| {
+    let path = dir.path().join("sagas.redb");
+    Arc::new(otel_saga::journal::RedbJournal::open(path).unwrap())
+});

@@ -1,0 +1,16 @@
+//! The behaviour of otel-saga through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[cfg(feature = "tracing")]
+mod alerts;
+mod definitions;
+mod faulty;
+#[cfg(feature = "redb")]
+mod file;
+mod journals;
+mod models;
+mod runtime;
+mod shop;
+mod support;
+mod telemetry;

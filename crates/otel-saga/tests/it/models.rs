@@ -1,0 +1,125 @@
+//! Every order of a crash, a lost or late outcome, a refusal, a takeover with a living zombie, a cancellation and a
+//! giving-up, in three small sagas: the invariants hold, and without any one protection one of them does not.
+
+mod participant;
+mod world;
+
+use otel_saga::flow::{End, Record, Started, StepKind, StepShape};
+use serde_json::Value;
+use stateright::{Checker, Model, Property};
+
+use self::participant::Participant;
+use self::world::{Budget, Situation, Without, World};
+
+const COMPLETED: &str = "a completed saga has done each step once";
+const COMPENSATED: &str = "a compensated saga has left nothing behind";
+const ONCE: &str = "no step is done twice";
+const FORWARD_ONLY: &str = "what stands after the pivot is not undone";
+const AFTER_PIVOT: &str = "a forward step is done after the pivot";
+const CAN_COMPLETE: &str = "it can be completed";
+const CAN_COMPENSATE: &str = "it can be compensated";
+
+/// One of each kind, and so many of them together.
+const fn any(faults: u8) -> Budget {
+    Budget { faults, crashes: 1, losses: 1, refusals: 1, takeovers: 1, cancels: 1, give_ups: 1 }
+}
+
+fn invariants() -> Vec<Property<World>> {
+    vec![
+        Property::always(COMPLETED, |_, now: &Situation| {
+            now.end() != Some(End::Completed) || now.participants.iter().all(|one| one.effects() == 1)
+        }),
+        Property::always(COMPENSATED, |_, now: &Situation| {
+            now.end() != Some(End::Compensated) || now.participants.iter().all(|one| one.effects() == 0)
+        }),
+        Property::always(ONCE, |_, now: &Situation| now.participants.iter().all(|one| one.effects() <= 1)),
+        Property::always(FORWARD_ONLY, |world: &World, now: &Situation| {
+            !pivot_stands(world, &now.participants) || now.participants.iter().all(|one| !one.asked_to_undo)
+        }),
+        Property::always(AFTER_PIVOT, |world: &World, now: &Situation| {
+            let forward = world.kinds.iter().zip(&now.participants);
+            let mut forward = forward.filter(|(kind, _)| **kind == StepKind::Forward);
+            !forward.any(|(_, one)| one.effects() > 0) || pivot_stands(world, &now.participants)
+        }),
+        Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(End::Completed)),
+        Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(End::Compensated)),
+    ]
+}
+
+fn pivot_stands(world: &World, participants: &[Participant]) -> bool {
+    let mut both = world.kinds.iter().zip(participants);
+    both.any(|(kind, one)| *kind == StepKind::Pivot && one.effects() > 0)
+}
+
+fn world(steps: &[(StepKind, u16)], budget: Budget, without: Without) -> World {
+    let shapes = steps
+        .iter()
+        .enumerate()
+        .map(|(index, (kind, stage))| StepShape::new(format!("s{index}"), *kind, *stage));
+    let started = Record::Started(Started::new("model", 1, shapes.collect(), Value::Null, 0));
+    World { started, kinds: steps.iter().map(|(kind, _)| *kind).collect(), without, budget }
+}
+
+const SEQUENTIAL: &[(StepKind, u16)] =
+    &[(StepKind::Compensatable, 0), (StepKind::Pivot, 1), (StepKind::Forward, 2)];
+const COMPENSATABLE: &[(StepKind, u16)] =
+    &[(StepKind::Compensatable, 0), (StepKind::Compensatable, 1), (StepKind::Compensatable, 2)];
+const PARALLEL: &[(StepKind, u16)] =
+    &[(StepKind::Compensatable, 0), (StepKind::Compensatable, 0), (StepKind::Pivot, 1)];
+
+/// Every situation that there is, and all invariants hold in each.
+fn holds(steps: &[(StepKind, u16)], budget: Budget) {
+    let checker = world(steps, budget, Without::Nothing).checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+}
+
+/// Without this protection, one of these does not hold.
+fn breaks(steps: &[(StepKind, u16)], without: Without, expected: &[&str]) {
+    let model = world(steps, any(3), without);
+    let wanted: std::collections::BTreeSet<&'static str> =
+        invariants().iter().map(|one| one.name).filter(|name| expected.contains(name)).collect();
+    let finish = stateright::HasDiscoveries::AnyOf(wanted);
+    let checker = model.checker().threads(2).finish_when(finish).spawn_bfs().join();
+    let found: Vec<&str> = checker.discoveries().into_keys().collect();
+    assert!(found.iter().any(|name| expected.contains(name)), "{without:?}: found {found:?} only");
+}
+
+#[test]
+fn a_sequential_saga_with_a_pivot_is_whole() {
+    holds(SEQUENTIAL, any(4));
+}
+
+#[test]
+fn a_saga_of_compensatable_steps_is_whole() {
+    holds(COMPENSATABLE, any(3));
+}
+
+#[test]
+fn a_parallel_pair_with_a_pivot_is_whole() {
+    holds(PARALLEL, any(2));
+}
+
+#[test]
+fn without_intent_a_step_is_left_behind() {
+    breaks(SEQUENTIAL, Without::Intent, &[COMPENSATED]);
+}
+
+#[test]
+fn without_undoing_the_uncertain_a_step_is_left_behind() {
+    breaks(COMPENSATABLE, Without::UncertainUndone, &[COMPENSATED]);
+}
+
+#[test]
+fn without_idempotency_keys_a_step_is_done_twice() {
+    breaks(SEQUENTIAL, Without::IdempotencyKeys, &[ONCE]);
+}
+
+#[test]
+fn without_tombstones_a_late_action_is_left_behind() {
+    breaks(COMPENSATABLE, Without::Tombstones, &[COMPENSATED]);
+}
+
+#[test]
+fn without_fencing_a_zombie_breaks_the_saga() {
+    breaks(PARALLEL, Without::Fencing, &[COMPLETED, COMPENSATED, FORWARD_ONLY, AFTER_PIVOT]);
+}

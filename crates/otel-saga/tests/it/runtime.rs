@@ -1,0 +1,24 @@
+//! What the runtime does with sagas, under a clock that stands still until all wait.
+
+mod any_order;
+mod away;
+mod course;
+mod operate;
+mod workers;
+
+use std::sync::Arc;
+
+use otel_saga::Runtime;
+use otel_saga::journal::{Journal, MemoryJournal};
+
+use crate::shop::{self, Shop};
+
+fn memory() -> Arc<dyn Journal> {
+    Arc::new(MemoryJournal::new())
+}
+
+fn started() -> (Shop, Runtime<Shop>) {
+    let shop = Shop::default();
+    let runtime = shop::builder(&memory(), &shop, "w").start();
+    (shop, runtime)
+}

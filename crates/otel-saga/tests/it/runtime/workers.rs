@@ -1,0 +1,107 @@
+//! Several workers on one journal: crashes, takeovers, zombies, versions that one of them does not know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use otel_saga::Runtime;
+use otel_saga::flow::Phase;
+use otel_saga::journal::{Journal, NewInstance, Status};
+
+use super::memory;
+use crate::faulty::Faulty;
+use crate::shop::{Fault, Shop, builder, order, trip};
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_workers_sagas_go_on_when_its_lease_is_over() {
+    let (journal, shop) = (memory(), Shop::default());
+    let dying = builder(&journal, &shop, "dying").start();
+    shop.script("pay", Phase::Action, [Fault::Slow(60_000)]);
+    let id = dying.start(&order(1), "1", 7).await.unwrap();
+    let living = builder(&journal, &shop, "living").start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(shop.called(), "reserve pay");
+    drop(dying);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(shop.called(), "reserve pay", "the lease lives");
+    assert_eq!(living.wait(&id).await.unwrap(), Status::Completed);
+    assert_eq!(shop.called(), "reserve pay pay ship");
+    let world = shop.world();
+    assert!(world.keys.values().all(|keys| keys.len() == 1), "{:?}", world.keys);
+    assert_eq!(world.calls[2].attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_was_paused_past_its_lease_is_fenced() {
+    let (journal, shop) = (memory(), Shop::default());
+    let faulty = Faulty::new(&journal, 0);
+    let zombie = builder(&(faulty.clone() as Arc<dyn Journal>), &shop, "zombie").start();
+    shop.script("reserve", Phase::Action, [Fault::Slow(3_000)]);
+    let id = zombie.start(&order(1), "1", 7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    faulty.set_away(true);
+    let living = builder(&journal, &shop, "living").start();
+    assert_eq!(living.wait(&id).await.unwrap(), Status::Completed);
+    let journaled = living.status(&id).await.unwrap().records;
+    faulty.set_away(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(shop.called(), "reserve reserve pay ship", "the zombie has noticed");
+    assert_eq!(living.status(&id).await.unwrap().records, journaled);
+    assert_eq!(shop.world().standing.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_reaches_the_worker_that_has_the_saga() {
+    let (journal, shop) = (memory(), Shop::default());
+    let working = builder(&journal, &shop, "working").start();
+    let asking = builder(&journal, &shop, "asking").start();
+    shop.script("reserve", Phase::Action, [Fault::Slow(3_000)]);
+    let id = working.start(&order(1), "1", 7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    asking.cancel(&id).await.unwrap();
+    assert_eq!(asking.wait(&id).await.unwrap(), Status::Compensated);
+    assert_eq!(shop.called(), "reserve -reserve");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_is_parked_and_nothing_else_stops() {
+    let (journal, shop) = (memory(), Shop::default());
+    let newer =
+        Runtime::builder(Arc::clone(&journal), shop.clone()).with_saga(&order(2)).with_worker("newer");
+    let newer = newer.with_lease(Duration::from_secs(5)).start();
+    shop.script("reserve", Phase::Action, [Fault::Slow(60_000)]);
+    let unknown = newer.start(&order(2), "1", 7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(newer);
+    for (id, record) in [("order/bad", &b"\x00garbage"[..]), ("order/later", br#"{"v":9,"r":{}}"#)] {
+        journal.create(NewInstance::new(id, "order", 1, vec![record.to_vec()])).await.unwrap();
+    }
+    shop.script("reserve", Phase::Action, []);
+    let older = builder(&journal, &shop, "older").start();
+    let fine = older.start(&trip(), "1", 7).await.unwrap();
+    assert_eq!(older.wait(&fine).await.unwrap(), Status::Completed);
+    for id in [unknown.as_str(), "order/bad", "order/later"] {
+        assert_eq!(older.wait(id).await.unwrap(), Status::Parked, "{id}");
+    }
+    let parked = older.status(&unknown).await.unwrap().state.parked;
+    assert_eq!(parked.as_deref(), Some("version 2 of `order` is not known here"));
+
+    // Whoever knows it lets it go on.
+    let both = builder(&journal, &shop, "both").with_saga(&order(2)).start();
+    older.shutdown(Duration::from_secs(1)).await;
+    both.unpark(&unknown).await.unwrap();
+    assert_eq!(both.wait(&unknown).await.unwrap(), Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_was_changed_without_a_new_version_parks() {
+    let (journal, shop) = (memory(), Shop::default());
+    let first = builder(&journal, &shop, "first").start();
+    shop.script("reserve", Phase::Action, [Fault::Slow(60_000)]);
+    let id = first.start(&order(1), "1", 7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+    let mut changed = otel_saga::Saga::<Shop, u32>::builder("order", 1);
+    changed.step("reserve", (), crate::shop::act).undo(crate::shop::undo);
+    let second = builder(&journal, &shop, "second").with_saga(&changed.build().unwrap()).start();
+    assert_eq!(second.wait(&id).await.unwrap(), Status::Parked);
+}

@@ -1,0 +1,178 @@
+//! A shop whose participants do what a test tells them, and remember what they were asked.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use otel_saga::flow::Phase;
+use otel_saga::journal::Journal;
+use otel_saga::{RetryPolicy, Runtime, RuntimeBuilder, Saga, StepContext, StepError};
+use tokio::time::{Instant, sleep};
+
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Fine,
+    Refuse,
+    /// Nothing happens, and the caller cannot know.
+    Lose,
+    /// It happens, and the answer is lost.
+    LoseAnswer,
+    Panic,
+    /// It happens, after so many milliseconds.
+    Slow(u64),
+    Hang,
+}
+
+/// One call, as the participant saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) step: String,
+    pub(crate) phase: Phase,
+    pub(crate) key: String,
+    pub(crate) attempt: u32,
+    pub(crate) at: Instant,
+    /// What an undo was told of the output.
+    pub(crate) output: Option<String>,
+}
+
+/// The participants, and what they have done.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    script: HashMap<(String, Phase), VecDeque<Fault>>,
+    pub(crate) calls: Vec<Call>,
+    /// Keys of actions that stand.
+    pub(crate) standing: BTreeSet<String>,
+    refused: BTreeSet<String>,
+    undone: BTreeSet<String>,
+    /// Keys that a step was ever called with.
+    pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) at_once: usize,
+    pub(crate) most_at_once: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shop(Arc<Mutex<World>>);
+
+pub(crate) type Cx = StepContext<Shop>;
+
+impl Shop {
+    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The next calls of this step meet with this, and those behind them with nothing.
+    pub(crate) fn script(&self, step: &str, phase: Phase, faults: impl IntoIterator<Item = Fault>) {
+        self.world().script.insert((step.to_owned(), phase), faults.into_iter().collect());
+    }
+
+    /// What was called, in order: `step`, or `-step` for undoing.
+    pub(crate) fn called(&self) -> String {
+        let name = |call: &Call| match call.phase {
+            Phase::Action => call.step.clone(),
+            _ => format!("-{}", call.step),
+        };
+        self.world().calls.iter().map(name).collect::<Vec<_>>().join(" ")
+    }
+
+    async fn call(&self, cx: &Cx, output: Option<String>) -> Result<String, StepError> {
+        let fault = {
+            let mut world = self.world();
+            world.at_once += 1;
+            world.most_at_once = world.most_at_once.max(world.at_once);
+            world.calls.push(Call {
+                step: cx.step().to_owned(),
+                phase: cx.phase(),
+                key: cx.idempotency_key(),
+                attempt: cx.attempt(),
+                at: Instant::now(),
+                output,
+            });
+            let name = format!("{}:{:?}:{}", cx.step(), cx.phase(), cx.instance());
+            world.keys.entry(name).or_default().insert(cx.idempotency_key());
+            let script = world.script.get_mut(&(cx.step().to_owned(), cx.phase()));
+            script.and_then(VecDeque::pop_front).unwrap_or(Fault::Fine)
+        };
+        /// Counts down also where the call is dropped.
+        struct Leave<'s>(&'s Shop);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.world().at_once -= 1;
+            }
+        }
+        let _leave = Leave(self);
+        match fault {
+            Fault::Slow(millis) => sleep(Duration::from_millis(millis)).await,
+            Fault::Hang => cx.cancelled().await,
+            Fault::Panic => panic!("as the test told it"),
+            Fault::Lose => return Err(StepError::uncertain("lost")),
+            _ => {}
+        }
+        let done = self.take_effect(cx, fault == Fault::Refuse);
+        if fault == Fault::LoseAnswer {
+            return Err(std::io::Error::other("the answer was lost").into());
+        }
+        done
+    }
+
+    /// What a participant has to do: remember each key, and what it has answered.
+    fn take_effect(&self, cx: &Cx, refuse: bool) -> Result<String, StepError> {
+        let mut world = self.world();
+        let key = cx.action_key();
+        if cx.phase() == Phase::Compensation {
+            world.standing.remove(&key);
+            world.undone.insert(key);
+            return Ok(String::new());
+        }
+        if refuse && !world.standing.contains(&key) {
+            world.refused.insert(key.clone());
+        }
+        if world.refused.contains(&key) || world.undone.contains(&key) {
+            return Err(StepError::refused("no").with_type("declined"));
+        }
+        world.standing.insert(key);
+        Ok(format!("{}-{}", cx.step(), cx.attempt()))
+    }
+}
+
+pub(crate) async fn act<A>(cx: Cx, input: u32, _: A) -> Result<String, StepError> {
+    assert_eq!(input, 7);
+    cx.state().call(&cx, None).await
+}
+
+pub(crate) async fn undo(cx: Cx, _: u32, output: Option<String>) -> Result<(), StepError> {
+    cx.state().call(&cx, output).await.map(|_| ())
+}
+
+pub(crate) fn policy() -> RetryPolicy {
+    let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
+    RetryPolicy::exponential(first, longest).with_attempts(3).without_jitter()
+}
+
+/// Reserve, which can be undone; pay, the pivot; ship, which comes after it.
+pub(crate) fn order(version: u32) -> Saga<Shop, u32> {
+    let mut saga = Saga::builder("order", version);
+    let reserved = saga.step("reserve", (), act).retry(policy()).timeout(Duration::from_secs(5)).undo(undo);
+    let paid = saga.step("pay", reserved, act).retry(policy()).timeout(Duration::from_secs(5)).pivot();
+    saga.step("ship", (reserved, paid), act).retry(policy()).timeout(Duration::from_secs(5)).forward();
+    saga.build().unwrap()
+}
+
+/// Two at once that can be undone, and one more.
+pub(crate) fn trip() -> Saga<Shop, u32> {
+    let mut saga = Saga::builder("trip", 1);
+    let (flight, hotel) = saga.parallel(|g| {
+        let flight = g.step("flight", (), act).retry(policy()).undo(undo);
+        (flight, g.step("hotel", (), act).retry(policy()).undo(undo))
+    });
+    saga.step("car", (flight, hotel), act).retry(policy()).undo(undo);
+    saga.build().unwrap()
+}
+
+pub(crate) fn builder(journal: &Arc<dyn Journal>, shop: &Shop, worker: &str) -> RuntimeBuilder<Shop> {
+    Runtime::builder(Arc::clone(journal), shop.clone())
+        .with_saga(&order(1))
+        .with_saga(&trip())
+        .with_worker(worker)
+        .with_lease(Duration::from_secs(10))
+}

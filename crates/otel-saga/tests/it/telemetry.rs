@@ -1,0 +1,167 @@
+//! What sagas record: the trace from the request on, over crashes; the metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use otel_saga::flow::Phase;
+use otel_saga::journal::{Journal, MemoryJournal, Status};
+use otel_saga::{Runtime, RuntimeBuilder, Saga, StepError};
+use otel_testing::Recorder;
+
+use crate::shop::{Cx, Fault, Shop, builder, order};
+
+fn traced(
+    journal: &Arc<dyn Journal>,
+    shop: &Shop,
+    worker: &str,
+    recorder: &Recorder,
+) -> RuntimeBuilder<Shop> {
+    builder(journal, shop, worker)
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider())
+}
+
+fn memory() -> Arc<dyn Journal> {
+    Arc::new(MemoryJournal::new())
+}
+
+/// Starts a saga inside a request, which ends before the saga does.
+async fn requested(recorder: &Recorder, runtime: &Runtime<Shop>, key: &str) -> String {
+    use opentelemetry::context::FutureExt as _;
+    let tracer = recorder.tracer_provider().tracer("service");
+    let span = tracer.span_builder("POST /orders").with_kind(SpanKind::Server).start(&tracer);
+    let context = Context::new().with_span(span);
+    let id = runtime.start(&order(1), key, 7).with_context(context.clone()).await.unwrap();
+    context.span().end();
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_begins_with_the_request_and_shows_every_attempt() {
+    let (recorder, shop) = (Recorder::new(), Shop::default());
+    let runtime = traced(&memory(), &shop, "w", &recorder).start();
+    shop.script("reserve", Phase::Action, [Fault::Lose]);
+    shop.script("pay", Phase::Action, [Fault::Refuse]);
+    let id = requested(&recorder, &runtime, "1").await;
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
+    recorder.wait_until_finished().await;
+    assert_eq!(recorder.tree(), include_str!("telemetry/compensated.txt"));
+    recorder.assert_each_ended_once();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_goes_on_after_a_crash_and_shows_what_it_interrupted() {
+    let (journal, shop, recorder) = (memory(), Shop::default(), Recorder::new());
+    // The first process dies with its spans: what it did not export is in no recorder.
+    let lost = Recorder::new();
+    let first = traced(&journal, &shop, "first", &lost).start();
+    shop.script("pay", Phase::Action, [Fault::Slow(4_000)]);
+    let id = requested(&lost, &first, "1").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+    let start = lost.span("saga start order");
+    let second = traced(&journal, &shop, "second", &recorder).start();
+    assert_eq!(second.wait(&id).await.unwrap(), Status::Completed);
+    recorder.wait_until_finished().await;
+
+    let spans = recorder.spans();
+    assert_eq!(spans.len(), 3, "the interrupted attempt, the next one, and the last step");
+    for span in &spans {
+        assert_eq!(span.span_context.trace_id(), start.span_context.trace_id());
+        assert_eq!(span.parent_span_id, start.span_context.span_id());
+    }
+    let attribute = |span: usize, name: &str| {
+        let found = spans[span].attributes.iter().find(|one| one.key.as_str() == name);
+        found.map(|one| one.value.to_string())
+    };
+    assert_eq!(attribute(0, "saga.recovered").as_deref(), Some("true"));
+    assert_eq!(attribute(0, "saga.outcome").as_deref(), Some("interrupted"));
+    assert_eq!(attribute(0, "saga.step.attempt").as_deref(), Some("1"));
+    assert_eq!(attribute(1, "saga.recovered"), None);
+    assert_eq!(attribute(1, "saga.step.attempt").as_deref(), Some("2"));
+    // It is linked to the span that the first process had begun, by the id that is in the journal.
+    let begun = lost.spans().into_iter().find(|span| span.name == "saga step pay");
+    let linked = spans[0].links.links[0].span_context.span_id();
+    assert!(begun.is_none_or(|begun| begun.span_context.span_id() == linked));
+    let journaled = second.status(&id).await.unwrap();
+    let journaled = format!("{:?}", journaled.records);
+    assert!(journaled.contains(&linked.to_string()), "{linked} is not in {journaled}");
+    assert_eq!(recorder.metric("saga.recoveries").with("saga.name", "order").sum(), 1.0);
+}
+
+async fn nested(cx: Cx, _: u32, (): ()) -> Result<String, StepError> {
+    assert_eq!(Context::current().span().span_context(), cx.context().span().span_context());
+    tokio::task::yield_now().await;
+    let span = Context::current().span().span_context().clone();
+    Ok(format!("{}", span.span_id()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_context_is_current_in_the_step() {
+    let (recorder, shop) = (Recorder::new(), Shop::default());
+    let mut saga = Saga::<Shop, u32>::builder("nested", 1);
+    saga.step("only", (), nested).undo(crate::shop::undo);
+    let saga = saga.build().unwrap();
+    let runtime = traced(&memory(), &shop, "w", &recorder).with_saga(&saga).start();
+    let id = runtime.start(&saga, "1", 7).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);
+    let state = runtime.status(&id).await.unwrap().state;
+    let span = recorder.span("saga step only");
+    assert_eq!(state.steps[0].action.output().unwrap(), &span.span_context.span_id().to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_what_the_spans_tell_and_no_ids() {
+    let (recorder, shop) = (Recorder::new(), Shop::default());
+    let runtime = traced(&memory(), &shop, "w", &recorder).start();
+    shop.script("reserve", Phase::Action, [Fault::Lose, Fault::Panic]);
+    for key in ["1", "2"] {
+        let id = runtime.start(&order(1), key, 7).await.unwrap();
+        runtime.wait(&id).await.unwrap();
+    }
+    shop.script("ship", Phase::Action, [Fault::Refuse]);
+    let parked = runtime.start(&order(1), "3", 7).await.unwrap();
+    assert_eq!(runtime.wait(&parked).await.unwrap(), Status::Parked);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+
+    let steps = recorder.metric("saga.step.duration");
+    assert_eq!(steps.unit(), "s");
+    let reserve = steps.clone().with("saga.step.name", "reserve").with("saga.phase", "action");
+    assert_eq!(reserve.clone().with("error.type", "failed").count(), 1);
+    assert_eq!(reserve.clone().with("error.type", "panic").count(), 1);
+    assert_eq!(reserve.without("error.type").count(), 3);
+    assert_eq!(steps.with("error.type", "declined").count(), 1);
+    assert_eq!(recorder.metric("saga.duration").with("saga.outcome", "completed").count(), 2);
+    let retries = recorder.metric("saga.step.retries").with("saga.step.name", "reserve");
+    assert_eq!(retries.sum(), 2.0);
+    let held = |state: &'static str| {
+        recorder.metric("saga.instances").with("saga.name", "order").with("saga.state", state).sum()
+    };
+    assert_eq!(
+        (held("completed"), held("parked"), held("running"), held("compensated")),
+        (2.0, 1.0, 0.0, 0.0)
+    );
+    let oldest = recorder.metric("saga.oldest.age").with("saga.name", "order").with("saga.state", "parked");
+    assert!(oldest.sum() >= 10.0, "{}", oldest.sum());
+    assert!(recorder.metric("saga.journal.append.duration").count() >= 12);
+    let text = recorder.metrics();
+    assert!(!text.contains("order/"), "an id is on a metric: {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_tracer_the_received_trace_goes_on() {
+    use opentelemetry::context::FutureExt as _;
+    let shop = Shop::default();
+    let runtime = builder(&memory(), &shop, "w").start();
+    let recorder = Recorder::new();
+    let tracer = recorder.tracer_provider().tracer("service");
+    let context = Context::new().with_span(tracer.start("request"));
+    let id = runtime.start(&order(1), "1", 7).with_context(context.clone()).await.unwrap();
+    let kept = runtime.status(&id).await.unwrap().state.started.trace.unwrap();
+    assert!(kept.contains(&context.span().span_context().span_id().to_string()), "{kept}");
+    context.span().end();
+    let plain = runtime.start(&order(1), "2", 7).await.unwrap();
+    assert_eq!(runtime.status(&plain).await.unwrap().state.started.trace, None, "an invalid parent is none");
+}
