@@ -46,6 +46,11 @@ const STEPS: &[Step] = &[
     Step { name: "doc", about: "the documentation builds without warnings", run: steps::doc },
     Step { name: "benchmarks", about: "the workspace of benchmarks has no warning", run: steps::benchmarks },
     Step { name: "fuzz", about: "the fuzz targets have no warning", run: steps::fuzz },
+    Step {
+        name: "valgrind",
+        about: "the one module with `unsafe` code reads no byte too much",
+        run: steps::valgrind,
+    },
     Step { name: "msrv", about: "the libraries build with the oldest Rust supported", run: steps::msrv },
     Step { name: "deny", about: "licences, sources and bans of all dependencies", run: steps::deny },
     Step { name: "rest-api", about: "the example runs and draws a trace", run: steps::rest_api },

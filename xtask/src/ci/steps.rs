@@ -135,6 +135,27 @@ pub(super) fn fuzz(repo: &Repo) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The tests of the module that reads Kafka's headers raw, under valgrind, where that is or may be installed.
+pub(super) fn valgrind(repo: &Repo) -> Result<Outcome> {
+    if !debian::has("valgrind")
+        && let Err(missing) = debian::install(&repo.root, &[("valgrind", "valgrind")])
+    {
+        return Ok(Outcome::Skipped(format!("{missing:#}")));
+    }
+    let about = answer(program("rustc", &repo.root).arg("-vV")).unwrap_or_default();
+    let Some(host) = about.lines().find_map(|line| line.strip_prefix("host: ")) else {
+        bail!("`rustc -vV` does not tell its host");
+    };
+    let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace(['-', '.'], "_"));
+    let mut command = cargo(&repo.root);
+    command.args(["test", "--package", "otel-kafka", "--all-features", "--lib", "carrier::raw"]);
+    // The harness itself leaves what is still reachable, and what may be.
+    let leaks = "--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+    command.env(runner, format!("valgrind --quiet {leaks} --error-exitcode=99"));
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
 /// The libraries with the oldest Rust, if it is installed: it is not downloaded behind anybody's back. A crate
 /// whose own `rust-version` is newer says so for a reason and is left out.
 pub(super) fn msrv(repo: &Repo) -> Result<Outcome> {
