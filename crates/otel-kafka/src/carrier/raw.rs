@@ -4,7 +4,7 @@
 //! so that one hostile record would end a consumer; and it cannot remove a header, which a copy of the others could
 //! only stand in for if each had a name that is UTF-8.
 
-#![allow(unsafe_code, reason = "rdkafka has no safe way to read such a name, nor any to remove a header")]
+#![expect(unsafe_code, reason = "rdkafka has no safe way to read such a name, nor any to remove a header")]
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
