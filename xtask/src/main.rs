@@ -43,7 +43,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "soak",
-        arguments: "NAME [--requests N]",
+        arguments: "NAME [OPTIONS]",
         about: "a long run over real sockets in which every operation is counted",
         run: binaries::soak,
     },

@@ -75,8 +75,8 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let metrics = install(candidate, variant);
     // A client's parent is what is current where it is called.
     let _current = (!side.is_server() && variant != Variant::Nothing).then(|| caller(variant).attach());
-    // Axum, in which tonic's router is, would otherwise be finished for each call.
     let run = Run { side, candidate, variant, mode, metrics };
+    // Axum, in which tonic's router is, would otherwise be finished for each call.
     let routes = || Routes::new(Greeter).prepare();
     match (side.is_server(), candidate) {
         (true, Candidate::Bare) => run.run(routes()),

@@ -1,6 +1,6 @@
 //! Headers as librdkafka holds them: read without asking that a name be UTF-8, and removed.
 //!
-//! The one module of the workspace with `unsafe` code. rdkafka panics where it reads a header whose name is not UTF-8,
+//! The one module of the libraries with `unsafe` code. rdkafka panics where it reads a header whose name is not UTF-8,
 //! so that one hostile record would end a consumer; and it cannot remove a header, which a copy of the others could
 //! only stand in for if each had a name that is UTF-8.
 
