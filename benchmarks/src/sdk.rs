@@ -52,7 +52,7 @@ impl SpanProcessor for Dropping {
 /// Sets the global tracer provider: parent-based sampling, as the SDK has it by default.
 pub fn install_traces() -> SdkTracerProvider {
     let provider = SdkTracerProvider::builder().with_span_processor(Dropping).build();
-    global::set_tracer_provider(provider.clone());
+    otel_operation::set_tracer_provider(provider.clone());
     provider
 }
 

@@ -42,9 +42,10 @@ pub(crate) fn offset(offset: i64) -> Option<KeyValue> {
     (offset >= 0).then(|| KeyValue::new(OFFSET, offset))
 }
 
-/// Where the broker has put a message, as far as that is known.
-pub(crate) fn delivered(span: &SpanRef<'_>, partition: i32, at: i64) {
-    for attribute in [partition_id(i64::from(partition)), offset(at)].into_iter().flatten() {
+/// Where the broker has put a message, as far as that is known and not said yet.
+pub(crate) fn delivered(span: &SpanRef<'_>, partition: Option<i32>, at: i64) {
+    let partition = partition.and_then(|partition| partition_id(i64::from(partition)));
+    for attribute in [partition, offset(at)].into_iter().flatten() {
         span.set_attribute(attribute);
     }
 }

@@ -15,6 +15,9 @@ use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
 /// Up to so many headers are compared with each other; beyond, they are hashed.
 const FEW: usize = 16;
 
+/// Room for what a propagator writes; librdkafka makes more when it is needed.
+const OURS: usize = 4;
+
 /// Reads context from a message's headers, those of a received message or `OwnedHeaders`.
 ///
 /// Of headers whose names are the same but for their case, the last one is read. A header whose name is not UTF-8 is
@@ -117,7 +120,7 @@ impl HeadersMut for HeaderInjector<'_> {
 }
 
 fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &str) {
-    let written = headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(FEW));
+    let written = headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(OURS));
     *headers = Some(written.insert(Header { key: name, value: Some(value) }));
 }
 

@@ -2,14 +2,6 @@
 //!
 //! Follows the messaging semantic conventions wherever an attribute is opt-in or a relation may be chosen.
 
-use std::sync::Arc;
-
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Tracer, TracerProvider};
-use otel_messaging::{ExistingContext, ParentMode, SamplerInput};
-use otel_operation::Providers;
-
 /// The options of a producer or a consumer. Without any, the global providers and propagator are used, which may be
 /// set later.
 ///
@@ -25,9 +17,6 @@ use otel_operation::Providers;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) messaging: otel_messaging::Options,
-    pub(crate) has_client_id: bool,
-    pub(crate) has_server: bool,
-    pub(crate) providers: Providers,
     pub(crate) poll_spans: bool,
     pub(crate) lag: bool,
 }
@@ -44,84 +33,7 @@ impl Options {
         self
     }
 
-    /// Takes spans from this provider in place of the global one.
-    #[must_use]
-    pub fn with_tracer_provider<P>(self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
-    {
-        self.edit(|options| options.with_tracer_provider(provider))
-    }
-
-    /// Takes instruments from this provider in place of the global one.
-    #[must_use]
-    pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.providers.set_meter_provider(provider);
-        self.edit(|options| options.with_meter_provider(provider))
-    }
-
-    /// Reads and writes context with this propagator in place of the global one.
-    #[must_use]
-    pub fn with_propagator<P>(self, propagator: P) -> Self
-    where
-        P: TextMapPropagator + Send + Sync + 'static,
-    {
-        self.edit(|options| options.with_propagator(propagator))
-    }
-
-    /// Chooses which span is the parent of a `process` span.
-    #[must_use]
-    pub fn with_parent_mode(self, mode: ParentMode) -> Self {
-        self.edit(|options| options.with_parent_mode(mode))
-    }
-
-    /// Chooses what becomes of a context that a record carries already when it is sent.
-    #[must_use]
-    pub fn with_existing_context(self, existing: ExistingContext) -> Self {
-        self.edit(|options| options.with_existing_context(existing))
-    }
-
-    /// Chooses whether samplers are given attributes also under a parent that is not sampled.
-    #[must_use]
-    pub fn with_sampler_input(self, input: SamplerInput) -> Self {
-        self.edit(|options| options.with_sampler_input(input))
-    }
-
-    /// Records only topics for whose name `filter` answers true; messages of all others pass untouched. It is asked
-    /// once for most topics, and must always answer the same.
-    #[must_use]
-    pub fn with_filter<F>(self, filter: F) -> Self
-    where
-        F: Fn(&str) -> bool + Send + Sync + 'static,
-    {
-        self.edit(|options| options.with_filter(filter))
-    }
-
-    /// Records the sizes of payloads in bytes on spans (`messaging.message.body.size`).
-    #[must_use]
-    pub fn with_message_sizes(self, record: bool) -> Self {
-        self.edit(|options| options.with_message_sizes(record))
-    }
-
-    /// What is recorded as `messaging.client.id`, in place of `client.id` in the client's configuration.
-    #[must_use]
-    pub fn with_client_id(mut self, id: impl Into<Arc<str>>) -> Self {
-        self.has_client_id = true;
-        self.edit(|options| options.with_client_id(id))
-    }
-
-    /// What is recorded as `server.address` and `server.port`. Without it these are taken from `bootstrap.servers` in
-    /// the client's configuration where that is a single broker.
-    #[must_use]
-    pub fn with_server(mut self, address: impl Into<Arc<str>>, port: u16) -> Self {
-        self.has_server = true;
-        self.edit(|options| options.with_server(address, port))
-    }
+    otel_messaging::messaging_options!();
 
     /// Records a `poll` span for each message, and for each error, that is received. Most of its length is waiting for
     /// something to come, so that it is not recorded unless it is asked for.

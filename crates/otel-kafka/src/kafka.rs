@@ -63,18 +63,14 @@ impl Kafka {
     }
 
     fn new(facts: Facts, options: Options) -> Self {
-        let Options { mut messaging, has_client_id, has_server, providers, poll_spans, lag } = options;
-        if let (Some(id), false) = (&facts.client_id, has_client_id) {
-            messaging = messaging.with_client_id(&**id);
-        }
-        if let (Some((address, port)), false) = (&facts.server, has_server) {
-            messaging = messaging.with_server(&**address, *port);
-        }
+        let Options { messaging, poll_spans, lag } = options;
+        let server = facts.server.as_ref().map(|(address, port)| (&**address, *port));
+        let messaging = messaging.or_client_id(facts.client_id.as_deref()).or_server(server);
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build();
-        let instruments = providers.instruments(scope.clone(), KafkaInstruments::new);
+        let instruments = messaging.providers().instruments(scope.clone(), KafkaInstruments::new);
         let messaging = Messaging::new(SYSTEM, scope, messaging);
         Self(Arc::new(Inner { facts, messaging, instruments, poll_spans, lag }))
     }

@@ -71,8 +71,18 @@ pub fn bounded(text: &str) -> &str {
 /// `messaging.destination.partition.id`; `None` for the negative numbers by which clients say that they do not know.
 #[must_use]
 pub fn partition_id(partition: i64) -> Option<KeyValue> {
-    (partition >= 0).then(|| KeyValue::new(DESTINATION_PARTITION_ID, partition.to_string()))
+    let partition = usize::try_from(partition).ok()?;
+    Some(match PARTITIONS.get(partition) {
+        Some(partition) => KeyValue::new(DESTINATION_PARTITION_ID, *partition),
+        None => KeyValue::new(DESTINATION_PARTITION_ID, partition.to_string()),
+    })
 }
+
+/// The ids of the first partitions, which are most of them: without an allocation a message.
+const PARTITIONS: [&str; 32] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18",
+    "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
+];
 
 /// The value that all have in common, for the span of a batch; what differs goes on the links.
 pub fn common<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Option<T> {
@@ -111,8 +121,10 @@ impl SpanAttributes {
         self.push(KeyValue::new(key, bounded(value).to_owned()))
     }
 
-    /// The name of this message's destination, where the destination was prepared by its template alone.
+    /// The name of this message's destination, where the destination was prepared by its template alone. It takes the
+    /// place of a name that the destination was prepared with.
     pub fn destination_name(&mut self, name: &str) -> &mut Self {
+        self.list.retain(|attribute| attribute.key.as_str() != DESTINATION_NAME);
         self.push_bounded(DESTINATION_NAME, name)
     }
 
@@ -178,6 +190,10 @@ mod tests {
     #[test]
     fn a_partition_that_is_not_known_is_left_out() {
         assert_eq!(partition_id(0), Some(KeyValue::new(DESTINATION_PARTITION_ID, "0")));
+        for partition in [31, 32, i64::MAX] {
+            let expected = KeyValue::new(DESTINATION_PARTITION_ID, partition.to_string());
+            assert_eq!(partition_id(partition), Some(expected));
+        }
         assert_eq!(partition_id(-1), None);
         assert_eq!(partition_id(i64::from(i32::MIN)), None);
     }

@@ -124,6 +124,27 @@ impl Options {
     }
 }
 
+/// What the client's own configuration says, for the transports of this family: it counts where the user has not chosen.
+#[doc(hidden)]
+impl Options {
+    #[must_use]
+    pub fn or_client_id(mut self, id: Option<impl Into<Arc<str>>>) -> Self {
+        self.client_id = self.client_id.or_else(|| id.map(Into::into));
+        self
+    }
+
+    #[must_use]
+    pub fn or_server(mut self, server: Option<(impl Into<Arc<str>>, u16)>) -> Self {
+        self.server = self.server.or_else(|| server.map(|(address, port)| (address.into(), port)));
+        self
+    }
+
+    #[must_use]
+    pub fn providers(&self) -> &Providers {
+        &self.providers
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -137,4 +158,88 @@ impl fmt::Debug for Options {
             .field("server", &self.server)
             .finish_non_exhaustive()
     }
+}
+
+/// The options that all brokers share, for a type with `fn edit(self, …)` that changes an [`Options`]. For the
+/// transports of this family.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! messaging_options {
+    () => {
+        /// Takes spans from this provider in place of the global one.
+        #[must_use]
+        pub fn with_tracer_provider<P>(self, provider: &P) -> Self
+        where
+            P: opentelemetry::trace::TracerProvider + Clone + Send + Sync + 'static,
+            P::Tracer: Send + Sync + 'static,
+            <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+        {
+            self.edit(|options| options.with_tracer_provider(provider))
+        }
+
+        /// Takes instruments from this provider in place of the global one.
+        #[must_use]
+        pub fn with_meter_provider<P>(self, provider: &P) -> Self
+        where
+            P: opentelemetry::metrics::MeterProvider + Clone + Send + Sync + 'static,
+        {
+            self.edit(|options| options.with_meter_provider(provider))
+        }
+
+        /// Reads and writes context with this propagator in place of the global one.
+        #[must_use]
+        pub fn with_propagator<P>(self, propagator: P) -> Self
+        where
+            P: opentelemetry::propagation::TextMapPropagator + Send + Sync + 'static,
+        {
+            self.edit(|options| options.with_propagator(propagator))
+        }
+
+        /// Chooses which span is the parent of a `process` span.
+        #[must_use]
+        pub fn with_parent_mode(self, mode: $crate::ParentMode) -> Self {
+            self.edit(|options| options.with_parent_mode(mode))
+        }
+
+        /// Chooses what becomes of a context that a message carries already when it is sent.
+        #[must_use]
+        pub fn with_existing_context(self, existing: $crate::ExistingContext) -> Self {
+            self.edit(|options| options.with_existing_context(existing))
+        }
+
+        /// Chooses whether samplers are given attributes also under a parent that is not sampled.
+        #[must_use]
+        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
+            self.edit(|options| options.with_sampler_input(input))
+        }
+
+        /// Records only destinations for whose name `filter` answers true; messages of all others pass untouched. It
+        /// is asked once for most destinations, and must always answer the same.
+        #[must_use]
+        pub fn with_filter<F>(self, filter: F) -> Self
+        where
+            F: Fn(&str) -> bool + Send + Sync + 'static,
+        {
+            self.edit(|options| options.with_filter(filter))
+        }
+
+        /// Records the sizes of messages in bytes on spans, as far as they are known.
+        #[must_use]
+        pub fn with_message_sizes(self, record: bool) -> Self {
+            self.edit(|options| options.with_message_sizes(record))
+        }
+
+        /// What is recorded as `messaging.client.id`, in place of what the client's configuration says.
+        #[must_use]
+        pub fn with_client_id(self, id: impl Into<std::sync::Arc<str>>) -> Self {
+            self.edit(|options| options.with_client_id(id))
+        }
+
+        /// What is recorded as `server.address` and `server.port`, in place of what the client's configuration says,
+        /// as far as that names a single broker.
+        #[must_use]
+        pub fn with_server(self, address: impl Into<std::sync::Arc<str>>, port: u16) -> Self {
+            self.edit(|options| options.with_server(address, port))
+        }
+    };
 }

@@ -33,5 +33,5 @@ pub use crate::grpc::is_grpc;
 pub use crate::metrics::{DURATION_BOUNDARIES, HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
-pub use crate::providers::Providers;
+pub use crate::providers::{Providers, set_tracer_provider};
 pub use crate::tracer::{SamplerInput, SpanStart, Tracer};

@@ -4,17 +4,49 @@
 //! can be given others.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, global};
 
 use crate::metrics::Instruments;
 use crate::tracer::Tracer;
 
 /// Makes a tracer for a scope: what is left of a provider when its type is gone.
 type MakeTracer = Arc<dyn Fn(InstrumentationScope) -> Tracer + Send + Sync>;
+
+/// The global provider with its type, if it was set here.
+static GLOBAL: RwLock<Option<MakeTracer>> = RwLock::new(None);
+
+/// Sets OpenTelemetry's global tracer provider, and lets all operations of this crate reach it without the boxes that
+/// the API puts around the tracer and around each span: an allocation and some 300 instructions less for each span.
+///
+/// Set another one by this function as well: one that is set by OpenTelemetry's `global` alone is then not seen here.
+pub fn set_tracer_provider<P>(provider: P)
+where
+    P: TracerProvider + Clone + Send + Sync + 'static,
+    P::Tracer: Send + Sync + 'static,
+    <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+{
+    *GLOBAL.write().unwrap_or_else(PoisonError::into_inner) = Some(make(provider.clone()));
+    global::set_tracer_provider(provider);
+}
+
+/// A tracer of the global provider, if that was set by [`set_tracer_provider`].
+pub(crate) fn global_tracer(scope: &InstrumentationScope) -> Option<Tracer> {
+    let global = GLOBAL.read().unwrap_or_else(PoisonError::into_inner);
+    global.as_ref().map(|make| make(scope.clone()))
+}
+
+fn make<P>(provider: P) -> MakeTracer
+where
+    P: TracerProvider + Send + Sync + 'static,
+    P::Tracer: Send + Sync + 'static,
+    <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+{
+    Arc::new(move |scope| Tracer::new(&provider, scope))
+}
 
 /// The providers of an instrumentation, global until others are given.
 #[derive(Clone, Default)]
@@ -31,8 +63,7 @@ impl Providers {
         P::Tracer: Send + Sync + 'static,
         <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
     {
-        let provider = provider.clone();
-        self.tracer = Some(Arc::new(move |scope| Tracer::new(&provider, scope)));
+        self.tracer = Some(make(provider.clone()));
     }
 
     /// Takes instruments from this provider in place of the global one.

@@ -14,6 +14,8 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 
+use crate::providers;
+
 /// The W3C level 2 flag that says that a trace id is random.
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
@@ -122,14 +124,15 @@ where
 }
 
 enum Source {
-    Global { scope: InstrumentationScope, tracer: OnceLock<global::BoxedTracer> },
+    Global { scope: InstrumentationScope, tracer: OnceLock<Arc<dyn StartSpan>> },
     Given(Arc<dyn StartSpan>),
 }
 
 /// Starts the spans of an instrumentation.
 ///
 /// The global provider is looked up at each use until it is a real one, and then kept: layers are often
-/// built before the SDK is set up.
+/// built before the SDK is set up. One that was set by [`set_tracer_provider`](crate::set_tracer_provider) is
+/// reached without the API's boxes.
 pub struct Tracer(Source);
 
 impl Tracer {
@@ -162,7 +165,10 @@ impl Tracer {
             Source::Global { scope, tracer } => (scope, tracer),
         };
         if let Some(tracer) = cache.get() {
-            return start_with(tracer, start, parent, true, attributes);
+            return start_with(&**tracer, start, parent, true, attributes);
+        }
+        if let Some(Self(Source::Given(tracer))) = providers::global_tracer(scope) {
+            return start_with(&**cache.get_or_init(|| tracer), start, parent, true, attributes);
         }
         // As long as no span has come out of it, the provider is probably the API's no-op, for which
         // attributes would be built in vain.
@@ -170,7 +176,7 @@ impl Tracer {
         let started = start_with(&tracer, start, parent, false, attributes);
         if started.own {
             // Losing the race to another request leaves an equal tracer there.
-            let _ = cache.set(tracer);
+            let _ = cache.set(Arc::new(tracer));
         }
         started
     }

@@ -339,7 +339,7 @@ impl TelemetryBuilder {
             if random {
                 otel_propagation::declare_random_trace_ids(true);
             }
-            global::set_tracer_provider(parts.tracer_provider.clone());
+            otel_operation::set_tracer_provider(parts.tracer_provider.clone());
             global::set_meter_provider(parts.meter_provider.clone());
         }
         warn_of_problems(&telemetry);

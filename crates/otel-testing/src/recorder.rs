@@ -180,7 +180,7 @@ impl Recorder {
     }
 
     /// Asserts all that must hold when nothing is going on any more: each span was ended explicitly exactly once,
-    /// all that were started have finished, and nothing is in flight.
+    /// all that were started have finished, no attribute stands on a span twice, and nothing is in flight.
     ///
     /// # Panics
     /// If one of these does not hold.
@@ -197,7 +197,21 @@ impl Recorder {
         if open > 0 {
             return Err(format!("{open} spans were started and have not finished:\n{}", self.tree()));
         }
+        self.each_attribute_once()?;
         self.nothing_in_flight()
+    }
+
+    /// The SDK appends what is set again, and OTLP allows each key once.
+    fn each_attribute_once(&self) -> Result<(), String> {
+        for span in self.spans() {
+            let mut keys: Vec<&str> =
+                span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+            keys.sort_unstable();
+            if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(format!("`{}` stands twice on the span `{}`", twice[0], span.name));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until `count` spans have finished (in all, since the recorder was made). Works under every async

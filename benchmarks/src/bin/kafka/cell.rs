@@ -30,6 +30,7 @@ named! {
     /// Whose client is measured.
     Candidate {
         Bare = "bare",
+        Floor = "floor",
         Ours = "ours",
     }
 }
@@ -62,6 +63,9 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
     let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
+    if candidate == Candidate::Floor && matches!(side, Side::Full | Side::Paced) {
+        return None;
+    }
     let metrics = install();
     match side {
         Side::Producer => producer::measure(candidate, variant, mode, &metrics),

@@ -48,6 +48,22 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
             });
             std::mem::forget(consumer);
         }
+        #[cfg(feature = "comparison")]
+        Candidate::Floor => {
+            let consumer: rdkafka::consumer::StreamConsumer =
+                config.create().expect("the configuration is right");
+            consumer.assign(&list).expect("the assignment is right");
+            let floor = crate::floor::Processor::new();
+            run(candidate, variant, mode, metrics, || {
+                let received = cell::poll(async {
+                    floor.process(&consumer.recv().await.expect("a message comes"));
+                });
+                received.is_ready()
+            });
+            std::mem::forget(consumer);
+        }
+        #[cfg(not(feature = "comparison"))]
+        Candidate::Floor => {}
         Candidate::Ours => {
             let consumer: otel_kafka::StreamConsumer = config.create().expect("the configuration is right");
             consumer.assign(&list).expect("the assignment is right");
@@ -117,7 +133,7 @@ fn check(
     metrics: &Metrics,
     spans: &[opentelemetry_sdk::trace::SpanData],
 ) {
-    let ours = candidate == Candidate::Ours;
+    let ours = candidate != Candidate::Bare;
     assert_eq!(spans.len(), usize::from(ours && variant != Variant::Unsampled), "{spans:?}");
     for span in spans {
         assert_eq!((&*span.name, &span.span_kind), ("process orders", &SpanKind::Consumer));

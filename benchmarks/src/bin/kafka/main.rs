@@ -4,6 +4,8 @@
 
 mod cell;
 mod consumer;
+#[cfg(feature = "comparison")]
+mod floor;
 mod full;
 mod paced;
 mod producer;

@@ -42,7 +42,7 @@ pub(crate) fn measure(candidate: Candidate, metrics: &Metrics) {
                 producer.send_result(record).map(drop).map_err(|(error, _)| error)
             });
         }
-        Candidate::Ours => {
+        _ => {
             let producer: otel_kafka::FutureProducer = config.create().expect("the configuration is right");
             let sent =
                 run(&producer, || producer.send_result(to_topic()).map(drop).map_err(|(error, _)| error));

@@ -14,6 +14,9 @@ const ROUNDS: usize = 3;
 /// The same at a fixed pace, which is judged by the differences.
 const PACED_ROUNDS: usize = 5;
 
+/// The candidates without the floor, which holds bound metrics and has nothing of a queue.
+const BARE_AND_OURS: [Candidate; 2] = [Candidate::Bare, Candidate::Ours];
+
 /// Where the broker is.
 const BROKERS: &str = "KAFKA_BROKERS";
 
@@ -63,13 +66,12 @@ fn keys() -> Vec<Key> {
     let mut keys = Vec::new();
     for &side in &[Side::Producer, Side::Consumer] {
         for &variant in Variant::ALL {
-            for default_build in [false, true] {
-                keys.extend(Candidate::ALL.iter().map(|&of| key(default_build, side, of, variant)));
-            }
+            keys.extend(Candidate::ALL.iter().map(|&of| key(false, side, of, variant)));
+            keys.extend(BARE_AND_OURS.map(|of| key(true, side, of, variant)));
         }
     }
     for &side in &[Side::Full, Side::Paced] {
-        keys.extend(Candidate::ALL.iter().map(|&of| key(false, side, of, Variant::Sampled)));
+        keys.extend(BARE_AND_OURS.map(|of| key(false, side, of, Variant::Sampled)));
     }
     keys
 }
@@ -86,23 +88,23 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
     );
     let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
     for &variant in Variant::ALL {
-        for default_build in [false, true] {
-            let at = key(default_build, side, Candidate::Ours, variant);
+        for (default_build, candidate, name) in [
+            (false, Candidate::Floor, "floor: SDK propagator, span, attributes, bound metrics"),
+            (false, Candidate::Ours, "otel-kafka, `bound-metrics`"),
+            (true, Candidate::Ours, "otel-kafka, default build"),
+        ] {
+            let at = key(default_build, side, candidate, variant);
             if !results.has(at) {
                 continue;
             }
             let cost = results.get(at).over(results.get(key(default_build, side, Candidate::Bare, variant)));
             let mut goals = Goals::default();
-            if let (false, Some(most)) = (default_build, most(side, variant)) {
+            if let (false, Candidate::Ours, Some(most)) = (default_build, candidate, most(side, variant)) {
                 goals.at_most(cost.instructions, most, "");
             }
             goals.add_to(sum);
             table.row(vec![
-                format!(
-                    "{}, {}",
-                    sampled(variant),
-                    if default_build { "default build" } else { "`bound-metrics`" }
-                ),
+                format!("{}: {name}", sampled(variant)),
                 whole(cost.instructions),
                 count(cost.native.allocations),
                 whole(cost.native.nanoseconds),
@@ -141,8 +143,7 @@ fn most(side: Side, variant: Variant) -> Option<f64> {
 }
 
 fn print_full(results: &Results, sum: &mut (usize, usize)) {
-    let [bare, ours] = Candidate::ALL else { return };
-    let [bare, ours] = [bare, ours].map(|&of| key(false, Side::Full, of, Variant::Sampled));
+    let [bare, ours] = BARE_AND_OURS.map(|of| key(false, Side::Full, of, Variant::Sampled));
     if !results.has(ours) {
         return;
     }
@@ -163,8 +164,7 @@ fn print_full(results: &Results, sum: &mut (usize, usize)) {
 
 fn print_paced(results: &Results, sum: &mut (usize, usize)) {
     println!("## {} messages a second to a real broker, all sampled\n", paced::RATE);
-    let [bare, ours] = Candidate::ALL else { return };
-    let [bare, ours] = [bare, ours].map(|&of| key(false, Side::Paced, of, Variant::Sampled));
+    let [bare, ours] = BARE_AND_OURS.map(|of| key(false, Side::Paced, of, Variant::Sampled));
     if !results.has(ours) {
         println!("Not measured: {} is not set (`cargo xtask services up kafka`).\n", BROKERS);
         return;

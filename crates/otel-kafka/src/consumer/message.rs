@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use otel_messaging::attributes::{common, partition_id};
-use otel_messaging::{MessagingOperation, SpanAttributes};
+use otel_messaging::{Destination, MessagingOperation, SpanAttributes};
 use otel_operation::{OperationFuture, Outcome, Started};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -24,6 +24,7 @@ use crate::outcome::{self, Handled};
 pub struct BorrowedMessage<'a> {
     inner: bare::BorrowedMessage<'a>,
     kafka: &'a Kafka,
+    topic: Destination,
 }
 
 impl<'a> BorrowedMessage<'a> {
@@ -60,12 +61,11 @@ impl<'a> BorrowedMessage<'a> {
     /// Begins to process the message, by hand: for handlers that are no closure, or are not async.
     #[must_use = "processing that is dropped ends as cancelled"]
     pub fn processing(&self) -> Processing {
-        let destination = self.kafka.topic(self.topic());
-        if !destination.is_recorded() {
+        if !self.topic.is_recorded() {
             return Processing(None);
         }
         let carried = self.carried();
-        Processing(destination.process("process").with_message(&carried).start(
+        Processing(self.topic.process("process").with_message(&carried).start(
             &Context::current(),
             |attributes| {
                 self.told(attributes);
@@ -105,16 +105,16 @@ pub(crate) fn received<'a>(
 ) -> KafkaResult<BorrowedMessage<'a>> {
     let (result, polling) = match result {
         Ok(inner) => {
-            let message = BorrowedMessage { inner, kafka };
-            let destination = kafka.topic(message.topic());
+            let topic = kafka.topic(inner.topic());
+            let message = BorrowedMessage { inner, kafka, topic };
             let polling = match polled {
                 Some(started) => {
                     let carried = message.carried();
-                    let start = destination.receive("poll").with_started(started).with_message(&carried);
+                    let start = message.topic.receive("poll").with_started(started).with_message(&carried);
                     start.start(&Context::current(), |attributes| message.told(attributes))
                 }
                 None => {
-                    destination.count_consumed("poll", 1);
+                    message.topic.count_consumed("poll", 1);
                     None
                 }
             };
@@ -144,8 +144,8 @@ fn lag(timestamp: Timestamp) -> f64 {
 /// Begins to process several messages as one: linked to each, and told by what they have in common.
 pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processing {
     let topic = common(messages.iter().map(|message| message.topic()));
-    let destination = topic.map(|topic| kafka.topic(topic));
-    let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
+    let first = messages.first().filter(|_| topic.is_some());
+    let destination = first.map_or_else(|| kafka.messaging().no_destination(), |first| &first.topic);
     if !destination.is_recorded() {
         return Processing(None);
     }

@@ -47,6 +47,8 @@ struct Sending {
     own: Option<Own>,
     /// What the record was given; a delivery report does not always tell it.
     timestamp: Option<i64>,
+    /// The span says the partition since its start: the caller has chosen it.
+    has_partition: bool,
 }
 
 /// A producer of rdkafka's, as far as sending goes.
@@ -113,9 +115,12 @@ impl<O: Send + Sync> Shared<O> {
             _ => pending,
         };
         let Pending { sending, opaque } = *pending;
-        let Some(Sending { operation, own, .. }) = sending else { return Some((opaque, None)) };
+        let Some(Sending { operation, own, has_partition, .. }) = sending else {
+            return Some((opaque, None));
+        };
         if let Some(span) = operation.recording() {
-            attributes::delivered(&span, message.partition(), message.offset());
+            let partition = (!has_partition).then(|| message.partition());
+            attributes::delivered(&span, partition, message.offset());
         }
         let Some(error) = error else {
             operation.finish(&Outcome::ok());
@@ -199,7 +204,8 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     } else {
         (headers, None)
     };
-    let sending = Sending { operation, own, timestamp: parts.timestamp };
+    let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
+    let sending = Sending { operation, own, timestamp: parts.timestamp, has_partition };
     record(parts, headers, Box::new(Pending { sending: Some(sending), opaque }))
 }
 

@@ -5,6 +5,7 @@
 mod cancellation;
 mod conformance;
 mod consumer;
+mod context;
 mod for_each;
 mod hostile;
 mod metrics;

@@ -3,7 +3,7 @@
 use std::{panic::catch_unwind, time::SystemTime};
 
 use opentelemetry::{
-    Context,
+    Context, KeyValue,
     trace::{Span, TraceContextExt, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::trace::Sampler;
@@ -51,6 +51,21 @@ fn a_second_end_is_seen() {
     cx.span().end_with_timestamp(SystemTime::now());
     assert_eq!(recorder.spans().len(), 1, "the SDK hides it");
     assert_fails(&recorder, "\"one\" was ended 2 times");
+}
+
+#[test]
+fn an_attribute_that_is_set_again_is_seen() {
+    let (recorder, tracer) = recorder();
+    let mut span = tracer.start("one");
+    span.set_attribute(KeyValue::new("key", 1));
+    span.set_attribute(KeyValue::new("other", 1));
+    span.end();
+    recorder.assert_clean();
+    let mut span = tracer.start("two");
+    span.set_attribute(KeyValue::new("key", 1));
+    span.set_attribute(KeyValue::new("key", 2));
+    span.end();
+    assert_fails(&recorder, "`key` stands twice on the span `two`");
 }
 
 #[test]
