@@ -5,6 +5,7 @@
 mod append;
 mod attempt;
 mod builder;
+mod create;
 mod drive;
 mod recover;
 mod request;
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::TraceContextExt as _;
 use otel_operation::Outcome;
 use serde::Serialize;
@@ -24,12 +27,11 @@ use tokio::task::AbortHandle;
 
 use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-use self::drive::Drive;
 pub use self::request::Instance;
 use crate::definition::{Definition, Saga};
 use crate::error::StartError;
-use crate::flow::{Record, Started, fold};
-use crate::journal::{Created, Journal, JournalError, NewInstance, now};
+use crate::flow::Started;
+use crate::journal::{Journal, JournalError, now};
 use crate::telemetry::{Telemetry, traceparent};
 
 /// A worker: it runs the sagas that it was given, over a journal that other workers may share. Cloning is cheap.
@@ -79,7 +81,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// Starts a saga, and gives its id: the saga's name, a slash and the key. The same key again gives the same
     /// instance, whatever has become of it by then. When this returns, the start is durable.
     ///
-    /// The span that is current is the parent of the whole saga.
+    /// The span that is current is the parent of the whole saga. Dropping the future does not stop the start.
     ///
     /// # Errors
     ///
@@ -103,14 +105,15 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let span = self.inner.telemetry.start(&id, name, version);
         let trace = traceparent(span.context().span().span_context());
         let started = Started::new(name, version, definition.shapes.clone(), input, now()).with_trace(trace);
-        match self.inner.create(&id, definition, started).await {
-            Ok(()) => span.finish(&Outcome::ok()),
-            Err(error) => {
-                span.finish(&Outcome::error("start_failed"));
-                return Err(error);
-            }
-        }
-        Ok(id)
+        // In a task of its own: a caller that does not wait for the answer cannot stop it halfway.
+        let (runtime, definition) = (self.clone(), Arc::clone(definition));
+        let creating = async move {
+            let created = runtime.inner.create(&id, &definition, started).await;
+            span.finish(&created.as_ref().map_or(Outcome::error("start_failed"), |()| Outcome::ok()));
+            created.map(|()| id)
+        };
+        let created = tokio::spawn(creating.with_context(Context::current())).await;
+        created.unwrap_or_else(|error| Err(StartError::Journal(JournalError::Unknown(error.into()))))
     }
 
     /// Stops gently: nothing is started any more, attempts that are under way have `grace` to end, and what is not
@@ -131,53 +134,6 @@ impl<S: Send + Sync + 'static> Runtime<S> {
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    /// Creates the instance, or finds the one that was created with this key and input.
-    async fn create(
-        self: &Arc<Self>,
-        id: &str,
-        definition: &Arc<Definition<S>>,
-        started: Started,
-    ) -> Result<(), StartError> {
-        const TRIES: usize = 3;
-        let record = Record::Started(started);
-        let encoded = record.encode().map_err(StartError::Input)?;
-        // If there is no room here, it is created without a worker: whoever has room first will claim it.
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
-        let mut instance = NewInstance::new(id, &definition.name, definition.version, vec![encoded]);
-        if permit.is_some() {
-            instance = instance.with_worker(&*self.options.worker);
-        }
-        let mut tries = 0;
-        let cursor = loop {
-            tries += 1;
-            match self.journal.create(instance.clone()).await {
-                Ok(Created::New(cursor)) => break cursor,
-                Ok(Created::Exists) => {
-                    let loaded = self.journal.load(id).await.map_err(StartError::Journal)?;
-                    let Some(loaded) = loaded else { continue };
-                    return same_input(id, &loaded.records, &record);
-                }
-                Err(error) => {
-                    if matches!(error, JournalError::Unknown(_)) {
-                        self.lost_an_answer();
-                        if tries < TRIES {
-                            continue;
-                        }
-                    }
-                    return Err(StartError::Journal(error));
-                }
-            }
-        };
-        let Some(permit) = permit else {
-            self.poke.notify_one();
-            return Ok(());
-        };
-        if let Ok(state) = fold([&record]) {
-            Drive::spawn(self, Arc::clone(definition), id.to_owned(), state, cursor, permit);
-        }
-        Ok(())
-    }
-
     pub(crate) fn definition(&self, saga: &str, version: u32) -> Option<&Arc<Definition<S>>> {
         self.sagas.get(&(saga.to_owned(), version))
     }
@@ -200,14 +156,6 @@ impl<S> Inner<S> {
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let here = std::mem::take(&mut *self.here());
         loops.iter().chain(here.values().map(|here| &here.task)).for_each(AbortHandle::abort);
-    }
-}
-
-fn same_input(id: &str, records: &[Vec<u8>], wanted: &Record) -> Result<(), StartError> {
-    let first = records.first().and_then(|record| Record::decode(record).ok());
-    match (&first, wanted) {
-        (Some(Record::Started(first)), Record::Started(wanted)) if first.input == wanted.input => Ok(()),
-        _ => Err(StartError::OtherInput { id: id.to_owned() }),
     }
 }
 

@@ -134,13 +134,7 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
     let Some((_, Record::Started(started))) = records.next() else {
         return Err(FoldError::OutOfPlace { index: 0 });
     };
-    let mut state = State {
-        steps: vec![StepState::default(); started.steps.len()],
-        started: started.clone(),
-        cancel_requested: false,
-        parked: None,
-        ended: None,
-    };
+    let mut state = State::begun(started.clone());
     for (index, record) in records {
         state.apply(index, record)?;
     }
@@ -148,6 +142,17 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
 }
 
 impl State {
+    /// What is known of a saga that has just begun.
+    pub(crate) fn begun(started: Started) -> Self {
+        Self {
+            steps: vec![StepState::default(); started.steps.len()],
+            started,
+            cancel_requested: false,
+            parked: None,
+            ended: None,
+        }
+    }
+
     /// Whether the saga is to be undone: a step was refused or given up, or it was cancelled in time.
     #[must_use]
     pub fn is_aborting(&self) -> bool {

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use otel_operation::Outcome;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use self::plan::{Plan, Planned};
+pub(super) use self::plan::{Plan, Planned, plan};
 use super::append::{Appended, read};
 use super::attempt::{Made, Try};
 use super::{Here, Inner};
@@ -40,27 +41,32 @@ pub(super) struct Drive<S> {
 }
 
 impl<S: Send + Sync + 'static> Drive<S> {
-    /// Goes on with an instance that this worker has, until it ends, stands still, waits, or is lost.
-    pub(super) fn spawn(
+    /// An instance that this worker has, or is about to have.
+    pub(super) fn new(
         inner: &Arc<Inner<S>>,
         definition: Arc<Definition<S>>,
         id: String,
         state: State,
         cursor: Cursor,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let requested = Arc::new(Notify::new());
-        let mut drive = Self {
+    ) -> Self {
+        Self {
             inner: Arc::clone(inner),
             definition,
-            id: id.clone(),
+            id,
             state,
             cursor,
             running: HashMap::new(),
             tasks: JoinSet::new(),
             settled: Vec::new(),
-            requested: Arc::clone(&requested),
-        };
+            requested: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Goes on with the instance until it ends, stands still, waits, or is lost.
+    pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
+        let mut drive = self;
+        let (inner, id) = (Arc::clone(&drive.inner), drive.id.clone());
+        let requested = Arc::clone(&drive.requested);
         let (there, gone) = watch::channel(());
         // Locked, so that a task which ends at once finds itself there.
         let mut here = inner.here();
@@ -82,7 +88,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
     async fn run(&mut self) -> Result<(), BoxError> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
-            let plan = plan::plan(self)?;
+            let plan = plan(self)?;
             let (wake, leaves) = (plan.wake, plan.leaves);
             if !(self.carry_out(plan).await?) {
                 continue;
@@ -114,11 +120,11 @@ impl<S: Send + Sync + 'static> Drive<S> {
         let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
         if !matches!(appended, Appended::At(_)) {
             self.inner.telemetry.conflicted(&self.definition.name);
-            attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation));
+            let fenced = Outcome::error("fenced");
+            attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, &fenced));
         } else {
-            self.state = state;
             self.settled.clear();
-            self.begin(attempts);
+            self.begin(state, attempts);
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
@@ -135,9 +141,15 @@ impl<S: Send + Sync + 'static> Drive<S> {
         Ok(true)
     }
 
-    fn begin(&mut self, attempts: Vec<Planned>) {
+    /// Begins attempts whose intents are in the journal: the instance is in this state by them.
+    pub(super) fn begin(&mut self, state: State, attempts: Vec<Planned>) {
+        self.state = state;
+        if attempts.is_empty() {
+            return;
+        }
         let state = Arc::new(self.state.clone());
-        for Planned { tried, attempt, operation } in attempts {
+        for Planned { tried, attempt, mut operation } in attempts {
+            Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
             self.running.insert(tried, cancel);
             if attempt > 1

@@ -154,7 +154,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             Ok((definition, state)) => {
                 self.tell_interrupted(&header.id, &definition, &state);
                 let cursor = loaded.header.cursor();
-                Drive::spawn(self, definition, header.id, state, cursor, room);
+                Drive::new(self, definition, header.id, state, cursor).spawn(room);
                 Ok(())
             }
             Err(reason) => {

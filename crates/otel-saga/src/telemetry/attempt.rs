@@ -109,7 +109,7 @@ impl Telemetry {
             saga: about.saga.to_owned(),
             step: about.step.to_owned(),
             phase: about.phase,
-            made: true,
+            made: false,
         };
         let attributes = || about.attributes();
         Operation::start(
@@ -122,10 +122,17 @@ impl Telemetry {
         )
     }
 
-    /// The attempt's intent came second: it is not made.
-    pub(crate) fn not_made(mut attempt: AttemptOperation) {
-        attempt.record_mut().made = false;
-        attempt.finish(&Outcome::error("fenced"));
+    /// The attempt's intent is in the journal: it is made.
+    pub(crate) fn made(attempt: &mut AttemptOperation) {
+        attempt.record_mut().made = true;
+    }
+
+    /// The attempt's intent did not get into the journal: it is not made.
+    pub(crate) fn not_made(attempt: AttemptOperation, why: &Outcome) {
+        if let Some(span) = attempt.recording() {
+            span.set_attribute(KeyValue::new(names::OUTCOME, "not_made"));
+        }
+        attempt.finish(why);
     }
 
     /// The attempt that a crash has interrupted: its own span is lost, or was exported and this one is linked to it.

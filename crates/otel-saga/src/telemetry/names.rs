@@ -16,7 +16,8 @@ pub const STEP_KIND: &str = "saga.step.kind";
 pub const STEP_ATTEMPT: &str = "saga.step.attempt";
 /// `action` or `compensation`, on spans and metrics.
 pub const PHASE: &str = "saga.phase";
-/// How it ended, `completed` or `compensated`; on a span also `interrupted`. By the journal's word on gauges.
+/// How it ended, `completed` or `compensated`; on a span `interrupted`, or `not_made` where the intent did not get into
+/// the journal. By the journal's word on gauges.
 pub const OUTCOME: &str = "saga.outcome";
 /// Whether the attempt is one that a crash has interrupted, on spans.
 pub const RECOVERED: &str = "saga.recovered";

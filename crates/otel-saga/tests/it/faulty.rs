@@ -16,12 +16,13 @@ pub(crate) struct Faulty {
     /// Of every so many calls the answer to one is lost, though it was done; none if 0.
     loses_every: usize,
     asked: AtomicUsize,
+    written: AtomicUsize,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: &Arc<dyn Journal>, loses_every: usize) -> Arc<Self> {
         let inner = Arc::clone(inner);
-        Arc::new(Self { inner, away: AtomicBool::new(false), loses_every, asked: AtomicUsize::new(0) })
+        Arc::new(Self { inner, away: false.into(), loses_every, asked: 0.into(), written: 0.into() })
     }
 
     pub(crate) fn set_away(&self, away: bool) {
@@ -30,6 +31,11 @@ impl Faulty {
 
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// How many times something was created or appended, or was tried to be.
+    pub(crate) fn written(&self) -> usize {
+        self.written.load(Ordering::SeqCst)
     }
 
     fn there(&self) -> Result<(), JournalError> {
@@ -50,6 +56,7 @@ impl Faulty {
 impl Journal for Faulty {
     async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
         self.there()?;
+        self.written.fetch_add(1, Ordering::SeqCst);
         let created = self.inner.create(instance).await;
         if self.loses() { Err(JournalError::Unknown("lost".into())) } else { created }
     }
@@ -62,6 +69,7 @@ impl Journal for Faulty {
         then: Then,
     ) -> Result<Cursor, AppendError> {
         self.there()?;
+        self.written.fetch_add(1, Ordering::SeqCst);
         let cursor = self.inner.append(id, at, records, then).await;
         if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
     }

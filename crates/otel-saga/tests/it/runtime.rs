@@ -1,6 +1,7 @@
 //! What the runtime does with sagas, under a clock that stands still until all wait.
 
 mod any_order;
+mod appends;
 mod away;
 mod course;
 mod operate;

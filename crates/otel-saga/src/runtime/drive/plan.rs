@@ -9,24 +9,24 @@ use crate::runtime::attempt::Try;
 use crate::telemetry::{AttemptOperation, AttemptSpan, alert};
 
 /// The next append, and what follows from it.
-pub(super) struct Plan {
+pub(in crate::runtime) struct Plan {
     /// The instance behind these records.
-    pub(super) state: State,
-    pub(super) records: Vec<Record>,
-    pub(super) then: Then,
+    pub(in crate::runtime) state: State,
+    pub(in crate::runtime) records: Vec<Record>,
+    pub(in crate::runtime) then: Then,
     /// What to begin when the records are in the journal.
-    pub(super) attempts: Vec<Planned>,
+    pub(in crate::runtime) attempts: Vec<Planned>,
     /// When there is something to do again, in milliseconds since 1970, if that is known.
-    pub(super) wake: Option<u64>,
+    pub(in crate::runtime) wake: Option<u64>,
     /// Whether there is nothing left to do for this worker.
-    pub(super) leaves: bool,
+    pub(in crate::runtime) leaves: bool,
 }
 
 /// An attempt whose intent is in the plan.
-pub(super) struct Planned {
-    pub(super) tried: Try,
-    pub(super) attempt: u32,
-    pub(super) operation: AttemptOperation,
+pub(in crate::runtime) struct Planned {
+    pub(in crate::runtime) tried: Try,
+    pub(in crate::runtime) attempt: u32,
+    pub(in crate::runtime) operation: AttemptOperation,
 }
 
 impl Plan {
@@ -37,7 +37,7 @@ impl Plan {
     }
 }
 
-pub(super) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Result<Plan, FoldError> {
+pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Result<Plan, FoldError> {
     let mut plan = Plan {
         state: drive.state.clone(),
         records: Vec::new(),

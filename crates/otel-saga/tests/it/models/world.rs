@@ -242,14 +242,25 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<Situation> {
-        vec![Situation {
+        let begun = Situation {
             journal: vec![self.started.clone()],
             epoch: 0,
             workers: Default::default(),
             calls: BTreeSet::new(),
             participants: vec![Participant::default(); self.kinds.len()],
             budget: self.budget,
-        }]
+        };
+        if self.without == Without::Intent {
+            return vec![begun];
+        }
+        // The first intents can go into the journal with the beginning, and who has written them can die at once. That it
+        // lives is what comes of the other one.
+        let mut intended = begun.clone();
+        for command in next(&fold(&begun.journal).unwrap()) {
+            let Command::Attempt { step, phase, attempt, .. } = command else { continue };
+            intended.journal.push(Record::Intent { step, phase, attempt, at: 0, span: None });
+        }
+        vec![begun, intended]
     }
 
     fn actions(&self, now: &Situation, actions: &mut Vec<Action>) {

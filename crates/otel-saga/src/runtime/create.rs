@@ -1,0 +1,139 @@
+//! Creating an instance, once for its key: with the intents of its first attempts where there is room for it here.
+//!
+//! Follows DESIGN.md, "Sagas": `n` sequential steps are `n + 1` appends, the first of which is this one.
+
+use std::sync::Arc;
+
+use otel_operation::Outcome;
+
+use super::Inner;
+use super::drive::{Drive, Plan, Planned, plan};
+use crate::definition::Definition;
+use crate::error::StartError;
+use crate::flow::{Record, Started, State};
+use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
+use crate::telemetry::Telemetry;
+
+const TRIES: usize = 3;
+
+impl<S: Send + Sync + 'static> Inner<S> {
+    /// Creates the instance, or finds the one that was created with this key and input.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        id: &str,
+        definition: &Arc<Definition<S>>,
+        started: Started,
+    ) -> Result<(), StartError> {
+        // One that is here already is started again. If there is no room here, it is created without a worker and without
+        // intents: whoever has room first will claim it.
+        let is_here = self.here().contains_key(id);
+        let permit = (!is_here).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
+        let state = State::begun(started.clone());
+        let nowhere = Cursor::new(0, 0);
+        let mut drive = Drive::new(self, Arc::clone(definition), id.to_owned(), state, nowhere);
+        let planned = permit.as_ref().and_then(|_| plan(&drive).ok());
+        let (state, intents, attempts) = match planned {
+            Some(Plan { state, records, attempts, .. }) => (state, records, attempts),
+            None => (drive.state.clone(), Vec::new(), Vec::new()),
+        };
+        let record = Record::Started(started);
+        let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
+        let mut instance =
+            NewInstance::new(id, &definition.name, definition.version, encoded.map_err(StartError::Input)?);
+        if permit.is_some() {
+            instance = instance.with_worker(&*self.options.worker);
+        }
+        match self.create_once(&instance, &record).await {
+            Ok(Some(cursor)) => drive.cursor = cursor,
+            Ok(None) => {
+                // A start that is made again is no error.
+                not_made(attempts, &Outcome::ok());
+                return Ok(());
+            }
+            Err(error) => {
+                not_made(attempts, &Outcome::error("journal"));
+                return Err(error);
+            }
+        }
+        let Some(permit) = permit else {
+            self.poke.notify_one();
+            return Ok(());
+        };
+        drive.begin(state, attempts);
+        drive.spawn(permit);
+        Ok(())
+    }
+
+    /// Where the new instance's journal ends, or none if it was there already.
+    async fn create_once(
+        &self,
+        instance: &NewInstance,
+        started: &Record,
+    ) -> Result<Option<Cursor>, StartError> {
+        let mut astray = Astray { inner: self, armed: instance.worker.is_some() };
+        let mut tries = 0;
+        let mut unknown = false;
+        loop {
+            tries += 1;
+            match self.journal.create(instance.clone()).await {
+                Ok(Created::New(cursor)) => {
+                    astray.armed = false;
+                    return Ok(Some(cursor));
+                }
+                Ok(Created::Exists) => {
+                    let loaded = self.journal.load(&instance.id).await.map_err(StartError::Journal)?;
+                    let Some(loaded) = loaded else { continue };
+                    if unknown && self.is_mine(&loaded, instance) {
+                        astray.armed = false;
+                        return Ok(Some(loaded.header.cursor()));
+                    }
+                    astray.armed &= unknown;
+                    return same_input(&instance.id, &loaded.records, started).map(|()| None);
+                }
+                Err(error) => {
+                    unknown |= matches!(error, JournalError::Unknown(_));
+                    if unknown && tries < TRIES {
+                        continue;
+                    }
+                    astray.armed &= unknown;
+                    return Err(StartError::Journal(error));
+                }
+            }
+        }
+    }
+
+    /// Whether it is this very instance that is there: the answer was lost, not the creation.
+    fn is_mine(&self, loaded: &Loaded, instance: &NewInstance) -> bool {
+        instance.worker.is_some()
+            && loaded.header.owner == instance.worker
+            && loaded.header.epoch == 1
+            && loaded.records == instance.records
+            && !self.here().contains_key(&instance.id)
+    }
+}
+
+fn not_made(attempts: Vec<Planned>, why: &Outcome) {
+    attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, why));
+}
+
+fn same_input(id: &str, records: &[Vec<u8>], wanted: &Record) -> Result<(), StartError> {
+    let first = records.first().and_then(|record| Record::decode(record).ok());
+    match (&first, wanted) {
+        (Some(Record::Started(first)), Record::Started(wanted)) if first.input == wanted.input => Ok(()),
+        _ => Err(StartError::OtherInput { id: id.to_owned() }),
+    }
+}
+
+/// While it is not known what became of a creation, this worker may have an instance that is not here.
+struct Astray<'i, S> {
+    inner: &'i Inner<S>,
+    armed: bool,
+}
+
+impl<S> Drop for Astray<'_, S> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.inner.lost_an_answer();
+        }
+    }
+}
