@@ -14,6 +14,7 @@ mod captured;
 mod future;
 #[cfg(feature = "http-body")]
 mod grpc;
+mod identity;
 mod metrics;
 mod operation;
 mod outcome;
@@ -30,6 +31,7 @@ pub use crate::captured::CapturedHeaders;
 pub use crate::future::{Complete, OperationFuture};
 #[cfg(feature = "http-body")]
 pub use crate::grpc::is_grpc;
+pub use crate::identity::{wanted_span_id, wanted_trace_id, with_ids};
 pub use crate::metrics::{DURATION_BOUNDARIES, HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};

@@ -104,7 +104,9 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let input = serde_json::to_value(input).map_err(StartError::Input)?;
         let span = self.inner.telemetry.start(&id, name, version);
         let trace = traceparent(span.context().span().span_context());
-        let started = Started::new(name, version, definition.shapes.clone(), input, now()).with_trace(trace);
+        let parent = span.recording().map(|_| Context::current().span().span_context().span_id().to_string());
+        let started = Started::new(name, version, definition.shapes.clone(), input, now());
+        let started = started.with_trace(trace).with_parent(parent);
         // In a task of its own: a caller that does not wait for the answer cannot stop it halfway.
         let (runtime, definition) = (self.clone(), Arc::clone(definition));
         let creating = async move {

@@ -9,7 +9,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::{RandomIdGenerator, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use otel_propagation::Composite;
 
 use crate::baggage::CopyBaggage;
@@ -22,6 +22,7 @@ use crate::env::Env;
 use crate::error::SetupError;
 use crate::exporters;
 use crate::health::Health;
+use crate::ids::Ids;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
 use crate::resource;
 use crate::runtime::ExportRuntime;
@@ -88,7 +89,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
 
     let mut tracers = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_id_generator(RandomIdGenerator::default())
+        .with_id_generator(Ids::default())
         .with_sampler(sampler);
     let mut loggers = SdkLoggerProvider::builder().with_resource(resource.clone());
     if traces.enabled && !builder.baggage.is_empty() {

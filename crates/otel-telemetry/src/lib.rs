@@ -11,6 +11,7 @@ mod env;
 mod error;
 mod exporters;
 mod health;
+mod ids;
 mod logs;
 mod metrics;
 mod resource;

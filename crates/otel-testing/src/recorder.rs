@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
         InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality, data::ResourceMetrics,
         reader::MetricReader,
     },
-    trace::{Sampler, SdkTracerProvider, ShouldSample, SpanData},
+    trace::{IdGenerator, Sampler, SdkTracerProvider, ShouldSample, SpanData, TracerProviderBuilder},
 };
 
 use crate::{
@@ -44,7 +44,7 @@ pub struct Recorder {
 /// Options of a [`Recorder`].
 #[derive(Debug)]
 pub struct RecorderBuilder {
-    sampler: Box<dyn ShouldSample>,
+    tracers: TracerProviderBuilder,
     patience: Duration,
 }
 
@@ -58,7 +58,10 @@ impl Recorder {
     /// A recorder with other options.
     #[must_use]
     pub fn builder() -> RecorderBuilder {
-        RecorderBuilder { sampler: Box::new(Sampler::AlwaysOn), patience: Duration::from_secs(10) }
+        let tracers = SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOn)
+            .with_id_generator(SequentialIds::new());
+        RecorderBuilder { tracers, patience: Duration::from_secs(10) }
     }
 
     /// The tracer provider to give to the instrumentation under test.
@@ -287,7 +290,14 @@ impl RecorderBuilder {
     /// a sampler by ratio of trace ids takes all or none.
     #[must_use]
     pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
-        self.sampler = Box::new(sampler);
+        self.tracers = self.tracers.with_sampler(sampler);
+        self
+    }
+
+    /// Makes the ids, which otherwise count up from one and differ from those of other recorders.
+    #[must_use]
+    pub fn with_id_generator(mut self, generator: impl IdGenerator + 'static) -> Self {
+        self.tracers = self.tracers.with_id_generator(generator);
         self
     }
 
@@ -302,11 +312,7 @@ impl RecorderBuilder {
     #[must_use]
     pub fn build(self) -> Recorder {
         let ledger = Ledger::default();
-        let sdk = SdkTracerProvider::builder()
-            .with_sampler(self.sampler)
-            .with_id_generator(SequentialIds::new())
-            .with_span_processor(ledger.clone())
-            .build();
+        let sdk = self.tracers.with_span_processor(ledger.clone()).build();
         let reader = SharedReader::default();
         let meter_provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         Recorder {

@@ -80,19 +80,30 @@ pub struct Started {
     /// The span that started it, as a `traceparent`, under which its attempts hang.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The id of that span's own parent in hexadecimal, zeros for none, by which the span can be told again. Absent if the
+    /// start had no span of its own, and `trace` is its caller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 impl Started {
     /// The first record of an instance of this saga.
     #[must_use]
     pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepShape>, input: Value, at: u64) -> Self {
-        Self { saga: saga.into(), version, steps, input, at, trace: None }
+        Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None }
     }
 
     /// Keeps the span that started the saga, as a `traceparent`.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// Keeps the id of that span's parent, zeros for none, if the span is the start's own.
+    #[must_use]
+    pub fn with_parent(mut self, parent: Option<String>) -> Self {
+        self.parent = parent;
         self
     }
 }
@@ -214,7 +225,12 @@ mod tests {
         assert_eq!(Record::decode(text.as_bytes()).unwrap(), intent);
 
         let steps = vec![StepShape::new("pay", StepKind::Pivot, 0)];
-        let started = Record::Started(Started::new("order", 1, steps, json!({"n": 1}), 5));
+        let started = Started::new("order", 1, steps, json!({"n": 1}), 5);
+        let traced =
+            started.clone().with_trace(Some("00-a-b-01".to_owned())).with_parent(Some("c".to_owned()));
+        let traced = String::from_utf8(Record::Started(traced).encode().unwrap()).unwrap();
+        assert!(traced.ends_with(r#","at":5,"trace":"00-a-b-01","parent":"c"}}}"#), "{traced}");
+        let started = Record::Started(started);
         let text = concat!(
             r#"{"v":1,"r":{"started":{"saga":"order","version":1,"#,
             r#""steps":[{"name":"pay","kind":"pivot","stage":0}],"input":{"n":1},"at":5}}}"#

@@ -153,6 +153,15 @@ impl State {
         }
     }
 
+    /// Whether no attempt has been made a second time, and none has ended.
+    pub(crate) fn has_only_begun(&self) -> bool {
+        self.steps.iter().all(|step| {
+            let action = &step.action;
+            let undecided = action.verdict.is_none() && action.error.is_none();
+            undecided && action.attempts <= 1 && step.compensation.attempts == 0
+        })
+    }
+
     /// Whether the saga is to be undone: a step was refused or given up, or it was cancelled in time.
     #[must_use]
     pub fn is_aborting(&self) -> bool {

@@ -179,7 +179,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     fn tell_interrupted(&self, id: &str, definition: &Definition<S>, state: &State) {
-        let mut any = false;
+        let (mut any, mut all_same) = (false, true);
         for (shape, step) in definition.shapes.iter().zip(&state.steps) {
             for phase in [Phase::Action, Phase::Compensation] {
                 let side = step.side(phase);
@@ -197,8 +197,13 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     phase,
                     attempt: side.attempts,
                 };
-                self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
+                all_same &= self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
             }
+        }
+        // Nothing has come of any attempt: the start was just before the crash. It is told again only where it gets its
+        // own id, which the attempts have shown; another start would be one too many.
+        if any && all_same && state.has_only_begun() {
+            self.telemetry.start_again(id, &state.started);
         }
         if any {
             self.telemetry.recovered(&definition.name);

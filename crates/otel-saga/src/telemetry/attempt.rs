@@ -5,16 +5,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Complete, Instruments, Operation, Outcome, Record, SpanStart, Started};
+use otel_operation::{Complete, Instruments, Operation, Outcome, Record, SpanStart, Started, with_ids};
 use otel_propagation::child_of;
 use serde_json::Value;
 
 use super::metrics::SagaInstruments;
 use super::{Telemetry, names, parse_traceparent};
 use crate::error::StepError;
-use crate::flow::{Phase, StepKind};
+use crate::flow::{self, Phase, StepKind};
 
 /// The record of a start: nothing is known of it that its span does not say.
 #[derive(Debug)]
@@ -135,26 +135,66 @@ impl Telemetry {
         attempt.finish(why);
     }
 
-    /// The attempt that a crash has interrupted: its own span is lost, or was exported and this one is linked to it.
-    pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) {
-        let began = UNIX_EPOCH + Duration::from_millis(began);
-        let mut start = about.start(began);
-        let lost = about.trace.and_then(parse_traceparent).zip(span.and_then(|id| SpanId::from_hex(id).ok()));
-        if let Some((trace, id)) = lost {
-            let state = trace.trace_state().clone();
-            let lost = SpanContext::new(trace.trace_id(), id, trace.trace_flags(), true, state);
-            start = start.with_link(Link::new(lost, Vec::new(), 0));
-        }
+    /// The attempt that a crash has interrupted, again: whether under the id that its own span had.
+    pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) -> bool {
+        let start = about.start(UNIX_EPOCH + Duration::from_millis(began));
+        let trace = about.trace.and_then(parse_traceparent);
+        let lost = trace.zip(span.and_then(span_id)).map(|(trace, id)| beside(&trace, id));
         let attributes = || {
             let mut attributes = about.attributes();
             attributes.push(KeyValue::new(names::RECOVERED, true));
             attributes.push(KeyValue::new(names::OUTCOME, "interrupted"));
             attributes
         };
-        let operation =
-            Operation::start(&self.tracer, start, &about.parent(), Started::now(), Start, attributes);
+        let begin =
+            || Operation::start(&self.tracer, start, &about.parent(), Started::now(), Start, attributes);
+        let (operation, same) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
+        same
     }
+
+    /// The start of a saga of which nothing is known but that it has begun: the process may have died with the start's
+    /// span, and without it all attempts would hang on nothing.
+    pub(crate) fn start_again(&self, id: &str, begun: &flow::Started) {
+        let trace = begun.trace.as_deref().and_then(parse_traceparent).filter(SpanContext::is_sampled);
+        let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
+        let parent = span_id(parent).map_or_else(Context::new, |parent| child_of(beside(&lost, parent)));
+        let mut started = Started::now();
+        // How long it took is not known; it is in the journal, so that it was no failure.
+        started.time = UNIX_EPOCH + Duration::from_millis(begun.at);
+        let name = format!("{} {}", names::SPAN_START, begun.saga);
+        let start = SpanStart::new(name, SpanKind::Internal, started.time);
+        let attributes = || {
+            let mut attributes = instance(id, &begun.saga, begun.version);
+            attributes.push(KeyValue::new(names::RECOVERED, true));
+            attributes
+        };
+        let begin = || Operation::start(&self.tracer, start, &parent, started, Start, attributes);
+        let (operation, _) = again(Some(lost), begin);
+        operation.finish(&Outcome::ok());
+    }
+}
+
+/// Starts a span again that was lost, or was exported all the same: under its own id where the id generator gives it that,
+/// else linked to it. Whether it is its own.
+fn again(lost: Option<SpanContext>, begin: impl FnOnce() -> Operation<Start>) -> (Operation<Start>, bool) {
+    let Some(lost) = lost else { return (begin(), false) };
+    let operation = with_ids(lost.trace_id(), lost.span_id(), begin);
+    let same = operation.context().span().span_context().span_id() == lost.span_id();
+    if !same && let Some(span) = operation.recording() {
+        span.add_link(lost, Vec::new());
+    }
+    (operation, same)
+}
+
+/// The span of this id in the same trace.
+fn beside(trace: &SpanContext, id: SpanId) -> SpanContext {
+    SpanContext::new(trace.trace_id(), id, trace.trace_flags(), true, trace.trace_state().clone())
+}
+
+/// The id that was kept, if it is one.
+fn span_id(text: &str) -> Option<SpanId> {
+    SpanId::from_hex(text).ok().filter(|id| *id != SpanId::INVALID)
 }
 
 fn instance(id: &str, saga: &str, version: u32) -> Vec<KeyValue> {

@@ -19,7 +19,7 @@ pub const PHASE: &str = "saga.phase";
 /// How it ended, `completed` or `compensated`; on a span `interrupted`, or `not_made` where the intent did not get into
 /// the journal. By the journal's word on gauges.
 pub const OUTCOME: &str = "saga.outcome";
-/// Whether the attempt is one that a crash has interrupted, on spans.
+/// Whether the span tells again what was under way when a process died, on spans.
 pub const RECOVERED: &str = "saga.recovered";
 /// `running`, `parked`, `completed` or `compensated`, on gauges.
 pub const STATE: &str = "saga.state";

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use otel_saga::flow::Phase;
+use otel_saga::flow::{Phase, Record};
 use otel_saga::journal::{
     AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query,
     RedbJournal, Then,
 };
 use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
+
+use crate::spans;
 
 /// Counts the points at which a process can be killed, and stops at one.
 #[derive(Debug)]
@@ -159,8 +160,7 @@ async fn go_on(directory: &Path, kind: &str, stop_at: Option<usize>) {
     let points = Arc::new(Points { stop_at, passed: AtomicUsize::new(0) });
     let inner = RedbJournal::open(directory.join("sagas.redb")).unwrap();
     let journal = Arc::new(Stopping { inner, points: Arc::clone(&points) });
-    let exporter = InMemorySpanExporter::default();
-    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let provider = spans::provider(directory);
     let participants = Participants { effects: directory.join("effects"), kind: kind.to_owned(), points };
     let saga = definition();
     let runtime = Runtime::builder(journal, participants).with_saga(&saga);
@@ -170,15 +170,13 @@ async fn go_on(directory: &Path, kind: &str, stop_at: Option<usize>) {
     let id = runtime.start(&saga, "1", 7).await.unwrap();
     // Long enough for a busy machine; a saga that is stuck fails the check, and does not hold it up.
     let status = tokio::time::timeout(Duration::from_secs(120), runtime.wait(&id)).await.unwrap().unwrap();
-    let trace = runtime.status(&id).await.unwrap().state.started.trace.unwrap();
+    let instance = runtime.status(&id).await.unwrap();
+    let trace = instance.state.started.trace.as_ref().unwrap();
     println!("trace {trace}");
-    for span in exporter.get_finished_spans().unwrap() {
-        // What a start that was made again would have tried is not this saga's.
-        let not_made = span.attributes.iter().any(|one| one.value.as_str() == "not_made");
-        if span.name.starts_with("saga start") || not_made {
-            continue;
+    for record in &instance.records {
+        if let Record::Intent { span, .. } = record {
+            println!("intent {}", span.as_ref().unwrap());
         }
-        println!("span {} {} {}", span.span_context.trace_id(), span.parent_span_id, span.name);
     }
     println!("end {}", status.as_str());
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the two processes talk through it")]
 
 mod child;
+mod spans;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -100,15 +101,7 @@ fn check(what: &str, directory: &Path, end: Status, said: &[String]) {
     assert!(keys.values().all(|keys| keys.len() == 1), "{what}: {keys:?}");
     let expected = if end == Status::Completed { 3 } else { 0 };
     assert_eq!(standing.len(), expected, "{what}: {effects}");
-
-    // Every attempt hangs on the span that started the saga, in whichever process.
-    let trace = said.iter().find_map(|line| line.strip_prefix("trace ")).unwrap();
-    let parts: Vec<&str> = trace.split('-').collect();
-    let spans = said.iter().filter_map(|line| line.strip_prefix("span "));
-    for span in spans {
-        let start = format!("{} {} ", parts[1], parts[2]);
-        assert!(span.starts_with(&start), "{what}: {span} is not under {trace}");
-    }
+    spans::check(what, directory, said);
 }
 
 /// A directory that is gone with the check.

@@ -8,6 +8,7 @@ mod definitions;
 mod faulty;
 #[cfg(feature = "redb")]
 mod file;
+mod golden;
 mod journals;
 mod models;
 mod runtime;

@@ -1,9 +1,12 @@
-//! What several tests need: a directory of their own.
+//! What several tests need: a directory of their own, and ids that can be asked for.
 
 #[cfg(feature = "redb")]
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::IdGenerator;
 
 /// A directory that is gone with the test.
 pub(crate) struct Scratch(PathBuf);
@@ -27,5 +30,25 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Ids that count up, but for spans that are to have certain ones, as that of `otel-telemetry`.
+#[derive(Debug, Default)]
+pub(crate) struct Ids(AtomicU64);
+
+impl Ids {
+    fn next(&self) -> u64 {
+        0x1d5 << 48 | (self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl IdGenerator for Ids {
+    fn new_trace_id(&self) -> TraceId {
+        otel_operation::wanted_trace_id().unwrap_or_else(|| TraceId::from(u128::from(self.next())))
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        otel_operation::wanted_span_id().unwrap_or_else(|| SpanId::from(self.next()))
     }
 }

@@ -39,19 +39,6 @@ async fn requested(recorder: &Recorder, runtime: &Runtime<Shop>, key: &str) -> S
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trace_begins_with_the_request_and_shows_every_attempt() {
-    let (recorder, shop) = (Recorder::new(), Shop::default());
-    let runtime = traced(&memory(), &shop, "w", &recorder).start();
-    shop.script("reserve", Phase::Action, [Fault::Lose]);
-    shop.script("pay", Phase::Action, [Fault::Refuse]);
-    let id = requested(&recorder, &runtime, "1").await;
-    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
-    recorder.wait_until_finished().await;
-    assert_eq!(recorder.tree(), include_str!("telemetry/compensated.txt"));
-    recorder.assert_each_ended_once();
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_trace_goes_on_after_a_crash_and_shows_what_it_interrupted() {
     let (journal, shop, recorder) = (memory(), Shop::default(), Recorder::new());
     // The first process dies with its spans: what it did not export is in no recorder.

@@ -7,6 +7,7 @@ mod batch;
 mod collector_faults;
 mod environment;
 mod health;
+mod ids;
 mod logs;
 mod metrics;
 mod shutdown;
