@@ -4,6 +4,8 @@
 
 mod header;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
 
@@ -14,6 +16,8 @@ use async_trait::async_trait;
 
 pub use self::header::Header;
 pub use self::memory::MemoryJournal;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresError, PostgresJournal, PostgresOptions};
 #[cfg(feature = "redb")]
 pub use self::redb::{OpenError, RedbJournal};
 use crate::error::BoxError;

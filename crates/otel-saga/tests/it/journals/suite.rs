@@ -93,7 +93,7 @@ pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
     }
     assert_eq!(cursor.head, 601);
     // Its neighbours in the order of ids have records as well, and none of them is here.
-    for neighbour in ["a0", "A", "a\u{0}", "aa"] {
+    for neighbour in ["a0", "A", "a\u{1}", "aa"] {
         created(&journal, instance(neighbour)).await;
     }
     assert!(journal.load("a").await.unwrap().unwrap().records == expected);

@@ -1,0 +1,229 @@
+//! The journal in Postgres: for several workers, each of which has a lease.
+//!
+//! Follows DESIGN.md, "Sagas": appends are written in batches, claims skip what another worker is just being given.
+//!
+//! All times in the tables are by the server's clock. Leases are: whether a worker still lives must not depend on the
+//! clock of whoever asks. And so are due times: a worker says how long from now, and not when. Workers whose clocks differ
+//! then neither take over what others have nor begin too early; times in records are theirs alone.
+
+mod connections;
+mod options;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use self::connections::Connections;
+pub use self::options::{PostgresError, PostgresOptions};
+use self::writer::{Work, Writer};
+use super::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Status,
+    Then, millis, now,
+};
+
+/// A journal in Postgres 15 or later, for any number of workers.
+///
+/// [`PostgresOptions`] open it. Everything that a call answers is on the server's disk by then. While Postgres is away,
+/// calls fail at once or when their time is over; when it is there again, they go on.
+///
+/// An id, a saga's name and a worker's have no NUL, and an id at most 1000 bytes.
+pub struct PostgresJournal {
+    /// Where it is, for people.
+    place: String,
+    connections: Arc<Connections>,
+    writer: Writer,
+    /// When the last one was due that was claimed, while there may be more behind it; 0 to begin anew.
+    claimed_to: AtomicI64,
+}
+
+impl PostgresJournal {
+    fn new(connections: Connections, place: String) -> Self {
+        let connections = Arc::new(connections);
+        Self { place, writer: Writer::spawn(&connections), connections, claimed_to: AtomicI64::new(0) }
+    }
+
+    async fn claim_free(&self, worker: &str, limit: i64, from: i64) -> Result<Vec<Header>, JournalError> {
+        let free = sqlx::query(include_str!("postgres/sql/claim_free.sql"));
+        headers(&self.connections.once(free.bind(worker).bind(limit).bind(from)).await?)
+    }
+}
+
+#[async_trait]
+impl Journal for PostgresJournal {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        self.writer.create(instance).await
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        let after = Cursor::new(at.head + records.len() as u64, at.epoch);
+        let delay = match then {
+            Then::Runnable { at } => Some(signed(at).saturating_sub(signed(now()))),
+            _ => None,
+        };
+        let done = self.writer.call(Work::Append { id: id.to_owned(), at, records, then, delay }).await?;
+        if done { Ok(after) } else { Err(AppendError::Fenced) }
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        let load = || sqlx::query(include_str!("postgres/sql/load.sql")).bind(id);
+        let rows = self.connections.repeatable(load).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let header = header(row)?;
+        let records: Vec<Vec<u8>> = row.try_get(10).map_err(unreadable)?;
+        let last: Option<i64> = row.try_get(11).map_err(unreadable)?;
+        // A place is there once, so that these two rule out gaps.
+        let next = last.map_or(0, |last| unsigned(last) + 1);
+        if records.len() as u64 != header.head || next != header.head {
+            return Err(JournalError::Damaged { at: header.id });
+        }
+        Ok(Some(Loaded { header, records }))
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let most = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
+        let from = self.claimed_to.load(Ordering::Relaxed);
+        let mut given = self.claim_free(worker, most(limit), from).await?;
+        if given.is_empty() && from > 0 {
+            given = self.claim_free(worker, most(limit), 0).await?;
+        }
+        let last = given.iter().map(|header| header.due).max().filter(|_| given.len() == limit);
+        self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
+        if given.len() < limit {
+            let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
+            let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
+            let left = left.bind(worker).bind(most(limit - ids.len())).bind(ids);
+            match self.connections.once(left).await {
+                Ok(left) => given.extend(headers(&left)?),
+                // Those that were given before have to be driven.
+                Err(_) if !given.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        given.sort_by_key(|header| header.due);
+        Ok(given)
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        let lease = signed(millis(lease));
+        let renew = || sqlx::query(include_str!("postgres/sql/renew.sql")).bind(worker).bind(lease);
+        self.connections.repeatable(renew).await?;
+        Ok(())
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        let statuses: Vec<i16> = match query.status {
+            Some(status) => vec![status_code(status)],
+            None => Status::ALL.into_iter().map(status_code).collect(),
+        };
+        let limit = i64::try_from(query.limit()).unwrap_or(i64::MAX);
+        let list = || {
+            let sql = match (&query.saga, query.status) {
+                (Some(_), _) => include_str!("postgres/sql/list_saga.sql"),
+                (None, Some(_)) => include_str!("postgres/sql/list_status.sql"),
+                (None, None) => include_str!("postgres/sql/list.sql"),
+            };
+            let list = sqlx::query(sql).bind(query.after.as_deref().unwrap_or_default()).bind(limit);
+            match (&query.saga, query.status) {
+                (Some(saga), _) => list.bind(saga).bind(&statuses),
+                (None, Some(status)) => list.bind(status_code(status)),
+                (None, None) => list,
+            }
+        };
+        headers(&self.connections.repeatable(list).await?)
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        let count = || sqlx::query(include_str!("postgres/sql/counts.sql"));
+        let rows = self.connections.repeatable(count).await?;
+        let count = |row: &PgRow| {
+            Ok(Count {
+                saga: row.try_get(0)?,
+                status: status(row.try_get(1)?)?,
+                count: unsigned(row.try_get(2)?),
+                oldest: unsigned(row.try_get(3)?),
+            })
+        };
+        rows.iter().map(|row| count(row).map_err(unreadable)).collect()
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        let age = signed(now()).saturating_sub(signed(ended_before));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let prune = sqlx::query(include_str!("postgres/sql/prune.sql")).bind(age).bind(limit);
+        let rows = self.connections.once(prune).await?;
+        let pruned: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(unreadable)?;
+        Ok(unsigned(pruned))
+    }
+}
+
+impl fmt::Debug for PostgresJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresJournal").field(&self.place).finish()
+    }
+}
+
+fn headers(rows: &[PgRow]) -> Result<Vec<Header>, JournalError> {
+    rows.iter().map(header).collect()
+}
+
+fn header(row: &PgRow) -> Result<Header, JournalError> {
+    let read = || {
+        Ok(Header {
+            id: row.try_get(0)?,
+            saga: row.try_get(1)?,
+            version: u32::try_from(row.try_get::<i64, _>(2)?).map_err(decode)?,
+            status: status(row.try_get(3)?)?,
+            created: unsigned(row.try_get(4)?),
+            changed: unsigned(row.try_get(5)?),
+            due: unsigned(row.try_get(6)?),
+            owner: row.try_get(7)?,
+            head: unsigned(row.try_get(8)?),
+            epoch: unsigned(row.try_get(9)?),
+        })
+    };
+    read().map_err(unreadable)
+}
+
+/// Only tables that somebody else has changed give these.
+fn unreadable(error: sqlx::Error) -> JournalError {
+    JournalError::Failed(error.into())
+}
+
+fn decode(error: impl Into<crate::error::BoxError>) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+/// As `sql/1.sql` has it.
+fn status_code(status: Status) -> i16 {
+    match status {
+        Status::Running => 0,
+        Status::Parked => 1,
+        Status::Completed => 2,
+        Status::Compensated => 3,
+    }
+}
+
+fn status(code: i16) -> Result<Status, sqlx::Error> {
+    let known = Status::ALL.into_iter().find(|status| status_code(*status) == code);
+    known.ok_or_else(|| decode(format!("{code} is no status")))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}

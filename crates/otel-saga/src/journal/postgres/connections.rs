@@ -1,0 +1,175 @@
+//! Connections, and what their errors mean: whether it was done, was not, or nobody knows.
+//!
+//! Follows DESIGN.md, "Sagas". Not sqlx's pool, which waits in silence for a server that is away, until its own time is
+//! over, and then does not say why.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
+use sqlx::query::Query;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::journal::JournalError;
+
+pub(super) type Statement<'q> = Query<'q, sqlx::Postgres, PgArguments>;
+
+/// What the server does within its limit, it has told before this is over as well.
+const ANSWER: Duration = Duration::from_secs(2);
+
+pub(super) struct Connections {
+    options: PgConnectOptions,
+    limit: Duration,
+    idle: Mutex<Vec<PgConnection>>,
+    places: Semaphore,
+}
+
+/// Why a statement gave no rows.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("no connection within {0:?}")]
+    NoConnection(Duration),
+    #[error("no connection")]
+    Refused(#[source] sqlx::Error),
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    #[error(transparent)]
+    Sql(sqlx::Error),
+}
+
+impl Fault {
+    /// The server's code, where it has said that the statement was not done.
+    pub(super) fn code(&self) -> Option<&str> {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return None };
+        let error = error.try_downcast_ref::<PgDatabaseError>()?;
+        // A session that ends may have committed before: that it ends is all that it says.
+        matches!(error.severity(), PgSeverity::Error).then(|| error.code())
+    }
+
+    /// For whoever is one of several: the same error for each.
+    pub(super) fn shared(self: &Arc<Self>) -> JournalError {
+        let source = Arc::clone(self).into();
+        if self.is_unknown() { JournalError::Unknown(source) } else { JournalError::Failed(source) }
+    }
+
+    fn is_unknown(&self) -> bool {
+        match self {
+            Self::NoConnection(_) | Self::Refused(_) => false,
+            Self::NoAnswer(_) => true,
+            // Values that cannot be written or read are told before anything is sent, but for those that came back.
+            Self::Sql(_) => self.code().is_none(),
+        }
+    }
+}
+
+impl From<Fault> for JournalError {
+    fn from(fault: Fault) -> Self {
+        if fault.is_unknown() { Self::Unknown(fault.into()) } else { Self::Failed(fault.into()) }
+    }
+}
+
+impl Connections {
+    pub(super) fn new(options: PgConnectOptions, limit: Duration, places: usize) -> Self {
+        Self { options, limit, idle: Mutex::default(), places: Semaphore::new(places) }
+    }
+
+    /// A new connection, which is nobody else's.
+    pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            // What is answered has to be durable. All other values wait for a disk, here or elsewhere.
+            let durable = "SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') = 'off'";
+            sqlx::raw_sql(durable).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        match timeout(self.limit, connecting).await {
+            Ok(connected) => connected.map_err(Fault::Refused),
+            Err(_) => Err(Fault::NoConnection(self.limit)),
+        }
+    }
+
+    /// Runs a statement that changes nothing, or that may as well be run twice: a connection that the server has closed
+    /// meanwhile is no reason to fail.
+    pub(super) async fn repeatable<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Vec<PgRow>, JournalError> {
+        let place = self.place().await?;
+        if let Some(mut connection) = self.take_idle() {
+            match self.run(&mut connection, statement()).await {
+                Ok(rows) => {
+                    self.give_back(connection);
+                    return Ok(rows);
+                }
+                Err(fault @ Fault::NoAnswer(_)) => return Err(fault.into()),
+                Err(fault) if fault.code().is_some() => return Err(fault.into()),
+                Err(_) => {}
+            }
+        }
+        self.run_anew(statement(), place).await
+    }
+
+    /// Runs a statement once.
+    pub(super) async fn once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, JournalError> {
+        let place = self.place().await?;
+        let Some(mut connection) = self.take_idle() else { return self.run_anew(statement, place).await };
+        let rows = self.run(&mut connection, statement).await?;
+        self.give_back(connection);
+        Ok(rows)
+    }
+
+    async fn run_anew(
+        &self,
+        statement: Statement<'_>,
+        _place: SemaphorePermit<'_>,
+    ) -> Result<Vec<PgRow>, JournalError> {
+        let mut connection = self.connect().await?;
+        let rows = self.run(&mut connection, statement).await?;
+        self.give_back(connection);
+        Ok(rows)
+    }
+
+    /// Runs a statement on this connection, which is of no use after an error.
+    pub(super) async fn run(
+        &self,
+        connection: &mut PgConnection,
+        statement: Statement<'_>,
+    ) -> Result<Vec<PgRow>, Fault> {
+        let limit = self.limit + ANSWER;
+        // All rows: the transaction is committed after the last of them, and only then is it known whether it was.
+        let done = match timeout(limit, statement.fetch_all(connection)).await {
+            Ok(done) => done.map_err(Fault::Sql),
+            Err(_) => Err(Fault::NoAnswer(limit)),
+        };
+        if let Err(fault) = &done
+            && fault.code().is_none()
+        {
+            // The others are as old, and a server that is gone is gone for all of them.
+            self.idle().clear();
+        }
+        done
+    }
+
+    pub(super) fn give_back(&self, connection: PgConnection) {
+        self.idle().push(connection);
+    }
+
+    fn take_idle(&self) -> Option<PgConnection> {
+        self.idle().pop()
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+        // Nothing in there panics halfway through a change.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, JournalError> {
+        match timeout(self.limit, self.places.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Fault::NoConnection(self.limit).into()),
+        }
+    }
+}

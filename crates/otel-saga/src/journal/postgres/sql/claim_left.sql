@@ -1,0 +1,23 @@
+-- Gives a worker what others have whose lease is over. Their names are found by going from one to the next in the
+-- index, not by reading everything that living workers have. Not what the worker was given a moment ago: it may have no
+-- lease.
+WITH RECURSIVE owners (name) AS (
+    (SELECT owner FROM instance WHERE status = 0 AND owner IS NOT NULL ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT owner FROM instance
+        WHERE status = 0 AND owner IS NOT NULL AND owner > owners.name ORDER BY owner LIMIT 1
+    ) FROM owners WHERE owners.name IS NOT NULL
+), dead AS MATERIALIZED (
+    SELECT name FROM owners WHERE name IS NOT NULL AND NOT EXISTS (
+        SELECT FROM lease WHERE worker = name AND until > journal_now()
+    )
+), left_over AS MATERIALIZED (
+    SELECT id FROM instance
+    WHERE status = 0 AND owner IS NOT NULL AND owner = ANY (ARRAY(SELECT name FROM dead)) AND due <= journal_now()
+        AND id <> ALL ($3)
+    LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE instance SET owner = $1, epoch = epoch + 1 FROM left_over WHERE instance.id = left_over.id
+RETURNING instance.id, saga, version, status, created, changed, due, owner, head, epoch

@@ -1,0 +1,1 @@
+SELECT saga, status, count(*), min(created) FROM instance GROUP BY saga, status

@@ -1,0 +1,2 @@
+SELECT id, saga, version, status, created, changed, due, owner, head, epoch
+FROM instance WHERE id > $1 ORDER BY id LIMIT $2

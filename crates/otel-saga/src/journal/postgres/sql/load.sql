@@ -1,0 +1,5 @@
+-- An instance and its records: one statement, so that they are of one moment.
+SELECT id, saga, version, status, created, changed, due, owner, head, epoch,
+    ARRAY(SELECT body FROM record WHERE record.id = instance.id ORDER BY place) AS bodies,
+    (SELECT max(place) FROM record WHERE record.id = instance.id) AS last
+FROM instance WHERE id = $1

@@ -1,0 +1,298 @@
+//! The tasks that write: each takes all that waits, does it in one statement, and answers when that is committed.
+//!
+//! Follows DESIGN.md, "Sagas": one commit, and so one wait for the disk, for as many as there are. What was done is told
+//! by its number in the batch, for a worker that has lost an instance may share the batch with the one that has it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::connections::{Connections, Fault, Statement};
+use super::{signed, status_code};
+use crate::flow::End;
+use crate::journal::{Created, Cursor, JournalError, NewInstance, Status, Then};
+
+/// Jobs of one statement at most.
+const BATCH: usize = 1024;
+/// And bytes of records, but for one job that has more.
+const BATCH_BYTES: usize = 4 << 20;
+/// While one batch is committed, the next one is on its way.
+const WRITERS: usize = 2;
+/// How often a batch is begun anew that another process's batch stood in the way of.
+const DEADLOCKS: usize = 5;
+
+pub(super) enum Work {
+    Create(NewInstance),
+    Append {
+        id: String,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+        /// When it is due, from now on, in milliseconds.
+        delay: Option<i64>,
+    },
+}
+
+impl Work {
+    fn id(&self) -> &str {
+        match self {
+            Self::Create(instance) => &instance.id,
+            Self::Append { id, .. } => id,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let (Self::Create(NewInstance { records, .. }) | Self::Append { records, .. }) = self;
+        records.iter().map(Vec::len).sum()
+    }
+}
+
+/// Whether it was done; not because of what is there, or because of an error.
+type Done = Result<bool, JournalError>;
+
+struct Job {
+    work: Work,
+    answer: oneshot::Sender<Done>,
+}
+
+/// Where jobs are left for the tasks, which end when it is dropped.
+pub(super) struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    pub(super) fn spawn(connections: &Arc<Connections>) -> Self {
+        let (jobs, waiting) = mpsc::channel(2 * BATCH);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..WRITERS {
+            let task = Task {
+                connections: Arc::clone(connections),
+                connection: None,
+                waiting: Arc::clone(&waiting),
+            };
+            tokio::spawn(task.serve());
+        }
+        Self(jobs)
+    }
+
+    pub(super) async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        let cursor = Cursor::new(instance.records.len() as u64, 1);
+        let done = self.call(Work::Create(instance)).await?;
+        Ok(if done { Created::New(cursor) } else { Created::Exists })
+    }
+
+    /// True if it was done.
+    pub(super) async fn call(&self, work: Work) -> Done {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(Job { work, answer }).await.is_err() {
+            return Err(JournalError::Failed("the journal's tasks have ended with their runtime".into()));
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| Err(JournalError::Unknown("the journal's task gave no answer".into())))
+    }
+}
+
+struct Task {
+    connections: Arc<Connections>,
+    connection: Option<PgConnection>,
+    waiting: Arc<Mutex<mpsc::Receiver<Job>>>,
+}
+
+impl Task {
+    async fn serve(mut self) {
+        loop {
+            let mut jobs = Vec::new();
+            {
+                let mut waiting = self.waiting.lock().await;
+                let Some(first) = waiting.recv().await else { return };
+                let mut bytes = first.work.bytes();
+                jobs.push(first);
+                while jobs.len() < BATCH
+                    && bytes < BATCH_BYTES
+                    && let Ok(job) = waiting.try_recv()
+                {
+                    bytes += job.work.bytes();
+                    jobs.push(job);
+                }
+            }
+            self.write(jobs).await;
+        }
+    }
+
+    async fn write(&mut self, mut jobs: Vec<Job>) {
+        // In one order everywhere, so that batches of several processes seldom stand in each other's way.
+        jobs.sort_by(|a, b| a.work.id().cmp(b.work.id()));
+        match self.attempt(&jobs).await {
+            Ok(done) => answer(jobs, &done),
+            Err(fault) if jobs.len() > 1 && is_of_one(&fault) => {
+                // One that Postgres cannot take is in nobody's way.
+                for job in jobs {
+                    let done = self.attempt(std::slice::from_ref(&job)).await;
+                    match done {
+                        Ok(done) => answer(vec![job], &done),
+                        Err(fault) => refuse(vec![job], fault),
+                    }
+                }
+            }
+            Err(fault) => refuse(jobs, fault),
+        }
+    }
+
+    /// The numbers of those that were done.
+    async fn attempt(&mut self, jobs: &[Job]) -> Result<HashSet<i32>, Fault> {
+        let mut tries = 0;
+        loop {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.connections.connect().await?,
+            };
+            match self.connections.run(&mut connection, statement(jobs)).await {
+                Ok(rows) => {
+                    self.connection = Some(connection);
+                    let numbers = rows.iter().map(|row| row.try_get(0).map_err(Fault::Sql));
+                    return numbers.collect();
+                }
+                Err(fault) => {
+                    tries += 1;
+                    // A deadlock, or a snapshot that is too old.
+                    let again = matches!(fault.code(), Some("40P01" | "40001"));
+                    if !again || tries > DEADLOCKS {
+                        return Err(fault);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the values of one job may be the reason: they are no valid ones, violate a constraint, or are too long.
+fn is_of_one(fault: &Fault) -> bool {
+    fault.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+}
+
+fn answer(jobs: Vec<Job>, done: &HashSet<i32>) {
+    for (number, job) in (0_i32..).zip(jobs) {
+        // Whoever asked may have gone.
+        let _ = job.answer.send(Ok(done.contains(&number)));
+    }
+}
+
+fn refuse(jobs: Vec<Job>, fault: Fault) {
+    let fault = Arc::new(fault);
+    for job in jobs {
+        let _ = job.answer.send(Err(fault.shared()));
+    }
+}
+
+/// The batch as arrays, one for each column of `sql/write.sql`.
+#[derive(Default)]
+struct Creates<'j> {
+    numbers: Vec<i32>,
+    ids: Vec<&'j str>,
+    sagas: Vec<&'j str>,
+    versions: Vec<i64>,
+    owners: Vec<Option<&'j str>>,
+    records: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Appends<'j> {
+    numbers: Vec<i32>,
+    ids: Vec<&'j str>,
+    heads: Vec<i64>,
+    epochs: Vec<i64>,
+    records: Vec<i64>,
+    statuses: Vec<i16>,
+    delays: Vec<Option<i64>>,
+    stay: Vec<bool>,
+}
+
+#[derive(Default)]
+struct Records<'j> {
+    numbers: Vec<i32>,
+    ids: Vec<&'j str>,
+    places: Vec<i64>,
+    bodies: Vec<&'j [u8]>,
+}
+
+#[derive(Default)]
+struct Columns<'j> {
+    creates: Creates<'j>,
+    appends: Appends<'j>,
+    records: Records<'j>,
+}
+
+fn statement(jobs: &[Job]) -> Statement<'static> {
+    let mut columns = Columns::default();
+    let mut created = HashSet::new();
+    for (number, job) in (0_i32..).zip(jobs) {
+        match &job.work {
+            // The second of one id finds the first, as it would in the next batch.
+            Work::Create(instance) if !created.insert(&*instance.id) => {}
+            Work::Create(instance) => columns.create(number, instance),
+            Work::Append { id, at, records, then, delay } => {
+                columns.append(number, id, *at, records, *then, *delay);
+            }
+        }
+    }
+    let Columns { creates, appends, records } = columns;
+    let statement = sqlx::query(include_str!("sql/write.sql"));
+    let statement = statement.bind(creates.numbers).bind(creates.ids).bind(creates.sagas);
+    let statement = statement.bind(creates.versions).bind(creates.owners).bind(creates.records);
+    let statement =
+        statement.bind(appends.numbers).bind(appends.ids).bind(appends.heads).bind(appends.epochs);
+    let statement =
+        statement.bind(appends.records).bind(appends.statuses).bind(appends.delays).bind(appends.stay);
+    statement.bind(records.numbers).bind(records.ids).bind(records.places).bind(records.bodies)
+}
+
+impl<'j> Columns<'j> {
+    fn create(&mut self, number: i32, instance: &'j NewInstance) {
+        let creates = &mut self.creates;
+        creates.numbers.push(number);
+        creates.ids.push(&instance.id);
+        creates.sagas.push(&instance.saga);
+        creates.versions.push(i64::from(instance.version));
+        creates.owners.push(instance.worker.as_deref());
+        creates.records.push(instance.records.len() as i64);
+        self.records(number, &instance.id, 0, &instance.records);
+    }
+
+    fn append(
+        &mut self,
+        number: i32,
+        id: &'j str,
+        at: Cursor,
+        records: &'j [Vec<u8>],
+        then: Then,
+        delay: Option<i64>,
+    ) {
+        let status = match then {
+            Then::Continue | Then::Runnable { .. } => Status::Running,
+            Then::Parked => Status::Parked,
+            Then::Finished(End::Completed) => Status::Completed,
+            Then::Finished(End::Compensated) => Status::Compensated,
+        };
+        let appends = &mut self.appends;
+        appends.numbers.push(number);
+        appends.ids.push(id);
+        appends.heads.push(signed(at.head));
+        appends.epochs.push(signed(at.epoch));
+        appends.records.push(records.len() as i64);
+        appends.statuses.push(status_code(status));
+        appends.delays.push(delay);
+        appends.stay.push(then == Then::Continue);
+        self.records(number, id, signed(at.head), records);
+    }
+
+    fn records(&mut self, number: i32, id: &'j str, from: i64, records: &'j [Vec<u8>]) {
+        for (place, record) in (from..).zip(records) {
+            self.records.numbers.push(number);
+            self.records.ids.push(id);
+            self.records.places.push(place);
+            self.records.bodies.push(record);
+        }
+    }
+}

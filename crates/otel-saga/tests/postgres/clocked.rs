@@ -1,0 +1,87 @@
+//! The journal under tokio's paused clock: the server's clock is made to tell the same time.
+
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use otel_saga::journal::{
+    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, PostgresJournal,
+    Query, Then, now,
+};
+use sqlx::postgres::PgConnection;
+use tokio::sync::Mutex;
+
+use crate::support::Scratch;
+
+#[derive(Debug)]
+pub(crate) struct Clocked {
+    inner: PostgresJournal,
+    clock: Mutex<PgConnection>,
+    /// While it lives, the paused clock stands still although all wait: for an answer of the server.
+    _still: Sender<()>,
+}
+
+impl Clocked {
+    pub(crate) async fn new(database: &Scratch) -> Self {
+        let (still, released) = channel();
+        tokio::task::spawn_blocking(move || released.recv());
+        let inner = database.journal().await;
+        let mut clock = database.connection().await;
+        let replace = "SET search_path = saga;
+            CREATE TABLE clock (at bigint); INSERT INTO clock VALUES (0);
+            CREATE OR REPLACE FUNCTION journal_now() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT at FROM clock'";
+        sqlx::raw_sql(replace).execute(&mut clock).await.unwrap();
+        Self { inner, clock: Mutex::new(clock), _still: still }
+    }
+
+    async fn set(&self) {
+        let set = sqlx::query("UPDATE clock SET at = $1").bind(i64::try_from(now()).unwrap());
+        set.execute(&mut *self.clock.lock().await).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Journal for Clocked {
+    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+        self.set().await;
+        self.inner.create(instance).await
+    }
+
+    async fn append(
+        &self,
+        id: &str,
+        at: Cursor,
+        records: Vec<Vec<u8>>,
+        then: Then,
+    ) -> Result<Cursor, AppendError> {
+        self.set().await;
+        self.inner.append(id, at, records, then).await
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+        self.inner.load(id).await
+    }
+
+    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.set().await;
+        self.inner.claim(worker, limit).await
+    }
+
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        self.set().await;
+        self.inner.renew(worker, lease).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+        self.inner.list(query).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+        self.inner.counts().await
+    }
+
+    async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
+        self.set().await;
+        self.inner.prune(ended_before, limit).await
+    }
+}

@@ -1,0 +1,96 @@
+//! Where Postgres is, and a database of one's own.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use otel_saga::journal::{PostgresJournal, PostgresOptions};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
+
+const START: &str = "start Postgres: `cargo xtask services up postgres`";
+
+/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+fn setting(name: &str) -> String {
+    if let Ok(value) = std::env::var(name) {
+        return value;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file)
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+    let settings: HashMap<_, _> =
+        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
+    settings
+        .get(name)
+        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
+        .trim_matches('\'')
+        .to_owned()
+}
+
+/// A database that is gone with the test.
+pub(crate) struct Scratch {
+    server: String,
+    name: String,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self::on(&setting("POSTGRES_URL"))
+    }
+
+    /// On a server of one's own.
+    pub(crate) fn on(server: &str) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Another process's number can come again, after a test that was killed.
+        let time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let name = format!("otel_saga_{}_{time}_{number}", std::process::id());
+        let scratch = Self { server: server.to_owned(), name };
+        if let Err(error) = scratch.tell_server(format!("CREATE DATABASE {}", scratch.name)) {
+            std::mem::forget(scratch);
+            panic!("Postgres at {server} gives no database: {error}; {START}");
+        }
+        scratch
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("{}/{}", self.server, self.name)
+    }
+
+    pub(crate) fn options(&self) -> PostgresOptions {
+        PostgresOptions::new(&self.url()).unwrap()
+    }
+
+    /// A new journal in the schema `saga`.
+    pub(crate) async fn journal(&self) -> PostgresJournal {
+        let options = self.options();
+        options.migrate().await.unwrap();
+        options.connect().await.unwrap()
+    }
+
+    pub(crate) async fn connection(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.unwrap()
+    }
+
+    /// On a thread and a runtime of its own: a database is also dropped where no runtime is left.
+    fn tell_server(&self, sql: String) -> Result<(), sqlx::Error> {
+        let url = format!("{}/postgres", self.server);
+        let told = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&url).await?;
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+                Ok(())
+            })
+        });
+        told.join().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let dropped = self.tell_server(format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        if !std::thread::panicking() {
+            dropped.unwrap();
+        }
+    }
+}
