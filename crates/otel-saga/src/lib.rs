@@ -10,6 +10,7 @@ pub mod journal;
 mod retry;
 mod runtime;
 mod telemetry;
+pub mod two_phase;
 
 pub use crate::context::StepContext;
 pub use crate::definition::{Args, DefinitionError, Group, Handle, Saga, SagaBuilder, StepBuilder};

@@ -15,3 +15,4 @@ mod runtime;
 mod shop;
 mod support;
 mod telemetry;
+mod two_phase;

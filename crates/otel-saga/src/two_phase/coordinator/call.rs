@@ -1,0 +1,76 @@
+//! One call of a participant: in its span, in its time, and an error if it panics.
+//!
+//! Follows DESIGN.md, "Rules that every crate keeps", 3: the context is current wherever the participant's code runs.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt as _;
+use tokio::time::timeout;
+
+use super::Inner;
+use crate::error::BoxError;
+use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
+use crate::two_phase::telemetry::{CallSpan, Failure, Phase, Spoken};
+
+/// What is called, of whom, for which transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) participant: &'a dyn Participant,
+    pub(super) id: &'a str,
+    /// The transaction's name.
+    pub(super) name: &'a str,
+    /// The context under which the call's span hangs.
+    pub(super) parent: &'a Context,
+}
+
+impl Inner {
+    pub(super) async fn prepare(&self, call: Call<'_>, in_one_phase: bool) -> Result<Vote, BoxError> {
+        let branch = Branch::new(&self.name, call.participant.name(), call.id)?;
+        if in_one_phase {
+            self.call(call, Phase::Commit, call.participant.commit_in_one_phase(&branch)).await
+        } else {
+            self.call(call, Phase::Prepare, call.participant.prepare(&branch)).await
+        }
+    }
+
+    pub(super) async fn tell(&self, call: Call<'_>, commits: bool) -> Result<Answer, BoxError> {
+        let branch = Branch::new(&self.name, call.participant.name(), call.id)?;
+        if commits {
+            self.call(call, Phase::Commit, call.participant.commit(&branch)).await
+        } else {
+            self.call(call, Phase::Rollback, call.participant.rollback(&branch)).await
+        }
+    }
+
+    async fn call<T: Spoken>(
+        &self,
+        call: Call<'_>,
+        phase: Phase,
+        future: impl Future<Output = Result<T, BoxError>> + Send,
+    ) -> Result<T, BoxError> {
+        let about = CallSpan { id: call.id, name: call.name, participant: call.participant.name(), phase };
+        let mut operation = self.telemetry.call(about, call.parent);
+        let context = operation.context().clone();
+        let future = AssertUnwindSafe(future.with_context(context)).catch_unwind();
+        let answer = match timeout(self.options.timeout, future).await {
+            Ok(Ok(answer)) => answer.map_err(|error| (Failure::Failed, error)),
+            Ok(Err(_)) => Err((Failure::Panicked, "the participant's code panicked".into())),
+            Err(_) => Err((Failure::TimedOut, "the participant did not answer in time".into())),
+        };
+        match answer {
+            Ok(answer) => {
+                operation.record_mut().spoken(&answer);
+                let outcome = answer.outcome();
+                operation.finish(&outcome);
+                Ok(answer)
+            }
+            Err((failure, error)) => {
+                operation.finish(&failure.outcome(&error));
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! One transaction on its way: what the core commands is done, and journaled where it has to be.
+//!
+//! Follows DESIGN.md, "Sagas": nobody is told to commit before the journal has the decision. What is not acknowledged goes
+//! back to the journal and is claimed from there when it is due, so that trying again and recovering are one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use opentelemetry::Context;
+
+use super::Inner;
+use super::call::Call;
+use super::transaction::agrees;
+use crate::error::BoxError;
+use crate::flow::End;
+use crate::journal::{Cursor, Then, millis, now};
+use crate::retry::RetryPolicy;
+use crate::two_phase::flow::{Ballot, Command, Decision, Record, State, fold, next};
+use crate::two_phase::participant::{Participant, Vote};
+use crate::two_phase::telemetry::alert;
+
+pub(super) struct Drive {
+    inner: Arc<Inner>,
+    id: String,
+    state: State,
+    cursor: Cursor,
+    /// The votes; none if it was another coordinator that asked for them.
+    ballots: Option<Vec<Option<Ballot>>>,
+    /// Whom to ask, by number: before the votes, those that were worked on.
+    participants: Vec<Arc<dyn Participant>>,
+    /// Why it is aborted, if it is.
+    reason: Option<String>,
+    /// What happened, and is not in the journal yet.
+    unwritten: Vec<Record>,
+    context: Context,
+}
+
+impl Drive {
+    /// A transaction that was begun here.
+    pub(super) fn begun(
+        inner: &Arc<Inner>,
+        id: &str,
+        started: &Record,
+        cursor: Cursor,
+        branches: Vec<Arc<dyn Participant>>,
+        context: Context,
+    ) -> Option<Self> {
+        let state = fold([started]).ok()?;
+        let ballots = Some(vec![None; branches.len()]);
+        Some(Self::new(inner, id, state, cursor, ballots, branches, context))
+    }
+
+    /// A transaction that was claimed: whom to tell is found by name.
+    pub(super) fn claimed(
+        inner: &Arc<Inner>,
+        id: &str,
+        state: State,
+        cursor: Cursor,
+        context: Context,
+    ) -> Result<Self, BoxError> {
+        let participants = registered(inner, &state)?;
+        Ok(Self::new(inner, id, state, cursor, None, participants, context))
+    }
+
+    fn new(
+        inner: &Arc<Inner>,
+        id: &str,
+        state: State,
+        cursor: Cursor,
+        ballots: Option<Vec<Option<Ballot>>>,
+        participants: Vec<Arc<dyn Participant>>,
+        context: Context,
+    ) -> Self {
+        let (inner, id) = (Arc::clone(inner), id.to_owned());
+        Self { inner, id, state, cursor, ballots, participants, reason: None, unwritten: Vec::new(), context }
+    }
+
+    /// To its end, or until it is handed over. An error says that it is not this coordinator's any more.
+    pub(super) async fn run(mut self) -> Result<State, BoxError> {
+        loop {
+            let commands = next(&self.state, self.ballots.as_deref());
+            match commands.first() {
+                None => return Ok(self.state),
+                Some(Command::Prepare { .. } | Command::CommitInOnePhase { .. }) => {
+                    self.ask(&commands).await?;
+                }
+                Some(Command::Decide { tell }) => {
+                    let (decision, tell) = (Decision::Commit, tell.clone());
+                    self.note(Record::Decided { decision, tell, reason: None })?;
+                    self.write(Then::Continue).await?;
+                }
+                Some(Command::Commit { .. } | Command::Rollback { .. }) => {
+                    if let Err(error) = self.tell(&commands).await? {
+                        self.hand_over(error).await?;
+                        return Ok(self.state);
+                    }
+                }
+                Some(Command::Finish(decision)) => {
+                    let reason = self.reason.take().filter(|_| *decision == Decision::Abort);
+                    self.note(Record::Ended { decision: *decision, reason })?;
+                    self.write(Then::Finished(match decision {
+                        Decision::Commit => End::Completed,
+                        Decision::Abort => End::Compensated,
+                    }))
+                    .await?;
+                }
+            }
+        }
+    }
+
+    /// Asks all for their votes at the same time, and waits for all of them: who is not waited for may be prepared late.
+    async fn ask(&mut self, commands: &[Command]) -> Result<(), BoxError> {
+        let this = &*self;
+        let asked = commands.iter().filter_map(|command| match command {
+            Command::Prepare { participant } => Some((*participant, false)),
+            Command::CommitInOnePhase { participant } => Some((*participant, true)),
+            _ => None,
+        });
+        let votes = asked.filter_map(|(number, in_one_phase)| {
+            let call = this.call(number)?;
+            Some(async move { (number, this.inner.prepare(call, in_one_phase).await) })
+        });
+        for (number, vote) in join_all(votes).await {
+            let (ballot, reason) = match vote {
+                Ok(Vote::Yes) => (Ballot::Yes, None),
+                Ok(Vote::ReadOnly) => (Ballot::ReadOnly, None),
+                Ok(Vote::No(reason)) => (Ballot::No, Some(reason)),
+                Err(error) => (Ballot::Unknown, Some(error.to_string())),
+            };
+            if let Some(reason) = reason {
+                let reason = format!("{}: {reason}", self.state.name_of(number));
+                self.reason.get_or_insert(reason);
+            }
+            let ballots = self.ballots.get_or_insert_default();
+            if let Some(there) = ballots.get_mut(usize::from(number)) {
+                *there = Some(ballot);
+            }
+        }
+        // What was worked on is prepared, or gone: its connections are free for what comes now.
+        self.participants = registered(&self.inner, &self.state)?;
+        Ok(())
+    }
+
+    /// Tells all at the same time; the inner error is that of somebody who has not acknowledged.
+    async fn tell(&mut self, commands: &[Command]) -> Result<Result<(), Unacknowledged>, BoxError> {
+        let this = &*self;
+        let told = commands.iter().filter_map(|command| match command {
+            Command::Commit { participant } => Some((*participant, true)),
+            Command::Rollback { participant } => Some((*participant, false)),
+            _ => None,
+        });
+        let answers = told.filter_map(|(number, commits)| {
+            let call = this.call(number)?;
+            Some(async move { (number, this.inner.tell(call, commits).await) })
+        });
+        let mut result = Ok(());
+        for (participant, answer) in join_all(answers).await {
+            match answer {
+                Ok(answer) => self.note(Record::Acknowledged { participant, answer })?,
+                Err(error) => {
+                    let participant = self.state.name_of(participant).to_owned();
+                    result = Err(Unacknowledged { participant, error });
+                }
+            }
+        }
+        self.tell_heuristics(commands);
+        Ok(result)
+    }
+
+    /// What participants did on their own is told at once, for the journal may be away.
+    fn tell_heuristics(&self, commands: &[Command]) {
+        let decision = match commands.first() {
+            Some(Command::Commit { .. }) => Decision::Commit,
+            _ => Decision::Abort,
+        };
+        for (number, answer) in self.state.heuristics() {
+            let command = match decision {
+                Decision::Commit => Command::Commit { participant: number },
+                Decision::Abort => Command::Rollback { participant: number },
+            };
+            if commands.contains(&command) {
+                let participant = self.state.name_of(number);
+                self.inner.heuristic(&self.id, &self.state.started.name, participant, decision, answer);
+            }
+        }
+    }
+
+    /// Gives it back to the journal, from which it is claimed when it is time to ask again.
+    async fn hand_over(&mut self, why: Unacknowledged) -> Result<(), BoxError> {
+        let now = now();
+        let error = format!("{}: {}", why.participant, why.error);
+        // What became of a single participant is known by its answer alone.
+        if self.state.decision.is_none() && !self.state.is_single() {
+            let told =
+                next(&self.state, self.ballots.as_deref()).into_iter().filter_map(|command| match command {
+                    Command::Rollback { participant } => Some(participant),
+                    _ => None,
+                });
+            let answered = (0_u16..).zip(&self.state.answers).filter(|(_, answer)| answer.is_some());
+            let tell = told.chain(answered.map(|(number, _)| number)).collect();
+            let (decision, reason) = (Decision::Abort, self.reason.take());
+            self.note(Record::Decided { decision, tell, reason })?;
+        }
+        if self.state.waiting.is_none() {
+            self.note(Record::Waiting { at: now, error: error.clone() })?;
+        }
+        let since = self.state.waiting.as_ref().map_or(now, |(at, _)| *at);
+        let passed = Duration::from_millis(now.saturating_sub(since));
+        let (attempt, delay) = back_off(&self.inner.options.retry, passed, &self.id);
+        if attempt >= self.inner.options.retry.attempts() {
+            alert(&self.id, &why.participant, "a participant does not acknowledge the decision", &error);
+        }
+        self.write(Then::Runnable { at: now.saturating_add(millis(delay)) }).await?;
+        self.inner.poke_in(delay);
+        Ok(())
+    }
+
+    fn call(&self, number: u16) -> Option<Call<'_>> {
+        let participant = self.participants.get(usize::from(number))?;
+        Some(Call {
+            participant: &**participant,
+            id: &self.id,
+            name: &self.state.started.name,
+            parent: &self.context,
+        })
+    }
+
+    fn note(&mut self, record: Record) -> Result<(), BoxError> {
+        let index = usize::try_from(self.cursor.head)?.saturating_add(self.unwritten.len());
+        self.state.apply(index, &record)?;
+        self.unwritten.push(record);
+        Ok(())
+    }
+
+    async fn write(&mut self, then: Then) -> Result<(), BoxError> {
+        let records = std::mem::take(&mut self.unwritten);
+        let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
+        self.cursor = appended.ok_or("another coordinator has it")?;
+        Ok(())
+    }
+}
+
+/// Somebody who has not acknowledged.
+struct Unacknowledged {
+    participant: String,
+    error: BoxError,
+}
+
+/// The coordinator's own participants, of whom there is one for each name in the transaction.
+fn registered(inner: &Inner, state: &State) -> Result<Vec<Arc<dyn Participant>>, BoxError> {
+    let of = |name: &String| {
+        let missing = || BoxError::from(format!("the coordinator has no participant `{name}`"));
+        inner.participants.get(name).cloned().ok_or_else(missing)
+    };
+    state.started.participants.iter().map(of).collect()
+}
+
+/// The attempt that comes when so much time has passed since the first one failed, and how long it is until the next.
+fn back_off(policy: &RetryPolicy, passed: Duration, key: &str) -> (u32, Duration) {
+    const LAST: u32 = 32;
+    let mut waited = Duration::ZERO;
+    for attempt in 1..LAST {
+        let delay = policy.delay(attempt, key);
+        waited = waited.saturating_add(delay);
+        if waited > passed {
+            return (attempt, delay);
+        }
+    }
+    (LAST, policy.delay(LAST, key))
+}
+
+impl Inner {
+    /// A participant has decided on its own: a metric, and an alert where it did otherwise.
+    pub(super) fn heuristic(
+        &self,
+        id: &str,
+        name: &str,
+        participant: &str,
+        decision: Decision,
+        answer: crate::two_phase::Answer,
+    ) {
+        let Some(what) = answer.heuristic() else { return };
+        self.telemetry.heuristic(name, participant, what);
+        if !agrees(decision, answer) {
+            let error =
+                format!("the decision is to {}, the participant's branch is {what}", decision.as_str());
+            alert(id, participant, "a participant decided otherwise: the transaction is not whole", &error);
+        }
+    }
+
+    /// Looks for what is due after this time.
+    fn poke_in(self: &Arc<Self>, delay: Duration) {
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            if let Some(inner) = inner.upgrade() {
+                inner.poke.notify_one();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_with_the_time_that_has_passed() {
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        let policy = RetryPolicy::exponential(first, longest).without_jitter();
+        let at = |millis| {
+            let (attempt, delay) = back_off(&policy, Duration::from_millis(millis), "t");
+            (attempt, delay.as_millis())
+        };
+        assert_eq!(
+            [at(0), at(99), at(100), at(300), at(700)],
+            [(1, 100), (1, 100), (2, 200), (3, 400), (4, 800)]
+        );
+        assert_eq!(at(1_000_000), (32, 1000));
+    }
+}

@@ -1,0 +1,83 @@
+//! The statements, and what Postgres answers them with.
+//!
+//! Follows PostgreSQL's manual, "PREPARE TRANSACTION", "`pg_prepared_xacts`" and "Error Codes".
+
+use sqlx::PgPool;
+
+pub(super) const UNDEFINED_OBJECT: &str = "42704";
+
+pub(super) const ALLOWED: &str = "SELECT current_setting('max_prepared_transactions')::int4";
+
+pub(super) const IS_PREPARED: &str =
+    "SELECT 1 FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()";
+
+/// Only of this database: others cannot be ended from here.
+pub(super) const IN_DOUBT: &str =
+    "SELECT gid FROM pg_prepared_xacts WHERE starts_with(gid, $1) AND database = current_database()";
+
+/// Whether this is the branch's transaction, and whether it has an id: none is assigned to one that has written nothing
+/// and locked no row.
+pub(super) const HAS_WRITTEN: &str = "SELECT current_setting('otel_saga.branch', true) = $1, \
+     pg_current_xact_id_if_assigned() IS NOT NULL";
+
+/// Fails where there is a tombstone.
+pub(super) const BRANCH: &str = "INSERT INTO twopc_branch (gid, tombstone) VALUES ($1, false)";
+
+pub(super) const TOMBSTONE: &str =
+    "INSERT INTO twopc_branch (gid, tombstone) VALUES ($1, true) ON CONFLICT (gid) DO NOTHING";
+
+pub(super) const ROW: &str = "SELECT tombstone FROM twopc_branch WHERE gid = $1";
+
+pub(super) const PRUNE: &str = "DELETE FROM twopc_branch \
+     WHERE starts_with(gid, $1) AND at < now() - make_interval(secs => $2)";
+
+pub(super) const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+
+/// Makes the table if there is none. Two that make it at once would both fail but for the lock.
+const MIGRATE: &str = "
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtext('otel-saga twopc_branch'));
+CREATE TABLE IF NOT EXISTS twopc_branch (
+    gid text PRIMARY KEY,
+    tombstone boolean NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMIT;
+";
+
+pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('twopc_branch') IS NOT NULL").fetch_one(pool).await?;
+    if !there {
+        // By itself, so that a user who may not make tables can use one that is there.
+        sqlx::raw_sql(MIGRATE).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// A text as a literal, whatever `standard_conforming_strings` is: these statements take no parameters.
+pub(super) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// Whether the database has answered with this code.
+pub(super) fn is(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|there| there == code)
+}
+
+/// Whether the database has answered that the transaction is rolled back. An error of a server that is being stopped, or
+/// of a connection, says nothing about it.
+pub(super) fn is_rolled_back(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| !code.starts_with("57") && !code.starts_with("08") && !code.starts_with("XX"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_ends_where_it_should() {
+        assert_eq!(literal("a'b\\c"), "E'a''b\\\\c'");
+    }
+}

@@ -1,0 +1,293 @@
+//! What two-phase commits record: the transaction's span, one for each call, metrics, alerts.
+//!
+//! Follows SEMCONV, "Sagas and transactions", and DESIGN.md: calls hang on the transaction's span, whose identity is in the
+//! journal, whichever process makes them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use opentelemetry::trace::{Link, SpanKind, SpanRef};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use otel_operation::{
+    ERROR_TYPE, Instruments, Operation, Outcome, Providers, Record, SpanStart, Started, Tracer,
+};
+use otel_propagation::child_of;
+
+use super::flow::{Ballot, Decision, State};
+use super::names;
+use super::participant::{Answer, Vote};
+use crate::error::BoxError;
+use crate::telemetry::parse_traceparent;
+
+/// Seconds: a call is a request and an fsync.
+const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
+
+/// Where a coordinator's telemetry goes.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    tracer: Tracer,
+    instruments: Arc<Instruments<TwoPhaseInstruments>>,
+}
+
+#[derive(Debug)]
+struct TwoPhaseInstruments {
+    phase_duration: Histogram<f64>,
+    in_doubt: Gauge<u64>,
+    in_doubt_age: Gauge<f64>,
+    heuristics: Counter<u64>,
+}
+
+impl TwoPhaseInstruments {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            phase_duration: meter
+                .f64_histogram(names::PHASE_DURATION)
+                .with_unit("s")
+                .with_description("Duration of calls of participants.")
+                .with_boundaries(CALL.to_vec())
+                .build(),
+            in_doubt: meter
+                .u64_gauge(names::IN_DOUBT)
+                .with_unit("{transaction}")
+                .with_description("Transactions in the journal that have not ended.")
+                .build(),
+            in_doubt_age: meter
+                .f64_gauge(names::IN_DOUBT_AGE)
+                .with_unit("s")
+                .with_description("Age of the oldest transaction that has not ended.")
+                .build(),
+            heuristics: meter
+                .u64_counter(names::HEURISTICS)
+                .with_unit("{participant}")
+                .with_description("Participants that decided on their own.")
+                .build(),
+        }
+    }
+}
+
+/// What is asked of a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Prepare,
+    Commit,
+    Rollback,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => names::SPAN_PREPARE,
+            Self::Commit => names::SPAN_COMMIT,
+            Self::Rollback => names::SPAN_ROLLBACK,
+        }
+    }
+}
+
+/// How a call failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failure {
+    Failed,
+    TimedOut,
+    Panicked,
+}
+
+impl Failure {
+    pub(super) fn outcome(self, error: &BoxError) -> Outcome {
+        let outcome = match self {
+            Self::Failed => Outcome::error("failed"),
+            Self::TimedOut => Outcome::error("timeout"),
+            Self::Panicked => Outcome::panicked(),
+        };
+        outcome.with_description(error.to_string())
+    }
+}
+
+/// What a participant says, as its span tells it.
+pub(super) trait Spoken {
+    fn attribute(&self) -> Option<KeyValue>;
+    fn outcome(&self) -> Outcome;
+}
+
+impl Spoken for Vote {
+    fn attribute(&self) -> Option<KeyValue> {
+        let ballot = match self {
+            Self::Yes => Ballot::Yes,
+            Self::ReadOnly => Ballot::ReadOnly,
+            Self::No(_) => Ballot::No,
+        };
+        Some(KeyValue::new(names::VOTE, ballot.as_str()))
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::No(reason) => Outcome::error("refused").with_description(reason.clone()),
+            _ => Outcome::ok(),
+        }
+    }
+}
+
+impl Spoken for Answer {
+    fn attribute(&self) -> Option<KeyValue> {
+        self.heuristic().map(|what| KeyValue::new(names::OUTCOME, what))
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome::ok()
+    }
+}
+
+/// What is known of a call while it runs.
+#[derive(Debug)]
+pub(super) struct Called {
+    instruments: Arc<Instruments<TwoPhaseInstruments>>,
+    attributes: Vec<KeyValue>,
+    votes: bool,
+    spoken: Option<KeyValue>,
+}
+
+impl Called {
+    pub(super) fn spoken(&mut self, answer: &impl Spoken) {
+        self.spoken = answer.attribute();
+        self.votes = false;
+    }
+}
+
+impl Record for Called {
+    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+        if let Some(spoken) = self.spoken.take() {
+            span.set_attribute(spoken);
+        } else if self.votes {
+            span.set_attribute(KeyValue::new(names::VOTE, Ballot::Unknown.as_str()));
+        }
+    }
+
+    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+        if let Some(instruments) = self.instruments.get() {
+            let mut attributes = std::mem::take(&mut self.attributes);
+            attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+            instruments.phase_duration.record(elapsed.as_secs_f64(), &attributes);
+        }
+    }
+}
+
+/// What the span of a call says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallSpan<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) participant: &'a str,
+    pub(super) phase: Phase,
+}
+
+/// The record of a transaction: how it was decided is told at the end.
+#[derive(Debug, Default)]
+pub(super) struct Decided(pub(super) Option<Decision>);
+
+impl Record for Decided {
+    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+        if let Some(decision) = self.0 {
+            span.set_attribute(KeyValue::new(names::DECISION, decision.as_str()));
+        }
+    }
+
+    fn measure(&mut self, _: &Outcome, _: Duration) {}
+}
+
+impl Telemetry {
+    pub(super) fn new(providers: &Providers) -> Self {
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let instruments = Arc::new(providers.instruments(scope.clone(), TwoPhaseInstruments::new));
+        Self { tracer: providers.tracer(scope), instruments }
+    }
+
+    /// The transaction's span begins, under what is current.
+    pub(super) fn begin(&self, id: &str, name: &str) -> Operation<Decided> {
+        let started = Started::now();
+        let attributes = || transaction(id, name);
+        let start = span(name, started.time);
+        Operation::start(&self.tracer, start, &Context::current(), started, Decided::default(), attributes)
+    }
+
+    pub(super) fn call(&self, about: CallSpan<'_>, parent: &Context) -> Operation<Called> {
+        let started = Started::now();
+        let participant = || KeyValue::new(names::PARTICIPANT, about.participant.to_owned());
+        let record = Called {
+            instruments: Arc::clone(&self.instruments),
+            attributes: vec![
+                KeyValue::new(names::NAME, about.name.to_owned()),
+                participant(),
+                KeyValue::new(names::PHASE, about.phase.as_str()),
+            ],
+            votes: about.phase == Phase::Prepare,
+            spoken: None,
+        };
+        let name = format!("{} {}", about.phase.as_str(), about.participant);
+        let start = SpanStart::new(name, SpanKind::Internal, started.time);
+        let attributes = || {
+            let mut attributes = transaction(about.id, about.name);
+            attributes.push(participant());
+            attributes
+        };
+        Operation::start(&self.tracer, start, parent, started, record, attributes)
+    }
+
+    /// The transaction whose coordinator has died: its own span is lost, or was exported and this one is linked to it.
+    pub(super) fn interrupted(&self, id: &str, state: &State) {
+        let started = &state.started;
+        let mut start = span(&started.name, UNIX_EPOCH + Duration::from_millis(started.at));
+        if let Some(lost) = started.trace.as_deref().and_then(parse_traceparent) {
+            start = start.with_link(Link::new(lost, Vec::new(), 0));
+        }
+        let parent = started.parent.as_deref().and_then(parse_traceparent);
+        let parent = parent.or_else(|| started.trace.as_deref().and_then(parse_traceparent));
+        let parent = parent.map_or_else(Context::new, child_of);
+        let attributes = || {
+            let mut attributes = transaction(id, &started.name);
+            attributes.push(KeyValue::new(names::RECOVERED, true));
+            attributes.push(KeyValue::new(names::OUTCOME, "interrupted"));
+            attributes
+        };
+        let decided = Decided(state.decision);
+        let operation = Operation::start(&self.tracer, start, &parent, Started::now(), decided, attributes);
+        operation.finish(&Outcome::error("interrupted"));
+    }
+
+    pub(super) fn heuristic(&self, name: &str, participant: &str, what: &'static str) {
+        if let Some(instruments) = self.instruments.get() {
+            let attributes = [
+                KeyValue::new(names::NAME, name.to_owned()),
+                KeyValue::new(names::PARTICIPANT, participant.to_owned()),
+                KeyValue::new(names::OUTCOME, what),
+            ];
+            instruments.heuristics.add(1, &attributes);
+        }
+    }
+
+    /// Tells the gauges how many transactions of this name have not ended, and how old the oldest of them is.
+    pub(super) fn counted(&self, name: &str, count: u64, age: Duration) {
+        if let Some(instruments) = self.instruments.get() {
+            let attributes = [KeyValue::new(names::NAME, name.to_owned())];
+            instruments.in_doubt.record(count, &attributes);
+            instruments.in_doubt_age.record(age.as_secs_f64(), &attributes);
+        }
+    }
+}
+
+fn span(name: &str, time: SystemTime) -> SpanStart {
+    SpanStart::new(format!("{} {name}", names::SPAN_TRANSACTION), SpanKind::Internal, time)
+}
+
+fn transaction(id: &str, name: &str) -> Vec<KeyValue> {
+    vec![KeyValue::new(names::NAME, name.to_owned()), KeyValue::new(names::ID, id.to_owned())]
+}
+
+/// Somebody should look at this transaction. An event of the `tracing` crate, with the feature of that name.
+pub(super) fn alert(id: &str, participant: &str, what: &str, error: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(twopc.id = id, twopc.participant = participant, error, "{what}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, participant, what, error);
+}

@@ -1,0 +1,382 @@
+//! A small world for the model checker: one transaction, its journal, two coordinators, participants, and a network that
+//! delays.
+//!
+//! The coordinators run the real `fold` and `next`. What can go wrong is budgeted; what protects against it can be taken
+//! away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otel_saga::two_phase::Answer;
+use otel_saga::two_phase::flow::{Ballot, Command, Decision, Record, Started, State, fold, next};
+use stateright::{Model, Property};
+
+/// What keeps a transaction whole. All of it, or all but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Without {
+    Nothing,
+    /// Commits leave before the decision is in the journal.
+    DurableDecision,
+    /// A rollback that was not acknowledged is taken for done.
+    RollbacksRetried,
+    /// A participant does not remember that it was told to roll back what it had not seen.
+    Tombstones,
+    /// Whoever appends, appends.
+    Fencing,
+}
+
+/// How often each thing goes wrong, and all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) faults: u8,
+    pub(super) crashes: u8,
+    pub(super) losses: u8,
+    pub(super) refusals: u8,
+    pub(super) takeovers: u8,
+}
+
+impl Budget {
+    fn left(&self, kind: u8) -> bool {
+        self.faults > 0 && kind > 0
+    }
+
+    fn spend(&mut self, kind: impl FnOnce(&mut Self) -> &mut u8) {
+        *kind(self) -= 1;
+        self.faults -= 1;
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) participants: u16,
+    pub(super) without: Without,
+    pub(super) budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Verb {
+    Prepare,
+    CommitInOnePhase,
+    Commit,
+    Rollback,
+}
+
+/// A request on its way, and the worker in its epoch that waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Call {
+    participant: u16,
+    verb: Verb,
+    answer_to: Option<(usize, u8)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reply {
+    Vote(Ballot),
+    Answer(Answer),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Is {
+    /// Worked on, and not asked.
+    #[default]
+    Open,
+    Prepared,
+    Committed,
+    RolledBack,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Worker {
+    /// The journal as this worker knows it, with what it has not written yet; none while it has no transaction.
+    view: Option<Vec<Record>>,
+    /// How many of these are in the journal.
+    written: usize,
+    epoch: u8,
+    ballots: Option<Vec<Option<Ballot>>>,
+    waiting: BTreeMap<(u16, Verb), Option<Reply>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Situation {
+    journal: Vec<Record>,
+    epoch: u8,
+    workers: [Worker; 2],
+    calls: BTreeSet<Call>,
+    pub(super) participants: Vec<Is>,
+    budget: Budget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Claim(usize),
+    TakeOver(usize),
+    Crash(usize),
+    Do(usize, Command),
+    Deliver(Call, bool),
+    Receive(usize, (u16, Verb)),
+    TimeOut(usize, (u16, Verb)),
+}
+
+impl Situation {
+    pub(super) fn end(&self) -> Option<Decision> {
+        // Without fencing there may be records that contradict: the first end counts.
+        self.journal.iter().find_map(|record| match record {
+            Record::Ended { decision, .. } => Some(*decision),
+            _ => None,
+        })
+    }
+
+    /// What the worker has not written goes to the journal, or the worker learns that it is not its turn.
+    fn write(&mut self, worker: usize, fencing: bool) -> bool {
+        let Worker { view: Some(view), epoch, written, .. } = &mut self.workers[worker] else { return false };
+        if fencing && (*epoch != self.epoch || *written != self.journal.len()) {
+            self.workers[worker] = Worker::default();
+            return false;
+        }
+        self.journal.extend_from_slice(&view[*written..]);
+        *written = view.len();
+        true
+    }
+
+    fn claim(&mut self, worker: usize) {
+        self.epoch += 1;
+        self.workers[worker] = Worker {
+            view: Some(self.journal.clone()),
+            written: self.journal.len(),
+            epoch: self.epoch,
+            ..Worker::default()
+        };
+    }
+
+    /// Calls that nobody waits for are alike, and those that would change nothing are none.
+    fn tidy(&mut self) {
+        let workers = &self.workers;
+        let waits = |call: &Call| {
+            call.answer_to.filter(|(worker, epoch)| {
+                let worker = &workers[*worker];
+                worker.epoch == *epoch && worker.waiting.get(&(call.participant, call.verb)) == Some(&None)
+            })
+        };
+        let calls = self.calls.iter().map(|call| Call { answer_to: waits(call), ..*call });
+        let participants = &self.participants;
+        let matters = |call: &Call| {
+            let ended = matches!(participants[usize::from(call.participant)], Is::Committed | Is::RolledBack);
+            call.answer_to.is_some() || !ended
+        };
+        self.calls = calls.filter(matters).collect();
+    }
+}
+
+impl World {
+    fn state(worker: &Worker) -> Option<State> {
+        fold(worker.view.as_ref()?).ok()
+    }
+
+    fn carry_out(&self, now: &mut Situation, worker: usize, command: &Command) {
+        let fencing = self.without != Without::Fencing;
+        let one = &mut now.workers[worker];
+        let Some(view) = one.view.as_mut() else { return };
+        let (participant, verb) = match command {
+            Command::Prepare { participant } => (*participant, Verb::Prepare),
+            Command::CommitInOnePhase { participant } => (*participant, Verb::CommitInOnePhase),
+            Command::Commit { participant } => (*participant, Verb::Commit),
+            Command::Rollback { participant } => (*participant, Verb::Rollback),
+            Command::Decide { tell } => {
+                let (decision, tell) = (Decision::Commit, tell.clone());
+                view.push(Record::Decided { decision, tell, reason: None });
+                if self.without != Without::DurableDecision {
+                    now.write(worker, fencing);
+                }
+                return;
+            }
+            Command::Finish(decision) => {
+                view.push(Record::Ended { decision: *decision, reason: None });
+                if now.write(worker, fencing) {
+                    now.workers[worker] = Worker::default();
+                }
+                return;
+            }
+            other => panic!("{other:?} is not in these models"),
+        };
+        one.waiting.insert((participant, verb), None);
+        let answer_to = Some((worker, one.epoch));
+        now.calls.insert(Call { participant, verb, answer_to });
+    }
+
+    fn deliver(&self, now: &mut Situation, call: Call, accepts: bool) {
+        now.calls.remove(&call);
+        let is = &mut now.participants[usize::from(call.participant)];
+        let reply = match (call.verb, *is) {
+            (Verb::Prepare | Verb::CommitInOnePhase, Is::Open) if !accepts => {
+                *is = Is::RolledBack;
+                Reply::Vote(Ballot::No)
+            }
+            (Verb::Prepare, Is::Open) => {
+                *is = Is::Prepared;
+                Reply::Vote(Ballot::Yes)
+            }
+            (Verb::CommitInOnePhase, Is::Open) => {
+                *is = Is::Committed;
+                Reply::Vote(Ballot::Yes)
+            }
+            (Verb::Prepare | Verb::CommitInOnePhase, Is::RolledBack) => Reply::Vote(Ballot::No),
+            (Verb::Prepare | Verb::CommitInOnePhase, _) => Reply::Vote(Ballot::Yes),
+            (Verb::Commit, Is::Prepared | Is::Committed) => {
+                *is = Is::Committed;
+                Reply::Answer(Answer::Done)
+            }
+            (Verb::Commit, _) => Reply::Answer(Answer::RolledBack),
+            (_, Is::Committed) => Reply::Answer(Answer::Committed),
+            (_, Is::Open) if self.without == Without::Tombstones => Reply::Answer(Answer::Done),
+            (..) => {
+                *is = Is::RolledBack;
+                Reply::Answer(Answer::Done)
+            }
+        };
+        if let Some((worker, _)) = call.answer_to
+            && let Some(waiting) = now.workers[worker].waiting.get_mut(&(call.participant, call.verb))
+        {
+            *waiting = Some(reply);
+        }
+    }
+
+    /// The call ends for the worker, with this reply or with none.
+    fn settle(
+        &self,
+        now: &mut Situation,
+        worker: usize,
+        (participant, verb): (u16, Verb),
+        reply: Option<Reply>,
+    ) {
+        let worker = &mut now.workers[worker];
+        worker.waiting.remove(&(participant, verb));
+        let answer = match reply {
+            Some(Reply::Answer(answer)) => answer,
+            None if verb == Verb::Rollback && self.without == Without::RollbacksRetried => Answer::Done,
+            // It is asked again.
+            None if matches!(verb, Verb::Commit | Verb::Rollback) => return,
+            vote => {
+                let ballot = match vote {
+                    Some(Reply::Vote(ballot)) => ballot,
+                    _ => Ballot::Unknown,
+                };
+                if let Some(ballots) = &mut worker.ballots {
+                    ballots[usize::from(participant)] = Some(ballot);
+                }
+                return;
+            }
+        };
+        if let Some(view) = &mut worker.view {
+            view.push(Record::Acknowledged { participant, answer });
+        }
+    }
+}
+
+impl Model for World {
+    type State = Situation;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Situation> {
+        let names = (0..self.participants).map(|number| format!("p{number}")).collect();
+        let journal = vec![Record::Started(Started::new("model", names, 0))];
+        let count = usize::from(self.participants);
+        let first = Worker {
+            view: Some(journal.clone()),
+            written: 1,
+            epoch: 1,
+            ballots: Some(vec![None; count]),
+            ..Worker::default()
+        };
+        vec![Situation {
+            journal,
+            epoch: 1,
+            workers: [first, Worker::default()],
+            calls: BTreeSet::new(),
+            participants: vec![Is::Open; count],
+            budget: self.budget,
+        }]
+    }
+
+    fn actions(&self, now: &Situation, actions: &mut Vec<Action>) {
+        let ended = now.end().is_some();
+        for call in &now.calls {
+            actions.push(Action::Deliver(*call, true));
+            let votes = matches!(call.verb, Verb::Prepare | Verb::CommitInOnePhase);
+            let open = now.participants[usize::from(call.participant)] == Is::Open;
+            if votes && open && now.budget.left(now.budget.refusals) {
+                actions.push(Action::Deliver(*call, false));
+            }
+        }
+        for (index, worker) in now.workers.iter().enumerate() {
+            let Some(state) = Self::state(worker) else {
+                if !ended {
+                    // The workers are alike: if none is at work, the first will be.
+                    let alive = now.workers.iter().any(|other| other.view.is_some());
+                    actions.extend((!alive && index == 0).then_some(Action::Claim(index)));
+                    let takes = alive && now.budget.left(now.budget.takeovers);
+                    actions.extend(takes.then_some(Action::TakeOver(index)));
+                }
+                continue;
+            };
+            if now.budget.left(now.budget.crashes) {
+                actions.push(Action::Crash(index));
+            }
+            for (call, reply) in &worker.waiting {
+                if reply.is_some() {
+                    actions.push(Action::Receive(index, *call));
+                } else if now.budget.left(now.budget.losses) {
+                    actions.push(Action::TimeOut(index, *call));
+                }
+            }
+            // All that were asked in one go are waited for, as the coordinator does.
+            let commands = next(&state, worker.ballots.as_deref());
+            let asked = |command: &Command| {
+                let call = match command {
+                    Command::Prepare { participant } => (*participant, Verb::Prepare),
+                    Command::CommitInOnePhase { participant } => (*participant, Verb::CommitInOnePhase),
+                    Command::Commit { participant } => (*participant, Verb::Commit),
+                    Command::Rollback { participant } => (*participant, Verb::Rollback),
+                    _ => return !worker.waiting.is_empty(),
+                };
+                worker.waiting.contains_key(&call)
+            };
+            let new = commands.into_iter().filter(|command| !asked(command));
+            actions.extend(new.map(|command| Action::Do(index, command)));
+        }
+    }
+
+    fn next_state(&self, before: &Situation, action: Action) -> Option<Situation> {
+        let mut now = before.clone();
+        match action {
+            Action::Claim(worker) => now.claim(worker),
+            Action::TakeOver(worker) => {
+                now.budget.spend(|left| &mut left.takeovers);
+                now.claim(worker);
+            }
+            Action::Crash(worker) => {
+                now.budget.spend(|left| &mut left.crashes);
+                now.workers[worker] = Worker::default();
+            }
+            Action::Do(worker, command) => self.carry_out(&mut now, worker, &command),
+            Action::Deliver(call, accepts) => {
+                if !accepts {
+                    now.budget.spend(|left| &mut left.refusals);
+                }
+                self.deliver(&mut now, call, accepts);
+            }
+            Action::Receive(worker, call) => {
+                let reply = now.workers[worker].waiting[&call];
+                self.settle(&mut now, worker, call, reply);
+            }
+            Action::TimeOut(worker, call) => {
+                now.budget.spend(|left| &mut left.losses);
+                self.settle(&mut now, worker, call, None);
+            }
+        }
+        now.tidy();
+        Some(now)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        super::invariants()
+    }
+}

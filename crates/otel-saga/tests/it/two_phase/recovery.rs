@@ -1,0 +1,223 @@
+//! Coordinators that die, come back, are late, and journals that are away or lose their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use otel_saga::journal::{Created, Journal, NewInstance, Status};
+use otel_saga::two_phase::flow::{Decision, Record, Started};
+use otel_saga::two_phase::{CommitError, Coordinator, Outcome};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::bank::{Bank, Fault, Is, builder};
+use super::behaviour::{memory, pay};
+use crate::faulty::Faulty;
+
+/// Commits in a task of its own, so that the test can go on.
+fn paying(coordinator: &Coordinator, key: &str, banks: &[&Bank]) -> JoinHandle<Result<Outcome, CommitError>> {
+    let transaction = coordinator.begin("transfer", key).unwrap();
+    let transaction = banks.iter().fold(transaction, |transaction, bank| transaction.with((*bank).clone()));
+    tokio::spawn(transaction.commit())
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_decision_whoever_recovers_rolls_back() {
+    let (journal, a, b) = (memory(), Bank::new("a").without_scan(), Bank::new("b").without_scan());
+    let first = builder(&journal, "first", &[&a, &b]).start().await.unwrap();
+    b.script("prepare", [Fault::Hang]);
+    let paying = paying(&first, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(a.is(), Some(Is::Prepared));
+    drop(first);
+    assert!(matches!(paying.await.unwrap(), Err(CommitError::Stopped { .. })));
+    let second = builder(&journal, "second", &[&a, &b]).start().await.unwrap();
+    let outcome = second.wait("transfer/1").await.unwrap();
+    assert_eq!(outcome.decision, Decision::Abort);
+    assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)));
+    // Who asks again with the key is told so.
+    assert_eq!(pay(&second, "1", &[&a, &b]).await.unwrap(), outcome);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_is_done_by_whoever_recovers() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let first = builder(&journal, "first", &[&a, &b]).start().await.unwrap();
+    b.script("commit", [Fault::Hang]);
+    let paying = paying(&first, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((a.is(), b.is()), (Some(Is::Committed), Some(Is::Prepared)));
+    drop(first);
+    assert!(paying.await.unwrap().is_err());
+    let second = builder(&journal, "second", &[&a, &b]).start().await.unwrap();
+    assert!(second.wait("transfer/1").await.unwrap().is_committed());
+    assert_eq!(b.is(), Some(Is::Committed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_wakes_up_late_cannot_decide() {
+    let (shared, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let faulty = Faulty::new(&shared, 0);
+    let cut_off: Arc<dyn Journal> = faulty.clone();
+    let first = builder(&cut_off, "first", &[&a, &b]).start().await.unwrap();
+    b.script("prepare", [Fault::Slow(2000)]);
+    let paying = paying(&first, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    faulty.set_away(true);
+    let second = builder(&shared, "second", &[&a, &b]).start().await.unwrap();
+    let outcome = second.wait("transfer/1").await.unwrap();
+    assert_eq!(outcome.decision, Decision::Abort, "all had voted yes, and nobody else could know");
+    faulty.set_away(false);
+    assert_eq!(paying.await.unwrap().unwrap(), outcome, "the first one is told what became of it");
+    assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)));
+    assert!(!a.called().contains("commit") && !b.called().contains("commit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_before_the_journal_has_answered() {
+    let (shared, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let faulty = Faulty::new(&shared, 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    b.script("prepare", [Fault::Slow(2000)]);
+    let paying = paying(&coordinator, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    faulty.set_away(true);
+    let refused = pay(&coordinator, "2", &[&a, &b]).await.unwrap_err();
+    assert!(matches!(refused, CommitError::Journal(_)), "{refused}");
+    let before = faulty.asked();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((a.is(), b.is()), (Some(Is::Prepared), Some(Is::Prepared)));
+    assert!(faulty.asked() - before < 250, "asked {} times in a minute", faulty.asked() - before);
+    faulty.set_away(false);
+    assert!(paying.await.unwrap().unwrap().is_committed());
+    assert_eq!((a.is(), b.is()), (Some(Is::Committed), Some(Is::Committed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_loses_answers_loses_no_transaction() {
+    for every in 2..7 {
+        let faulty = Faulty::new(&memory(), every);
+        let journal: Arc<dyn Journal> = faulty.clone();
+        let (a, b) = (Bank::new("a"), Bank::new("b"));
+        let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+        for key in 0..10 {
+            b.script("prepare", [if key % 2 == 0 { Fault::Refuse } else { Fault::Slow(1) }]);
+            a.script("commit", [Fault::LoseAnswer]);
+            let id = format!("transfer/{key}");
+            let ended = async {
+                let _ = pay(&coordinator, &key.to_string(), &[&a, &b]).await;
+                loop {
+                    match coordinator.wait(&id).await {
+                        Ok(outcome) => return outcome,
+                        // It was never begun: then it is begun again.
+                        Err(_) => _ = pay(&coordinator, &key.to_string(), &[&a, &b]).await,
+                    }
+                }
+            };
+            let outcome = timeout(Duration::from_secs(600), ended).await.expect("it is stuck");
+            assert!(outcome.is_consistent(), "{every} {id}: {outcome:?}");
+        }
+        let (a, b) = (a.ledger(), b.ledger());
+        for (text, is) in &a.branches {
+            let other = b.branches.get(&text.replace("pay/a/", "pay/b/"));
+            let committed = *is == Is::Committed;
+            assert_ne!(*is, Is::Prepared, "{every} {text}");
+            assert_eq!(other == Some(&Is::Committed), committed, "{every} {text}: {is:?} and {other:?}");
+        }
+        assert!(b.branches.values().all(|is| *is != Is::Prepared));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strays_are_ended_as_the_journal_says_and_those_of_others_left_alone() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
+    a.set("pay/a/transfer/1", Is::Prepared);
+    a.set("pay/a/transfer/unknown", Is::Prepared);
+    a.set("others/a/transfer/unknown", Is::Prepared);
+    sleep(Duration::from_secs(20)).await;
+    let is = |text: &str| a.ledger().branches[text];
+    assert_eq!(is("pay/a/transfer/1"), Is::Committed);
+    assert_eq!(is("pay/a/transfer/unknown"), Is::RolledBack);
+    assert_eq!(is("others/a/transfer/unknown"), Is::Prepared);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_prepared_and_undecided_is_no_stray() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let slow = builder(&journal, "w", &[&a, &b]).with_timeout(Duration::from_secs(60));
+    let coordinator = slow.start().await.unwrap();
+    b.script("prepare", [Fault::Slow(40_000)]);
+    assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
+    assert_eq!((a.is(), b.is()), (Some(Is::Committed), Some(Is::Committed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_go_on_waits_alone() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let started = Record::Started(Started::new("transfer", vec!["a".to_owned(), "c".to_owned()], 0));
+    let strange = NewInstance::new("transfer/c", "2pc transfer", 1, vec![started.encode().unwrap()]);
+    let damaged = NewInstance::new("transfer/x", "2pc transfer", 1, vec![b"{}".to_vec()]);
+    for new in [strange, damaged] {
+        assert!(matches!(journal.create(new).await.unwrap(), Created::New(_)));
+    }
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
+    sleep(Duration::from_secs(120)).await;
+    for id in ["transfer/c", "transfer/x"] {
+        let header = journal.load(id).await.unwrap().unwrap().header;
+        assert_eq!((header.status, header.head), (Status::Running, 1), "{id}");
+        assert!(header.epoch < 10, "{id} was claimed {} times in two minutes", header.epoch);
+    }
+    drop(coordinator);
+    // With the participant it goes on.
+    let c = Bank::new("c");
+    let coordinator = builder(&journal, "w2", &[&a, &b, &c]).start().await.unwrap();
+    assert_eq!(coordinator.wait("transfer/c").await.unwrap().decision, Decision::Abort);
+    assert_eq!(c.is(), Some(Is::RolledBack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_long_ago_is_forgotten_and_what_may_be_asked_for_is_not() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let hour = Duration::from_secs(3600);
+    let coordinator = builder(&journal, "w", &[&a, &b]).with_retention(hour).start().await.unwrap();
+    assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
+    sleep(hour / 2).await;
+    b.script("commit", [Fault::Lose; 10_000]);
+    assert_eq!(pay(&coordinator, "2", &[&a, &b]).await.unwrap().unacknowledged, ["b"]);
+    sleep(hour).await;
+    assert!(journal.load("transfer/1").await.unwrap().is_none());
+    assert!(journal.load("transfer/2").await.unwrap().is_some());
+    let pruned = b.ledger().pruned.clone();
+    assert!(pruned.iter().all(|(prefix, age)| prefix == "pay/b/" && *age >= hour));
+    // The one that is in doubt is an hour old: whoever ended an hour before it is remembered.
+    assert!(pruned.last().unwrap().1 > hour * 2 - Duration::from_secs(60), "{:?}", pruned.last());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shuts_down_hands_over() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let first = builder(&journal, "first", &[&a, &b]).start().await.unwrap();
+    b.script("commit", [Fault::Lose; 3]);
+    assert_eq!(pay(&first, "1", &[&a, &b]).await.unwrap().unacknowledged, ["b"]);
+    assert!(first.shutdown(Duration::from_secs(30)).await);
+    let left = journal.load("transfer/1").await.unwrap().unwrap().header;
+    assert_eq!((left.status, left.owner), (Status::Running, None));
+    let second = builder(&journal, "second", &[&a, &b]).start().await.unwrap();
+    let waited = timeout(Duration::from_secs(5), second.wait("transfer/1")).await;
+    assert!(waited.expect("it waits for a lease").unwrap().is_committed());
+    assert_eq!(b.is(), Some(Is::Committed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_caller_goes_away_goes_on() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    b.script("prepare", [Fault::Slow(1000)]);
+    let paying = paying(&coordinator, "1", &[&a, &b]);
+    sleep(Duration::from_millis(500)).await;
+    paying.abort();
+    assert!(coordinator.wait("transfer/1").await.unwrap().is_committed());
+}
