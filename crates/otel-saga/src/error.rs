@@ -163,6 +163,12 @@ pub enum InstanceError {
         /// The instance.
         id: String,
     },
+    /// It is parked, and goes on when it is unparked.
+    #[error("`{id}` is parked: unpark it")]
+    Parked {
+        /// The instance.
+        id: String,
+    },
     /// Cancelling comes too late: the pivot is done, or may be.
     #[error("the pivot of `{id}` is done, or may be: there is only forward")]
     TooLate {

@@ -27,7 +27,6 @@ use tokio::task::AbortHandle;
 
 use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-pub use self::request::Instance;
 use crate::definition::{Definition, Saga};
 use crate::error::StartError;
 use crate::flow::Started;

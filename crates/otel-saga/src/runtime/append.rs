@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::error::BoxError;
-use crate::flow::{Record, State, fold};
+use crate::flow::{Record, State};
 use crate::journal::{AppendError, Cursor, Loaded, Then};
+use crate::operator::read;
 use crate::telemetry::alert;
 
 /// What an append came to.
@@ -81,11 +82,4 @@ fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
     !encoded.is_empty()
         && loaded.header.epoch == at.epoch
         && loaded.records.get(head..).is_some_and(|behind| behind == encoded)
-}
-
-/// The instance that these records are of.
-pub(super) fn read(loaded: &Loaded) -> Result<State, BoxError> {
-    let records: Vec<Record> =
-        loaded.records.iter().map(|one| Record::decode(one)).collect::<Result<_, _>>()?;
-    Ok(fold(&records)?)
 }

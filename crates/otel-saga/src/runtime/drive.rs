@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub(super) use self::plan::{Plan, Planned, plan};
-use super::append::{Appended, read};
+use super::append::Appended;
 use super::attempt::{Made, Try};
 use super::{Here, Inner};
 use crate::definition::Definition;
 use crate::error::{BoxError, Kind, StepError};
 use crate::flow::{End, Phase, Record, State, StepKind};
 use crate::journal::{Cursor, Then, millis, now};
+use crate::operator::read;
 use crate::telemetry::{Telemetry, alert};
 
 type Settled = (Try, Result<Value, StepError>);

@@ -11,12 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::Inner;
-use super::append::read;
 use super::drive::Drive;
 use crate::definition::Definition;
 use crate::error::BoxError;
 use crate::flow::{Phase, Record, State};
 use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
+use crate::operator::read;
 use crate::telemetry::{AttemptSpan, alert};
 
 /// How many instances are claimed at once: few enough that the first one need not wait for the last.

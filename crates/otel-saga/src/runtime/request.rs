@@ -3,27 +3,14 @@
 //! Follows DESIGN.md, "Sagas". A request is a record like any other; the worker that has the instance reads it when its
 //! own append comes second, or at once if it is here.
 
+use std::sync::Arc;
+
 use tokio::time::sleep;
 
-use super::append::read;
 use super::{Inner, Runtime};
 use crate::error::InstanceError;
-use crate::flow::{Record, State, StepKind};
-use crate::journal::{AppendError, Header, Loaded, Query, Status, Then};
-
-/// An instance as the journal has it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Instance {
-    /// What is known without its records.
-    pub header: Header,
-    /// What its records amount to.
-    pub state: State,
-    /// Everything that happened, in order.
-    pub records: Vec<Record>,
-}
-
-const TRIES: usize = 20;
+use crate::journal::{Header, Query, Status};
+use crate::operator::{Instance, Operator};
 
 impl<S: Send + Sync + 'static> Runtime<S> {
     /// The instance of this id, and all that happened to it.
@@ -32,15 +19,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// If there is none, or it cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
-        let loaded = self.inner.load(id).await?;
-        let unreadable = |source| InstanceError::Unreadable { id: id.to_owned(), source };
-        let state = read(&loaded).map_err(unreadable)?;
-        let records = loaded.records.iter().map(|record| Record::decode(record)).collect::<Result<_, _>>();
-        Ok(Instance {
-            header: loaded.header,
-            state,
-            records: records.map_err(|error| unreadable(error.into()))?,
-        })
+        self.inner.operator().status(id).await
     }
 
     /// Waits until the instance has ended or is parked, wherever it is.
@@ -52,7 +31,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         loop {
             // Asked before the journal is, so that an end in between is noticed.
             let gone = self.inner.here().get(id).map(|here| here.gone.clone());
-            let status = self.inner.load(id).await?.header.status;
+            let status = self.inner.operator().load(id).await?.header.status;
             if status != Status::Running {
                 return Ok(status);
             }
@@ -75,7 +54,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// If the journal does not answer.
     pub async fn list(&self, query: &Query) -> Result<Vec<Header>, InstanceError> {
-        Ok(self.inner.journal.list(query).await?)
+        self.inner.operator().list(query).await
     }
 
     /// Asks for the instance to be undone. It is when [`wait`](Self::wait) says so.
@@ -84,12 +63,9 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// If it has ended, or its pivot was begun: then there is only forward.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
-        let too_late = |state: &State| {
-            let mut both = state.started.steps.iter().zip(&state.steps);
-            let pivot = both.any(|(shape, step)| shape.kind == StepKind::Pivot && step.action.attempts > 0);
-            (pivot && !state.is_aborting()).then(|| InstanceError::TooLate { id: id.to_owned() })
-        };
-        self.inner.request(id, Record::CancelRequested, too_late, Then::Continue).await
+        self.inner.operator().cancel(id).await?;
+        self.inner.requested(id);
+        Ok(())
     }
 
     /// Lets the instance stand still. Attempts that are under way end, and no other begins.
@@ -98,8 +74,9 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// If it has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
-        let record = Record::Parked { reason: reason.to_owned() };
-        self.inner.request(id, record, |_| None, Then::Parked).await
+        self.inner.operator().park(id, reason).await?;
+        self.inner.requested(id);
+        Ok(())
     }
 
     /// Lets a parked instance go on. One that waits for its next attempt does not wait any longer.
@@ -108,53 +85,33 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// If it has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
-        self.inner.request(id, Record::Unparked, |_| None, Then::Continue).await
+        self.inner.operator().unpark(id).await?;
+        self.inner.requested(id);
+        Ok(())
+    }
+
+    /// Lets an instance that waits for its next attempt make it now; not one that is parked.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended, or is parked.
+    pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
+        self.inner.operator().retry(id).await?;
+        self.inner.requested(id);
+        Ok(())
     }
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    async fn load(&self, id: &str) -> Result<Loaded, InstanceError> {
-        let loaded = self.journal.load(id).await?;
-        loaded.ok_or_else(|| InstanceError::NotFound { id: id.to_owned() })
+    fn operator(&self) -> Operator {
+        Operator::new(Arc::clone(&self.journal))
     }
 
-    /// Appends a request, at whatever place the instance is by then.
-    async fn request(
-        &self,
-        id: &str,
-        record: Record,
-        refuse: impl Fn(&State) -> Option<InstanceError>,
-        then: Then,
-    ) -> Result<(), InstanceError> {
-        let unreadable = |source| InstanceError::Unreadable { id: id.to_owned(), source };
-        let encoded = record.encode().map_err(|error| unreadable(error.into()))?;
-        for _ in 0..TRIES {
-            let loaded = self.load(id).await?;
-            if loaded.header.status.is_finished() {
-                return Err(InstanceError::Ended { id: id.to_owned() });
-            }
-            // What cannot be read can be parked and unparked all the same.
-            let state = read(&loaded);
-            if let Ok(state) = &state
-                && let Some(error) = refuse(state)
-            {
-                return Err(error);
-            }
-            // Only unparking ends a parking.
-            let stays = loaded.header.status == Status::Parked && record != Record::Unparked;
-            let then = if stays { Then::Parked } else { then };
-            match self.journal.append(id, loaded.header.cursor(), vec![encoded.clone()], then).await {
-                Ok(_) => {
-                    if let Some(here) = self.here().get(id) {
-                        here.requested.notify_one();
-                    }
-                    self.poke.notify_one();
-                    return Ok(());
-                }
-                Err(AppendError::Fenced) => {}
-                Err(AppendError::Journal(error)) => return Err(error.into()),
-            }
+    /// There is a request in the journal, which is seen at once if the instance is here.
+    fn requested(&self, id: &str) {
+        if let Some(here) = self.here().get(id) {
+            here.requested.notify_one();
         }
-        Err(InstanceError::Busy { id: id.to_owned() })
+        self.poke.notify_one();
     }
 }

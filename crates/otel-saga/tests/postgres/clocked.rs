@@ -8,6 +8,7 @@ use otel_saga::journal::{
     AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, PostgresJournal,
     Query, Then, now,
 };
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
@@ -26,7 +27,7 @@ impl Clocked {
         let (still, released) = channel();
         tokio::task::spawn_blocking(move || released.recv());
         let inner = database.journal().await;
-        let mut clock = database.connection().await;
+        let mut clock = PgConnection::connect(&database.url()).await.unwrap();
         let replace = "SET search_path = saga;
             CREATE TABLE clock (at bigint); INSERT INTO clock VALUES (0);
             CREATE OR REPLACE FUNCTION journal_now() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT at FROM clock'";

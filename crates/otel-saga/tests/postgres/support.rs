@@ -67,10 +67,6 @@ impl Scratch {
         options.connect().await.unwrap()
     }
 
-    pub(crate) async fn connection(&self) -> PgConnection {
-        PgConnection::connect(&self.url()).await.unwrap()
-    }
-
     /// On a thread and a runtime of its own: a database is also dropped where no runtime is left.
     fn tell_server(&self, sql: String) -> Result<(), sqlx::Error> {
         let url = format!("{}/postgres", self.server);

@@ -77,6 +77,9 @@ impl PostgresOptions {
     ///
     /// If this is no URL of Postgres.
     pub fn new(url: &str) -> Result<Self, PostgresError> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(PostgresError::Url("it has another scheme".into()));
+        }
         // The source repeats nothing of the URL, which may hold a password.
         PgConnectOptions::from_str(url).map(Self::from).map_err(|error| PostgresError::Url(error.into()))
     }

@@ -1,0 +1,179 @@
+//! What each command does and prints.
+//!
+//! Follows DESIGN.md, "Sagas". Inputs and outputs of steps may be anybody's: they are printed on request alone.
+
+use std::io::{ErrorKind, Write as _};
+
+use otel_saga::flow::Record;
+use otel_saga::journal::{Header, Query, now};
+use otel_saga::{Instance, InstanceError, Operator, utc};
+use serde_json::{Value, json};
+
+use crate::args::{Args, Command};
+use crate::table::{plain, table};
+use crate::{BoxError, complain};
+
+/// How many are forgotten at once.
+const PRUNED: usize = 1000;
+
+/// Does what was asked; false if it was not done for each that was named.
+pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxError> {
+    match &args.command {
+        Command::List { saga, status, after, limit } => {
+            let mut query = Query::default();
+            query.saga.clone_from(saga);
+            query.status = status.map(Into::into);
+            query.after.clone_from(after);
+            query.limit = usize::try_from(*limit)?;
+            let headers = operator.list(&query).await?;
+            print(if args.json {
+                lines(headers.iter().map(serde_json::to_value))?
+            } else {
+                listed(&headers)
+            })?;
+        }
+        Command::Show { id, payloads } => {
+            let instance = operator.status(id).await?;
+            print(if args.json { as_json(&instance, *payloads)? } else { shown(&instance, *payloads) })?;
+        }
+        Command::Counts => counts(operator, args.json).await?,
+        Command::Prune { older_than } => {
+            let before = now().saturating_sub(u64::try_from(older_than.as_millis()).unwrap_or(u64::MAX));
+            let mut pruned = 0;
+            loop {
+                let some = operator.prune(before, PRUNED).await?;
+                pruned += some;
+                if some < PRUNED as u64 {
+                    break;
+                }
+            }
+            let text =
+                if args.json { json!({ "pruned": pruned }).to_string() } else { format!("pruned {pruned}") };
+            print(text + "\n")?;
+        }
+        Command::Migrate => {}
+        Command::Retry { ids } => {
+            return each(ids, args.json, "retried", async |id| operator.retry(id).await).await;
+        }
+        Command::Park { ids, reason } => {
+            return each(ids, args.json, "parked", async |id| operator.park(id, reason).await).await;
+        }
+        Command::Unpark { ids } => {
+            return each(ids, args.json, "unparked", async |id| operator.unpark(id).await).await;
+        }
+        Command::Cancel { ids } => {
+            return each(ids, args.json, "asked to cancel", async |id| operator.cancel(id).await).await;
+        }
+    }
+    Ok(true)
+}
+
+/// One after the other; one that fails is complained of, and the others are done all the same.
+async fn each(
+    ids: &[String],
+    json: bool,
+    done: &str,
+    ask: impl AsyncFn(&str) -> Result<(), InstanceError>,
+) -> Result<bool, BoxError> {
+    let mut all = true;
+    for id in ids {
+        match ask(id).await {
+            Ok(()) if json => print(json!({ "id": id, "done": done }).to_string() + "\n")?,
+            Ok(()) => print(format!("{done} {}\n", plain(id)))?,
+            Err(error) => {
+                complain(&error);
+                all = false;
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn listed(headers: &[Header]) -> String {
+    let row = |header: &Header| {
+        vec![
+            header.id.clone(),
+            format!("{} {}", header.saga, header.version),
+            header.status.as_str().to_owned(),
+            utc(header.created),
+            utc(header.changed),
+            header.owner.clone().unwrap_or_default(),
+            header.head.to_string(),
+        ]
+    };
+    let rows: Vec<_> = headers.iter().map(row).collect();
+    table(&["ID", "SAGA", "STATUS", "CREATED", "CHANGED", "WORKER", "RECORDS"], &rows)
+}
+
+fn shown(instance: &Instance, payloads: bool) -> String {
+    let header = &instance.header;
+    let mut text = listed(std::slice::from_ref(header));
+    text.push('\n');
+    let moments = instance.timeline(payloads);
+    let row = |moment: &otel_saga::Moment| {
+        vec![
+            moment.at.map(utc).unwrap_or_default(),
+            moment.step.clone().unwrap_or_default(),
+            moment.what.clone(),
+        ]
+    };
+    text.push_str(&table(&["TIME", "STEP", "WHAT"], &moments.iter().map(row).collect::<Vec<_>>()));
+    text
+}
+
+/// The records as they are, but for inputs and outputs.
+fn as_json(instance: &Instance, payloads: bool) -> Result<String, BoxError> {
+    let mut records = Vec::new();
+    for record in &instance.records {
+        let mut value = serde_json::to_value(record)?;
+        if !payloads {
+            without_payload(record, &mut value);
+        }
+        records.push(value);
+    }
+    let header = serde_json::to_value(&instance.header)?;
+    Ok(json!({ "instance": header, "parked": instance.state.parked, "records": records }).to_string() + "\n")
+}
+
+fn without_payload(record: &Record, value: &mut Value) {
+    let (kind, payload) = match record {
+        Record::Started(_) => ("started", "input"),
+        Record::Done { .. } => ("done", "output"),
+        _ => return,
+    };
+    if let Some(fields) = value.get_mut(kind).and_then(Value::as_object_mut) {
+        fields.remove(payload);
+    }
+}
+
+async fn counts(operator: &Operator, json: bool) -> Result<(), BoxError> {
+    let mut counts = operator.counts().await?;
+    counts.sort_by(|a, b| (&a.saga, a.status).cmp(&(&b.saga, b.status)));
+    if json {
+        let value = counts.iter().map(|one| {
+            Ok(json!({ "saga": one.saga, "status": one.status, "count": one.count, "oldest": one.oldest }))
+        });
+        return print(lines(value)?);
+    }
+    let row = |one: &otel_saga::journal::Count| {
+        vec![one.saga.clone(), one.status.as_str().to_owned(), one.count.to_string(), utc(one.oldest)]
+    };
+    print(table(&["SAGA", "STATUS", "COUNT", "OLDEST"], &counts.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn lines(values: impl Iterator<Item = Result<Value, serde_json::Error>>) -> Result<String, BoxError> {
+    let mut text = String::new();
+    for value in values {
+        text.push_str(&value?.to_string());
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn print(text: String) -> Result<(), BoxError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}

@@ -1,0 +1,85 @@
+//! `saga-admin`: what people do to sagas, from a terminal.
+//!
+//! Follows DESIGN.md, "Sagas". It knows no definition: requests are records, and what they ask for is done by the
+//! application. It ends with 0, with 1 after an error, with 2 if it was not understood.
+
+mod args;
+mod commands;
+mod table;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use otel_saga::Operator;
+use otel_saga::journal::{Journal, OpenError, PostgresOptions, RedbJournal};
+
+use crate::args::{Args, Command};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BoxError::from)
+        .and_then(|runtime| runtime.block_on(run(&args)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False if one of several was not done, and was complained of.
+async fn run(args: &Args) -> Result<bool, BoxError> {
+    if let (Command::Migrate, Some(url)) = (&args.command, &args.journal.postgres) {
+        PostgresOptions::new(url)?.with_schema(&*args.schema).migrate().await?;
+        return Ok(true);
+    }
+    let operator = Operator::new(open(args).await?);
+    commands::run(&operator, args).await
+}
+
+async fn open(args: &Args) -> Result<Arc<dyn Journal>, BoxError> {
+    if let Some(url) = &args.journal.postgres {
+        let options = PostgresOptions::new(url)?.with_schema(&*args.schema);
+        return Ok(Arc::new(options.connect().await?));
+    }
+    let path = args.journal.redb.as_deref().unwrap_or(Path::new(""));
+    // Opening it would create it, and an empty journal is no answer to a name that was misspelt.
+    if !path.is_file() {
+        return Err(format!("`{}` is no file", path.display()).into());
+    }
+    match RedbJournal::open(path) {
+        Ok(journal) => Ok(Arc::new(journal)),
+        Err(OpenError::InUse { path }) => Err(format!(
+            "`{}` is in use: one process has the file for itself, also against readers. Stop the application first.",
+            path.display()
+        )
+        .into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An error and its causes, in one line.
+fn complain(error: &(dyn Error + 'static)) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some errors repeat their cause.
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "saga-admin: {}", table::plain(&text));
+}
