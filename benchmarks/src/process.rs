@@ -1,5 +1,6 @@
 //! Processes of their own for each measurement: natively, or under callgrind.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -64,6 +65,25 @@ pub fn native(binary: &Path, arguments: &[&str]) -> Result<Native, Failure> {
     Ok(Native { allocations: value("allocations")?, nanoseconds: value("nanoseconds")? })
 }
 
+/// The lines `name value` that a process prints.
+pub fn numbers(binary: &Path, arguments: &[&str]) -> Result<HashMap<String, f64>, Failure> {
+    let output = run(Command::new(binary).args(arguments))?;
+    let lines = output.0.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(name, value)| Ok((name.to_owned(), value.trim().parse()?))).collect()
+}
+
+/// Counts the instructions of a whole process, with all of its threads.
+pub fn whole_process(binary: &Path, arguments: &[&str]) -> Result<f64, Failure> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).args(arguments);
+    collected(&run(&mut command)?.1)
+}
+
+fn collected(text: &str) -> Result<f64, Failure> {
+    let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
+    Ok(collected.ok_or("callgrind did not say what it collected")?.trim().parse()?)
+}
+
 /// Counts instructions. The profile stays in the target folder, for `callgrind_annotate`.
 pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f64, Failure> {
     let profiles = target()?.join("callgrind");
@@ -76,8 +96,7 @@ pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f6
         .arg(binary)
         .args(arguments)
         .arg(Mode::Instructions.name()))?;
-    let collected = output.1.lines().find_map(|line| line.split("Collected : ").nth(1));
-    let collected: f64 = collected.ok_or("callgrind did not say what it collected")?.trim().parse()?;
+    let collected = collected(&output.1)?;
     if collected == 0.0 {
         return Err(format!("callgrind did not see {COUNTED} in {arguments:?}").into());
     }

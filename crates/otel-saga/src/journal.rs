@@ -166,6 +166,13 @@ impl Query {
             && self.status.is_none_or(|status| status == header.status)
     }
 
+    /// Whether instances of this count may be taken.
+    #[cfg(feature = "redb")]
+    pub(crate) fn counts(&self, count: &Count) -> bool {
+        self.saga.as_ref().is_none_or(|saga| *saga == count.saga)
+            && self.status.is_none_or(|status| status == count.status)
+    }
+
     pub(crate) fn limit(&self) -> usize {
         if self.limit == 0 { 100 } else { self.limit }
     }

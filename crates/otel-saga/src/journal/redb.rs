@@ -3,6 +3,8 @@
 //! Follows DESIGN.md, "Sagas": one fsync a commit, so what arrives during one goes into the next together; a checksum in
 //! every record; quick repair; a file that failed is opened again.
 
+mod backend;
+mod rows;
 mod tables;
 mod thread;
 
@@ -62,6 +64,12 @@ impl RedbJournal {
         Ok(Self { thread: Thread::open(&path)?, path })
     }
 
+    /// How often the file was synced since it was opened; two for each commit, which all who wait share.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.thread.disk().syncs()
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         writes: bool,
@@ -76,12 +84,11 @@ impl Journal for RedbJournal {
     async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
         let now = now();
         self.call(true, move |tables, _| {
-            if tables.header(&instance.id)?.is_some() {
+            if tables.find(&instance.id)?.is_some() {
                 return Ok(Created::Exists);
             }
             let header = Header::new(&instance, now);
-            tables.put_records(&header.id, 0, &instance.records)?;
-            tables.put_header(None, &header)?;
+            tables.create(&header, &instance.records)?;
             Ok(Created::New(header.cursor()))
         })
         .await
@@ -96,13 +103,12 @@ impl Journal for RedbJournal {
     ) -> Result<Cursor, AppendError> {
         let (now, id) = (now(), id.to_owned());
         let appended = self.call(true, move |tables, _| {
-            let Some(before) = tables.header(&id)? else { return Ok(None) };
-            let mut header = before.clone();
+            let Some(before) = tables.find(&id)? else { return Ok(None) };
+            let mut header = before.header.clone();
             if !header.advance(at, records.len(), then, now) {
                 return Ok(None);
             }
-            tables.put_records(&id, at.head, &records)?;
-            tables.put_header(Some(&before), &header)?;
+            tables.change(&before, &header, &records)?;
             Ok(Some(header.cursor()))
         });
         appended.await?.ok_or(AppendError::Fenced)
@@ -111,9 +117,9 @@ impl Journal for RedbJournal {
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         let id = id.to_owned();
         self.call(false, move |tables, _| {
-            let Some(header) = tables.header(&id)? else { return Ok(None) };
-            let records = tables.records(&header)?;
-            Ok(Some(Loaded { header, records }))
+            let Some(kept) = tables.find(&id)? else { return Ok(None) };
+            let records = tables.records(&kept)?;
+            Ok(Some(Loaded { header: kept.header, records }))
         })
         .await
     }
@@ -122,19 +128,19 @@ impl Journal for RedbJournal {
         let (now, worker) = (now(), worker.to_owned());
         self.call(true, move |tables, leases| {
             let mut given = Vec::new();
-            for id in tables.claimable(now, limit, |owner| leases.lives(owner, now))? {
-                let before = match tables.header(&id) {
-                    Ok(Some(header)) => header,
+            for number in tables.claimable(now, limit, |owner| leases.lives(owner, now))? {
+                let before = match tables.at(number) {
+                    Ok(kept) => kept,
                     // One that cannot be read stands still, and holds nobody up.
-                    Ok(None) | Err(Fault::Damaged(_)) => {
-                        tables.forget_waiting(&id)?;
+                    Err(Fault::Damaged(_)) => {
+                        tables.forget_waiting(number)?;
                         continue;
                     }
                     Err(fault) => return Err(fault),
                 };
-                let mut header = before.clone();
+                let mut header = before.header.clone();
                 header.give_to(&worker);
-                tables.put_header(Some(&before), &header)?;
+                tables.change(&before, &header, &[])?;
                 given.push(header);
             }
             Ok(given)

@@ -1,22 +1,37 @@
-//! What is in the file: headers, records, and who waits for what. Every value carries a checksum over itself and its key.
+//! What is in the file: headers, records, and who waits for what.
 //!
-//! Follows DESIGN.md, "Sagas": of damaged files, redb gives wrong bytes for some without noticing.
-
-use std::collections::BTreeMap;
+//! Follows DESIGN.md, "Sagas". Instances and appends are numbered as they come, and lie in this order: what is at work at
+//! one time is together in few pages, whatever the ids are, and a transaction writes few.
 
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
+use super::rows::{joined, numbered, opened, sealed, split_backward, split_number};
 use crate::error::BoxError;
 use crate::journal::{Count, Header, JournalError, Query, Status};
 
-const HEADERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("headers");
-const RECORDS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("records");
+/// The numbers of instances.
+const IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ids");
+/// By number: the last row, and the header.
+const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
+/// The records of one append, and the row before it of the same instance.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 /// Running instances without a worker, by when they are due.
-const DUE: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("due");
+const DUE: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("due");
 /// Running instances with a worker, by its name.
-const OWNED: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("owned");
+const OWNED: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("owned");
 /// Instances that have ended, by when they did.
-const ENDED: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("ended");
+const ENDED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("ended");
+/// All instances, by saga, status and when they were created: the first of each is the oldest.
+const STATES: TableDefinition<'_, (&str, &str, u64, u64), ()> = TableDefinition::new("states");
+/// How many there are of each saga and status, so that nobody has to count.
+const COUNTS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("counts");
+
+/// No row: they are numbered from 1.
+const NO_ROW: u64 = 0;
+/// The second half of a header's key, for its checksum.
+const HEADER: u64 = u64::MAX;
+/// So many instances are sorted in memory rather than looked for among all.
+const FEW: u64 = 4096;
 
 /// Why a job was not done.
 pub(super) enum Fault {
@@ -41,128 +56,230 @@ impl From<Fault> for JournalError {
     }
 }
 
+/// An instance as it lies in the file.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub(super) header: Header,
+    number: u64,
+    last_row: u64,
+}
+
+/// By what an instance is found, beside its id.
+#[derive(PartialEq, Eq)]
+enum Place<'h> {
+    Due(u64),
+    Owned(&'h str),
+    Ended(u64),
+    Nowhere,
+}
+
+fn place(header: &Header) -> Place<'_> {
+    match (header.status, &header.owner) {
+        (Status::Running, None) => Place::Due(header.due),
+        (Status::Running, Some(owner)) => Place::Owned(owner),
+        (Status::Parked, _) => Place::Nowhere,
+        (Status::Completed | Status::Compensated, _) => Place::Ended(header.changed),
+    }
+}
+
 pub(super) struct Tables<'t> {
-    headers: Table<'t, &'static str, &'static [u8]>,
-    records: Table<'t, (&'static str, u64), &'static [u8]>,
-    due: Table<'t, (u64, &'static str), ()>,
-    owned: Table<'t, (&'static str, &'static str), ()>,
-    ended: Table<'t, (u64, &'static str), ()>,
+    ids: Table<'t, &'static str, u64>,
+    headers: Table<'t, u64, &'static [u8]>,
+    rows: Table<'t, u64, &'static [u8]>,
+    due: Table<'t, (u64, u64), ()>,
+    owned: Table<'t, (&'static str, u64), ()>,
+    ended: Table<'t, (u64, u64), ()>,
+    states: Table<'t, (&'static str, &'static str, u64, u64), ()>,
+    counts: Table<'t, (&'static str, &'static str), u64>,
 }
 
 impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, TableError> {
         Ok(Self {
+            ids: transaction.open_table(IDS)?,
             headers: transaction.open_table(HEADERS)?,
-            records: transaction.open_table(RECORDS)?,
+            rows: transaction.open_table(ROWS)?,
             due: transaction.open_table(DUE)?,
             owned: transaction.open_table(OWNED)?,
             ended: transaction.open_table(ENDED)?,
+            states: transaction.open_table(STATES)?,
+            counts: transaction.open_table(COUNTS)?,
         })
     }
 
-    pub(super) fn header(&self, id: &str) -> Result<Option<Header>, Fault> {
-        let Some(kept) = self.headers.get(id)? else { return Ok(None) };
-        read_header(id, kept.value()).map(Some)
+    /// The instance of this id.
+    pub(super) fn find(&self, id: &str) -> Result<Option<Kept>, Fault> {
+        let Some(number) = self.ids.get(id)?.map(|number| number.value()) else { return Ok(None) };
+        let damaged = || Fault::Damaged(id.to_owned());
+        match self.at(number) {
+            Ok(kept) if kept.header.id == id => Ok(Some(kept)),
+            Ok(_) | Err(Fault::Damaged(_)) => Err(damaged()),
+            Err(fault) => Err(fault),
+        }
     }
 
-    /// Writes a header in place of the one that was there before.
-    pub(super) fn put_header(&mut self, before: Option<&Header>, header: &Header) -> Result<(), Fault> {
-        if let Some(before) = before {
-            self.forget_place(before)?;
+    /// The instance of this number, which there is.
+    pub(super) fn at(&self, number: u64) -> Result<Kept, Fault> {
+        let damaged = || Fault::Damaged(format!("#{number}"));
+        let sealed = self.headers.get(number)?.ok_or_else(damaged)?;
+        let value = opened((number, HEADER), sealed.value()).ok_or_else(damaged)?;
+        let (last_row, header) = split_number(value).ok_or_else(damaged)?;
+        let header = serde_json::from_slice(header).map_err(|_| damaged())?;
+        Ok(Kept { header, number, last_row })
+    }
+
+    /// A new instance, of an id that there is not.
+    pub(super) fn create(&mut self, header: &Header, records: &[Vec<u8>]) -> Result<(), Fault> {
+        let number = self.headers.last()?.map_or(0, |(number, _)| number.value() + 1);
+        self.ids.insert(&*header.id, number)?;
+        let last_row = self.put_row(number, NO_ROW, records)?;
+        self.put_at(header, number)?;
+        self.count(header, number)?;
+        self.put_header(header, number, last_row)
+    }
+
+    /// Writes a header in place of the one that was there before, and records behind those that were.
+    pub(super) fn change(
+        &mut self,
+        before: &Kept,
+        header: &Header,
+        records: &[Vec<u8>],
+    ) -> Result<(), Fault> {
+        let Kept { header: old, number, last_row } = before;
+        let last_row = self.put_row(*number, *last_row, records)?;
+        // Most appends leave the instance where it is.
+        if place(old) != place(header) {
+            self.take_from(old, *number)?;
+            self.put_at(header, *number)?;
         }
-        let id = &*header.id;
-        match (header.status, &header.owner) {
-            (Status::Running, None) => _ = self.due.insert((header.due, id), ())?,
-            (Status::Running, Some(owner)) => _ = self.owned.insert((&**owner, id), ())?,
-            (Status::Parked, _) => {}
-            (Status::Completed | Status::Compensated, _) => {
-                _ = self.ended.insert((header.changed, id), ())?
-            }
+        if old.status != header.status {
+            self.uncount(&old.saga, old.status.as_str(), old.created, *number)?;
+            self.count(header, *number)?;
         }
+        self.put_header(header, *number, last_row)
+    }
+
+    fn put_header(&mut self, header: &Header, number: u64, last_row: u64) -> Result<(), Fault> {
         let text = serde_json::to_vec(header).map_err(|error| Fault::Storage(error.into()))?;
-        self.headers.insert(id, &*sealed(id, u64::MAX, &text))?;
+        self.headers.insert(number, &*sealed((number, HEADER), &numbered(last_row, &text)))?;
         Ok(())
     }
 
-    fn forget_place(&mut self, header: &Header) -> Result<(), Fault> {
-        let id = &*header.id;
-        match (header.status, &header.owner) {
-            (Status::Running, None) => _ = self.due.remove((header.due, id))?,
-            (Status::Running, Some(owner)) => _ = self.owned.remove((&**owner, id))?,
-            (Status::Parked, _) => {}
-            (Status::Completed | Status::Compensated, _) => _ = self.ended.remove((header.changed, id))?,
+    /// The number of the row that is the last one then.
+    fn put_row(&mut self, number: u64, before: u64, records: &[Vec<u8>]) -> Result<u64, Fault> {
+        if records.is_empty() {
+            return Ok(before);
         }
-        Ok(())
-    }
-
-    pub(super) fn put_records(&mut self, id: &str, from: u64, records: &[Vec<u8>]) -> Result<(), Fault> {
-        for (place, record) in (from..).zip(records) {
-            self.records.insert((id, place), &*sealed(id, place, record))?;
-        }
-        Ok(())
+        let row = self.rows.last()?.map_or(NO_ROW, |(row, _)| row.value()) + 1;
+        self.rows.insert(row, &*sealed((number, row), &numbered(before, &joined(records)?)))?;
+        Ok(row)
     }
 
     /// All records of this instance, which are as many as its header says.
-    pub(super) fn records(&self, header: &Header) -> Result<Vec<Vec<u8>>, Fault> {
-        let id = &*header.id;
+    pub(super) fn records(&self, kept: &Kept) -> Result<Vec<Vec<u8>>, Fault> {
+        let damaged = || Fault::Damaged(kept.header.id.clone());
         let mut records = Vec::new();
-        for kept in self.records.range((id, 0)..=(id, u64::MAX))? {
-            let (key, value) = kept?;
-            let place = key.value().1;
-            if place != records.len() as u64 {
-                return Err(Fault::Damaged(id.to_owned()));
+        let mut row = kept.last_row;
+        while row != NO_ROW {
+            let sealed = self.rows.get(row)?.ok_or_else(damaged)?;
+            let value = opened((kept.number, row), sealed.value()).ok_or_else(damaged)?;
+            let (before, joined) = split_number(value).ok_or_else(damaged)?;
+            // They were numbered as they came: a chain that does not end is none.
+            if before >= row {
+                return Err(damaged());
             }
-            records.push(opened(id, place, value.value())?.to_vec());
+            records.extend(split_backward(joined).ok_or_else(damaged)?);
+            row = before;
         }
-        if records.len() as u64 != header.head {
-            return Err(Fault::Damaged(id.to_owned()));
-        }
-        Ok(records)
+        records.reverse();
+        if records.len() as u64 == kept.header.head { Ok(records) } else { Err(damaged()) }
     }
 
-    /// Ids of running instances that are due and free, those that wait longest first; then those of dead workers.
+    fn put_at(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
+        match place(header) {
+            Place::Due(at) => _ = self.due.insert((at, number), ())?,
+            Place::Owned(owner) => _ = self.owned.insert((owner, number), ())?,
+            Place::Ended(at) => _ = self.ended.insert((at, number), ())?,
+            Place::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    fn take_from(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
+        match place(header) {
+            Place::Due(at) => _ = self.due.remove((at, number))?,
+            Place::Owned(owner) => _ = self.owned.remove((owner, number))?,
+            Place::Ended(at) => _ = self.ended.remove((at, number))?,
+            Place::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
+        let (saga, status) = (&*header.saga, header.status.as_str());
+        self.states.insert((saga, status, header.created, number), ())?;
+        let count = self.counts.get((saga, status))?.map_or(0, |count| count.value());
+        self.counts.insert((saga, status), count + 1)?;
+        Ok(())
+    }
+
+    fn uncount(&mut self, saga: &str, status: &str, created: u64, number: u64) -> Result<(), Fault> {
+        self.states.remove((saga, status, created, number))?;
+        let count = self.counts.get((saga, status))?.map_or(0, |count| count.value());
+        match count.saturating_sub(1) {
+            0 => _ = self.counts.remove((saga, status))?,
+            count => _ = self.counts.insert((saga, status), count)?,
+        }
+        Ok(())
+    }
+
+    /// Numbers of running instances that are due and free, those that wait longest first; then those of dead workers.
     pub(super) fn claimable(
         &self,
         now: u64,
         limit: usize,
         lives: impl Fn(&str) -> bool,
-    ) -> Result<Vec<String>, Fault> {
-        let mut ids = Vec::new();
-        for kept in self.due.range(..(now.saturating_add(1), ""))?.take(limit) {
-            ids.push(kept?.0.value().1.to_owned());
+    ) -> Result<Vec<u64>, Fault> {
+        let mut numbers = Vec::new();
+        for kept in self.due.range(..=(now, u64::MAX))?.take(limit) {
+            numbers.push(kept?.0.value().1);
         }
-        let mut from = (String::new(), String::new());
-        while ids.len() < limit {
-            let Some(next) = self.owned.range((&*from.0, &*from.1)..)?.next() else { break };
+        let mut from = (String::new(), 0);
+        while numbers.len() < limit {
+            let Some(next) = self.owned.range((&*from.0, from.1)..)?.next() else { break };
             let (key, _) = next?;
-            let (owner, id) = key.value();
+            let (owner, number) = key.value();
             if lives(owner) {
                 // On to the next owner.
-                from = (format!("{owner}\0"), String::new());
+                from = (format!("{owner}\0"), 0);
             } else {
-                ids.push(id.to_owned());
-                from = (owner.to_owned(), format!("{id}\0"));
+                numbers.push(number);
+                from = (owner.to_owned(), number + 1);
             }
         }
-        Ok(ids)
+        Ok(numbers)
     }
 
     /// The instance is not claimed any more.
-    pub(super) fn forget_waiting(&mut self, id: &str) -> Result<(), Fault> {
-        self.due.retain(|(_, waiting), ()| waiting != id)?;
-        self.owned.retain(|(_, owned), ()| owned != id)?;
+    pub(super) fn forget_waiting(&mut self, number: u64) -> Result<(), Fault> {
+        self.due.retain(|(_, waiting), ()| waiting != number)?;
+        self.owned.retain(|(_, owned), ()| owned != number)?;
         Ok(())
     }
 
     pub(super) fn list(&self, query: &Query) -> Result<Vec<Header>, Fault> {
+        if let Some(mut headers) = self.few(query)? {
+            headers.retain(|header| query.after.as_ref().is_none_or(|after| header.id > *after));
+            headers.sort_by(|one, other| one.id.cmp(&other.id));
+            headers.truncate(query.limit());
+            return Ok(headers);
+        }
         let after = query.after.as_ref().map_or(String::new(), |after| format!("{after}\0"));
         let mut headers = Vec::new();
-        for kept in self.headers.range(&*after..)? {
-            let (id, value) = kept?;
+        for kept in self.ids.range(&*after..)? {
             // One that is damaged does not hide the others; whoever loads it is told.
-            if let Ok(header) = read_header(id.value(), value.value())
-                && query.takes(&header)
-            {
+            let Ok(Kept { header, .. }) = self.at(kept?.1.value()) else { continue };
+            if query.takes(&header) {
                 headers.push(header);
                 if headers.len() == query.limit() {
                     break;
@@ -172,60 +289,66 @@ impl<'t> Tables<'t> {
         Ok(headers)
     }
 
-    pub(super) fn counts(&self) -> Result<Vec<Count>, Fault> {
-        let mut counts: BTreeMap<(String, Status), (u64, u64)> = BTreeMap::new();
-        for kept in self.headers.iter()? {
-            let (id, value) = kept?;
-            let Ok(header) = read_header(id.value(), value.value()) else { continue };
-            let (count, oldest) = counts.entry((header.saga, header.status)).or_insert((0, u64::MAX));
-            *count += 1;
-            *oldest = header.created.min(*oldest);
+    /// All that the query takes, in no order, if these are few in a file of many.
+    fn few(&self, query: &Query) -> Result<Option<Vec<Header>>, Fault> {
+        let wanted: Vec<Count> = self.counts()?.into_iter().filter(|one| query.counts(one)).collect();
+        let everything = query.saga.is_none() && query.status.is_none();
+        if everything || wanted.iter().map(|one| one.count).sum::<u64>() > FEW {
+            return Ok(None);
         }
-        let counts = counts.into_iter();
-        Ok(counts.map(|((saga, status), (count, oldest))| Count { saga, status, count, oldest }).collect())
+        let mut headers = Vec::new();
+        for Count { saga, status, .. } in &wanted {
+            let (saga, status) = (&**saga, status.as_str());
+            for kept in self.states.range((saga, status, 0, 0)..=(saga, status, u64::MAX, u64::MAX))? {
+                headers.extend(self.at(kept?.0.value().3).map(|kept| kept.header).ok());
+            }
+        }
+        Ok(Some(headers))
+    }
+
+    pub(super) fn counts(&self) -> Result<Vec<Count>, Fault> {
+        let mut counts = Vec::new();
+        for kept in self.counts.iter()? {
+            let (key, count) = kept?;
+            let (saga, name) = key.value();
+            let Some(status) = Status::ALL.into_iter().find(|status| status.as_str() == name) else {
+                continue;
+            };
+            let mut oldest = u64::MAX;
+            if let Some(first) = self.states.range((saga, name, 0, 0)..)?.next() {
+                oldest = first?.0.value().2;
+            }
+            counts.push(Count { saga: saga.to_owned(), status, count: count.value(), oldest });
+        }
+        Ok(counts)
     }
 
     pub(super) fn prune(&mut self, ended_before: u64, limit: usize) -> Result<u64, Fault> {
-        let mut ids = Vec::new();
-        for kept in self.ended.range(..(ended_before, ""))?.take(limit) {
-            let (key, _) = kept?;
-            let (at, id) = key.value();
-            ids.push((at, id.to_owned()));
+        let mut ended = Vec::new();
+        for kept in self.ended.range(..(ended_before, 0))?.take(limit) {
+            ended.push(kept?.0.value());
         }
-        for (at, id) in &ids {
-            self.ended.remove((*at, &**id))?;
-            self.headers.remove(&**id)?;
-            self.records.retain_in((&**id, 0)..=(&**id, u64::MAX), |_, _| false)?;
+        let mut pruned = 0;
+        for (at, number) in ended {
+            self.ended.remove((at, number))?;
+            let kept = match self.at(number) {
+                Ok(kept) => kept,
+                // One that cannot be read stays for whoever wants to look at the file.
+                Err(Fault::Damaged(_)) => continue,
+                Err(fault) => return Err(fault),
+            };
+            let header = &kept.header;
+            self.uncount(&header.saga, header.status.as_str(), header.created, number)?;
+            self.ids.remove(&*header.id)?;
+            self.headers.remove(number)?;
+            let mut row = kept.last_row;
+            while row != NO_ROW {
+                let Some(sealed) = self.rows.remove(row)? else { break };
+                let before = opened((number, row), sealed.value()).and_then(split_number);
+                row = before.map_or(NO_ROW, |(before, _)| before);
+            }
+            pruned += 1;
         }
-        Ok(ids.len() as u64)
+        Ok(pruned)
     }
-}
-
-fn read_header(id: &str, value: &[u8]) -> Result<Header, Fault> {
-    let damaged = || Fault::Damaged(id.to_owned());
-    let header: Header = serde_json::from_slice(opened(id, u64::MAX, value)?).map_err(|_| damaged())?;
-    if header.id == id { Ok(header) } else { Err(damaged()) }
-}
-
-/// The value behind its checksum, which is over the key as well: a value in another's place is damage.
-fn sealed(id: &str, place: u64, value: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(value.len() + 4);
-    sealed.extend_from_slice(&checksum(id, place, value).to_le_bytes());
-    sealed.extend_from_slice(value);
-    sealed
-}
-
-fn opened<'v>(id: &str, place: u64, sealed: &'v [u8]) -> Result<&'v [u8], Fault> {
-    match sealed.split_first_chunk::<4>() {
-        Some((sum, value)) if u32::from_le_bytes(*sum) == checksum(id, place, value) => Ok(value),
-        _ => Err(Fault::Damaged(id.to_owned())),
-    }
-}
-
-fn checksum(id: &str, place: u64, value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&place.to_le_bytes());
-    hasher.update(id.as_bytes());
-    hasher.update(value);
-    hasher.finalize()
 }

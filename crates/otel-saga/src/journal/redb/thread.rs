@@ -7,18 +7,23 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use redb::{Database, DatabaseError};
+use redb::Database;
 use tokio::sync::oneshot;
 
 use super::OpenError;
+use super::backend::{Backend, Disk};
 use super::tables::{Fault, Tables};
 use crate::journal::JournalError;
 
 /// Jobs of one transaction at most.
 const BATCH: usize = 1024;
+/// How long is waited at most for those who are expected.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Until when each worker's lease lives. In memory: whoever opens the file is alone.
 #[derive(Debug, Default)]
@@ -50,21 +55,32 @@ struct Job {
 pub(super) struct Thread {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    disk: Arc<Disk>,
 }
 
 impl Thread {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = open(path, |path| Database::create(path))?;
+        let disk = Arc::new(Disk::default());
+        let database = open(path, true, &disk)?;
         let (jobs, waiting) = channel();
         let path = path.to_path_buf();
         let failed = |path: &Path, error: std::io::Error| OpenError::Failed {
             path: path.to_path_buf(),
             source: error.into(),
         };
-        let file = File { path: path.clone(), database: Some(database), leases: Leases::default() };
+        let file = File {
+            path: path.clone(),
+            database: Some(database),
+            leases: Leases::default(),
+            disk: Arc::clone(&disk),
+        };
         let thread = std::thread::Builder::new().name("otel-saga-redb".to_owned());
         let thread = thread.spawn(move || file.serve(&waiting)).map_err(|error| failed(&path, error))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), disk })
+    }
+
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     pub(super) async fn call<T: Send + 'static>(
@@ -114,19 +130,37 @@ struct File {
     path: PathBuf,
     database: Option<Database>,
     leases: Leases,
+    disk: Arc<Disk>,
 }
 
 impl File {
     fn serve(mut self, waiting: &Receiver<Job>) {
-        while let Ok(first) = waiting.recv() {
-            let mut jobs = vec![first];
-            while jobs.len() < BATCH
-                && let Ok(job) = waiting.try_recv()
+        let (mut answered, mut patience) = (0, Duration::ZERO);
+        let mut jobs = Vec::new();
+        loop {
+            // Who has just been answered is soon back, and what comes too late for a transaction waits for a whole one. So
+            // there is a little patience; none where nobody else is to be expected.
+            take(waiting, &mut jobs);
+            let expected = (answered + jobs.len()).min(BATCH);
+            if jobs.is_empty() {
+                let Ok(first) = waiting.recv() else { return };
+                jobs.push(first);
+                take(waiting, &mut jobs);
+            }
+            let until = Instant::now() + patience;
+            while jobs.len() < expected
+                && let Some(left) = until.checked_duration_since(Instant::now())
+                && let Ok(job) = waiting.recv_timeout(left)
             {
                 jobs.push(job);
+                take(waiting, &mut jobs);
             }
+            let began = Instant::now();
+            answered = jobs.len();
             // redb can panic on a damaged file. The answers are then dropped: nobody knows.
+            let jobs = std::mem::take(&mut jobs);
             let whole = catch_unwind(AssertUnwindSafe(|| self.transact(jobs))).unwrap_or(false);
+            patience = (began.elapsed() / 4).min(PATIENCE);
             if !whole {
                 let database = self.database.take();
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
@@ -137,8 +171,7 @@ impl File {
     /// Does the jobs in one transaction; false if the file is to be opened again.
     fn transact(&mut self, jobs: Vec<Job>) -> bool {
         if self.database.is_none() {
-            // A file that is gone is not begun anew: its sagas would be forgotten.
-            match catch_unwind(AssertUnwindSafe(|| open(&self.path, |path| Database::open(path)))) {
+            match catch_unwind(AssertUnwindSafe(|| open(&self.path, false, &self.disk))) {
                 Ok(Ok(database)) => self.database = Some(database),
                 Ok(Err(error)) => return refuse(jobs, &crate::error::StepError::from(error).text()),
                 Err(_) => return refuse(jobs, "the file is damaged"),
@@ -188,6 +221,15 @@ impl File {
     }
 }
 
+/// Takes what waits, and does not wait for more.
+fn take(waiting: &Receiver<Job>, jobs: &mut Vec<Job>) {
+    while jobs.len() < BATCH
+        && let Ok(job) = waiting.try_recv()
+    {
+        jobs.push(job);
+    }
+}
+
 /// Nothing is done, and all are told why.
 fn refuse(jobs: Vec<Job>, why: &str) -> bool {
     for job in jobs {
@@ -197,10 +239,11 @@ fn refuse(jobs: Vec<Job>, why: &str) -> bool {
     false
 }
 
-fn open(path: &Path, how: fn(&Path) -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+fn open(path: &Path, create: bool, disk: &Arc<Disk>) -> Result<Database, OpenError> {
     let failed = |source| OpenError::Failed { path: path.to_path_buf(), source };
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let database = how(path)?;
+        let backend = Backend::open(path, create, disk)?;
+        let database = Database::builder().create_with_backend(backend)?;
         // The tables are there from now on, and a file that holds others is noticed here.
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);

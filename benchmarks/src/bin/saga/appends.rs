@@ -1,0 +1,80 @@
+//! Appends a second, and appends a sync, with so many sagas at once that each have one append under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use otel_saga::flow::{Phase, Record, Started, StepKind, StepShape};
+use otel_saga::journal::{Created, Journal, NewInstance, Then};
+
+use crate::journals::Opened;
+
+/// Caches are filled, and the file has grown.
+const WARM_UP: Duration = Duration::from_secs(1);
+const COUNTED: Duration = Duration::from_secs(5);
+/// An instance is followed by another one after so many appends, as sagas end.
+const LENGTH: usize = 8;
+
+/// The first record of an instance.
+pub(crate) fn started() -> Vec<u8> {
+    let steps = vec![StepShape::new("only", StepKind::Compensatable, 1)];
+    let started = Started::new("bench", 1, steps, 7.into(), otel_saga::journal::now());
+    Record::Started(started).encode().expect("it can be written")
+}
+
+pub(crate) fn intent() -> Vec<u8> {
+    let (span, at) = (Some("00f067aa0ba902b7".to_owned()), otel_saga::journal::now());
+    let intent = Record::Intent { step: 0, phase: Phase::Action, attempt: 1, at, span };
+    intent.encode().expect("it can be written")
+}
+
+fn done() -> Vec<u8> {
+    Record::Done { step: 0, output: "reservation-4711".into() }.encode().expect("it can be written")
+}
+
+pub(crate) async fn measure(opened: &Opened, sagas: usize) {
+    let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let tasks: Vec<_> = (0..sagas)
+        .map(|saga| {
+            let work = append(Arc::clone(&opened.journal), saga, Arc::clone(&count), Arc::clone(&stop));
+            tokio::spawn(work)
+        })
+        .collect();
+    tokio::time::sleep(WARM_UP).await;
+    let (began, appends, syncs) = (Instant::now(), count.load(Ordering::Relaxed), (opened.syncs)());
+    tokio::time::sleep(COUNTED).await;
+    let elapsed = began.elapsed().as_secs_f64();
+    let appends = (count.load(Ordering::Relaxed) - appends) as f64;
+    let syncs = ((opened.syncs)() - syncs) as f64;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.expect("all appends succeed");
+    }
+    println!("appends_a_second {}", appends / elapsed);
+    println!("appends_a_sync {}", if syncs > 0.0 { appends / syncs } else { f64::NAN });
+}
+
+async fn append(journal: Arc<dyn Journal>, saga: usize, count: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    // The sagas that are at work at one time are not at the same place.
+    let mut length = 1 + saga % LENGTH;
+    for round in 0.. {
+        let id = format!("bench/{saga}-{round}");
+        let new = NewInstance::new(&id, "bench", 1, vec![started(), intent()]).with_worker("w");
+        let created = journal.create(new).await.expect("it is created");
+        let Created::New(mut cursor) = created else { panic!("it is new") };
+        count.fetch_add(1, Ordering::Relaxed);
+        for number in 1..=length {
+            let (records, then) = if number == length {
+                (vec![done()], Then::Finished(otel_saga::flow::End::Completed))
+            } else {
+                (vec![done(), intent()], Then::Continue)
+            };
+            cursor = journal.append(&id, cursor, records, then).await.expect("it is appended");
+            count.fetch_add(1, Ordering::Relaxed);
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        length = LENGTH;
+    }
+}

@@ -1,0 +1,40 @@
+//! The cells of the tables, each of which is a process of its own.
+
+use std::future::Future;
+
+use benchmarks::named;
+
+use crate::{appends, journals, recovery, step};
+
+named! {
+    /// Where sagas are kept.
+    Kind {
+        Memory = "memory",
+        Redb = "redb",
+    }
+}
+
+/// Measures the cell that the arguments name.
+pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
+    match arguments {
+        ["appends", kind, sagas] => {
+            let (kind, sagas) = (Kind::parse(kind)?, sagas.parse().ok()?);
+            several_threads(async { appends::measure(&journals::open(kind).await, sagas).await });
+        }
+        ["recovery", kind] => {
+            let kind = Kind::parse(kind)?;
+            several_threads(recovery::measure(kind));
+        }
+        ["step", kind, telemetry, sagas] => {
+            let (kind, sagas) = (Kind::parse(kind)?, sagas.parse().ok()?);
+            step::measure(kind, *telemetry == "on", sagas);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn several_threads(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("the runtime starts").block_on(work);
+}

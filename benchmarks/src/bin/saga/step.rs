@@ -1,0 +1,53 @@
+//! Sagas of eight steps one after the other that do nothing, one saga at a time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use benchmarks::{allocations, sdk};
+use otel_saga::journal::Status;
+use otel_saga::{Runtime, Saga, StepContext, StepError};
+
+use crate::cell::Kind;
+use crate::journals;
+
+/// Steps of one saga.
+pub(crate) const STEPS: usize = 8;
+
+pub(crate) async fn act<A>(_: StepContext<()>, input: u32, _: A) -> Result<u32, StepError> {
+    Ok(input)
+}
+
+pub(crate) async fn undo(_: StepContext<()>, _: u32, _: Option<u32>) -> Result<(), StepError> {
+    Ok(())
+}
+
+fn definition() -> Saga<(), u32> {
+    let mut saga = Saga::builder("bench", 1);
+    let mut before = saga.step("s0", (), act).undo(undo);
+    for number in 1..STEPS {
+        before = saga.step(format!("s{number}"), before, act).undo(undo);
+    }
+    saga.build().expect("the definition is right")
+}
+
+/// Runs this many sagas, and says what one step took.
+pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize) {
+    if telemetry {
+        sdk::install_traces();
+        sdk::install_metrics();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("the runtime starts").block_on(async {
+        let opened = journals::open(kind).await;
+        let saga = definition();
+        let runtime = Runtime::builder(Arc::clone(&opened.journal), ()).with_saga(&saga).start();
+        let (began, before) = (Instant::now(), allocations::count());
+        for number in 0..sagas {
+            let id = runtime.start(&saga, &number.to_string(), 7).await.expect("it starts");
+            assert_eq!(runtime.wait(&id).await.expect("it is there"), Status::Completed);
+        }
+        let steps = (sagas * STEPS) as f64;
+        println!("nanoseconds {}", began.elapsed().as_nanos() as f64 / steps);
+        println!("allocations {}", (allocations::count() - before) as f64 / steps);
+    });
+}
