@@ -30,22 +30,16 @@ impl Drop for Scratch {
 /// An empty journal.
 pub(crate) async fn open(kind: Kind) -> Opened {
     match kind {
-        Kind::Memory => Opened {
-            journal: Arc::new(MemoryJournal::new()),
-            syncs: Box::new(|| 0),
-            _scratch: Scratch(None),
-        },
+        Kind::Memory => {
+            Opened { journal: Arc::new(MemoryJournal::new()), syncs: Box::new(|| 0), _scratch: Scratch(None) }
+        }
         Kind::Redb => {
             let folder = process::target().expect("there is a target folder").join("saga");
             std::fs::create_dir_all(&folder).expect("a folder can be made in the target folder");
             let path = folder.join(format!("{}.redb", std::process::id()));
             let journal = Arc::new(RedbJournal::open(&path).expect("the file can be opened"));
             let counting = Arc::clone(&journal);
-            Opened {
-                journal,
-                syncs: Box::new(move || counting.syncs()),
-                _scratch: Scratch(Some(path)),
-            }
+            Opened { journal, syncs: Box::new(move || counting.syncs()), _scratch: Scratch(Some(path)) }
         }
     }
 }
