@@ -68,6 +68,7 @@ const STEPS: &[Step] = &[
 const SERVICES: &[(&str, &str)] = &[
     ("orders", "kafka"),
     ("otel-kafka", "kafka"),
+    ("otel-saga", "postgres"),
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),
     ("soak", "kafka"),

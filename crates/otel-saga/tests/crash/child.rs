@@ -1,7 +1,8 @@
-//! The process that is killed, and the one that goes on: a saga on a file, with participants that remember in a file.
+//! The process that is killed or paused, and the one that goes on: a saga in a journal, with participants that remember
+//! in a file.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +18,14 @@ use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 
 use crate::spans;
 
+const LEASE: Duration = Duration::from_millis(500);
+
 /// Counts the points at which a process can be killed, and stops at one.
 #[derive(Debug)]
 struct Points {
     stop_at: Option<usize>,
+    /// It goes on when it is told to, by the end of its input; else never.
+    goes_on: bool,
     passed: AtomicUsize,
 }
 
@@ -30,6 +35,11 @@ impl Points {
         if Some(number) == self.stop_at {
             println!("here");
             std::io::stdout().flush().unwrap();
+            // All of it stands still: there is one thread.
+            if self.goes_on {
+                std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+                return;
+            }
             loop {
                 std::thread::park();
             }
@@ -40,7 +50,7 @@ impl Points {
 /// The journal, with a point before and after everything that it writes for a saga.
 #[derive(Debug)]
 struct Stopping {
-    inner: RedbJournal,
+    inner: Arc<dyn Journal>,
     points: Arc<Points>,
 }
 
@@ -62,6 +72,9 @@ impl Journal for Stopping {
     ) -> Result<Cursor, AppendError> {
         self.points.pass();
         let cursor = self.inner.append(id, at, records, then).await;
+        if let Err(AppendError::Fenced) = cursor {
+            println!("fenced");
+        }
         self.points.pass();
         cursor
     }
@@ -151,23 +164,45 @@ fn definition() -> Saga<Participants, u32> {
     saga.build().unwrap()
 }
 
-pub(crate) fn run(directory: &Path, kind: &str, stop_at: Option<usize>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(go_on(directory, kind, stop_at));
+/// What a child is to do.
+pub(crate) struct Task<'t> {
+    pub(crate) directory: &'t Path,
+    /// The journal is in this database, or in a file.
+    pub(crate) postgres: Option<&'t str>,
+    pub(crate) kind: &'t str,
+    pub(crate) stop_at: Option<usize>,
+    pub(crate) goes_on: bool,
 }
 
-async fn go_on(directory: &Path, kind: &str, stop_at: Option<usize>) {
-    let points = Arc::new(Points { stop_at, passed: AtomicUsize::new(0) });
-    let inner = RedbJournal::open(directory.join("sagas.redb")).unwrap();
+pub(crate) fn run(task: &Task<'_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(go_on(task));
+}
+
+async fn open(task: &Task<'_>) -> Arc<dyn Journal> {
+    #[cfg(feature = "postgres")]
+    if let Some(url) = task.postgres {
+        let options = otel_saga::journal::PostgresOptions::new(url).unwrap();
+        return Arc::new(options.connect().await.unwrap());
+    }
+    Arc::new(RedbJournal::open(task.directory.join("sagas.redb")).unwrap())
+}
+
+async fn go_on(task: &Task<'_>) {
+    let Task { directory, kind, stop_at, goes_on, .. } = *task;
+    let points = Arc::new(Points { stop_at, goes_on, passed: AtomicUsize::new(0) });
+    let inner = open(task).await;
     let journal = Arc::new(Stopping { inner, points: Arc::clone(&points) });
     let provider = spans::provider(directory);
     let participants = Participants { effects: directory.join("effects"), kind: kind.to_owned(), points };
     let saga = definition();
-    let runtime = Runtime::builder(journal, participants).with_saga(&saga);
+    // In Postgres it outlives the process, and has to end before another one goes on.
+    let runtime = Runtime::builder(journal, participants).with_saga(&saga).with_lease(LEASE);
     let runtime =
         runtime.with_poll_interval(Duration::from_millis(5)).with_tracer_provider(&provider).start();
+    let key = directory.file_name().and_then(|name| name.to_str()).unwrap();
     // The caller asks again as well: it cannot know whether its request was taken.
-    let id = runtime.start(&saga, "1", 7).await.unwrap();
+    let id = runtime.start(&saga, key, 7).await.unwrap();
     // Long enough for a busy machine; a saga that is stuck fails the check, and does not hold it up.
     let status = tokio::time::timeout(Duration::from_secs(120), runtime.wait(&id)).await.unwrap().unwrap();
     let instance = runtime.status(&id).await.unwrap();
@@ -179,4 +214,8 @@ async fn go_on(directory: &Path, kind: &str, stop_at: Option<usize>) {
         }
     }
     println!("end {}", status.as_str());
+    if goes_on {
+        // What was paused still has a say, which must have no effect.
+        runtime.shutdown(Duration::from_secs(60)).await;
+    }
 }

@@ -1,5 +1,9 @@
-//! Killed for real: a process runs a saga on a file, and is killed with SIGKILL at every append to the journal and around
-//! every action. Another one goes on. The saga ends as it should, no action runs under two keys, the trace is whole.
+//! Killed for real: a process runs a saga, and is killed with SIGKILL at every append to the journal and around every
+//! action. Another one goes on. The saga ends as it should, no action runs under two keys, the trace is whole. On a file,
+//! and on the Postgres that `cargo xtask services up postgres` starts.
+//!
+//! On Postgres a process is also paused at each of these points, with SIGSTOP, until another one has taken its saga over
+//! and ended it. When it is resumed it is fenced, and nothing has an effect twice.
 //!
 //! Not a test harness of its own kind: this program starts itself, and kills what it has started.
 
@@ -7,12 +11,17 @@
 #![expect(clippy::print_stdout, reason = "the two processes talk through it")]
 
 mod child;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod spans;
+#[cfg(feature = "postgres")]
+#[path = "../postgres/support.rs"]
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use otel_saga::journal::Status;
 
@@ -20,11 +29,22 @@ use otel_saga::journal::Status;
 const DIRECTORY: &str = "OTEL_SAGA_CRASH_DIRECTORY";
 const KIND: &str = "OTEL_SAGA_CRASH_KIND";
 const STOP_AT: &str = "OTEL_SAGA_CRASH_STOP_AT";
+const GOES_ON: &str = "OTEL_SAGA_CRASH_GOES_ON";
+const POSTGRES: &str = "OTEL_SAGA_CRASH_POSTGRES";
+
+const KINDS: [(&str, Status); 3] =
+    [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)];
 
 fn main() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         let stop_at = std::env::var(STOP_AT).ok().map(|number| number.parse().unwrap());
-        child::run(Path::new(&directory), &std::env::var(KIND).unwrap(), stop_at);
+        child::run(&child::Task {
+            directory: Path::new(&directory),
+            postgres: std::env::var(POSTGRES).ok().as_deref(),
+            kind: &std::env::var(KIND).unwrap(),
+            stop_at,
+            goes_on: std::env::var_os(GOES_ON).is_some(),
+        });
         return;
     }
     // Whoever asks for a certain test, or for the list of tests, asks for another program's.
@@ -33,48 +53,68 @@ fn main() {
     if lists || asked.iter().any(|one| !"killed_at_every_point".contains(one.as_str())) {
         return;
     }
-    for (kind, end) in
-        [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)]
-    {
-        let points = killed_at_every_point(kind, end);
+    for (kind, end) in KINDS {
+        let points = killed_at_every_point(kind, end, None);
         println!("{kind}: killed at each of {points} points, and ended {} each time", end.as_str());
         // A create, three appends and three actions at least, before and after.
         assert!(points >= 14, "{kind}: {points} points only");
     }
+    #[cfg(feature = "postgres")]
+    postgres::run();
 }
 
 /// Kills at the first point, at the second … until there is none; how many there were.
-fn killed_at_every_point(kind: &str, end: Status) -> usize {
+fn killed_at_every_point(kind: &str, end: Status, postgres: Option<&str>) -> usize {
     for point in 1.. {
         let scratch = Scratch::new(&format!("{kind}-{point}"));
-        let mut first = spawn(&scratch.0, kind, Some(point));
-        let stopped = said(&mut first).iter().any(|line| line == "here");
-        first.kill().unwrap();
-        first.wait().unwrap();
+        let mut first = spawn(&scratch.0, kind, postgres, Some(point), false);
+        let stopped = said(&mut first.1).iter().any(|line| line == "here");
+        first.0.kill().unwrap();
+        first.0.wait().unwrap();
         if !stopped {
             return point - 1;
         }
-        let mut second = spawn(&scratch.0, kind, None);
-        let said = said(&mut second);
-        assert!(second.wait().unwrap().success(), "{kind} {point}: {said:?}");
+        let said = goes_on(&scratch.0, kind, postgres);
         check(&format!("{kind}, killed at point {point}"), &scratch.0, end, &said);
     }
     unreachable!("a saga ends")
 }
 
-fn spawn(directory: &Path, kind: &str, stop_at: Option<usize>) -> Child {
+/// Another process runs the saga to its end.
+fn goes_on(directory: &Path, kind: &str, postgres: Option<&str>) -> Vec<String> {
+    let (mut process, mut output) = spawn(directory, kind, postgres, None, false);
+    let said = said(&mut output);
+    assert!(process.wait().unwrap().success(), "{kind} in {}: {said:?}", directory.display());
+    said
+}
+
+fn spawn(
+    directory: &Path,
+    kind: &str,
+    postgres: Option<&str>,
+    stop_at: Option<usize>,
+    goes_on: bool,
+) -> (Child, BufReader<ChildStdout>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env(DIRECTORY, directory).env(KIND, kind).stdout(Stdio::piped());
+    command.env(DIRECTORY, directory).env(KIND, kind).stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Some(point) = stop_at {
         command.env(STOP_AT, point.to_string());
     }
-    command.spawn().unwrap()
+    if goes_on {
+        command.env(GOES_ON, "");
+    }
+    if let Some(url) = postgres {
+        command.env(POSTGRES, url);
+    }
+    let mut child = command.spawn().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
 }
 
 /// Everything until it stops at its point, or ends.
-fn said(child: &mut Child) -> Vec<String> {
+fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
     let mut lines = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    for line in output.lines() {
         lines.push(line.unwrap());
         if lines.last().is_some_and(|line| line == "here") {
             break;

@@ -4,6 +4,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod batches;
 mod clocked;
+#[path = "../it/faulty.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod faulty;
 mod journals;
+mod outage;
+mod schema;
+mod server;
+#[path = "../it/shop.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod shop;
 mod support;
