@@ -32,6 +32,18 @@ use super::{
 /// [`PostgresOptions`] open it. Everything that a call answers is on the server's disk by then. While Postgres is away,
 /// calls fail at once or when their time is over; when it is there again, they go on.
 ///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use otel_saga::journal::{Journal, PostgresError, PostgresOptions};
+///
+/// async fn open() -> Result<Arc<dyn Journal>, PostgresError> {
+///     let options = PostgresOptions::new("postgres://shop@db/shop")?.with_schema("saga");
+///     options.migrate().await?;
+///     Ok(Arc::new(options.connect().await?))
+/// }
+/// ```
+///
 /// An id, a saga's name and a worker's have no NUL, and an id at most 1000 bytes.
 pub struct PostgresJournal {
     /// Where it is, for people.
