@@ -155,3 +155,22 @@ async fn sessions_that_were_ended_while_idle_are_no_errors_for_reads() {
     journal.renew("w", Duration::from_secs(10)).await.unwrap();
     assert_eq!(journal.counts().await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_a_deadlocks_victim_is_begun_anew() {
+    let database = Scratch::new();
+    let journal = database.journal().await;
+    // Counts tries, which no rollback undoes, and fails as the server does.
+    let victim = "SET search_path = saga; CREATE SEQUENCE tries;
+        CREATE FUNCTION victim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('tries') <= 3 THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF;
+            RETURN new; END $$;
+        CREATE TRIGGER victim BEFORE INSERT ON instance FOR EACH ROW EXECUTE FUNCTION victim()";
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    sqlx::raw_sql(victim).execute(&mut other).await.unwrap();
+    created(&journal, "a").await;
+    assert_eq!(journal.load("a").await.unwrap().unwrap().records.len(), 1);
+    sqlx::raw_sql("ALTER SEQUENCE tries MINVALUE -100 RESTART WITH -100").execute(&mut other).await.unwrap();
+    let refused = journal.create(NewInstance::new("b", "order", 1, record("x"))).await;
+    assert!(matches!(refused, Err(JournalError::Failed(_))), "not for ever: {refused:?}");
+}

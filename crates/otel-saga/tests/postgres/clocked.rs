@@ -18,14 +18,24 @@ use crate::support::Scratch;
 pub(crate) struct Clocked {
     inner: PostgresJournal,
     clock: Mutex<PgConnection>,
-    /// While it lives, the paused clock stands still although all wait: for an answer of the server.
-    _still: Sender<()>,
+    _still: Still,
+}
+
+/// While it lives, the paused clock stands still although all wait: for an answer of the server.
+#[derive(Debug)]
+pub(crate) struct Still(#[expect(dead_code, reason = "its end is all that it tells")] Sender<()>);
+
+impl Still {
+    pub(crate) fn new() -> Self {
+        let (still, released) = channel();
+        tokio::task::spawn_blocking(move || released.recv());
+        Self(still)
+    }
 }
 
 impl Clocked {
     pub(crate) async fn new(database: &Scratch) -> Self {
-        let (still, released) = channel();
-        tokio::task::spawn_blocking(move || released.recv());
+        let still = Still::new();
         let inner = database.journal().await;
         let mut clock = PgConnection::connect(&database.url()).await.unwrap();
         let replace = "SET search_path = saga;

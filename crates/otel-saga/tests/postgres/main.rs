@@ -6,6 +6,7 @@
 
 mod batches;
 mod clocked;
+mod clocks;
 #[path = "../it/faulty.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod faulty;
