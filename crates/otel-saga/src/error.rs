@@ -65,20 +65,29 @@ impl StepError {
         Outcome::error(self.error_type).with_description(self.text())
     }
 
-    /// The error and its causes in one line, cut where it is very long: it goes into the journal.
+    /// What goes into the journal.
     pub(crate) fn text(&self) -> String {
-        const LONGEST: usize = 1024;
-        let mut text = self.source.to_string();
-        let mut cause = self.source.source();
-        while let Some(error) = cause
-            && text.len() < LONGEST
-        {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text.truncate(boundary(&text, LONGEST));
-        text
+        with_causes(&*self.source)
     }
+}
+
+/// The error and its causes in one line, cut where it is very long.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    const LONGEST: usize = 1024;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause
+        && text.len() < LONGEST
+    {
+        let more = error.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.truncate(boundary(&text, LONGEST));
+    text
 }
 
 /// Where to cut so that no character is halved. `str::floor_char_boundary` is younger than the Rust that we ask for.

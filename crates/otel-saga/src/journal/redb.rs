@@ -176,3 +176,6 @@ impl fmt::Debug for RedbJournal {
         f.debug_tuple("RedbJournal").field(&self.path).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

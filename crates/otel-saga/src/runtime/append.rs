@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::Inner;
-use crate::error::BoxError;
+use crate::error::{BoxError, with_causes};
 use crate::flow::{Record, State};
 use crate::journal::{AppendError, Cursor, Loaded, Then};
 use crate::operator::read;
@@ -48,7 +48,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Err(AppendError::Fenced) => self.telemetry.appended(began.elapsed(), Some("fenced")),
                 Err(AppendError::Journal(error)) => {
                     self.telemetry.appended(began.elapsed(), Some("journal"));
-                    alert(id, "", "the journal did not take a record", &error.to_string());
+                    alert(id, "", "the journal did not take a record", &with_causes(&error));
                 }
             }
             // Fenced, or nobody knows: what is there tells.
@@ -68,7 +68,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                         });
                     }
                 }
-                Err(error) => alert(id, "", "the journal cannot be read", &error.to_string()),
+                Err(error) => alert(id, "", "the journal cannot be read", &with_causes(&error)),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

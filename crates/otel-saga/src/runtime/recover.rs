@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Inner;
 use super::drive::Drive;
 use crate::definition::Definition;
-use crate::error::BoxError;
+use crate::error::{BoxError, with_causes};
 use crate::flow::{Phase, Record, State};
 use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
 use crate::operator::read;
@@ -48,7 +48,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         match self.journal.renew(&self.options.worker, self.options.lease).await {
             Ok(()) => *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(began),
             Err(error) => {
-                alert("", "", "the lease was not renewed", &error.to_string());
+                alert("", "", "the lease was not renewed", &with_causes(&error));
                 return false;
             }
         }
@@ -117,7 +117,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let claimed = match self.journal.claim(&self.options.worker, rooms.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                alert("", "", "the journal did not say which sagas are due", &error.to_string());
+                alert("", "", "the journal did not say which sagas are due", &with_causes(&error));
                 if matches!(error, JournalError::Unknown(_)) {
                     self.astray.store(true, Ordering::Relaxed);
                 }
@@ -219,7 +219,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     sagas.dedup();
                     self.telemetry.counted(&sagas, &counts, now());
                 }
-                Err(error) => alert("", "", "the journal's sagas were not counted", &error.to_string()),
+                Err(error) => alert("", "", "the journal's sagas were not counted", &with_causes(&error)),
             }
             if let Some(retention) = self.options.retention {
                 self.prune(retention).await;
@@ -234,7 +234,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             match self.journal.prune(before, PRUNED).await {
                 Ok(pruned) if pruned == PRUNED as u64 => {}
                 Ok(_) => return,
-                Err(error) => return alert("", "", "ended sagas were not forgotten", &error.to_string()),
+                Err(error) => return alert("", "", "ended sagas were not forgotten", &with_causes(&error)),
             }
         }
     }

@@ -184,3 +184,56 @@ async fn a_damaged_saga_is_parked_and_the_others_go_on() {
         }
     }
 }
+
+/// What tells this test that it is the child, and where the file is.
+#[cfg(unix)]
+const CHILD: &str = "OTEL_SAGA_FULL";
+
+/// The real thing beside the simulated ones: a process whose files may not grow beyond a limit of the system.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_process_that_may_write_no_more_loses_nothing_that_was_answered() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        return fill(Path::new(&path)).await;
+    }
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    // The signal that comes with the error is ignored, and so stays in the child.
+    let output = std::process::Command::new("sh")
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 6000; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "file::a_process_that_may_write_no_more_loses_nothing_that_was_answered",
+            "--nocapture",
+        ])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let word = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("nothing");
+    let answered: usize = word("answered ").parse().unwrap();
+    assert!(word("error ").contains("File too large"), "{said}");
+    let journal = open(&path);
+    let loaded = journal.load("a").await.unwrap().unwrap();
+    assert!((answered..=answered + 1).contains(&loaded.records.len()), "{answered}, {:?}", loaded.header);
+    let record = vec![b"x".to_vec()];
+    journal.append("a", loaded.header.cursor(), record, Then::Continue).await.unwrap();
+}
+
+#[cfg(unix)]
+async fn fill(path: &Path) {
+    use std::error::Error as _;
+    let journal = open(path);
+    let new = NewInstance::new("a", "order", 1, vec![b"first".to_vec()]);
+    let Created::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it is new") };
+    let error = loop {
+        match journal.append("a", cursor, vec![vec![b'x'; 50_000]], Then::Continue).await {
+            Ok(next) => cursor = next,
+            Err(error) => break error,
+        }
+    };
+    println!("\nanswered {}", cursor.head);
+    println!("error {error}: {}", error.source().unwrap());
+}

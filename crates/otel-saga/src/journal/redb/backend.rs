@@ -15,25 +15,59 @@ use redb::{DatabaseError, StorageBackend};
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     syncs: AtomicU64,
-    /// How many bytes the file may have, if this is not 0.
     #[cfg(test)]
-    pub(super) room: AtomicU64,
-    #[cfg(test)]
-    pub(super) opened: AtomicU64,
+    pub(super) faults: faults::Faults,
 }
 
 impl Disk {
     pub(super) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
     }
+}
 
-    fn check(&self, len: u64) -> io::Result<()> {
-        #[cfg(test)]
-        if (1..len).contains(&self.room.load(Ordering::SeqCst)) {
-            return Err(io::ErrorKind::StorageFull.into());
+/// What tests make of the disk.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::fmt;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Asked before each write, by where it ends and how long it is: how much is written before which error.
+    pub(crate) type Fault = Box<dyn FnMut(u64, usize) -> Result<(), (usize, io::Error)> + Send>;
+
+    #[derive(Default)]
+    pub(crate) struct Faults {
+        pub(super) fault: Mutex<Option<Fault>>,
+        pub(super) opened: AtomicU64,
+    }
+
+    impl Faults {
+        pub(crate) fn set(
+            &self,
+            fault: impl FnMut(u64, usize) -> Result<(), (usize, io::Error)> + Send + 'static,
+        ) {
+            *self.fault.lock().unwrap() = Some(Box::new(fault));
         }
-        let _ = len;
-        Ok(())
+
+        pub(crate) fn clear(&self) {
+            *self.fault.lock().unwrap() = None;
+        }
+
+        /// How often the file was opened.
+        pub(crate) fn opened(&self) -> u64 {
+            self.opened.load(Ordering::SeqCst)
+        }
+
+        pub(super) fn ask(&self, end: u64, len: usize) -> Result<(), (usize, io::Error)> {
+            self.fault.lock().unwrap().as_mut().map_or(Ok(()), |fault| fault(end, len))
+        }
+    }
+
+    impl fmt::Debug for Faults {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Faults")
+        }
     }
 }
 
@@ -51,7 +85,7 @@ impl Backend {
             return Err(io::Error::other("the file is empty, and was not before").into());
         }
         #[cfg(test)]
-        disk.opened.fetch_add(1, Ordering::SeqCst);
+        disk.faults.opened.fetch_add(1, Ordering::SeqCst);
         Ok(Self { file: FileBackend::new(file)?, disk: Arc::clone(disk) })
     }
 }
@@ -66,7 +100,8 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.check(len)?;
+        #[cfg(test)]
+        self.disk.faults.ask(len, 0).map_err(|(_, error)| error)?;
         self.file.set_len(len)
     }
 
@@ -76,7 +111,11 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.check(offset + data.len() as u64)?;
+        #[cfg(test)]
+        if let Err((part, error)) = self.disk.faults.ask(offset + data.len() as u64, data.len()) {
+            self.file.write(offset, &data[..part])?;
+            return Err(error);
+        }
         self.file.write(offset, data)
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::OpenError;
 use super::backend::{Backend, Disk};
 use super::tables::{Fault, Tables};
+use crate::error::with_causes;
 use crate::journal::JournalError;
 
 /// Jobs of one transaction at most.
@@ -60,7 +61,10 @@ pub(super) struct Thread {
 
 impl Thread {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let disk = Arc::new(Disk::default());
+        Self::open_on(Arc::default(), path)
+    }
+
+    pub(super) fn open_on(disk: Arc<Disk>, path: &Path) -> Result<Self, OpenError> {
         let database = open(path, true, &disk)?;
         let (jobs, waiting) = channel();
         let path = path.to_path_buf();
@@ -173,14 +177,14 @@ impl File {
         if self.database.is_none() {
             match catch_unwind(AssertUnwindSafe(|| open(&self.path, false, &self.disk))) {
                 Ok(Ok(database)) => self.database = Some(database),
-                Ok(Err(error)) => return refuse(jobs, &crate::error::StepError::from(error).text()),
+                Ok(Err(error)) => return refuse(jobs, &with_causes(&error)),
                 Err(_) => return refuse(jobs, "the file is damaged"),
             }
         }
         let Some(database) = &self.database else { return false };
         let mut transaction = match database.begin_write() {
             Ok(transaction) => transaction,
-            Err(error) => return refuse(jobs, &error.to_string()),
+            Err(error) => return refuse(jobs, &with_causes(&error)),
         };
         transaction.set_quick_repair(true);
         let writes = jobs.iter().any(|job| job.writes);
@@ -189,7 +193,7 @@ impl File {
         {
             let mut tables = match Tables::open(&transaction) {
                 Ok(tables) => tables,
-                Err(error) => return refuse(jobs, &error.to_string()),
+                Err(error) => return refuse(jobs, &with_causes(&error)),
             };
             for job in jobs {
                 let open = if whole {
@@ -206,7 +210,7 @@ impl File {
             // Nothing of it is on the disk: the transaction is dropped.
             Err("another append of the same transaction failed".to_owned())
         } else if writes {
-            transaction.commit().map_err(|error| error.to_string())
+            transaction.commit().map_err(|error| with_causes(&error))
         } else {
             Ok(())
         };

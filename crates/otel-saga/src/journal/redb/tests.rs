@@ -1,0 +1,220 @@
+//! The file under a disk that is full, read-only, or goes in the middle of a write: a clear error or a wait, nothing that
+//! was answered is lost, no spinning, and it goes on afterwards.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::Disk;
+use super::thread::Thread;
+use super::{OpenError, RedbJournal};
+use crate::error::with_causes;
+use crate::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then};
+use crate::{Runtime, Saga, StepContext, StepError};
+
+/// A file that is gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("otel-saga-redb-{}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn open(file: &Scratch, disk: &Arc<Disk>) -> Result<RedbJournal, OpenError> {
+    Ok(RedbJournal { path: file.0.clone(), thread: Thread::open_on(Arc::clone(disk), &file.0)? })
+}
+
+/// What a disk says that has room for so many bytes.
+fn full(room: u64) -> impl FnMut(u64, usize) -> Result<(), (usize, io::Error)> + Send + 'static {
+    move |end, _| if end > room { Err((0, io::ErrorKind::StorageFull.into())) } else { Ok(()) }
+}
+
+async fn create(journal: &RedbJournal, id: &str) -> Cursor {
+    let new = NewInstance::new(id, "order", 1, vec![b"first".to_vec()]);
+    match journal.create(new).await.unwrap() {
+        Created::New(cursor) => cursor,
+        Created::Exists => panic!("it is new"),
+    }
+}
+
+fn record(number: u64) -> Vec<u8> {
+    format!("{number}:").repeat(500).into_bytes()
+}
+
+/// Appends until that fails: how many times it did not, where it was, and why it does not go on.
+async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cursor, AppendError) {
+    loop {
+        match journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await {
+            Ok(next) => cursor = next,
+            Err(error) => return (cursor, error),
+        }
+    }
+}
+
+async fn assert_whole(journal: &RedbJournal, cursor: Cursor) {
+    let loaded = journal.load("a").await.unwrap().unwrap();
+    // One more may be there: its answer was that nobody knows.
+    assert!((cursor.head..=cursor.head + 1).contains(&loaded.header.head), "{:?}", loaded.header);
+    let expected = (1..loaded.header.head).map(record);
+    assert!(loaded.records[1..].iter().cloned().eq(expected));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_says_so_and_room_lets_it_go_on() {
+    let (file, disk) = (Scratch::new("full"), Arc::new(Disk::default()));
+    let journal = open(&file, &disk).unwrap();
+    let mut cursor = create(&journal, "a").await;
+    for megabytes in [2, 3, 4] {
+        disk.faults.set(full(megabytes << 20));
+        let (reached, error) = append_until_it_fails(&journal, cursor).await;
+        assert!(matches!(error, AppendError::Journal(_)), "{error:?}");
+        let text = with_causes(&error);
+        assert!(text.contains("no storage space"), "{text}");
+        // It stays so, and each call is an answer, without opening the file more than once for it.
+        let before = disk.faults.opened();
+        for _ in 0..20 {
+            let answer = journal.create(NewInstance::new("b", "order", 1, vec![record(7); 1000])).await;
+            assert!(answer.is_err(), "{answer:?}");
+        }
+        assert!(disk.faults.opened() - before <= 20);
+        disk.faults.clear();
+        assert_whole(&journal, reached).await;
+        assert!(journal.load("b").await.unwrap().is_none());
+        cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
+        cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+    }
+    drop(journal);
+    assert_whole(&open(&file, &Arc::default()).unwrap(), cursor).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_is_an_error_and_opening_it_is_one_too() {
+    let read_only = |_, _| Err((0, io::ErrorKind::ReadOnlyFilesystem.into()));
+    let (file, disk) = (Scratch::new("read-only"), Arc::new(Disk::default()));
+    let journal = open(&file, &disk).unwrap();
+    let cursor = create(&journal, "a").await;
+    disk.faults.set(read_only);
+    let (reached, error) = append_until_it_fails(&journal, cursor).await;
+    let text = with_causes(&error);
+    assert!(text.contains("read-only"), "{text}");
+    drop(journal);
+    let error = open(&file, &disk).unwrap_err();
+    assert!(matches!(error, OpenError::Failed { .. }), "{error:?}");
+    let text = with_causes(&error);
+    assert!(text.contains("read-only") && text.contains("cannot be opened"), "{text}");
+    disk.faults.clear();
+    assert_whole(&open(&file, &disk).unwrap(), reached).await;
+}
+
+#[tokio::test]
+async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
+    for last in 1..60_u64 {
+        let (file, disk) = (Scratch::new(&format!("torn-{last}")), Arc::new(Disk::default()));
+        let journal = open(&file, &disk).unwrap();
+        let mut cursor = create(&journal, "a").await;
+        for _ in 0..3 {
+            cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+        }
+        // Half of a page is written, and nothing after it: the power is gone.
+        let mut writes = 0;
+        disk.faults.set(move |_, len| {
+            writes += 1;
+            if writes < last { Ok(()) } else { Err((if writes == last { len / 2 } else { 0 }, gone())) }
+        });
+        let (reached, _) = append_until_it_fails(&journal, cursor).await;
+        drop(journal);
+        let journal = open(&file, &Arc::default()).unwrap();
+        assert_whole(&journal, reached).await;
+        let cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
+        journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the power is gone")
+}
+
+async fn act(_: StepContext<()>, _: u32, (): ()) -> Result<String, StepError> {
+    // Large enough that the file has to grow for some of them.
+    Ok("x".repeat(100_000))
+}
+
+async fn undo(_: StepContext<()>, _: u32, _: Option<String>) -> Result<(), StepError> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn sagas_wait_for_room_without_spinning_and_go_on() {
+    let (file, disk) = (Scratch::new("waiting"), Arc::new(Disk::default()));
+    let journal: Arc<dyn Journal> = Arc::new(open(&file, &disk).unwrap());
+    let mut saga = Saga::builder("large", 1);
+    for step in ["one", "two", "three"] {
+        saga.step(step, (), act).undo(undo);
+    }
+    let saga = saga.build().unwrap();
+    let runtime = Runtime::builder(Arc::clone(&journal), ()).with_saga(&saga).start();
+    // Room for the starts, and not for what comes of them.
+    let mut ids = vec![runtime.start(&saga, "0", 7).await.unwrap()];
+    assert_eq!(runtime.wait(&ids[0]).await.unwrap(), Status::Completed);
+    let len = std::fs::metadata(&file.0).unwrap().len();
+    disk.faults.set(full(len));
+    let mut refused = 0;
+    for key in 1..40 {
+        match runtime.start(&saga, &key.to_string(), 7).await {
+            Ok(id) => ids.push(id),
+            Err(_) => refused += 1,
+        }
+    }
+    let opened = disk.faults.opened();
+    assert!(refused > 0 || opened > 1, "the disk was large enough: it is no test");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reopened = disk.faults.opened() - opened;
+    // Each saga that is at work asks again after 50 ms, 100, 200 …, and with it whoever claims and counts.
+    assert!(reopened < 20 * 40, "opened {reopened} times in a second");
+    disk.faults.clear();
+    for id in &ids {
+        assert_eq!(runtime.wait(id).await.unwrap(), Status::Completed, "{id}");
+    }
+    // What was refused was refused, or its answer was lost: the same key again settles it.
+    for key in 1..40 {
+        let id = runtime.start(&saga, &key.to_string(), 7).await.unwrap();
+        assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);
+    }
+    assert_eq!(journal.list(&Query::default()).await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn counts_are_those_of_what_is_there() {
+    let file = Scratch::new("counts");
+    let journal = open(&file, &Arc::default()).unwrap();
+    for number in 0..50 {
+        let cursor = create(&journal, &format!("i{number}")).await;
+        let then = match number % 5 {
+            0 => Then::Parked,
+            1 => Then::Finished(crate::flow::End::Completed),
+            2 => Then::Runnable { at: 5 },
+            _ => Then::Continue,
+        };
+        journal.append(&format!("i{number}"), cursor, vec![], then).await.unwrap();
+    }
+    assert_eq!(journal.claim("w", 7).await.unwrap().len(), 7);
+    assert_eq!(journal.prune(u64::MAX, 4).await.unwrap(), 4);
+    let counts = journal.counts().await.unwrap();
+    let all = journal.list(&Query { limit: 1000, ..Query::default() }).await.unwrap();
+    for count in &counts {
+        let of = all.iter().filter(|header| header.status == count.status);
+        assert_eq!(of.clone().count() as u64, count.count, "{count:?}");
+        assert_eq!(of.map(|header| header.created).min(), Some(count.oldest), "{count:?}");
+        let query = Query { status: Some(count.status), limit: 1000, ..Query::default() };
+        assert_eq!(journal.list(&query).await.unwrap().len() as u64, count.count);
+    }
+    assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 46);
+}
