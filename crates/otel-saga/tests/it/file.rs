@@ -223,6 +223,7 @@ async fn a_process_that_may_write_no_more_loses_nothing_that_was_answered() {
 }
 
 #[cfg(unix)]
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
 async fn fill(path: &Path) {
     use std::error::Error as _;
     let journal = open(path);
