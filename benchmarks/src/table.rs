@@ -20,6 +20,13 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Fills the last cell of the row that was added last.
+    pub fn last(&mut self, text: String) {
+        if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
+            *cell = text;
+        }
+    }
+
     /// Prints it, with an empty line after it.
     pub fn print(&self) {
         for row in &self.rows {

@@ -11,6 +11,7 @@ named! {
     Kind {
         Memory = "memory",
         Redb = "redb",
+        Postgres = "postgres",
     }
 }
 
@@ -19,7 +20,11 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     match arguments {
         ["appends", kind, sagas] => {
             let (kind, sagas) = (Kind::parse(kind)?, sagas.parse().ok()?);
-            several_threads(async { appends::measure(&journals::open(kind).await, sagas).await });
+            several_threads(async {
+                let opened = journals::open(kind).await;
+                appends::measure(&opened, sagas).await;
+                opened.remove().await;
+            });
         }
         ["recovery", kind] => {
             let kind = Kind::parse(kind)?;

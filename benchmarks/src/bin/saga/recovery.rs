@@ -43,12 +43,13 @@ pub(crate) async fn measure(kind: Kind) {
     let saga = saga.build().expect("the definition is right");
     // From opening the journal to the step's first call.
     let began = Instant::now();
-    let opened = journals::reopen(opened).await;
+    let opened = opened.reopen().await;
     println!("open_ms {}", began.elapsed().as_secs_f64() * 1e3);
     let runtime = Runtime::builder(Arc::clone(&opened.journal), Arc::clone(&first)).with_saga(&saga).start();
     first.notified().await;
     println!("first_ms {}", began.elapsed().as_secs_f64() * 1e3);
     runtime.shutdown(std::time::Duration::ZERO).await;
+    opened.remove().await;
 }
 
 /// Makes the sagas, with a worker that has a lease no more.

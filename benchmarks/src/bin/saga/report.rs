@@ -1,6 +1,169 @@
-//! Runs every cell, and prints the tables with the goals.
+//! Runs every cell in a process of its own, and prints the tables with the goals.
+
+use benchmarks::cells::facts;
 use benchmarks::cli::Options;
-use benchmarks::process::Failure;
-pub(crate) fn report(_: &Options) -> Result<(), Failure> {
+use benchmarks::measure::median;
+use benchmarks::process::{self, Failure};
+use benchmarks::table::{Goals, Table, count, whole};
+
+use crate::cell::Kind;
+use crate::journals::POSTGRES_URL;
+use crate::recovery::SAGAS;
+use crate::step::STEPS;
+
+/// Measurements of time are repeated this often, and the median is told.
+const ROUNDS: usize = 3;
+/// Sagas of which a step's instructions are the difference: what the process does beside is in both.
+const FEW: usize = 50;
+const MANY: usize = 250;
+
+/// Measures everything and prints it.
+pub(crate) fn report(options: &Options) -> Result<(), Failure> {
+    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|text| name.contains(&**text));
+    let mut goals = (0, 0);
+    println!("# Sagas: what a journal and telemetry cost\n");
+    println!("{}\n", facts(valgrind.as_deref()));
+    if !has_postgres() {
+        println!(
+            "Postgres was not measured: {POSTGRES_URL} is not set (`cargo xtask services up postgres`).\n"
+        );
+    }
+    if wanted("appends") {
+        appends(&mut goals)?;
+    }
+    if wanted("recovery") {
+        recovery(&mut goals)?;
+    }
+    if wanted("step") {
+        step(valgrind.is_some(), &mut goals)?;
+    }
+    println!("Goals: {} met, {} missed.", goals.0, goals.1);
     Ok(())
+}
+
+fn has_postgres() -> bool {
+    cfg!(feature = "postgres") && std::env::var_os(POSTGRES_URL).is_some()
+}
+
+fn kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Postgres || has_postgres())
+}
+
+/// The medians of what a cell prints, one for each name.
+fn medians<const N: usize>(cell: &[&str], names: [&str; N]) -> Result<[f64; N], Failure> {
+    let arguments: Vec<&str> = ["--cell"].iter().chain(cell).copied().collect();
+    let binary = std::env::current_exe()?;
+    let rounds = (1..=ROUNDS).map(|round| {
+        eprintln!("measuring {}, round {round} of {ROUNDS}", cell.join(" "));
+        process::numbers(&binary, &arguments)
+    });
+    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
+    Ok(names.map(|name| {
+        median(&mut rounds.iter().filter_map(|round| round.get(name).copied()).collect::<Vec<_>>())
+    }))
+}
+
+fn appends(sum: &mut (usize, usize)) -> Result<(), Failure> {
+    println!("## Appends, each of them durable when it is answered\n");
+    let mut table = Table::new(&["", "sagas at once", "appends a second", "appends a sync", "goals"]);
+    for kind in kinds().filter(|kind| *kind != Kind::Memory) {
+        for sagas in ["64", "512"] {
+            let cell = ["appends", kind.name(), sagas];
+            let [second, sync] = medians(&cell, ["appends_a_second", "appends_a_sync"])?;
+            let mut goals = Goals::default();
+            let least = match (kind, sagas) {
+                (Kind::Redb, "64") => 20_000.0,
+                (Kind::Redb, _) => 30_000.0,
+                (_, "64") => 5_000.0,
+                _ => 8_000.0,
+            };
+            goals.at_least(second.round(), least, " a second");
+            if kind == Kind::Redb && sagas == "64" {
+                goals.at_least(sync, 16.0, " a sync");
+            }
+            goals.add_to(sum);
+            let sync = if sync.is_nan() { whole(sync) } else { format!("{sync:.0}") };
+            table.row(vec![kind.name().to_owned(), sagas.to_owned(), whole(second), sync, goals.cell()]);
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+fn recovery(sum: &mut (usize, usize)) -> Result<(), Failure> {
+    println!("## {} unfinished sagas whose worker is dead\n", whole(SAGAS as f64));
+    let head = ["", "opened, ms", "first step, ms", "all claimed, s", "counted, ms", "goals"];
+    let mut table = Table::new(&head);
+    for kind in kinds() {
+        let names = ["open_ms", "first_ms", "claimed_s", "counts_ms"];
+        let [open, first, claimed, counts] = medians(&["recovery", kind.name()], names)?;
+        let mut goals = Goals::default();
+        if kind != Kind::Memory {
+            goals.at_most_exactly(first, 100.0, " ms");
+        }
+        if kind == Kind::Postgres {
+            goals.at_most_exactly(claimed, 10.0, " s");
+        }
+        goals.add_to(sum);
+        let one = |value: f64| format!("{value:.1}");
+        table.row(vec![
+            kind.name().to_owned(),
+            one(open),
+            one(first),
+            one(claimed),
+            one(counts),
+            goals.cell(),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn step(counts: bool, sum: &mut (usize, usize)) -> Result<(), Failure> {
+    println!("## One step, of a saga of {STEPS} that do nothing, one saga at a time\n");
+    let mut table = Table::new(&["", "instructions", "allocations", "ns", "telemetry's share"]);
+    for kind in [Kind::Memory, Kind::Redb] {
+        let mut instructions = [f64::NAN; 2];
+        for (telemetry, instructions) in ["off", "on"].into_iter().zip(&mut instructions) {
+            let sagas = if kind == Kind::Memory { "2000" } else { "100" };
+            let cell = ["step", kind.name(), telemetry, sagas];
+            let [nanoseconds, allocations] = medians(&cell, ["nanoseconds", "allocations"])?;
+            if counts {
+                *instructions = instructions_of(kind, telemetry)?;
+            }
+            table.row(vec![
+                format!("{}, telemetry {telemetry}", kind.name()),
+                whole(*instructions),
+                count(allocations),
+                whole(nanoseconds),
+                String::new(),
+            ]);
+        }
+        let [off, on] = instructions;
+        let mut goals = Goals::default();
+        let share = (on - off) / on * 100.0;
+        if kind == Kind::Redb {
+            goals.at_most_exactly(share, 5.0, " %");
+        } else if counts {
+            println!(
+                "On the memory journal, where little else is done, telemetry is {share:.0} % of a step.\n"
+            );
+        }
+        goals.add_to(sum);
+        table.last(goals.cell());
+    }
+    table.print();
+    Ok(())
+}
+
+/// What one step takes in all threads of the process.
+fn instructions_of(kind: Kind, telemetry: &str) -> Result<f64, Failure> {
+    let binary = std::env::current_exe()?;
+    let of = |sagas: usize| {
+        eprintln!("counting instructions of {sagas} sagas, {}, telemetry {telemetry}", kind.name());
+        process::whole_process(&binary, &["--cell", "step", kind.name(), telemetry, &sagas.to_string()])
+    };
+    Ok((of(MANY)? - of(FEW)?) / ((MANY - FEW) * STEPS) as f64)
 }

@@ -49,5 +49,7 @@ pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize) {
         let steps = (sagas * STEPS) as f64;
         println!("nanoseconds {}", began.elapsed().as_nanos() as f64 / steps);
         println!("allocations {}", (allocations::count() - before) as f64 / steps);
+        runtime.shutdown(std::time::Duration::from_secs(10)).await;
+        opened.remove().await;
     });
 }
