@@ -1,0 +1,11 @@
+//! Two-phase commits between two databases of a real Postgres.
+//!
+//! The server is the one that `cargo xtask services up postgres` starts. Without it these tests fail and say so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod branches;
+mod child;
+mod killed;
+mod support;
+mod transfers;

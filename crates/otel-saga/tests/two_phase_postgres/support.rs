@@ -1,0 +1,160 @@
+//! Where the server is, and two databases of one's own with an account in each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use otel_saga::RetryPolicy;
+use otel_saga::journal::{Journal, MemoryJournal};
+use otel_saga::two_phase::{
+    Coordinator, CoordinatorBuilder, PostgresBranch, PostgresParticipant, Transaction,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool};
+
+const START: &str = "start the server: `cargo xtask services up postgres`";
+
+/// More than anything takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
+
+/// What each account begins with.
+pub(crate) const BEGIN: i64 = 1000;
+
+/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+fn setting(name: &str) -> String {
+    if let Ok(value) = std::env::var(name) {
+        return value;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file)
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+    let settings: HashMap<_, _> =
+        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
+    settings
+        .get(name)
+        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
+        .trim_matches('\'')
+        .to_owned()
+}
+
+/// The server's URL, to which a database's name is added.
+fn server() -> String {
+    setting("POSTGRES_URL").trim_end_matches('/').to_owned()
+}
+
+pub(crate) async fn pool(database: &str) -> PgPool {
+    let options: PgConnectOptions = format!("{}/{database}", server()).parse().unwrap();
+    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(LONG).connect_with(options).await;
+    pool.unwrap_or_else(|error| panic!("{error}: {START}"))
+}
+
+/// Two databases, which are dropped in the end.
+pub(crate) struct Banks {
+    admin: PgPool,
+    pub(crate) names: [String; 2],
+    pub(crate) pools: [PgPool; 2],
+    pub(crate) participants: [PostgresParticipant; 2],
+    /// The coordinator's name: what is prepared under it is its own.
+    pub(crate) coordinator: String,
+}
+
+impl Banks {
+    pub(crate) async fn new() -> Self {
+        let admin = pool("postgres").await;
+        let unique =
+            format!("{}_{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
+        let names = ["a", "b"].map(|name| format!("twopc_{name}_{unique}"));
+        for name in &names {
+            // Two that copy the template at once are in each other's way.
+            let begun = Instant::now();
+            loop {
+                match sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&admin).await {
+                    Ok(_) => break,
+                    Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let coordinator = format!("t{}", &unique[unique.len() - 16..]);
+        let banks = Self::open(names, coordinator).await;
+        for pool in &banks.pools {
+            let table = "CREATE TABLE account (id int PRIMARY KEY, cents bigint NOT NULL CHECK (cents >= 0))";
+            sqlx::raw_sql(table).execute(pool).await.unwrap();
+            sqlx::raw_sql("INSERT INTO account VALUES (1, 1000)").execute(pool).await.unwrap();
+        }
+        banks
+    }
+
+    /// Those that another process has made.
+    pub(crate) async fn open(names: [String; 2], coordinator: String) -> Self {
+        let pools = [pool(&names[0]).await, pool(&names[1]).await];
+        let participants = [
+            PostgresParticipant::connect("a", pools[0].clone()).await.unwrap(),
+            PostgresParticipant::connect("b", pools[1].clone()).await.unwrap(),
+        ];
+        Self { admin: pool("postgres").await, names, pools, participants, coordinator }
+    }
+
+    pub(crate) fn builder(&self, journal: &Arc<dyn Journal>) -> CoordinatorBuilder {
+        let retry = RetryPolicy::exponential(Duration::from_millis(20), Duration::from_millis(200));
+        Coordinator::builder(Arc::clone(journal), &*self.coordinator)
+            .with_poll_interval(Duration::from_millis(20))
+            .with_timeout(Duration::from_secs(30))
+            .with_retry(retry)
+    }
+
+    /// A coordinator of both, over a journal in memory.
+    pub(crate) async fn coordinator(&self) -> Coordinator {
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let [a, b] = self.participants.clone();
+        self.builder(&journal).with_participant(a).with_participant(b).start().await.unwrap()
+    }
+
+    /// A branch in which so much was added to the account.
+    pub(crate) async fn branch(&self, bank: usize, transaction: &Transaction, cents: i64) -> PostgresBranch {
+        let mut branch = self.participants[bank].begin(transaction).await.unwrap();
+        let add = sqlx::query("UPDATE account SET cents = cents + $1 WHERE id = 1").bind(cents);
+        add.execute(branch.connection()).await.unwrap();
+        branch
+    }
+
+    pub(crate) async fn cents(&self) -> [i64; 2] {
+        let mut cents = [0; 2];
+        for (cents, pool) in cents.iter_mut().zip(&self.pools) {
+            *cents =
+                sqlx::query_scalar("SELECT cents FROM account WHERE id = 1").fetch_one(pool).await.unwrap();
+        }
+        cents
+    }
+
+    /// What is prepared in both, by anybody.
+    pub(crate) async fn prepared(&self) -> Vec<String> {
+        let prepared =
+            sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts WHERE database = ANY($1) ORDER BY gid");
+        prepared.bind(&self.names[..]).fetch_all(&self.admin).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, bank: usize, sql: String) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pools[bank]).await.unwrap();
+    }
+
+    /// Drops the databases, in which nothing may be prepared any more.
+    pub(crate) async fn drop(self) {
+        let left = self.prepared().await;
+        assert!(left.is_empty(), "still prepared: {left:?}");
+        for name in &self.names {
+            // With whoever is still connected.
+            let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+            sqlx::raw_sql(drop).execute(&self.admin).await.unwrap();
+        }
+    }
+}
+
+/// Waits for something that nobody announces.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < LONG, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
