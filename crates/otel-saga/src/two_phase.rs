@@ -3,6 +3,9 @@
 //! Follows DESIGN.md, "Sagas": presumed abort. The decision is durable before the first commit leaves, commits are
 //! retried until acknowledged, whatever is in doubt is resolved at recovery, and nothing is ignored.
 //!
+//! Built as sagas are: [`flow`] holds the pure core, the [`Coordinator`] carries out what it commands, over a
+//! [`Journal`](crate::journal::Journal) that is for transactions alone. Who takes part implements [`Participant`]. The
+//! crate's README shows a transaction of two databases, and says what is asked of participants.
 
 mod coordinator;
 pub mod flow;

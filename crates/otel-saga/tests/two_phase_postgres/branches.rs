@@ -169,7 +169,7 @@ async fn the_scan_sees_what_is_ours_in_this_database() {
             .await;
     }
     let found = participant.in_doubt(&format!("{}/a/", banks.coordinator)).await.unwrap();
-    assert_eq!(found, [ours.clone()]);
+    assert_eq!(found, std::slice::from_ref(&ours));
     // What its journal does not know, a coordinator rolls back when it starts; what is not its own stays.
     let coordinator = banks.coordinator().await;
     until("the stray to be gone", || async { !banks.prepared().await.contains(&ours.to_string()) }).await;

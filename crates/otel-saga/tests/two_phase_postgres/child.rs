@@ -1,5 +1,7 @@
 //! The process that is killed, and the one that goes on: a transfer between the two databases, with a journal in a file.
 
+#![expect(clippy::print_stdout, reason = "the two processes talk through it")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;

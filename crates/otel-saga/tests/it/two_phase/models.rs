@@ -44,7 +44,6 @@ fn holds(participants: u16, budget: Budget) {
     let world = World { participants, budget, without: Without::Nothing };
     let checker = world.checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
-    println!("{participants} participants: {} situations", checker.unique_state_count());
 }
 
 /// Without this protection, one of these does not hold, whatever else goes wrong as this budget allows.
