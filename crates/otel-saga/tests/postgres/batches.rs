@@ -56,14 +56,16 @@ async fn of_two_that_create_one_id_in_a_batch_one_does() {
     let journal = database.journal().await;
     for round in 0..20 {
         let id = format!("i{round}");
-        let create =
-            |text: String| journal.create(NewInstance::new(&id, "order", 1, vec![text.into_bytes()]));
+        // Without records, nothing but the batch itself tells them apart.
+        let records = |text: String| if round % 2 == 0 { vec![text.into_bytes()] } else { vec![] };
+        let create = |text: String| journal.create(NewInstance::new(&id, "order", 1, records(text)));
         let answers = join_all((0..10).map(|one| create(format!("{one}")))).await;
         let new: Vec<usize> = (0..10).filter(|one| matches!(answers[*one], Ok(Created::New(_)))).collect();
         let exist = answers.iter().filter(|answer| matches!(answer, Ok(Created::Exists))).count();
         assert_eq!((new.len(), exist), (1, 9), "{answers:?}");
         let records = journal.load(&id).await.unwrap().unwrap().records;
-        assert_eq!(records, [new[0].to_string().into_bytes()], "the records are those of the one that did");
+        let expected = if round % 2 == 0 { vec![new[0].to_string().into_bytes()] } else { vec![] };
+        assert_eq!(records, expected, "the records are those of the one that did");
     }
 }
 
