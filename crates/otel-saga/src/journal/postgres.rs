@@ -11,8 +11,8 @@ mod options;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,7 +33,7 @@ use super::{
 /// calls fail at once or when their time is over; when it is there again, they go on.
 ///
 /// ```no_run
-/// use std::sync::Arc;
+/// use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// use otel_saga::journal::{Journal, PostgresError, PostgresOptions};
 ///
@@ -52,17 +52,86 @@ pub struct PostgresJournal {
     writer: Writer,
     /// When the last one was due that was claimed, while there may be more behind it; 0 to begin anew.
     claimed_to: AtomicI64,
+    /// The dead worker and the instance that were claimed last, as well.
+    left_to: Mutex<(String, String)>,
 }
 
 impl PostgresJournal {
     fn new(connections: Connections, place: String) -> Self {
         let connections = Arc::new(connections);
-        Self { place, writer: Writer::spawn(&connections), connections, claimed_to: AtomicI64::new(0) }
+        Self {
+            place,
+            writer: Writer::spawn(&connections),
+            connections,
+            claimed_to: AtomicI64::new(0),
+            left_to: Mutex::default(),
+        }
+    }
+
+    async fn take_free(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let from = self.claimed_to.load(Ordering::Relaxed);
+        let mut free = self.claim_free(worker, most(limit), from).await?;
+        if free.is_empty() && from > 0 {
+            free = self.claim_free(worker, most(limit), 0).await?;
+        }
+        let last = free.iter().map(|header| header.due).max().filter(|_| free.len() == limit);
+        self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
+        Ok(free)
+    }
+
+    /// Takes over from dead workers until there are as many as wanted; an error only if there are none.
+    async fn take_over(
+        &self,
+        worker: &str,
+        limit: usize,
+        given: &mut Vec<Header>,
+    ) -> Result<(), JournalError> {
+        while given.len() < limit {
+            let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
+            match self.claim_left(worker, most(limit - ids.len()), ids).await {
+                Ok(left) if left.is_empty() => return Ok(()),
+                Ok(left) => given.extend(left),
+                // Those that were given before have to be driven.
+                Err(_) if !given.is_empty() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn claim_free(&self, worker: &str, limit: i64, from: i64) -> Result<Vec<Header>, JournalError> {
         let free = sqlx::query(include_str!("postgres/sql/claim_free.sql"));
         headers(&self.connections.once(free.bind(worker).bind(limit).bind(from)).await?)
+    }
+
+    /// What one dead worker has. Nothing, if none has any.
+    async fn claim_left(
+        &self,
+        worker: &str,
+        limit: i64,
+        but: Vec<&str>,
+    ) -> Result<Vec<Header>, JournalError> {
+        loop {
+            let (owner, id) = self.left_to().clone();
+            let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
+            let left = left.bind(worker).bind(limit).bind(&but).bind(&owner).bind(&id);
+            let rows = self.connections.once(left).await?;
+            let mut last = (String::new(), String::new());
+            for row in &rows {
+                let place = (row.try_get(10).map_err(unreadable)?, row.try_get(0).map_err(unreadable)?);
+                last = last.max(place);
+            }
+            *self.left_to() = last;
+            // Behind that place there was nothing; before it there may be.
+            if !rows.is_empty() || owner.is_empty() {
+                return headers(&rows);
+            }
+        }
+    }
+
+    fn left_to(&self) -> MutexGuard<'_, (String, String)> {
+        // Nothing in there panics halfway through a change.
+        self.left_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,25 +173,21 @@ impl Journal for PostgresJournal {
     }
 
     async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
-        let most = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
-        let from = self.claimed_to.load(Ordering::Relaxed);
-        let mut given = self.claim_free(worker, most(limit), from).await?;
-        if given.is_empty() && from > 0 {
-            given = self.claim_free(worker, most(limit), 0).await?;
+        let mut given = Vec::new();
+        // Where there was more to take over, that goes on: looking for what is free would read all that was.
+        if !self.left_to().0.is_empty() {
+            self.take_over(worker, limit, &mut given).await?;
         }
-        let last = given.iter().map(|header| header.due).max().filter(|_| given.len() == limit);
-        self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
         if given.len() < limit {
-            let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
-            let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
-            let left = left.bind(worker).bind(most(limit - ids.len())).bind(ids);
-            match self.connections.once(left).await {
-                Ok(left) => given.extend(headers(&left)?),
+            let limit = limit - given.len();
+            match self.take_free(worker, limit).await {
+                Ok(free) => given.extend(free),
                 // Those that were given before have to be driven.
                 Err(_) if !given.is_empty() => {}
                 Err(error) => return Err(error),
             }
         }
+        self.take_over(worker, limit, &mut given).await?;
         given.sort_by_key(|header| header.due);
         Ok(given)
     }
@@ -230,6 +295,10 @@ fn status_code(status: Status) -> i16 {
 fn status(code: i16) -> Result<Status, sqlx::Error> {
     let known = Status::ALL.into_iter().find(|status| status_code(*status) == code);
     known.ok_or_else(|| decode(format!("{code} is no status")))
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn signed(number: u64) -> i64 {

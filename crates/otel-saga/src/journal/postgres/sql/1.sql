@@ -16,7 +16,7 @@ CREATE TABLE instance (
 
 -- What can be claimed, what has a worker, what can be forgotten.
 CREATE INDEX instance_due ON instance (due) WHERE status = 0 AND owner IS NULL;
-CREATE INDEX instance_owner ON instance (owner) WHERE status = 0 AND owner IS NOT NULL;
+CREATE INDEX instance_owner ON instance (owner, id) WHERE status = 0 AND owner IS NOT NULL;
 CREATE INDEX instance_ended ON instance (ended) WHERE ended IS NOT NULL;
 -- Lists and counts.
 CREATE INDEX instance_saga ON instance (saga, status, id) INCLUDE (created);

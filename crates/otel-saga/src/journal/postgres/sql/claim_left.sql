@@ -1,8 +1,11 @@
--- Gives a worker what others have whose lease is over. Their names are found by going from one to the next in the
--- index, not by reading everything that living workers have. Not what the worker was given a moment ago: it may have no
--- lease.
+-- Gives a worker what another one has whose lease is over: the first such, behind what the last claim has ended with.
+-- Their names are found by going from one to the next in the index, not by reading everything that living workers have.
+-- Not what the worker was given a moment ago: it may have no lease.
 WITH RECURSIVE owners (name) AS (
-    (SELECT owner FROM instance WHERE status = 0 AND owner IS NOT NULL ORDER BY owner LIMIT 1)
+    (
+        SELECT owner FROM instance
+        WHERE status = 0 AND owner IS NOT NULL AND (owner, id) > ($4, $5) ORDER BY owner, id LIMIT 1
+    )
     UNION ALL
     SELECT (
         SELECT owner FROM instance
@@ -11,13 +14,16 @@ WITH RECURSIVE owners (name) AS (
 ), dead AS MATERIALIZED (
     SELECT name FROM owners WHERE name IS NOT NULL AND NOT EXISTS (
         SELECT FROM lease WHERE worker = name AND until > journal_now()
-    )
+    ) LIMIT 1
 ), left_over AS MATERIALIZED (
-    SELECT id FROM instance
-    WHERE status = 0 AND owner IS NOT NULL AND owner = ANY (ARRAY(SELECT name FROM dead)) AND due <= journal_now()
+    SELECT id, owner FROM instance
+    WHERE status = 0 AND owner IS NOT NULL AND owner = (SELECT name FROM dead)
+        -- Not as a row: with an equality beside it, the index would be read from the worker's first instance on.
+        AND id > (SELECT CASE WHEN name = $4 THEN $5 ELSE '' END FROM dead)
+        AND due <= journal_now()
         AND id <> ALL ($3)
-    LIMIT $2
+    ORDER BY owner, id LIMIT $2
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE instance SET owner = $1, epoch = epoch + 1 FROM left_over WHERE instance.id = left_over.id
-RETURNING instance.id, saga, version, status, created, changed, due, owner, head, epoch
+RETURNING instance.id, saga, version, status, created, changed, due, instance.owner, head, epoch, left_over.owner
