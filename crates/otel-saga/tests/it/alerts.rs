@@ -10,7 +10,13 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::shop::{Fault, Shop, builder, order};
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -37,7 +43,7 @@ async fn compensations_and_forward_steps_that_keep_failing_raise_alerts() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
     // For this thread, on which everything of this test runs.
     let _guard = tracing::subscriber::set_default(subscriber);
-    let text = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = || lines.text();
 
     let shop = Shop::default();
     let runtime = builder(&(Arc::new(MemoryJournal::new()) as _), &shop, "w").start();

@@ -1,5 +1,7 @@
 //! Two-phase commits, with participants in memory.
 
+#[cfg(feature = "tracing")]
+mod alerts;
 mod bank;
 mod behaviour;
 mod models;
