@@ -111,6 +111,21 @@ async fn a_single_participant_commits_in_one_phase() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_single_participant_did_is_not_guessed() {
+    for (fault, decision) in [(Fault::LoseAnswer, Decision::Commit), (Fault::Lose, Decision::Abort)] {
+        let (journal, a) = (memory(), Bank::new("a"));
+        let coordinator = builder(&journal, "w", &[&a]).start().await.unwrap();
+        a.script("commit", [fault]);
+        a.script("rollback", [Fault::Lose; 3]);
+        // It waits for an answer, for without one nothing is decided.
+        let outcome = pay(&coordinator, "1", &[&a]).await.unwrap();
+        assert_eq!(outcome.decision, decision, "{fault:?}");
+        assert!(outcome.is_consistent() && outcome.unacknowledged.is_empty());
+        assert_eq!(a.called(), "prepare commit rollback rollback rollback rollback");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_acknowledged_is_told_to_the_caller_and_asked_again() {
     for (verb, fault) in [("commit", None), ("rollback", Some(Fault::Refuse))] {
         let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
