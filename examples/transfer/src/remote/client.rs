@@ -1,0 +1,81 @@
+//! The coordinator's side: a participant that asks a service.
+
+use async_trait::async_trait;
+use otel_grpc::{ClientLayer, ClientService};
+use otel_saga::BoxError;
+use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
+use tonic::transport::{Channel, Endpoint};
+use tower_layer::Layer as _;
+
+use super::pb;
+use super::pb::participant_client::ParticipantClient;
+
+/// A service that takes part in transactions, as the coordinator sees it. Cloning is cheap: one is registered with the
+/// coordinator, and a clone of it is given to each transaction in which the service has worked.
+#[derive(Clone, Debug)]
+pub struct RemoteParticipant {
+    name: String,
+    client: ParticipantClient<ClientService<Channel>>,
+}
+
+impl RemoteParticipant {
+    /// The service at this endpoint, as the participant of this name. It connects when it is first asked, and again after a
+    /// connection was lost. How long it may take is the coordinator's matter.
+    #[must_use]
+    pub fn new(name: impl Into<String>, endpoint: &Endpoint, layer: ClientLayer) -> Self {
+        let channel = layer.with_target(endpoint.uri()).layer(endpoint.connect_lazy());
+        Self { name: name.into(), client: ParticipantClient::new(channel) }
+    }
+}
+
+fn branch(branch: &Branch) -> pb::Branch {
+    pb::Branch { text: branch.as_str().to_owned() }
+}
+
+fn vote(vote: pb::Vote) -> Result<Vote, BoxError> {
+    match vote.vote.ok_or("the service did not vote")? {
+        pb::vote::Vote::Yes(_) => Ok(Vote::Yes),
+        pb::vote::Vote::ReadOnly(_) => Ok(Vote::ReadOnly),
+        pb::vote::Vote::No(no) => Ok(Vote::No(no.reason)),
+    }
+}
+
+fn answer(answer: pb::Answer) -> Result<Answer, BoxError> {
+    match answer.is() {
+        pb::answer::Is::Done => Ok(Answer::Done),
+        pb::answer::Is::Committed => Ok(Answer::Committed),
+        pb::answer::Is::RolledBack => Ok(Answer::RolledBack),
+        pb::answer::Is::Mixed => Ok(Answer::Mixed),
+        pb::answer::Is::Hazard => Ok(Answer::Hazard),
+        pb::answer::Is::Unspecified => Err("the service gave an answer that is not known here".into()),
+    }
+}
+
+#[async_trait]
+impl Participant for RemoteParticipant {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn prepare(&self, of: &Branch) -> Result<Vote, BoxError> {
+        vote(self.client.clone().prepare(branch(of)).await?.into_inner())
+    }
+
+    async fn commit(&self, of: &Branch) -> Result<Answer, BoxError> {
+        answer(self.client.clone().commit(branch(of)).await?.into_inner())
+    }
+
+    async fn rollback(&self, of: &Branch) -> Result<Answer, BoxError> {
+        answer(self.client.clone().rollback(branch(of)).await?.into_inner())
+    }
+
+    async fn commit_in_one_phase(&self, of: &Branch) -> Result<Vote, BoxError> {
+        vote(self.client.clone().commit_in_one_phase(branch(of)).await?.into_inner())
+    }
+
+    async fn in_doubt(&self, prefix: &str) -> Result<Vec<Branch>, BoxError> {
+        let request = pb::InDoubtRequest { prefix: prefix.to_owned() };
+        let branches = self.client.clone().in_doubt(request).await?.into_inner().branches;
+        branches.into_iter().map(|branch| Branch::parse(branch.text).map_err(BoxError::from)).collect()
+    }
+}
