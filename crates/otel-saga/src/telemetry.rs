@@ -14,7 +14,7 @@ use std::time::Duration;
 use opentelemetry::InstrumentationScope;
 use otel_operation::{Instruments, Providers, Tracer};
 
-pub(crate) use self::attempt::{AttemptOperation, AttemptSpan};
+pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, again};
 use self::metrics::SagaInstruments;
 pub(crate) use self::trace::{parse_traceparent, traceparent};
 use crate::journal::{Count, Status};

@@ -177,7 +177,10 @@ impl Telemetry {
 
 /// Starts a span again that was lost, or was exported all the same: under its own id where the id generator gives it that,
 /// else linked to it. Whether it is its own.
-fn again(lost: Option<SpanContext>, begin: impl FnOnce() -> Operation<Start>) -> (Operation<Start>, bool) {
+pub(crate) fn again<R: Record>(
+    lost: Option<SpanContext>,
+    begin: impl FnOnce() -> Operation<R>,
+) -> (Operation<R>, bool) {
     let Some(lost) = lost else { return (begin(), false) };
     let operation = with_ids(lost.trace_id(), lost.span_id(), begin);
     let same = operation.context().span().span_context().span_id() == lost.span_id();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
-use opentelemetry::trace::{Link, SpanKind, SpanRef};
+use opentelemetry::trace::{SpanKind, SpanRef};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{
     ERROR_TYPE, Instruments, Operation, Outcome, Providers, Record, SpanStart, Started, Tracer,
@@ -18,7 +18,7 @@ use super::flow::{Ballot, Decision, State};
 use super::names;
 use super::participant::{Answer, Vote};
 use crate::error::BoxError;
-use crate::telemetry::parse_traceparent;
+use crate::telemetry::{again, parse_traceparent};
 
 /// Seconds: a call is a request and an fsync.
 const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
@@ -234,16 +234,18 @@ impl Telemetry {
         Operation::start(&self.tracer, start, parent, started, record, attributes)
     }
 
-    /// The transaction whose coordinator has died: its own span is lost, or was exported and this one is linked to it.
+    /// The transaction whose coordinator has died, again: under the id that its own span had, where the id generator gives it
+    /// that, else linked to it.
     pub(super) fn interrupted(&self, id: &str, state: &State) {
         let started = &state.started;
-        let mut start = span(&started.name, UNIX_EPOCH + Duration::from_millis(started.at));
-        if let Some(lost) = started.trace.as_deref().and_then(parse_traceparent) {
-            start = start.with_link(Link::new(lost, Vec::new(), 0));
-        }
-        let parent = started.parent.as_deref().and_then(parse_traceparent);
-        let parent = parent.or_else(|| started.trace.as_deref().and_then(parse_traceparent));
-        let parent = parent.map_or_else(Context::new, child_of);
+        let start = span(&started.name, UNIX_EPOCH + Duration::from_millis(started.at));
+        let lost = started.trace.as_deref().and_then(parse_traceparent);
+        let parent = match (started.parent.as_deref().and_then(parse_traceparent), &lost) {
+            (Some(parent), _) => child_of(parent),
+            // A root would be sampled anew.
+            (None, Some(lost)) if !lost.is_sampled() => child_of(lost.clone()),
+            (None, _) => Context::new(),
+        };
         let attributes = || {
             let mut attributes = transaction(id, &started.name);
             attributes.push(KeyValue::new(names::RECOVERED, true));
@@ -251,7 +253,8 @@ impl Telemetry {
             attributes
         };
         let decided = Decided(state.decision);
-        let operation = Operation::start(&self.tracer, start, &parent, Started::now(), decided, attributes);
+        let begin = || Operation::start(&self.tracer, start, &parent, Started::now(), decided, attributes);
+        let (operation, _) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
     }
 

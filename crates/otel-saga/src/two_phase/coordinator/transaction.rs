@@ -27,6 +27,8 @@ pub struct Transaction {
     name: String,
     branches: Vec<Arc<dyn Participant>>,
     operation: Operation<Decided>,
+    /// When it was begun, in milliseconds since the Unix epoch.
+    began: u64,
     /// The parent of the transaction's span.
     parent: Option<String>,
 }
@@ -173,9 +175,9 @@ impl Transaction {
             return Err(BeginError::ShuttingDown);
         }
         let parent = traceparent(Context::current().span().span_context());
-        let operation = inner.telemetry.begin(&id, name);
+        let (began, operation) = (now(), inner.telemetry.begin(&id, name));
         let (inner, name) = (Arc::clone(inner), name.to_owned());
-        Ok(Self { inner, id, name, branches: Vec::new(), operation, parent })
+        Ok(Self { inner, id, name, branches: Vec::new(), operation, began, parent })
     }
 
     /// Its id: its name, a slash and its key.
@@ -247,7 +249,7 @@ impl Transaction {
         let names: Vec<String> = self.branches.iter().map(|branch| branch.name().to_owned()).collect();
         self.check(&names)?;
         let trace = traceparent(self.operation.context().span().span_context());
-        let started = Started::new(&*self.name, names, now()).with_trace(trace, self.parent.take());
+        let started = Started::new(&*self.name, names, self.began).with_trace(trace, self.parent.take());
         let drive = match self.create(started).await? {
             Some(drive) => drive,
             // The branches that were worked on are not asked: the first ones were.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use otel_saga::journal::Journal;
 use otel_saga::two_phase::{Answer, CommitError, Coordinator, CoordinatorBuilder, Outcome};
 use otel_testing::Recorder;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::bank::{Bank, Fault, builder};
 use super::behaviour::{memory, pay};
+use crate::support::Ids;
 
 fn traced(
     journal: &Arc<dyn Journal>,
@@ -104,6 +105,28 @@ async fn the_trace_goes_on_after_a_crash() {
     assert_eq!(attribute("twopc.recovered").as_deref(), Some("true"));
     assert_eq!(attribute("twopc.outcome").as_deref(), Some("interrupted"));
     assert_eq!(attribute("twopc.decision").as_deref(), Some("commit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_transaction_is_told_under_its_own_id_where_ids_can_be_chosen() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let with_ids = || Recorder::builder().with_id_generator(Ids::default()).build();
+    let (lost, recorder) = (with_ids(), with_ids());
+    let first = traced(&journal, "first", &[&a, &b], &lost).start().await.unwrap();
+    b.script("commit", [Fault::Hang]);
+    // Nothing calls it: its span is the root of the trace.
+    let paying = first.begin("transfer", "1").unwrap().with(a.clone()).with(b.clone()).commit();
+    assert!(tokio::time::timeout(Duration::from_secs(1), paying).await.is_err());
+    drop(first);
+    let second = traced(&journal, "second", &[&a, &b], &recorder).start().await.unwrap();
+    assert!(second.wait("transfer/1").await.unwrap().is_committed());
+    recorder.wait_until_finished().await;
+
+    let (start, told) = (lost.span("2pc transfer"), recorder.span("2pc transfer"));
+    assert_eq!(told.span_context.trace_id(), start.span_context.trace_id());
+    assert_eq!(told.span_context.span_id(), start.span_context.span_id());
+    assert_eq!(told.parent_span_id, SpanId::INVALID);
+    assert!(told.links.links.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
