@@ -5,13 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use otel_telemetry::Telemetry;
-use otel_waterfall::Waterfall;
+use otel_waterfall::{OpenSpans, Waterfall};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::client::Member;
-use crate::open_spans::OpenSpans;
 use crate::server;
 use crate::telemetry::{telemetry, waterfall};
 use crate::wire::Wire;

@@ -8,7 +8,6 @@
 mod arguments;
 mod client;
 mod demo;
-mod open_spans;
 mod pb;
 mod room;
 mod server;

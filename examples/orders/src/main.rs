@@ -11,7 +11,6 @@ mod carrier;
 mod clients;
 mod cluster;
 mod demo;
-mod open_spans;
 mod packing;
 mod reader;
 mod reports;

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use otel_kafka::Options;
 use otel_telemetry::{Exporter, SetupError, Telemetry};
-use otel_waterfall::Waterfall;
+use otel_waterfall::{OpenSpans, Waterfall};
 use tokio::time::timeout;
 
-use crate::open_spans::OpenSpans;
 use crate::{Failure, PATIENCE};
 
 /// The telemetry of all services.

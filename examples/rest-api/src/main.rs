@@ -10,7 +10,6 @@ mod arguments;
 mod client;
 mod console;
 mod demo;
-mod open_spans;
 mod services;
 mod users;
 

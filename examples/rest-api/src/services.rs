@@ -13,14 +13,13 @@ use axum::Router;
 use opentelemetry_sdk::metrics::PeriodicReader;
 use otel_http::{ClientLayer, ServerLayer};
 use otel_telemetry::{Exporter, SetupError, ShutdownSignal, Telemetry};
-use otel_waterfall::Waterfall;
+use otel_waterfall::{OpenSpans, Waterfall};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::AccountsClient;
 use crate::console::Console;
-use crate::open_spans::OpenSpans;
 use crate::{accounts, users};
 
 /// Metrics are printed when the program ends; whoever waits this long for them earlier gets them, too.

@@ -6,6 +6,7 @@ mod exporter;
 mod html;
 mod limits;
 mod odd;
+mod open_spans;
 mod otlp;
 mod sample;
 mod text;

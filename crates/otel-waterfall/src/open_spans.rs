@@ -1,0 +1,81 @@
+//! How many spans are open: a span processor that counts, so that a demonstration can tell when a trace is over.
+//!
+//! Follows the OpenTelemetry specification, Trace SDK, "Span processor".
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+
+/// Counts the recorded spans that have started and not ended, over all providers that have a clone of it.
+///
+/// What a server does may outlast its answer, and a producer's span the message: a picture that is drawn too early lacks
+/// them. Programs that run for long need nothing like it.
+#[derive(Clone, Debug, Default)]
+pub struct OpenSpans(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    open: usize,
+    waiting: Vec<Waker>,
+}
+
+impl OpenSpans {
+    /// Counts none yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits until none is open, under any async runtime.
+    pub async fn none(&self) {
+        self.at_most(0).await;
+    }
+
+    /// Waits until no more than these are open.
+    pub async fn at_most(&self, spans: usize) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.open <= spans {
+                return Poll::Ready(());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in there panics halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SpanProcessor for OpenSpans {
+    fn on_start(&self, _span: &mut Span, _cx: &Context) {
+        self.state().open += 1;
+    }
+
+    fn on_end(&self, _span: SpanData) {
+        let waiting = {
+            let mut state = self.state();
+            state.open = state.open.saturating_sub(1);
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
