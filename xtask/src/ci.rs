@@ -56,6 +56,7 @@ const STEPS: &[Step] = &[
     Step { name: "rest-api", about: "the example runs and draws a trace", run: steps::rest_api },
     Step { name: "chat", about: "the example runs and draws a trace", run: steps::chat },
     Step { name: "orders", about: "the example runs and draws a trace", run: steps::orders },
+    Step { name: "transfer", about: "the example runs and draws a trace", run: steps::transfer },
     Step { name: "soak-http", about: "20,000 HTTP requests, each accounted for", run: steps::soak_http },
     Step {
         name: "soak-kafka",
@@ -72,6 +73,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),
     ("soak", "kafka"),
+    ("transfer", "postgres"),
 ];
 
 /// The steps in which those tests run, and the soaks that need one. Services are started before the first of them and stopped at the end.

@@ -207,6 +207,11 @@ pub(super) fn orders(repo: &Repo) -> Result<Outcome> {
     example(repo, "orders")
 }
 
+/// Without a Postgres that it could use, it leaves half of itself out; its tests do not.
+pub(super) fn transfer(repo: &Repo) -> Result<Outcome> {
+    example(repo, "transfer")
+}
+
 /// An example, run as a user does first: without arguments.
 fn example(repo: &Repo, name: &str) -> Result<Outcome> {
     run(cargo(&repo.root).args(["build", "--package", name]))?;

@@ -1,0 +1,88 @@
+//! What the program answers, and the orders: completed, compensated, killed and completed.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::output::{is_golden, reduced, text};
+
+/// The program, with these arguments, and without what the developer's environment says about telemetry and databases.
+pub(crate) fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transfer"));
+    command.args(arguments).env_remove("CLICOLOR_FORCE").env_remove("POSTGRES_URL");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTEL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A page that is gone with the test.
+pub(crate) struct Page(PathBuf);
+
+impl Page {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("transfer-{}-{name}.html", std::process::id())))
+    }
+
+    pub(crate) fn arguments(&self) -> [&str; 2] {
+        ["--html", self.0.to_str().unwrap()]
+    }
+
+    /// All traces that were drawn in the terminal are on the page, too.
+    #[track_caller]
+    pub(crate) fn has_all_of(&self, output: &str, traces: usize) {
+        let last = output.lines().last().unwrap();
+        assert_eq!(last, format!("All of these on one page: {}", self.0.display()));
+        let html = std::fs::read_to_string(&self.0).unwrap();
+        let drawn: Vec<_> =
+            output.lines().filter_map(|line| line.strip_prefix("trace ")?.split(' ').next()).collect();
+        assert_eq!(drawn.len(), traces);
+        for trace in drawn {
+            assert!(html.contains(trace), "{trace} is not on the page");
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_answered_with_help() {
+    let output = program(&["--hmtl"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.starts_with("there is no argument `--hmtl`\n\ntransfer [--"), "{complaint}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = program(&["--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("transfer [--"));
+}
+
+#[test]
+fn each_order_is_one_trace_also_over_a_crash() {
+    let page = Page::new("orders");
+    let output = text(&program(&page.arguments()).arg("--no-postgres").output().unwrap());
+    let (orders, rest) = output.split_once("The transfers are left out").unwrap();
+    assert_eq!(rest.lines().next().unwrap(), ", for they need a Postgres: --no-postgres");
+    is_golden(&reduced(orders), "orders.txt");
+    page.has_all_of(&output, 3);
+}
+
+#[test]
+fn the_orders_end_the_same_without_telemetry() {
+    for (variable, value) in [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true")] {
+        let page = Page::new(variable);
+        let mut command = program(&page.arguments());
+        let output = text(&command.arg("--no-postgres").env(variable, value).output().unwrap());
+        for said in ["order/1 is completed", "order/2 is compensated", "order/3 is completed"] {
+            assert!(output.contains(&format!("  {said}\n")), "{output}");
+        }
+        page.has_all_of(&output, 0);
+    }
+}
