@@ -18,6 +18,9 @@ pub(crate) const URL: &str = "POSTGRES_URL";
 /// Where Debian and Ubuntu have the releases of PostgreSQL, each in a folder of its number.
 const RELEASES: &str = "/usr/lib/postgresql";
 
+/// As whom the server runs where this process is root's.
+const USER: &str = "postgres";
+
 pub(crate) struct Server {
     url: String,
     started: Option<Started>,
@@ -51,9 +54,12 @@ impl Server {
     }
 
     async fn start(folder: &Path) -> Result<Self, Failure> {
-        let programs = programs();
         let data = folder.join("postgres");
-        let mut initdb = Command::new(programs.join("initdb"));
+        if is_root() {
+            let owner = ["-d", "-m", "700", "-o", USER, "-g", USER];
+            Command::new("install").args(owner).arg(&data).stderr(Stdio::null()).status().await?;
+        }
+        let mut initdb = program("initdb");
         initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
         let made = initdb.arg("--no-sync").arg("--pgdata").arg(&data).stdin(Stdio::null()).output().await;
         let made = made.map_err(|error| format!("initdb: {error}"))?;
@@ -63,7 +69,7 @@ impl Server {
         }
         // Free now, and most likely still in a moment.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut postgres = Command::new(programs.join("postgres"));
+        let mut postgres = program("postgres");
         postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
         // Two-phase commit needs prepared transactions, of which none are allowed by default.
         for setting in
@@ -108,12 +114,31 @@ impl Server {
     pub(crate) async fn stop(self) {
         let Some(Started { mut process, data }) = self.started else { return };
         // At once, for nobody wants its data any more. If it cannot, the server is killed below.
-        let mut stop = Command::new(programs().join("pg_ctl"));
+        let mut stop = program("pg_ctl");
         let stop = stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(data).stdout(Stdio::null());
         if stop.status().await.is_ok_and(|status| status.success()) {
             let _ = process.wait().await;
         }
     }
+}
+
+/// One of PostgreSQL's programs. They refuse to run as root; Debian's package brings a user for them.
+fn program(name: &str) -> Command {
+    let path = programs().join(name);
+    if !is_root() {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]).arg(path).current_dir("/");
+    command
+}
+
+/// Whether this process is root's, by whose files its own entry in `/proc` is.
+fn is_root() -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    #[cfg(not(unix))]
+    false
 }
 
 /// The folder of the latest release there, or none: then the programs are on the path, if they are anywhere.
