@@ -184,6 +184,9 @@ pub(super) struct CallSpan<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Decided(pub(super) Option<Decision>);
 
+/// The transaction's span, until it has ended.
+pub(super) type TransactionSpan = Option<Operation<Decided>>;
+
 impl Record for Decided {
     fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
         if let Some(decision) = self.0 {

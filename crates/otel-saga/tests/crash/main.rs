@@ -141,6 +141,8 @@ fn check(what: &str, directory: &Path, end: Status, said: &[String]) {
     assert!(keys.values().all(|keys| keys.len() == 1), "{what}: {keys:?}");
     let expected = if end == Status::Completed { 3 } else { 0 };
     assert_eq!(standing.len(), expected, "{what}: {effects}");
+    let intents = said.iter().filter(|line| line.starts_with("intent ")).count();
+    assert!(intents >= 3, "{what}: {said:?}");
     spans::check(what, directory, said);
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn provider(directory: &Path) -> SdkTracerProvider {
     builder.with_simple_exporter(File(file(directory))).build()
 }
 
-/// Every attempt that the journal knows has a span, and every span of the saga's trace has its parent.
+/// Every attempt that the journal knows has a span, and every span of the trace has its parent.
 pub(crate) fn check(what: &str, directory: &Path, said: &[String]) {
     let trace = said.iter().find_map(|line| line.strip_prefix("trace ")).unwrap();
     let [_, trace, start, _] = trace.split('-').collect::<Vec<_>>()[..] else { panic!("{trace}") };
@@ -62,7 +62,6 @@ pub(crate) fn check(what: &str, directory: &Path, said: &[String]) {
         assert!(is_root || is_there(span[2]), "{what}: {span:?} hangs on nothing: {text}");
     }
     let intents: Vec<&str> = said.iter().filter_map(|line| line.strip_prefix("intent ")).collect();
-    assert!(intents.len() >= 3, "{what}: {said:?}");
     for intent in intents {
         assert!(is_there(intent), "{what}: nothing is told of the attempt {intent}: {text}");
     }

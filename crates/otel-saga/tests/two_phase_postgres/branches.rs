@@ -1,6 +1,7 @@
 //! The participant by itself: each call again, late, and out of order.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,11 +18,17 @@ use super::support::{BEGIN, Banks, until};
 pub(crate) struct Slow {
     inner: Arc<PostgresBranch>,
     proceed: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+    voted: Arc<AtomicBool>,
 }
 
 impl Slow {
     pub(crate) fn new(branch: PostgresBranch) -> Self {
-        Self { inner: Arc::new(branch), proceed: Arc::default() }
+        Self { inner: Arc::new(branch), proceed: Arc::default(), voted: Arc::default() }
+    }
+
+    /// Whether it has voted, and all that it does for that is done.
+    pub(crate) fn has_voted(&self) -> bool {
+        self.voted.load(Ordering::SeqCst)
     }
 
     /// Keeps the vote back until this is used.
@@ -46,6 +53,7 @@ impl Participant for Slow {
 
     async fn prepare(&self, branch: &Branch) -> Result<Vote, BoxError> {
         let vote = self.inner.prepare(branch).await;
+        self.voted.store(true, Ordering::SeqCst);
         let wait = self.proceed.lock().unwrap().take();
         if let Some(wait) = wait {
             wait.await?;

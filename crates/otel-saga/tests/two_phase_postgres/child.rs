@@ -1,8 +1,9 @@
-//! The process that is killed, and the one that goes on: a transfer between the two databases, with a journal in a file.
+//! The process that is killed or paused, and the one that goes on: a transfer between the two databases, with a journal in
+//! a file, or in a schema of the first database.
 
 #![expect(clippy::print_stdout, reason = "the two processes talk through it")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +15,22 @@ use otel_saga::journal::{
     AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query,
     RedbJournal, Then,
 };
+use otel_saga::two_phase::flow::Record;
 use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
 
+use super::journal::options;
+use super::spans;
 use super::support::{Banks, LONG};
+
+/// In Postgres it outlives the process, and has to end before another one goes on.
+const LEASE: Duration = Duration::from_millis(500);
 
 /// Counts the points at which a process can be killed, and stops at one.
 #[derive(Debug)]
 struct Points {
     stop_at: Option<usize>,
+    /// It goes on when it is told to, by the end of its input; else never.
+    goes_on: bool,
     passed: AtomicUsize,
 }
 
@@ -31,6 +40,11 @@ impl Points {
         if Some(number) == self.stop_at {
             println!("\nhere");
             std::io::stdout().flush().unwrap();
+            // All of it stands still: there is one thread.
+            if self.goes_on {
+                std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+                return;
+            }
             loop {
                 std::thread::park();
             }
@@ -41,7 +55,7 @@ impl Points {
 /// The journal, with a point before and after everything that it writes for a transaction.
 #[derive(Debug)]
 struct StoppingJournal {
-    inner: RedbJournal,
+    inner: Arc<dyn Journal>,
     points: Arc<Points>,
 }
 
@@ -63,6 +77,9 @@ impl Journal for StoppingJournal {
     ) -> Result<Cursor, AppendError> {
         self.points.pass();
         let cursor = self.inner.append(id, at, records, then).await;
+        if let Err(AppendError::Fenced) = cursor {
+            println!("\nfenced");
+        }
         self.points.pass();
         cursor
     }
@@ -97,6 +114,14 @@ impl Journal for StoppingJournal {
 struct Stopping<P> {
     inner: P,
     points: Arc<Points>,
+    /// So many commits are lost on their way.
+    loses: AtomicUsize,
+}
+
+impl<P> Stopping<P> {
+    fn new(inner: P, points: &Arc<Points>) -> Self {
+        Self { inner, points: Arc::clone(points), loses: AtomicUsize::new(0) }
+    }
 }
 
 #[async_trait]
@@ -114,6 +139,10 @@ impl<P: Participant> Participant for Stopping<P> {
 
     async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
         self.points.pass();
+        let less = |left: usize| left.checked_sub(1);
+        if self.loses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Err("lost".into());
+        }
         let answer = self.inner.commit(branch).await;
         self.points.pass();
         answer
@@ -138,14 +167,36 @@ impl<P: Participant> Participant for Stopping<P> {
     }
 }
 
+/// What a child is to do.
+pub(crate) struct Task<'t> {
+    pub(crate) directory: &'t Path,
+    /// The journal is in the first database, or in a file.
+    pub(crate) in_postgres: bool,
+    pub(crate) kind: &'t str,
+    pub(crate) stop_at: Option<usize>,
+    pub(crate) goes_on: bool,
+}
+
 /// Transfers, or goes on with the transfer that was begun: the caller asks again as well, for it cannot know.
-pub(crate) async fn run(directory: &Path, banks: &Banks, kind: &str, stop_at: Option<usize>) {
-    let points = Arc::new(Points { stop_at, passed: AtomicUsize::new(0) });
-    let inner = RedbJournal::open(directory.join("transfers.redb")).unwrap();
+pub(crate) async fn run(task: &Task<'_>, banks: &Banks) {
+    let Task { directory, kind, stop_at, goes_on, .. } = *task;
+    let points = Arc::new(Points { stop_at, goes_on, passed: AtomicUsize::new(0) });
+    let inner: Arc<dyn Journal> = if task.in_postgres {
+        Arc::new(options(banks).connect().await.unwrap())
+    } else {
+        Arc::new(RedbJournal::open(directory.join("transfers.redb")).unwrap())
+    };
     let journal: Arc<dyn Journal> = Arc::new(StoppingJournal { inner, points: Arc::clone(&points) });
-    let mut builder = banks.builder(&journal);
+    let provider = spans::provider(directory);
+    let mut builder = banks.builder(&journal).with_tracer_provider(&provider);
+    if task.in_postgres {
+        builder = builder.with_lease(LEASE);
+    }
     for participant in banks.participants.clone() {
-        builder = builder.with_participant(Stopping { inner: participant, points: Arc::clone(&points) });
+        let participant = Stopping::new(participant, &points);
+        let loses = kind == "late" && stop_at.is_some() && participant.name() == "b";
+        participant.loses.store(usize::from(loses), Ordering::SeqCst);
+        builder = builder.with_participant(participant);
     }
     let coordinator = builder.start().await.unwrap();
     let mut transfer = coordinator.begin("transfer", "1").unwrap();
@@ -162,11 +213,18 @@ pub(crate) async fn run(directory: &Path, banks: &Banks, kind: &str, stop_at: Op
             let overdraw = sqlx::query("UPDATE account SET cents = cents - 10000");
             overdraw.execute(inner.connection()).await.unwrap_err();
         }
-        transfer = transfer.with(Stopping { inner, points: Arc::clone(&points) });
+        transfer = transfer.with(Stopping::new(inner, &points));
     }
     let committing = tokio::time::timeout(LONG, transfer.commit());
     committing.await.unwrap().unwrap();
     let ended = tokio::time::timeout(LONG, coordinator.wait("transfer/1")).await.unwrap().unwrap();
     assert!(ended.is_consistent(), "{ended:?}");
-    println!("\nend {}", ended.decision.as_str());
+    let loaded = journal.load("transfer/1").await.unwrap().unwrap();
+    let Ok(Record::Started(started)) = Record::decode(&loaded.records[0]) else { panic!("{loaded:?}") };
+    println!("\ntrace {}", started.trace.unwrap());
+    println!("end {}", ended.decision.as_str());
+    if goes_on {
+        // What was paused still has a say, which must have no effect.
+        coordinator.shutdown(LONG).await;
+    }
 }

@@ -1,13 +1,14 @@
 //! Killed for real: a coordinator is killed with SIGKILL around every append to the journal and every call of a
-//! participant. Another one goes on. Both databases agree, and nothing is in doubt.
+//! participant. Another one goes on. Both databases agree, nothing is in doubt, and the trace is whole.
 //!
 //! The process is this test binary, with one test and with its task in the environment.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::child;
+use super::spans;
 use super::support::{BEGIN, Banks};
 
 /// What the child is told: a folder, the databases and the coordinator's name, what happens, and where to stop.
@@ -18,37 +19,55 @@ const TASK: &str = "OTEL_SAGA_TWO_PHASE_TASK";
 async fn child_process() {
     let Ok(task) = std::env::var(TASK) else { return };
     let parts: Vec<&str> = task.split('|').collect();
-    let [directory, a, b, coordinator, kind, stop_at] = parts[..] else { panic!("{task}") };
+    let [directory, place, a, b, coordinator, kind, stop_at, goes_on] = parts[..] else { panic!("{task}") };
     let banks = Banks::open([a.to_owned(), b.to_owned()], coordinator.to_owned()).await;
-    child::run(Path::new(directory), &banks, kind, stop_at.parse().ok()).await;
+    let task = child::Task {
+        directory: Path::new(directory),
+        in_postgres: place == "postgres",
+        kind,
+        stop_at: stop_at.parse().ok(),
+        goes_on: goes_on == "true",
+    };
+    child::run(&task, &banks).await;
 }
 
-fn spawn(directory: &Path, banks: &Banks, kind: &str, stop_at: Option<usize>) -> Child {
-    let [a, b] = &banks.names;
-    let stop_at = stop_at.map(|number| number.to_string()).unwrap_or_default();
-    let task = format!("{}|{a}|{b}|{}|{kind}|{stop_at}", directory.display(), banks.coordinator);
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "killed::child_process", "--nocapture"]).env(TASK, task);
-    command.stdout(Stdio::piped()).spawn().unwrap()
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    output: BufReader<ChildStdout>,
 }
 
-/// What the child says until it stops or ends.
-fn said(child: &mut Child) -> Vec<String> {
-    let mut said = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        said.push(line.unwrap());
-        if said.last().is_some_and(|line| line == "here") {
-            break;
-        }
+impl Process {
+    pub(crate) fn spawn(banks: &Banks, task: &child::Task<'_>) -> Self {
+        let [a, b] = &banks.names;
+        let place = if task.in_postgres { "postgres" } else { "file" };
+        let stop_at = task.stop_at.map(|number| number.to_string()).unwrap_or_default();
+        let (directory, kind, goes_on) = (task.directory.display(), task.kind, task.goes_on);
+        let task = format!("{directory}|{place}|{a}|{b}|{}|{kind}|{stop_at}|{goes_on}", banks.coordinator);
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "killed::child_process", "--nocapture"]).env(TASK, task);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output }
     }
-    said
+
+    /// What it says until it stops or ends.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        for line in (&mut self.output).lines() {
+            said.push(line.unwrap());
+            if said.last().is_some_and(|line| line == "here") {
+                break;
+            }
+        }
+        said
+    }
 }
 
 /// A folder that is removed in the end.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("otel-saga-two-phase-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -62,40 +81,58 @@ impl Drop for Scratch {
 }
 
 /// Kills at the first point, at the second … until there is none; how many there were, and how many of them committed.
-async fn killed_at_every_point(kind: &'static str) -> (usize, usize) {
+pub(crate) async fn killed_at_every_point(kind: &'static str, in_postgres: bool) -> (usize, usize) {
     let mut committed = 0;
+    let mut banks = Banks::new().await;
     for point in 1.. {
-        let banks = Banks::new().await;
-        let scratch = Scratch::new(&format!("{kind}-{point}"));
-        let mut first = spawn(&scratch.0, &banks, kind, Some(point));
-        let stopped = said(&mut first).iter().any(|line| line == "here");
-        first.kill().unwrap();
-        first.wait().unwrap();
+        if in_postgres {
+            super::journal::options(&banks).migrate().await.unwrap();
+        }
+        let scratch = Scratch::new(&format!("{kind}-{in_postgres}-{point}"));
+        let task =
+            child::Task { directory: &scratch.0, in_postgres, kind, stop_at: Some(point), goes_on: false };
+        let mut first = Process::spawn(&banks, &task);
+        let stopped = first.said().iter().any(|line| line == "here");
+        first.child.kill().unwrap();
+        first.child.wait().unwrap();
         if !stopped {
             banks.drop().await;
             return (point - 1, committed);
         }
-        let mut second = spawn(&scratch.0, &banks, kind, None);
-        let said = said(&mut second);
-        assert!(second.wait().unwrap().success(), "{kind} {point}: {said:?}");
-        let is_committed = said.iter().any(|line| line == "end commit");
-        assert!(is_committed || said.iter().any(|line| line == "end abort"), "{kind} {point}: {said:?}");
-        let moved = banks.cents().await;
-        let none = moved == [BEGIN, BEGIN];
-        let all = moved == if kind == "alone" { [BEGIN - 300, BEGIN] } else { [BEGIN - 300, BEGIN + 300] };
-        assert!(none || all, "{kind} {point}: {moved:?}");
-        // Whoever was killed before its transaction was in the journal left it to the second, which moves nothing.
-        assert!(is_committed || none, "{kind} {point}: aborted, and {moved:?}");
-        committed += usize::from(all);
-        // It is empty, or this says what is still prepared.
-        banks.drop().await;
+        let what = format!("{kind}, killed at point {point}");
+        committed += usize::from(goes_on(&what, &banks, &task).await);
+        banks.reset().await;
     }
     unreachable!("there is an end to points")
 }
 
+/// Another process runs the transfer to its end: both databases agree, and the trace is whole. Whether money was moved.
+pub(crate) async fn goes_on(what: &str, banks: &Banks, task: &child::Task<'_>) -> bool {
+    let task = child::Task { stop_at: None, goes_on: false, ..*task };
+    let mut second = Process::spawn(banks, &task);
+    let said = second.said();
+    assert!(second.child.wait().unwrap().success(), "{what}: {said:?}");
+    check(what, banks, &task, &said).await
+}
+
+/// Whether money was moved.
+pub(crate) async fn check(what: &str, banks: &Banks, task: &child::Task<'_>, said: &[String]) -> bool {
+    let is_committed = said.iter().any(|line| line == "end commit");
+    assert!(is_committed || said.iter().any(|line| line == "end abort"), "{what}: {said:?}");
+    let moved = banks.cents().await;
+    let none = moved == [BEGIN, BEGIN];
+    let all = moved == if task.kind == "alone" { [BEGIN - 300, BEGIN] } else { [BEGIN - 300, BEGIN + 300] };
+    assert!(none || all, "{what}: {moved:?}");
+    // Whoever was stopped before its transaction was in the journal left it to the second, which moves nothing.
+    assert!(is_committed || none, "{what}: aborted, and {moved:?}");
+    assert_eq!(banks.prepared().await, [""; 0], "{what}");
+    spans::check(what, task.directory, said);
+    all
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("fine").await;
+    let (points, committed) = killed_at_every_point("fine", false).await;
     println!("killed at each of {points} points, {committed} times after the decision");
     // A create, a decision, an end; two prepares and two commits; before and after each.
     assert_eq!(points, 14);
@@ -104,13 +141,20 @@ async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_is_refused_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("refused").await;
+    let (points, committed) = killed_at_every_point("refused", false).await;
     // A create and an end, two prepares, one rollback.
     assert_eq!((points, committed), (10, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_in_one_phase_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("alone").await;
+    let (points, committed) = killed_at_every_point("alone", false).await;
     assert_eq!((points, committed), (6, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_one_acknowledges_late_is_whole_wherever_its_coordinator_is_killed() {
+    let (points, committed) = killed_at_every_point("late", false).await;
+    // As the first, but one point less around the commit that is lost, and two more around that it waits, and the second.
+    assert_eq!((points, committed), (17, 10));
 }

@@ -6,6 +6,9 @@
 
 mod branches;
 mod child;
+mod journal;
 mod killed;
+#[path = "../crash/spans.rs"]
+mod spans;
 mod support;
 mod transfers;

@@ -42,8 +42,12 @@ fn server() -> String {
     setting("POSTGRES_URL").trim_end_matches('/').to_owned()
 }
 
+pub(crate) fn url(database: &str) -> String {
+    format!("{}/{database}", server())
+}
+
 pub(crate) async fn pool(database: &str) -> PgPool {
-    let options: PgConnectOptions = format!("{}/{database}", server()).parse().unwrap();
+    let options: PgConnectOptions = url(database).parse().unwrap();
     let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(LONG).connect_with(options).await;
     pool.unwrap_or_else(|error| panic!("{error}: {START}"))
 }
@@ -125,6 +129,16 @@ impl Banks {
                 sqlx::query_scalar("SELECT cents FROM account WHERE id = 1").fetch_one(pool).await.unwrap();
         }
         cents
+    }
+
+    /// As new, for a coordinator of another name: a database takes long to make. Nothing may be prepared any more.
+    pub(crate) async fn reset(&mut self) {
+        let left = self.prepared().await;
+        assert!(left.is_empty(), "still prepared: {left:?}");
+        for bank in 0..2 {
+            self.execute(bank, format!("UPDATE account SET cents = {BEGIN}")).await;
+        }
+        self.coordinator.push('x');
     }
 
     /// What is prepared in both, by anybody.

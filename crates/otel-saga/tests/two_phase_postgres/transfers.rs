@@ -6,6 +6,7 @@ use otel_saga::two_phase::flow::Decision;
 use otel_saga::two_phase::{Answer, Coordinator, Outcome};
 use sqlx::Connection as _;
 
+use super::branches::Slow;
 use super::support::{BEGIN, Banks, until};
 
 /// So much from the first to the second.
@@ -106,17 +107,13 @@ async fn a_connection_that_is_lost_before_the_vote_aborts() {
 async fn connections_that_are_lost_between_prepare_and_commit_change_nothing() {
     let banks = Banks::new().await;
     let coordinator = banks.coordinator().await;
-    let paying = tokio::spawn({
-        let begun = coordinator.begin("transfer", "1").unwrap();
-        let debit = banks.branch(0, &begun, -300).await;
-        let credit = super::branches::Slow::new(banks.branch(1, &begun, 300).await);
-        let slow = credit.clone();
-        let commit = begun.with(debit).with(credit).commit();
-        async move { (slow.prepared().await, commit) }
-    });
-    let (proceed, commit) = paying.await.unwrap();
-    let committing = tokio::spawn(commit);
-    until("both to be prepared", || async { banks.prepared().await.len() == 2 }).await;
+    let begun = coordinator.begin("transfer", "1").unwrap();
+    let debit = Slow::new(banks.branch(0, &begun, -300).await);
+    let credit = Slow::new(banks.branch(1, &begun, 300).await);
+    let proceed = credit.prepared().await;
+    let committing = tokio::spawn(begun.with(debit.clone()).with(credit.clone()).commit());
+    until("both to vote", || async { debit.has_voted() && credit.has_voted() }).await;
+    assert_eq!(banks.prepared().await.len(), 2);
     for (bank, name) in banks.names.iter().enumerate() {
         let others = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
                       WHERE pid <> pg_backend_pid() AND datname = ";
@@ -137,10 +134,10 @@ async fn somebody_else_who_rolls_a_prepared_branch_back_is_reported() {
     let begun = coordinator.begin("transfer", "it's \\ \"quoted\"").unwrap();
     let (id, gid) = (begun.id().to_owned(), begun.branch("b").unwrap());
     let debit = banks.branch(0, &begun, -300).await;
-    let credit = super::branches::Slow::new(banks.branch(1, &begun, 300).await);
+    let credit = Slow::new(banks.branch(1, &begun, 300).await);
     let proceed = credit.prepared().await;
-    let committing = tokio::spawn(begun.with(debit).with(credit).commit());
-    until("both to be prepared", || async { banks.prepared().await.len() == 2 }).await;
+    let committing = tokio::spawn(begun.with(debit).with(credit.clone()).commit());
+    until("both to be prepared", || async { credit.has_voted() && banks.prepared().await.len() == 2 }).await;
     assert!(banks.prepared().await.contains(&gid.to_string()));
     let mut somebody = banks.pools[1].acquire().await.unwrap();
     let rollback = format!("ROLLBACK PREPARED '{}'", gid.as_str().replace('\'', "''"));

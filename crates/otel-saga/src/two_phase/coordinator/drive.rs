@@ -11,14 +11,14 @@ use opentelemetry::Context;
 
 use super::Inner;
 use super::call::Call;
-use super::transaction::agrees;
+use super::transaction::{Outcome, agrees, end_span};
 use crate::error::BoxError;
 use crate::flow::End;
 use crate::journal::{Cursor, Then, millis, now};
 use crate::retry::RetryPolicy;
 use crate::two_phase::flow::{Ballot, Command, Decision, Record, State, fold, next};
 use crate::two_phase::participant::{Participant, Vote};
-use crate::two_phase::telemetry::alert;
+use crate::two_phase::telemetry::{TransactionSpan, alert};
 
 pub(super) struct Drive {
     inner: Arc<Inner>,
@@ -77,7 +77,10 @@ impl Drive {
     }
 
     /// To its end, or until it is handed over. An error says that it is not this coordinator's any more.
-    pub(super) async fn run(mut self) -> Result<State, BoxError> {
+    ///
+    /// Before the journal says that the transaction has ended, or waits, its span has ended: whoever goes on with one of
+    /// which it says neither tells the span again.
+    pub(super) async fn run(mut self, span: &mut TransactionSpan) -> Result<State, BoxError> {
         loop {
             let commands = next(&self.state, self.ballots.as_deref());
             match commands.first() {
@@ -92,13 +95,14 @@ impl Drive {
                 }
                 Some(Command::Commit { .. } | Command::Rollback { .. }) => {
                     if let Err(error) = self.tell(&commands).await? {
-                        self.hand_over(error).await?;
+                        self.hand_over(error, span).await?;
                         return Ok(self.state);
                     }
                 }
                 Some(Command::Finish(decision)) => {
                     let reason = self.reason.take().filter(|_| *decision == Decision::Abort);
                     self.note(Record::Ended { decision: *decision, reason })?;
+                    self.end_span(span);
                     self.write(Then::Finished(match decision {
                         Decision::Commit => End::Completed,
                         Decision::Abort => End::Compensated,
@@ -187,7 +191,7 @@ impl Drive {
     }
 
     /// Gives it back to the journal, from which it is claimed when it is time to ask again.
-    async fn hand_over(&mut self, why: Unacknowledged) -> Result<(), BoxError> {
+    async fn hand_over(&mut self, why: Unacknowledged, span: &mut TransactionSpan) -> Result<(), BoxError> {
         let now = now();
         let error = format!("{}: {}", why.participant, why.error);
         // What became of a single participant is known by its answer alone.
@@ -211,9 +215,15 @@ impl Drive {
         if attempt >= self.inner.options.retry.attempts() {
             alert(&self.id, &why.participant, "a participant does not acknowledge the decision", &error);
         }
+        self.end_span(span);
         self.write(Then::Runnable { at: now.saturating_add(millis(delay)) }).await?;
         self.inner.poke_in(delay);
         Ok(())
+    }
+
+    fn end_span(&self, span: &mut TransactionSpan) {
+        let outcome = Outcome::of(&self.id, &self.state);
+        end_span(span, outcome.as_ref().ok_or(("unknown", "the only participant has not answered")));
     }
 
     fn call(&self, number: u16) -> Option<Call<'_>> {

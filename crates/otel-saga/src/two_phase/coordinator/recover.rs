@@ -172,7 +172,7 @@ impl Inner {
         }
         let context = context(&state);
         let drive = Drive::claimed(self, &header.id, state, loaded.header.cursor(), context)?;
-        drive.run().await?;
+        drive.run(&mut None).await?;
         Ok(())
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_operation::Operation;
 
 use super::drive::Drive;
 use super::{Inner, KIND, Present, wrong_name};
@@ -17,7 +16,7 @@ use crate::journal::{Created, JournalError, NewInstance, now};
 use crate::telemetry::traceparent;
 use crate::two_phase::flow::{Decision, Record, Started, State};
 use crate::two_phase::participant::{Answer, Branch, BranchError, Participant};
-use crate::two_phase::telemetry::Decided;
+use crate::two_phase::telemetry::TransactionSpan;
 
 /// A transaction that was begun and is worked on. Dropped, it has never been: branches that were given to it are dropped too.
 #[must_use = "nothing is committed but by `commit`"]
@@ -26,7 +25,9 @@ pub struct Transaction {
     id: String,
     name: String,
     branches: Vec<Arc<dyn Participant>>,
-    operation: Operation<Decided>,
+    /// The context of its span.
+    context: Context,
+    span: TransactionSpan,
     /// When it was begun, in milliseconds since the Unix epoch.
     began: u64,
     /// The parent of the transaction's span.
@@ -94,6 +95,22 @@ pub(super) fn agrees(decision: Decision, answer: Answer) -> bool {
         (decision, answer),
         (_, Answer::Done) | (Decision::Commit, Answer::Committed) | (Decision::Abort, Answer::RolledBack)
     )
+}
+
+/// Ends the transaction's span with what came of it, or with a class of errors and a text; once.
+pub(super) fn end_span(span: &mut TransactionSpan, result: Result<&Outcome, (&'static str, &str)>) {
+    let Some(mut operation) = span.take() else { return };
+    let outcome = match result {
+        Ok(outcome) if !outcome.is_consistent() => otel_operation::Outcome::error("heuristic"),
+        Ok(outcome) if !outcome.is_committed() => {
+            let reason = outcome.reason.clone().unwrap_or_default();
+            otel_operation::Outcome::error("aborted").with_description(reason)
+        }
+        Ok(_) => otel_operation::Outcome::ok(),
+        Err((class, text)) => otel_operation::Outcome::error(class).with_description(text.to_owned()),
+    };
+    operation.record_mut().0 = result.ok().map(|outcome| outcome.decision);
+    operation.finish(&outcome);
 }
 
 /// Why a transaction was not begun.
@@ -177,7 +194,8 @@ impl Transaction {
         let parent = traceparent(Context::current().span().span_context());
         let (began, operation) = (now(), inner.telemetry.begin(&id, name));
         let (inner, name) = (Arc::clone(inner), name.to_owned());
-        Ok(Self { inner, id, name, branches: Vec::new(), operation, began, parent })
+        let context = operation.context().clone();
+        Ok(Self { inner, id, name, branches: Vec::new(), context, span: Some(operation), began, parent })
     }
 
     /// Its id: its name, a slash and its key.
@@ -189,7 +207,7 @@ impl Transaction {
     /// The OpenTelemetry context of the transaction, for the work that is done in it.
     #[must_use]
     pub fn context(&self) -> &Context {
-        self.operation.context()
+        &self.context
     }
 
     /// What the participant of this name knows the transaction by.
@@ -230,17 +248,8 @@ impl Transaction {
 
     async fn run(mut self, present: Present) -> Result<Outcome, CommitError> {
         let result = self.begun(&present).await;
-        let outcome = match &result {
-            Ok(outcome) if !outcome.is_consistent() => otel_operation::Outcome::error("heuristic"),
-            Ok(outcome) if !outcome.is_committed() => {
-                let reason = outcome.reason.clone().unwrap_or_default();
-                otel_operation::Outcome::error("aborted").with_description(reason)
-            }
-            Ok(_) => otel_operation::Outcome::ok(),
-            Err(error) => otel_operation::Outcome::error("failed").with_description(error.to_string()),
-        };
-        self.operation.record_mut().0 = result.as_ref().ok().map(|outcome| outcome.decision);
-        self.operation.finish(&outcome);
+        let told = result.as_ref().map_err(ToString::to_string);
+        end_span(&mut self.span, told.as_ref().map(|outcome| *outcome).map_err(|text| ("failed", &**text)));
         drop(present);
         result
     }
@@ -248,14 +257,14 @@ impl Transaction {
     async fn begun(&mut self, present: &Present) -> Result<Outcome, CommitError> {
         let names: Vec<String> = self.branches.iter().map(|branch| branch.name().to_owned()).collect();
         self.check(&names)?;
-        let trace = traceparent(self.operation.context().span().span_context());
+        let trace = traceparent(self.context.span().span_context());
         let started = Started::new(&*self.name, names, self.began).with_trace(trace, self.parent.take());
         let drive = match self.create(started).await? {
             Some(drive) => drive,
             // The branches that were worked on are not asked: the first ones were.
             None => return self.decided().await,
         };
-        if let Ok(state) = drive.run().await {
+        if let Ok(state) = drive.run(&mut self.span).await {
             if let Some(outcome) = Outcome::of(&self.id, &state) {
                 return Ok(outcome);
             }
@@ -310,7 +319,7 @@ impl Transaction {
             tries += 1;
             match self.inner.journal.create(instance.clone()).await {
                 Ok(Created::New(cursor)) => {
-                    let context = self.operation.context().clone();
+                    let context = self.context.clone();
                     let branches = std::mem::take(&mut self.branches);
                     return Ok(Drive::begun(&self.inner, &self.id, &record, cursor, branches, context));
                 }

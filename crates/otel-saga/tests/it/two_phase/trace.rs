@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::bank::{Bank, Fault, builder};
 use super::behaviour::{memory, pay};
+use crate::faulty::Faulty;
 use crate::support::Ids;
 
 fn traced(
@@ -105,6 +106,60 @@ async fn the_trace_goes_on_after_a_crash() {
     assert_eq!(attribute("twopc.recovered").as_deref(), Some("true"));
     assert_eq!(attribute("twopc.outcome").as_deref(), Some("interrupted"));
     assert_eq!(attribute("twopc.decision").as_deref(), Some("commit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_of_a_recovered_transaction_is_whole() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let recorder = Recorder::builder().with_id_generator(Ids::default()).build();
+    let lost = Recorder::new();
+    let first = traced(&journal, "first", &[&a, &b], &lost).start().await.unwrap();
+    b.script("commit", [Fault::Hang]);
+    {
+        let both = [&a, &b];
+        let paying = request(&lost, &first, &both);
+        assert!(tokio::time::timeout(Duration::from_secs(1), paying).await.is_err());
+    }
+    drop(first);
+    let second = traced(&journal, "second", &[&a, &b], &recorder).start().await.unwrap();
+    // What waits has ended its span, and is not told once more.
+    b.script("commit", [Fault::Lose; 2]);
+    assert!(second.wait("transfer/1").await.unwrap().is_committed());
+    recorder.wait_until_finished().await;
+    recorder.assert_each_ended_once();
+    assert_eq!(recorder.tree().trim_end(), include_str!("trace/recovered.txt").trim_end());
+    let (start, told) = (lost.span("2pc transfer"), recorder.span("2pc transfer"));
+    assert_eq!(told.parent_span_id, lost.span("POST /transfers").span_context.span_id());
+    assert_eq!(told.span_context.span_id(), start.span_context.span_id());
+    assert_eq!(told.start_time.duration_since(start.start_time).unwrap_or_default().as_secs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_span_has_ended_before_the_journal_says_that_the_transaction_waits_or_has_ended() {
+    for script in [&[][..], &[Fault::Lose]] {
+        let (shared, a, b, recorder) = (memory(), Bank::new("a"), Bank::new("b"), Recorder::new());
+        let faulty = Faulty::new(&shared, 0);
+        let journal: Arc<dyn Journal> = faulty.clone();
+        let coordinator = traced(&journal, "w", &[&a, &b], &recorder).start().await.unwrap();
+        a.script("commit", [Fault::Slow(1000)]);
+        b.script("commit", script.iter().copied());
+        let both = [&a, &b];
+        let paying = request(&recorder, &coordinator, &both);
+        // The decision is durable, and the journal goes away before the last append.
+        let goes_away = async {
+            sleep(Duration::from_millis(500)).await;
+            faulty.set_away(true);
+            sleep(Duration::from_secs(2)).await;
+        };
+        tokio::select! {
+            _ = paying => panic!("it ends without its last append"),
+            () = goes_away => {}
+        }
+        assert_eq!(faulty.written(), 2, "a create and a decision");
+        let told = recorder.span("2pc transfer");
+        let decision = told.attributes.iter().find(|one| one.key.as_str() == "twopc.decision").unwrap();
+        assert_eq!(decision.value.as_str(), "commit");
+    }
 }
 
 #[tokio::test(start_paused = true)]
