@@ -166,6 +166,14 @@ pub enum InstanceError {
         #[source]
         source: BoxError,
     },
+    /// It is a transaction of a coordinator, which alone writes to it.
+    #[error(
+        "`{id}` is a two-phase commit and no saga: only its coordinator changes anything in this journal"
+    )]
+    Transaction {
+        /// The transaction.
+        id: String,
+    },
     /// It has ended: there is nothing to cancel, park or unpark.
     #[error("`{id}` has ended")]
     Ended {

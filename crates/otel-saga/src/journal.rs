@@ -22,6 +22,7 @@ pub use self::postgres::{PostgresError, PostgresJournal, PostgresOptions};
 pub use self::redb::{OpenError, RedbJournal};
 use crate::error::BoxError;
 use crate::flow::End;
+use crate::two_phase::is_transaction;
 
 /// A place in an instance's journal: where the next record goes, and who may put it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +92,17 @@ impl Status {
             Self::Parked => "parked",
             Self::Completed => "completed",
             Self::Compensated => "compensated",
+        }
+    }
+
+    /// In the word that fits what the journal calls an instance, [`Header::saga`]: a two-phase commit that has ended is
+    /// `committed` or `aborted`.
+    #[must_use]
+    pub fn word_for(self, saga: &str) -> &'static str {
+        match self {
+            Self::Completed if is_transaction(saga) => "committed",
+            Self::Compensated if is_transaction(saga) => "aborted",
+            status => status.as_str(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub use self::timeline::{Moment, utc};
 use crate::error::{BoxError, InstanceError};
 use crate::flow::{Record, State, StepKind, fold};
 use crate::journal::{AppendError, Count, Header, Journal, Loaded, Query, Status, Then};
+use crate::two_phase::{History, is_transaction};
 
 /// An instance as the journal has it.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ impl Operator {
     /// If there is none, or it cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
         let loaded = self.load(id).await?;
+        is_saga(&loaded.header)?;
         let unreadable = |source| InstanceError::Unreadable { id: id.to_owned(), source };
         let state = read(&loaded).map_err(unreadable)?;
         let records = loaded.records.iter().map(|record| Record::decode(record)).collect::<Result<_, _>>();
@@ -55,6 +57,16 @@ impl Operator {
             state,
             records: records.map_err(|error| unreadable(error.into()))?,
         })
+    }
+
+    /// The two-phase commit of this id, and all that happened to it, where the journal is a coordinator's.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it cannot be read.
+    pub async fn transaction(&self, id: &str) -> Result<History, InstanceError> {
+        let loaded = self.load(id).await?;
+        History::read(loaded).map_err(|source| InstanceError::Unreadable { id: id.to_owned(), source })
     }
 
     /// Instances in the order of their ids, a page at a time.
@@ -126,8 +138,11 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// If the journal does not answer.
+    /// If the journal does not answer, or is a coordinator's: what participants may ask about is known to that one.
     pub async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, InstanceError> {
+        // It holds transactions alone, or none.
+        let first = Query { limit: 1, ..Query::default() };
+        self.journal.list(&first).await?.iter().try_for_each(is_saga)?;
         Ok(self.journal.prune(ended_before, limit).await?)
     }
 
@@ -149,6 +164,7 @@ impl Operator {
         for _ in 0..TRIES {
             let loaded = self.load(id).await?;
             let header = &loaded.header;
+            is_saga(header)?;
             if header.status.is_finished() {
                 return Err(InstanceError::Ended { id: id.to_owned() });
             }
@@ -168,6 +184,13 @@ impl Operator {
         }
         Err(InstanceError::Busy { id: id.to_owned() })
     }
+}
+
+fn is_saga(header: &Header) -> Result<(), InstanceError> {
+    if is_transaction(&header.saga) {
+        return Err(InstanceError::Transaction { id: header.id.clone() });
+    }
+    Ok(())
 }
 
 /// The instance that these records are of.

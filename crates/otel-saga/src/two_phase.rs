@@ -9,6 +9,7 @@
 
 mod coordinator;
 pub mod flow;
+mod history;
 pub mod names;
 mod participant;
 #[cfg(feature = "postgres")]
@@ -19,6 +20,15 @@ pub use self::coordinator::{
     BeginError, CommitError, Coordinator, CoordinatorBuilder, CoordinatorError, Heuristic, Outcome,
     Transaction,
 };
+pub use self::history::History;
 pub use self::participant::{Answer, Branch, BranchError, Participant, Vote};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBranch, PostgresError, PostgresParticipant};
+
+/// What the journal calls a transaction, before its name: so that a journal of sagas is told from one of transactions.
+pub(crate) const KIND: &str = "2pc ";
+
+/// Whether what is called so in a journal is a transaction, and no saga.
+pub(crate) fn is_transaction(saga: &str) -> bool {
+    saga.starts_with(KIND)
+}

@@ -18,6 +18,7 @@ use crate::flow::{Phase, Record, State};
 use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
 use crate::operator::read;
 use crate::telemetry::{AttemptSpan, alert};
+use crate::two_phase::is_transaction;
 
 /// How many instances are claimed at once: few enough that the first one need not wait for the last.
 const BATCH: usize = 64;
@@ -25,6 +26,8 @@ const BATCH: usize = 64;
 const PRUNED: usize = 1000;
 /// How often gauges are read and ended instances forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
+/// When a transaction, which should not be there, is looked at again.
+const LATER: Duration = Duration::from_secs(30);
 
 /// Begins all of it.
 pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
@@ -137,6 +140,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
 
     /// Goes on with an instance that was claimed, or parks it.
     async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
+        if is_transaction(&header.saga) {
+            // Parked by a saga's record it could never be ended, and whoever is prepared would be for ever.
+            let then = Then::Runnable { at: now().saturating_add(millis(LATER)) };
+            self.journal.append(&header.id, header.cursor(), Vec::new(), then).await?;
+            return Err("it is a two-phase commit: the journal is a coordinator's".into());
+        }
         let loaded = match self.journal.load(&header.id).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),

@@ -26,14 +26,12 @@ use self::append::read;
 use self::builder::Options;
 pub use self::builder::{CoordinatorBuilder, CoordinatorError};
 pub use self::transaction::{BeginError, CommitError, Heuristic, Outcome, Transaction};
+use super::KIND;
 use super::flow::State;
 use super::participant::Participant;
 use super::telemetry::{Telemetry, alert};
 use crate::error::InstanceError;
 use crate::journal::Journal;
-
-/// What the journal calls a transaction, before its name: so that a journal of sagas is told from one of transactions.
-const KIND: &str = "2pc ";
 
 /// A coordinator of two-phase commits. Cloning is cheap.
 ///

@@ -11,16 +11,16 @@ use crate::order;
 use crate::program::{admin, admin_with};
 
 /// A directory that is gone with the test.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("otel-saga-admin-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         self.0.join("sagas.redb").display().to_string()
     }
 }

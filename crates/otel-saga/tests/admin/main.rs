@@ -7,6 +7,7 @@ mod program;
 mod running;
 #[path = "../postgres/support.rs"]
 mod support;
+mod transactions;
 
 use std::time::Duration;
 

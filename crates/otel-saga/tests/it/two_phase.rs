@@ -5,5 +5,6 @@ mod alerts;
 mod bank;
 mod behaviour;
 mod models;
+mod operator;
 mod recovery;
 mod trace;

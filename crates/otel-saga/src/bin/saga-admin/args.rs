@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use otel_saga::journal::Status;
 
 /// Looks at sagas and tells them what to do, in the journal of an application: in Postgres while it runs, in a file
-/// (redb) while it is stopped.
+/// (redb) while it is stopped. In a journal of two-phase commits it looks and changes nothing.
 #[derive(Debug, Parser)]
 #[command(name = "saga-admin", version)]
 pub(crate) struct Args {
@@ -104,7 +104,9 @@ pub(crate) enum Command {
 pub(crate) enum StatusArg {
     Running,
     Parked,
+    #[value(alias = "committed")]
     Completed,
+    #[value(alias = "aborted")]
     Compensated,
 }
 

@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Write as _};
 
 use otel_saga::flow::Record;
 use otel_saga::journal::{Header, Query, now};
-use otel_saga::{Instance, InstanceError, Operator, utc};
+use otel_saga::two_phase::History;
+use otel_saga::{Instance, InstanceError, Moment, Operator, utc};
 use serde_json::{Value, json};
 
 use crate::args::{Args, Command};
@@ -33,8 +34,14 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
             })?;
         }
         Command::Show { id, payloads } => {
-            let instance = operator.status(id).await?;
-            print(if args.json { as_json(&instance, *payloads)? } else { shown(&instance, *payloads) })?;
+            let text = match operator.status(id).await {
+                Err(InstanceError::Transaction { .. }) => {
+                    transaction(&operator.transaction(id).await?, args.json)?
+                }
+                instance if args.json => as_json(&instance?, *payloads)?,
+                instance => shown(&instance?, *payloads),
+            };
+            print(text)?;
         }
         Command::Counts => counts(operator, args.json).await?,
         Command::Prune { older_than } => {
@@ -94,7 +101,7 @@ fn listed(headers: &[Header]) -> String {
         vec![
             header.id.clone(),
             format!("{} {}", header.saga, header.version),
-            header.status.as_str().to_owned(),
+            header.status.word_for(&header.saga).to_owned(),
             utc(header.created),
             utc(header.changed),
             header.owner.clone().unwrap_or_default(),
@@ -106,18 +113,33 @@ fn listed(headers: &[Header]) -> String {
 }
 
 fn shown(instance: &Instance, payloads: bool) -> String {
-    let header = &instance.header;
+    told(&instance.header, "STEP", &instance.timeline(payloads))
+}
+
+fn transaction(history: &History, json: bool) -> Result<String, BoxError> {
+    if !json {
+        return Ok(told(&history.header, "PARTICIPANT", &history.timeline()));
+    }
+    let (header, state) = (serde_json::to_value(&history.header)?, &history.state);
+    let missing: Vec<&str> = state.unacknowledged().map(|number| state.name_of(number)).collect();
+    let (decision, records) = (state.decision, serde_json::to_value(&history.records)?);
+    let value =
+        json!({ "transaction": header, "decision": decision, "unacknowledged": missing, "records": records });
+    Ok(value.to_string() + "\n")
+}
+
+/// A header and what happened, in tables.
+fn told(header: &Header, step: &str, moments: &[Moment]) -> String {
     let mut text = listed(std::slice::from_ref(header));
     text.push('\n');
-    let moments = instance.timeline(payloads);
-    let row = |moment: &otel_saga::Moment| {
+    let row = |moment: &Moment| {
         vec![
             moment.at.map(utc).unwrap_or_default(),
             moment.step.clone().unwrap_or_default(),
             moment.what.clone(),
         ]
     };
-    text.push_str(&table(&["TIME", "STEP", "WHAT"], &moments.iter().map(row).collect::<Vec<_>>()));
+    text.push_str(&table(&["TIME", step, "WHAT"], &moments.iter().map(row).collect::<Vec<_>>()));
     text
 }
 
@@ -156,7 +178,12 @@ async fn counts(operator: &Operator, json: bool) -> Result<(), BoxError> {
         return print(lines(value)?);
     }
     let row = |one: &otel_saga::journal::Count| {
-        vec![one.saga.clone(), one.status.as_str().to_owned(), one.count.to_string(), utc(one.oldest)]
+        vec![
+            one.saga.clone(),
+            one.status.word_for(&one.saga).to_owned(),
+            one.count.to_string(),
+            utc(one.oldest),
+        ]
     };
     print(table(&["SAGA", "STATUS", "COUNT", "OLDEST"], &counts.iter().map(row).collect::<Vec<_>>()))
 }

@@ -12,9 +12,10 @@ use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::{Coordinator, Inner, KIND, StopOnDrop, recover, wrong_name};
+use super::{Coordinator, Inner, StopOnDrop, recover, wrong_name};
 use crate::journal::{Journal, JournalError};
 use crate::retry::RetryPolicy;
+use crate::two_phase::is_transaction;
 use crate::two_phase::participant::Participant;
 use crate::two_phase::telemetry::Telemetry;
 
@@ -179,7 +180,7 @@ impl CoordinatorBuilder {
             }
         }
         let held = self.journal.counts().await?;
-        if let Some(other) = held.into_iter().find(|count| !count.saga.starts_with(KIND)) {
+        if let Some(other) = held.into_iter().find(|count| !is_transaction(&count.saga)) {
             return Err(CoordinatorError::OtherJournal { what: other.saga });
         }
         let inner = Arc::new(Inner {
