@@ -19,8 +19,8 @@ pub struct StepContext<S> {
 /// What does not depend on the type of the shared state.
 #[derive(Debug)]
 pub(crate) struct CallContext {
-    pub(crate) id: String,
-    pub(crate) step: String,
+    pub(crate) id: Arc<str>,
+    pub(crate) step: Arc<str>,
     pub(crate) phase: Phase,
     pub(crate) attempt: u32,
     pub(crate) cancelled: watch::Receiver<bool>,

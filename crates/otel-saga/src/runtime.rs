@@ -31,7 +31,7 @@ use crate::definition::{Definition, Saga};
 use crate::error::StartError;
 use crate::flow::Started;
 use crate::journal::{Journal, JournalError, now};
-use crate::telemetry::{Telemetry, traceparent};
+use crate::telemetry::{Prepared, Telemetry, traceparent};
 
 /// A worker: it runs the sagas that it was given, over a journal that other workers may share. Cloning is cheap.
 ///
@@ -45,7 +45,7 @@ pub struct Runtime<S> {
 pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
-    sagas: HashMap<(String, u32), Arc<Definition<S>>>,
+    sagas: HashMap<(String, u32), Known<S>>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
     /// One for each instance that is here.
@@ -59,6 +59,18 @@ pub(crate) struct Inner<S> {
     renewed: Mutex<Option<tokio::time::Instant>>,
     /// An answer was lost: the journal may say that this worker has an instance, and it is not here.
     astray: AtomicBool,
+}
+
+/// A saga that this runtime was given.
+struct Known<S> {
+    definition: Arc<Definition<S>>,
+    prepared: Arc<Prepared>,
+}
+
+impl<S> Clone for Known<S> {
+    fn clone(&self) -> Self {
+        Self { definition: Arc::clone(&self.definition), prepared: Arc::clone(&self.prepared) }
+    }
 }
 
 /// An instance that this runtime drives.
@@ -90,7 +102,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         I: Serialize + DeserializeOwned + Send + 'static,
     {
         let (name, version) = (saga.name(), saga.version());
-        let Some(definition) = self.inner.sagas.get(&(name.to_owned(), version)) else {
+        let Some(known) = self.inner.known(name, version) else {
             return Err(StartError::NotRegistered { saga: name.to_owned(), version });
         };
         if !(1..=200).contains(&key.len()) || key.chars().any(char::is_control) {
@@ -99,19 +111,19 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         if *self.inner.stopping.borrow() {
             return Err(StartError::ShuttingDown);
         }
-        let id = format!("{name}/{key}");
+        let id: Arc<str> = format!("{name}/{key}").into();
         let input = serde_json::to_value(input).map_err(StartError::Input)?;
-        let span = self.inner.telemetry.start(&id, name, version);
+        let span = self.inner.telemetry.start(&known.prepared, &id);
         let trace = traceparent(span.context().span().span_context());
         let parent = span.recording().map(|_| Context::current().span().span_context().span_id().to_string());
-        let started = Started::new(name, version, definition.shapes.clone(), input, now());
+        let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
         let started = started.with_trace(trace).with_parent(parent);
         // In a task of its own: a caller that does not wait for the answer cannot stop it halfway.
-        let (runtime, definition) = (self.clone(), Arc::clone(definition));
+        let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {
-            let created = runtime.inner.create(&id, &definition, started).await;
+            let created = runtime.inner.create(&id, known, started).await;
             span.finish(&created.as_ref().map_or(Outcome::error("start_failed"), |()| Outcome::ok()));
-            created.map(|()| id)
+            created.map(|()| id.to_string())
         };
         let created = tokio::spawn(creating.with_context(Context::current())).await;
         created.unwrap_or_else(|error| Err(StartError::Journal(JournalError::Unknown(error.into()))))
@@ -135,7 +147,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    pub(crate) fn definition(&self, saga: &str, version: u32) -> Option<&Arc<Definition<S>>> {
+    fn known(&self, saga: &str, version: u32) -> Option<&Known<S>> {
         self.sagas.get(&(saga.to_owned(), version))
     }
 }

@@ -6,6 +6,7 @@
 mod attempt;
 mod metrics;
 pub mod names;
+mod prepared;
 mod trace;
 
 use std::sync::Arc;
@@ -16,14 +17,16 @@ use otel_operation::{Instruments, Providers, Tracer};
 
 pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, again};
 use self::metrics::SagaInstruments;
-pub(crate) use self::trace::{parse_traceparent, traceparent};
+pub(crate) use self::prepared::Prepared;
+pub(crate) use self::trace::{parent, parse_traceparent, traceparent};
+use crate::definition::Definition;
 use crate::journal::{Count, Status};
 
 /// Where a runtime's telemetry goes.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    pub(crate) tracer: Tracer,
-    pub(crate) instruments: Arc<Instruments<SagaInstruments>>,
+    tracer: Tracer,
+    instruments: Arc<Instruments<SagaInstruments>>,
 }
 
 impl Telemetry {
@@ -35,33 +38,14 @@ impl Telemetry {
         Self { tracer: providers.tracer(scope), instruments }
     }
 
+    /// What is recorded of this definition.
+    pub(crate) fn prepare<S>(&self, definition: &Definition<S>) -> Prepared {
+        Prepared::new(Arc::clone(&self.instruments), definition)
+    }
+
     pub(crate) fn appended(&self, elapsed: Duration, error: Option<&'static str>) {
         if let Some(instruments) = self.instruments.get() {
             instruments.appended(elapsed, error);
-        }
-    }
-
-    pub(crate) fn ended(&self, saga: &str, outcome: &'static str, elapsed: Duration) {
-        if let Some(instruments) = self.instruments.get() {
-            instruments.ended(saga, outcome, elapsed);
-        }
-    }
-
-    pub(crate) fn retried(&self, saga: &str, step: &str) {
-        if let Some(instruments) = self.instruments.get() {
-            instruments.retried(saga, step);
-        }
-    }
-
-    pub(crate) fn recovered(&self, saga: &str) {
-        if let Some(instruments) = self.instruments.get() {
-            instruments.recovered(saga);
-        }
-    }
-
-    pub(crate) fn conflicted(&self, saga: &str) {
-        if let Some(instruments) = self.instruments.get() {
-            instruments.conflicted(saga);
         }
     }
 

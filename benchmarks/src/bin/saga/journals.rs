@@ -23,7 +23,7 @@ enum Place {
     Memory,
     File(PathBuf),
     /// The name of a schema.
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "comparison")]
     Schema(String),
 }
 
@@ -41,14 +41,14 @@ pub(crate) async fn open(kind: Kind) -> Opened {
             let _ = std::fs::remove_file(&path);
             file(path)
         }
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "comparison")]
         Kind::Postgres => {
             let schema = format!("bench_{}", std::process::id());
             postgres::options(&schema).migrate().await.expect("the tables are made");
             postgres::connect(schema).await
         }
-        #[cfg(not(feature = "postgres"))]
-        Kind::Postgres => panic!("this build is without the feature `postgres`"),
+        #[cfg(not(feature = "comparison"))]
+        Kind::Postgres => panic!("this build is without the feature `comparison`"),
     }
 }
 
@@ -67,7 +67,7 @@ impl Opened {
                 drop((self.journal, self.syncs));
                 file(path)
             }
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "comparison")]
             Place::Schema(schema) => {
                 drop(self.journal);
                 postgres::connect(schema).await
@@ -81,13 +81,13 @@ impl Opened {
         match self.place {
             Place::Memory => {}
             Place::File(path) => std::fs::remove_file(path).expect("the file is there"),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "comparison")]
             Place::Schema(schema) => postgres::remove(&schema).await,
         }
     }
 }
 
-#[cfg(feature = "postgres")]
+#[cfg(feature = "comparison")]
 mod postgres {
     use std::sync::Arc;
 

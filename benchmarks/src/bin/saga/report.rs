@@ -44,7 +44,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
 }
 
 fn has_postgres() -> bool {
-    cfg!(feature = "postgres") && std::env::var_os(POSTGRES_URL).is_some()
+    cfg!(feature = "comparison") && std::env::var_os(POSTGRES_URL).is_some()
 }
 
 fn kinds() -> impl Iterator<Item = Kind> {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub(crate) type Call<S> = Box<dyn Fn(StepContext<S>, &State) -> Result<Running, 
 
 /// What the runtime needs to know of a step beside its shape.
 pub(crate) struct Step<S> {
+    /// Its shape's name, to be shared.
+    pub(crate) name: Arc<str>,
     pub(crate) action: Call<S>,
     pub(crate) undo: Option<Call<S>>,
     pub(crate) policy: Policy,
@@ -68,7 +71,8 @@ impl<S: Send + Sync + 'static> Draft<S> {
         });
         let policy =
             Policy { retry: RetryPolicy::default(), timeout: Duration::from_secs(30), deadline: None };
-        Self { name, stage, parallel, sources, kind: None, step: Step { action, undo: None, policy } }
+        let step = Step { name: name.as_str().into(), action, undo: None, policy };
+        Self { name, stage, parallel, sources, kind: None, step }
     }
 
     /// `None` for a step without an end, which registration has refused.

@@ -83,14 +83,6 @@ impl Header {
         true
     }
 
-    /// Whether it can be claimed: it is due, and its owner's lease is over.
-    #[must_use]
-    pub fn is_claimable(&self, now: u64, lives: impl Fn(&str) -> bool) -> bool {
-        self.status == Status::Running
-            && self.due <= now
-            && self.owner.as_deref().is_none_or(|owner| !lives(owner))
-    }
-
     /// Gives it to this worker.
     pub fn give_to(&mut self, worker: &str) {
         self.owner = Some(worker.to_owned());

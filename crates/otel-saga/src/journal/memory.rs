@@ -2,7 +2,7 @@
 //!
 //! Follows DESIGN.md, "Sagas". It is the other journals' reference: the simplest thing that passes their suite.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +21,37 @@ pub struct MemoryJournal(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     instances: BTreeMap<String, Loaded>,
+    /// Running instances that no worker has, those that are due longest first.
+    due: BTreeSet<(u64, String)>,
+    /// Running instances by the worker that has them.
+    owned: BTreeMap<String, BTreeSet<String>>,
     /// Until when each worker's lease lives.
     leases: HashMap<String, u64>,
+}
+
+impl Kept {
+    /// The instance waits where its header says.
+    fn wait(&mut self, header: &Header) {
+        match &header.owner {
+            _ if header.status != Status::Running => {}
+            None => _ = self.due.insert((header.due, header.id.clone())),
+            Some(owner) => _ = self.owned.entry(owner.clone()).or_default().insert(header.id.clone()),
+        }
+    }
+
+    /// The instance does not wait any more where its header says.
+    fn leave(&mut self, header: &Header) {
+        let Some(owner) = &header.owner else {
+            self.due.remove(&(header.due, header.id.clone()));
+            return;
+        };
+        if let Some(ids) = self.owned.get_mut(owner) {
+            ids.remove(&header.id);
+            if ids.is_empty() {
+                self.owned.remove(owner);
+            }
+        }
+    }
 }
 
 impl MemoryJournal {
@@ -47,6 +76,7 @@ impl Journal for MemoryJournal {
         }
         let header = Header::new(&instance, now());
         let cursor = header.cursor();
+        kept.wait(&header);
         kept.instances.insert(instance.id, Loaded { header, records: instance.records });
         Ok(Created::New(cursor))
     }
@@ -59,12 +89,21 @@ impl Journal for MemoryJournal {
         then: Then,
     ) -> Result<Cursor, AppendError> {
         let mut kept = self.kept();
-        let instance = kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
-        if !instance.header.advance(at, records.len(), then, now()) {
+        let Loaded { header, records: kept_records } =
+            kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
+        // Most appends leave the instance with its worker, and then it waits where it did.
+        let before = (then != Then::Continue || header.owner.is_none()).then(|| header.clone());
+        if !header.advance(at, records.len(), then, now()) {
             return Err(AppendError::Fenced);
         }
-        instance.records.extend(records);
-        Ok(instance.header.cursor())
+        kept_records.extend(records);
+        let cursor = header.cursor();
+        if let Some(before) = before {
+            let after = header.clone();
+            kept.leave(&before);
+            kept.wait(&after);
+        }
+        Ok(cursor)
     }
 
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
@@ -73,18 +112,22 @@ impl Journal for MemoryJournal {
 
     async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
         let mut kept = self.kept();
-        let Kept { instances, leases } = &mut *kept;
         let now = now();
-        let lives = |owner: &str| leases.get(owner).is_some_and(|until| *until > now);
-        let headers = instances.values_mut().map(|instance| &mut instance.header);
-        let mut due: Vec<&mut Header> = headers.filter(|header| header.is_claimable(now, lives)).collect();
-        due.sort_by_key(|header| header.due);
-        due.truncate(limit);
-        let given = due.into_iter().map(|header| {
+        let lives = |owner: &str| kept.leases.get(owner).is_some_and(|until| *until > now);
+        let free = kept.due.iter().take_while(|(due, _)| *due <= now).map(|(_, id)| id);
+        let left = kept.owned.iter().filter(|(owner, _)| !lives(owner)).flat_map(|(_, ids)| ids);
+        let ids: Vec<String> = free.chain(left).take(limit).cloned().collect();
+        let mut given = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(Loaded { header, .. }) = kept.instances.get_mut(&id) else { continue };
+            let before = header.clone();
             header.give_to(worker);
-            header.clone()
-        });
-        Ok(given.collect())
+            let after = header.clone();
+            kept.leave(&before);
+            kept.wait(&after);
+            given.push(after);
+        }
+        Ok(given)
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {

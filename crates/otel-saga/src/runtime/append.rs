@@ -36,11 +36,10 @@ impl<S: Send + Sync + 'static> Inner<S> {
         records: &[Record],
         then: Then,
     ) -> Result<Appended, BoxError> {
-        let encoded: Vec<Vec<u8>> = records.iter().map(Record::encode).collect::<Result<_, _>>()?;
         let mut wait = FIRST_WAIT;
         loop {
             let began = Instant::now();
-            match self.journal.append(id, at, encoded.clone(), then).await {
+            match self.journal.append(id, at, encode(records)?, then).await {
                 Ok(cursor) => {
                     self.telemetry.appended(began.elapsed(), None);
                     return Ok(Appended::At(cursor));
@@ -55,7 +54,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             match self.journal.load(id).await {
                 Ok(None) => return Ok(Appended::Lost),
                 Ok(Some(loaded)) => {
-                    if is_behind(&loaded, at, &encoded) {
+                    if is_behind(&loaded, at, &encode(records)?) {
                         return Ok(Appended::At(loaded.header.cursor()));
                     }
                     if loaded.header.epoch != at.epoch {
@@ -74,6 +73,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+}
+
+/// Again for each try: there is hardly ever a second one.
+fn encode(records: &[Record]) -> Result<Vec<Vec<u8>>, serde_json::Error> {
+    records.iter().map(Record::encode).collect()
 }
 
 /// Whether these records are in the journal just behind this cursor: the answer was lost, not the records.

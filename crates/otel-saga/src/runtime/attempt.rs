@@ -24,7 +24,7 @@ pub(super) struct Made<S> {
     pub(super) definition: Arc<Definition<S>>,
     pub(super) shared: Arc<S>,
     pub(super) state: Arc<State>,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) tried: Try,
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
@@ -43,14 +43,14 @@ impl<S: Send + Sync + 'static> Made<S> {
                 Phase::Action => Some(&step.action),
                 Phase::Compensation => step.undo.as_ref(),
             });
-            let (Some(step), Some(call), Some(shape)) =
-                (step, call, definition.shapes.get(usize::from(number)))
-            else {
+            let (Some(step), Some(call)) = (step, call) else {
                 return Err(StepError::data("the definition does not have this step"));
             };
             let call_context =
-                CallContext { id, step: shape.name.clone(), phase, attempt, cancelled, context };
+                CallContext { id, step: Arc::clone(&step.name), phase, attempt, cancelled, context };
             let running = call(StepContext::new(shared, call_context), &state)?;
+            // So that the instance can go on in place when the answer is there.
+            drop(state);
             match tokio::time::timeout(step.policy.timeout, running).await {
                 Ok(answer) => answer,
                 Err(late) => Err(StepError::uncertain(late).with_type("timeout")),

@@ -13,7 +13,7 @@ use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::{Inner, Runtime, StopOnDrop, recover};
+use super::{Inner, Known, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
 use crate::journal::Journal;
 use crate::telemetry::Telemetry;
@@ -123,12 +123,17 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     /// As [`tokio::spawn`] does, outside of a tokio runtime.
     #[must_use]
     pub fn start(self) -> Runtime<S> {
+        let telemetry = Telemetry::new(&self.providers);
+        let known = self.sagas.into_iter().map(|(name, definition)| {
+            let prepared = Arc::new(telemetry.prepare(&definition));
+            (name, Known { definition, prepared })
+        });
         let inner = Arc::new(Inner {
-            telemetry: Telemetry::new(&self.providers),
+            sagas: known.collect(),
+            telemetry,
             permits: Arc::new(Semaphore::new(self.options.concurrency)),
             journal: self.journal,
             state: Arc::new(self.state),
-            sagas: self.sagas,
             options: self.options,
             stopping: watch::Sender::new(false),
             poke: Notify::new(),

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use otel_operation::Outcome;
 
-use super::Inner;
 use super::drive::{Drive, Plan, Planned, plan};
-use crate::definition::Definition;
+use super::{Inner, Known};
 use crate::error::StartError;
 use crate::flow::{Record, Started, State};
 use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
@@ -20,26 +19,32 @@ impl<S: Send + Sync + 'static> Inner<S> {
     /// Creates the instance, or finds the one that was created with this key and input.
     pub(super) async fn create(
         self: &Arc<Self>,
-        id: &str,
-        definition: &Arc<Definition<S>>,
+        id: &Arc<str>,
+        known: Known<S>,
         started: Started,
     ) -> Result<(), StartError> {
         // One that is here already is started again. If there is no room here, it is created without a worker and without
         // intents: whoever has room first will claim it.
-        let is_here = self.here().contains_key(id);
+        let is_here = self.here().contains_key(&**id);
         let permit = (!is_here).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         let state = State::begun(started.clone());
         let nowhere = Cursor::new(0, 0);
-        let mut drive = Drive::new(self, Arc::clone(definition), id.to_owned(), state, nowhere);
-        let planned = permit.as_ref().and_then(|_| plan(&drive).ok());
-        let (state, intents, attempts) = match planned {
-            Some(Plan { state, records, attempts, .. }) => (state, records, attempts),
-            None => (drive.state.clone(), Vec::new(), Vec::new()),
+        let definition = Arc::clone(&known.definition);
+        let mut drive = Drive::new(self, known, Arc::clone(id), state, nowhere);
+        let (intents, attempts) = match permit.as_ref().map(|_| plan(&mut drive)) {
+            Some(Ok(Plan { records, attempts, .. })) => (records, attempts),
+            // A definition without steps that it speaks of is refused long before.
+            Some(Err(error)) => return Err(StartError::Journal(JournalError::Failed(error.into()))),
+            None => (Vec::new(), Vec::new()),
         };
         let record = Record::Started(started);
         let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
-        let mut instance =
-            NewInstance::new(id, &definition.name, definition.version, encoded.map_err(StartError::Input)?);
+        let mut instance = NewInstance::new(
+            &**id,
+            &definition.name,
+            definition.version,
+            encoded.map_err(StartError::Input)?,
+        );
         if permit.is_some() {
             instance = instance.with_worker(&*self.options.worker);
         }
@@ -59,7 +64,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             self.poke.notify_one();
             return Ok(());
         };
-        drive.begin(state, attempts);
+        drive.begin(attempts);
         drive.spawn(permit);
         Ok(())
     }

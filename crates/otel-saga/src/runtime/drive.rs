@@ -8,30 +8,35 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::Context;
 use otel_operation::Outcome;
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 pub(super) use self::plan::{Plan, Planned, plan};
 use super::append::Appended;
 use super::attempt::{Made, Try};
-use super::{Here, Inner};
+use super::{Here, Inner, Known};
 use crate::definition::Definition;
 use crate::error::{BoxError, Kind, StepError};
 use crate::flow::{End, Phase, Record, State, StepKind};
 use crate::journal::{Cursor, Then, millis, now};
 use crate::operator::read;
-use crate::telemetry::{Telemetry, alert};
+use crate::telemetry::{Prepared, Telemetry, alert, parent};
 
 type Settled = (Try, Result<Value, StepError>);
 
 pub(super) struct Drive<S> {
     pub(super) inner: Arc<Inner<S>>,
     pub(super) definition: Arc<Definition<S>>,
-    pub(super) id: String,
-    pub(super) state: State,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) id: Arc<str>,
+    /// The context that attempts begin in.
+    pub(super) parent: Context,
+    /// Ahead of the journal from the plan of an append until that is there. Attempts let go of it when they have begun.
+    pub(super) state: Arc<State>,
     pub(super) cursor: Cursor,
     /// What is under way, and how to tell it that its answer is not needed.
     pub(super) running: HashMap<Try, watch::Sender<bool>>,
@@ -45,16 +50,18 @@ impl<S: Send + Sync + 'static> Drive<S> {
     /// An instance that this worker has, or is about to have.
     pub(super) fn new(
         inner: &Arc<Inner<S>>,
-        definition: Arc<Definition<S>>,
-        id: String,
+        known: Known<S>,
+        id: Arc<str>,
         state: State,
         cursor: Cursor,
     ) -> Self {
         Self {
             inner: Arc::clone(inner),
-            definition,
+            definition: known.definition,
+            prepared: known.prepared,
             id,
-            state,
+            parent: parent(state.started.trace.as_deref()),
+            state: Arc::new(state),
             cursor,
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -66,7 +73,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
     /// Goes on with the instance until it ends, stands still, waits, or is lost.
     pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
         let mut drive = self;
-        let (inner, id) = (Arc::clone(&drive.inner), drive.id.clone());
+        let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
         let (there, gone) = watch::channel(());
         // Locked, so that a task which ends at once finds itself there.
@@ -77,8 +84,8 @@ impl<S: Send + Sync + 'static> Drive<S> {
                 drive.inner.lost_an_answer();
             }
             let mut here = drive.inner.here();
-            if here.get(&drive.id).is_some_and(|here| Arc::ptr_eq(&here.requested, &drive.requested)) {
-                here.remove(&drive.id);
+            if here.get(&*drive.id).is_some_and(|here| Arc::ptr_eq(&here.requested, &drive.requested)) {
+                here.remove(&*drive.id);
             }
             drop(here);
             drop((permit, there));
@@ -97,15 +104,19 @@ impl<S: Send + Sync + 'static> Drive<S> {
             if leaves {
                 return Ok(());
             }
-            let wait =
-                wake.map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.saturating_sub(now())));
+            let due = async {
+                match wake {
+                    Some(at) => sleep(Duration::from_millis(at.saturating_sub(now()))).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 Some(settled) = self.tasks.join_next() => {
                     // The task catches panics, and nobody aborts it while this is polled.
                     let (tried, answer) = settled?;
                     self.settle(tried, answer);
                 }
-                () = sleep_until(Instant::now() + wait) => {}
+                () = due => {}
                 () = self.requested.notified() => self.reload().await?,
                 _ = stopping.changed() => {}
             }
@@ -114,23 +125,25 @@ impl<S: Send + Sync + 'static> Drive<S> {
 
     /// Journals the plan and begins its attempts; false if the instance is not what the plan was made for.
     async fn carry_out(&mut self, plan: Plan) -> Result<bool, BoxError> {
-        let Plan { state, records, then, attempts, .. } = plan;
+        let Plan { mut records, settled, then, attempts, .. } = plan;
         if records.is_empty() && then == Then::Continue {
             return Ok(true);
         }
         let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
         if !matches!(appended, Appended::At(_)) {
-            self.inner.telemetry.conflicted(&self.definition.name);
+            self.prepared.conflicted();
+            // What has happened is told again behind what the instance is then.
+            records.truncate(settled);
+            self.settled = records;
             let fenced = Outcome::error("fenced");
             attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, &fenced));
         } else {
-            self.settled.clear();
-            self.begin(state, attempts);
+            self.begin(attempts);
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
             Appended::Moved(state, cursor) => {
-                (self.state, self.cursor) = (state, cursor);
+                (self.state, self.cursor) = (Arc::new(state), cursor);
                 return Ok(false);
             }
             Appended::Lost => return Err("another worker has it".into()),
@@ -142,27 +155,20 @@ impl<S: Send + Sync + 'static> Drive<S> {
         Ok(true)
     }
 
-    /// Begins attempts whose intents are in the journal: the instance is in this state by them.
-    pub(super) fn begin(&mut self, state: State, attempts: Vec<Planned>) {
-        self.state = state;
-        if attempts.is_empty() {
-            return;
-        }
-        let state = Arc::new(self.state.clone());
+    /// Begins attempts whose intents are in the journal.
+    pub(super) fn begin(&mut self, attempts: Vec<Planned>) {
         for Planned { tried, attempt, mut operation } in attempts {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
             self.running.insert(tried, cancel);
-            if attempt > 1
-                && let Some(shape) = self.definition.shapes.get(usize::from(tried.0))
-            {
-                self.inner.telemetry.retried(&self.definition.name, &shape.name);
+            if attempt > 1 {
+                self.prepared.retried(tried.0);
             }
             let made = Made {
                 definition: Arc::clone(&self.definition),
                 shared: Arc::clone(&self.inner.state),
-                state: Arc::clone(&state),
-                id: self.id.clone(),
+                state: Arc::clone(&self.state),
+                id: Arc::clone(&self.id),
                 tried,
                 attempt,
                 cancelled,
@@ -178,7 +184,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         if let Ok(Some(loaded)) = self.inner.journal.load(&self.id).await
             && loaded.header.epoch == self.cursor.epoch
         {
-            (self.state, self.cursor) = (read(&loaded)?, loaded.header.cursor());
+            (self.state, self.cursor) = (Arc::new(read(&loaded)?), loaded.header.cursor());
         }
         Ok(())
     }
@@ -245,6 +251,6 @@ impl<S: Send + Sync + 'static> Drive<S> {
             End::Completed => "completed",
             End::Compensated => "compensated",
         };
-        self.inner.telemetry.ended(&self.definition.name, outcome, elapsed);
+        self.prepared.ended(outcome, elapsed);
     }
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
-use super::Inner;
 use super::drive::Drive;
-use crate::definition::Definition;
+use super::{Inner, Known};
 use crate::error::{BoxError, with_causes};
 use crate::flow::{Phase, Record, State};
 use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
@@ -159,11 +158,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
         if loaded.header.epoch != header.epoch {
             return Ok(());
         }
-        match self.known(&loaded) {
-            Ok((definition, state)) => {
-                self.tell_interrupted(&header.id, &definition, &state);
+        match self.readable(&loaded) {
+            Ok((known, state)) => {
                 let cursor = loaded.header.cursor();
-                Drive::new(self, definition, header.id, state, cursor).spawn(room);
+                let drive = Drive::new(self, known, header.id.into(), state, cursor);
+                self.tell_interrupted(&drive);
+                drive.spawn(room);
                 Ok(())
             }
             Err(reason) => {
@@ -175,21 +175,21 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    fn known(&self, loaded: &Loaded) -> Result<(Arc<Definition<S>>, State), BoxError> {
+    fn readable(&self, loaded: &Loaded) -> Result<(Known<S>, State), BoxError> {
         let state = read(loaded)?;
         let (saga, version) = (&state.started.saga, state.started.version);
-        let definition = self.definition(saga, version);
-        let definition =
-            definition.ok_or_else(|| format!("version {version} of `{saga}` is not known here"))?;
-        if definition.shapes != state.started.steps {
+        let known = self.known(saga, version);
+        let known = known.ok_or_else(|| format!("version {version} of `{saga}` is not known here"))?;
+        if known.definition.shapes != state.started.steps {
             return Err(format!("the steps of `{saga}`, version {version}, are others than they were").into());
         }
-        Ok((Arc::clone(definition), state))
+        Ok((known.clone(), state))
     }
 
-    fn tell_interrupted(&self, id: &str, definition: &Definition<S>, state: &State) {
+    fn tell_interrupted(&self, drive: &Drive<S>) {
+        let Drive { prepared, id, parent, state, .. } = drive;
         let (mut any, mut all_same) = (false, true);
-        for (shape, step) in definition.shapes.iter().zip(&state.steps) {
+        for (number, step) in (0_u16..).zip(&state.steps) {
             for phase in [Phase::Action, Phase::Compensation] {
                 let side = step.side(phase);
                 if !side.open {
@@ -197,13 +197,10 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 }
                 any = true;
                 let about = AttemptSpan {
+                    saga: prepared,
                     id,
-                    saga: &definition.name,
-                    version: definition.version,
-                    trace: state.started.trace.as_deref(),
-                    step: &shape.name,
-                    kind: shape.kind,
-                    phase,
+                    parent,
+                    tried: (number, phase),
                     attempt: side.attempts,
                 };
                 all_same &= self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
@@ -212,10 +209,10 @@ impl<S: Send + Sync + 'static> Inner<S> {
         // Nothing has come of any attempt: the start was just before the crash. It is told again only where it gets its
         // own id, which the attempts have shown; another start would be one too many.
         if any && all_same && state.has_only_begun() {
-            self.telemetry.start_again(id, &state.started);
+            self.telemetry.start_again(prepared, id, &state.started);
         }
         if any {
-            self.telemetry.recovered(&definition.name);
+            prepared.recovered();
         }
     }
 

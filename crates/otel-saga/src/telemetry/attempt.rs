@@ -7,14 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Complete, Instruments, Operation, Outcome, Record, SpanStart, Started, with_ids};
+use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, with_ids};
 use otel_propagation::child_of;
 use serde_json::Value;
 
-use super::metrics::SagaInstruments;
-use super::{Telemetry, names, parse_traceparent};
+use super::{Prepared, Telemetry, names, parse_traceparent};
 use crate::error::StepError;
-use crate::flow::{self, Phase, StepKind};
+use crate::flow::{self, Phase};
 
 /// The record of a start: nothing is known of it that its span does not say.
 #[derive(Debug)]
@@ -27,18 +26,16 @@ impl Record for Start {
 /// What is known of an attempt while it runs.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    instruments: Arc<Instruments<SagaInstruments>>,
-    saga: String,
-    step: String,
-    phase: Phase,
+    saga: Arc<Prepared>,
+    tried: (u16, Phase),
     /// An attempt whose intent did not get into the journal was none.
     made: bool,
 }
 
 impl Record for Attempt {
     fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
-        if let Some(instruments) = self.instruments.get().filter(|_| self.made) {
-            instruments.attempted((&self.saga, &self.step, phase(self.phase)), outcome, elapsed);
+        if self.made {
+            self.saga.attempted(self.tried.0, self.tried.1, outcome, elapsed);
         }
     }
 }
@@ -60,66 +57,38 @@ pub(crate) type AttemptOperation = Operation<Attempt>;
 /// What the span of an attempt says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptSpan<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) saga: &'a str,
-    pub(crate) version: u32,
-    /// The start's span, as it was kept.
-    pub(crate) trace: Option<&'a str>,
-    pub(crate) step: &'a str,
-    pub(crate) kind: StepKind,
-    pub(crate) phase: Phase,
+    pub(crate) saga: &'a Arc<Prepared>,
+    pub(crate) id: &'a Arc<str>,
+    /// In which the start's span is, as it was kept.
+    pub(crate) parent: &'a Context,
+    pub(crate) tried: (u16, Phase),
     pub(crate) attempt: u32,
 }
 
 impl AttemptSpan<'_> {
     fn start(&self, time: SystemTime) -> SpanStart {
-        let prefix = match self.phase {
-            Phase::Action => names::SPAN_STEP,
-            Phase::Compensation => names::SPAN_COMPENSATE,
-        };
-        SpanStart::new(format!("{prefix} {}", self.step), SpanKind::Internal, time)
+        let (step, phase) = self.tried;
+        SpanStart::new(self.saga.span(step, phase), SpanKind::Internal, time)
     }
 
-    fn parent(&self) -> Context {
-        self.trace.and_then(parse_traceparent).map_or_else(Context::new, child_of)
-    }
-
-    fn attributes(&self) -> Vec<KeyValue> {
-        let mut attributes = instance(self.id, self.saga, self.version);
-        attributes.push(KeyValue::new(names::STEP_NAME, self.step.to_owned()));
-        attributes.push(KeyValue::new(names::STEP_KIND, kind(self.kind)));
-        attributes.push(KeyValue::new(names::STEP_ATTEMPT, i64::from(self.attempt)));
-        attributes.push(KeyValue::new(names::PHASE, phase(self.phase)));
-        attributes
+    fn attributes(&self, more: usize) -> Vec<KeyValue> {
+        self.saga.attempt(self.id, self.tried, self.attempt, more)
     }
 }
 
 impl Telemetry {
-    pub(crate) fn start(&self, id: &str, saga: &str, version: u32) -> Operation<Start> {
+    pub(crate) fn start(&self, saga: &Prepared, id: &Arc<str>) -> Operation<Start> {
         let started = Started::now();
-        let span = SpanStart::new(format!("{} {saga}", names::SPAN_START), SpanKind::Internal, started.time);
-        let attributes = || instance(id, saga, version);
+        let span = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
+        let attributes = || saga.instance(id, 0);
         Operation::start(&self.tracer, span, &Context::current(), started, Start, attributes)
     }
 
     pub(crate) fn attempt(&self, about: AttemptSpan<'_>) -> AttemptOperation {
         let started = Started::now();
-        let record = Attempt {
-            instruments: Arc::clone(&self.instruments),
-            saga: about.saga.to_owned(),
-            step: about.step.to_owned(),
-            phase: about.phase,
-            made: false,
-        };
-        let attributes = || about.attributes();
-        Operation::start(
-            &self.tracer,
-            about.start(started.time),
-            &about.parent(),
-            started,
-            record,
-            attributes,
-        )
+        let record = Attempt { saga: Arc::clone(about.saga), tried: about.tried, made: false };
+        let (start, attributes) = (about.start(started.time), || about.attributes(0));
+        Operation::start(&self.tracer, start, about.parent, started, record, attributes)
     }
 
     /// The attempt's intent is in the journal: it is made.
@@ -138,16 +107,15 @@ impl Telemetry {
     /// The attempt that a crash has interrupted, again: whether under the id that its own span had.
     pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) -> bool {
         let start = about.start(UNIX_EPOCH + Duration::from_millis(began));
-        let trace = about.trace.and_then(parse_traceparent);
-        let lost = trace.zip(span.and_then(span_id)).map(|(trace, id)| beside(&trace, id));
+        let trace = about.parent.has_active_span().then(|| about.parent.span());
+        let lost = trace.zip(span.and_then(span_id)).map(|(trace, id)| beside(trace.span_context(), id));
         let attributes = || {
-            let mut attributes = about.attributes();
+            let mut attributes = about.attributes(2);
             attributes.push(KeyValue::new(names::RECOVERED, true));
             attributes.push(KeyValue::new(names::OUTCOME, "interrupted"));
             attributes
         };
-        let begin =
-            || Operation::start(&self.tracer, start, &about.parent(), Started::now(), Start, attributes);
+        let begin = || Operation::start(&self.tracer, start, about.parent, Started::now(), Start, attributes);
         let (operation, same) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
         same
@@ -155,17 +123,16 @@ impl Telemetry {
 
     /// The start of a saga of which nothing is known but that it has begun: the process may have died with the start's
     /// span, and without it all attempts would hang on nothing.
-    pub(crate) fn start_again(&self, id: &str, begun: &flow::Started) {
+    pub(crate) fn start_again(&self, saga: &Prepared, id: &Arc<str>, begun: &flow::Started) {
         let trace = begun.trace.as_deref().and_then(parse_traceparent).filter(SpanContext::is_sampled);
         let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
         let parent = span_id(parent).map_or_else(Context::new, |parent| child_of(beside(&lost, parent)));
         let mut started = Started::now();
         // How long it took is not known; it is in the journal, so that it was no failure.
         started.time = UNIX_EPOCH + Duration::from_millis(begun.at);
-        let name = format!("{} {}", names::SPAN_START, begun.saga);
-        let start = SpanStart::new(name, SpanKind::Internal, started.time);
+        let start = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
         let attributes = || {
-            let mut attributes = instance(id, &begun.saga, begun.version);
+            let mut attributes = saga.instance(id, 1);
             attributes.push(KeyValue::new(names::RECOVERED, true));
             attributes
         };
@@ -198,27 +165,4 @@ fn beside(trace: &SpanContext, id: SpanId) -> SpanContext {
 /// The id that was kept, if it is one.
 fn span_id(text: &str) -> Option<SpanId> {
     SpanId::from_hex(text).ok().filter(|id| *id != SpanId::INVALID)
-}
-
-fn instance(id: &str, saga: &str, version: u32) -> Vec<KeyValue> {
-    vec![
-        KeyValue::new(names::SAGA_NAME, saga.to_owned()),
-        KeyValue::new(names::SAGA_VERSION, i64::from(version)),
-        KeyValue::new(names::SAGA_ID, id.to_owned()),
-    ]
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Action => "action",
-        Phase::Compensation => "compensation",
-    }
-}
-
-fn kind(kind: StepKind) -> &'static str {
-    match kind {
-        StepKind::Compensatable => "compensatable",
-        StepKind::Pivot => "pivot",
-        StepKind::Forward => "forward",
-    }
 }

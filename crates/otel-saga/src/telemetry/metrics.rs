@@ -2,12 +2,11 @@
 //!
 //! Follows SEMCONV, "Sagas and transactions".
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
-use otel_operation::{ERROR_TYPE, Outcome};
+use otel_operation::{ERROR_TYPE, HistogramSeries, Slots};
 
 use super::names;
 
@@ -23,6 +22,8 @@ pub(crate) struct SagaInstruments {
     duration: Histogram<f64>,
     step_duration: Histogram<f64>,
     append_duration: Histogram<f64>,
+    /// By error: none, fenced, the journal's.
+    appends: Slots<Option<&'static str>, HistogramSeries<f64>, 3>,
     retries: Counter<u64>,
     recoveries: Counter<u64>,
     conflicts: Counter<u64>,
@@ -43,6 +44,7 @@ impl SagaInstruments {
             duration: seconds(names::DURATION, "Duration of sagas from start to end.", &SAGA),
             step_duration: seconds(names::STEP_DURATION, "Duration of attempts.", &STEP),
             append_duration: seconds(names::APPEND_DURATION, "Duration of appends to the journal.", &APPEND),
+            appends: Slots::new(),
             retries: counter(names::STEP_RETRIES, "{retry}", "Attempts after the first one."),
             recoveries: counter(
                 names::RECOVERIES,
@@ -63,43 +65,32 @@ impl SagaInstruments {
         }
     }
 
-    pub(super) fn ended(&self, saga: &str, outcome: &'static str, elapsed: Duration) {
-        let attributes = [name(saga), KeyValue::new(names::OUTCOME, outcome)];
-        self.duration.record(elapsed.as_secs_f64(), &attributes);
+    pub(super) fn duration(&self, attributes: Vec<KeyValue>) -> HistogramSeries<f64> {
+        HistogramSeries::new(&self.duration, attributes)
     }
 
-    pub(super) fn attempted(
-        &self,
-        (saga, step, phase): (&str, &str, &'static str),
-        outcome: &Outcome,
-        elapsed: Duration,
-    ) {
-        let mut attributes = vec![
-            name(saga),
-            KeyValue::new(names::STEP_NAME, step.to_owned()),
-            KeyValue::new(names::PHASE, phase),
-        ];
-        attributes.extend(
-            outcome.error_type().map(|error: &Cow<'static, str>| KeyValue::new(ERROR_TYPE, error.clone())),
-        );
-        self.step_duration.record(elapsed.as_secs_f64(), &attributes);
+    pub(super) fn step_duration(&self, attributes: Vec<KeyValue>) -> HistogramSeries<f64> {
+        HistogramSeries::new(&self.step_duration, attributes)
     }
 
     pub(super) fn appended(&self, elapsed: Duration, error: Option<&'static str>) {
-        let error = error.map(|error| KeyValue::new(ERROR_TYPE, error));
-        self.append_duration.record(elapsed.as_secs_f64(), error.as_slice());
+        let make = || {
+            let error = error.map(|error| KeyValue::new(ERROR_TYPE, error));
+            HistogramSeries::new(&self.append_duration, error.into_iter().collect())
+        };
+        self.appends.with(error, make, |series| series.record(elapsed.as_secs_f64()));
     }
 
-    pub(super) fn retried(&self, saga: &str, step: &str) {
-        self.retries.add(1, &[name(saga), KeyValue::new(names::STEP_NAME, step.to_owned())]);
+    pub(super) fn retried(&self, attributes: &[KeyValue]) {
+        self.retries.add(1, attributes);
     }
 
-    pub(super) fn recovered(&self, saga: &str) {
-        self.recoveries.add(1, &[name(saga)]);
+    pub(super) fn recovered(&self, attributes: &[KeyValue]) {
+        self.recoveries.add(1, attributes);
     }
 
-    pub(super) fn conflicted(&self, saga: &str) {
-        self.conflicts.add(1, &[name(saga)]);
+    pub(super) fn conflicted(&self, attributes: &[KeyValue]) {
+        self.conflicts.add(1, attributes);
     }
 
     pub(super) fn held(&self, saga: &str, state: &'static str, count: u64) {

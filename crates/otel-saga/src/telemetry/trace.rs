@@ -2,7 +2,9 @@
 //!
 //! Follows W3C Trace Context, "traceparent", version 00.
 
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use otel_propagation::child_of;
 
 /// The span as a `traceparent`; none if it is not valid: an invalid parent would be one that is not sampled.
 pub(crate) fn traceparent(span: &SpanContext) -> Option<String> {
@@ -19,6 +21,11 @@ pub(crate) fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
     let context = SpanContext::new(trace, span, flags, true, TraceState::NONE);
     context.is_valid().then_some(context)
+}
+
+/// The context that attempts begin in: the start's span is the parent, where it was kept.
+pub(crate) fn parent(trace: Option<&str>) -> Context {
+    trace.and_then(parse_traceparent).map_or_else(Context::new, child_of)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! Follows DESIGN.md, "Sagas".
 
+use std::sync::Arc;
+
 use super::Drive;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
@@ -10,9 +12,10 @@ use crate::telemetry::{AttemptOperation, AttemptSpan, alert};
 
 /// The next append, and what follows from it.
 pub(in crate::runtime) struct Plan {
-    /// The instance behind these records.
-    pub(in crate::runtime) state: State,
+    /// Outcomes first, then what follows from them.
     pub(in crate::runtime) records: Vec<Record>,
+    /// How many of the records are outcomes.
+    pub(in crate::runtime) settled: usize,
     pub(in crate::runtime) then: Then,
     /// What to begin when the records are in the journal.
     pub(in crate::runtime) attempts: Vec<Planned>,
@@ -30,33 +33,34 @@ pub(in crate::runtime) struct Planned {
 }
 
 impl Plan {
-    fn push(&mut self, record: Record) -> Result<(), FoldError> {
-        self.state.apply(self.records.len() + 1, &record)?;
+    fn push(&mut self, state: &mut Arc<State>, record: Record) -> Result<(), FoldError> {
+        Arc::make_mut(state).apply(self.records.len() + 1, &record)?;
         self.records.push(record);
         Ok(())
     }
 }
 
-pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Result<Plan, FoldError> {
+/// Plans the next append. The instance is then in the state that this leads to.
+pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -> Result<Plan, FoldError> {
     let mut plan = Plan {
-        state: drive.state.clone(),
-        records: Vec::new(),
+        records: Vec::with_capacity(drive.settled.len() + 1),
+        settled: drive.settled.len(),
         then: Then::Continue,
         attempts: Vec::new(),
         wake: None,
         leaves: false,
     };
-    for record in &drive.settled {
-        plan.push(record.clone())?;
+    for record in std::mem::take(&mut drive.settled) {
+        plan.push(&mut drive.state, record)?;
     }
     give_up(drive, &mut plan)?;
-    if plan.state.is_aborting() {
+    if drive.state.is_aborting() {
         let actions = drive.running.iter().filter(|((_, phase), _)| *phase == Phase::Action);
         actions.for_each(|(_, cancel)| _ = cancel.send_replace(true));
     }
     let stopping = *drive.inner.stopping.borrow();
     let idle = drive.running.is_empty();
-    for command in next(&plan.state) {
+    for command in next(&drive.state) {
         match command {
             Command::Attempt { step, phase, attempt, not_before } if !stopping => {
                 // A step is not undone while its action runs here: the participant would get both at once.
@@ -65,22 +69,25 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Re
                 if busy {
                     continue;
                 }
-                if not_before > now() {
+                if not_before > 0 && not_before > now() {
                     plan.wake = Some(plan.wake.map_or(not_before, |wake| wake.min(not_before)));
                     continue;
                 }
                 begin(drive, &mut plan, (step, phase), attempt)?;
             }
             Command::Park { step } if idle && plan.attempts.is_empty() => {
-                let side = plan.state.steps.get(usize::from(step)).map(|step| &step.action);
+                let side = drive.state.steps.get(usize::from(step)).map(|step| &step.action);
                 let error = side.and_then(|side| side.error.clone()).unwrap_or_default();
                 let name = drive.definition.shapes.get(usize::from(step)).map_or("", |shape| &*shape.name);
                 alert(&drive.id, name, "a step was refused where there is only forward", &error);
-                plan.push(Record::Parked { reason: format!("step `{name}` was refused: {error}") })?;
+                plan.push(
+                    &mut drive.state,
+                    Record::Parked { reason: format!("step `{name}` was refused: {error}") },
+                )?;
                 break;
             }
             Command::Finish(end) if idle => {
-                plan.push(Record::Ended { end })?;
+                plan.push(&mut drive.state, Record::Ended { end })?;
                 plan.then = Then::Finished(end);
             }
             Command::Attempt { .. } | Command::Park { .. } | Command::Finish(_) => {}
@@ -91,8 +98,8 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &Drive<S>) -> Re
 }
 
 /// Steps that were interrupted more often than they may be tried, or whose time is over.
-fn give_up<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
-    if !drive.settled.is_empty() {
+fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
+    if plan.settled > 0 {
         // What has just ended was judged already.
         return Ok(());
     }
@@ -100,33 +107,30 @@ fn give_up<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan) -> Resul
         let Command::Attempt { step, phase, .. } = command else { continue };
         if !drive.running.contains_key(&(step, phase)) && drive.gives_up((step, phase), now()) {
             let error = "no further attempt may be made".to_owned();
-            plan.push(Record::Failed { step, phase, error, retry_at: now(), gave_up: true })?;
+            let failed = Record::Failed { step, phase, error, retry_at: now(), gave_up: true };
+            plan.push(&mut drive.state, failed)?;
         }
     }
     Ok(())
 }
 
 fn begin<S: Send + Sync + 'static>(
-    drive: &Drive<S>,
+    drive: &mut Drive<S>,
     plan: &mut Plan,
     tried: Try,
     attempt: u32,
 ) -> Result<(), FoldError> {
     let (step, phase) = tried;
-    let Some(shape) = drive.definition.shapes.get(usize::from(step)) else { return Ok(()) };
     let operation = drive.inner.telemetry.attempt(AttemptSpan {
+        saga: &drive.prepared,
         id: &drive.id,
-        saga: &drive.definition.name,
-        version: drive.definition.version,
-        trace: plan.state.started.trace.as_deref(),
-        step: &shape.name,
-        kind: shape.kind,
-        phase,
+        parent: &drive.parent,
+        tried,
         attempt,
     });
     // The id of a span of ours; without an SDK the context is the parent's.
     let span = operation.recording().map(|span| span.span_context().span_id().to_string());
-    plan.push(Record::Intent { step, phase, attempt, at: now(), span })?;
+    plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     plan.attempts.push(Planned { tried, attempt, operation });
     Ok(())
 }
@@ -134,13 +138,13 @@ fn begin<S: Send + Sync + 'static>(
 /// Whether this worker is done with the instance, and who has it then.
 fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: bool) {
     let idle = drive.running.is_empty() && plan.attempts.is_empty();
-    if plan.state.parked.is_some() {
+    if drive.state.parked.is_some() {
         // It has no worker while it is parked; what is still under way is noted.
         plan.then = if plan.records.is_empty() { Then::Continue } else { Then::Parked };
         plan.leaves = idle;
         return;
     }
-    if plan.state.ended.is_some() {
+    if drive.state.ended.is_some() {
         plan.leaves = true;
         return;
     }

@@ -1,0 +1,187 @@
+//! What is recorded of one definition, prepared once: names, attributes, series.
+//!
+//! Follows SEMCONV, "Sagas and transactions". A definition has few steps, and an attempt only refers to them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use otel_operation::{ERROR_TYPE, HistogramSeries, Instruments, Outcome, Slots, intern};
+
+use super::metrics::SagaInstruments;
+use super::names;
+use crate::definition::Definition;
+use crate::flow::{Phase, StepKind};
+
+/// Classes of errors that a step has in practice; what is beyond them is prepared each time.
+const CLASSES: usize = 8;
+
+/// What a runtime records of one definition.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    instruments: Arc<Instruments<SagaInstruments>>,
+    name: Arc<str>,
+    version: u32,
+    /// The name of a start's span.
+    pub(super) span_start: Cow<'static, str>,
+    steps: Vec<PreparedStep>,
+    ended: Slots<&'static str, HistogramSeries<f64>, 2>,
+}
+
+#[derive(Debug)]
+struct PreparedStep {
+    name: Arc<str>,
+    kind: &'static str,
+    action: Side,
+    compensation: Side,
+}
+
+#[derive(Debug)]
+struct Side {
+    /// The name of an attempt's span.
+    span: Cow<'static, str>,
+    durations: Slots<Option<&'static str>, HistogramSeries<f64>, CLASSES>,
+}
+
+impl Side {
+    fn new(prefix: &str, step: &str) -> Self {
+        Self { span: intern(&format!("{prefix} {step}")), durations: Slots::new() }
+    }
+}
+
+impl Prepared {
+    pub(super) fn new<S>(instruments: Arc<Instruments<SagaInstruments>>, definition: &Definition<S>) -> Self {
+        let steps = definition.shapes.iter().zip(&definition.steps).map(|(shape, step)| PreparedStep {
+            name: Arc::clone(&step.name),
+            kind: kind(shape.kind),
+            action: Side::new(names::SPAN_STEP, &step.name),
+            compensation: Side::new(names::SPAN_COMPENSATE, &step.name),
+        });
+        Self {
+            instruments,
+            name: definition.name.as_str().into(),
+            version: definition.version,
+            span_start: intern(&format!("{} {}", names::SPAN_START, definition.name)),
+            steps: steps.collect(),
+            ended: Slots::new(),
+        }
+    }
+
+    fn step(&self, step: u16) -> Option<&PreparedStep> {
+        self.steps.get(usize::from(step))
+    }
+
+    fn side(&self, step: u16, phase: Phase) -> Option<&Side> {
+        self.step(step).map(|step| match phase {
+            Phase::Action => &step.action,
+            Phase::Compensation => &step.compensation,
+        })
+    }
+
+    /// The name of the span of an attempt at this.
+    pub(super) fn span(&self, step: u16, phase: Phase) -> Cow<'static, str> {
+        self.side(step, phase).map_or(Cow::Borrowed(names::SPAN_STEP), |side| side.span.clone())
+    }
+
+    /// What all spans of an instance say, with room for so many attributes more.
+    pub(super) fn instance(&self, id: &Arc<str>, more: usize) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(3 + more);
+        attributes.push(self.named());
+        attributes.push(KeyValue::new(names::SAGA_VERSION, i64::from(self.version)));
+        attributes.push(KeyValue::new(names::SAGA_ID, Arc::clone(id)));
+        attributes
+    }
+
+    /// What the span of an attempt says, with room for so many attributes more.
+    pub(super) fn attempt(
+        &self,
+        id: &Arc<str>,
+        (step, phase): (u16, Phase),
+        attempt: u32,
+        more: usize,
+    ) -> Vec<KeyValue> {
+        let mut attributes = self.instance(id, 4 + more);
+        if let Some(step) = self.step(step) {
+            attributes.push(step.named());
+            attributes.push(KeyValue::new(names::STEP_KIND, step.kind));
+        }
+        attributes.push(KeyValue::new(names::STEP_ATTEMPT, i64::from(attempt)));
+        attributes.push(KeyValue::new(names::PHASE, text(phase)));
+        attributes
+    }
+
+    /// An attempt has ended.
+    pub(super) fn attempted(&self, step: u16, phase: Phase, outcome: &Outcome, elapsed: Duration) {
+        let (Some(instruments), Some(prepared)) = (self.instruments.get(), self.step(step)) else { return };
+        let make = || {
+            let mut attributes = vec![self.named(), prepared.named()];
+            attributes.push(KeyValue::new(names::PHASE, text(phase)));
+            attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+            instruments.step_duration(attributes)
+        };
+        let record = |series: &HistogramSeries<f64>| series.record(elapsed.as_secs_f64());
+        let class = match outcome.error_type() {
+            None => None,
+            Some(Cow::Borrowed(class)) => Some(*class),
+            // A class that cannot be kept.
+            Some(Cow::Owned(_)) => return record(&make()),
+        };
+        if let Some(side) = self.side(step, phase) {
+            side.durations.with(class, make, record);
+        }
+    }
+
+    /// An instance has ended.
+    pub(crate) fn ended(&self, outcome: &'static str, elapsed: Duration) {
+        let Some(instruments) = self.instruments.get() else { return };
+        let make = || instruments.duration(vec![self.named(), KeyValue::new(names::OUTCOME, outcome)]);
+        self.ended.with(outcome, make, |series| series.record(elapsed.as_secs_f64()));
+    }
+
+    /// An attempt is made that is not the first one.
+    pub(crate) fn retried(&self, step: u16) {
+        if let (Some(instruments), Some(step)) = (self.instruments.get(), self.step(step)) {
+            instruments.retried(&[self.named(), step.named()]);
+        }
+    }
+
+    /// An instance has gone on here whose worker had died.
+    pub(crate) fn recovered(&self) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.recovered(&[self.named()]);
+        }
+    }
+
+    /// An append came second.
+    pub(crate) fn conflicted(&self) {
+        if let Some(instruments) = self.instruments.get() {
+            instruments.conflicted(&[self.named()]);
+        }
+    }
+
+    fn named(&self) -> KeyValue {
+        KeyValue::new(names::SAGA_NAME, Arc::clone(&self.name))
+    }
+}
+
+impl PreparedStep {
+    fn named(&self) -> KeyValue {
+        KeyValue::new(names::STEP_NAME, Arc::clone(&self.name))
+    }
+}
+
+fn text(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Action => "action",
+        Phase::Compensation => "compensation",
+    }
+}
+
+fn kind(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Compensatable => "compensatable",
+        StepKind::Pivot => "pivot",
+        StepKind::Forward => "forward",
+    }
+}
