@@ -18,3 +18,4 @@ mod server;
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod shop;
 mod support;
+mod unprepared;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::BoxError;
-use otel_saga::two_phase::{Answer, Branch, Participant, PostgresBranch, Vote};
+use otel_saga::two_phase::{Answer, Branch, Participant, PostgresBranch, PostgresParticipant, Vote};
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::oneshot;
 
-use super::support::{BEGIN, Banks, until};
+use super::support::{BEGIN, Banks, until, url};
 
 /// A branch whose vote is kept back after it was prepared.
 #[derive(Clone)]
@@ -226,5 +227,37 @@ async fn connections_go_back_to_the_pool_and_never_in_a_transaction() {
         banks.execute(0, format!("UPDATE account SET cents = {key}")).await;
         assert_eq!(banks.cents().await[0], key);
     }
+    banks.drop().await;
+}
+
+#[tokio::test]
+async fn only_the_same_user_in_the_same_database_ends_a_branch() {
+    let banks = Banks::new().await;
+    let one = branch(&banks, "1");
+    assert_eq!(begin(&banks, &one, 5).await.prepare(&one).await.unwrap(), Vote::Yes);
+    let monitor = url(&banks.names[0]).parse::<PgConnectOptions>().unwrap().options([("role", "pg_monitor")]);
+    let user = PgPoolOptions::new().max_connections(1).connect_with(monitor).await.unwrap();
+    let user = PostgresParticipant::connect("a", user).await.unwrap();
+    for (stranger, text) in [(&user, "permission denied"), (&banks.participants[1], "another database")] {
+        // An error that it is asked again after, and no outcome.
+        for error in [stranger.commit(&one).await.unwrap_err(), stranger.rollback(&one).await.unwrap_err()] {
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+    assert_eq!(banks.prepared().await, [one.as_str()]);
+    assert_eq!(banks.participants[0].commit(&one).await.unwrap(), Answer::Done);
+    assert_eq!(banks.cents().await, [BEGIN + 5, BEGIN]);
+    banks.drop().await;
+}
+
+#[tokio::test]
+async fn the_longest_text_of_a_branch_is_one_that_can_be_prepared() {
+    let banks = Banks::new().await;
+    let start = format!("{}/a/transfer/", banks.coordinator);
+    let of_length = |length: usize| Branch::parse(format!("{start}{}", "k".repeat(length - start.len())));
+    let longest = of_length(199).unwrap();
+    assert_eq!(begin(&banks, &longest, 5).await.prepare(&longest).await.unwrap(), Vote::Yes);
+    assert_eq!(banks.participants[0].commit(&longest).await.unwrap(), Answer::Done);
+    assert!(of_length(200).is_err());
     banks.drop().await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::journal::{Created, Journal, NewInstance, Status};
+use otel_saga::journal::{Created, Journal, NewInstance, Status, Then, now};
 use otel_saga::two_phase::flow::{Decision, Record, Started};
 use otel_saga::two_phase::{CommitError, Coordinator, Outcome};
 use tokio::task::JoinHandle;
@@ -73,6 +73,49 @@ async fn a_coordinator_that_wakes_up_late_cannot_decide() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_coordinator_has_without_knowing_it_goes_on() {
+    let (shared, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let faulty = Faulty::new(&shared, 0);
+    let cut_off: Arc<dyn Journal> = faulty.clone();
+    let patient = builder(&cut_off, "first", &[&a, &b]).with_timeout(Duration::from_secs(60));
+    let first = patient.start().await.unwrap();
+    b.script("prepare", [Fault::Slow(20_000)]);
+    let paying = paying(&first, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    faulty.set_away(true);
+    sleep(Duration::from_secs(14)).await;
+    // Another one takes it over and hands it back, and the answer to the first one's claim is lost.
+    shared.renew("other", Duration::from_secs(10)).await.unwrap();
+    let taken = shared.claim("other", 10).await.unwrap();
+    let back = Then::Runnable { at: now() };
+    shared.append(&taken[0].id, taken[0].cursor(), Vec::new(), back).await.unwrap();
+    shared.renew("first", Duration::from_secs(10)).await.unwrap();
+    assert_eq!(shared.claim("first", 10).await.unwrap().len(), 1);
+    faulty.set_away(false);
+    let outcome = timeout(Duration::from_secs(60), paying).await.expect("nobody goes on with it");
+    assert_eq!(outcome.unwrap().unwrap().decision, Decision::Abort);
+    assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_recovered_however_many_there_are() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    for key in 0..300 {
+        let (banks, id) = (vec!["a".to_owned(), "b".to_owned()], format!("transfer/{key}"));
+        let started = Record::Started(Started::new("transfer", banks, 0)).encode().unwrap();
+        let created = journal.create(NewInstance::new(id, "2pc transfer", 1, vec![started])).await.unwrap();
+        assert!(matches!(created, Created::New(_)));
+        a.set(&format!("pay/a/transfer/{key}"), Is::Prepared);
+    }
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    for key in 0..300 {
+        let waited = timeout(Duration::from_secs(600), coordinator.wait(&format!("transfer/{key}"))).await;
+        assert_eq!(waited.expect("it was left out").unwrap().decision, Decision::Abort);
+    }
+    assert!(a.ledger().branches.values().all(|is| *is == Is::RolledBack));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_told_before_the_journal_has_answered() {
     let (shared, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let faulty = Faulty::new(&shared, 0);
@@ -136,11 +179,15 @@ async fn strays_are_ended_as_the_journal_says_and_those_of_others_left_alone() {
     a.set("pay/a/transfer/1", Is::Prepared);
     a.set("pay/a/transfer/unknown", Is::Prepared);
     a.set("others/a/transfer/unknown", Is::Prepared);
+    a.set("others/a/transfer/later", Is::Prepared);
     sleep(Duration::from_secs(20)).await;
     let is = |text: &str| a.ledger().branches[text];
     assert_eq!(is("pay/a/transfer/1"), Is::Committed);
     assert_eq!(is("pay/a/transfer/unknown"), Is::RolledBack);
     assert_eq!(is("others/a/transfer/unknown"), Is::Prepared);
+    // Nor is it taken for one of ours, of which nothing is known yet.
+    assert!(!a.ledger().branches.contains_key("pay/a/transfer/later"));
+    assert!(pay(&coordinator, "later", &[&a, &b]).await.unwrap().is_committed());
 }
 
 #[tokio::test(start_paused = true)]
