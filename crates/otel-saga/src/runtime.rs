@@ -31,7 +31,7 @@ use crate::definition::{Definition, Saga};
 use crate::error::StartError;
 use crate::flow::Started;
 use crate::journal::{Journal, JournalError, now};
-use crate::telemetry::{Prepared, Telemetry, traceparent};
+use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: it runs the sagas that it was given, over a journal that other workers may share. Cloning is cheap.
 ///
@@ -115,7 +115,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let input = serde_json::to_value(input).map_err(StartError::Input)?;
         let span = self.inner.telemetry.start(&known.prepared, &id);
         let trace = traceparent(span.context().span().span_context());
-        let parent = span.recording().map(|_| Context::current().span().span_context().span_id().to_string());
+        let parent =
+            span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
         let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
         let started = started.with_trace(trace).with_parent(parent);
         // In a task of its own: a caller that does not wait for the answer cannot stop it halfway.

@@ -18,7 +18,7 @@ use otel_operation::{Instruments, Providers, Tracer};
 pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, again};
 use self::metrics::SagaInstruments;
 pub(crate) use self::prepared::Prepared;
-pub(crate) use self::trace::{parent, parse_traceparent, traceparent};
+pub(crate) use self::trace::{hexadecimal, parent, parse_traceparent, traceparent};
 use crate::definition::Definition;
 use crate::journal::{Count, Status};
 

@@ -30,9 +30,9 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
             let kind = Kind::parse(kind)?;
             several_threads(recovery::measure(kind));
         }
-        ["step", kind, telemetry, sagas] => {
-            let (kind, sagas) = (Kind::parse(kind)?, sagas.parse().ok()?);
-            step::measure(kind, *telemetry == "on", sagas);
+        ["step", kind, telemetry, sagas, at_once] => {
+            let (kind, sagas, at_once) = (Kind::parse(kind)?, sagas.parse().ok()?, at_once.parse().ok()?);
+            step::measure(kind, *telemetry == "on", sagas, at_once);
         }
         _ => return None,
     }

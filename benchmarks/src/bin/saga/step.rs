@@ -1,4 +1,4 @@
-//! Sagas of eight steps one after the other that do nothing, one saga at a time.
+//! Sagas of eight steps one after the other that do nothing, one saga at a time or several.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,6 +6,7 @@ use std::time::Instant;
 use benchmarks::{allocations, sdk};
 use otel_saga::journal::Status;
 use otel_saga::{Runtime, Saga, StepContext, StepError};
+use tokio::task::JoinSet;
 
 use crate::cell::Kind;
 use crate::journals;
@@ -30,8 +31,8 @@ fn definition() -> Saga<(), u32> {
     saga.build().expect("the definition is right")
 }
 
-/// Runs this many sagas, and says what one step took.
-pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize) {
+/// Runs this many sagas, so many of them at once, and says what one step took.
+pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize, at_once: usize) {
     if telemetry {
         sdk::install_traces();
         sdk::install_metrics();
@@ -42,11 +43,24 @@ pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize) {
         let saga = definition();
         let runtime = Runtime::builder(Arc::clone(&opened.journal), ()).with_saga(&saga).start();
         let (began, before) = (Instant::now(), allocations::count());
-        for number in 0..sagas {
-            let id = runtime.start(&saga, &number.to_string(), 7).await.expect("it starts");
-            assert_eq!(runtime.wait(&id).await.expect("it is there"), Status::Completed);
+        let syncs = (opened.syncs)();
+        let mut callers = JoinSet::new();
+        for caller in 0..at_once {
+            let (runtime, saga) = (runtime.clone(), saga.clone());
+            callers.spawn(async move {
+                for number in (caller..sagas).step_by(at_once) {
+                    let id = runtime.start(&saga, &number.to_string(), 7).await.expect("it starts");
+                    assert_eq!(runtime.wait(&id).await.expect("it is there"), Status::Completed);
+                }
+            });
+        }
+        while let Some(ended) = callers.join_next().await {
+            ended.expect("all sagas end");
         }
         let steps = (sagas * STEPS) as f64;
+        // Of each saga one append is its start.
+        let appends = (sagas * (STEPS + 1)) as f64;
+        println!("appends_a_sync {}", appends / ((opened.syncs)() - syncs) as f64);
         println!("nanoseconds {}", began.elapsed().as_nanos() as f64 / steps);
         println!("allocations {}", (allocations::count() - before) as f64 / steps);
         runtime.shutdown(std::time::Duration::from_secs(10)).await;

@@ -111,6 +111,8 @@ impl<S: Send + Sync + 'static> Drive<S> {
                 }
             };
             tokio::select! {
+                // What has ended goes first: most often it is that, and then nothing else need be looked at.
+                biased;
                 Some(settled) = self.tasks.join_next() => {
                     // The task catches panics, and nobody aborts it while this is polled.
                     let (tried, answer) = settled?;

@@ -8,7 +8,7 @@ use super::Drive;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
 use crate::runtime::attempt::Try;
-use crate::telemetry::{AttemptOperation, AttemptSpan, alert};
+use crate::telemetry::{AttemptOperation, AttemptSpan, alert, hexadecimal};
 
 /// The next append, and what follows from it.
 pub(in crate::runtime) struct Plan {
@@ -129,7 +129,7 @@ fn begin<S: Send + Sync + 'static>(
         attempt,
     });
     // The id of a span of ours; without an SDK the context is the parent's.
-    let span = operation.recording().map(|span| span.span_context().span_id().to_string());
+    let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     plan.attempts.push(Planned { tried, attempt, operation });
     Ok(())
