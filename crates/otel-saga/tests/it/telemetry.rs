@@ -108,6 +108,9 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
         let id = runtime.start(&order(1), key, 7).await.unwrap();
         runtime.wait(&id).await.unwrap();
     }
+    shop.script("pay", Phase::Action, [Fault::Refuse]);
+    let undone = runtime.start(&order(1), "undone", 7).await.unwrap();
+    assert_eq!(runtime.wait(&undone).await.unwrap(), Status::Compensated);
     shop.script("ship", Phase::Action, [Fault::Refuse]);
     let parked = runtime.start(&order(1), "3", 7).await.unwrap();
     assert_eq!(runtime.wait(&parked).await.unwrap(), Status::Parked);
@@ -118,9 +121,13 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     let reserve = steps.clone().with("saga.step.name", "reserve").with("saga.phase", "action");
     assert_eq!(reserve.clone().with("error.type", "failed").count(), 1);
     assert_eq!(reserve.clone().with("error.type", "panic").count(), 1);
-    assert_eq!(reserve.without("error.type").count(), 3);
-    assert_eq!(steps.with("error.type", "declined").count(), 1);
-    assert_eq!(recorder.metric("saga.duration").with("saga.outcome", "completed").count(), 2);
+    assert_eq!(reserve.without("error.type").count(), 4);
+    assert_eq!(steps.clone().with("error.type", "declined").count(), 2);
+    let undo = steps.with("saga.phase", "compensation");
+    assert_eq!((undo.clone().count(), undo.with("saga.step.name", "reserve").count()), (1, 1));
+    let duration = recorder.metric("saga.duration").with("saga.name", "order");
+    assert_eq!(duration.clone().with("saga.outcome", "completed").count(), 2);
+    assert_eq!(duration.with("saga.outcome", "compensated").count(), 1);
     let retries = recorder.metric("saga.step.retries").with("saga.step.name", "reserve");
     assert_eq!(retries.sum(), 2.0);
     let held = |state: &'static str| {
@@ -128,7 +135,7 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     };
     assert_eq!(
         (held("completed"), held("parked"), held("running"), held("compensated")),
-        (2.0, 1.0, 0.0, 0.0)
+        (2.0, 1.0, 0.0, 1.0)
     );
     let oldest = recorder.metric("saga.oldest.age").with("saga.name", "order").with("saga.state", "parked");
     assert!(oldest.sum() >= 10.0, "{}", oldest.sum());
