@@ -43,6 +43,8 @@ pub(super) struct Ledger {
     pub(super) branches: BTreeMap<String, Is>,
     /// The spans in which it was called.
     pub(super) spans: BTreeSet<String>,
+    /// What the next scan finds beside what is prepared, and no later one: it is being ended meanwhile.
+    pub(super) once_in_doubt: Vec<String>,
     pub(super) pruned: Vec<(String, Duration)>,
 }
 
@@ -172,9 +174,10 @@ impl Participant for Bank {
         if !self.tells_in_doubt {
             return Ok(Vec::new());
         }
-        let prepared = self.ledger();
-        let prepared = prepared.branches.iter().filter(|(_, is)| **is == Is::Prepared);
-        Ok(prepared.map(|(text, _)| Branch::parse(text.as_str()).unwrap()).collect())
+        let mut ledger = self.ledger();
+        let once = std::mem::take(&mut ledger.once_in_doubt);
+        let prepared = ledger.branches.iter().filter(|(_, is)| **is == Is::Prepared).map(|(text, _)| text);
+        Ok(prepared.chain(&once).map(|text| Branch::parse(text.as_str()).unwrap()).collect())
     }
 
     async fn prune(&self, prefix: &str, older_than: Duration) -> Result<(), BoxError> {

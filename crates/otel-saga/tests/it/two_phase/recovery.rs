@@ -191,6 +191,18 @@ async fn strays_are_ended_as_the_journal_says_and_those_of_others_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_ended_while_it_is_found_is_no_stray() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
+    let before = a.called();
+    a.ledger().once_in_doubt.push("pay/a/transfer/1".to_owned());
+    sleep(Duration::from_secs(60)).await;
+    assert!(a.ledger().once_in_doubt.is_empty(), "it was found");
+    assert_eq!(a.called(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_prepared_and_undecided_is_no_stray() {
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let slow = builder(&journal, "w", &[&a, &b]).with_timeout(Duration::from_secs(60));
