@@ -60,6 +60,8 @@ async fn a_request_reaches_the_worker_that_has_the_saga() {
     asking.cancel(&id).await.unwrap();
     assert_eq!(asking.wait(&id).await.unwrap(), Status::Compensated);
     assert_eq!(shop.called(), "reserve -reserve");
+    // What had ended meanwhile went into the journal behind the request, and is not unknown.
+    assert!(shop.world().calls[1].output.is_some());
 }
 
 #[tokio::test(start_paused = true)]
