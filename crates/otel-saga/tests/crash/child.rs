@@ -168,6 +168,7 @@ fn definition() -> Saga<Participants, u32> {
 pub(crate) struct Task<'t> {
     pub(crate) directory: &'t Path,
     /// The journal is in this database, or in a file.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "there is only the file"))]
     pub(crate) postgres: Option<&'t str>,
     pub(crate) kind: &'t str,
     pub(crate) stop_at: Option<usize>,
