@@ -9,6 +9,7 @@ use otel_saga::journal::{Journal, MemoryJournal, RedbJournal};
 use crate::cell::Kind;
 
 /// Where Postgres is.
+#[cfg(feature = "comparison")]
 pub(crate) const POSTGRES_URL: &str = "POSTGRES_URL";
 
 /// A journal, and where it is.
