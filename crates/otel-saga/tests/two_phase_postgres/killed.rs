@@ -50,6 +50,18 @@ impl Process {
         Self { child, output }
     }
 
+    /// The one that goes on after that of this task.
+    pub(crate) fn next(banks: &Banks, task: &child::Task<'_>) -> Self {
+        Self::spawn(banks, &child::Task { stop_at: None, goes_on: false, ..*task })
+    }
+
+    /// Waits until it has ended: whether money was moved.
+    pub(crate) async fn ends(mut self, what: &str, banks: &Banks, task: &child::Task<'_>) -> bool {
+        let said = self.said();
+        assert!(self.child.wait().unwrap().success(), "{what}: {said:?}");
+        check(what, banks, task, &said).await
+    }
+
     /// What it says until it stops or ends.
     pub(crate) fn said(&mut self) -> Vec<String> {
         let mut said = Vec::new();
@@ -108,11 +120,7 @@ pub(crate) async fn killed_at_every_point(kind: &'static str, in_postgres: bool)
 
 /// Another process runs the transfer to its end: both databases agree, and the trace is whole. Whether money was moved.
 pub(crate) async fn goes_on(what: &str, banks: &Banks, task: &child::Task<'_>) -> bool {
-    let task = child::Task { stop_at: None, goes_on: false, ..*task };
-    let mut second = Process::spawn(banks, &task);
-    let said = second.said();
-    assert!(second.child.wait().unwrap().success(), "{what}: {said:?}");
-    check(what, banks, &task, &said).await
+    Process::next(banks, task).ends(what, banks, task).await
 }
 
 /// Whether money was moved.
