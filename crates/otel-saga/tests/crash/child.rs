@@ -18,7 +18,7 @@ use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 
 use crate::spans;
 
-const LEASE: Duration = Duration::from_millis(500);
+const LEASE: Duration = Duration::from_millis(1500);
 
 /// Counts the points at which a process can be killed, and stops at one.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use super::spans;
 use super::support::{Banks, LONG};
 
 /// In Postgres it outlives the process, and has to end before another one goes on.
-const LEASE: Duration = Duration::from_millis(500);
+const LEASE: Duration = Duration::from_millis(1500);
 
 /// Counts the points at which a process can be killed, and stops at one.
 #[derive(Debug)]
