@@ -1,6 +1,6 @@
 //! What a step is told beside its input: shared state, keys, the attempt, the trace, cancellation.
 //!
-//! Follows DESIGN.md, "Sagas": idempotency keys are the same over all retries and restarts.
+//! Follows `docs/sagas.md`, "Idempotency keys": they are the same over all retries and restarts.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A saga's definition: a builder over plain async functions, and what it refuses.
 //!
-//! Follows DESIGN.md, "Sagas". What would get stuck is refused before anything runs, by an error that names the step.
+//! Follows `docs/sagas.md`, "Definitions": a definition whose instances would get stuck is refused before anything
+//! runs, by an error that names the step.
 
 mod args;
 mod check;

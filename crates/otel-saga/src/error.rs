@@ -1,6 +1,4 @@
 //! How a step fails, and how whole operations of this crate do.
-//!
-//! Follows DESIGN.md, "House style": errors are per operation and carry their source.
 
 use std::error::Error;
 use std::fmt;

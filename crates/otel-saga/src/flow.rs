@@ -1,7 +1,8 @@
 //! The core: what a saga's journal means, and what is to be done next. Pure functions, without a clock, without
 //! input or output, without async.
 //!
-//! Follows DESIGN.md, "Sagas": intent before action, uncertain steps are undone too, forward only after the pivot.
+//! Follows `docs/sagas.md`, "Pure core", "Intent before action" and "Order of steps and the pivot": uncertain steps are
+//! undone too, and after the pivot only forward steps follow.
 
 mod next;
 mod record;

@@ -1,6 +1,6 @@
 //! Where sagas are kept: one small trait, and what all journals share.
 //!
-//! Follows DESIGN.md, "Sagas": an append is a compare-and-swap with a fencing epoch.
+//! Follows `docs/sagas.md`, "Appends": an append is a compare-and-swap with a fencing epoch.
 
 mod header;
 mod memory;

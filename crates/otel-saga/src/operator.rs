@@ -1,7 +1,7 @@
 //! What people do to sagas, and what they look at: over a journal, with no runtime and without any definition.
 //!
-//! Follows DESIGN.md, "Sagas". A request is a record like any other; the worker that has the instance reads it when its
-//! own append comes second, or at once if it is in the same process.
+//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that has the instance reads it
+//! when its own append comes second, or at once if it is in the same process.
 
 mod timeline;
 

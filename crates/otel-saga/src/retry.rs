@@ -1,7 +1,7 @@
 //! When a failed attempt is made again.
 //!
-//! Follows DESIGN.md, "Sagas": the wait is between attempts, bounded, and spread so that a crowd does not come back
-//! at once.
+//! Follows `docs/sagas.md`, "Retries and alerts": the wait is between attempts, bounded, and spread, so that instances
+//! which failed together do not retry together.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;

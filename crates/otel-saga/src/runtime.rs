@@ -1,6 +1,6 @@
 //! The runtime: starts sagas, drives those that are here, and finds those whose worker has died.
 //!
-//! Follows DESIGN.md, "Sagas": it decides nothing, and carries out what the core commands.
+//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies set.
 
 mod append;
 mod attempt;

@@ -1,7 +1,7 @@
 //! What sagas record: spans of starts and attempts, metrics, alerts.
 //!
-//! Follows SEMCONV, "Sagas and transactions", and DESIGN.md: attempts hang on the persisted start span, for any span
-//! above them would be lost with the process.
+//! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": attempts are children of the persisted start span,
+//! because a span above them that is still open would be lost with the process.
 
 mod attempt;
 mod metrics;

@@ -1,7 +1,8 @@
 //! Two-phase commit: several participants commit a transaction together, or none of them does.
 //!
-//! Follows DESIGN.md, "Sagas": presumed abort. The decision is durable before the first commit leaves, commits are
-//! retried until acknowledged, whatever is in doubt is resolved at recovery, and nothing is ignored.
+//! Follows `docs/sagas.md`, "Presumed abort" and the sections after it: the decision is durable before the first commit
+//! is sent, commits are repeated until acknowledged, branches in doubt are resolved at recovery, and heuristic outcomes
+//! are reported.
 //!
 //! Built as sagas are: [`flow`] holds the pure core, the [`Coordinator`] carries out what it commands, over a
 //! [`Journal`](crate::journal::Journal) that is for transactions alone. Who takes part implements [`Participant`]. The

@@ -1,6 +1,6 @@
 //! Typed handles: a step's output as a value that later steps are given.
 //!
-//! Follows DESIGN.md, "Sagas". Outputs are serde values in the journal; the type is known where the saga is defined.
+//! Outputs are serde values in the journal; the type is known where the saga is defined.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,7 +1,6 @@
 //! What registration refuses: definitions whose instances would get stuck, or be taken for one another.
 //!
-//! Follows DESIGN.md, "Sagas"; that a pivot in a group and a compensatable step after the pivot get stuck was found by
-//! exhaustive exploration.
+//! Follows `docs/sagas.md`, "Definitions", which gives the reason of each refusal.
 
 use std::collections::HashSet;
 

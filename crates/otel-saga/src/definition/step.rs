@@ -1,6 +1,6 @@
 //! One step: its functions without their types, its policies, and the three ends that it can be given.
 //!
-//! Follows DESIGN.md, "Sagas".
+//! Follows `docs/sagas.md`, "Order of steps and the pivot": a step is compensatable, the pivot, or forward.
 
 use std::fmt;
 use std::marker::PhantomData;

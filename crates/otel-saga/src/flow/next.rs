@@ -1,7 +1,7 @@
 //! `next`: what is to be done for a saga in this state.
 //!
-//! Follows DESIGN.md, "Sagas": stages forward one after the other, or backward, undoing what may stand; an uncertain
-//! pivot is asked again.
+//! Follows `docs/sagas.md`, "Order of steps and the pivot": stages run forward one after the other, or backward,
+//! undoing each step that may have had an effect; an uncertain pivot is asked again.
 
 use super::record::{End, Phase, StepKind};
 use super::state::{State, Verdict};

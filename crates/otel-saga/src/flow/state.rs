@@ -1,6 +1,7 @@
 //! `fold`: what the records of a saga amount to.
 //!
-//! Follows DESIGN.md, "Sagas": an attempt whose outcome was not recorded is uncertain, and stays so.
+//! Follows `docs/sagas.md`, "Intent before action": an attempt whose outcome was not recorded is uncertain, and stays
+//! so.
 
 use serde_json::Value;
 

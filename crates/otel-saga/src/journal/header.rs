@@ -1,7 +1,7 @@
 //! An instance without its records: who has it, when it is due, where its journal ends. The rules of append and claim
 //! that journals in this process share.
 //!
-//! Follows DESIGN.md, "Sagas".
+//! Follows `docs/sagas.md`, "Appends": an append at another cursor changes nothing, and each claim raises the epoch.
 
 use serde::{Deserialize, Serialize};
 

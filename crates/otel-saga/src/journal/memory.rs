@@ -1,6 +1,6 @@
 //! The journal in memory: for tests, and for sagas that need not survive the process.
 //!
-//! Follows DESIGN.md, "Sagas". It is the other journals' reference: the simplest thing that passes their suite.
+//! It is the reference for the other journals: the simplest implementation that passes their suite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;

@@ -1,6 +1,7 @@
 //! The journal in Postgres: for several workers, each of which has a lease.
 //!
-//! Follows DESIGN.md, "Sagas": appends are written in batches, claims skip what another worker is just being given.
+//! Follows `docs/sagas.md`, "Group commit" and "Leases and recovery": appends are written in batches, and a claim skips
+//! rows that another claim has locked.
 //!
 //! All times in the tables are by the server's clock. Leases are: whether a worker still lives must not depend on the
 //! clock of whoever asks. And so are due times: a worker says how long from now, and not when. Workers whose clocks differ

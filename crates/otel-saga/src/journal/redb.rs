@@ -1,7 +1,7 @@
 //! The journal in one file: redb, written by one thread that commits for all who wait.
 //!
-//! Follows DESIGN.md, "Sagas": one fsync a commit, so what arrives during one goes into the next together; a checksum in
-//! every record; quick repair; a file that failed is opened again.
+//! Follows `docs/sagas.md`, "Group commit" and "Damage and outages": appends that arrive during one fsync share the
+//! next; each value has a checksum; repair is quick; a file that failed is opened again.
 
 mod backend;
 mod rows;

@@ -1,6 +1,6 @@
 //! An instance's journal as a person reads it.
 //!
-//! Follows DESIGN.md, "Sagas". What steps were given and have answered is shown on request alone: it may be anybody's.
+//! Inputs and outputs of steps are shown on request alone, because they are the application's data.
 
 use std::fmt;
 

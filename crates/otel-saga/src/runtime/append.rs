@@ -1,6 +1,7 @@
 //! Appending to an instance's journal until there is an answer.
 //!
-//! Follows DESIGN.md, "Sagas": an append whose answer was lost is unknown, so the journal is loaded and compared.
+//! Follows `docs/sagas.md`, "Appends": an append whose answer was lost is unknown, so the journal is loaded and
+//! compared.
 
 use std::time::{Duration, Instant};
 

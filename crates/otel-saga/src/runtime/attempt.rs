@@ -1,6 +1,6 @@
 //! One attempt: the step's function, in its context, in its time.
 //!
-//! Follows DESIGN.md, "Rules that every crate keeps", 3: the context is current wherever the step's code runs.
+//! Follows `ARCHITECTURE.md`, "What must stay true", 3: the context is current wherever the step's code runs.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,6 +1,4 @@
 //! What a runtime can be told.
-//!
-//! Follows DESIGN.md, "House style": options are consuming `with_*` methods.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Creating an instance, once for its key: with the intents of its first attempts where there is room for it here.
 //!
-//! Follows DESIGN.md, "Sagas": `n` sequential steps are `n + 1` appends, the first of which is this one.
+//! Follows `docs/sagas.md`, "Appends": `n` sequential steps are `n + 1` appends, the first of which is this one.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! One instance on its way: what the core commands is journaled, then done.
 //!
-//! Follows DESIGN.md, "Sagas". An outcome and the intents that follow from it are one append.
+//! Follows `docs/sagas.md`, "Appends": an outcome and the intents that follow from it are one append.
 
 mod plan;
 

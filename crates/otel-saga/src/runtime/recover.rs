@@ -1,7 +1,8 @@
 //! What a runtime does beside driving: it keeps its lease, claims what is due, forgets what ended long ago, and reads
 //! the gauges.
 //!
-//! Follows DESIGN.md, "Sagas". One saga that cannot be read or is not known is parked, and nothing else stops.
+//! Follows `docs/sagas.md`, "Leases and recovery": a saga that cannot be read or is unknown is parked alone, and no
+//! other stops.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

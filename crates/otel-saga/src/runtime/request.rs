@@ -1,7 +1,7 @@
 //! What is asked about an instance, and of it: by any worker, of whichever worker has it.
 //!
-//! Follows DESIGN.md, "Sagas". A request is a record like any other; the worker that has the instance reads it when its
-//! own append comes second, or at once if it is here.
+//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that has the instance reads it
+//! when its own append comes second, or at once if it is in this process.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The spans of a start and of an attempt, as operations that end exactly once.
 //!
-//! Follows SEMCONV, "Sagas and transactions". An attempt's span is a child of the start's, whichever process makes it.
+//! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": an attempt's span is a child of the start's, whichever
+//! process makes it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

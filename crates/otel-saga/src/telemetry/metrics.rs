@@ -1,6 +1,6 @@
 //! The metrics of sagas. None has an attribute that callers choose: names come from definitions.
 //!
-//! Follows SEMCONV, "Sagas and transactions".
+//! Follows `docs/conventions.md`.
 
 use std::time::Duration;
 

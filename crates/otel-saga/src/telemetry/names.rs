@@ -1,6 +1,6 @@
 //! The names of everything that sagas record. There is no convention for them; these are ours.
 //!
-//! Follows SEMCONV, "Sagas and transactions". Ids of instances are on spans only, never on metrics.
+//! Follows `docs/conventions.md`: ids of instances are on spans only, never on metrics.
 
 /// The saga's name, on spans and metrics.
 pub const SAGA_NAME: &str = "saga.name";

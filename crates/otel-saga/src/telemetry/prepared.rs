@@ -1,6 +1,6 @@
 //! What is recorded of one definition, prepared once: names, attributes, series.
 //!
-//! Follows SEMCONV, "Sagas and transactions". A definition has few steps, and an attempt only refers to them.
+//! Follows `docs/conventions.md`. A definition has few steps, and an attempt only refers to them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

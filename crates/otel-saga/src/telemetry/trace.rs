@@ -1,6 +1,6 @@
 //! A span's identity as text, as it is kept in a journal.
 //!
-//! Follows W3C Trace Context, "traceparent", version 00.
+//! Follows [W3C Trace Context, "traceparent"](https://www.w3.org/TR/trace-context-2/#traceparent-header), version 00.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};

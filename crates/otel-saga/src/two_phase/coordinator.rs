@@ -1,7 +1,7 @@
 //! The coordinator: begins transactions, drives those that are here to their end, and finds those whose coordinator has
 //! died.
 //!
-//! Follows DESIGN.md, "Sagas": it decides nothing, and carries out what the core commands.
+//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies set.
 
 mod append;
 mod builder;

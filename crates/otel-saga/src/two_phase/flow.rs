@@ -1,6 +1,6 @@
 //! The pure core: what a transaction's records amount to, and what is to be done next.
 //!
-//! Follows DESIGN.md, "Sagas": presumed abort. Whoever finds no decision decides to abort.
+//! Follows `docs/sagas.md`, "Pure core" and "Presumed abort": a coordinator that finds no decision decides to abort.
 
 mod next;
 mod record;

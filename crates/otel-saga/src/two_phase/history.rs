@@ -1,6 +1,6 @@
 //! What a coordinator's journal has of a transaction, for people to read.
 //!
-//! Follows DESIGN.md, "Sagas". It is looked at by an [`Operator`](crate::Operator) and written to by coordinators alone.
+//! An [`Operator`](crate::Operator) reads it; coordinators alone write to it.
 
 use super::flow::{Decision, Record, State, fold};
 use super::participant::Answer;

@@ -1,6 +1,6 @@
 //! The names of everything that two-phase commits record. There is no convention for them; these are ours.
 //!
-//! Follows SEMCONV, "Sagas and transactions". Ids of transactions are on spans only, never on metrics.
+//! Follows `docs/conventions.md`: ids of transactions are on spans only, never on metrics.
 
 /// The transaction's name, on spans and metrics.
 pub const NAME: &str = "twopc.name";

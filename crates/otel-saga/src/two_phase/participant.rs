@@ -1,6 +1,7 @@
 //! What a coordinator asks of a participant: one small object-safe trait.
 //!
-//! Follows DESIGN.md, "Sagas". Each call may come more than once, late, and from another process than the one before.
+//! Follows `docs/sagas.md`, "In-doubt resolution" and "Late prepares": each call may come more than once, late, and
+//! from another process than the one before.
 
 use std::fmt;
 use std::sync::Arc;

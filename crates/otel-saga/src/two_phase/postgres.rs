@@ -1,8 +1,9 @@
 //! A Postgres database as a participant: prepared transactions, and a table that remembers branches.
 //!
-//! Follows PostgreSQL's manual, `PREPARE TRANSACTION`, and DESIGN.md, "Sagas". The table's row is written inside the
-//! prepared transaction: it tells a commit that is repeated from one of what never was, and where it is a tombstone, it
-//! blocks a prepare that comes late.
+//! Follows [PostgreSQL, `PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html)
+//! and `docs/sagas.md`, "Late prepares". The table's row is written inside the prepared transaction: it distinguishes a
+//! repeated commit from one of a branch that never was prepared, and as a tombstone it blocks a prepare that comes
+//! late.
 
 mod branch;
 mod sql;

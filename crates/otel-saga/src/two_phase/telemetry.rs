@@ -1,7 +1,7 @@
 //! What two-phase commits record: the transaction's span, one for each call, metrics, alerts.
 //!
-//! Follows SEMCONV, "Sagas and transactions", and DESIGN.md: calls hang on the transaction's span, whose identity is in the
-//! journal, whichever process makes them.
+//! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": calls are children of the transaction's span, whose
+//! identity is in the journal, whichever process makes them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

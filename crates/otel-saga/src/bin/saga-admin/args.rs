@@ -1,6 +1,4 @@
 //! What `saga-admin` can be told.
-//!
-//! Follows DESIGN.md, "Sagas".
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What each command does and prints.
 //!
-//! Follows DESIGN.md, "Sagas". Inputs and outputs of steps may be anybody's: they are printed on request alone.
+//! Inputs and outputs of steps are printed on request alone, because they are the application's data.
 
 use std::io::{ErrorKind, Write as _};
 

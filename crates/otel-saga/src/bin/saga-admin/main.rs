@@ -1,7 +1,7 @@
 //! `saga-admin`: what people do to sagas, from a terminal.
 //!
-//! Follows DESIGN.md, "Sagas". It knows no definition: requests are records, and what they ask for is done by the
-//! application. It ends with 0, with 1 after an error, with 2 if it was not understood.
+//! Follows `docs/sagas.md`, "Requests": a request is a record that a worker of the application carries out, so that no
+//! definition is needed here. Exit codes: 0; 1 after an error; 2 for arguments that cannot be parsed.
 
 mod args;
 mod commands;

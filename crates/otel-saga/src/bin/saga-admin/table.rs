@@ -1,6 +1,4 @@
 //! Tables for people: columns as wide as their widest text, and no character that a terminal would obey.
-//!
-//! Follows DESIGN.md, "Sagas".
 
 /// The text with control characters written out.
 pub(crate) fn plain(text: &str) -> String {

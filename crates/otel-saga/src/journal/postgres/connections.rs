@@ -1,7 +1,7 @@
 //! Connections, and what their errors mean: whether it was done, was not, or nobody knows.
 //!
-//! Follows DESIGN.md, "Sagas". Not sqlx's pool, which waits in silence for a server that is away, until its own time is
-//! over, and then does not say why.
+//! Follows `docs/sagas.md`, "Appends": an answer that was lost is unknown, not failed. sqlx's pool is not used, because
+//! it waits without a sign for a server that is away until its own time-out, and its error does not give the cause.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

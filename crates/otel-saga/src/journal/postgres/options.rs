@@ -1,6 +1,4 @@
 //! How the journal gets to its Postgres, and the schema that it keeps there.
-//!
-//! Follows DESIGN.md, "House style": options are consuming `with_*` methods.
 
 use std::fmt;
 use std::str::FromStr as _;

@@ -1,7 +1,8 @@
 //! The tasks that write: each takes all that waits, does it in one statement, and answers when that is committed.
 //!
-//! Follows DESIGN.md, "Sagas": one commit, and so one wait for the disk, for as many as there are. What was done is told
-//! by its number in the batch, for a worker that has lost an instance may share the batch with the one that has it.
+//! Follows `docs/sagas.md`, "Group commit": one commit, and so one wait for the disk, for the complete batch. Answers
+//! are matched by the job's number in the batch, because a worker that has lost an instance may share the batch with
+//! the one that has it.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The file under redb, with its syncs counted: how many appends share one is what its speed depends on.
 //!
-//! Follows DESIGN.md, "Sagas". Tests make the disk full here.
+//! Tests make the disk full here.
 
 use std::fs::OpenOptions;
 use std::io;

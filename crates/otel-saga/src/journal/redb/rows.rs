@@ -1,7 +1,7 @@
 //! Values as they lie in the file: each behind a checksum over itself and its key, so that a value which has changed, or
 //! is in another's place, is noticed.
 //!
-//! Follows DESIGN.md, "Sagas": of damaged files, redb gives wrong bytes for some without noticing.
+//! Follows `docs/sagas.md`, "Damage and outages": redb returns wrong bytes from some damaged files without an error.
 
 use super::tables::Fault;
 

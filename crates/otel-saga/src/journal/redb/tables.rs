@@ -1,7 +1,7 @@
 //! What is in the file: headers, records, and who waits for what.
 //!
-//! Follows DESIGN.md, "Sagas". Instances and appends are numbered as they come, and lie in this order: what is at work at
-//! one time is together in few pages, whatever the ids are, and a transaction writes few.
+//! Instances and appends are numbered as they come, and lie in this order: those that are at work at one time share few
+//! pages, whatever their ids are, and so a transaction writes few pages.
 
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 

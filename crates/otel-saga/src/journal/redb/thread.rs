@@ -1,8 +1,8 @@
 //! The thread that has the file: it takes all jobs that wait, does them in one transaction, and answers when that is on
 //! the disk.
 //!
-//! Follows DESIGN.md, "Sagas". After an error the file is closed and opened again for the next jobs; redb's handle stays
-//! unusable after a full disk, and what was committed is whole.
+//! Follows `docs/sagas.md`, "Damage and outages": after an error the file is closed and opened again for the next jobs,
+//! because redb's handle stays unusable after a full disk. Committed data are not affected.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

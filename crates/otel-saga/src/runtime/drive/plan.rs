@@ -1,6 +1,6 @@
 //! What an instance does in its next append: the core's commands, seen by a clock.
 //!
-//! Follows DESIGN.md, "Sagas".
+//! Follows `docs/sagas.md`, "Pure core": the core has no clock, so that due times and deadlines are applied here.
 
 use std::sync::Arc;
 

@@ -1,6 +1,4 @@
 //! What a coordinator can be told.
-//!
-//! Follows DESIGN.md, "House style": options are consuming `with_*` methods.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64};

@@ -1,6 +1,6 @@
 //! One call of a participant: in its span, in its time, and an error if it panics.
 //!
-//! Follows DESIGN.md, "Rules that every crate keeps", 3: the context is current wherever the participant's code runs.
+//! Follows `ARCHITECTURE.md`, "What must stay true", 3: the context is current wherever the participant's code runs.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

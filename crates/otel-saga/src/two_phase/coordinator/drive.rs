@@ -1,7 +1,8 @@
 //! One transaction on its way: what the core commands is done, and journaled where it has to be.
 //!
-//! Follows DESIGN.md, "Sagas": nobody is told to commit before the journal has the decision. What is not acknowledged goes
-//! back to the journal and is claimed from there when it is due, so that trying again and recovering are one.
+//! Follows `docs/sagas.md`, "Durable decision" and "In-doubt resolution": no commit is sent before the journal has the
+//! decision. A transaction that is not acknowledged returns to the journal and is claimed from there when it is due, so
+//! that retry and recovery are one path.
 
 use std::sync::Arc;
 use std::time::Duration;

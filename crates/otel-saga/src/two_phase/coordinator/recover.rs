@@ -1,7 +1,8 @@
 //! What a coordinator does beside driving: it keeps its lease, claims what is due, forgets what ended long ago, and reads
 //! the gauges.
 //!
-//! Follows DESIGN.md, "Sagas". A transaction that cannot be read, or whose participant is not known here, waits alone.
+//! Follows `docs/sagas.md`, "Leases and recovery": a transaction that cannot be read, or whose participant is unknown
+//! here, waits alone.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
 //! Branches that are prepared and that nobody will come back to: those of transactions that have ended without them, or
 //! of which the journal knows nothing.
 //!
-//! Follows DESIGN.md, "Sagas": presumed abort. This is the second guard against a prepare that comes late; the first is
-//! that participants remember what they have rolled back.
+//! Follows `docs/sagas.md`, "In-doubt resolution": this is the second guard against a prepare that comes late; the
+//! first is that participants remember what they have rolled back ("Late prepares").
 
 use std::error::Error;
 use std::sync::Arc;

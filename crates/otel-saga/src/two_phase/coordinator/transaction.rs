@@ -1,6 +1,4 @@
 //! A transaction as its caller sees it: begun, given its branches, committed, and what came of it.
-//!
-//! Follows DESIGN.md, "Sagas".
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `next`: what is to be done for a transaction in this state.
 //!
-//! Follows DESIGN.md, "Sagas": presumed abort. Votes are known only to the coordinator that asked for them: they are in no
-//! journal, and who goes on after a crash has none.
+//! Follows `docs/sagas.md`, "Presumed abort": votes are known only to the coordinator that asked for them, because they
+//! are in no journal; one that takes over after a crash has none.
 
 use super::record::Decision;
 use super::state::State;

@@ -1,6 +1,6 @@
 //! What a journal holds of a transaction: the records, and the versioned form in which they are written.
 //!
-//! Follows DESIGN.md, "Sagas". A record is never changed, and a form that was written once is read for ever.
+//! Follows `docs/sagas.md`, "Records": a record is never changed, and a form that was written once stays readable.
 
 use serde::{Deserialize, Serialize};
 

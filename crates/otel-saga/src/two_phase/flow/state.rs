@@ -1,6 +1,4 @@
 //! `fold`: what the records of a transaction amount to.
-//!
-//! Follows DESIGN.md, "Sagas".
 
 use super::record::{Decision, Record, Started};
 use crate::two_phase::Answer;

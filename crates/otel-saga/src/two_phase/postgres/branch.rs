@@ -1,7 +1,8 @@
 //! A branch that is worked on: a connection in a transaction, until it is prepared.
 //!
-//! Follows PostgreSQL's manual, `PREPARE TRANSACTION`: on a transaction that is aborted it answers as if all were well, and
-//! prepares nothing, so that each prepare is looked for in `pg_prepared_xacts`.
+//! Follows [PostgreSQL, `PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html).
+//! On an aborted transaction the statement returns no error and prepares nothing, so that each prepare is looked for in
+//! `pg_prepared_xacts`.
 
 use std::fmt;
 

@@ -1,6 +1,9 @@
 //! The statements, and what Postgres answers them with.
 //!
-//! Follows PostgreSQL's manual, "PREPARE TRANSACTION", "`pg_prepared_xacts`" and "Error Codes".
+//! Follows PostgreSQL's manual:
+//! [`PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html),
+//! [`pg_prepared_xacts`](https://www.postgresql.org/docs/current/view-pg-prepared-xacts.html),
+//! [error codes](https://www.postgresql.org/docs/current/errcodes-appendix.html).
 
 use sqlx::PgPool;
 
