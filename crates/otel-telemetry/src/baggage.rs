@@ -1,7 +1,8 @@
 //! Chosen baggage entries copied onto spans and log records.
 //!
-//! Follows W3C Baggage and the OpenTelemetry specification, Baggage API. Baggage is whatever callers sent, so only
-//! entries that are on a list are copied, and nothing is copied by default.
+//! Follows [W3C Baggage](https://www.w3.org/TR/baggage/) and the
+//! [Baggage API](https://opentelemetry.io/docs/specs/otel/baggage/api/). Callers choose baggage freely, so only entries
+//! that are on a list are copied, and by default none.
 
 use std::sync::Arc;
 use std::time::Duration;

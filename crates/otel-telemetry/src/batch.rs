@@ -1,7 +1,9 @@
 //! Batch export with exact accounts: what went in is either accepted by the exporter or counted as dropped, by reason.
 //!
-//! Follows the OpenTelemetry specification, Trace SDK "Batching processor" and Logs SDK "Batching processor". The SDK's
-//! own batch processors keep their counts private and do not apply the export timeout, hence these.
+//! Follows the "Batching processor" of the
+//! [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#batching-processor) and of the
+//! [Logs SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#batching-processor). The SDK's own batch processors
+//! keep their counts private and do not apply the export timeout, which is why these exist.
 
 mod counts;
 mod processors;

@@ -1,7 +1,8 @@
 //! The description of the telemetry, and its set-up.
 //!
-//! Follows the OpenTelemetry specification, "Environment Variable Specification", resolved here and handed to the SDK as
-//! code.
+//! Follows the
+//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/):
+//! the values are resolved here and handed to the SDK as code.
 
 use std::collections::HashMap;
 use std::fmt;

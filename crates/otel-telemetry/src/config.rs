@@ -1,7 +1,8 @@
 //! What a signal is sent with and where to: the choices in code, and how the environment overrides them.
 //!
-//! Follows the OpenTelemetry specification, "OpenTelemetry Protocol Exporter" and "Environment Variable Specification",
-//! except in one point: the environment wins over code, since who operates a service decides after who builds it.
+//! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/) and the
+//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/),
+//! except in one point: the environment wins over code, because operators of a service decide after its authors.
 
 use std::collections::HashMap;
 use std::fmt;

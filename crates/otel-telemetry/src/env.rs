@@ -1,7 +1,8 @@
 //! The `OTEL_*` environment: looked up in one place, parsed by small functions, and complained about as a list.
 //!
-//! Follows the OpenTelemetry specification, "Environment Variable Specification": an empty value counts as unset; a value
-//! that is not understood is warned about and ignored.
+//! Follows the
+//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/):
+//! an empty value counts as unset; a value that cannot be parsed is warned about and ignored.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The exporters themselves, built from decided options; nothing here looks at the environment.
 //!
-//! Follows the OpenTelemetry specification, "OpenTelemetry Protocol Exporter". Must be called inside the export runtime,
-//! where gRPC channels start their tasks.
+//! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/). Must be
+//! called inside the export runtime, where gRPC channels start their tasks.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpConnector;

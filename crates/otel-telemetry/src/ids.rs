@@ -1,6 +1,6 @@
 //! The ids of spans and traces: random, but for a span that is told again under the id that it had.
 //!
-//! Follows the tracing SDK specification, "Id Generators".
+//! Follows the [Trace SDK, "Id Generators"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#id-generators).
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};

@@ -1,8 +1,9 @@
 //! The bridge from `tracing`: events become log records, and, on request, spans become OpenTelemetry spans.
 //!
-//! Follows the OpenTelemetry specification, Logs "Bridge API". What the exporters' own stack (hyper, h2, tonic) says is
-//! kept out without a list of names, which would silence the application's own use of those crates, too: the export
-//! thread is marked as suppressed, and the SDK drops what is emitted there.
+//! Follows the [Logs API](https://opentelemetry.io/docs/specs/otel/logs/api/), which such bridges use. Events of the
+//! exporters' own stack (hyper, h2, tonic) are kept out without a list of names, which would silence the application's
+//! own use of those crates, too: the export thread is marked as suppressed, and the SDK drops the events that are
+//! emitted there.
 
 use std::io::IsTerminal;
 

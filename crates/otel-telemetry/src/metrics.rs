@@ -1,7 +1,9 @@
 //! The export of metrics: an exporter under a timeout, given up on request; and the metrics about the export itself.
 //!
-//! Follows the OpenTelemetry specification, Metrics SDK "Periodic exporting MetricReader", and the semantic conventions
-//! for SDK metrics (`otel.sdk.*`).
+//! Follows the
+//! [Metrics SDK, "Periodic exporting MetricReader"](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#periodic-exporting-metricreader),
+//! and the semantic conventions for [SDK metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/)
+//! (`otel.sdk.*`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

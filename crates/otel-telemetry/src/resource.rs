@@ -1,6 +1,7 @@
 //! Who sends the telemetry: detectors, attributes from code, and the environment, in this order of growing precedence.
 //!
-//! Follows the OpenTelemetry specification, Resource SDK, and the semantic conventions for resources.
+//! Follows the [Resource SDK](https://opentelemetry.io/docs/specs/otel/resource/sdk/) and the
+//! [semantic conventions for resources](https://opentelemetry.io/docs/specs/semconv/resource/).
 
 mod detect;
 

@@ -1,8 +1,10 @@
 //! Taking everything down in order, within one deadline.
 //!
-//! Follows the OpenTelemetry specification, "Shutdown" of the three SDKs. The order: not ready, no more spans, metrics,
-//! traces, logs, close. Each step gets its share of what is left of the deadline; what does not finish is given up,
-//! counted, and told.
+//! Follows "Shutdown" of the [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#shutdown), the
+//! [Metrics SDK](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#shutdown) and the
+//! [Logs SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#shutdown). The order: not ready, no more spans,
+//! metrics, traces, logs, close. Each step gets its share of the rest of the deadline; a step that does not finish is
+//! given up, counted and reported.
 
 use std::fmt;
 use std::sync::Arc;

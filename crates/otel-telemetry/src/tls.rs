@@ -1,7 +1,7 @@
 //! What an encrypted connection to a collector trusts and shows.
 //!
-//! Follows the OpenTelemetry specification, "OpenTelemetry Protocol Exporter" (`OTEL_EXPORTER_OTLP_CERTIFICATE`,
-//! `_CLIENT_CERTIFICATE`, `_CLIENT_KEY`). Only with the feature `tls`.
+//! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)
+//! (`OTEL_EXPORTER_OTLP_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY`). Only with the feature `tls`.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
-//! `Health` as the gRPC health service (feature `tonic`). Follows the gRPC Health Checking Protocol.
+//! `Health` as the gRPC health service (feature `tonic`). Follows the
+//! [gRPC Health Checking Protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,7 +1,9 @@
 //! The adaptive sampler: about so many traces a second, whatever the load, with a probability that is told.
 //!
-//! Follows *TraceState: Probability Sampling* of the OpenTelemetry specification: the probability depends on how many
-//! roots came before and never on the randomness of the one that is decided, so that counts from `th` stay right.
+//! Follows the
+//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/):
+//! the probability depends on how many roots came before and never on the randomness of the one that is decided, so
+//! that counts from `th` stay right.
 //!
 //! How it works: `c` is the number of roots seen, each of them forgotten exponentially with the time constant `τ`, so
 //! that `c / τ` estimates their rate, and a root is kept with the probability `N·τ / c`. While that is below one,

@@ -1,7 +1,9 @@
 //! The sampler that the environment names.
 //!
-//! Follows *Environment Variable Specification* (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`): case does not
-//! matter, an empty value is an unset one, and what is wrong is reported for the caller to warn about.
+//! Follows the
+//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)
+//! (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`): case does not matter, an empty value counts as unset, and an
+//! invalid value is reported for the caller to warn about.
 
 use super::Sampler;
 

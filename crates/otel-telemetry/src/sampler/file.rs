@@ -1,8 +1,9 @@
 //! A sampler from a file, in the shape of OpenTelemetry's declarative configuration, as JSON.
 //!
-//! Follows the *configuration schema* (`TracerProvider.sampler` and the types that it names): JSON is a subset of
-//! the YAML that the schema is usually written in, so that such a file serves other implementations too. Two
-//! conditions of a rule, `service` and `span_name`, and the sampler `adaptive` are ours.
+//! Follows the schema of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration)
+//! (`TracerProvider.sampler` and the types that it names): JSON is a subset of the YAML that the schema is usually
+//! written in, so that such a file serves other implementations too. Two conditions of a rule, `service` and
+//! `span_name`, and the sampler `adaptive` are ours.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,7 +1,8 @@
 //! Samplers: which traces are recorded, decided when a span starts.
 //!
-//! Follows the OpenTelemetry specification: *SDK* (sampling), *TraceState: Probability Sampling*, and the sampler types
-//! of declarative configuration.
+//! Follows the [Trace SDK, "Sampling"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling), the
+//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/),
+//! and the sampler types of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration).
 //!
 //! Every sampler here that keeps a share of the traces says so: it writes the rejection threshold into the span's
 //! `tracestate` as `ot=th:…`, from which a backend knows that a span kept with the probability 1/8 stands for eight.
@@ -92,7 +93,7 @@ impl Sampler {
         Self(Threshold::from_probability(probability).map_or(Node::Never, Node::Ratio))
     }
 
-    /// Follows the parent where there is one and asks `root` where there is none; see [`ParentBased`].
+    /// Takes the decision of the parent, and asks `root` for a span without a parent; see [`ParentBased`].
     #[must_use]
     pub fn parent_based(root: impl Into<Self>) -> Self {
         ParentBased::new(root).into()

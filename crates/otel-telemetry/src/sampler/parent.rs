@@ -1,7 +1,8 @@
 //! Following a parent's decision, and the sampler that has a delegate for each kind of parent.
 //!
-//! Follows the OpenTelemetry specification: *SDK* (`ParentBased`) and *TraceState: Probability Sampling* (parent-based
-//! threshold).
+//! Follows the [Trace SDK, `ParentBased`](https://opentelemetry.io/docs/specs/otel/trace/sdk/#parentbased) and the
+//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/)
+//! (parent-based threshold).
 
 use opentelemetry::trace::{SpanContext, TraceId};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult};

@@ -1,7 +1,7 @@
 //! Patterns for names and values: exact, or with `*` and `?`.
 //!
-//! Follows the wildcards of OpenTelemetry's declarative configuration: `?` is one character, `*` is any number of
-//! them, none included; case matters, and nothing can be escaped.
+//! Follows the wildcards of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration):
+//! `?` is one character, `*` is any number of characters, none included; case matters, and nothing can be escaped.
 
 /// A text, or a pattern of texts. It is taken apart once, because it is tried for every span.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! A table of rules, of which the first that matches a span decides about it.
 //!
-//! Follows the rule-based sampler of OpenTelemetry's declarative configuration, with two conditions of our own: the
-//! service's name and the span's.
+//! Follows the rule-based sampler of
+//! [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration), with two conditions of
+//! our own: the service's name and the span's.
 
 mod attributes;
 

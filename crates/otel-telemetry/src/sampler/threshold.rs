@@ -1,7 +1,10 @@
 //! The arithmetic of consistent probability sampling: rejection thresholds and randomness, as pure functions.
 //!
-//! Follows *TraceState: Probability Sampling* (definitions, algorithms) and *TraceState Handling* (`th`, `rv`) of the
-//! OpenTelemetry specification.
+//! Follows the
+//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/)
+//! (definitions, algorithms) and the
+//! [`tracestate` handling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-handling/) (`th`,
+//! `rv`).
 
 use opentelemetry::trace::TraceId;
 

@@ -1,7 +1,9 @@
 //! The `ot` entry of a `tracestate`: reading its `th` and `rv`, and replacing `th` while everything else stays.
 //!
-//! Follows *TraceState Handling* of the OpenTelemetry specification (setting values) and W3C Trace Context level 2
-//! (mutating the `tracestate` field: a changed entry moves to the front, the others keep their order).
+//! Follows the
+//! [`tracestate` handling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-handling/) (setting
+//! values) and [W3C Trace Context Level 2](https://www.w3.org/TR/trace-context-2/) (mutating the `tracestate` field: a
+//! changed entry moves to the front, the others keep their order).
 
 use opentelemetry::trace::{TraceId, TraceState};
 
