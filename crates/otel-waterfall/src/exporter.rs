@@ -1,6 +1,6 @@
 //! The SDK's side: one exporter a tracer provider.
 //!
-//! Follows the OpenTelemetry trace SDK specification, "Span Exporter".
+//! Follows the [Trace SDK, "Span Exporter"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter).
 
 use std::{
     fmt,

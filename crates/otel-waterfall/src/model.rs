@@ -1,6 +1,6 @@
 //! The data that is drawn: traces and spans as plain structs, whether they came from the SDK or from a file.
 //!
-//! Follows the data model of the OpenTelemetry trace specification (`specification/trace/api.md`, "Span").
+//! Follows the [Trace API, "Span"](https://opentelemetry.io/docs/specs/otel/trace/api/#span).
 
 use std::{collections::HashMap, sync::Arc};
 

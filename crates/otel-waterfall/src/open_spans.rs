@@ -1,6 +1,6 @@
 //! How many spans are open: a span processor that counts, so that a demonstration can tell when a trace is over.
 //!
-//! Follows the OpenTelemetry specification, Trace SDK, "Span processor".
+//! Follows the [Trace SDK, "Span processor"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor).
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

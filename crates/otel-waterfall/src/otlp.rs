@@ -1,7 +1,8 @@
 //! Traces from OTLP JSON, so that what a file or a collector holds can be drawn.
 //!
-//! Follows the OTLP specification, "JSON Protobuf Encoding": keys in lowerCamelCase, ids as hexadecimal digits,
-//! 64-bit integers as strings or numbers, enumerations as numbers (names are understood, too), unknown keys ignored.
+//! Follows [OTLP, "JSON Protobuf Encoding"](https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding): keys in
+//! lowerCamelCase, ids as hexadecimal digits, 64-bit integers as strings or numbers, enumerations as numbers (names are
+//! understood, too), unknown keys ignored.
 
 use std::sync::Arc;
 

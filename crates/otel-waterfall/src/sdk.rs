@@ -1,6 +1,6 @@
 //! The SDK's finished spans as ours, with every text bounded so that one span cannot hold much memory.
 //!
-//! Follows the OpenTelemetry trace SDK specification, "Span Exporter".
+//! Follows the [Trace SDK, "Span Exporter"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter).
 
 use std::{
     sync::Arc,
