@@ -1,6 +1,6 @@
 //! `cargo xtask services`: the servers that tests talk to, started and stopped.
 //!
-//! This file owns the list of services and the command. How a server is found or started is in `services/ways.rs`,
+//! This file owns the list of services and the command. How a server is found or started is in `services/lifecycle.rs`,
 //! what is remembered of it in `services/record.rs`; each service is a file of its own beside them.
 
 mod collector;
@@ -8,11 +8,11 @@ mod compose;
 mod daemon;
 pub(crate) mod debian;
 mod kafka;
+mod lifecycle;
 mod postgres;
 mod probe;
 mod python;
 mod record;
-mod ways;
 
 use std::path::Path;
 
@@ -23,8 +23,8 @@ use crate::{
     services::{
         compose::Compose,
         daemon::Process,
+        lifecycle::{Host, Up},
         record::Variables,
-        ways::{Place, Up},
     },
 };
 
@@ -35,12 +35,12 @@ struct Service {
     /// The environment variables that say where it is. Who sets them, all of them, brings a server of their own.
     variables: &'static [&'static str],
     /// More variables, which a server of one's own may lack: not every test needs them.
-    besides: &'static [&'static str],
+    optional: &'static [&'static str],
     /// Whether the server that the variables name does its work, and not only listens.
     answers: fn(&Variables) -> Result<()>,
     compose: Compose,
     /// The signal that asks a native one to end, clients or not.
-    stopped_by: &'static str,
+    stop_signal: &'static str,
     /// Starts it on this machine, its data in the folder and its output in `daemon::log`; does not wait for it.
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
@@ -57,21 +57,20 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
         bail!("which action? There are: up, down, status");
     };
     let services = chosen(names)?;
-    let place = Place::of(&Repo::open()?.root);
+    let host = Host::new(&Repo::open()?.root);
     match action.as_str() {
         "up" => {
             for service in services {
-                let (how, record) = ways::up(service, &place)?;
+                let (how, record) = lifecycle::up(service, &host)?;
                 println!("{}: {}", service.name, how.text(&record));
                 print!("{}", record::exports(&record.variables));
             }
-            println!("written to {}", place.environment_file().display());
+            println!("written to {}", host.environment_file().display());
             Ok(())
         }
         "down" => {
             // One that does not stop is no reason to leave the others.
-            let failures: Vec<_> =
-                services.iter().filter_map(|service| down(service, &place).err()).collect();
+            let failures: Vec<_> = services.iter().filter_map(|service| down(service, &host).err()).collect();
             match failures.into_iter().next() {
                 Some(error) => Err(error),
                 None => Ok(()),
@@ -79,7 +78,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
         }
         "status" => {
             for service in services {
-                println!("{:<12} {:<60} {}", service.name, ways::status(service, &place), service.about);
+                println!("{:<12} {:<60} {}", service.name, lifecycle::status(service, &host), service.about);
             }
             Ok(())
         }
@@ -87,8 +86,8 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
     }
 }
 
-fn down(service: &Service, place: &Place) -> Result<()> {
-    match ways::down(service, place) {
+fn down(service: &Service, host: &Host) -> Result<()> {
+    match lifecycle::down(service, host) {
         Ok(what) => println!("{}: {what}", service.name),
         Err(error) => {
             eprintln!("error: {}: {error:#}", service.name);
@@ -109,7 +108,7 @@ fn chosen<S: AsRef<str>>(wanted: &[S]) -> Result<Vec<&'static Service>> {
 
 /// Services that are up for as long as this lives. On drop those are stopped that were started for it, and no others.
 pub(crate) struct Lease {
-    place: Place,
+    host: Host,
     started: Vec<&'static Service>,
 }
 
@@ -117,13 +116,13 @@ impl Lease {
     /// Brings the services up; if one fails, those before it are stopped again. Without names there is nothing to do.
     pub(crate) fn take(root: &Path, names: &[&str]) -> Result<Self> {
         let services = if names.is_empty() { Vec::new() } else { chosen(names)? };
-        Self::of(Place::of(root), &services)
+        Self::start(Host::new(root), &services)
     }
 
-    fn of(place: Place, services: &[&'static Service]) -> Result<Self> {
-        let mut lease = Self { place, started: Vec::new() };
+    fn start(host: Host, services: &[&'static Service]) -> Result<Self> {
+        let mut lease = Self { host, started: Vec::new() };
         for service in services {
-            let (how, record) = ways::up(service, &lease.place)?;
+            let (how, record) = lifecycle::up(service, &lease.host)?;
             println!("{}: {}", service.name, how.text(&record));
             if how == Up::Started {
                 lease.started.push(service);
@@ -137,7 +136,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         for service in self.started.iter().rev() {
             // What went wrong has been said, and there is nobody to give it to.
-            let _ = down(service, &self.place);
+            let _ = down(service, &self.host);
         }
     }
 }
@@ -171,7 +170,7 @@ mod tests {
     fn every_service_says_where_it_logs() {
         for service in SERVICES {
             let log = service.compose.log;
-            let mut variables = service.variables.iter().chain(service.besides);
+            let mut variables = service.variables.iter().chain(service.optional);
             assert!(variables.any(|variable| *variable == log), "{}: {log}", service.name);
             for port in service.compose.ports {
                 assert!(service.variables.contains(&port.variable), "{}: {}", service.name, port.variable);

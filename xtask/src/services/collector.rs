@@ -29,7 +29,7 @@ pub(super) const SERVICE: Service = Service {
     name: "collector",
     about: "OTLP collector (Rotel), gRPC and HTTP, prints what it receives",
     variables: &[GRPC, HTTP, LOG],
-    besides: &[],
+    optional: &[],
     answers,
     compose: Compose {
         // The image's entry point binds both receivers to all addresses of the container.
@@ -47,9 +47,9 @@ services:
             Port { inside: 4318, variable: HTTP, scheme: "http://" },
         ],
         log: LOG,
-        besides: |_| Ok(Variables::new()),
+        optional: |_| Ok(Variables::new()),
     },
-    stopped_by: "TERM",
+    stop_signal: "TERM",
     native,
 };
 

@@ -28,7 +28,7 @@ pub(super) struct Compose {
     /// The variable that holds the path of the service's output.
     pub(super) log: &'static str,
     /// Makes what tests are told besides. They can do without: where it cannot be made, that is said and no error.
-    pub(super) besides: fn(&Path) -> Result<Variables>,
+    pub(super) optional: fn(&Path) -> Result<Variables>,
 }
 
 pub(super) struct Port {
@@ -78,8 +78,8 @@ impl Compose {
         // It goes on without us, and ends with the container.
         follow.stdout(log).stderr(Stdio::null()).spawn().context("cannot follow the container's output")?;
         variables.insert(self.log.to_owned(), path.display().to_string());
-        match (self.besides)(folder) {
-            Ok(besides) => variables.extend(besides),
+        match (self.optional)(folder) {
+            Ok(optional) => variables.extend(optional),
             Err(error) => println!("{}: {error:#}", self.service),
         }
         Ok(variables)

@@ -55,7 +55,7 @@ pub(super) fn log_end(folder: &Path) -> String {
 pub(super) struct Process {
     pub(super) id: u32,
     /// In clock ticks since the machine was started.
-    pub(super) born: u64,
+    pub(super) start_time: u64,
 }
 
 impl Process {
@@ -74,12 +74,13 @@ impl Process {
             command.spawn().with_context(|| format!("cannot start `{}`", command.get_program().display()))?;
         let id = child.id();
         // A child stays listed, dead or alive, while its parent lives and has not asked for its end.
-        let (born, _) = stat(id).with_context(|| format!("process {id} is not listed in /proc"))?;
-        Ok(Self { id, born })
+        let (start_time, _) = stat(id).with_context(|| format!("process {id} is not listed in /proc"))?;
+        Ok(Self { id, start_time })
     }
 
-    pub(super) fn runs(&self) -> bool {
-        stat(self.id).is_some_and(|(born, state)| born == self.born && !matches!(state, 'Z' | 'X'))
+    pub(super) fn is_running(&self) -> bool {
+        stat(self.id)
+            .is_some_and(|(start_time, state)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 
     /// Asks it to end by that signal, and after a while ends it with all that it has started.
@@ -89,20 +90,21 @@ impl Process {
 
     fn stop_after(&self, signal: &str, grace: Duration) -> Result<()> {
         let id = self.id.to_string();
-        if self.ends_by(signal, &id, grace) || self.ends_by("KILL", &format!("-{id}"), GRACE) {
+        if self.signal_and_wait(signal, &id, grace) || self.signal_and_wait("KILL", &format!("-{id}"), GRACE)
+        {
             return Ok(());
         }
         bail!("process {id} cannot be stopped")
     }
 
     /// Sends the signal, unless it has ended, and waits for its end.
-    fn ends_by(&self, signal: &str, target: &str, patience: Duration) -> bool {
-        if self.runs() {
+    fn signal_and_wait(&self, signal: &str, target: &str, patience: Duration) -> bool {
+        if self.is_running() {
             // The shell has it built in, and the program of that name is not everywhere. Whether it worked is seen.
             let _ = answer(Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, signal, target]));
         }
         let deadline = Instant::now() + patience;
-        while self.runs() {
+        while self.is_running() {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -112,7 +114,7 @@ impl Process {
     }
 }
 
-/// When the process was born, and its state.
+/// Start time and state of the process.
 fn stat(id: u32) -> Option<(u64, char)> {
     parse_stat(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
 }
@@ -122,8 +124,8 @@ fn stat(id: u32) -> Option<(u64, char)> {
 fn parse_stat(text: &str) -> Option<(u64, char)> {
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;
-    let born = fields.nth(18)?.parse().ok()?;
-    Some((born, state))
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some((start_time, state))
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
     };
 
     use super::{Process, log, log_end, parse_stat, remove_data};
-    use crate::services::ways::tests::folder;
+    use crate::services::lifecycle::tests::folder;
 
     fn start(script: &str, folder: &Path) -> Process {
         Process::start(Command::new("sh").args(["-c", script]), folder).unwrap()
@@ -163,9 +165,9 @@ mod tests {
     #[test]
     fn a_process_is_stopped() {
         let process = start("exec sleep 60", &folder("stopped"));
-        assert!(process.runs());
+        assert!(process.is_running());
         process.stop("TERM").unwrap();
-        assert!(!process.runs());
+        assert!(!process.is_running());
         process.stop("TERM").unwrap();
     }
 
@@ -175,16 +177,16 @@ mod tests {
         let process = start("trap '' TERM; echo ready; for i in 1 2 3 4 5 6; do sleep 10; done", &folder);
         wait_for(|| fs::read_to_string(log(&folder)).unwrap() == "ready\n");
         process.stop_after("TERM", Duration::from_millis(50)).unwrap();
-        assert!(!process.runs());
+        assert!(!process.is_running());
     }
 
     #[test]
     fn a_number_that_was_used_again_is_left_alone() {
         let process = start("exec sleep 60", &folder("reused"));
-        let earlier = Process { born: process.born - 1, ..process.clone() };
-        assert!(!earlier.runs());
+        let earlier = Process { start_time: process.start_time - 1, ..process.clone() };
+        assert!(!earlier.is_running());
         earlier.stop("TERM").unwrap();
-        assert!(process.runs());
+        assert!(process.is_running());
         process.stop("TERM").unwrap();
     }
 
@@ -216,7 +218,7 @@ mod tests {
     fn the_end_of_the_log_is_shown() {
         let folder = folder("log");
         let process = start("for i in 1 2 3 4 5 6; do echo $i; done; echo no >&2", &folder);
-        wait_for(|| !process.runs());
+        wait_for(|| !process.is_running());
         let path = log(&folder).display().to_string();
         assert_eq!(log_end(&folder), format!("{path} ends with: 3 / 4 / 5 / 6 / no"));
         fs::write(log(&folder), "").unwrap();

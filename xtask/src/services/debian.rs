@@ -57,7 +57,7 @@ fn complaint(missing: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{complaint, has, install};
-    use crate::services::ways::tests::folder;
+    use crate::services::lifecycle::tests::folder;
 
     #[test]
     fn programs_are_looked_for_on_the_path() {

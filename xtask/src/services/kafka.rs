@@ -51,19 +51,19 @@ pub(super) const SERVICE: Service = Service {
     name: "kafka",
     about: "Kafka 4.1 (KRaft), one node",
     variables: &[BROKERS],
-    besides: &[LOG, SERVER],
+    optional: &[LOG, SERVER],
     answers,
     compose: Compose {
         file: include_str!("kafka/compose.yaml"),
         service: "kafka",
         ports: &[Port { inside: 9092, variable: BROKERS, scheme: "" }],
         log: LOG,
-        besides: |folder| {
+        optional: |folder| {
             let server = server(folder).with_context(|| format!("there is no {SERVER}"))?;
             Ok([(SERVER.to_owned(), server.display().to_string())].into())
         },
     },
-    stopped_by: "TERM",
+    stop_signal: "TERM",
     native,
 };
 

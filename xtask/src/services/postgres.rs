@@ -41,7 +41,7 @@ pub(super) const SERVICE: Service = Service {
     name: "postgres",
     about: "PostgreSQL, with prepared transactions",
     variables: &[URL],
-    besides: &[LOG],
+    optional: &[LOG],
     answers,
     compose: Compose {
         file: "\
@@ -55,10 +55,10 @@ services:
         service: "postgres",
         ports: &[Port { inside: 5432, variable: URL, scheme: SCHEME }],
         log: LOG,
-        besides: |_| Ok(Variables::new()),
+        optional: |_| Ok(Variables::new()),
     },
     // TERM would wait for clients to leave.
-    stopped_by: "INT",
+    stop_signal: "INT",
     native,
 };
 
@@ -77,14 +77,14 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
         let owner = ["-d", "-m", "700", "-o", "postgres", "-g", "postgres"];
         run_within(program("install", folder).args(owner).arg(&data), LIMIT)?;
     }
-    let mut initdb = as_user(user, &programs.join("initdb"));
+    let mut initdb = command_as(user, &programs.join("initdb"));
     initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
     initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(&data).current_dir(folder);
     run_within(&mut initdb, LIMIT).with_context(|| {
         format!("initdb failed; as root it runs as `postgres`, who must get to {}", data.display())
     })?;
     let [port] = probe::free_ports()?;
-    let mut postgres = as_user(user, &programs.join("postgres"));
+    let mut postgres = command_as(user, &programs.join("postgres"));
     postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
     let prepared = format!("{PREPARED}=64");
     for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", &prepared] {
@@ -112,7 +112,7 @@ fn programs(releases: &Path) -> Option<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root; Debian's package brings a user for it.
-fn as_user(other: bool, path: &Path) -> Command {
+fn command_as(other: bool, path: &Path) -> Command {
     if !other {
         return Command::new(path);
     }

@@ -22,7 +22,7 @@ pub(super) fn get<'a>(variables: &'a Variables, name: &str) -> Result<&'a str> {
 /// Who runs the server. What was given is never stopped by us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Server {
-    Given,
+    External,
     Compose { project: String },
     Native(Process),
 }
@@ -30,7 +30,7 @@ pub(super) enum Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Given => f.write_str("given by the environment"),
+            Self::External => f.write_str("given by the environment"),
             Self::Compose { project } => write!(f, "docker compose project {project}"),
             Self::Native(process) => write!(f, "process {}", process.id),
         }
@@ -70,9 +70,9 @@ impl Record {
 
     fn text(&self) -> String {
         let first = match &self.server {
-            Server::Given => "given".to_owned(),
+            Server::External => "given".to_owned(),
             Server::Compose { project } => format!("compose {project}"),
-            Server::Native(Process { id, born }) => format!("process {id} {born}"),
+            Server::Native(Process { id, start_time }) => format!("process {id} {start_time}"),
         };
         let rest = self.variables.iter().map(|(name, value)| format!("{name}={value}\n"));
         format!("{first}\n{}", rest.collect::<String>())
@@ -81,10 +81,10 @@ impl Record {
     fn parse(text: &str) -> Option<Self> {
         let (first, rest) = text.split_once('\n')?;
         let server = match first.split(' ').collect::<Vec<_>>()[..] {
-            ["given"] => Server::Given,
+            ["given"] => Server::External,
             ["compose", project] => Server::Compose { project: project.to_owned() },
-            ["process", id, born] => {
-                Server::Native(Process { id: id.parse().ok()?, born: born.parse().ok()? })
+            ["process", id, start_time] => {
+                Server::Native(Process { id: id.parse().ok()?, start_time: start_time.parse().ok()? })
             }
             _ => return None,
         };

@@ -20,37 +20,37 @@ pub(super) enum Sides {
     ProducerConsumer,
 }
 
-struct Place {
+struct CrateRow {
     name: &'static str,
     tier: Tier,
     /// For a transport.
     sides: Option<Sides>,
 }
 
-const fn place(name: &'static str, tier: Tier) -> Place {
-    Place { name, tier, sides: None }
+const fn row(name: &'static str, tier: Tier) -> CrateRow {
+    CrateRow { name, tier, sides: None }
 }
 
-const fn transport(name: &'static str, sides: Sides) -> Place {
-    Place { name, tier: Tier::Transport, sides: Some(sides) }
+const fn transport(name: &'static str, sides: Sides) -> CrateRow {
+    CrateRow { name, tier: Tier::Transport, sides: Some(sides) }
 }
 
 /// Every crate has its row here, also those that are still to come.
-const PLACES: &[Place] = &[
-    place("otel-propagation", Tier::Context),
-    place("otel-operation", Tier::Recording),
-    place("otel-messaging", Tier::Recording),
+const CRATES: &[CrateRow] = &[
+    row("otel-propagation", Tier::Context),
+    row("otel-operation", Tier::Recording),
+    row("otel-messaging", Tier::Recording),
     transport("otel-http", Sides::ClientServer),
     transport("otel-grpc", Sides::ClientServer),
     transport("otel-kafka", Sides::ProducerConsumer),
     transport("otel-nats", Sides::ProducerConsumer),
     transport("otel-amqp", Sides::ProducerConsumer),
-    place("otel-saga", Tier::Transport),
-    place("otel-discovery", Tier::Transport),
-    place("otel-tasks", Tier::Transport),
-    place("otel-telemetry", Tier::App),
-    place("otel-waterfall", Tier::App),
-    place(TESTING, Tier::Dev),
+    row("otel-saga", Tier::Transport),
+    row("otel-discovery", Tier::Transport),
+    row("otel-tasks", Tier::Transport),
+    row("otel-telemetry", Tier::App),
+    row("otel-waterfall", Tier::App),
+    row(TESTING, Tier::Dev),
 ];
 
 /// Within a tier, the only pairs in which the first may use the second.
@@ -63,7 +63,7 @@ const TESTING: &str = "otel-testing";
 
 impl Tier {
     pub(crate) fn of(name: &str) -> Option<Self> {
-        find(name).map(|place| place.tier)
+        find(name).map(|row| row.tier)
     }
 }
 
@@ -72,8 +72,8 @@ pub(super) fn sides(name: &str) -> Option<Sides> {
     find(name)?.sides
 }
 
-fn find(name: &str) -> Option<&'static Place> {
-    PLACES.iter().find(|place| place.name == name)
+fn find(name: &str) -> Option<&'static CrateRow> {
+    CRATES.iter().find(|row| row.name == name)
 }
 
 /// Each crate has a row in the table.
@@ -142,7 +142,7 @@ fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<St
                 let path = user.manifest();
                 let line = tree
                     .file(&path)
-                    .and_then(|file| file.lines().find(|(_, text)| names(text, &used.name)))
+                    .and_then(|file| file.lines().find(|(_, text)| declares(text, &used.name)))
                     .map_or(1, |(line, _)| line);
                 findings.push(Finding::new(path, line, message));
             }
@@ -152,7 +152,7 @@ fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<St
 }
 
 /// Whether a line of a manifest gives the dependency of that name.
-fn names(line: &str, dependency: &str) -> bool {
+fn declares(line: &str, dependency: &str) -> bool {
     line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
 }
 

@@ -59,7 +59,7 @@ impl Tree {
         let mut files = Vec::new();
         walk(&repo.root, "", &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let crates = repo.crates().into_iter().map(|package| Crate::of(repo, package)).collect();
+        let crates = repo.crates().into_iter().map(|package| Crate::new(repo, package)).collect();
         Ok(Self { files, crates })
     }
 
@@ -86,7 +86,7 @@ impl File {
 }
 
 impl Crate {
-    fn of(repo: &Repo, package: &Package) -> Self {
+    fn new(repo: &Repo, package: &Package) -> Self {
         let folder = package.manifest_path.parent().map_or("", |folder| folder.as_str());
         let folder = Path::new(folder).strip_prefix(&repo.root).unwrap_or(Path::new(folder));
         let dependencies = package.dependencies.iter().map(|dependency| Dependency {
@@ -112,7 +112,7 @@ fn slashed(path: &Path) -> String {
 }
 
 /// Whether a folder holds what was made, not what was written.
-fn is_made(name: &str, path: &str) -> bool {
+fn is_generated(name: &str, path: &str) -> bool {
     matches!(name, "target" | ".git") || matches!(path, "fuzz/corpus" | "fuzz/artifacts")
 }
 
@@ -126,7 +126,7 @@ fn walk(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let kind = entry.file_type().with_context(context)?;
         if kind.is_dir() {
-            if !is_made(&name, &path) {
+            if !is_generated(&name, &path) {
                 walk(root, &path, files)?;
             }
         } else if kind.is_file() && name != "Cargo.lock" {

@@ -10,9 +10,9 @@ use std::{
 
 use super::{BROKERS, LOG, SCRIPT, SERVER, SERVICE, answers, executable, java_release, members};
 use crate::services::{
+    lifecycle::tests::folder,
     probe::{free_ports, tests::server},
     record::Variables,
-    ways::tests::folder,
 };
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{LOG, URL, answers, parts, programs, setting};
-use crate::services::{probe::free_ports, record::Variables, ways::tests::folder};
+use crate::services::{lifecycle::tests::folder, probe::free_ports, record::Variables};
 
 const IN: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 const READY: &[u8] = b"Z\0\0\0\x05I";

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use super::{Record, Server, Variables, exports, write_environment};
-use crate::services::{daemon::Process, ways::tests::folder};
+use crate::services::{daemon::Process, lifecycle::tests::folder};
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -14,9 +14,9 @@ fn a_record_is_read_as_it_was_written() {
     let folder = folder("record");
     assert_eq!(Record::read(&folder).unwrap(), None);
     for server in [
-        Server::Given,
+        Server::External,
         Server::Compose { project: "otel-collector-7".to_owned() },
-        Server::Native(Process { id: 12, born: 345 }),
+        Server::Native(Process { id: 12, start_time: 345 }),
     ] {
         let variables = variables(&[("A_URL", "http://127.0.0.1:1/?a=b"), ("B_LOG", "/a folder/it's")]);
         let record = Record { server, variables };
@@ -67,7 +67,7 @@ fn the_file_of_variables_has_those_of_all_that_are_up() {
     let folders: Vec<PathBuf> = ["one", "two", "three"].map(|name| top.join(name)).to_vec();
     for (folder, name) in folders.iter().zip(["ONE", "TWO"]) {
         fs::create_dir_all(folder).unwrap();
-        Record { server: Server::Given, variables: variables(&[(name, "1")]) }.write(folder).unwrap();
+        Record { server: Server::External, variables: variables(&[(name, "1")]) }.write(folder).unwrap();
     }
     let path = top.join("env");
     let write = || write_environment(&path, folders.iter().map(PathBuf::as_path)).unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{Place, Up, down, status, up};
+use super::{Host, Up, down, status, up};
 use crate::services::{
     Lease, Service,
     compose::Compose,
@@ -32,7 +32,7 @@ const SLEEPER: Service = Service {
     name: "sleeper",
     about: "answers where its variable says so",
     variables: &["SLEEPER_LOG", "SLEEPER_URL"],
-    besides: &["SLEEPER_MORE"],
+    optional: &["SLEEPER_MORE"],
     answers: |variables| match variables.get("SLEEPER_URL") {
         Some(url) if url.starts_with("up:") => Ok(()),
         other => bail!("{other:?} does not answer"),
@@ -42,9 +42,9 @@ const SLEEPER: Service = Service {
         service: "sleeper",
         ports: &[],
         log: "SLEEPER_LOG",
-        besides: |_| Ok(Variables::new()),
+        optional: |_| Ok(Variables::new()),
     },
-    stopped_by: "TERM",
+    stop_signal: "TERM",
     native: |folder| started(folder, "exec sleep 60", "up:native"),
 };
 
@@ -58,8 +58,8 @@ fn variables(url: &str) -> Variables {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-fn place(name: &str) -> Place {
-    Place {
+fn host(name: &str) -> Host {
+    Host {
         folder: folder(name),
         environment: |_| None,
         engine: |_| bail!("no engine here"),
@@ -67,8 +67,8 @@ fn place(name: &str) -> Place {
     }
 }
 
-fn environment(place: &Place) -> Option<String> {
-    fs::read_to_string(place.environment_file()).ok()
+fn environment(host: &Host) -> Option<String> {
+    fs::read_to_string(host.environment_file()).ok()
 }
 
 fn process_of(record: &Record) -> Process {
@@ -80,117 +80,117 @@ fn process_of(record: &Record) -> Process {
 
 #[test]
 fn a_server_is_started_once_and_stopped() {
-    let place = place("once");
-    assert_eq!(status(&SLEEPER, &place), "is not up");
-    assert_eq!(down(&SLEEPER, &place).unwrap(), "is not up");
-    let (how, record) = up(&SLEEPER, &place).unwrap();
+    let host = host("once");
+    assert_eq!(status(&SLEEPER, &host), "is not up");
+    assert_eq!(down(&SLEEPER, &host).unwrap(), "is not up");
+    let (how, record) = up(&SLEEPER, &host).unwrap();
     let process = process_of(&record);
-    assert_eq!((how, process.runs()), (Up::Started, true));
-    assert_eq!(environment(&place).unwrap(), "export SLEEPER_LOG=/log\nexport SLEEPER_URL=up:native\n");
-    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, record));
-    assert_eq!(status(&SLEEPER, &place), format!("answers, process {}", process.id));
-    assert_eq!(down(&SLEEPER, &place).unwrap(), format!("stopped, process {}", process.id));
-    assert!(!process.runs());
-    assert_eq!(environment(&place), None);
-    assert_eq!(status(&SLEEPER, &place), "is not up");
+    assert_eq!((how, process.is_running()), (Up::Started, true));
+    assert_eq!(environment(&host).unwrap(), "export SLEEPER_LOG=/log\nexport SLEEPER_URL=up:native\n");
+    assert_eq!(up(&SLEEPER, &host).unwrap(), (Up::Running, record));
+    assert_eq!(status(&SLEEPER, &host), format!("answers, process {}", process.id));
+    assert_eq!(down(&SLEEPER, &host).unwrap(), format!("stopped, process {}", process.id));
+    assert!(!process.is_running());
+    assert_eq!(environment(&host), None);
+    assert_eq!(status(&SLEEPER, &host), "is not up");
 }
 
 #[test]
 fn a_server_that_ended_is_started_anew() {
-    let place = place("ended");
-    let (_, first) = up(&SLEEPER, &place).unwrap();
+    let host = host("ended");
+    let (_, first) = up(&SLEEPER, &host).unwrap();
     process_of(&first).stop("TERM").unwrap();
     let gone = format!("does not answer, process {}: the process has ended", process_of(&first).id);
-    assert_eq!(status(&SLEEPER, &place), gone);
-    let (how, second) = up(&SLEEPER, &place).unwrap();
-    assert_eq!((how, process_of(&second).runs()), (Up::Started, true));
+    assert_eq!(status(&SLEEPER, &host), gone);
+    let (how, second) = up(&SLEEPER, &host).unwrap();
+    assert_eq!((how, process_of(&second).is_running()), (Up::Started, true));
     assert_ne!(process_of(&first), process_of(&second));
-    down(&SLEEPER, &place).unwrap();
+    down(&SLEEPER, &host).unwrap();
 }
 
 #[test]
 fn a_number_that_was_used_again_is_started_anew_and_left_alone() {
-    let place = place("stale");
+    let host = host("stale");
     let other = Process::start(Command::new("sleep").arg("60"), &folder("stale-other")).unwrap();
-    let stale = Process { id: other.id, born: other.born - 1 };
-    let own = place.of_service(&SLEEPER);
+    let stale = Process { id: other.id, start_time: other.start_time - 1 };
+    let own = host.service_folder(&SLEEPER);
     fs::create_dir_all(&own).unwrap();
     Record { server: Server::Native(stale), variables: variables("up:native") }.write(&own).unwrap();
-    assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
-    down(&SLEEPER, &place).unwrap();
-    assert!(other.runs());
+    assert_eq!(up(&SLEEPER, &host).unwrap().0, Up::Started);
+    down(&SLEEPER, &host).unwrap();
+    assert!(other.is_running());
     other.stop("TERM").unwrap();
 }
 
 #[test]
 fn the_environment_comes_first_and_is_left_alone() {
-    let mut place = place("given");
-    let (_, own) = up(&SLEEPER, &place).unwrap();
-    place.environment = |name| match name {
+    let mut host = host("given");
+    let (_, own) = up(&SLEEPER, &host).unwrap();
+    host.environment = |name| match name {
         "SLEEPER_URL" => Some("up:given".to_owned()),
         "SLEEPER_LOG" => Some("/given".to_owned()),
         _ => None,
     };
-    place.engine = |_| panic!("an engine was asked for");
+    host.engine = |_| panic!("an engine was asked for");
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
-    let (how, record) = up(&never, &place).unwrap();
-    assert_eq!((how, &record.server), (Up::Given, &Server::Given));
-    assert!(!process_of(&own).runs(), "the one that it replaces was ours");
-    assert_eq!(environment(&place).unwrap(), "export SLEEPER_LOG=/given\nexport SLEEPER_URL=up:given\n");
+    let (how, record) = up(&never, &host).unwrap();
+    assert_eq!((how, &record.server), (Up::External, &Server::External));
+    assert!(!process_of(&own).is_running(), "the one that it replaces was ours");
+    assert_eq!(environment(&host).unwrap(), "export SLEEPER_LOG=/given\nexport SLEEPER_URL=up:given\n");
     // In the same environment it is found again, and without it too.
-    assert_eq!(up(&never, &place).unwrap().0, Up::Running);
-    place.environment = |_| None;
-    assert_eq!(up(&never, &place).unwrap().0, Up::Running);
-    assert_eq!(down(&never, &place).unwrap(), "left alone, for it was not started here");
-    assert_eq!(environment(&place), None);
+    assert_eq!(up(&never, &host).unwrap().0, Up::Running);
+    host.environment = |_| None;
+    assert_eq!(up(&never, &host).unwrap().0, Up::Running);
+    assert_eq!(down(&never, &host).unwrap(), "left alone, for it was not started here");
+    assert_eq!(environment(&host), None);
 }
 
 #[test]
 fn our_own_variables_in_the_environment_are_not_a_server_of_somebody_else() {
-    let mut place = place("sourced");
-    let (_, first) = up(&SLEEPER, &place).unwrap();
-    place.environment = |name| variables("up:native").get(name).cloned();
-    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, first.clone()));
+    let mut host = host("sourced");
+    let (_, first) = up(&SLEEPER, &host).unwrap();
+    host.environment = |name| variables("up:native").get(name).cloned();
+    assert_eq!(up(&SLEEPER, &host).unwrap(), (Up::Running, first.clone()));
     // Some of them alone are still ours: to take them for a server of somebody else would be to stop it.
-    place.environment = |name| variables("up:native").remove(name).filter(|_| name == "SLEEPER_URL");
-    assert_eq!(up(&SLEEPER, &place).unwrap(), (Up::Running, first.clone()));
+    host.environment = |name| variables("up:native").remove(name).filter(|_| name == "SLEEPER_URL");
+    assert_eq!(up(&SLEEPER, &host).unwrap(), (Up::Running, first.clone()));
     process_of(&first).stop("TERM").unwrap();
-    assert_eq!(up(&SLEEPER, &place).unwrap().0, Up::Started);
-    down(&SLEEPER, &place).unwrap();
+    assert_eq!(up(&SLEEPER, &host).unwrap().0, Up::Started);
+    down(&SLEEPER, &host).unwrap();
 }
 
 #[test]
 fn what_a_server_may_lack_is_taken_where_it_is_given() {
-    let mut place = place("besides");
+    let mut host = host("optional");
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
-    place.environment = |name| (name != "SLEEPER_MORE").then(|| "up:given".to_owned());
-    assert_eq!(up(&never, &place).unwrap().1.variables.len(), 2);
-    place.environment = |_| Some("up:more".to_owned());
-    let (how, record) = up(&never, &place).unwrap();
-    assert_eq!((how, &*record.variables["SLEEPER_MORE"]), (Up::Given, "up:more"));
+    host.environment = |name| (name != "SLEEPER_MORE").then(|| "up:given".to_owned());
+    assert_eq!(up(&never, &host).unwrap().1.variables.len(), 2);
+    host.environment = |_| Some("up:more".to_owned());
+    let (how, record) = up(&never, &host).unwrap();
+    assert_eq!((how, &*record.variables["SLEEPER_MORE"]), (Up::External, "up:more"));
 }
 
 #[test]
 fn an_environment_that_is_wrong_is_an_error() {
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
-    let mut place = place("wrong");
-    place.environment = |name| (name == "SLEEPER_URL").then(|| "up:given".to_owned());
-    let error = up(&never, &place).unwrap_err().to_string();
+    let mut host = host("wrong");
+    host.environment = |name| (name == "SLEEPER_URL").then(|| "up:given".to_owned());
+    let error = up(&never, &host).unwrap_err().to_string();
     let expected = "sleeper: the environment has SLEEPER_URL but not SLEEPER_LOG; set all of them, or none";
     assert_eq!(error, expected);
-    place.environment = |_| Some("down".to_owned());
-    let error = format!("{:#}", up(&never, &place).unwrap_err());
+    host.environment = |_| Some("down".to_owned());
+    let error = format!("{:#}", up(&never, &host).unwrap_err());
     let expected = "sleeper: the environment names a server that does not answer; \
                     start it, or unset SLEEPER_LOG, SLEEPER_URL: Some(\"down\") does not answer";
     assert_eq!(error, expected);
-    assert_eq!(environment(&place), None);
+    assert_eq!(environment(&host), None);
 }
 
 #[test]
 fn an_engine_comes_before_the_native_recipe() {
-    let mut place = place("engine");
+    let mut host = host("engine");
     // It answers, but what it is told to do fails: nobody gets as far as the network here.
-    place.engine = |folder| {
+    host.engine = |folder| {
         fs::write(folder.join("asked"), "")?;
         bail!("the engine is ill")
     };
@@ -198,50 +198,50 @@ fn an_engine_comes_before_the_native_recipe() {
         assert!(folder.join("asked").exists(), "the engine was not asked first");
         started(folder, "exec sleep 60", "up:native")
     };
-    assert_eq!(up(&Service { native, ..SLEEPER }, &place).unwrap().0, Up::Started);
-    down(&SLEEPER, &place).unwrap();
+    assert_eq!(up(&Service { native, ..SLEEPER }, &host).unwrap().0, Up::Started);
+    down(&SLEEPER, &host).unwrap();
 }
 
 #[test]
 fn where_no_way_leads_each_says_why() {
-    let place = place("no-way");
+    let host = host("no-way");
     let service = Service { native: |_| bail!("python3 is missing"), ..SLEEPER };
-    let error = up(&service, &place).unwrap_err().to_string();
+    let error = up(&service, &host).unwrap_err().to_string();
     let expected = "\
 sleeper is not up, and no way leads there; one of these has to be mended:
   environment: SLEEPER_LOG, SLEEPER_URL are not set
   docker compose: no engine here
   native recipe: python3 is missing";
     assert_eq!(error, expected);
-    assert_eq!(environment(&place), None);
+    assert_eq!(environment(&host), None);
 }
 
 #[test]
 fn a_server_that_ends_at_once_is_an_error_with_its_last_words() {
-    let place = place("ends");
+    let host = host("ends");
     let native = |folder: &Path| started(folder, "echo port taken >&2; exit 1", "down");
-    let error = up(&Service { native, ..SLEEPER }, &place).unwrap_err().to_string();
-    let log = place.of_service(&SLEEPER).join("log").display().to_string();
+    let error = up(&Service { native, ..SLEEPER }, &host).unwrap_err().to_string();
+    let log = host.service_folder(&SLEEPER).join("log").display().to_string();
     let expected =
         format!("  native recipe: it did not start ({log} ends with: port taken): the process has ended");
     assert_eq!(error.lines().last().unwrap(), expected);
-    assert_eq!(status(&SLEEPER, &place), "is not up");
+    assert_eq!(status(&SLEEPER, &host), "is not up");
 }
 
 #[test]
 fn a_server_that_does_not_answer_is_stopped() {
-    let place = place("mute");
+    let host = host("mute");
     let native = |folder: &Path| {
         let (process, variables) = started(folder, "exec sleep 60", "down")?;
-        fs::write(folder.join("started"), format!("{} {}", process.id, process.born))?;
+        fs::write(folder.join("started"), format!("{} {}", process.id, process.start_time))?;
         Ok((process, variables))
     };
-    let error = up(&Service { native, ..SLEEPER }, &place).unwrap_err().to_string();
+    let error = up(&Service { native, ..SLEEPER }, &host).unwrap_err().to_string();
     assert!(error.ends_with("no answer within 100ms: Some(\"down\") does not answer"), "{error}");
-    let started = fs::read_to_string(place.of_service(&SLEEPER).join("started")).unwrap();
-    let (id, born) = started.split_once(' ').unwrap();
-    assert!(!Process { id: id.parse().unwrap(), born: born.parse().unwrap() }.runs());
-    assert_eq!(status(&SLEEPER, &place), "is not up");
+    let started = fs::read_to_string(host.service_folder(&SLEEPER).join("started")).unwrap();
+    let (id, start_time) = started.split_once(' ').unwrap();
+    assert!(!Process { id: id.parse().unwrap(), start_time: start_time.parse().unwrap() }.is_running());
+    assert_eq!(status(&SLEEPER, &host), "is not up");
 }
 
 #[test]
@@ -249,16 +249,16 @@ fn a_lease_stops_what_was_started_for_it_and_no_more() {
     const FAILS: Service = Service { name: "fails", native: |_| bail!("broken"), ..SLEEPER };
     const BEFORE: Service = Service { name: "before", ..SLEEPER };
     let top = folder("lease");
-    let place = || Place { folder: top.clone(), ..place("lease-place") };
-    let up_now = |service: &Service| !status(service, &place()).starts_with("is not up");
-    up(&BEFORE, &place()).unwrap();
-    let lease = Lease::of(place(), &[&BEFORE, &SLEEPER]).unwrap();
+    let host = || Host { folder: top.clone(), ..host("lease-host") };
+    let up_now = |service: &Service| !status(service, &host()).starts_with("is not up");
+    up(&BEFORE, &host()).unwrap();
+    let lease = Lease::start(host(), &[&BEFORE, &SLEEPER]).unwrap();
     assert!(up_now(&SLEEPER));
     drop(lease);
     assert_eq!((up_now(&BEFORE), up_now(&SLEEPER)), (true, false));
-    assert!(Lease::of(place(), &[&BEFORE, &SLEEPER, &FAILS]).is_err());
+    assert!(Lease::start(host(), &[&BEFORE, &SLEEPER, &FAILS]).is_err());
     assert_eq!((up_now(&BEFORE), up_now(&SLEEPER)), (true, false));
-    down(&BEFORE, &place()).unwrap();
+    down(&BEFORE, &host()).unwrap();
 }
 
 /// Who waits for the end of our output must not wait for the server's, and nor must who waits for the lock.
@@ -267,10 +267,10 @@ fn a_lease_stops_what_was_started_for_it_and_no_more() {
 /// start at that moment, for until it runs its program it holds all that we do.
 #[test]
 fn a_server_holds_nothing_of_ours() {
-    let place = place("inherits");
+    let host = host("inherits");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (_, record) = up(&SLEEPER, &place).unwrap();
-    let log = place.of_service(&SLEEPER).join("log");
+    let (_, record) = up(&SLEEPER, &host).unwrap();
+    let log = host.service_folder(&SLEEPER).join("log");
     let numbers = format!("/proc/{}/fd", process_of(&record).id);
     let open = |number: &str| fs::read_link(Path::new(&numbers).join(number));
     assert_eq!(["0", "1", "2"].map(|number| open(number).unwrap()), ["/dev/null".into(), log.clone(), log]);
@@ -281,6 +281,6 @@ fn a_server_holds_nothing_of_ours() {
         .collect();
     let socket = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
     assert!(!held.contains(&socket), "{held:?} has {}", socket.display());
-    assert!(!held.contains(&place.folder.join("lock")), "{held:?}");
-    down(&SLEEPER, &place).unwrap();
+    assert!(!held.contains(&host.folder.join("lock")), "{held:?}");
+    down(&SLEEPER, &host).unwrap();
 }

@@ -19,7 +19,7 @@ use crate::services::{
 };
 
 /// Where services live, and what around them decides which way is taken; tests put something else in its place.
-pub(super) struct Place {
+pub(super) struct Host {
     folder: PathBuf,
     environment: fn(&str) -> Option<String>,
     engine: fn(&Path) -> Result<()>,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 /// How a service came to be up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Up {
-    Given,
+    External,
     Running,
     Started,
 }
@@ -38,15 +38,15 @@ pub(super) enum Up {
 impl Up {
     pub(super) fn text(self, record: &Record) -> String {
         match self {
-            Self::Given => record.server.to_string(),
+            Self::External => record.server.to_string(),
             Self::Running => format!("is up already, {}", record.server),
             Self::Started => format!("started, {}", record.server),
         }
     }
 }
 
-impl Place {
-    pub(super) fn of(root: &Path) -> Self {
+impl Host {
+    pub(super) fn new(root: &Path) -> Self {
         Self {
             folder: root.join("target/services"),
             environment: |name| env::var(name).ok().filter(|value| !value.is_empty()),
@@ -59,7 +59,7 @@ impl Place {
         self.folder.join("env")
     }
 
-    fn of_service(&self, service: &Service) -> PathBuf {
+    fn service_folder(&self, service: &Service) -> PathBuf {
         self.folder.join(service.name)
     }
 
@@ -80,29 +80,29 @@ impl Place {
     }
 
     fn keep(&self, service: &Service, record: &Record) -> Result<()> {
-        record.write(&self.of_service(service))?;
+        record.write(&self.service_folder(service))?;
         self.write_environment(service)
     }
 
     fn forget(&self, service: &Service) -> Result<()> {
-        Record::remove(&self.of_service(service))?;
+        Record::remove(&self.service_folder(service))?;
         self.write_environment(service)
     }
 
     fn write_environment(&self, changed: &Service) -> Result<()> {
         let others = SERVICES.iter().filter(|service| service.name != changed.name);
-        let folders: Vec<_> = others.chain([changed]).map(|service| self.of_service(service)).collect();
+        let folders: Vec<_> = others.chain([changed]).map(|service| self.service_folder(service)).collect();
         write_environment(&self.environment_file(), folders.iter().map(PathBuf::as_path))
     }
 }
 
 /// Finds the server or starts it; when this is back, it answers.
-pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
-    let _lock = place.lock()?;
-    let folder = place.of_service(service);
+pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
+    let _lock = host.lock()?;
+    let folder = host.service_folder(service);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let recorded = Record::read(&folder)?;
-    if let Some(variables) = given(service, place, recorded.as_ref())? {
+    if let Some(variables) = given(service, host, recorded.as_ref())? {
         (service.answers)(&variables).with_context(|| {
             let list = service.variables.join(", ");
             format!(
@@ -113,27 +113,27 @@ pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
         if let Some(old) = recorded {
             stop(service, &old, &folder)?;
         }
-        let record = Record { server: Server::Given, variables };
-        place.keep(service, &record)?;
-        return Ok((Up::Given, record));
+        let record = Record { server: Server::External, variables };
+        host.keep(service, &record)?;
+        return Ok((Up::External, record));
     }
     if let Some(record) = recorded {
-        match still_answers(service, &record) {
+        match recheck(service, &record) {
             Ok(()) => {
-                place.keep(service, &record)?;
+                host.keep(service, &record)?;
                 return Ok((Up::Running, record));
             }
             Err(error) => println!("{}: {} is of no use any more: {error:#}", service.name, record.server),
         }
         stop(service, &record, &folder)?;
-        place.forget(service)?;
+        host.forget(service)?;
     }
-    let composed = match (place.engine)(&folder).and_then(|()| composed(service, place, &folder)) {
+    let composed = match (host.engine)(&folder).and_then(|()| start_composed(service, host, &folder)) {
         Ok(record) => return Ok((Up::Started, record)),
         Err(error) => error,
     };
     println!("{}: not by docker compose: {composed:#}", service.name);
-    match native(service, place, &folder) {
+    match native(service, host, &folder) {
         Ok(record) => Ok((Up::Started, record)),
         Err(native) => bail!(
             "{} is not up, and no way leads there; one of these has to be mended:\n  \
@@ -146,23 +146,23 @@ pub(super) fn up(service: &Service, place: &Place) -> Result<(Up, Record)> {
 }
 
 /// Stops what was started here; says what it did.
-pub(super) fn down(service: &Service, place: &Place) -> Result<String> {
-    let _lock = place.lock()?;
-    let folder = place.of_service(service);
+pub(super) fn down(service: &Service, host: &Host) -> Result<String> {
+    let _lock = host.lock()?;
+    let folder = host.service_folder(service);
     let Some(record) = Record::read(&folder)? else {
         return Ok("is not up".to_owned());
     };
     stop(service, &record, &folder)?;
-    place.forget(service)?;
+    host.forget(service)?;
     Ok(match record.server {
-        Server::Given => "left alone, for it was not started here".to_owned(),
+        Server::External => "left alone, for it was not started here".to_owned(),
         server => format!("stopped, {server}"),
     })
 }
 
 /// How the service is, in a few words.
-pub(super) fn status(service: &Service, place: &Place) -> String {
-    match Record::read(&place.of_service(service)) {
+pub(super) fn status(service: &Service, host: &Host) -> String {
+    match Record::read(&host.service_folder(service)) {
         Err(error) => format!("{error:#}"),
         Ok(None) => "is not up".to_owned(),
         Ok(Some(record)) => match alive(&record).and_then(|()| (service.answers)(&record.variables)) {
@@ -174,11 +174,11 @@ pub(super) fn status(service: &Service, place: &Place) -> String {
 
 /// The variables of a server that somebody else runs, if the environment has them. Those of our own server do not
 /// count, nor do some of them: they are there when the file that we wrote was sourced.
-fn given(service: &Service, place: &Place, recorded: Option<&Record>) -> Result<Option<Variables>> {
-    let set = |name: &&str| Some(((*name).to_owned(), (place.environment)(name)?));
-    let given: Variables = service.variables.iter().chain(service.besides).filter_map(set).collect();
+fn given(service: &Service, host: &Host, recorded: Option<&Record>) -> Result<Option<Variables>> {
+    let set = |name: &&str| Some(((*name).to_owned(), (host.environment)(name)?));
+    let given: Variables = service.variables.iter().chain(service.optional).filter_map(set).collect();
     let known = recorded.is_some_and(|record| match record.server {
-        Server::Given => record.variables == given,
+        Server::External => record.variables == given,
         _ => given.iter().all(|(name, value)| record.variables.get(name) == Some(value)),
     });
     if given.is_empty() || known {
@@ -201,13 +201,13 @@ fn given(service: &Service, place: &Place, recorded: Option<&Record>) -> Result<
 /// Whether a process of ours is there at all; of the others only an answer tells.
 fn alive(record: &Record) -> Result<()> {
     match &record.server {
-        Server::Native(process) if !process.runs() => bail!("the process has ended"),
+        Server::Native(process) if !process.is_running() => bail!("the process has ended"),
         _ => Ok(()),
     }
 }
 
 /// A server that is busy gets a second chance.
-fn still_answers(service: &Service, record: &Record) -> Result<()> {
+fn recheck(service: &Service, record: &Record) -> Result<()> {
     wait(service, record, Duration::from_secs(3))
 }
 
@@ -226,40 +226,40 @@ fn wait(service: &Service, record: &Record, patience: Duration) -> Result<()> {
     }
 }
 
-fn composed(service: &Service, place: &Place, folder: &Path) -> Result<Record> {
+fn start_composed(service: &Service, host: &Host, folder: &Path) -> Result<Record> {
     let project = format!("otel-{}-{}", service.name, process::id());
     let mut record =
         Record { server: Server::Compose { project: project.clone() }, variables: Variables::new() };
     // Kept first, so that what an interrupted start leaves behind can be stopped.
     record.write(folder)?;
     let started = service.compose.up(&project, folder).map(|variables| record.variables = variables);
-    finish(service, place, folder, record, started)
+    finish(service, host, folder, record, started)
 }
 
-fn native(service: &Service, place: &Place, folder: &Path) -> Result<Record> {
+fn native(service: &Service, host: &Host, folder: &Path) -> Result<Record> {
     let (process, variables) = (service.native)(folder)?;
     let record = Record { server: Server::Native(process), variables };
     let kept = record.write(folder);
-    finish(service, place, folder, record, kept)
+    finish(service, host, folder, record, kept)
 }
 
 /// Waits for the first answer; a server that does not give it is stopped.
 fn finish(
     service: &Service,
-    place: &Place,
+    host: &Host,
     folder: &Path,
     record: Record,
     started: Result<()>,
 ) -> Result<Record> {
     let answered = started.and_then(|()| {
-        wait(service, &record, place.patience)
+        wait(service, &record, host.patience)
             .with_context(|| format!("it did not start ({})", log_end(folder)))
     });
-    match answered.and_then(|()| place.keep(service, &record)) {
+    match answered.and_then(|()| host.keep(service, &record)) {
         Ok(()) => Ok(record),
         Err(error) => {
             // The record stays where stopping fails, so that `down` can try again.
-            stop(service, &record, folder).and_then(|()| place.forget(service)).unwrap_or_else(|left| {
+            stop(service, &record, folder).and_then(|()| host.forget(service)).unwrap_or_else(|left| {
                 println!("{}: and it could not be stopped: {left:#}", service.name);
             });
             Err(error)
@@ -269,9 +269,9 @@ fn finish(
 
 fn stop(service: &Service, record: &Record, folder: &Path) -> Result<()> {
     match &record.server {
-        Server::Given => Ok(()),
+        Server::External => Ok(()),
         Server::Compose { project } => compose::down(project, folder),
-        Server::Native(process) => process.stop(service.stopped_by),
+        Server::Native(process) => process.stop(service.stop_signal),
     }
 }
 
