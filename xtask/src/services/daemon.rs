@@ -1,7 +1,7 @@
-//! A program that goes on when xtask has ended: started on its own, found again, stopped.
+//! Background processes that keep running after xtask exits.
 //!
-//! A process is known by its number and the moment of its birth, for numbers are used again: nothing is ever
-//! stopped that only has the number of a server of ours. Both are read from `/proc`, so that this is for Linux.
+//! A process is identified by its ID and its start time, because the system reuses IDs: a signal must not reach an
+//! unrelated process that has the ID of an earlier server. Both are read from `/proc`, which restricts this to Linux.
 
 use std::{
     fs::{self, File},
@@ -16,16 +16,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::answer;
 
-/// How long a process may take to end when it is asked to, before it is made to.
+/// Timeout between the stop signal and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Where a service's output goes.
+/// The path of a service's log file.
 pub(super) fn log(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 
-/// Removes the data that an earlier server left. Of one that was killed, processes can be left that write for a moment
-/// more, and a folder that they fill meanwhile cannot be removed.
+/// Removes the data of an earlier server. Retries, because children of a killed server can write for a moment longer,
+/// and removing a folder fails if a file is created in it meanwhile.
 pub(super) fn remove_data(folder: &Path) -> Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
@@ -40,7 +40,7 @@ pub(super) fn remove_data(folder: &Path) -> Result<()> {
     }
 }
 
-/// The last lines of a service's output, which say why it did not start.
+/// The last lines of a service's log, for the error of a failed start.
 pub(super) fn log_end(folder: &Path) -> String {
     let text =
         fs::read(log(folder)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
@@ -54,16 +54,16 @@ pub(super) fn log_end(folder: &Path) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) id: u32,
-    /// In clock ticks since the machine was started.
+    /// In clock ticks since boot.
     pub(super) start_time: u64,
 }
 
 impl Process {
-    /// Starts it in `folder`, with the service's log for its output, in a process group of its own: it outlives us,
-    /// holds none of our pipes, and an interrupt at our terminal does not reach it.
+    /// Starts the command in `folder` with its output redirected to the log file. Its own process group keeps an
+    /// interrupt at the terminal from reaching it.
     pub(super) fn start(command: &mut Command, folder: &Path) -> Result<Self> {
         if !Path::new("/proc/self/stat").exists() {
-            bail!("servers are started natively on Linux only");
+            bail!("native servers are supported on Linux only");
         }
         let path = log(folder);
         let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -73,7 +73,7 @@ impl Process {
         let child =
             command.spawn().with_context(|| format!("cannot start `{}`", command.get_program().display()))?;
         let id = child.id();
-        // A child stays listed, dead or alive, while its parent lives and has not asked for its end.
+        // A child that has exited is still listed, because this process has not waited for it.
         let (start_time, _) = stat(id).with_context(|| format!("process {id} is not listed in /proc"))?;
         Ok(Self { id, start_time })
     }
@@ -83,7 +83,7 @@ impl Process {
             .is_some_and(|(start_time, state)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 
-    /// Asks it to end by that signal, and after a while ends it with all that it has started.
+    /// Sends the signal, and kills the process group if the process is still running after the grace period.
     pub(super) fn stop(&self, signal: &str) -> Result<()> {
         self.stop_after(signal, GRACE)
     }
@@ -94,13 +94,14 @@ impl Process {
         {
             return Ok(());
         }
-        bail!("process {id} cannot be stopped")
+        bail!("process {id} is still running after SIGKILL")
     }
 
-    /// Sends the signal, unless it has ended, and waits for its end.
+    /// Sends the signal if the process is running, and returns `true` if it exits in time.
     fn signal_and_wait(&self, signal: &str, target: &str, patience: Duration) -> bool {
         if self.is_running() {
-            // The shell has it built in, and the program of that name is not everywhere. Whether it worked is seen.
+            // `kill` is a shell builtin; the program of that name is not installed everywhere. The loop below checks
+            // the result.
             let _ = answer(Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, signal, target]));
         }
         let deadline = Instant::now() + patience;
@@ -119,8 +120,9 @@ fn stat(id: u32) -> Option<(u64, char)> {
     parse_stat(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
 }
 
-/// Fields 22 and 3 of `/proc/ID/stat`, proc(5). The second one, the program's name, can hold anything, and is in
-/// parentheses.
+/// Parses fields 22 (start time) and 3 (state) of `/proc/ID/stat`, see
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>. Field 2, the program's name, is in parentheses and can
+/// itself contain spaces and parentheses.
 fn parse_stat(text: &str) -> Option<(u64, char)> {
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -148,13 +150,13 @@ mod tests {
     fn wait_for(what: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !what() {
-            assert!(Instant::now() < deadline, "did not come true");
+            assert!(Instant::now() < deadline, "condition not met within 30 s");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
     #[test]
-    fn state_and_birth_are_read_past_any_name() {
+    fn state_and_start_time_are_parsed_after_any_name() {
         let text =
             "77 (a) b (c) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1000 2 18446744073709551615";
         assert_eq!(parse_stat(text), Some((4242, 'S')));
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_will_not_end_is_killed() {
+    fn a_process_that_ignores_the_signal_is_killed() {
         let folder = folder("killed");
         let process = start("trap '' TERM; echo ready; for i in 1 2 3 4 5 6; do sleep 10; done", &folder);
         wait_for(|| fs::read_to_string(log(&folder)).unwrap() == "ready\n");
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_was_used_again_is_left_alone() {
+    fn a_process_with_a_reused_id_is_not_stopped() {
         let process = start("exec sleep 60", &folder("reused"));
         let earlier = Process { start_time: process.start_time - 1, ..process.clone() };
         assert!(!earlier.is_running());
@@ -191,18 +193,19 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_asked_by_the_signal_that_it_minds() {
+    fn a_process_receives_the_given_signal() {
         let folder = folder("signal");
-        // Not by INT: a shell that was started where that is ignored, as in the background, cannot mind it.
-        let script = "trap '' TERM; trap 'echo asked; exit' USR1; echo ready; while :; do sleep 0.01; done";
+        // Not INT: a shell that starts with SIGINT ignored, as a background job does, cannot trap it.
+        let script =
+            "trap '' TERM; trap 'echo received; exit' USR1; echo ready; while :; do sleep 0.01; done";
         let process = start(script, &folder);
         wait_for(|| fs::read_to_string(log(&folder)).unwrap() == "ready\n");
         process.stop("USR1").unwrap();
-        assert_eq!(fs::read_to_string(log(&folder)).unwrap(), "ready\nasked\n");
+        assert_eq!(fs::read_to_string(log(&folder)).unwrap(), "ready\nreceived\n");
     }
 
     #[test]
-    fn data_that_is_written_meanwhile_is_removed_all_the_same() {
+    fn data_is_removed_while_a_process_writes_it() {
         let folder = folder("written");
         let data = folder.join("data");
         remove_data(&data).unwrap();
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_log_is_shown() {
+    fn the_last_lines_of_the_log_are_returned() {
         let folder = folder("log");
         let process = start("for i in 1 2 3 4 5 6; do echo $i; done; echo no >&2", &folder);
         wait_for(|| !process.is_running());
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn an_error_names_the_missing_program() {
         let error = Process::start(&mut Command::new("no-such-program"), &folder("missing")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program`");
     }

@@ -1,6 +1,6 @@
-//! The order in which a server is looked for and started, the same for every service: an address given by the
-//! environment, one that is up already, `docker compose`, the native recipe, and then an error that says what is
-//! missing for each. No server is ever stopped that was not started here.
+//! Finding, starting and stopping a server. Every service is resolved in the same order: an external server from the
+//! environment, a server that is already running, `docker compose`, a native process, and finally an error with the
+//! reason for each of them. Only servers that xtask has started are stopped.
 
 use std::{
     env,
@@ -18,16 +18,17 @@ use crate::services::{
     record::{Record, Server, Variables, write_environment},
 };
 
-/// Where services live, and what around them decides which way is taken; tests put something else in its place.
+/// The surroundings that decide how a service is started: its folder, the environment, the container engine. Tests
+/// substitute each of them.
 pub(super) struct Host {
     folder: PathBuf,
     environment: fn(&str) -> Option<String>,
     engine: fn(&Path) -> Result<()>,
-    /// How long a server may take from its start to its first answer.
+    /// Timeout from a server's start to its first successful health check.
     patience: Duration,
 }
 
-/// How a service came to be up.
+/// The result of [`up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Up {
     External,
@@ -39,7 +40,7 @@ impl Up {
     pub(super) fn text(self, record: &Record) -> String {
         match self {
             Self::External => record.server.to_string(),
-            Self::Running => format!("is up already, {}", record.server),
+            Self::Running => format!("already running, {}", record.server),
             Self::Started => format!("started, {}", record.server),
         }
     }
@@ -63,7 +64,7 @@ impl Host {
         self.folder.join(service.name)
     }
 
-    /// Held while something is started or stopped, so that two calls do not do it twice.
+    /// Locks the folder while a server is started or stopped, so that two runs of xtask do not start it twice.
     fn lock(&self) -> Result<File> {
         let what = || format!("cannot write in {}", self.folder.display());
         fs::create_dir_all(&self.folder).with_context(what)?;
@@ -96,17 +97,17 @@ impl Host {
     }
 }
 
-/// Finds the server or starts it; when this is back, it answers.
+/// Finds or starts the server, and returns once it passes its health check.
 pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
     let _lock = host.lock()?;
     let folder = host.service_folder(service);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let recorded = Record::read(&folder)?;
-    if let Some(variables) = given(service, host, recorded.as_ref())? {
+    if let Some(variables) = external(service, host, recorded.as_ref())? {
         (service.answers)(&variables).with_context(|| {
             let list = service.variables.join(", ");
             format!(
-                "{}: the environment names a server that does not answer; start it, or unset {list}",
+                "{}: the server named by the environment does not answer; start it, or unset {list}",
                 service.name
             )
         })?;
@@ -123,7 +124,7 @@ pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
                 host.keep(service, &record)?;
                 return Ok((Up::Running, record));
             }
-            Err(error) => println!("{}: {} is of no use any more: {error:#}", service.name, record.server),
+            Err(error) => println!("{}: {} is no longer usable: {error:#}", service.name, record.server),
         }
         stop(service, &record, &folder)?;
         host.forget(service)?;
@@ -132,12 +133,12 @@ pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
         Ok(record) => return Ok((Up::Started, record)),
         Err(error) => error,
     };
-    println!("{}: not by docker compose: {composed:#}", service.name);
+    println!("{}: cannot start with docker compose: {composed:#}", service.name);
     match native(service, host, &folder) {
         Ok(record) => Ok((Up::Started, record)),
         Err(native) => bail!(
-            "{} is not up, and no way leads there; one of these has to be mended:\n  \
-             environment: {} {} not set\n  docker compose: {composed:#}\n  native recipe: {native:#}",
+            "cannot start {}; one of these has to be fixed:\n  \
+             environment: {} {} not set\n  docker compose: {composed:#}\n  native: {native:#}",
             service.name,
             service.variables.join(", "),
             if service.variables.len() == 1 { "is" } else { "are" },
@@ -145,26 +146,26 @@ pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
     }
 }
 
-/// Stops what was started here; says what it did.
+/// Stops the server if xtask has started it, and returns a description of the outcome.
 pub(super) fn down(service: &Service, host: &Host) -> Result<String> {
     let _lock = host.lock()?;
     let folder = host.service_folder(service);
     let Some(record) = Record::read(&folder)? else {
-        return Ok("is not up".to_owned());
+        return Ok("not running".to_owned());
     };
     stop(service, &record, &folder)?;
     host.forget(service)?;
     Ok(match record.server {
-        Server::External => "left alone, for it was not started here".to_owned(),
+        Server::External => "left running, because xtask did not start it".to_owned(),
         server => format!("stopped, {server}"),
     })
 }
 
-/// How the service is, in a few words.
+/// Describes the state of the service in a few words.
 pub(super) fn status(service: &Service, host: &Host) -> String {
     match Record::read(&host.service_folder(service)) {
         Err(error) => format!("{error:#}"),
-        Ok(None) => "is not up".to_owned(),
+        Ok(None) => "not running".to_owned(),
         Ok(Some(record)) => match alive(&record).and_then(|()| (service.answers)(&record.variables)) {
             Ok(()) => format!("answers, {}", record.server),
             Err(error) => format!("does not answer, {}: {error:#}", record.server),
@@ -172,46 +173,46 @@ pub(super) fn status(service: &Service, host: &Host) -> String {
     }
 }
 
-/// The variables of a server that somebody else runs, if the environment has them. Those of our own server do not
-/// count, nor do some of them: they are there when the file that we wrote was sourced.
-fn given(service: &Service, host: &Host, recorded: Option<&Record>) -> Result<Option<Variables>> {
+/// Returns the variables of an external server, if the environment has them. Variables with the values of the recorded
+/// server do not count, not even some of them, because the file with its variables may have been sourced.
+fn external(service: &Service, host: &Host, recorded: Option<&Record>) -> Result<Option<Variables>> {
     let set = |name: &&str| Some(((*name).to_owned(), (host.environment)(name)?));
-    let given: Variables = service.variables.iter().chain(service.optional).filter_map(set).collect();
-    let known = recorded.is_some_and(|record| match record.server {
-        Server::External => record.variables == given,
-        _ => given.iter().all(|(name, value)| record.variables.get(name) == Some(value)),
+    let external: Variables = service.variables.iter().chain(service.optional).filter_map(set).collect();
+    let is_recorded = recorded.is_some_and(|record| match record.server {
+        Server::External => record.variables == external,
+        _ => external.iter().all(|(name, value)| record.variables.get(name) == Some(value)),
     });
-    if given.is_empty() || known {
+    if external.is_empty() || is_recorded {
         return Ok(None);
     }
     let missing: Vec<_> =
-        service.variables.iter().filter(|name| !given.contains_key(**name)).copied().collect();
+        service.variables.iter().filter(|name| !external.contains_key(**name)).copied().collect();
     if !missing.is_empty() {
-        let set: Vec<_> = given.keys().map(String::as_str).collect();
+        let set: Vec<_> = external.keys().map(String::as_str).collect();
         bail!(
-            "{}: the environment has {} but not {}; set all of them, or none",
+            "{}: {} set in the environment, but not {}; set all of them or none",
             service.name,
             set.join(", "),
             missing.join(", ")
         );
     }
-    Ok(Some(given))
+    Ok(Some(external))
 }
 
-/// Whether a process of ours is there at all; of the others only an answer tells.
+/// Fails if the server is a native process that has exited; other servers are not checked.
 fn alive(record: &Record) -> Result<()> {
     match &record.server {
-        Server::Native(process) if !process.is_running() => bail!("the process has ended"),
+        Server::Native(process) if !process.is_running() => bail!("the process has exited"),
         _ => Ok(()),
     }
 }
 
-/// A server that is busy gets a second chance.
+/// Repeats the health check for a short time, because a busy server may miss the first one.
 fn recheck(service: &Service, record: &Record) -> Result<()> {
     wait(service, record, Duration::from_secs(3))
 }
 
-/// Asks until it answers, its process ends, or it takes too long.
+/// Repeats the health check until it passes, the process exits, or the timeout expires.
 fn wait(service: &Service, record: &Record, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     loop {
@@ -230,7 +231,7 @@ fn start_composed(service: &Service, host: &Host, folder: &Path) -> Result<Recor
     let project = format!("otel-{}-{}", service.name, process::id());
     let mut record =
         Record { server: Server::Compose { project: project.clone() }, variables: Variables::new() };
-    // Kept first, so that what an interrupted start leaves behind can be stopped.
+    // Written before the start, so that `down` can stop the containers of an interrupted start.
     record.write(folder)?;
     let started = service.compose.up(&project, folder).map(|variables| record.variables = variables);
     finish(service, host, folder, record, started)
@@ -243,7 +244,7 @@ fn native(service: &Service, host: &Host, folder: &Path) -> Result<Record> {
     finish(service, host, folder, record, kept)
 }
 
-/// Waits for the first answer; a server that does not give it is stopped.
+/// Waits for the first successful health check; stops the server if there is none.
 fn finish(
     service: &Service,
     host: &Host,
@@ -253,14 +254,14 @@ fn finish(
 ) -> Result<Record> {
     let answered = started.and_then(|()| {
         wait(service, &record, host.patience)
-            .with_context(|| format!("it did not start ({})", log_end(folder)))
+            .with_context(|| format!("the server did not start ({})", log_end(folder)))
     });
     match answered.and_then(|()| host.keep(service, &record)) {
         Ok(()) => Ok(record),
         Err(error) => {
-            // The record stays where stopping fails, so that `down` can try again.
-            stop(service, &record, folder).and_then(|()| host.forget(service)).unwrap_or_else(|left| {
-                println!("{}: and it could not be stopped: {left:#}", service.name);
+            // If stopping fails, the record is kept, so that `down` can try again.
+            stop(service, &record, folder).and_then(|()| host.forget(service)).unwrap_or_else(|stop_error| {
+                println!("{}: cannot stop the server either: {stop_error:#}", service.name);
             });
             Err(error)
         }

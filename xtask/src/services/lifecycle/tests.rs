@@ -1,4 +1,4 @@
-//! The order of the ways, on services that do nothing: what is real here is processes, files and the order.
+//! Tests of the resolution order with fake services; processes and files are real.
 
 use std::{
     env, fs,
@@ -22,7 +22,7 @@ use crate::services::{
 /// An empty folder for one test.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = env::temp_dir().join(format!("otel-xtask-{}", process::id())).join(name);
-    // It is there if another process had our number.
+    // A leftover of an earlier process with the same ID.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
@@ -30,7 +30,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 const SLEEPER: Service = Service {
     name: "sleeper",
-    about: "answers where its variable says so",
+    about: "passes its health check if the URL starts with `up:`",
     variables: &["SLEEPER_LOG", "SLEEPER_URL"],
     optional: &["SLEEPER_MORE"],
     answers: |variables| match variables.get("SLEEPER_URL") {
@@ -62,7 +62,7 @@ fn host(name: &str) -> Host {
     Host {
         folder: folder(name),
         environment: |_| None,
-        engine: |_| bail!("no engine here"),
+        engine: |_| bail!("no engine"),
         patience: Duration::from_millis(100),
     }
 }
@@ -81,8 +81,8 @@ fn process_of(record: &Record) -> Process {
 #[test]
 fn a_server_is_started_once_and_stopped() {
     let host = host("once");
-    assert_eq!(status(&SLEEPER, &host), "is not up");
-    assert_eq!(down(&SLEEPER, &host).unwrap(), "is not up");
+    assert_eq!(status(&SLEEPER, &host), "not running");
+    assert_eq!(down(&SLEEPER, &host).unwrap(), "not running");
     let (how, record) = up(&SLEEPER, &host).unwrap();
     let process = process_of(&record);
     assert_eq!((how, process.is_running()), (Up::Started, true));
@@ -92,15 +92,15 @@ fn a_server_is_started_once_and_stopped() {
     assert_eq!(down(&SLEEPER, &host).unwrap(), format!("stopped, process {}", process.id));
     assert!(!process.is_running());
     assert_eq!(environment(&host), None);
-    assert_eq!(status(&SLEEPER, &host), "is not up");
+    assert_eq!(status(&SLEEPER, &host), "not running");
 }
 
 #[test]
-fn a_server_that_ended_is_started_anew() {
+fn a_server_that_has_exited_is_restarted() {
     let host = host("ended");
     let (_, first) = up(&SLEEPER, &host).unwrap();
     process_of(&first).stop("TERM").unwrap();
-    let gone = format!("does not answer, process {}: the process has ended", process_of(&first).id);
+    let gone = format!("does not answer, process {}: the process has exited", process_of(&first).id);
     assert_eq!(status(&SLEEPER, &host), gone);
     let (how, second) = up(&SLEEPER, &host).unwrap();
     assert_eq!((how, process_of(&second).is_running()), (Up::Started, true));
@@ -109,7 +109,7 @@ fn a_server_that_ended_is_started_anew() {
 }
 
 #[test]
-fn a_number_that_was_used_again_is_started_anew_and_left_alone() {
+fn a_reused_process_id_is_restarted_and_not_stopped() {
     let host = host("stale");
     let other = Process::start(Command::new("sleep").arg("60"), &folder("stale-other")).unwrap();
     let stale = Process { id: other.id, start_time: other.start_time - 1 };
@@ -123,7 +123,7 @@ fn a_number_that_was_used_again_is_started_anew_and_left_alone() {
 }
 
 #[test]
-fn the_environment_comes_first_and_is_left_alone() {
+fn an_external_server_comes_first_and_is_not_stopped() {
     let mut host = host("given");
     let (_, own) = up(&SLEEPER, &host).unwrap();
     host.environment = |name| match name {
@@ -131,27 +131,27 @@ fn the_environment_comes_first_and_is_left_alone() {
         "SLEEPER_LOG" => Some("/given".to_owned()),
         _ => None,
     };
-    host.engine = |_| panic!("an engine was asked for");
+    host.engine = |_| panic!("the engine was used");
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
     let (how, record) = up(&never, &host).unwrap();
     assert_eq!((how, &record.server), (Up::External, &Server::External));
-    assert!(!process_of(&own).is_running(), "the one that it replaces was ours");
+    assert!(!process_of(&own).is_running(), "the replaced server was started here");
     assert_eq!(environment(&host).unwrap(), "export SLEEPER_LOG=/given\nexport SLEEPER_URL=up:given\n");
-    // In the same environment it is found again, and without it too.
+    // The record is used again in the same environment, and also without the variables.
     assert_eq!(up(&never, &host).unwrap().0, Up::Running);
     host.environment = |_| None;
     assert_eq!(up(&never, &host).unwrap().0, Up::Running);
-    assert_eq!(down(&never, &host).unwrap(), "left alone, for it was not started here");
+    assert_eq!(down(&never, &host).unwrap(), "left running, because xtask did not start it");
     assert_eq!(environment(&host), None);
 }
 
 #[test]
-fn our_own_variables_in_the_environment_are_not_a_server_of_somebody_else() {
+fn variables_of_the_recorded_server_are_not_an_external_server() {
     let mut host = host("sourced");
     let (_, first) = up(&SLEEPER, &host).unwrap();
     host.environment = |name| variables("up:native").get(name).cloned();
     assert_eq!(up(&SLEEPER, &host).unwrap(), (Up::Running, first.clone()));
-    // Some of them alone are still ours: to take them for a server of somebody else would be to stop it.
+    // A subset is still the recorded server: treating it as external would stop the recorded one.
     host.environment = |name| variables("up:native").remove(name).filter(|_| name == "SLEEPER_URL");
     assert_eq!(up(&SLEEPER, &host).unwrap(), (Up::Running, first.clone()));
     process_of(&first).stop("TERM").unwrap();
@@ -160,7 +160,7 @@ fn our_own_variables_in_the_environment_are_not_a_server_of_somebody_else() {
 }
 
 #[test]
-fn what_a_server_may_lack_is_taken_where_it_is_given() {
+fn optional_variables_are_used_if_set() {
     let mut host = host("optional");
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
     host.environment = |name| (name != "SLEEPER_MORE").then(|| "up:given".to_owned());
@@ -171,31 +171,31 @@ fn what_a_server_may_lack_is_taken_where_it_is_given() {
 }
 
 #[test]
-fn an_environment_that_is_wrong_is_an_error() {
+fn an_incomplete_or_wrong_environment_is_an_error() {
     let never = Service { native: |_| panic!("a server was started"), ..SLEEPER };
     let mut host = host("wrong");
     host.environment = |name| (name == "SLEEPER_URL").then(|| "up:given".to_owned());
     let error = up(&never, &host).unwrap_err().to_string();
-    let expected = "sleeper: the environment has SLEEPER_URL but not SLEEPER_LOG; set all of them, or none";
+    let expected =
+        "sleeper: SLEEPER_URL set in the environment, but not SLEEPER_LOG; set all of them or none";
     assert_eq!(error, expected);
     host.environment = |_| Some("down".to_owned());
     let error = format!("{:#}", up(&never, &host).unwrap_err());
-    let expected = "sleeper: the environment names a server that does not answer; \
+    let expected = "sleeper: the server named by the environment does not answer; \
                     start it, or unset SLEEPER_LOG, SLEEPER_URL: Some(\"down\") does not answer";
     assert_eq!(error, expected);
     assert_eq!(environment(&host), None);
 }
 
 #[test]
-fn an_engine_comes_before_the_native_recipe() {
+fn an_engine_comes_before_a_native_process() {
     let mut host = host("engine");
-    // It answers, but what it is told to do fails: nobody gets as far as the network here.
     host.engine = |folder| {
-        fs::write(folder.join("asked"), "")?;
-        bail!("the engine is ill")
+        fs::write(folder.join("checked"), "")?;
+        bail!("no engine")
     };
     let native = |folder: &Path| {
-        assert!(folder.join("asked").exists(), "the engine was not asked first");
+        assert!(folder.join("checked").exists(), "the engine was not checked first");
         started(folder, "exec sleep 60", "up:native")
     };
     assert_eq!(up(&Service { native, ..SLEEPER }, &host).unwrap().0, Up::Started);
@@ -203,29 +203,29 @@ fn an_engine_comes_before_the_native_recipe() {
 }
 
 #[test]
-fn where_no_way_leads_each_says_why() {
+fn an_error_has_the_reason_for_each_way() {
     let host = host("no-way");
     let service = Service { native: |_| bail!("python3 is missing"), ..SLEEPER };
     let error = up(&service, &host).unwrap_err().to_string();
     let expected = "\
-sleeper is not up, and no way leads there; one of these has to be mended:
+cannot start sleeper; one of these has to be fixed:
   environment: SLEEPER_LOG, SLEEPER_URL are not set
-  docker compose: no engine here
-  native recipe: python3 is missing";
+  docker compose: no engine
+  native: python3 is missing";
     assert_eq!(error, expected);
     assert_eq!(environment(&host), None);
 }
 
 #[test]
-fn a_server_that_ends_at_once_is_an_error_with_its_last_words() {
+fn a_server_that_exits_at_once_is_an_error_with_the_end_of_its_log() {
     let host = host("ends");
     let native = |folder: &Path| started(folder, "echo port taken >&2; exit 1", "down");
     let error = up(&Service { native, ..SLEEPER }, &host).unwrap_err().to_string();
     let log = host.service_folder(&SLEEPER).join("log").display().to_string();
     let expected =
-        format!("  native recipe: it did not start ({log} ends with: port taken): the process has ended");
+        format!("  native: the server did not start ({log} ends with: port taken): the process has exited");
     assert_eq!(error.lines().last().unwrap(), expected);
-    assert_eq!(status(&SLEEPER, &host), "is not up");
+    assert_eq!(status(&SLEEPER, &host), "not running");
 }
 
 #[test]
@@ -241,16 +241,16 @@ fn a_server_that_does_not_answer_is_stopped() {
     let started = fs::read_to_string(host.service_folder(&SLEEPER).join("started")).unwrap();
     let (id, start_time) = started.split_once(' ').unwrap();
     assert!(!Process { id: id.parse().unwrap(), start_time: start_time.parse().unwrap() }.is_running());
-    assert_eq!(status(&SLEEPER, &host), "is not up");
+    assert_eq!(status(&SLEEPER, &host), "not running");
 }
 
 #[test]
-fn a_lease_stops_what_was_started_for_it_and_no_more() {
+fn a_lease_stops_only_the_services_that_it_started() {
     const FAILS: Service = Service { name: "fails", native: |_| bail!("broken"), ..SLEEPER };
     const BEFORE: Service = Service { name: "before", ..SLEEPER };
     let top = folder("lease");
     let host = || Host { folder: top.clone(), ..host("lease-host") };
-    let up_now = |service: &Service| !status(service, &host()).starts_with("is not up");
+    let up_now = |service: &Service| !status(service, &host()).starts_with("not running");
     up(&BEFORE, &host()).unwrap();
     let lease = Lease::start(host(), &[&BEFORE, &SLEEPER]).unwrap();
     assert!(up_now(&SLEEPER));
@@ -261,12 +261,12 @@ fn a_lease_stops_what_was_started_for_it_and_no_more() {
     down(&BEFORE, &host()).unwrap();
 }
 
-/// Who waits for the end of our output must not wait for the server's, and nor must who waits for the lock.
+/// A server that inherited xtask's pipes or its lock would block readers of the output and later runs of xtask.
 ///
-/// The server's own list is read: to bind or to lock again would tell of each child that another test has begun to
-/// start at that moment, for until it runs its program it holds all that we do.
+/// Reads the server's `/proc/ID/fd`. Binding or locking again would also fail because of children that other tests are
+/// starting: between fork and exec, a child has all descriptors of this process.
 #[test]
-fn a_server_holds_nothing_of_ours() {
+fn a_server_inherits_no_descriptors() {
     let host = host("inherits");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (_, record) = up(&SLEEPER, &host).unwrap();
@@ -274,7 +274,7 @@ fn a_server_holds_nothing_of_ours() {
     let numbers = format!("/proc/{}/fd", process_of(&record).id);
     let open = |number: &str| fs::read_link(Path::new(&numbers).join(number));
     assert_eq!(["0", "1", "2"].map(|number| open(number).unwrap()), ["/dev/null".into(), log.clone(), log]);
-    // What a program has open while it starts may be closed before it is looked at.
+    // A descriptor that the starting program has open may be closed before its link is read.
     let held: Vec<_> = fs::read_dir(&numbers)
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
