@@ -1,7 +1,7 @@
-//! `bench` and `soak`: both run one binary out of many, and the list of names is read from Cargo.
+//! `cargo xtask bench` and `cargo xtask soak`: each runs one binary of a package, listed by `cargo metadata`.
 //!
-//! A comparison is a binary of the workspace `benchmarks/`, a soak is a binary of the package `soak`; adding one
-//! needs no line here.
+//! A comparison is a binary of the workspace `benchmarks/`, a soak a binary of the package `soak`; a new one needs no
+//! change in this file.
 
 use std::{path::Path, process::Command};
 
@@ -19,12 +19,12 @@ const SOAK: &str = "soak";
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
     let Some(manifest) = repo.file("benchmarks/Cargo.toml") else {
-        bail!("there is no benchmarks/Cargo.toml");
+        bail!("benchmarks/Cargo.toml does not exist");
     };
     let names = binaries(&metadata(&manifest)?, |_| true);
-    let (name, rest) = chosen("bench", arguments, &names)?;
+    let (name, rest) = select("bench", arguments, &names)?;
     if answer(program("valgrind", &repo.root).arg("--version")).is_none() {
-        eprintln!("warning: valgrind is not installed, and instructions are counted with it");
+        eprintln!("warning: valgrind is not installed; instruction counts need it");
     }
     run(cargo(&repo.root)
         .args(["run", "--release", "--manifest-path", "benchmarks/Cargo.toml", "--bin", name, "--"])
@@ -34,7 +34,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
     let names = binaries(&repo.metadata, |package| package == SOAK);
-    let (name, rest) = chosen("soak", arguments, &names)?;
+    let (name, rest) = select("soak", arguments, &names)?;
     run(soak_command(&repo.root, "run", name).arg("--").args(rest))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn soak_command(root: &Path, subcommand: &str, name: &str) -> Command
     command
 }
 
-/// The names of all binaries in the packages that `wanted` picks, in order.
+/// Returns the sorted names of all binaries in the packages that `wanted` accepts.
 fn binaries(metadata: &Metadata, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut names: Vec<_> = metadata
         .packages
@@ -59,43 +59,43 @@ fn binaries(metadata: &Metadata, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     names
 }
 
-/// Splits the arguments into a name that exists and the rest.
-fn chosen<'a>(
+/// Splits the arguments into the name of a binary and the arguments for it.
+fn select<'a>(
     command: &str,
     arguments: &'a [String],
     names: &[String],
 ) -> Result<(&'a String, &'a [String])> {
-    let list = if names.is_empty() { "none exist yet".to_owned() } else { names.join(", ") };
+    let list = if names.is_empty() { "(none)".to_owned() } else { names.join(", ") };
     match arguments.split_first() {
-        None => bail!("which {command}? There are: {list}"),
+        None => bail!("missing name of a {command}; expected one of: {list}"),
         Some((name, _)) if !names.contains(name) => {
-            bail!("there is no {command} `{name}`. There are: {list}")
+            bail!("unknown {command} `{name}`; expected one of: {list}")
         }
-        Some(found) => Ok(found),
+        Some(split) => Ok(split),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{binaries, chosen};
+    use super::{binaries, select};
     use crate::repo::Repo;
 
     #[test]
-    fn a_name_that_exists_is_split_from_its_arguments() {
+    fn a_name_is_split_from_its_arguments() {
         let arguments = ["http".to_owned(), "--requests".to_owned(), "7".to_owned()];
-        let (name, rest) = chosen("soak", &arguments, &["grpc".to_owned(), "http".to_owned()]).unwrap();
+        let (name, rest) = select("soak", &arguments, &["grpc".to_owned(), "http".to_owned()]).unwrap();
         assert_eq!((name.as_str(), rest), ("http", &arguments[1..]));
     }
 
     #[test]
-    fn a_wrong_name_is_answered_with_the_list() {
+    fn an_unknown_name_is_an_error_with_the_list() {
         let names = ["grpc".to_owned(), "http".to_owned()];
-        let error = chosen("bench", &["htp".to_owned()], &names).unwrap_err();
-        assert_eq!(error.to_string(), "there is no bench `htp`. There are: grpc, http");
-        let error = chosen("bench", &[], &names).unwrap_err();
-        assert_eq!(error.to_string(), "which bench? There are: grpc, http");
-        let error = chosen("bench", &["http".to_owned()], &[]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no bench `http`. There are: none exist yet");
+        let error = select("bench", &["htp".to_owned()], &names).unwrap_err();
+        assert_eq!(error.to_string(), "unknown bench `htp`; expected one of: grpc, http");
+        let error = select("bench", &[], &names).unwrap_err();
+        assert_eq!(error.to_string(), "missing name of a bench; expected one of: grpc, http");
+        let error = select("bench", &["http".to_owned()], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "unknown bench `http`; expected one of: (none)");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Starting other programs: each is shown before it runs, in the repository's top folder, without standard input.
+//! Child processes: commands are printed before they run, and run without standard input.
 
 use std::{
     io::Read,
@@ -11,77 +11,77 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How long a question may take that a tool answers about itself.
-const QUESTION: Duration = Duration::from_secs(60);
+/// Timeout of a query such as `tool --version`.
+const QUERY: Duration = Duration::from_secs(60);
 
-/// The `cargo` that runs us: under rustup its proxy, which keeps to the toolchain that was chosen outside.
+/// A `cargo` command. Under rustup this is its proxy, which uses the toolchain that the caller has selected.
 pub(crate) fn cargo(root: &Path) -> Command {
     program("cargo", root)
 }
 
-/// Any program, started at `root`.
+/// A command that runs in `root`, without standard input.
 pub(crate) fn program(name: &str, root: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(root).stdin(Stdio::null());
     command
 }
 
-/// Runs it with its output passed on; anything but success is an error.
+/// Runs the command with inherited output; fails unless it exits with success.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let line = shown(command);
+    let line = command_line(command);
     println!("$ {line}");
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    judge(&line, Some(status), Duration::ZERO)
+    check(&line, Some(status), Duration::ZERO)
 }
 
-/// The same for what could hang: past the limit it is killed, and that is an error. Programs that it started
-/// itself are not killed, so build first and limit the run alone.
+/// Like [`run`], with a timeout after which the process is killed and an error returned. Its children are not killed,
+/// so build first and limit only the run.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
-    let line = shown(command);
+    let line = command_line(command);
     println!("$ {line}");
     let mut child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
     let status = wait(&mut child, Instant::now() + limit)?;
-    judge(&line, status, limit)
+    check(&line, status, limit)
 }
 
-/// Runs it, passes its output on when it has ended, and gives back what it wrote to standard output.
+/// Like [`run_within`], but prints the standard output after the command has exited, and returns it.
 pub(crate) fn captured_within(command: &mut Command, limit: Duration) -> Result<String> {
-    let line = shown(command);
+    let line = command_line(command);
     println!("$ {line}");
     let (status, text) = output(command, limit).with_context(|| format!("cannot start `{line}`"))?;
     print!("{text}");
-    judge(&line, status, limit)?;
+    check(&line, status, limit)?;
     Ok(text)
 }
 
-/// What it writes to standard output, or `None` if it is not installed, fails, or does not come to an end. Nothing
-/// is shown: this is for questions, such as which version of a tool is there.
+/// Returns the standard output, or `None` if the program is not installed, fails, or times out. Prints nothing: this is
+/// for queries such as the version of a tool.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
-    let (status, text) = output(command.stderr(Stdio::null()), QUESTION).ok()?;
+    let (status, text) = output(command.stderr(Stdio::null()), QUERY).ok()?;
     status?.success().then(|| text.trim().to_owned())
 }
 
-/// Runs it to its end or to the limit, where the status is `None`, and reads its standard output meanwhile: a full
-/// pipe would stop it.
+/// Runs the command and reads its standard output in a thread, because a full pipe would block the program. The status
+/// is `None` if the limit has passed.
 fn output(command: &mut Command, limit: Duration) -> Result<(Option<ExitStatus>, String)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let (sender, receiver) = mpsc::channel();
     if let Some(mut pipe) = child.stdout.take() {
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What came before an error is still worth showing.
+            // Output before a read error is still returned.
             let _ = pipe.read_to_end(&mut bytes);
-            // Nobody waits for it any more if the pipe was held open for too long.
+            // The receiver is gone if the pipe was open for longer than the timeout below.
             let _ = sender.send(bytes);
         });
     }
     let status = wait(&mut child, Instant::now() + limit)?;
-    // The pipe can outlive the program in a child of its own: not for ever, then.
+    // A child of the program can keep the pipe open after the program has exited, hence the timeout.
     let bytes = receiver.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Waits for its end; at the deadline it is killed and the answer is `None`.
+/// Waits until the child exits; kills it at the deadline and returns `None`.
 fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -96,16 +96,16 @@ fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     }
 }
 
-fn judge(line: &str, status: Option<ExitStatus>, limit: Duration) -> Result<()> {
+fn check(line: &str, status: Option<ExitStatus>, limit: Duration) -> Result<()> {
     match status {
         Some(status) if status.success() => Ok(()),
         Some(status) => bail!("`{line}` failed: {status}"),
-        None => bail!("`{line}` did not end within {limit:?} and was killed"),
+        None => bail!("`{line}` did not exit within {limit:?} and was killed"),
     }
 }
 
-/// The command as one would type it.
-fn shown(command: &Command) -> String {
+/// Formats the command as typed in a shell.
+fn command_line(command: &Command) -> String {
     let variables = command
         .get_envs()
         .filter_map(|(name, value)| Some(format!("{}={:?}", name.display(), value?.to_string_lossy())));
@@ -121,15 +121,15 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{answer, captured_within, cargo, program, run, run_within, shown};
+    use super::{answer, captured_within, cargo, command_line, program, run, run_within};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_command_is_shown_as_typed() {
+    fn a_command_is_formatted_as_typed() {
         let mut command = cargo(Path::new("."));
         command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(shown(&command), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
+        assert_eq!(command_line(&command), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error_or_no_answer() {
+    fn a_missing_program_is_an_error_or_none() {
         let missing = || program("no-such-program", Path::new("."));
         for result in [
             run(&mut missing()),
@@ -181,14 +181,14 @@ mod tests {
         let began = Instant::now();
         for result in [run_within(&mut hanging(), limit), captured_within(&mut hanging(), limit).map(drop)] {
             let error = result.unwrap_err().to_string();
-            assert_eq!(error, "`sleep 60` did not end within 50ms and was killed");
+            assert_eq!(error, "`sleep 60` did not exit within 50ms and was killed");
         }
         assert!(began.elapsed() < MINUTE);
     }
 
     #[cfg(unix)]
     #[test]
-    fn more_output_than_a_pipe_holds_does_not_stop_the_program() {
+    fn output_larger_than_a_pipe_does_not_block_the_program() {
         let mut command = program("sh", Path::new("."));
         command.args(["-c", "head -c 1000000 /dev/zero | tr '\\0' x"]);
         assert_eq!(answer(&mut command).unwrap().len(), 1_000_000);

@@ -1,11 +1,11 @@
-//! Where the repository is and which packages Cargo sees in it.
+//! The repository: its location and its `cargo metadata`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-/// The repository's top folder and what `cargo metadata` says of the workspace in it.
+/// The repository's root folder and the `cargo metadata` of its workspace.
 #[derive(Debug)]
 pub(crate) struct Repo {
     pub(crate) root: PathBuf,
@@ -14,12 +14,12 @@ pub(crate) struct Repo {
 
 impl Repo {
     pub(crate) fn open() -> Result<Self> {
-        let root = top();
+        let root = root();
         let metadata = metadata(&root.join("Cargo.toml"))?;
         Ok(Self { root, metadata })
     }
 
-    /// The library crates: what lives under `crates/`, in the order of their names.
+    /// The packages in `crates/`, sorted by name.
     pub(crate) fn crates(&self) -> Vec<&Package> {
         let folder = self.root.join("crates");
         let mut crates: Vec<_> = self
@@ -32,19 +32,20 @@ impl Repo {
         crates
     }
 
-    /// The path inside the repository if there is such a file.
+    /// The absolute path of a file in the repository, if the file exists.
     pub(crate) fn file(&self, path: &str) -> Option<PathBuf> {
         Some(self.root.join(path)).filter(|path| path.is_file())
     }
 }
 
-/// The repository's top folder. xtask is built where it is used, so it may remember where that was.
-fn top() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
+/// The repository's root folder. It is a constant of the build, because `cargo xtask` runs in the checkout that it was
+/// built in.
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
 }
 
-/// The packages of the workspace that `manifest` belongs to, without their dependencies: this needs no network.
+/// Reads the packages of the manifest's workspace without their dependencies, so that no network is needed.
 pub(crate) fn metadata(manifest: &Path) -> Result<Metadata> {
     MetadataCommand::new()
         .manifest_path(manifest)

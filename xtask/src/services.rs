@@ -1,18 +1,18 @@
-//! `cargo xtask services`: the servers that tests talk to, started and stopped.
+//! `cargo xtask services`: starts and stops the servers that tests connect to.
 //!
-//! This file owns the list of services and the command. How a server is found or started is in `services/ways.rs`,
-//! what is remembered of it in `services/record.rs`; each service is a file of its own beside them.
+//! This file owns the list of services and the command. `services/lifecycle.rs` finds or starts a server,
+//! `services/record.rs` stores the state of a running one, and each service has its own file in `services/`.
 
 mod collector;
 mod compose;
 mod daemon;
 pub(crate) mod debian;
 mod kafka;
+mod lifecycle;
 mod postgres;
 mod probe;
 mod python;
 mod record;
-mod ways;
 
 use std::path::Path;
 
@@ -23,55 +23,56 @@ use crate::{
     services::{
         compose::Compose,
         daemon::Process,
+        lifecycle::{Host, Up},
         record::Variables,
-        ways::{Place, Up},
     },
 };
 
-/// One server. A new one is a file with a table like `collector::SERVICE` and an entry in `SERVICES`.
+/// The description of one server. To add a service, define a constant like `collector::SERVICE` in a new file and list
+/// it in `SERVICES`.
 struct Service {
     name: &'static str,
     about: &'static str,
-    /// The environment variables that say where it is. Who sets them, all of them, brings a server of their own.
+    /// Environment variables with its addresses. A developer who sets all of them uses an external server instead.
     variables: &'static [&'static str],
-    /// More variables, which a server of one's own may lack: not every test needs them.
-    besides: &'static [&'static str],
-    /// Whether the server that the variables name does its work, and not only listens.
+    /// Variables that an external server may leave unset, because only some tests need them.
+    optional: &'static [&'static str],
+    /// Fails unless the server at these addresses handles a request; an open port is not enough.
     answers: fn(&Variables) -> Result<()>,
     compose: Compose,
-    /// The signal that asks a native one to end, clients or not.
-    stopped_by: &'static str,
-    /// Starts it on this machine, its data in the folder and its output in `daemon::log`; does not wait for it.
+    /// The signal that shuts a native server down even while clients are connected.
+    stop_signal: &'static str,
+    /// Starts a native server with its data in the folder and its output in `daemon::log`, without waiting until it is
+    /// ready.
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
 const SERVICES: &[Service] = &[collector::SERVICE, kafka::SERVICE, postgres::SERVICE];
 
-/// The services that exist.
+/// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {
     SERVICES.iter().map(|service| service.name).collect()
 }
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Some((action, names)) = arguments.split_first() else {
-        bail!("which action? There are: up, down, status");
+        bail!("missing action; expected one of: up, down, status");
     };
-    let services = chosen(names)?;
-    let place = Place::of(&Repo::open()?.root);
+    let services = select(names)?;
+    let host = Host::new(&Repo::open()?.root);
     match action.as_str() {
         "up" => {
             for service in services {
-                let (how, record) = ways::up(service, &place)?;
+                let (how, record) = lifecycle::up(service, &host)?;
                 println!("{}: {}", service.name, how.text(&record));
                 print!("{}", record::exports(&record.variables));
             }
-            println!("written to {}", place.environment_file().display());
+            println!("variables written to {}", host.environment_file().display());
             Ok(())
         }
         "down" => {
-            // One that does not stop is no reason to leave the others.
-            let failures: Vec<_> =
-                services.iter().filter_map(|service| down(service, &place).err()).collect();
+            // A failure must not keep the remaining services running, so errors are collected first.
+            let failures: Vec<_> = services.iter().filter_map(|service| down(service, &host).err()).collect();
             match failures.into_iter().next() {
                 Some(error) => Err(error),
                 None => Ok(()),
@@ -79,51 +80,52 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
         }
         "status" => {
             for service in services {
-                println!("{:<12} {:<60} {}", service.name, ways::status(service, &place), service.about);
+                println!("{:<12} {:<60} {}", service.name, lifecycle::status(service, &host), service.about);
             }
             Ok(())
         }
-        _ => bail!("there is no action `{action}`. There are: up, down, status"),
+        _ => bail!("unknown action `{action}`; expected one of: up, down, status"),
     }
 }
 
-fn down(service: &Service, place: &Place) -> Result<()> {
-    match ways::down(service, place) {
+fn down(service: &Service, host: &Host) -> Result<()> {
+    match lifecycle::down(service, host) {
         Ok(what) => println!("{}: {what}", service.name),
         Err(error) => {
             eprintln!("error: {}: {error:#}", service.name);
-            return Err(error.context(format!("{} was not stopped", service.name)));
+            return Err(error.context(format!("cannot stop service {}", service.name)));
         }
     }
     Ok(())
 }
 
-/// The services that were named; all of them if none was.
-fn chosen<S: AsRef<str>>(wanted: &[S]) -> Result<Vec<&'static Service>> {
+/// Returns the services with these names, or all services if the list is empty.
+fn select<S: AsRef<str>>(wanted: &[S]) -> Result<Vec<&'static Service>> {
     if let Some(unknown) = wanted.iter().find(|name| !names().contains(&name.as_ref())) {
-        bail!("there is no service `{}`. There are: {}", unknown.as_ref(), names().join(", "));
+        bail!("unknown service `{}`; expected one of: {}", unknown.as_ref(), names().join(", "));
     }
     let named = |service: &&Service| wanted.iter().any(|name| name.as_ref() == service.name);
     Ok(SERVICES.iter().filter(|service| wanted.is_empty() || named(service)).collect())
 }
 
-/// Services that are up for as long as this lives. On drop those are stopped that were started for it, and no others.
+/// A guard that keeps services running. Dropping it stops the services that it started; services that were already
+/// running stay up.
 pub(crate) struct Lease {
-    place: Place,
+    host: Host,
     started: Vec<&'static Service>,
 }
 
 impl Lease {
-    /// Brings the services up; if one fails, those before it are stopped again. Without names there is nothing to do.
+    /// Starts the named services; if one fails, the ones started before it are stopped. Does nothing without names.
     pub(crate) fn take(root: &Path, names: &[&str]) -> Result<Self> {
-        let services = if names.is_empty() { Vec::new() } else { chosen(names)? };
-        Self::of(Place::of(root), &services)
+        let services = if names.is_empty() { Vec::new() } else { select(names)? };
+        Self::start(Host::new(root), &services)
     }
 
-    fn of(place: Place, services: &[&'static Service]) -> Result<Self> {
-        let mut lease = Self { place, started: Vec::new() };
+    fn start(host: Host, services: &[&'static Service]) -> Result<Self> {
+        let mut lease = Self { host, started: Vec::new() };
         for service in services {
-            let (how, record) = ways::up(service, &lease.place)?;
+            let (how, record) = lifecycle::up(service, &lease.host)?;
             println!("{}: {}", service.name, how.text(&record));
             if how == Up::Started {
                 lease.started.push(service);
@@ -136,42 +138,42 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         for service in self.started.iter().rev() {
-            // What went wrong has been said, and there is nobody to give it to.
-            let _ = down(service, &self.place);
+            // `down` has printed the error, and `drop` cannot return it.
+            let _ = down(service, &self.host);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SERVICES, chosen, command, names};
+    use super::{SERVICES, command, names, select};
 
     #[test]
-    fn services_are_chosen_by_name() {
-        let found = |wanted: &[&str]| {
-            chosen(wanted).map(|services| services.iter().map(|service| service.name).collect::<Vec<_>>())
+    fn services_are_selected_by_name() {
+        let selected = |wanted: &[&str]| {
+            select(wanted).map(|services| services.iter().map(|service| service.name).collect::<Vec<_>>())
         };
-        assert_eq!(found(&[]).unwrap(), names());
-        assert_eq!(found(&["collector"]).unwrap(), ["collector"]);
-        let error = found(&["colector"]).unwrap_err().to_string();
-        assert!(error.starts_with("there is no service `colector`. There are: collector"), "{error}");
+        assert_eq!(selected(&[]).unwrap(), names());
+        assert_eq!(selected(&["collector"]).unwrap(), ["collector"]);
+        let error = selected(&["colector"]).unwrap_err().to_string();
+        assert!(error.starts_with("unknown service `colector`; expected one of: collector"), "{error}");
     }
 
     #[test]
-    fn a_wrong_action_is_answered_with_the_list() {
+    fn an_unknown_action_is_an_error_with_the_list() {
         let error = |arguments: &[&str]| {
             let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
             command(&arguments).unwrap_err().to_string()
         };
-        assert_eq!(error(&[]), "which action? There are: up, down, status");
-        assert_eq!(error(&["start"]), "there is no action `start`. There are: up, down, status");
+        assert_eq!(error(&[]), "missing action; expected one of: up, down, status");
+        assert_eq!(error(&["start"]), "unknown action `start`; expected one of: up, down, status");
     }
 
     #[test]
-    fn every_service_says_where_it_logs() {
+    fn every_service_has_variables_for_its_log_and_ports() {
         for service in SERVICES {
             let log = service.compose.log;
-            let mut variables = service.variables.iter().chain(service.besides);
+            let mut variables = service.variables.iter().chain(service.optional);
             assert!(variables.any(|variable| *variable == log), "{}: {log}", service.name);
             for port in service.compose.ports {
                 assert!(service.variables.contains(&port.variable), "{}: {}", service.name, port.variable);

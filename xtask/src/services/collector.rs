@@ -1,7 +1,7 @@
-//! The OTLP collector: Rotel, which prints what it receives.
+//! The OTLP collector: Rotel, configured to print everything that it receives.
 //!
-//! `COLLECTOR_OTLP_GRPC_URL` and `COLLECTOR_OTLP_HTTP_URL` are the two receivers of the OpenTelemetry Protocol;
-//! `COLLECTOR_LOG` is the file into which it prints each span, metric and log record.
+//! `COLLECTOR_OTLP_GRPC_URL` and `COLLECTOR_OTLP_HTTP_URL` are the addresses of its two OTLP receivers;
+//! `COLLECTOR_LOG` is the path of the file to which it prints each span, metric and log record.
 
 use std::{env, path::Path, process::Command};
 
@@ -19,17 +19,17 @@ const GRPC: &str = "COLLECTOR_OTLP_GRPC_URL";
 const HTTP: &str = "COLLECTOR_OTLP_HTTP_URL";
 const LOG: &str = "COLLECTOR_LOG";
 
-/// The release that is installed, on PyPI.
+/// The release on PyPI.
 const REQUIREMENT: &str = "rotel==0.0.1a15";
 
-/// The package brings the program beside its modules and puts no link to it on the path.
-const WHERE: &str = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).with_name('rotel-agent'))";
+/// Prints the path of the executable, because the package installs it next to its modules and not in `bin/`.
+const LOCATE: &str = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).with_name('rotel-agent'))";
 
 pub(super) const SERVICE: Service = Service {
     name: "collector",
     about: "OTLP collector (Rotel), gRPC and HTTP, prints what it receives",
     variables: &[GRPC, HTTP, LOG],
-    besides: &[],
+    optional: &[],
     answers,
     compose: Compose {
         // The image's entry point binds both receivers to all addresses of the container.
@@ -47,20 +47,20 @@ services:
             Port { inside: 4318, variable: HTTP, scheme: "http://" },
         ],
         log: LOG,
-        besides: |_| Ok(Variables::new()),
+        optional: |_| Ok(Variables::new()),
     },
-    stopped_by: "TERM",
+    stop_signal: "TERM",
     native,
 };
 
 fn native(folder: &Path) -> Result<(Process, Variables)> {
-    let agent = python::installed(folder, REQUIREMENT, WHERE)?;
+    let agent = python::installed(folder, REQUIREMENT, LOCATE)?;
     let [grpc, http] = probe::free_ports()?.map(|port| format!("127.0.0.1:{port}"));
     let mut command = Command::new(agent);
     command.args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"]);
     command.args(["traces", "metrics", "logs"].iter().flat_map(|signal| ["--debug-log", signal]));
     command.args(["--otlp-grpc-endpoint", &grpc, "--otlp-http-endpoint", &http]);
-    // The developer's own settings for this program are for another instance than ours.
+    // The developer's settings of this program are meant for a different instance.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROTEL_")) {
         command.env_remove(name);
     }
@@ -70,18 +70,18 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
     Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
-/// Both receivers are asked in their own protocol, and nothing is sent that would be printed.
+/// Sends each receiver a request that carries no telemetry, so that the log stays empty.
 fn answers(variables: &Variables) -> Result<()> {
     let get = |name| record::get(variables, name);
     let status = probe::http_post(get(HTTP)?, "/v1/traces", r#"{"resourceSpans":[]}"#)
-        .with_context(|| format!("{HTTP} does not answer"))?;
+        .with_context(|| format!("{HTTP}: no answer"))?;
     if status != 200 {
-        bail!("{HTTP} answers an empty export with status {status}");
+        bail!("{HTTP}: an empty export returned status {status}");
     }
-    probe::http2(get(GRPC)?).with_context(|| format!("{GRPC} does not answer"))?;
+    probe::http2(get(GRPC)?).with_context(|| format!("{GRPC}: no answer"))?;
     let log = get(LOG)?;
     if !Path::new(log).is_file() {
-        bail!("{LOG} is {log}, which is no file");
+        bail!("{LOG}: {log} is not a file");
     }
     Ok(())
 }
@@ -92,17 +92,17 @@ mod tests {
     use crate::services::record::Variables;
 
     #[test]
-    fn a_collector_that_is_not_there_does_not_answer() {
+    fn a_closed_port_and_an_unset_variable_are_errors() {
         let mut variables: Variables = SERVICE
             .variables
             .iter()
             .map(|name| ((*name).to_owned(), "http://127.0.0.1:1".to_owned()))
             .collect();
         let error = format!("{:#}", answers(&variables).unwrap_err());
-        assert!(error.starts_with("COLLECTOR_OTLP_HTTP_URL does not answer: "), "{error}");
+        assert!(error.starts_with("COLLECTOR_OTLP_HTTP_URL: no answer: "), "{error}");
         variables.clear();
         variables.insert(LOG.to_owned(), "/dev/null".to_owned());
         let error = answers(&variables).unwrap_err().to_string();
-        assert_eq!(error, "COLLECTOR_OTLP_HTTP_URL is not known");
+        assert_eq!(error, "COLLECTOR_OTLP_HTTP_URL is not set");
     }
 }

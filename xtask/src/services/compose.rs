@@ -1,4 +1,4 @@
-//! Starting a service with `docker compose`, where an engine answers.
+//! Services in containers, started with `docker compose`.
 
 use std::{
     fs::{self, File},
@@ -14,47 +14,47 @@ use crate::{
     services::{daemon, probe, record::Variables},
 };
 
-/// How long pulling the image and starting it may take.
+/// Timeout of one `docker compose` command, which may include pulling the image.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// What Compose has to know of a service, and how its variables follow from what it did.
+/// The Compose file of a service, and the mapping from its published ports to the service's variables.
 pub(super) struct Compose {
-    /// The Compose file. Ports are published as `127.0.0.1::INSIDE`: the engine picks a free one. Where the server has
-    /// to be told before it starts, `FREE_PORT` stands for one that we pick.
+    /// The text of the Compose file. Ports are published as `127.0.0.1::INSIDE`, so that the engine picks a free host
+    /// port. `FREE_PORT` is replaced by a free port, for a server that needs its host port in its configuration.
     pub(super) file: &'static str,
-    /// The name in that file of the service that listens.
+    /// The name in that file of the service whose ports and output are used.
     pub(super) service: &'static str,
     pub(super) ports: &'static [Port],
-    /// The variable that holds the path of the service's output.
+    /// The variable for the path of the log file.
     pub(super) log: &'static str,
-    /// Makes what tests are told besides. They can do without: where it cannot be made, that is said and no error.
-    pub(super) besides: fn(&Path) -> Result<Variables>,
+    /// Computes the optional variables. An error is printed and does not stop the start.
+    pub(super) optional: fn(&Path) -> Result<Variables>,
 }
 
 pub(super) struct Port {
     pub(super) inside: u16,
     pub(super) variable: &'static str,
-    /// What stands before the address in the variable.
+    /// The prefix of the address in the variable.
     pub(super) scheme: &'static str,
 }
 
-/// Why there is no engine to ask, if there is none.
+/// Fails with the reason if `docker compose` cannot be used.
 pub(super) fn engine(folder: &Path) -> Result<()> {
     let docker = || program("docker", folder);
     if answer(docker().arg("--version")).is_none() {
-        bail!("docker is missing");
+        bail!("docker is not installed");
     }
     if answer(docker().args(["version", "--format", "{{.Server.Version}}"])).is_none() {
-        bail!("docker is installed, but no engine answers");
+        bail!("docker is installed, but its engine is not running");
     }
     if answer(docker().args(["compose", "version"])).is_none() {
-        bail!("an engine answers, but docker has no `compose`");
+        bail!("docker is installed, but its `compose` plugin is not");
     }
     Ok(())
 }
 
 impl Compose {
-    /// Starts it under the project's name; what it prints is followed into the service's log until it ends.
+    /// Starts the containers under the project's name, and copies their output to the log file until they stop.
     pub(super) fn up(&self, project: &str, folder: &Path) -> Result<Variables> {
         let file = folder.join("compose.yaml");
         let [port] = probe::free_ports()?;
@@ -66,7 +66,7 @@ impl Compose {
             let inside = inside.to_string();
             let address = answer(compose(project, folder).args(["port", self.service, &inside]))
                 .and_then(|text| published(&text))
-                .with_context(|| format!("`docker compose port` does not say where {inside} is"))?;
+                .with_context(|| format!("`docker compose port` printed no address for port {inside}"))?;
             variables.insert((*variable).to_owned(), format!("{scheme}{address}"));
         }
         let path = daemon::log(folder);
@@ -75,11 +75,11 @@ impl Compose {
         follow.args(["logs", "--follow", "--no-log-prefix", "--no-color", self.service]);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut follow, 0);
-        // It goes on without us, and ends with the container.
+        // Not awaited: it keeps running after xtask exits, and ends with the container.
         follow.stdout(log).stderr(Stdio::null()).spawn().context("cannot follow the container's output")?;
         variables.insert(self.log.to_owned(), path.display().to_string());
-        match (self.besides)(folder) {
-            Ok(besides) => variables.extend(besides),
+        match (self.optional)(folder) {
+            Ok(optional) => variables.extend(optional),
             Err(error) => println!("{}: {error:#}", self.service),
         }
         Ok(variables)
@@ -96,7 +96,7 @@ fn compose(project: &str, folder: &Path) -> Command {
     command
 }
 
-/// The address that `docker compose port` prints; one published on IPv4 and IPv6 has a line for each.
+/// Parses the output of `docker compose port`, which has a line for IPv4 and one for IPv6 if both are published.
 fn published(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let (host, port) = line.rsplit_once(':')?;
@@ -110,10 +110,10 @@ mod tests {
     use super::published;
 
     #[test]
-    fn the_published_address_is_read() {
+    fn the_published_address_is_parsed() {
         assert_eq!(published("127.0.0.1:49153\n").unwrap(), "127.0.0.1:49153");
         assert_eq!(published("0.0.0.0:49153\n[::]:49154\n").unwrap(), "127.0.0.1:49153");
-        // What it prints for a port that is not published.
+        // The output for a port that is not published.
         assert_eq!(published(":0"), None);
         assert_eq!(published(""), None);
     }

@@ -1,4 +1,4 @@
-//! Packages of Debian and Ubuntu that a native recipe needs: installed where we may, named where we may not.
+//! Debian and Ubuntu packages that native servers need: installed when running as root, otherwise named in the error.
 
 use std::{env, path::Path, time::Duration};
 
@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{answer, program, run_within};
 
-/// How long fetching and installing may take.
+/// Timeout of one `apt-get` command.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Whether a program of that name is on the path.
+/// Returns `true` if a program of that name is on `PATH`.
 pub(crate) fn has(name: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
@@ -18,8 +18,8 @@ pub(super) fn is_root(folder: &Path) -> bool {
     answer(program("id", folder).arg("-u")).as_deref() == Some("0")
 }
 
-/// Installs what is missing, pairs of a program and the package that has it: as root, with apt-get. Everywhere else
-/// it is an error that names both.
+/// Installs the missing programs, given as pairs of program and package, with apt-get. Without apt-get or root it fails
+/// with an error that names both.
 pub(crate) fn install(folder: &Path, missing: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
@@ -29,7 +29,7 @@ pub(crate) fn install(folder: &Path, missing: &[(&str, &str)]) -> Result<()> {
     }
     let apt = || {
         let mut command = program("apt-get", folder);
-        // Another apt-get may be at work; and nobody is there to answer questions.
+        // Waits for another apt-get to release the lock, and never prompts.
         command.args(["--quiet", "--option", "DPkg::Lock::Timeout=120"]);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
@@ -37,11 +37,11 @@ pub(crate) fn install(folder: &Path, missing: &[(&str, &str)]) -> Result<()> {
     run_within(apt().arg("update"), LIMIT)
         .and_then(|()| {
             let packages = missing.iter().map(|(_, package)| package);
-            // What is there stays as it is.
+            // `--no-upgrade` keeps installed packages at their version.
             let install = ["install", "--yes", "--no-install-recommends", "--no-upgrade"];
             run_within(apt().args(install).args(packages), LIMIT)
         })
-        .with_context(|| format!("{}; that failed", complaint(missing)))
+        .with_context(|| format!("{}; running it failed", complaint(missing)))
 }
 
 fn complaint(missing: &[(&str, &str)]) -> String {
@@ -57,16 +57,16 @@ fn complaint(missing: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{complaint, has, install};
-    use crate::services::ways::tests::folder;
+    use crate::services::lifecycle::tests::folder;
 
     #[test]
-    fn programs_are_looked_for_on_the_path() {
+    fn programs_are_searched_on_the_path() {
         assert!(has("sh"));
         assert!(!has("no-such-program"));
     }
 
     #[test]
-    fn what_is_missing_is_named_with_its_package() {
+    fn missing_programs_are_named_with_their_packages() {
         assert_eq!(
             complaint(&[("mvn", "maven")]),
             "mvn is missing; on Debian and Ubuntu `apt-get install maven` installs it"
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_installed_where_nothing_is_missing() {
+    fn an_empty_list_installs_nothing() {
         install(&folder("nothing-missing"), &[]).unwrap();
     }
 }

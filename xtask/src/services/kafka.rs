@@ -1,14 +1,15 @@
 //! Kafka 4.1, one node that is broker and controller (KRaft).
 //!
-//! `KAFKA_BROKERS` is the address of the broker that tests share, HOST:PORT; there can be several, with commas.
-//! `KAFKA_LOG` is the file into which it logs. It begins empty, creates no topic unasked, and forms groups at once.
+//! `KAFKA_BROKERS` is the address of the shared broker, HOST:PORT, or a comma-separated list of several. `KAFKA_LOG` is
+//! the path of its log file. The broker starts without data, does not create topics automatically, and does not delay
+//! the first rebalance of a group.
 //!
-//! `KAFKA_SERVER` is a program that runs a broker of one's own, for tests that stop it and start it again midway:
-//! `$KAFKA_SERVER FOLDER PORT CONTROLLER_PORT`. It stays in the foreground until it is killed (a crash), gets SIGTERM or
-//! comes to the end of its standard input (a stop in order), and goes on with its data when it is started again with the
-//! same arguments; `kafka/broker.sh` has the details. It needs Java and what Maven fetched: the native recipe has both
-//! and starts the shared broker by it, and beside a broker in a container it is made where both are there already. Who
-//! gives an address may leave it out. A test that needs it and does not find it fails and says so.
+//! `KAFKA_SERVER` is the path of a program that runs a private broker, for tests that stop and restart one:
+//! `$KAFKA_SERVER FOLDER PORT CONTROLLER_PORT`. It runs in the foreground. SIGKILL is a crash; SIGTERM and end of file
+//! on its standard input are an orderly shutdown. A restart with the same arguments keeps the data; the details are in
+//! `xtask/src/services/kafka/broker.sh`. The program needs Java and the files that Maven fetches. The native server
+//! installs both and runs through this program; next to a container, the program is created only if both are already
+//! installed. An external broker may leave the variable unset, and a test that needs it then fails with an error.
 
 use std::{
     fs,
@@ -35,35 +36,35 @@ const BROKERS: &str = "KAFKA_BROKERS";
 const LOG: &str = "KAFKA_LOG";
 const SERVER: &str = "KAFKA_SERVER";
 
-/// What Maven fetches: the release is in there.
+/// The dependencies that Maven fetches, with Kafka's version.
 const POM: &str = include_str!("kafka/pom.xml");
 const SCRIPT: &str = include_str!("kafka/broker.sh");
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 
-/// Programs, and the packages that have them. Kafka's brokers need Java 17.
+/// Pairs of program and Debian package. Kafka brokers need Java 17.
 const PROGRAMS: [(&str, &str); 2] = [("java", "openjdk-17-jre-headless"), ("mvn", "maven")];
 const JAVA: u32 = 17;
 
-/// How long the fetch may take; it is 45 MB.
+/// Timeout of the download of 45 MB.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) const SERVICE: Service = Service {
     name: "kafka",
     about: "Kafka 4.1 (KRaft), one node",
     variables: &[BROKERS],
-    besides: &[LOG, SERVER],
+    optional: &[LOG, SERVER],
     answers,
     compose: Compose {
         file: include_str!("kafka/compose.yaml"),
         service: "kafka",
         ports: &[Port { inside: 9092, variable: BROKERS, scheme: "" }],
         log: LOG,
-        besides: |folder| {
-            let server = server(folder).with_context(|| format!("there is no {SERVER}"))?;
+        optional: |folder| {
+            let server = server(folder).with_context(|| format!("{SERVER} is not available"))?;
             Ok([(SERVER.to_owned(), server.display().to_string())].into())
         },
     },
-    stopped_by: "TERM",
+    stop_signal: "TERM",
     native,
 };
 
@@ -85,12 +86,12 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
     Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
-/// Puts the program that runs a broker into the folder, with all that it needs; what is there is not fetched again.
+/// Installs the program that runs a broker, and the files that it needs unless an earlier call has fetched them.
 fn server(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("broker");
-    let java = answer(program("java", folder).arg("--version")).context("java is missing")?;
+    let java = answer(program("java", folder).arg("--version")).context("java is not installed")?;
     if java_release(&java).is_none_or(|release| release < JAVA) {
-        bail!("java {JAVA} or later is needed; this one is {:?}", java.lines().next().unwrap_or_default());
+        bail!("java {JAVA} or later is required; found {:?}", java.lines().next().unwrap_or_default());
     }
     if !is_fetched(folder) {
         fetch(folder)?;
@@ -98,7 +99,7 @@ fn server(folder: &Path) -> Result<PathBuf> {
     if fs::read_to_string(&path).is_ok_and(|text| text == SCRIPT) {
         return Ok(path);
     }
-    // Never half a script: somebody may be starting a broker at this moment.
+    // Renamed into position, because a test may be starting the script at this moment.
     let new = folder.join("broker.new");
     fs::write(&new, SCRIPT)
         .and_then(|()| executable(&new))
@@ -112,19 +113,19 @@ fn executable(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
 }
 
-/// There are no such permissions, nor a shell that would run it.
+/// Does nothing: other systems have no executable bit and no shell that runs the script.
 #[cfg(not(unix))]
 fn executable(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The number in `openjdk 17.0.15 2025-04-15`, or in `java 21 2023-09-19 LTS`.
+/// Parses the release number in `openjdk 17.0.15 2025-04-15`, or in `java 21 2023-09-19 LTS`.
 fn java_release(version: &str) -> Option<u32> {
     let number = version.split_whitespace().nth(1)?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Written last, so that a fetch that was cut off is not taken for a whole one.
+/// Written last, so that an interrupted download does not count as complete.
 fn marker(folder: &Path) -> PathBuf {
     folder.join("lib/fetched")
 }
@@ -136,11 +137,11 @@ fn is_fetched(folder: &Path) -> bool {
 fn fetch(folder: &Path) -> Result<()> {
     let lib = folder.join("lib");
     if lib.exists() {
-        println!("{} is of another version or not whole; fetching it anew", lib.display());
+        println!("{} is incomplete or has a different version; fetching it again", lib.display());
         fs::remove_dir_all(&lib).with_context(|| format!("cannot remove {}", lib.display()))?;
     }
     if !debian::has("mvn") {
-        bail!("mvn is missing");
+        bail!("mvn is not installed");
     }
     let write =
         |path: &Path| fs::write(path, POM).with_context(|| format!("cannot write {}", path.display()));
@@ -148,17 +149,18 @@ fn fetch(folder: &Path) -> Result<()> {
     let maven = ["--batch-mode", "--quiet", "--file", "pom.xml", COPY];
     let options = ["-DincludeScope=runtime", "-DoutputDirectory=lib"];
     run_within(program("mvn", folder).args(maven).args(options), LIMIT)
-        .context("Maven cannot fetch Kafka; what it says is above")?;
+        .context("Maven cannot fetch Kafka; its output is above")?;
     write(&marker(folder))
 }
 
-/// A broker lists itself once it takes part in its cluster; before, clients could do nothing with its answers.
+/// Succeeds if one of the brokers lists at least one broker: a broker lists itself once it has joined its cluster, and
+/// clients cannot use it before.
 fn answers(variables: &Variables) -> Result<()> {
     let brokers = record::get(variables, BROKERS)?;
     let mut last = None;
     for address in brokers.split(',') {
         match members(address.trim()) {
-            Ok(0) => last = Some(anyhow::anyhow!("{address} knows of no broker that is ready")),
+            Ok(0) => last = Some(anyhow::anyhow!("{address} lists no broker that is ready")),
             Ok(_) => {
                 last = None;
                 break;
@@ -167,18 +169,18 @@ fn answers(variables: &Variables) -> Result<()> {
         }
     }
     if let Some(error) = last {
-        return Err(error).with_context(|| format!("{BROKERS} does not answer"));
+        return Err(error).with_context(|| format!("{BROKERS}: no answer"));
     }
     for name in [LOG, SERVER] {
         if let Some(path) = variables.get(name).filter(|path| !Path::new(path).is_file()) {
-            bail!("{name} is {path}, which is no file");
+            bail!("{name}: {path} is not a file");
         }
     }
     Ok(())
 }
 
-/// How many brokers the one there lists: request and response of the Kafka protocol's Metadata, version 1, for no
-/// topics. The lengths, keys and numbers of <https://kafka.apache.org/protocol> are big-endian.
+/// Returns the number of brokers that the broker at `address` lists, by a Metadata request, version 1, without topics.
+/// Lengths, keys and numbers of <https://kafka.apache.org/protocol> are big-endian.
 fn members(address: &str) -> Result<i32> {
     const METADATA: [u8; 2] = [0, 3];
     const VERSION: [u8; 2] = [0, 1];
@@ -188,9 +190,9 @@ fn members(address: &str) -> Result<i32> {
     let request = [&METADATA[..], &VERSION[..], &CORRELATION[..], &NO_CLIENT_ID[..], &NO_TOPICS[..]].concat();
     let length = u32::try_from(request.len())?.to_be_bytes();
     let mut stream = probe::connect(address)?;
-    let silent = || format!("{address} gives no answer");
+    let silent = || format!("{address} sent no response");
     stream.write_all(&[&length[..], &request].concat()).with_context(silent)?;
-    // Length, correlation, and the number of brokers, which are left unread.
+    // Length, correlation ID and number of brokers; the list of brokers that follows is not read.
     let mut head = [0; 12];
     stream.read_exact(&mut head).with_context(silent)?;
     let [_, _, _, _, correlation @ .., b0, b1, b2, b3] = head;

@@ -1,7 +1,7 @@
 //! PostgreSQL 15 or later, with prepared transactions.
 //!
-//! `POSTGRES_URL` names a superuser, who is let in without a password, and no database: `postgres://USER@HOST:PORT`, to
-//! which tests add `/NAME`. `POSTGRES_LOG` is the file into which the server logs. It begins empty.
+//! `POSTGRES_URL` has a superuser that needs no password, and no database: `postgres://USER@HOST:PORT`, to which tests
+//! append `/NAME`. `POSTGRES_LOG` is the path of the log file. The server starts without data.
 
 use std::{
     fs,
@@ -28,20 +28,20 @@ use crate::{
 const URL: &str = "POSTGRES_URL";
 const LOG: &str = "POSTGRES_LOG";
 
-/// What stands before the address in our own URL.
+/// The URL of a server started here, up to its address.
 const SCHEME: &str = "postgres://postgres@";
 
-/// Two-phase commit needs them; none are allowed by default.
+/// The limit of prepared transactions, which two-phase commit needs; the server's default is 0.
 const PREPARED: &str = "max_prepared_transactions";
 
-/// How long making an empty database may take; it takes seconds.
+/// Timeout of `install` and `initdb`, which take seconds.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 pub(super) const SERVICE: Service = Service {
     name: "postgres",
     about: "PostgreSQL, with prepared transactions",
     variables: &[URL],
-    besides: &[LOG],
+    optional: &[LOG],
     answers,
     compose: Compose {
         file: "\
@@ -55,10 +55,10 @@ services:
         service: "postgres",
         ports: &[Port { inside: 5432, variable: URL, scheme: SCHEME }],
         log: LOG,
-        besides: |_| Ok(Variables::new()),
+        optional: |_| Ok(Variables::new()),
     },
-    // TERM would wait for clients to leave.
-    stopped_by: "INT",
+    // SIGTERM would wait until all clients have disconnected.
+    stop_signal: "INT",
     native,
 };
 
@@ -67,7 +67,8 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
         Some(programs) => programs,
         None => {
             debian::install(folder, &[("initdb", "postgresql")])?;
-            programs(Path::new(DEBIAN)).context("postgresql was installed but has no initdb")?
+            programs(Path::new(DEBIAN))
+                .context("package postgresql was installed, but initdb was not found")?
         }
     };
     let user = debian::is_root(folder);
@@ -77,14 +78,14 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
         let owner = ["-d", "-m", "700", "-o", "postgres", "-g", "postgres"];
         run_within(program("install", folder).args(owner).arg(&data), LIMIT)?;
     }
-    let mut initdb = as_user(user, &programs.join("initdb"));
+    let mut initdb = command_as(user, &programs.join("initdb"));
     initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
     initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(&data).current_dir(folder);
     run_within(&mut initdb, LIMIT).with_context(|| {
-        format!("initdb failed; as root it runs as `postgres`, who must get to {}", data.display())
+        format!("initdb failed; as root it runs as `postgres`, which needs access to {}", data.display())
     })?;
     let [port] = probe::free_ports()?;
-    let mut postgres = as_user(user, &programs.join("postgres"));
+    let mut postgres = command_as(user, &programs.join("postgres"));
     postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
     let prepared = format!("{PREPARED}=64");
     for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", &prepared] {
@@ -96,23 +97,24 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
     Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
-/// Where Debian and Ubuntu have the releases of PostgreSQL, each in a folder of its number.
+/// The folder in which Debian and Ubuntu install PostgreSQL, with a subfolder per major release.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// The folder with the programs of the latest release there, or of the one on the path.
+/// Returns the `bin` folder of the latest complete release; an empty path means that the programs are on `PATH`.
 fn programs(releases: &Path) -> Option<PathBuf> {
     let release =
         |folder: PathBuf| Some((folder.file_name()?.to_str()?.parse::<u32>().ok()?, folder.join("bin")));
-    let there = fs::read_dir(releases).into_iter().flatten().flatten();
-    // Clients alone are a folder with fewer programs.
-    let whole = |bin: &Path| ["initdb", "postgres"].iter().all(|name| bin.join(name).is_file());
-    let latest = there.filter_map(|entry| release(entry.path())).filter(|(_, bin)| whole(bin)).max();
+    let entries = fs::read_dir(releases).into_iter().flatten().flatten();
+    // A release with only the client package has the folder, but not these programs.
+    let is_complete = |bin: &Path| ["initdb", "postgres"].iter().all(|name| bin.join(name).is_file());
+    let latest = entries.filter_map(|entry| release(entry.path())).filter(|(_, bin)| is_complete(bin)).max();
     let on_path = || ["initdb", "postgres"].iter().all(|name| debian::has(name)).then(PathBuf::new);
     latest.map(|(_, bin)| bin).or_else(on_path)
 }
 
-/// PostgreSQL refuses to run as root; Debian's package brings a user for it.
-fn as_user(other: bool, path: &Path) -> Command {
+/// A command that runs as user `postgres` if `other` is set, because PostgreSQL refuses to run as root. The Debian
+/// package creates that user.
+fn command_as(other: bool, path: &Path) -> Command {
     if !other {
         return Command::new(path);
     }
@@ -121,20 +123,21 @@ fn as_user(other: bool, path: &Path) -> Command {
     command
 }
 
-/// Logs in and asks for the setting. Where a password is wanted, that is answer enough: this is no client.
+/// Logs in and checks the limit of prepared transactions. A server that asks for a password passes unchecked, because
+/// authentication is not implemented here.
 fn answers(variables: &Variables) -> Result<()> {
     let url = record::get(variables, URL)?;
-    let prepared = setting(url, PREPARED).with_context(|| format!("{URL} does not answer"))?;
+    let prepared = setting(url, PREPARED).with_context(|| format!("{URL}: no answer"))?;
     if prepared.as_deref() == Some("0") {
-        bail!("{URL} is a server with {PREPARED} = 0; two-phase commit needs some");
+        bail!("{URL}: the server has {PREPARED} = 0; two-phase commit needs 1 or more");
     }
     if let Some(log) = variables.get(LOG).filter(|log| !Path::new(log).is_file()) {
-        bail!("{LOG} is {log}, which is no file");
+        bail!("{LOG}: {log} is not a file");
     }
     Ok(())
 }
 
-/// The user, the address and the database of a URL.
+/// Parses a URL into user, address and database.
 fn parts(url: &str) -> Option<(&str, String, &str)> {
     let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"))?;
     let rest = rest.split('?').next()?;
@@ -146,13 +149,13 @@ fn parts(url: &str) -> Option<(&str, String, &str)> {
     Some((user, address, if database.is_empty() { user } else { database }))
 }
 
-/// What the server says a setting is, by the protocol of PostgreSQL's manual, "Frontend/Backend Protocol", version 3.0;
-/// `None` if it wants a password.
+/// Reads a server setting over protocol version 3.0, <https://www.postgresql.org/docs/15/protocol.html>. Returns `None`
+/// if the server asks for a password.
 fn setting(url: &str, name: &str) -> Result<Option<String>> {
     let (user, address, database) =
         parts(url).with_context(|| format!("`{url}` is not of the form postgres://USER@HOST:PORT"))?;
     let mut stream = probe::connect(&address)?;
-    let silent = || format!("{address} gives no answer");
+    let silent = || format!("{address} sent no response");
     let version = 196_608_u32.to_be_bytes();
     let startup = format!("user\0{user}\0database\0{database}\0\0");
     send(&mut stream, b"", &[&version[..], startup.as_bytes()].concat()).with_context(silent)?;
@@ -162,10 +165,10 @@ fn setting(url: &str, name: &str) -> Result<Option<String>> {
         let (kind, body) = receive(&mut stream).with_context(silent)?;
         match kind {
             b'R' if body != [0; 4] => return Ok(None),
-            b'E' => bail!("{address} refuses: {}", complaint(&body)),
-            // The row has one column: its number of columns and the length come before it.
+            b'E' => bail!("{address} returned an error: {}", error_message(&body)),
+            // The row has one column, preceded by the number of columns (2 bytes) and its length (4 bytes).
             b'D' => value = body.get(6..).map(|text| String::from_utf8_lossy(text).into_owned()),
-            b'Z' if asked => return value.context("the server has no such setting").map(Some),
+            b'Z' if asked => return value.context("the server returned no value").map(Some),
             b'Z' => {
                 send(&mut stream, b"Q", format!("SHOW {name}\0").as_bytes()).with_context(silent)?;
                 asked = true;
@@ -175,7 +178,7 @@ fn setting(url: &str, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// A message is its kind, which the first one does not have, its length with these four bytes, and its body.
+/// Sends a message: its kind (empty for the startup message), its length including these four bytes, and its body.
 fn send(stream: &mut TcpStream, kind: &[u8], body: &[u8]) -> Result<()> {
     let length = u32::try_from(body.len() + 4)?.to_be_bytes();
     Ok(stream.write_all(&[kind, &length, body].concat())?)
@@ -185,19 +188,19 @@ fn receive(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     stream.read_exact(&mut head)?;
     let [kind, length @ ..] = head;
-    // Another protocol's bytes would be a length as well.
+    // The bytes of a different protocol parse as a length, too; almost always as a large one.
     let Some(length) = u32::from_be_bytes(length).checked_sub(4).filter(|length| *length < 64 * 1024) else {
-        bail!("it does not speak PostgreSQL's protocol");
+        bail!("not a PostgreSQL server");
     };
     let mut body = vec![0; usize::try_from(length)?];
     stream.read_exact(&mut body)?;
     Ok((kind, body))
 }
 
-/// The field `M` of an error's many: what a person reads.
-fn complaint(body: &[u8]) -> String {
+/// Returns field `M` of an ErrorResponse, the message for people.
+fn error_message(body: &[u8]) -> String {
     let mut fields = body.split(|byte| *byte == 0);
-    let text = fields.find_map(|field| field.strip_prefix(b"M")).unwrap_or(b"no reason given");
+    let text = fields.find_map(|field| field.strip_prefix(b"M")).unwrap_or(b"no message");
     String::from_utf8_lossy(text).into_owned()
 }
 

@@ -1,5 +1,4 @@
-//! Asking a server whether it answers, in its own protocol but without a client: a few bytes over a socket that give
-//! up soon. Only unencrypted addresses can be asked.
+//! Health checks over plain TCP sockets with short timeouts, without a client library. TLS is not supported.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,25 +8,26 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How long a server that is up may take for its answer.
+/// Timeout for connecting, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame (RFC 9113, section 3.4).
+/// The first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame,
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// Ports of the loopback address that nobody listens on at this moment, all different.
+/// Returns different TCP ports of the loopback address that are free at the moment of the call.
 pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::with_capacity(N);
     for port in &mut ports {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
     Ok(ports)
 }
 
-/// Posts JSON over HTTP/1.1 and gives back the status of the answer.
+/// Posts JSON over HTTP/1.1 and returns the response status.
 pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
     let authority = authority(url)?;
     let mut stream = connect(authority)?;
@@ -36,35 +36,35 @@ pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
         "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{json}"
     );
-    let silent = || format!("{authority} gives no answer");
+    let silent = || format!("{authority} sent no response");
     stream.write_all(head.as_bytes()).with_context(silent)?;
     let mut line = String::new();
-    // A server that speaks something else need not send a line's end.
+    // Limited, because a server of a different protocol may never send a newline.
     BufReader::new(stream.take(1024)).read_line(&mut line).with_context(silent)?;
     let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    status.with_context(|| format!("{authority} does not speak HTTP/1.1: {:?}", line.trim_end()))
+    status.with_context(|| format!("{authority} is not an HTTP/1.1 server: {:?}", line.trim_end()))
 }
 
-/// Whether somebody speaks HTTP/2 there: its first frame must be SETTINGS.
+/// Succeeds if the server speaks HTTP/2: its first frame must be SETTINGS.
 pub(super) fn http2(url: &str) -> Result<()> {
     let authority = authority(url)?;
     let mut stream = connect(authority)?;
-    let silent = || format!("{authority} gives no answer");
+    let silent = || format!("{authority} sent no response");
     stream.write_all(PREFACE).with_context(silent)?;
     let mut frame = [0; 9];
     stream.read_exact(&mut frame).with_context(silent)?;
     if frame[3] != 4 {
-        bail!("{authority} does not speak HTTP/2");
+        bail!("{authority} is not an HTTP/2 server");
     }
     Ok(())
 }
 
 fn authority(url: &str) -> Result<&str> {
     let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    rest.with_context(|| format!("`{url}` is not of the form http://HOST:PORT"))
+    rest.with_context(|| format!("invalid address `{url}`; expected http://HOST:PORT"))
 }
 
-/// To HOST:PORT, for reading and writing that do not wait long.
+/// Connects to HOST:PORT, with timeouts for reading and writing.
 pub(super) fn connect(authority: &str) -> Result<TcpStream> {
     let addresses = authority.to_socket_addrs().with_context(|| format!("no address for `{authority}`"))?;
     let mut last = None;
@@ -94,7 +94,7 @@ pub(super) mod tests {
 
     use super::{PREFACE, free_ports, http_post, http2};
 
-    /// A server that reads what comes first, gives one answer, and is asked once.
+    /// Starts a server that accepts one connection, reads once and sends one response; the handle returns the request.
     pub(in crate::services) fn server(answer: &'static [u8]) -> (String, thread::JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -122,7 +122,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_status_of_a_post_is_read() {
+    fn the_status_of_a_post_is_returned() {
         let (url, seen) = server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
         assert_eq!(http_post(&url, "/v1/traces", "{}").unwrap(), 503);
         let seen = String::from_utf8(seen.join().unwrap()).unwrap();
@@ -131,28 +131,28 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn another_protocol_is_no_answer() {
+    fn a_different_protocol_is_an_error() {
         let (url, _) = server(b"220 mail.example ESMTP\r\n");
         let error = http_post(&url, "/", "{}").unwrap_err().to_string();
-        assert!(error.ends_with("does not speak HTTP/1.1: \"220 mail.example ESMTP\""), "{error}");
+        assert!(error.ends_with("is not an HTTP/1.1 server: \"220 mail.example ESMTP\""), "{error}");
         let (url, _) = server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         let error = http2(&url).unwrap_err().to_string();
-        assert!(error.ends_with("does not speak HTTP/2"), "{error}");
+        assert!(error.ends_with("is not an HTTP/2 server"), "{error}");
     }
 
     #[test]
-    fn a_settings_frame_is_an_answer() {
+    fn a_settings_frame_is_accepted() {
         let (url, seen) = server(b"\0\0\0\x04\0\0\0\0\0");
         http2(&url).unwrap();
         assert_eq!(seen.join().unwrap(), PREFACE);
     }
 
     #[test]
-    fn nobody_there_is_an_error() {
+    fn a_closed_port_and_a_wrong_scheme_are_errors() {
         let [port] = free_ports().unwrap();
         let error = http2(&format!("http://127.0.0.1:{port}")).unwrap_err().to_string();
         assert_eq!(error, format!("cannot connect to 127.0.0.1:{port}"));
         let error = http2("https://127.0.0.1:1").unwrap_err().to_string();
-        assert_eq!(error, "`https://127.0.0.1:1` is not of the form http://HOST:PORT");
+        assert_eq!(error, "invalid address `https://127.0.0.1:1`; expected http://HOST:PORT");
     }
 }

@@ -1,5 +1,5 @@
-//! What is remembered of a service that is up: whose server it is and where. One file a service, and one with the
-//! variables of all, which tests and shells read.
+//! The stored state of running services: one file per service with the kind of server and its variables, and one file
+//! with the variables of all services, for tests and shells.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,28 @@ use anyhow::{Context, Result};
 
 use crate::services::daemon::Process;
 
-/// Where a server is: environment variables.
+/// The environment variables of a server, by name.
 pub(super) type Variables = BTreeMap<String, String>;
 
 pub(super) fn get<'a>(variables: &'a Variables, name: &str) -> Result<&'a str> {
-    variables.get(name).map(String::as_str).with_context(|| format!("{name} is not known"))
+    variables.get(name).map(String::as_str).with_context(|| format!("{name} is not set"))
 }
 
-/// Who runs the server. What was given is never stopped by us.
+/// The kind of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Server {
-    Given,
-    Compose { project: String },
+    /// Named by the environment; never stopped by xtask.
+    External,
+    Compose {
+        project: String,
+    },
     Native(Process),
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Given => f.write_str("given by the environment"),
+            Self::External => f.write_str("external, from the environment"),
             Self::Compose { project } => write!(f, "docker compose project {project}"),
             Self::Native(process) => write!(f, "process {}", process.id),
         }
@@ -44,14 +47,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What was kept in the service's folder. A file that cannot be understood counts as none.
+    /// Reads the record in the service's folder. An invalid file counts as no record.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join("record");
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let record = Self::parse(&text);
                 if record.is_none() {
-                    println!("{} cannot be understood and is left out of account", path.display());
+                    println!("{} is invalid and is ignored", path.display());
                 }
                 Ok(record)
             }
@@ -70,9 +73,9 @@ impl Record {
 
     fn text(&self) -> String {
         let first = match &self.server {
-            Server::Given => "given".to_owned(),
+            Server::External => "given".to_owned(),
             Server::Compose { project } => format!("compose {project}"),
-            Server::Native(Process { id, born }) => format!("process {id} {born}"),
+            Server::Native(Process { id, start_time }) => format!("process {id} {start_time}"),
         };
         let rest = self.variables.iter().map(|(name, value)| format!("{name}={value}\n"));
         format!("{first}\n{}", rest.collect::<String>())
@@ -81,10 +84,10 @@ impl Record {
     fn parse(text: &str) -> Option<Self> {
         let (first, rest) = text.split_once('\n')?;
         let server = match first.split(' ').collect::<Vec<_>>()[..] {
-            ["given"] => Server::Given,
+            ["given"] => Server::External,
             ["compose", project] => Server::Compose { project: project.to_owned() },
-            ["process", id, born] => {
-                Server::Native(Process { id: id.parse().ok()?, born: born.parse().ok()? })
+            ["process", id, start_time] => {
+                Server::Native(Process { id: id.parse().ok()?, start_time: start_time.parse().ok()? })
             }
             _ => return None,
         };
@@ -96,12 +99,12 @@ impl Record {
     }
 }
 
-/// Lines that a shell can source.
+/// Formats the variables as lines that a shell can source.
 pub(super) fn exports(variables: &Variables) -> String {
     variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
 }
 
-/// As the shell reads it back. What needs no quotes gets none, so that other readers have it easy.
+/// Quotes the value for a shell if necessary. Plain values stay unquoted, so that other parsers can read the file.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
@@ -110,7 +113,7 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// Writes the variables of all services that are up; without any there is no file.
+/// Writes the variables of all running services; removes the file if none is running.
 pub(super) fn write_environment<'a>(path: &Path, folders: impl Iterator<Item = &'a Path>) -> Result<()> {
     let mut text = String::new();
     for folder in folders {
@@ -121,7 +124,7 @@ pub(super) fn write_environment<'a>(path: &Path, folders: impl Iterator<Item = &
     if text.is_empty() { remove(path) } else { replace(path, &text) }
 }
 
-/// Whoever reads it sees the old text or the new, never a part.
+/// Replaces the file atomically: a reader sees the old text or the new text.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, text)

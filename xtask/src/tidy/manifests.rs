@@ -1,39 +1,41 @@
-//! What a crate's `Cargo.toml` has to say.
+//! Rules for `Cargo.toml` files.
 //!
-//! Manifests are read line by line, for a finding needs its line; they are written one entry a line.
+//! Manifests are parsed line by line, because a finding needs its line number. Each entry begins on its own line.
 
 use crate::tidy::tree::{File, Finding, Tree};
 
-/// The workspace's lints hold everywhere in the workspace.
+/// Every package inherits the lints of the workspace.
 pub(super) fn lints(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.files.iter().filter(|file| is_member(&file.path)) {
         let inherits =
             entries(file).any(|entry| entry.section == "lints" && entry.text == "workspace = true");
         if !inherits {
-            let message = "the lints of the workspace are not in force: `[lints]`, `workspace = true`";
+            let message = "the workspace lints are not inherited; add `[lints]` with `workspace = true`";
             findings.push(Finding::new(&*file.path, 1, message));
         }
     }
     findings
 }
 
-/// Versions stand in one place, the workspace's manifest.
+/// Every dependency is inherited, so that its version is only in the workspace's manifest.
 pub(super) fn dependencies(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.files.iter().filter(|file| is_member(&file.path)) {
         for entry in entries(file) {
-            // A section of its own, such as `[dependencies.tokio]`, hides the entry from this rule and from
-            // who reads the list.
+            // A separate section, such as `[dependencies.tokio]`, hides the dependency from this rule and from readers
+            // of the list.
             let listed = entry.section.ends_with("dependencies");
             let hidden = entry.section.contains("dependencies.");
             let inherits = entry.text.contains("workspace = true");
             if hidden || (listed && !inherits) {
                 let name = entry.text.split(['.', ' ', '=']).next().unwrap_or_default();
                 let message = if hidden {
-                    format!("`[{}]` is written as one line", entry.section)
+                    format!("write `[{}]` as one line in its dependency list", entry.section)
                 } else {
-                    format!("`{name}` belongs to `[workspace.dependencies]`; here `workspace = true`")
+                    format!(
+                        "`{name}` is not inherited; declare it in `[workspace.dependencies]` and use `workspace = true`"
+                    )
                 };
                 findings.push(Finding::new(&*file.path, entry.line, message));
             }
@@ -42,17 +44,17 @@ pub(super) fn dependencies(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A feature that the documentation does not name does not exist for a user.
+/// Every feature is named in the crate's documentation, because users do not find it otherwise.
 pub(super) fn features(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in &tree.crates {
-        let root = tree.file(&format!("{}/src/lib.rs", one.folder)).map_or("", |file| &file.text);
+    for package in &tree.crates {
+        let root = tree.file(&format!("{}/src/lib.rs", package.folder)).map_or("", |file| &file.text);
         let mut docs: String = root.lines().filter(|line| line.starts_with("//!")).collect();
         if root.contains("include_str!(\"../README.md\")") {
-            docs.push_str(tree.file(&format!("{}/README.md", one.folder)).map_or("", |file| &file.text));
+            docs.push_str(tree.file(&format!("{}/README.md", package.folder)).map_or("", |file| &file.text));
         }
-        for feature in one.features.iter().filter(|feature| !docs.contains(&format!("`{feature}`"))) {
-            let path = one.manifest();
+        for feature in package.features.iter().filter(|feature| !docs.contains(&format!("`{feature}`"))) {
+            let path = package.manifest();
             let line = tree.file(&path).and_then(|file| {
                 entries(file).find(|entry| entry.section == "features" && entry.name() == feature)
             });
@@ -63,7 +65,7 @@ pub(super) fn features(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Whether that is the manifest of a package of this workspace. `benchmarks/` and `fuzz/` are their own.
+/// Returns `true` for manifests of this workspace's packages; `benchmarks/` and `fuzz/` are separate workspaces.
 fn is_member(path: &str) -> bool {
     path == "xtask/Cargo.toml"
         || ((path.starts_with("crates/") || path.starts_with("examples/"))
@@ -71,7 +73,7 @@ fn is_member(path: &str) -> bool {
             && path.split('/').count() == 3)
 }
 
-/// A line such as `name = value` and the section that it stands in.
+/// A line such as `name = value`, with its section.
 struct Entry<'a> {
     line: usize,
     section: &'a str,
@@ -84,7 +86,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The entries of a manifest; what is indented goes on with the entry before it.
+/// The entries of a manifest; an indented line continues the entry before it.
 fn entries(file: &File) -> impl Iterator<Item = Entry<'_>> {
     let mut section = "";
     file.lines().filter_map(move |(line, text)| {
@@ -125,13 +127,17 @@ mod tests {
         assert_eq!(dependencies(&tree(&[(MANIFEST, right)])), []);
         let wrong = "[dev-dependencies]\nhttp.workspace = true\ntokio = \"1\"\n\
                      [target.'cfg(unix)'.dependencies]\nlibc = { version = \"0.2\" }\n";
-        let text = |name| format!("`{name}` belongs to `[workspace.dependencies]`; here `workspace = true`");
+        let text = |name| {
+            format!(
+                "`{name}` is not inherited; declare it in `[workspace.dependencies]` and use `workspace = true`"
+            )
+        };
         let expected = [Finding::new(MANIFEST, 3, text("tokio")), Finding::new(MANIFEST, 5, text("libc"))];
         assert_eq!(dependencies(&tree(&[(MANIFEST, wrong)])), expected);
         let hidden = "[dependencies.tokio]\nworkspace = true\n";
         assert_eq!(
             dependencies(&tree(&[(MANIFEST, hidden)])),
-            [Finding::new(MANIFEST, 2, "`[dependencies.tokio]` is written as one line")],
+            [Finding::new(MANIFEST, 2, "write `[dependencies.tokio]` as one line in its dependency list")],
         );
     }
 
@@ -156,7 +162,7 @@ mod tests {
         let both = "- `axum`: …\n- `bound-metrics`: …\n";
         assert_eq!(features(&featured("//! `axum` and `bound-metrics`.\n", "")), []);
         assert_eq!(features(&featured("#![doc = include_str!(\"../README.md\")]\n", both)), []);
-        assert_eq!(features(&featured("//! Something else.\n", both)).len(), 2, "nobody includes the README");
+        assert_eq!(features(&featured("//! Something else.\n", both)).len(), 2, "the README is not included");
         assert_eq!(
             features(&featured("//! `axum` alone.\n// `bound-metrics`\n", "")),
             [Finding::new(

@@ -1,29 +1,29 @@
-//! The files that a crate has to have.
+//! Rules for the files that a crate must have.
 
 use crate::tidy::{
     tiers::{Sides, sides},
     tree::{Finding, Tree},
 };
 
-/// Each crate says what it is and what has changed.
+/// Every crate has a README and a changelog.
 pub(super) fn papers(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in &tree.crates {
+    for package in &tree.crates {
         for name in ["README.md", "CHANGELOG.md"] {
-            let path = format!("{}/{name}", one.folder);
+            let path = format!("{}/{name}", package.folder);
             if tree.file(&path).is_none() {
-                findings.push(Finding::new(path, 1, "is missing: each crate has one"));
+                findings.push(Finding::new(path, 1, "missing; every crate has this file"));
             }
         }
     }
     findings
 }
 
-/// Who knows one transport knows all of them: the same modules, the same test files.
+/// Every transport has the same modules and test files, so that a contributor finds the same structure in each.
 pub(super) fn transports(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in &tree.crates {
-        let Some(sides) = sides(&one.name) else { continue };
+    for package in &tree.crates {
+        let Some(sides) = sides(&package.name) else { continue };
         let (outbound, inbound) = match sides {
             Sides::ClientServer => ("client", "server"),
             Sides::ProducerConsumer => ("producer", "consumer"),
@@ -36,9 +36,9 @@ pub(super) fn transports(tree: &Tree) -> Vec<Finding> {
             .chain(tests.map(|name| format!("tests/it/{name}")))
             .chain(["benches/overhead".to_owned()]);
         for module in modules {
-            let path = format!("{}/{module}", one.folder);
+            let path = format!("{}/{module}", package.folder);
             if !tree.has_module(&path) {
-                let message = "is missing: every transport has the same shape (ARCHITECTURE.md)";
+                let message = "missing; every transport has this file, see ARCHITECTURE.md";
                 findings.push(Finding::new(format!("{path}.rs"), 1, message));
             }
         }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn papers_that_are_missing_are_told() {
+    fn a_missing_readme_or_changelog_is_reported() {
         assert_eq!(papers(&with_crate("otel-operation", &["README.md", "CHANGELOG.md"])), []);
         let findings = papers(&with_crate("otel-operation", &["README.md"]));
         assert_eq!(findings.len(), 1);
@@ -92,12 +92,12 @@ mod tests {
         assert_eq!(
             transports(&with_crate("otel-http", &kafka)).len(),
             2,
-            "a client and a server are missing"
+            "the client and the server are missing"
         );
     }
 
     #[test]
-    fn each_file_of_the_shape_is_missed() {
+    fn each_missing_file_is_reported() {
         let all = [&COMMON[..], &["src/client.rs", "src/server.rs"]].concat();
         for missing in &all {
             let rest: Vec<_> = all.iter().copied().filter(|file| file != missing).collect();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_transport_is_free() {
+    fn other_crates_may_have_any_shape() {
         assert_eq!(transports(&with_crate("otel-propagation", &[])), []);
         assert_eq!(transports(&with_crate("otel-saga", &[])), []);
     }

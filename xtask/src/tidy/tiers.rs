@@ -1,82 +1,82 @@
-//! The tiers of ARCHITECTURE.md: which crate belongs to which, and who may depend on whom.
+//! Rules for the tiers of ARCHITECTURE.md: the tier of each crate and the dependencies that it permits.
 
 use crate::tidy::tree::{Crate, Dependency, Finding, Tree};
 
-/// Where a crate stands. Dependencies point from later ones to [`Tier::Recording`] and [`Tier::Context`].
+/// The tier of a crate. Only [`Tier::Context`] and [`Tier::Recording`] may be depended on, by the tiers after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
     Context,
     Recording,
-    /// The transports, and what stands beside them: transactions, selection, tasks.
+    /// The transports, and the crates next to them for transactions, endpoint selection and tasks.
     Transport,
     App,
     Dev,
 }
 
-/// What a transport is called on both of its sides.
+/// The names of a transport's two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sides {
     ClientServer,
     ProducerConsumer,
 }
 
-struct Place {
+struct CrateRow {
     name: &'static str,
     tier: Tier,
-    /// For a transport.
+    /// `None` unless the crate is a transport.
     sides: Option<Sides>,
 }
 
-const fn place(name: &'static str, tier: Tier) -> Place {
-    Place { name, tier, sides: None }
+const fn row(name: &'static str, tier: Tier) -> CrateRow {
+    CrateRow { name, tier, sides: None }
 }
 
-const fn transport(name: &'static str, sides: Sides) -> Place {
-    Place { name, tier: Tier::Transport, sides: Some(sides) }
+const fn transport(name: &'static str, sides: Sides) -> CrateRow {
+    CrateRow { name, tier: Tier::Transport, sides: Some(sides) }
 }
 
-/// Every crate has its row here, also those that are still to come.
-const PLACES: &[Place] = &[
-    place("otel-propagation", Tier::Context),
-    place("otel-operation", Tier::Recording),
-    place("otel-messaging", Tier::Recording),
+/// All crates, including planned ones.
+const CRATES: &[CrateRow] = &[
+    row("otel-propagation", Tier::Context),
+    row("otel-operation", Tier::Recording),
+    row("otel-messaging", Tier::Recording),
     transport("otel-http", Sides::ClientServer),
     transport("otel-grpc", Sides::ClientServer),
     transport("otel-kafka", Sides::ProducerConsumer),
     transport("otel-nats", Sides::ProducerConsumer),
     transport("otel-amqp", Sides::ProducerConsumer),
-    place("otel-saga", Tier::Transport),
-    place("otel-discovery", Tier::Transport),
-    place("otel-tasks", Tier::Transport),
-    place("otel-telemetry", Tier::App),
-    place("otel-waterfall", Tier::App),
-    place(TESTING, Tier::Dev),
+    row("otel-saga", Tier::Transport),
+    row("otel-discovery", Tier::Transport),
+    row("otel-tasks", Tier::Transport),
+    row("otel-telemetry", Tier::App),
+    row("otel-waterfall", Tier::App),
+    row(TESTING, Tier::Dev),
 ];
 
-/// Within a tier, the only pairs in which the first may use the second.
+/// The permitted dependencies within a tier, as pairs of user and dependency.
 const NEIGHBOURS: &[(&str, &str)] = &[("otel-messaging", "otel-operation")];
 
-/// Who may depend on the SDK outside of tests.
+/// The crates that may depend on the SDK outside of tests.
 const SDK_USERS: &[&str] = &["otel-telemetry", "otel-waterfall", TESTING];
 
 const TESTING: &str = "otel-testing";
 
 impl Tier {
     pub(crate) fn of(name: &str) -> Option<Self> {
-        find(name).map(|place| place.tier)
+        find(name).map(|row| row.tier)
     }
 }
 
-/// How a transport's two sides are called; `None` for what is no transport.
+/// Returns the sides of a transport; `None` for other crates.
 pub(super) fn sides(name: &str) -> Option<Sides> {
     find(name)?.sides
 }
 
-fn find(name: &str) -> Option<&'static Place> {
-    PLACES.iter().find(|place| place.name == name)
+fn find(name: &str) -> Option<&'static CrateRow> {
+    CRATES.iter().find(|row| row.name == name)
 }
 
-/// Each crate has a row in the table.
+/// Every crate has a tier.
 pub(super) fn known(tree: &Tree) -> Vec<Finding> {
     let unknown = tree.crates.iter().filter(|one| Tier::of(&one.name).is_none());
     unknown
@@ -87,20 +87,20 @@ pub(super) fn known(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// Dependencies between our crates point down: to the context, to recording, and nowhere else.
+/// Dependencies between crates of this workspace point to a lower tier.
 pub(super) fn direction(tree: &Tree) -> Vec<Finding> {
     each_dependency(tree, |user, used| {
-        // otel-testing is used in the tests of all others: even its own tests must not need one of them.
-        let counts = !used.dev || user.name == TESTING;
-        // Whether otel-testing may be used at all is another rule's matter.
-        if !counts || used.name == TESTING || allowed(&user.name, &used.name) {
+        // Dev-dependencies are exempt except those of otel-testing, because all other crates test with it.
+        let is_checked = !used.dev || user.name == TESTING;
+        // Dependencies on otel-testing are checked by `testing`.
+        if !is_checked || used.name == TESTING || allowed(&user.name, &used.name) {
             return None;
         }
-        Some(format!("`{}` must not depend on `{}`: that is not a tier below it", user.name, used.name))
+        Some(format!("`{}` must not depend on `{}`, which is not in a lower tier", user.name, used.name))
     })
 }
 
-/// Whether the tiers let the first crate use the second; what is not ours is not judged.
+/// Returns `true` if `user` may depend on `used`; crates without a tier are external and always permitted.
 fn allowed(user: &str, used: &str) -> bool {
     let (Some(from), Some(to)) = (Tier::of(user), Tier::of(used)) else { return true };
     NEIGHBOURS.contains(&(user, used))
@@ -111,16 +111,18 @@ fn allowed(user: &str, used: &str) -> bool {
         }
 }
 
-/// Instrumentation stands on the API alone.
+/// Instrumentation depends on the OpenTelemetry API and not on its SDK.
 pub(super) fn sdk(tree: &Tree) -> Vec<Finding> {
     each_dependency(tree, |user, used| {
         let wrong = used.name == "opentelemetry_sdk" && !used.dev && !SDK_USERS.contains(&&*user.name);
-        wrong.then(|| format!("`{}` must not depend on the SDK outside of its tests", user.name))
+        wrong.then(|| {
+            format!("`{}` must not depend on `opentelemetry_sdk` except as a dev-dependency", user.name)
+        })
     })
 }
 
-/// otel-testing is a dev-dependency without a version: it depends on the crates that test with it, and a
-/// version would have to be published before them.
+/// otel-testing is a dev-dependency without a version, because it depends on the crates that test with it: with a
+/// version, each would have to be published before the other.
 pub(super) fn testing(tree: &Tree) -> Vec<Finding> {
     each_dependency(tree, |_, used| {
         if used.name != TESTING {
@@ -129,11 +131,11 @@ pub(super) fn testing(tree: &Tree) -> Vec<Finding> {
         if !used.dev {
             return Some(format!("`{TESTING}` may only be a dev-dependency"));
         }
-        (!used.path_only).then(|| format!("`{TESTING}` is given by its path, without a version"))
+        (!used.path_only).then(|| format!("`{TESTING}` must be a path dependency without a version"))
     })
 }
 
-/// Asks about each dependency of each crate; what is wrong is told at the line of the manifest that names it.
+/// Calls `wrong` for each dependency of each crate, and reports its message at the line of the manifest.
 fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for user in &tree.crates {
@@ -142,7 +144,7 @@ fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<St
                 let path = user.manifest();
                 let line = tree
                     .file(&path)
-                    .and_then(|file| file.lines().find(|(_, text)| names(text, &used.name)))
+                    .and_then(|file| file.lines().find(|(_, text)| declares(text, &used.name)))
                     .map_or(1, |(line, _)| line);
                 findings.push(Finding::new(path, line, message));
             }
@@ -151,8 +153,8 @@ fn each_dependency(tree: &Tree, wrong: impl Fn(&Crate, &Dependency) -> Option<St
     findings
 }
 
-/// Whether a line of a manifest gives the dependency of that name.
-fn names(line: &str, dependency: &str) -> bool {
+/// Returns `true` if the line of a manifest declares the dependency.
+fn declares(line: &str, dependency: &str) -> bool {
     line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
 }
 
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_that_the_table_does_not_know_is_told() {
+    fn a_crate_without_a_tier_is_reported() {
         assert_eq!(known(&normal("otel-http", "x")), []);
         let message = "`otel-carrier-pigeon` has no tier; add a row in xtask/src/tidy/tiers.rs";
         let finding = Finding::new("crates/otel-carrier-pigeon/Cargo.toml", 1, message);
@@ -215,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn tests_may_look_across_except_those_of_the_suite_itself() {
+    fn dev_dependencies_are_permitted_except_for_otel_testing() {
         assert_eq!(direction(&one("otel-grpc", "otel-http", true, false)), []);
         assert_eq!(direction(&one("otel-testing", "otel-http", true, false)).len(), 1);
     }
 
     #[test]
-    fn only_three_crates_know_the_sdk() {
+    fn only_three_crates_may_use_the_sdk() {
         assert_eq!(sdk(&normal("otel-telemetry", "opentelemetry_sdk")), []);
         assert_eq!(sdk(&one("otel-http", "opentelemetry_sdk", true, false)), []);
         assert_eq!(sdk(&normal("otel-http", "opentelemetry")), []);
@@ -229,16 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn the_suite_is_for_tests_and_has_no_version() {
+    fn otel_testing_is_a_dev_dependency_without_a_version() {
         assert_eq!(testing(&one("otel-http", "otel-testing", true, true)), []);
         let findings = testing(&one("otel-http", "otel-testing", false, true));
         assert_eq!(findings[0].message, "`otel-testing` may only be a dev-dependency");
         let findings = testing(&one("otel-http", "otel-testing", true, false));
-        assert_eq!(findings[0].message, "`otel-testing` is given by its path, without a version");
+        assert_eq!(findings[0].message, "`otel-testing` must be a path dependency without a version");
     }
 
     #[test]
-    fn a_finding_points_at_the_line_of_the_manifest() {
+    fn a_finding_has_the_line_of_the_manifest() {
         let text = "[dependencies]\nopentelemetry.workspace = true\nopentelemetry_sdk.workspace = true\n";
         let mut wrong = normal("otel-http", "opentelemetry_sdk");
         wrong.files = tree(&[("crates/otel-http/Cargo.toml", text)]).files;

@@ -1,4 +1,4 @@
-//! What the rules look at: the repository's text files and the library crates, and what they give back.
+//! Input and output of the rules: the repository's text files and library crates, and the findings.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Package};
 
 use crate::repo::Repo;
 
-/// The repository. Paths are relative to its top folder, with `/` between their parts.
+/// The repository. Paths are relative to its root folder and use `/` as separator.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) files: Vec<File>,
@@ -33,17 +33,18 @@ pub(super) struct Crate {
 #[derive(Debug)]
 pub(super) struct Dependency {
     pub(super) name: String,
-    /// Whether only tests, examples and benchmarks need it.
+    /// `true` for a dev-dependency.
     pub(super) dev: bool,
-    /// Whether it is given by a path and without a version, so that it is gone in a published manifest.
+    /// `true` for a path dependency without a version, which `cargo publish` removes from the manifest if it is a
+    /// dev-dependency.
     pub(super) path_only: bool,
 }
 
-/// One thing that is wrong, and where.
+/// A violation of a rule, with its location.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     pub(super) path: String,
-    /// From 1.
+    /// Counted from 1.
     pub(super) line: usize,
     pub(super) message: String,
 }
@@ -59,7 +60,7 @@ impl Tree {
         let mut files = Vec::new();
         walk(&repo.root, "", &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let crates = repo.crates().into_iter().map(|package| Crate::of(repo, package)).collect();
+        let crates = repo.crates().into_iter().map(|package| Crate::new(repo, package)).collect();
         Ok(Self { files, crates })
     }
 
@@ -67,7 +68,7 @@ impl Tree {
         self.files.iter().find(|file| file.path == path)
     }
 
-    /// Whether there is the module `path`: as a file of that name or as a folder with its root file in it.
+    /// Returns `true` if the module `path` exists, as `path.rs` or as `path/mod.rs`.
     pub(super) fn has_module(&self, path: &str) -> bool {
         self.file(&format!("{path}.rs")).is_some() || self.file(&format!("{path}/mod.rs")).is_some()
     }
@@ -79,14 +80,14 @@ impl Tree {
 }
 
 impl File {
-    /// The lines with their numbers, from 1.
+    /// The lines with their numbers, counted from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines())
     }
 }
 
 impl Crate {
-    fn of(repo: &Repo, package: &Package) -> Self {
+    fn new(repo: &Repo, package: &Package) -> Self {
         let folder = package.manifest_path.parent().map_or("", |folder| folder.as_str());
         let folder = Path::new(folder).strip_prefix(&repo.root).unwrap_or(Path::new(folder));
         let dependencies = package.dependencies.iter().map(|dependency| Dependency {
@@ -111,12 +112,12 @@ fn slashed(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a folder holds what was made, not what was written.
-fn is_made(name: &str, path: &str) -> bool {
+/// Returns `true` for folders of generated files.
+fn is_generated(name: &str, path: &str) -> bool {
     matches!(name, "target" | ".git") || matches!(path, "fuzz/corpus" | "fuzz/artifacts")
 }
 
-/// Gathers the text files beneath `root`, except what was made.
+/// Collects the text files in `folder`, without generated ones.
 fn walk(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
     let here = root.join(folder);
     let context = || format!("cannot read {}", here.display());
@@ -126,12 +127,12 @@ fn walk(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let kind = entry.file_type().with_context(context)?;
         if kind.is_dir() {
-            if !is_made(&name, &path) {
+            if !is_generated(&name, &path) {
                 walk(root, &path, files)?;
             }
         } else if kind.is_file() && name != "Cargo.lock" {
             let bytes = fs::read(entry.path()).with_context(|| format!("cannot read {path}"))?;
-            // What is not UTF-8 is a picture or test data; no rule is about those.
+            // Files that are not UTF-8 are images or test data, which no rule checks.
             if let Ok(text) = String::from_utf8(bytes) {
                 files.push(File { path, text });
             }
@@ -156,7 +157,7 @@ mod tests {
         let tree = Tree::read(&Repo::open().unwrap()).unwrap();
         let own = tree.file("xtask/src/tidy/tree.rs").unwrap();
         assert!(own.text.contains("fn the_repository_is_read"));
-        assert!(tree.file(".ci/run").is_some(), "hidden folders are read too");
+        assert!(tree.file(".ci/run").is_some(), "hidden folders are read as well");
         assert!(!tree.files.iter().any(|file| file.path.contains("target/")));
         let http = tree.crates.iter().find(|one| one.name == "otel-http").unwrap();
         assert_eq!(http.manifest(), "crates/otel-http/Cargo.toml");

@@ -1,4 +1,4 @@
-//! The broker's program with something else in Java's place, and answers that brokers could give.
+//! Tests of the broker script with a fake `java`, and of the health check with canned responses.
 
 use std::{
     env, fs,
@@ -10,16 +10,16 @@ use std::{
 
 use super::{BROKERS, LOG, SCRIPT, SERVER, SERVICE, answers, executable, java_release, members};
 use crate::services::{
+    lifecycle::tests::folder,
     probe::{free_ports, tests::server},
     record::Variables,
-    ways::tests::folder,
 };
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A folder with the program, and a `java` that formats a folder or stays.
+/// A folder with the broker script and a fake `java`, which formats a folder or runs until it is killed.
 fn installed(name: &str) -> PathBuf {
     let folder = folder(name);
     let java = "\
@@ -53,18 +53,18 @@ fn calls(folder: &Path) -> Vec<String> {
 fn wait_for(what: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !what() {
-        assert!(Instant::now() < deadline, "did not come true");
+        assert!(Instant::now() < deadline, "condition not met within 30 s");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn a_broker_is_formatted_once_and_goes_on_with_its_data() {
+fn a_broker_is_formatted_once_and_keeps_its_data() {
     let folder = installed("kafka-again");
     for number in [2, 3] {
         let mut broker = start(&folder, Stdio::null());
         wait_for(|| calls(&folder).len() == number);
-        // What was started is the broker, so that this is its crash.
+        // The script has replaced itself by the broker, so that killing the child crashes the broker.
         let program = fs::read_link(format!("/proc/{}/exe", broker.id())).unwrap();
         assert!(!program.ends_with("cat"), "{}", program.display());
         assert!(broker.try_wait().unwrap().is_none());
@@ -84,19 +84,19 @@ fn a_broker_is_formatted_once_and_goes_on_with_its_data() {
 }
 
 #[test]
-fn a_broker_ends_with_its_input() {
+fn a_broker_stops_at_the_end_of_its_input() {
     let folder = installed("kafka-input");
     let mut broker = start(&folder, Stdio::piped());
     wait_for(|| calls(&folder).len() == 2);
     assert!(broker.try_wait().unwrap().is_none());
     drop(broker.stdin.take());
-    // Of the signal, not of its own: the program in Java's place would stay for a minute.
+    // Ended by the signal: the fake `java` would otherwise run for a minute.
     let status = broker.wait().unwrap();
     assert_eq!(status.code(), None, "{status}");
 }
 
 #[test]
-fn wrong_arguments_are_answered_with_the_right_ones() {
+fn wrong_arguments_print_the_usage() {
     let folder = installed("kafka-usage");
     let output = Command::new(folder.join("broker")).arg("run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -119,7 +119,7 @@ fn a_broker_in_a_container_has_the_same_settings() {
 }
 
 #[test]
-fn a_release_of_java_is_read() {
+fn a_java_release_is_parsed() {
     assert_eq!(java_release("openjdk 17.0.15 2025-04-15\nOpenJDK Runtime Environment"), Some(17));
     assert_eq!(java_release("java 21 2023-09-19 LTS"), Some(21));
     assert_eq!(java_release("openjdk 26-ea 2026-03-17"), Some(26));
@@ -128,7 +128,7 @@ fn a_release_of_java_is_read() {
 }
 
 #[test]
-fn a_broker_is_asked_for_its_members() {
+fn the_brokers_of_a_metadata_response_are_counted() {
     let (url, seen) = server(b"\0\0\0\x10otel\0\0\0\x01\0\0\0\x01");
     assert_eq!(members(url.trim_start_matches("http://")).unwrap(), 1);
     assert_eq!(seen.join().unwrap(), b"\0\0\0\x0e\0\x03\0\x01otel\xff\xff\0\0\0\0");
@@ -138,28 +138,27 @@ fn a_broker_is_asked_for_its_members() {
 }
 
 #[test]
-fn one_of_several_brokers_has_to_answer_and_be_ready() {
+fn one_of_several_brokers_has_to_be_ready() {
     let [closed] = free_ports().unwrap();
     let (url, _) = server(b"\0\0\0\x10otel\0\0\0\x01");
     let list = format!("127.0.0.1:{closed}, {}", url.trim_start_matches("http://"));
     answers(&variables(&[(BROKERS, &list)])).unwrap();
     let (url, _) = server(b"\0\0\0\x10otel\0\0\0\0");
     let error = answers(&variables(&[(BROKERS, url.trim_start_matches("http://"))])).unwrap_err();
-    assert!(format!("{error:#}").ends_with("knows of no broker that is ready"), "{error:#}");
+    assert!(format!("{error:#}").ends_with("lists no broker that is ready"), "{error:#}");
     let closed = format!("127.0.0.1:{closed}");
     let error = answers(&variables(&[(BROKERS, &closed)])).unwrap_err();
     assert!(
-        format!("{error:#}")
-            .starts_with(&format!("KAFKA_BROKERS does not answer: cannot connect to {closed}")),
+        format!("{error:#}").starts_with(&format!("KAFKA_BROKERS: no answer: cannot connect to {closed}")),
         "{error:#}"
     );
 }
 
 #[test]
-fn files_that_are_named_have_to_be_there() {
+fn files_that_variables_name_have_to_exist() {
     for name in [LOG, SERVER] {
         let (url, _) = server(b"\0\0\0\x10otel\0\0\0\x01");
         let given = variables(&[(BROKERS, url.trim_start_matches("http://")), (name, "/no/such")]);
-        assert_eq!(answers(&given).unwrap_err().to_string(), format!("{name} is /no/such, which is no file"));
+        assert_eq!(answers(&given).unwrap_err().to_string(), format!("{name}: /no/such is not a file"));
     }
 }

@@ -1,22 +1,22 @@
-//! Records and the file of variables, written and read again.
+//! Round trips of records and of the file of variables.
 
 use std::{fs, path::PathBuf, process::Command};
 
 use super::{Record, Server, Variables, exports, write_environment};
-use crate::services::{daemon::Process, ways::tests::folder};
+use crate::services::{daemon::Process, lifecycle::tests::folder};
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
-fn a_record_is_read_as_it_was_written() {
+fn a_record_survives_a_round_trip() {
     let folder = folder("record");
     assert_eq!(Record::read(&folder).unwrap(), None);
     for server in [
-        Server::Given,
+        Server::External,
         Server::Compose { project: "otel-collector-7".to_owned() },
-        Server::Native(Process { id: 12, born: 345 }),
+        Server::Native(Process { id: 12, start_time: 345 }),
     ] {
         let variables = variables(&[("A_URL", "http://127.0.0.1:1/?a=b"), ("B_LOG", "/a folder/it's")]);
         let record = Record { server, variables };
@@ -29,7 +29,7 @@ fn a_record_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_record_that_is_no_record_counts_as_none() {
+fn an_invalid_record_counts_as_none() {
     let folder = folder("no-record");
     for text in ["", "given", "process 12\n", "process x 3\n", "compose\n", "robot 12 3\n", "given\nA_URL\n"]
     {
@@ -39,7 +39,7 @@ fn a_record_that_is_no_record_counts_as_none() {
 }
 
 #[test]
-fn variables_are_quoted_where_a_shell_needs_it() {
+fn variables_are_quoted_for_a_shell() {
     let text =
         exports(&variables(&[("A", "http://127.0.0.1:1"), ("B", "/a b"), ("C", "it's $HOME"), ("D", "")]));
     let expected = r"export A=http://127.0.0.1:1
@@ -52,7 +52,7 @@ export D=''
 
 #[cfg(unix)]
 #[test]
-fn a_shell_reads_the_variables_as_they_are() {
+fn a_shell_reads_the_variables_unchanged() {
     let values = ["it's $HOME `x` \"y\" \\", "a b", "http://h:1/?a=b,c"];
     for value in values {
         let script = format!("{}printf %s \"$X\"", exports(&variables(&[("X", value)])));
@@ -62,12 +62,12 @@ fn a_shell_reads_the_variables_as_they_are() {
 }
 
 #[test]
-fn the_file_of_variables_has_those_of_all_that_are_up() {
+fn the_file_has_the_variables_of_all_running_services() {
     let top = folder("environment");
     let folders: Vec<PathBuf> = ["one", "two", "three"].map(|name| top.join(name)).to_vec();
     for (folder, name) in folders.iter().zip(["ONE", "TWO"]) {
         fs::create_dir_all(folder).unwrap();
-        Record { server: Server::Given, variables: variables(&[(name, "1")]) }.write(folder).unwrap();
+        Record { server: Server::External, variables: variables(&[(name, "1")]) }.write(folder).unwrap();
     }
     let path = top.join("env");
     let write = || write_environment(&path, folders.iter().map(PathBuf::as_path)).unwrap();
