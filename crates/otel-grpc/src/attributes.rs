@@ -1,7 +1,8 @@
 //! Calls as span names and attributes: pure functions, and the names that the conventions give.
 //!
-//! Follows the RPC and gRPC semantic conventions 1.44 (Release Candidate). The names are constants of our own: the
-//! published crate is at schema 1.42, and they still move.
+//! Follows the [RPC and gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/) 1.44
+//! (Release Candidate). The names are constants of our own: the published crate is at schema 1.42, and they still
+//! move.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ pub(crate) const METHOD: &str = "rpc.method";
 pub(crate) const METHOD_ORIGINAL: &str = "rpc.method_original";
 pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
 pub(crate) const PEER_PORT: &str = "network.peer.port";
+/// The prefix of the attributes of captured request metadata; the name follows after a dot.
+pub(crate) const REQUEST_METADATA: &str = "rpc.request.metadata";
+/// The prefix of the attributes of captured response metadata.
+pub(crate) const RESPONSE_METADATA: &str = "rpc.response.metadata";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
 pub(crate) const SERVER_PORT: &str = "server.port";
 /// `rpc.status_code` at the head of the conventions, after 1.44.

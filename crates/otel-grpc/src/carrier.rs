@@ -1,7 +1,8 @@
 //! gRPC's metadata as a carrier of context.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", and gRPC over HTTP/2, "Custom-Metadata"
-//! (names have no case, and may be repeated).
+//! Follows the [OpenTelemetry specification, Context, Propagators
+//! API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/), "Carrier", and gRPC over HTTP/2,
+//! "Custom-Metadata" (names have no case, and may be repeated).
 
 use http::HeaderMap;
 use otel_propagation::{HeaderInjector, Headers, HeadersMut};

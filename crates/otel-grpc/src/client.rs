@@ -1,6 +1,7 @@
 //! The client's side: a layer that sends the trace on and records each call once.
 //!
-//! Follows the gRPC semantic conventions, "Client", and the tower service contract.
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Client", and the
+//! tower service contract.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};

@@ -1,6 +1,7 @@
 //! What can be chosen: the options that both layers share, and the view that hooks are given.
 //!
-//! Follows the RPC semantic conventions wherever an attribute is opt-in.
+//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) wherever an
+//! attribute is opt-in.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -179,7 +180,7 @@ macro_rules! shared_options {
         /// name, each cut at 1,024 bytes, and never binary metadata (`-bin`). Do not list what carries secrets.
         #[must_use]
         pub fn with_request_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::captured("rpc.request.metadata", names);
+            let captured = $crate::config::captured($crate::attributes::REQUEST_METADATA, names);
             self.edit(|options| options.request_metadata = captured)
         }
 
@@ -187,7 +188,7 @@ macro_rules! shared_options {
         /// none by default. The bounds are those of [`with_request_metadata`](Self::with_request_metadata).
         #[must_use]
         pub fn with_response_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::captured("rpc.response.metadata", names);
+            let captured = $crate::config::captured($crate::attributes::RESPONSE_METADATA, names);
             self.edit(|options| options.response_metadata = captured)
         }
 

@@ -1,6 +1,6 @@
 //! The deadline that a caller has set, to tell a call that timed out from one that was cancelled.
 //!
-//! Follows gRPC over HTTP/2, "Timeout".
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Timeout".
 
 use std::time::{Duration, Instant};
 

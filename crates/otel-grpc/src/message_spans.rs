@@ -1,8 +1,9 @@
 //! A span for each message of a stream that lives long, linked to the stream's span.
 //!
-//! A stream's own span ends with the stream, which may be hours away, and a trace with all that ever went through it would
-//! be of no use. Follows the OpenTelemetry specification, "Links between spans", and the kinds of the messaging conventions
-//! (PRODUCER where a message is sent, CONSUMER where it is worked on).
+//! A stream's own span ends with the stream, which may be hours away, and a trace with all that ever went through it
+//! would be of no use. Follows the [OpenTelemetry specification, "Links between
+//! spans"](https://opentelemetry.io/docs/specs/otel/overview/#links-between-spans), and the kinds of the messaging
+//! conventions (PRODUCER where a message is sent, CONSUMER where it is worked on).
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! The messages of a call: counted as their frames go by, and told as events where that was asked for.
 //!
-//! Follows gRPC over HTTP/2, "Length-Prefixed-Message", and for the events the RPC semantic conventions before 1.38.
+//! Follows gRPC over HTTP/2, "Length-Prefixed-Message", and for the events the [RPC semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) before 1.38.
 
 use std::any::Any;
 use std::pin::Pin;

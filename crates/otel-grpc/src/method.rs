@@ -1,7 +1,7 @@
 //! Methods: what is prepared once for each, and which a server knows.
 //!
-//! Follows the RPC semantic conventions, `rpc.method` (full name; `_OTHER` for methods that the service does not know,
-//! whose names strangers choose).
+//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/), `rpc.method`
+//! (full name; `_OTHER` for methods that the service does not know, whose names strangers choose).
 
 use std::borrow::Cow;
 use std::collections::HashSet;

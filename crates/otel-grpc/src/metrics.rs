@@ -1,7 +1,7 @@
 //! The metrics of calls.
 //!
-//! Follows the RPC semantic conventions 1.44, `rpc.{client,server}.call.duration`; the sizes and numbers of messages are
-//! those of earlier versions, and opt-in.
+//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/) 1.44,
+//! `rpc.{client,server}.call.duration`; the sizes and numbers of messages are those of earlier versions, and opt-in.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! How a call ended: its status out of trailers, headers and errors, and which statuses are errors to whom.
 //!
-//! Follows the gRPC semantic conventions, "Status" (a client's call fails with every status but OK, a server's only with
-//! those that are the server's fault), gRPC over HTTP/2, "Responses", and its mapping from HTTP's status codes.
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Status" (a
+//! client's call fails with every status but OK, a server's only with those that are the server's fault), gRPC over
+//! HTTP/2, "Responses", and its mapping from HTTP's status codes.
 
 use std::any::Any;
 use std::error::Error;

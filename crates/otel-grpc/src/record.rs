@@ -1,7 +1,7 @@
 //! What is recorded of a call, and when: the same on both sides, but for what is an error.
 //!
-//! Follows the gRPC semantic conventions (the span covers the whole call, streams included; the status comes from the
-//! trailers) and gRPC over HTTP/2, "Responses".
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/) (the span covers
+//! the whole call, streams included; the status comes from the trailers) and gRPC over HTTP/2, "Responses".
 
 use std::sync::Arc;
 use std::time::Duration;

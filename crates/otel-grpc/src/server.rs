@@ -1,7 +1,7 @@
 //! The server's side: a layer that continues the caller's trace and records each call once.
 //!
-//! Follows the gRPC semantic conventions, "Server", and the tower service contract (readiness belongs to the clone that
-//! is called).
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Server", and the
+//! tower service contract (readiness belongs to the clone that is called).
 
 use std::fmt;
 use std::net::SocketAddr;

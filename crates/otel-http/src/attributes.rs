@@ -1,7 +1,7 @@
 //! Requests and responses as span names and attributes: pure functions, one for each side.
 //!
-//! Follows the HTTP semantic conventions 1.44 (spans, Stable). The names are constants of our own: the published
-//! crate is at schema 1.42.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) 1.44 (spans,
+//! Stable). The names are constants of our own: the published crate is at schema 1.42.
 
 pub(crate) mod client;
 pub(crate) mod host;
@@ -25,7 +25,11 @@ pub(crate) const METHOD_ORIGINAL: &str = "http.request.method_original";
 pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
 pub(crate) const PEER_PORT: &str = "network.peer.port";
 pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
+/// The prefix of the attributes of captured request headers; the header's name follows after a dot.
+pub(crate) const REQUEST_HEADER: &str = "http.request.header";
 pub(crate) const RESEND_COUNT: &str = "http.request.resend_count";
+/// The prefix of the attributes of captured response headers.
+pub(crate) const RESPONSE_HEADER: &str = "http.response.header";
 pub(crate) const ROUTE: &str = "http.route";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
 pub(crate) const SERVER_PORT: &str = "server.port";

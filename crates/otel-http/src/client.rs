@@ -1,6 +1,7 @@
 //! The client's side: a layer that sends the trace on and records each call once.
 //!
-//! Follows the HTTP semantic conventions, "HTTP client", and the tower service contract.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! client", and the tower service contract.
 
 mod record;
 

@@ -1,6 +1,7 @@
 //! What can be chosen: the options that both layers share, and the views that hooks are given.
 //!
-//! Follows the HTTP semantic conventions wherever an attribute is opt-in or a list can be replaced.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) wherever an
+//! attribute is opt-in or a list can be replaced.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -207,7 +208,7 @@ macro_rules! shared_options {
         /// header, each cut at 1,024 bytes. Do not list what carries secrets.
         #[must_use]
         pub fn with_request_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new("http.request.header", names);
+            let captured = otel_operation::CapturedHeaders::new($crate::attributes::REQUEST_HEADER, names);
             self.edit(|options| options.request_headers = captured)
         }
 
@@ -215,7 +216,7 @@ macro_rules! shared_options {
         /// [`with_request_headers`](Self::with_request_headers).
         #[must_use]
         pub fn with_response_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new("http.response.header", names);
+            let captured = otel_operation::CapturedHeaders::new($crate::attributes::RESPONSE_HEADER, names);
             self.edit(|options| options.response_headers = captured)
         }
 

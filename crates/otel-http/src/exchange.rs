@@ -1,6 +1,7 @@
 //! What both sides read out of a message's head.
 //!
-//! Follows RFC 9110 (`Content-Length`, `Content-Type`) and the HTML specification (event streams).
+//! Follows [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110) (`Content-Length`, `Content-Type`) and the HTML
+//! specification (event streams).
 
 use http::{HeaderMap, Response, header};
 use opentelemetry::trace::SpanRef;

@@ -1,7 +1,7 @@
 //! What proxies say of a request that they forwarded, believed only where they are trusted.
 //!
-//! Follows RFC 7239 (`Forwarded`), the customary `X-Forwarded-For`, `-Host` and `-Proto`, and the HTTP semantic
-//! conventions on `client.address`, `server.address` and `url.scheme`.
+//! Follows RFC 7239 (`Forwarded`), the customary `X-Forwarded-For`, `-Host` and `-Proto`, and the [HTTP semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) on `client.address`, `server.address` and `url.scheme`.
 
 use std::net::{IpAddr, SocketAddr};
 

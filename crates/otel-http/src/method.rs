@@ -1,7 +1,7 @@
 //! Request methods: which are known, and so may stand in span names and metrics.
 //!
-//! Follows the HTTP semantic conventions, `http.request.method`: RFC 9110, PATCH and QUERY, and the environment
-//! variable that replaces the list.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/),
+//! `http.request.method`: RFC 9110, PATCH and QUERY, and the environment variable that replaces the list.
 
 use std::borrow::Cow;
 

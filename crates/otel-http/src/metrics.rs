@@ -1,7 +1,7 @@
 //! The metrics of both sides: instruments, and the attribute sets that are prepared once a route or target.
 //!
-//! Follows the HTTP semantic conventions, "HTTP metrics": the durations are Stable, requests in flight and body
-//! sizes are in Development.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-metrics/), "HTTP
+//! metrics": the durations are Stable, requests in flight and body sizes are in Development.
 
 use std::borrow::Cow;
 use std::time::Duration;

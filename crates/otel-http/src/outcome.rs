@@ -1,6 +1,7 @@
 //! How an exchange ended: statuses and errors as outcomes with a bounded `error.type`.
 //!
-//! Follows the HTTP semantic conventions, "Status" (a 4xx is an error to the client alone) and `error.type`.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "Status" (a
+//! 4xx is an error to the client alone) and `error.type`.
 
 use std::any::{Any, type_name};
 use std::error::Error;

@@ -1,7 +1,8 @@
 //! `ClientLayer` as a `reqwest-middleware` middleware.
 //!
-//! Follows the HTTP semantic conventions, "HTTP client" and "HTTP request retries and redirects": inside a retry
-//! middleware each attempt is a span; redirects that reqwest follows underneath belong to the one span around them.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! client" and "HTTP request retries and redirects": inside a retry middleware each attempt is a span; redirects that
+//! reqwest follows underneath belong to the one span around them.
 
 use http::Extensions;
 use opentelemetry::Context;

@@ -1,7 +1,7 @@
 //! The server's side: a layer that continues the caller's trace and records each request once.
 //!
-//! Follows the HTTP semantic conventions, "HTTP server", and the tower service contract (readiness belongs to the
-//! clone that is called).
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! server", and the tower service contract (readiness belongs to the clone that is called).
 
 mod record;
 

@@ -1,11 +1,12 @@
 //! A record or a message → its attributes, and the facts of a client's configuration that become attributes.
 //!
-//! Follows the messaging semantic conventions 1.44 (in Development) and their page on Kafka. The names are constants of
-//! our own, as all that moves are.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) 1.44 (in Development) and
+//! their page on Kafka. The names are constants of our own, as all that moves are.
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
-use otel_messaging::SpanAttributes;
+use otel_messaging::attributes::SpanAttributes;
 use otel_messaging::attributes::partition_id;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
@@ -15,7 +16,10 @@ pub(crate) const OFFSET: &str = "messaging.kafka.offset";
 pub(crate) const TOMBSTONE: &str = "messaging.kafka.message.tombstone";
 /// Not of the conventions.
 pub(crate) const LAG: &str = "messaging.kafka.message.lag";
-/// Not of the conventions: which way a rebalance went.
+/// The name of the `tracing` event of a rebalance.
+#[cfg(feature = "tracing")]
+pub(crate) const REBALANCE_EVENT: &str = "messaging.kafka.rebalance";
+/// The direction of a rebalance; a name of ours.
 pub(crate) const REBALANCE: &str = "messaging.kafka.rebalance.type";
 
 /// What stands in a record or a message, and is known before anything is done with it.

@@ -1,8 +1,9 @@
 //! Kafka's headers as a carrier of context: any bytes may be their values and their names, and a name may be there
 //! more than once.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier". Clients of Kafka append headers and
-//! read the last one of a name, so that the last one counts here, too.
+//! Follows the [OpenTelemetry specification, Context, Propagators
+//! API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/), "Carrier". Clients of Kafka append
+//! headers and read the last one of a name, so that the last one counts here, too.
 
 pub(crate) mod raw;
 

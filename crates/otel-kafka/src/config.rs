@@ -1,6 +1,8 @@
 //! What can be chosen for a producer or a consumer.
 //!
-//! Follows the messaging semantic conventions wherever an attribute is opt-in or a relation may be chosen.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) wherever an attribute is
+//! opt-in or a relation may be chosen.
 
 /// The options of a producer or a consumer. Without any, the global providers and propagator are used, which may be
 /// set later.

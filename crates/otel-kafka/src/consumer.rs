@@ -1,6 +1,8 @@
 //! The consumers: what they hand over can be processed inside a span, and what they settle is told.
 //!
-//! Follows the messaging semantic conventions, "Consumer spans" and the page on Kafka.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans" and the
+//! page on Kafka.
 
 mod context;
 mod for_each;

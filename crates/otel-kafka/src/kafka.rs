@@ -1,10 +1,11 @@
 //! The instrumentation of one client: its destinations, its options, and the metrics that only Kafka has.
 //!
-//! Follows the messaging semantic conventions; the two metrics here are ours.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/); the two metrics here are
+//! ours.
 
 use std::sync::Arc;
 
-use opentelemetry::metrics::{Counter, Meter};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_messaging::attributes::{CONSUMER_GROUP_NAME, SCHEMA_URL, SYSTEM as MESSAGING_SYSTEM, bounded};
 use otel_messaging::{Destination, DestinationParts, Messaging};
@@ -13,6 +14,7 @@ use rdkafka::ClientConfig;
 
 use crate::attributes::{Facts, REBALANCE, SYSTEM};
 use crate::config::Options;
+use crate::metrics::KafkaInstruments;
 
 /// What a producer or a consumer records with. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -25,31 +27,6 @@ struct Inner {
     instruments: Instruments<KafkaInstruments>,
     poll_spans: bool,
     lag: bool,
-}
-
-#[derive(Debug)]
-struct KafkaInstruments {
-    left_out: Counter<u64>,
-    rebalances: Counter<u64>,
-}
-
-impl KafkaInstruments {
-    fn new(meter: &Meter) -> Self {
-        Self {
-            left_out: meter
-                .u64_counter("messaging.kafka.context.left_out")
-                .with_unit("{message}")
-                .with_description(
-                    "Messages sent without their context, which would have made them too large.",
-                )
-                .build(),
-            rebalances: meter
-                .u64_counter("messaging.kafka.rebalances")
-                .with_unit("{rebalance}")
-                .with_description("Rebalances of the group that reached this consumer.")
-                .build(),
-        }
-    }
 }
 
 impl Kafka {

@@ -8,6 +8,7 @@ mod config;
 mod consumer;
 mod context;
 mod kafka;
+mod metrics;
 mod outcome;
 mod producer;
 

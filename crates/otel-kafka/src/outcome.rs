@@ -1,7 +1,9 @@
 //! What the client or a handler gave → how the operation ended.
 //!
-//! Follows the messaging semantic conventions, "Recording errors": `error.type` is out of a small set. It is the name
-//! that rdkafka gives the code, which is what an application compares with.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Recording errors":
+//! `error.type` is out of a small set. It is the name that rdkafka gives the code, which is what an application
+//! compares with.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,8 @@
 //! The producers that are polled: by their user, or by a thread of their own.
 //!
-//! Follows the messaging semantic conventions, "Producer spans" and the page on Kafka.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and the
+//! page on Kafka.
 
 mod context;
 mod future;

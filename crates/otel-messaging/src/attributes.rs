@@ -1,8 +1,9 @@
 //! The names of the messaging attributes, span names, and the writer by which transports add what they know of one
 //! message.
 //!
-//! Follows the messaging semantic conventions 1.44 (in Development): "Span name", "Messaging attributes". The names
-//! are constants of our own: the published crate is at schema 1.42.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) 1.44 (in Development): "Span
+//! name", "Messaging attributes". The names are constants of our own: the published crate is at schema 1.42.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,8 @@
 //! What can be chosen for the instrumentation of any broker's client.
 //!
-//! Follows the messaging semantic conventions wherever an attribute is opt-in or a relation may be chosen.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) wherever an attribute is
+//! opt-in or a relation may be chosen.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Destinations: what is prepared once for a topic, a queue or a subject, and used by each operation on it.
 //!
-//! Follows the messaging semantic conventions, "Destinations" and "Span name".
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Destinations" and "Span
+//! name".
 
 use std::borrow::Cow;
 use std::fmt;
@@ -46,7 +48,7 @@ impl<'a> DestinationParts<'a> {
     }
 
     /// The name. Leave it out where it differs from message to message under one template, and tell it by
-    /// [`SpanAttributes::destination_name`](crate::SpanAttributes::destination_name).
+    /// [`SpanAttributes::destination_name`](crate::attributes::SpanAttributes::destination_name).
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Cow<'a, str>>) -> Self {
         self.name = Some(name.into());

@@ -13,7 +13,6 @@ mod start;
 
 pub use otel_operation::SamplerInput;
 
-pub use crate::attributes::SpanAttributes;
 pub use crate::config::Options;
 pub use crate::destination::{Destination, DestinationParts};
 pub use crate::messaging::Messaging;

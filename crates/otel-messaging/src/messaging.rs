@@ -1,6 +1,8 @@
 //! The instrumentation of one client: where its spans and metrics go, and the destinations that it knows.
 //!
-//! Follows the messaging semantic conventions: what is the same for all operations of a client is prepared once.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): what is the same for all
+//! operations of a client is prepared once.
 
 use std::sync::Arc;
 

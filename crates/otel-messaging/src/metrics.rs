@@ -1,7 +1,9 @@
 //! The four metrics, and the attribute sets that are prepared once a destination.
 //!
-//! Follows the messaging semantic conventions, "Metrics" (in Development): the duration of processing is a metric of
-//! its own, messages are counted as sent when the attempt is over and as consumed once a delivery.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/), "Metrics" (in
+//! Development): the duration of processing is a metric of its own, messages are counted as sent when the attempt is
+//! over and as consumed once a delivery.
 
 use std::borrow::Cow;
 #[cfg(feature = "bound-metrics")]

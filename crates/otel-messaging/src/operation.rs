@@ -1,7 +1,8 @@
 //! A messaging operation while it runs: its type, what it keeps until its end, and its context on the way into a
 //! message.
 //!
-//! Follows the messaging semantic conventions, "Operation types".
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Operation types".
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! How a message's span relates to the span that made the message: as child, by a link, or both.
 //!
-//! Follows the messaging semantic conventions, "Context propagation" and "Span kind", and the specification's rule
-//! that creation contexts are linked.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation" and
+//! "Span kind", and the specification's rule that creation contexts are linked.
 
 use std::borrow::Cow;
 

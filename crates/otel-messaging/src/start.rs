@@ -1,7 +1,8 @@
 //! Starting an operation: its parent, its links, its attributes, at the least cost where nobody sees the span.
 //!
-//! Follows the messaging semantic conventions, "Spans": creation contexts are linked, and a batch says how many
-//! messages it has.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Spans": creation contexts
+//! are linked, and a batch says how many messages it has.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! IP addresses as attributes, without the formatting machinery: a server writes one for each span.
 //!
-//! Follows the general semantic conventions, `network.peer.address`: an IPv4 address that is mapped into IPv6 is told as
-//! the IPv4 address that it is.
+//! Follows the [general semantic conventions,
+//! `network.peer.address`](https://opentelemetry.io/docs/specs/semconv/general/attributes/): an IPv4 address that is
+//! mapped into IPv6 is told as the IPv4 address that it is.
 
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! The number of an attempt, where a layer outside of the instrumentation repeats a call.
 //!
-//! Follows `http.request.resend_count` of the HTTP semantic conventions: the first attempt has none.
+//! Follows `http.request.resend_count` of the [HTTP semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/): the first attempt has none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,7 +1,8 @@
 //! Headers that are recorded by name, out of an allow-list: of HTTP, and of gRPC's metadata, which is the same.
 //!
-//! Follows the semantic conventions for `http.request.header.<key>` and `rpc.request.metadata.<key>`: opt-in by name,
-//! the values as an array of strings.
+//! Follows the [semantic conventions for `http.request.header.<key>` and
+//! `rpc.request.metadata.<key>`](https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/): opt-in by
+//! name, the values as an array of strings.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Which of two layers records a call that both see: gRPC is HTTP, too.
 //!
-//! Follows gRPC over HTTP/2, "Requests": what is gRPC is told by the content type alone.
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Requests": what is
+//! gRPC is told by the content type alone.
 
 use http::{HeaderMap, header};
 

@@ -1,7 +1,8 @@
 //! Where an operation's measurements go: instruments looked up late, and attribute sets prepared once.
 //!
-//! Follows the OpenTelemetry metrics API. With the feature `bound-metrics` a series is bound at its first
-//! measurement; a handle that was bound and never recorded would export a point of zero.
+//! Follows the [OpenTelemetry metrics API](https://opentelemetry.io/docs/specs/otel/metrics/api/). With the feature
+//! `bound-metrics` a series is bound at its first measurement; a handle that was bound and never recorded would
+//! export a point of zero.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

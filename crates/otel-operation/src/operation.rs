@@ -1,7 +1,7 @@
 //! The guard: one operation, finished exactly once, by its outcome, by being dropped, or by unwinding.
 //!
-//! Follows the tracing API (a span has one end) and the rule of the conventions that a span and the duration
-//! metric of the same operation agree.
+//! Follows the [tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#end) (a span has one end) and the
+//! rule of the conventions that a span and the duration metric of the same operation agree.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,7 +1,8 @@
 //! How an operation ended: what its span's status, its `error.type` and its metrics agree on.
 //!
-//! Follows the general conventions for recording errors: `error.type` and the span status carry a failure,
-//! and a description only where the code does not say it all.
+//! Follows the [general conventions for recording
+//! errors](https://opentelemetry.io/docs/specs/semconv/general/recording-errors/): `error.type` and the span status
+//! carry a failure, and a description only where the code does not say it all.
 
 use std::borrow::Cow;
 

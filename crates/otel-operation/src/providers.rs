@@ -1,7 +1,8 @@
 //! Which providers an instrumentation records into: the global ones, or those that its user has given.
 //!
-//! Follows the rule of the OpenTelemetry specification that instrumentation takes the global providers by default and
-//! can be given others.
+//! Follows the [rule of the OpenTelemetry
+//! specification](https://opentelemetry.io/docs/specs/otel/library-guidelines/) that instrumentation takes the global
+//! providers by default and can be given others.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

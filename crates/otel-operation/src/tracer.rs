@@ -1,7 +1,7 @@
 //! Where an operation's span comes from: the tracer, erased, looked up late, and started at the least cost.
 //!
-//! Follows the OpenTelemetry tracing API ("Span creation"), and its rule that an instrumentation library
-//! without an SDK passes the received context on.
+//! Follows the [OpenTelemetry tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#span-creation) ("Span
+//! creation"), and its rule that an instrumentation library without an SDK passes the received context on.
 
 use std::borrow::Cow;
 use std::fmt;

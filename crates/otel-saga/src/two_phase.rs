@@ -24,7 +24,7 @@ pub use self::coordinator::{
 pub use self::history::History;
 pub use self::participant::{Answer, Branch, BranchError, Participant, Vote};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresBranch, PostgresError, PostgresParticipant};
+pub use self::postgres::{PostgresBranch, PostgresParticipant, PostgresParticipantError};
 
 /// What the journal calls a transaction, before its name: so that a journal of sagas is told from one of transactions.
 pub(crate) const KIND: &str = "2pc ";

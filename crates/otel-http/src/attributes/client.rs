@@ -1,6 +1,7 @@
 //! A client's request as attributes.
 //!
-//! Follows the HTTP semantic conventions, "HTTP client".
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! client".
 
 use http::{HeaderMap, Uri, header};
 use opentelemetry::KeyValue;

@@ -1,7 +1,7 @@
 //! Hosts and ports out of URIs and headers.
 //!
-//! Follows the HTTP semantic conventions, "Setting `server.address` and `server.port` attributes", and RFC 3986,
-//! section 3.2.2, for what a host may look like.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "Setting
+//! `server.address` and `server.port` attributes", and RFC 3986, section 3.2.2, for what a host may look like.
 
 /// The longest host name that DNS allows, in bytes.
 const LONGEST: usize = 255;

@@ -1,6 +1,7 @@
 //! A server's request as attributes.
 //!
-//! Follows the HTTP semantic conventions, "HTTP server".
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! server".
 
 use std::net::SocketAddr;
 use std::sync::Arc;

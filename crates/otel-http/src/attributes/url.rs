@@ -1,7 +1,8 @@
 //! URLs as attributes: without credentials, without signatures, bounded.
 //!
-//! Follows the semantic conventions for URL attributes, `url.full` and `url.query`: credentials become
-//! `REDACTED:REDACTED`, and so do the values of the listed signature parameters.
+//! Follows the [semantic conventions for URL
+//! attributes](https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/), `url.full` and `url.query`:
+//! credentials become `REDACTED:REDACTED`, and so do the values of the listed signature parameters.
 
 use std::borrow::Cow;
 

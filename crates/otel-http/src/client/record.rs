@@ -1,7 +1,7 @@
 //! What is recorded of a client's call, and when: at the response's head, or at its body's end where that is chosen.
 //!
-//! Follows the HTTP semantic conventions, "HTTP client" and `http.client.request.duration`; a call that its caller gave
-//! up is no error of anybody.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! client" and `http.client.request.duration`; a call that its caller gave up is no error of anybody.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What is recorded of a server's request, and when: at the response's head, and at its body's end.
 //!
-//! Follows the HTTP semantic conventions, "HTTP server" and `http.server.request.duration`.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! server" and `http.server.request.duration`.
 
 use std::sync::Arc;
 use std::time::Duration;

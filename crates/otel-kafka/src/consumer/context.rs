@@ -17,6 +17,8 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
 use crate::attributes::Committed;
+#[cfg(feature = "tracing")]
+use crate::attributes::REBALANCE_EVENT;
 use crate::consumer::settle::settle;
 use crate::context::client_context;
 use crate::kafka::Kafka;
@@ -160,7 +162,7 @@ impl<C: ConsumerContext> Traced<C> {
         kafka.count_rebalance(kind);
         #[cfg(feature = "tracing")]
         tracing::info!(
-            name: "messaging.kafka.rebalance",
+            name: REBALANCE_EVENT,
             group = kafka.group().unwrap_or_default(),
             kind,
             partitions,

@@ -1,6 +1,8 @@
 //! A handler for each message of a stream: one after the other, or partitions side by side.
 //!
-//! Follows the messaging semantic conventions, "Consumer spans": each message is a `process` operation of its own.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": each
+//! message is a `process` operation of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;

@@ -1,15 +1,17 @@
 //! A message that was received, and the spans of handling it.
 //!
-//! Follows the messaging semantic conventions, "Consumer spans": `process` is told by whoever handles the message, and
-//! the message's creation context is linked.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": `process`
+//! is told by whoever handles the message, and the message's creation context is linked.
 
 use std::fmt;
 use std::ops::Deref;
 use std::time::SystemTime;
 
 use opentelemetry::{Context, ContextGuard, KeyValue};
+use otel_messaging::attributes::SpanAttributes;
 use otel_messaging::attributes::{common, partition_id};
-use otel_messaging::{Destination, MessagingOperation, SpanAttributes};
+use otel_messaging::{Destination, MessagingOperation};
 use otel_operation::{OperationFuture, Outcome, Started};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult};

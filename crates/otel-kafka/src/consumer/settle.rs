@@ -1,6 +1,8 @@
 //! Telling the broker how far processing has come: commits, and offsets that are stored to be committed later.
 //!
-//! Follows the messaging semantic conventions: each settlement is a `settle` operation.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): each settlement is a
+//! `settle` operation.
 
 use opentelemetry::Context;
 use otel_messaging::MessagingOperation;

@@ -1,7 +1,8 @@
 //! The producer whose sends are awaited.
 //!
-//! Follows the messaging semantic conventions, "Producer spans": the broker's word ends a `send` span, whether somebody
-//! awaits it or not.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans": the
+//! broker's word ends a `send` span, whether somebody awaits it or not.
 
 use std::error::Error;
 use std::fmt;

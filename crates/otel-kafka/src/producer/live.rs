@@ -1,6 +1,8 @@
 //! A producer of rdkafka's with what records its operations, and all of its methods.
 //!
-//! Follows the messaging semantic conventions: the operations of a transaction are of none of the conventions' types.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): the operations of a
+//! transaction are of none of the conventions' types.
 
 #![expect(clippy::result_large_err, reason = "rdkafka gives a record back in this way")]
 

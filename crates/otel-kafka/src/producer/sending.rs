@@ -1,6 +1,8 @@
 //! One record on its way: what waits for the broker's word, and what is done about a record that became too large.
 //!
-//! Follows the messaging semantic conventions, "Producer spans": a `send` span lasts until the broker has answered.
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans": a `send`
+//! span lasts until the broker has answered.
 
 #![expect(clippy::result_large_err, reason = "rdkafka gives a record back in this way")]
 

@@ -1,8 +1,8 @@
 //! A Postgres database as a participant: prepared transactions, and a table that remembers branches.
 //!
 //! Follows [PostgreSQL, `PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html)
-//! and `docs/sagas.md`, "Late prepares". The table's row is written inside the prepared transaction: it distinguishes a
-//! repeated commit from one of a branch that never was prepared, and as a tombstone it blocks a prepare that comes
+//! and `docs/sagas.md`, "Late prepares". The table's row is written inside the prepared transaction: it distinguishes
+//! a repeated commit from one of a branch that never was prepared, and as a tombstone it blocks a prepare that comes
 //! late.
 
 mod branch;
@@ -35,7 +35,7 @@ struct Inner {
 /// Why a database cannot take part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PostgresError {
+pub enum PostgresParticipantError {
     /// It prepares no transactions: the server's setting `max_prepared_transactions` is 0, as it is by default.
     #[error("`max_prepared_transactions` is 0: set it to what `max_connections` is, and restart the server")]
     NotPrepared,
@@ -54,11 +54,11 @@ impl PostgresParticipant {
     ///
     /// # Errors
     ///
-    /// See [`PostgresError`].
-    pub async fn connect(name: impl Into<String>, pool: PgPool) -> Result<Self, PostgresError> {
+    /// See [`PostgresParticipantError`].
+    pub async fn connect(name: impl Into<String>, pool: PgPool) -> Result<Self, PostgresParticipantError> {
         let allowed: i32 = sqlx::query_scalar(sql::ALLOWED).fetch_one(&pool).await?;
         if allowed == 0 {
-            return Err(PostgresError::NotPrepared);
+            return Err(PostgresParticipantError::NotPrepared);
         }
         sql::migrate(&pool).await?;
         Ok(Self { inner: Arc::new(Inner { name: name.into(), pool }) })
@@ -68,8 +68,11 @@ impl PostgresParticipant {
     ///
     /// # Errors
     ///
-    /// See [`PostgresError`].
-    pub async fn begin(&self, transaction: &super::Transaction) -> Result<PostgresBranch, PostgresError> {
+    /// See [`PostgresParticipantError`].
+    pub async fn begin(
+        &self,
+        transaction: &super::Transaction,
+    ) -> Result<PostgresBranch, PostgresParticipantError> {
         let branch = transaction.branch(&self.inner.name)?;
         self.begin_branch(branch).await
     }
@@ -78,8 +81,8 @@ impl PostgresParticipant {
     ///
     /// # Errors
     ///
-    /// See [`PostgresError`].
-    pub async fn begin_branch(&self, branch: Branch) -> Result<PostgresBranch, PostgresError> {
+    /// See [`PostgresParticipantError`].
+    pub async fn begin_branch(&self, branch: Branch) -> Result<PostgresBranch, PostgresParticipantError> {
         PostgresBranch::begin(self, branch).await
     }
 

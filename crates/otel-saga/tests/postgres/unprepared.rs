@@ -1,6 +1,6 @@
 //! A server that prepares no transactions, as they are by default: it cannot take part in two-phase commits.
 
-use otel_saga::two_phase::{PostgresError, PostgresParticipant};
+use otel_saga::two_phase::{PostgresParticipant, PostgresParticipantError};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -25,7 +25,7 @@ async fn a_server_that_prepares_nothing_is_refused_until_it_is_told_to() {
     let refusing = pool(&server).await;
     assert_eq!(setting(&refusing).await, "0", "the default has changed");
     let refused = PostgresParticipant::connect("bank", refusing.clone()).await.unwrap_err();
-    assert!(matches!(refused, PostgresError::NotPrepared), "{refused:?}");
+    assert!(matches!(refused, PostgresParticipantError::NotPrepared), "{refused:?}");
     let text = refused.to_string();
     assert!(text.contains("`max_prepared_transactions` is 0") && text.contains("restart"), "{text}");
     let table: Option<String> =

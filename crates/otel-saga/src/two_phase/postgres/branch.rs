@@ -1,8 +1,8 @@
 //! A branch that is worked on: a connection in a transaction, until it is prepared.
 //!
 //! Follows [PostgreSQL, `PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html).
-//! On an aborted transaction the statement returns no error and prepares nothing, so that each prepare is looked for in
-//! `pg_prepared_xacts`.
+//! On an aborted transaction the statement returns no error and prepares nothing, so that each prepare is looked for
+//! in `pg_prepared_xacts`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use tokio::sync::Mutex;
 
-use super::{PostgresError, PostgresParticipant, sql};
+use super::{PostgresParticipant, PostgresParticipantError, sql};
 use crate::error::BoxError;
 use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
 
@@ -42,7 +42,7 @@ impl PostgresBranch {
     pub(super) async fn begin(
         participant: &PostgresParticipant,
         branch: Branch,
-    ) -> Result<Self, PostgresError> {
+    ) -> Result<Self, PostgresParticipantError> {
         let connection = participant.inner.pool.acquire().await?;
         let mut open = Open { connection, in_transaction: true };
         // The setting ends with the transaction: by it is known that it is still the same one.

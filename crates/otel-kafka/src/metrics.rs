@@ -1,0 +1,30 @@
+//! The metrics of Kafka that no convention has: messages sent without their context, and rebalances.
+//!
+//! Names that are ours are explained in `docs/conventions.md`.
+
+use opentelemetry::metrics::{Counter, Meter};
+
+#[derive(Debug)]
+pub(crate) struct KafkaInstruments {
+    pub(crate) left_out: Counter<u64>,
+    pub(crate) rebalances: Counter<u64>,
+}
+
+impl KafkaInstruments {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            left_out: meter
+                .u64_counter("messaging.kafka.context.left_out")
+                .with_unit("{message}")
+                .with_description(
+                    "Messages sent without their context, which would have made them too large.",
+                )
+                .build(),
+            rebalances: meter
+                .u64_counter("messaging.kafka.rebalances")
+                .with_unit("{rebalance}")
+                .with_description("Rebalances of the group that reached this consumer.")
+                .build(),
+        }
+    }
+}
