@@ -5,7 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod group;
+/// Tests of half a minute and more, which the quick checks leave out.
+mod long {
+    mod restart;
+    mod unknown_topic;
+}
 mod records;
-mod restart;
 mod support;
 mod transactions;

@@ -32,8 +32,13 @@ const STOP_AT: &str = "OTEL_SAGA_CRASH_STOP_AT";
 const GOES_ON: &str = "OTEL_SAGA_CRASH_GOES_ON";
 const POSTGRES: &str = "OTEL_SAGA_CRASH_POSTGRES";
 
+/// The kinds of sagas: the first is run on a file in every run of the tests, all of them, and on Postgres, by `long::`.
 const KINDS: [(&str, Status); 3] =
     [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)];
+
+/// The names of the two tests, as in a harness.
+const ON_A_FILE: &str = "killed_at_every_point_on_a_file";
+const LONG: &str = "long::killed_at_every_point";
 
 fn main() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
@@ -47,20 +52,68 @@ fn main() {
         });
         return;
     }
-    // Whoever asks for a certain test, or for the list of tests, asks for another program's.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|one| !one.starts_with('-')).collect();
-    let lists = std::env::args().any(|one| one == "--list");
-    if lists || asked.iter().any(|one| !"killed_at_every_point".contains(one.as_str())) {
+    let chosen = Chosen::from_arguments(std::env::args().skip(1));
+    if chosen.lists {
+        println!("{ON_A_FILE}: test\n{LONG}: test\n\n2 tests, 0 benchmarks");
         return;
     }
-    for (kind, end) in KINDS {
-        let points = killed_at_every_point(kind, end, None);
-        println!("{kind}: killed at each of {points} points, and ended {} each time", end.as_str());
-        // A create, three appends and three actions at least, before and after.
-        assert!(points >= 14, "{kind}: {points} points only");
+    if chosen.runs(ON_A_FILE) {
+        let (kind, end) = KINDS[0];
+        on_a_file(kind, end);
     }
-    #[cfg(feature = "postgres")]
-    postgres::run();
+    if chosen.runs(LONG) {
+        for (kind, end) in &KINDS[1..] {
+            on_a_file(kind, *end);
+        }
+        #[cfg(feature = "postgres")]
+        postgres::run();
+    }
+}
+
+/// The arguments of a test harness that matter here: names, `--skip`, `--exact` and `--list`.
+#[derive(Default)]
+struct Chosen {
+    names: Vec<String>,
+    skipped: Vec<String>,
+    exact: bool,
+    lists: bool,
+}
+
+impl Chosen {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut chosen = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--skip" => chosen.skipped.extend(arguments.next()),
+                "--exact" => chosen.exact = true,
+                "--list" => chosen.lists = true,
+                // `--skip=NAME`, and options about the output.
+                option if option.starts_with('-') => {
+                    chosen.skipped.extend(option.strip_prefix("--skip=").map(str::to_owned));
+                }
+                _ => chosen.names.push(argument),
+            }
+        }
+        chosen
+    }
+
+    /// Returns true if the test is to be run; prints that it is left out otherwise.
+    fn runs(&self, test: &str) -> bool {
+        let matches = |name: &String| if self.exact { test == name } else { test.contains(name.as_str()) };
+        let runs =
+            (self.names.is_empty() || self.names.iter().any(matches)) && !self.skipped.iter().any(matches);
+        if !runs {
+            println!("test {test} ... filtered out");
+        }
+        runs
+    }
+}
+
+fn on_a_file(kind: &str, end: Status) {
+    let points = killed_at_every_point(kind, end, None);
+    println!("{kind}: killed at each of {points} points, and ended {} each time", end.as_str());
+    // A create, three appends and three actions at least, before and after.
+    assert!(points >= 14, "{kind}: {points} points only");
 }
 
 /// Kills at the first point, at the second … until there is none; how many there were.

@@ -5,14 +5,12 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use otel_saga::journal::{Journal, PostgresOptions, Status};
 use otel_saga::two_phase::Coordinator;
 use otel_saga::two_phase::flow::Decision;
 
-use super::child::Task;
-use super::killed::{Process, Scratch, check, killed_at_every_point};
 use super::support::{BEGIN, Banks, LONG, url};
 
 /// Far more than the lease of the one that is paused, and less than the next one waits for an end.
@@ -73,50 +71,60 @@ async fn transfers_commit_abort_and_are_handed_over() {
     banks.drop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
-    assert_eq!(killed_at_every_point("fine", true).await, (14, 7));
-}
+/// Kill loops that the quick checks leave out.
+mod long {
+    use std::time::{Duration, Instant};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_is_whole_wherever_its_coordinator_is_paused() {
-    let mut fenced = 0;
-    let mut banks = Banks::new().await;
-    for point in 1.. {
-        options(&banks).migrate().await.unwrap();
-        let scratch = Scratch::new(&format!("paused-{point}"));
-        let task = Task {
-            directory: &scratch.0,
-            in_postgres: true,
-            kind: "fine",
-            stop_at: Some(point),
-            goes_on: true,
-        };
-        let mut first = Process::spawn(&banks, &task);
-        if !first.said().iter().any(|line| line == "here") {
-            assert!(first.child.wait().unwrap().success());
-            banks.drop().await;
-            // Neither before it is there, nor behind its last append, is there anything to be fenced from.
-            assert_eq!((point - 1, fenced), (14, 12));
-            return;
+    use super::super::child::Task;
+    use super::super::killed::{Process, Scratch, check, killed_at_every_point};
+    use super::super::support::Banks;
+    use super::{TAKEN_OVER, options, signal};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
+        assert_eq!(killed_at_every_point("fine", true).await, (14, 7));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transfer_is_whole_wherever_its_coordinator_is_paused() {
+        let mut fenced = 0;
+        let mut banks = Banks::new().await;
+        for point in 1.. {
+            options(&banks).migrate().await.unwrap();
+            let scratch = Scratch::new(&format!("paused-{point}"));
+            let task = Task {
+                directory: &scratch.0,
+                in_postgres: true,
+                kind: "fine",
+                stop_at: Some(point),
+                goes_on: true,
+            };
+            let mut first = Process::spawn(&banks, &task);
+            if !first.said().iter().any(|line| line == "here") {
+                assert!(first.child.wait().unwrap().success());
+                banks.drop().await;
+                // Neither before it is there, nor behind its last append, is there anything to be fenced from.
+                assert_eq!((point - 1, fenced), (14, 12));
+                return;
+            }
+            signal(first.child.id(), "STOP");
+            let what = format!("paused at point {point}");
+            let mut second = Process::next(&banks, &task);
+            // It has taken over long before. If the first stands in the middle of a prepare, with the branch's row written, the
+            // second waits for that row, and cannot end before the first goes on.
+            let began = Instant::now();
+            while second.child.try_wait().unwrap().is_none() && began.elapsed() < TAKEN_OVER {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            signal(first.child.id(), "CONT");
+            drop(first.child.stdin.take());
+            let moved = second.ends(&what, &banks, &task).await;
+            let after = first.said();
+            assert!(first.child.wait().unwrap().success(), "{what}: {after:?}");
+            assert_eq!(check(&what, &banks, &task, &after).await, moved, "{what}: it changed late");
+            fenced += usize::from(after.iter().any(|line| line == "fenced"));
+            banks.reset().await;
         }
-        signal(first.child.id(), "STOP");
-        let what = format!("paused at point {point}");
-        let mut second = Process::next(&banks, &task);
-        // It has taken over long before. If the first stands in the middle of a prepare, with the branch's row written, the
-        // second waits for that row, and cannot end before the first goes on.
-        let began = Instant::now();
-        while second.child.try_wait().unwrap().is_none() && began.elapsed() < TAKEN_OVER {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        signal(first.child.id(), "CONT");
-        drop(first.child.stdin.take());
-        let moved = second.ends(&what, &banks, &task).await;
-        let after = first.said();
-        assert!(first.child.wait().unwrap().success(), "{what}: {after:?}");
-        assert_eq!(check(&what, &banks, &task, &after).await, moved, "{what}: it changed late");
-        fenced += usize::from(after.iter().any(|line| line == "fenced"));
-        banks.reset().await;
     }
 }
 

@@ -147,22 +147,27 @@ async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
     assert_eq!(committed, 7, "from the decision's append on");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_that_is_refused_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("refused", false).await;
-    // A create and an end, two prepares, one rollback.
-    assert_eq!((points, committed), (10, 0));
-}
+/// Kill loops that the quick checks leave out.
+mod long {
+    use super::killed_at_every_point;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_in_one_phase_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("alone", false).await;
-    assert_eq!((points, committed), (6, 3));
-}
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transfer_that_is_refused_is_whole_wherever_its_coordinator_is_killed() {
+        let (points, committed) = killed_at_every_point("refused", false).await;
+        // A create and an end, two prepares, one rollback.
+        assert_eq!((points, committed), (10, 0));
+    }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_that_one_acknowledges_late_is_whole_wherever_its_coordinator_is_killed() {
-    let (points, committed) = killed_at_every_point("late", false).await;
-    // As the first, but one point less around the commit that is lost, and two more around that it waits, and the second.
-    assert_eq!((points, committed), (17, 10));
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_in_one_phase_is_whole_wherever_its_coordinator_is_killed() {
+        let (points, committed) = killed_at_every_point("alone", false).await;
+        assert_eq!((points, committed), (6, 3));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transfer_that_one_acknowledges_late_is_whole_wherever_its_coordinator_is_killed() {
+        let (points, committed) = killed_at_every_point("late", false).await;
+        // As the first, but one point less around the commit that is lost, and two more around that it waits, and the second.
+        assert_eq!((points, committed), (17, 10));
+    }
 }
