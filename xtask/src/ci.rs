@@ -1,71 +1,95 @@
-//! `cargo xtask ci`: every step that a change has to pass, in an order that fails fast.
+//! `cargo xtask ci`: the steps that a change has to pass, in an order that fails fast.
 //!
-//! This file owns the table of steps and how they are run and reported; what a step does is in `ci/steps.rs`.
+//! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs` those of
+//! `--full` alone, `ci/report.rs` the printed results.
 
+mod arguments;
 mod deny;
+mod full;
 mod report;
 mod steps;
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
-    ci::report::{Line, State},
+    ci::{
+        arguments::{Arguments, Request},
+        report::{Line, State},
+    },
     repo::Repo,
-    services::Lease,
+    services::{self, Lease, debian},
 };
 
 /// One step of the run.
 struct Step {
     name: &'static str,
     about: &'static str,
+    when: When,
     run: fn(&Repo) -> Result<Outcome>,
 }
 
-/// How a step ended that did not fail.
+/// The runs that a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// Every run: together at most 20 minutes on two quiet cores, and none more than five.
+    Always,
+    /// Runs with `--full`.
+    Full,
+}
+
+/// The result of a step that did not fail.
 enum Outcome {
     Passed,
-    /// It could not be run here; the reason is shown, twice.
+    /// The step cannot run on this machine, for this reason.
     Skipped(String),
 }
 
-/// All steps, the quick ones first. A new one is one entry here and one function in `steps.rs`.
+const fn step(name: &'static str, about: &'static str, run: fn(&Repo) -> Result<Outcome>) -> Step {
+    Step { name, about, when: When::Always, run }
+}
+
+const fn full(name: &'static str, about: &'static str, run: fn(&Repo) -> Result<Outcome>) -> Step {
+    Step { name, about, when: When::Full, run }
+}
+
+/// All steps in the order in which they run.
 const STEPS: &[Step] = &[
-    Step { name: "tools", about: "rustfmt and clippy are installed", run: steps::tools },
-    Step { name: "fmt", about: "the code is formatted", run: steps::fmt },
-    Step { name: "tidy", about: "the tree has its shape", run: steps::tidy },
-    Step { name: "clippy", about: "no warning, in every target, with all features", run: steps::clippy },
-    Step { name: "test", about: "all tests and doctests, with all features", run: steps::test },
-    Step {
-        name: "test-default",
-        about: "the libraries' tests, with default features",
-        run: steps::test_default,
-    },
-    Step { name: "features", about: "each crate alone: without, with each, with all", run: steps::features },
-    Step { name: "doc", about: "the documentation builds without warnings", run: steps::doc },
-    Step { name: "benchmarks", about: "the workspace of benchmarks has no warning", run: steps::benchmarks },
-    Step { name: "fuzz", about: "the fuzz targets have no warning", run: steps::fuzz },
-    Step {
-        name: "valgrind",
-        about: "the one module with `unsafe` code reads no byte too much",
-        run: steps::valgrind,
-    },
-    Step { name: "msrv", about: "the libraries build with the oldest Rust supported", run: steps::msrv },
-    Step { name: "deny", about: "licences, sources and bans of all dependencies", run: steps::deny },
-    Step { name: "rest-api", about: "the example runs and draws a trace", run: steps::rest_api },
-    Step { name: "chat", about: "the example runs and draws a trace", run: steps::chat },
-    Step { name: "orders", about: "the example runs and draws a trace", run: steps::orders },
-    Step { name: "transfer", about: "the example runs and draws a trace", run: steps::transfer },
-    Step { name: "soak-http", about: "20,000 HTTP requests, each accounted for", run: steps::soak_http },
-    Step {
-        name: "soak-kafka",
-        about: "50,000 Kafka messages, each accounted for; the broker is killed midway",
-        run: steps::soak_kafka,
-    },
+    step("tools", "rustfmt, clippy and make are installed", steps::tools),
+    step("fmt", "the code is formatted", steps::fmt),
+    step("tidy", "the rules of ARCHITECTURE and CONTRIBUTING that `cargo xtask tidy` checks", steps::tidy),
+    step("clippy", "no warning, in every target, with all features", steps::clippy),
+    step("features", "each crate alone, without features and with all", steps::features),
+    step("build", "all tests compile, with all features", steps::build),
+    step("test", "all tests but the long ones, and doctests, with all features", steps::test),
+    step("test-default", "the libraries' tests, with default features", steps::test_default),
+    step("doc", "the documentation builds without warnings", steps::doc),
+    step("deny", "licences, sources and bans of all dependencies", steps::deny),
+    step("rest-api", "the example of the README runs and draws a trace", steps::rest_api),
+    full(
+        "test-long",
+        "the long tests: outages of servers, kill loops, memory over many messages",
+        full::test_long,
+    ),
+    full("features-each", "each crate alone, with each of its features", full::features_each),
+    full("benchmarks", "the workspace of benchmarks has no warning", full::benchmarks),
+    full("fuzz", "the fuzz targets have no warning", full::fuzz),
+    full("valgrind", "the one module with `unsafe` code reads no byte too much", full::valgrind),
+    full("msrv", "the libraries build with the oldest Rust supported", full::msrv),
+    full("package", "each crate is packaged and builds from its package", full::package),
+    full("chat", "the example runs and draws a trace", full::chat),
+    full("orders", "the example runs and draws a trace", full::orders),
+    full("transfer", "the example runs and draws a trace", full::transfer),
+    full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
+    full(
+        "soak-kafka",
+        "1,000,000 Kafka messages, each accounted for; the broker is killed midway",
+        full::soak_kafka,
+    ),
 ];
 
-/// What the tests of a package talk to: they need the service only while there is the package.
+/// The services that the tests of a package connect to.
 const SERVICES: &[(&str, &str)] = &[
     ("orders", "kafka"),
     ("otel-kafka", "kafka"),
@@ -76,31 +100,35 @@ const SERVICES: &[(&str, &str)] = &[
     ("transfer", "postgres"),
 ];
 
-/// The steps in which those tests run, and the soaks that need one. Services are started before the first of them and stopped at the end.
-const TALKING: &[&str] = &["test", "test-default", "soak-kafka"];
+/// The steps that need those services. They are started before the first of these steps and stopped at the end.
+const WITH_SERVICES: &[&str] = &["test", "test-default", "test-long", "soak-kafka"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
-    if arguments == ["--list"] {
-        for step in STEPS {
-            println!("{:<14} {}", step.name, step.about);
+    let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {
+        Request::Run(arguments) => arguments,
+        Request::List => {
+            print!("{}", report::list(STEPS));
+            return Ok(());
         }
-        return Ok(());
+    };
+    if may_install {
+        debian::allow_install();
     }
-    let chosen = chosen(STEPS, arguments)?;
-    // Who asks for a step by its name wants it run.
-    run(&Repo::open()?, &chosen, arguments.is_empty())
+    let repo = Repo::open()?;
+    if steps.iter().any(|step| WITH_SERVICES.contains(&step.name)) {
+        // Before the first step, so that a missing package does not stop the run after ten minutes.
+        services::install_packages(&repo.root, &service_names(&repo))?;
+    }
+    run(&repo, &steps, may_skip)
 }
 
-/// The steps that were named, in the order of the table; all of them if none was.
-fn chosen<'a>(steps: &'a [Step], names: &[String]) -> Result<Vec<&'a Step>> {
-    if let Some(unknown) = names.iter().find(|name| steps.iter().all(|step| step.name != name.as_str())) {
-        let list: Vec<_> = steps.iter().map(|step| step.name).collect();
-        bail!("there is no step `{unknown}`. There are: {}", list.join(", "));
-    }
-    Ok(steps.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect())
+/// The services that the packages of the workspace need.
+fn service_names(repo: &Repo) -> Vec<&'static str> {
+    let packages: Vec<_> = repo.metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    needed(&packages, SERVICES)
 }
 
-/// The services that the packages need.
+/// The services that these packages need.
 fn needed<'a>(packages: &[&str], services: &[(&str, &'a str)]) -> Vec<&'a str> {
     let mut names: Vec<_> = services
         .iter()
@@ -112,23 +140,18 @@ fn needed<'a>(packages: &[&str], services: &[(&str, &'a str)]) -> Vec<&'a str> {
     names
 }
 
-fn lease(repo: &Repo) -> Result<Lease> {
-    let packages: Vec<_> = repo.metadata.packages.iter().map(|package| package.name.as_str()).collect();
-    Lease::take(&repo.root, &needed(&packages, SERVICES))
-}
-
-/// Runs the steps until one fails, then shows all of them with their results and durations.
+/// Runs the steps until one fails, then prints all of them with their results and durations.
 fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
     let began = Instant::now();
-    let mut lines: Vec<_> = steps.iter().map(|step| Line::new(step.name)).collect();
+    let mut lines: Vec<_> = steps.iter().map(|step| Line::new(step.name, step.when)).collect();
     let mut failure = None;
-    let mut services = None;
+    let mut lease = None;
     for (step, line) in steps.iter().zip(&mut lines) {
         println!("\n==> {}: {}", step.name, step.about);
         let step_began = Instant::now();
-        let result = if TALKING.contains(&step.name) && services.is_none() {
-            lease(repo).and_then(|lease| {
-                services = Some(lease);
+        let result = if WITH_SERVICES.contains(&step.name) && lease.is_none() {
+            Lease::take(&repo.root, &service_names(repo)).and_then(|taken| {
+                lease = Some(taken);
                 (step.run)(repo)
             })
         } else {
@@ -152,8 +175,8 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
             break;
         }
     }
-    // Stops what was started for this run, also after a failure, and before the table, which is to be read last.
-    drop(services);
+    // Stops the services that this run started, also after a failure, and before the table, which is to be read last.
+    drop(lease);
     println!("\n{}", report::table(&lines));
     match failure {
         Some(error) => Err(error),
@@ -168,16 +191,12 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
 mod tests {
     use anyhow::bail;
 
-    use super::{Outcome, SERVICES, STEPS, Step, TALKING, chosen, needed, run};
+    use super::{Outcome, SERVICES, STEPS, Step, WITH_SERVICES, needed, run, step};
     use crate::repo::Repo;
 
-    fn step(run: fn(&Repo) -> anyhow::Result<Outcome>) -> Step {
-        Step { name: "one", about: "a step", run }
-    }
-
     fn run_one(run_step: fn(&Repo) -> anyhow::Result<Outcome>, may_skip: bool) -> anyhow::Result<()> {
-        let never = step(|_| panic!("a step after a failure was run"));
-        let one = step(run_step);
+        let never: Step = step("never", "a step", |_| panic!("a step after a failure was run"));
+        let one = step("one", "a step", run_step);
         let repo = Repo::open().unwrap();
         match run(&repo, &[&one], may_skip) {
             Ok(()) => Ok(()),
@@ -193,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_was_named_may_not_be_skipped() {
+    fn a_step_given_by_name_may_not_be_skipped() {
         let skips = |_: &Repo| Ok(Outcome::Skipped("not here".to_owned()));
         assert!(run_one(skips, true).is_ok());
         let error = run_one(skips, false).unwrap_err();
@@ -201,23 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_chosen_by_name_in_the_order_of_the_table() {
-        let names = |names: &[&str]| {
-            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-            chosen(STEPS, &names).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>())
-        };
-        assert_eq!(names(&[]).unwrap().len(), STEPS.len());
-        assert_eq!(names(&["clippy", "fmt"]).unwrap(), ["fmt", "clippy"]);
-        let error = names(&["fmt", "clipy"]).unwrap_err().to_string();
-        assert!(error.starts_with("there is no step `clipy`. There are: tools, fmt, "), "{error}");
-    }
-    #[test]
     fn services_are_needed_by_packages_that_exist() {
         let table = [("a", "broker"), ("b", "collector"), ("c", "broker")];
         assert_eq!(needed(&["a", "b", "c", "d"], &table), ["broker", "collector"]);
         assert_eq!(needed(&["d"], &table), [""; 0]);
-        // Names are right, too: these would be misspelt without anybody noticing.
-        for name in TALKING {
+        // The names in the tables exist: a misspelt one would never match.
+        for name in WITH_SERVICES {
             assert!(STEPS.iter().any(|step| step.name == *name), "{name}");
         }
         for (_, service) in SERVICES {

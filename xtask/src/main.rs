@@ -25,14 +25,14 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "ci",
-        arguments: "[--list | STEP…]",
-        about: "everything that a change has to pass, or only the steps named",
+        arguments: "[--full] [--yes] [--list | STEP…]",
+        about: "the checks of a change; `--full` adds the long ones, `--yes` installs system packages",
         run: ci::command,
     },
     Command {
         name: "tidy",
         arguments: "",
-        about: "the shape of the tree: files, headers, sizes, dependency direction, manifests",
+        about: "the rules that a program can check: files, tiers, names, language, commits",
         run: tidy::command,
     },
     Command {
@@ -49,7 +49,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "services",
-        arguments: "up|down|status [NAME…]",
+        arguments: "up|down|status [--yes] [NAME…]",
         about: "the servers that tests talk to; `. target/services/env` tells a shell where they are",
         run: services::command,
     },
@@ -83,7 +83,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 fn help() -> String {
     let mut text = String::from("cargo xtask COMMAND\n\n");
     for Command { name, arguments, about, .. } in COMMANDS {
-        text.push_str(&format!("  {:<32}  {about}\n", format!("{name} {arguments}")));
+        text.push_str(&format!("  {:<38}  {about}\n", format!("{name} {arguments}")));
     }
     text
 }

@@ -23,6 +23,7 @@ use crate::{
     services::{
         compose::Compose,
         daemon::Process,
+        debian::Requirement,
         lifecycle::{Host, Up},
         record::Variables,
     },
@@ -42,6 +43,8 @@ struct Service {
     compose: Compose,
     /// The signal that shuts a native server down even while clients are connected.
     stop_signal: &'static str,
+    /// Returns the programs that the native recipe lacks on this machine, given the service's folder.
+    missing: fn(&Path) -> Vec<Requirement>,
     /// Starts a native server with its data in the folder and its output in `daemon::log`, without waiting until it is
     /// ready.
     native: fn(&Path) -> Result<(Process, Variables)>,
@@ -55,6 +58,10 @@ pub(crate) fn names() -> Vec<&'static str> {
 }
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
+    let (options, arguments): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| *argument == "--yes");
+    if !options.is_empty() {
+        debian::allow_install();
+    }
     let Some((action, names)) = arguments.split_first() else {
         bail!("missing action; expected one of: up, down, status");
     };
@@ -106,6 +113,17 @@ fn select<S: AsRef<str>>(wanted: &[S]) -> Result<Vec<&'static Service>> {
     }
     let named = |service: &&Service| wanted.iter().any(|name| name.as_ref() == service.name);
     Ok(SERVICES.iter().filter(|service| wanted.is_empty() || named(service)).collect())
+}
+
+/// Installs the system packages that these services need on this machine, with permission; otherwise returns an error
+/// that names them. A service that the environment names, that is up, or that docker compose can start needs none.
+pub(crate) fn install_packages(root: &Path, names: &[&str]) -> Result<()> {
+    let services = if names.is_empty() { Vec::new() } else { select(names)? };
+    let host = Host::new(root);
+    let native = services.into_iter().filter(|service| lifecycle::needs_recipe(service, &host, root));
+    let missing: Vec<_> =
+        native.flat_map(|service| (service.missing)(&host.service_folder(service))).collect();
+    debian::install(root, &missing)
 }
 
 /// A guard that keeps services running. Dropping it stops the services that it started; services that were already

@@ -1,10 +1,16 @@
-//! What `ci` says about its steps: durations, the table at the end, the last line.
+//! The printed results of `ci`: the list of steps, their durations, the table at the end, the last line.
 
 use std::{fmt::Write, time::Duration};
 
-/// What is known of one step.
+use crate::ci::{Step, When};
+
+/// The longest time that a step of the quick run may take.
+const STEP_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// The result of one step.
 pub(super) struct Line {
     pub(super) name: &'static str,
+    pub(super) when: When,
     pub(super) state: State,
     pub(super) took: Duration,
 }
@@ -17,28 +23,42 @@ pub(super) enum State {
 }
 
 impl Line {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self { name, state: State::NotRun, took: Duration::ZERO }
+    pub(super) fn new(name: &'static str, when: When) -> Self {
+        Self { name, when, state: State::NotRun, took: Duration::ZERO }
     }
 
     /// The step with its result, its name padded to `width`.
     pub(super) fn text(&self, width: usize) -> String {
-        let Self { name, state, took } = self;
+        let Self { name, when, state, took } = self;
+        let note = if *when == When::Always && *took > STEP_LIMIT {
+            format!("  longer than {}", human(STEP_LIMIT))
+        } else {
+            String::new()
+        };
         let took = human(*took);
         match state {
             State::NotRun => format!("{name:width$}  not run"),
-            State::Passed => format!("{name:width$}  passed   {took:>7}"),
+            State::Passed => format!("{name:width$}  passed   {took:>7}{note}"),
             State::Skipped(reason) => format!("{name:width$}  skipped  {took:>7}  {reason}"),
             State::Failed => format!("{name:width$}  FAILED   {took:>7}"),
         }
     }
 }
 
+/// The known steps, one a line; those of `--full` alone are marked.
+pub(super) fn list(steps: &[Step]) -> String {
+    steps.iter().fold(String::new(), |mut text, Step { name, about, when, .. }| {
+        let when = if *when == When::Full { "--full" } else { "" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<14} {when:<6} {about}");
+        text
+    })
+}
+
 /// All steps beneath each other.
 pub(super) fn table(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     lines.iter().fold(String::new(), |mut text, line| {
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.text(width));
         text
     })
@@ -67,10 +87,31 @@ fn human(duration: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Line, State, human, success, table};
+    use super::{Line, State, human, list, success, table};
+    use crate::ci::{STEPS, When};
 
     fn line(name: &'static str, state: State, seconds: u64) -> Line {
-        Line { name, state, took: Duration::from_secs(seconds) }
+        Line { name, when: When::Always, state, took: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn the_list_marks_the_steps_of_the_full_run() {
+        let list = list(STEPS);
+        assert_eq!(list.lines().count(), STEPS.len());
+        assert!(list.contains("\nfmt                   the code is formatted\n"), "{list}");
+        assert!(
+            list.contains("\nsoak-http      --full 200,000 HTTP requests, each accounted for\n"),
+            "{list}"
+        );
+    }
+
+    #[test]
+    fn a_quick_step_that_took_too_long_is_marked() {
+        let note = "test  passed    5m 01s  longer than 5m 00s";
+        assert_eq!(line("test", State::Passed, 301).text(0), note);
+        assert_eq!(line("test", State::Passed, 300).text(0), "test  passed    5m 00s");
+        let full = Line { when: When::Full, ..line("soak", State::Passed, 301) };
+        assert_eq!(full.text(0), "soak  passed    5m 01s");
     }
 
     #[test]
@@ -79,7 +120,7 @@ mod tests {
             line("fmt", State::Passed, 2),
             line("benchmarks", State::Skipped("no folder".to_owned()), 0),
             line("test", State::Failed, 75),
-            Line::new("doc"),
+            Line::new("doc", When::Always),
         ];
         let expected = "\
 fmt         passed      2.0s

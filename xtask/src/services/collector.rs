@@ -11,6 +11,7 @@ use crate::services::{
     Service,
     compose::{Compose, Port},
     daemon::{self, Process},
+    debian::Requirement,
     probe, python,
     record::{self, Variables},
 };
@@ -50,8 +51,13 @@ services:
         optional: |_| Ok(Variables::new()),
     },
     stop_signal: "TERM",
+    missing,
     native,
 };
+
+fn missing(_folder: &Path) -> Vec<Requirement> {
+    python::missing()
+}
 
 fn native(folder: &Path) -> Result<(Process, Variables)> {
     let agent = python::installed(folder, REQUIREMENT, LOCATE)?;

@@ -27,7 +27,8 @@ use crate::{
         Service,
         compose::{Compose, Port},
         daemon::{self, Process},
-        debian, probe,
+        debian::{self, Requirement},
+        probe,
         record::{self, Variables},
     },
 };
@@ -65,14 +66,18 @@ pub(super) const SERVICE: Service = Service {
         },
     },
     stop_signal: "TERM",
+    missing,
     native,
 };
 
+/// Maven only fetches the broker.
+fn missing(folder: &Path) -> Vec<Requirement> {
+    let is_needed = |program: &str| program != "mvn" || !is_fetched(folder);
+    PROGRAMS.into_iter().filter(|(program, _)| is_needed(program) && !debian::has(program)).collect()
+}
+
 fn native(folder: &Path) -> Result<(Process, Variables)> {
-    let needed = |program: &str| program != "mvn" || !is_fetched(folder);
-    let missing: Vec<_> =
-        PROGRAMS.into_iter().filter(|(program, _)| needed(program) && !debian::has(program)).collect();
-    debian::install(folder, &missing)?;
+    debian::install(folder, &missing(folder))?;
     let server = server(folder)?;
     let shared = folder.join("shared");
     daemon::remove_data(&shared)?;

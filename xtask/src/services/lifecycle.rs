@@ -60,7 +60,7 @@ impl Host {
         self.folder.join("env")
     }
 
-    fn service_folder(&self, service: &Service) -> PathBuf {
+    pub(super) fn service_folder(&self, service: &Service) -> PathBuf {
         self.folder.join(service.name)
     }
 
@@ -144,6 +144,14 @@ pub(super) fn up(service: &Service, host: &Host) -> Result<(Up, Record)> {
             if service.variables.len() == 1 { "is" } else { "are" },
         ),
     }
+}
+
+/// Returns true if only the native recipe can start the service: the environment does not name it, no record says that
+/// it runs, and no engine answers.
+pub(super) fn needs_recipe(service: &Service, host: &Host, root: &Path) -> bool {
+    let is_named = service.variables.iter().any(|name| (host.environment)(name).is_some());
+    let is_recorded = Record::read(&host.service_folder(service)).is_ok_and(|record| record.is_some());
+    !is_named && !is_recorded && (host.engine)(root).is_err()
 }
 
 /// Stops the server if xtask has started it, and returns a description of the outcome.

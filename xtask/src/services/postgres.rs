@@ -20,7 +20,8 @@ use crate::{
         Service,
         compose::{Compose, Port},
         daemon::{self, Process},
-        debian, probe,
+        debian::{self, Requirement},
+        probe,
         record::{self, Variables},
     },
 };
@@ -59,18 +60,21 @@ services:
     },
     // SIGTERM would wait until all clients have disconnected.
     stop_signal: "INT",
+    missing,
     native,
 };
 
+fn missing(_folder: &Path) -> Vec<Requirement> {
+    match programs(Path::new(DEBIAN)) {
+        Some(_) => Vec::new(),
+        None => vec![("initdb", "postgresql")],
+    }
+}
+
 fn native(folder: &Path) -> Result<(Process, Variables)> {
-    let programs = match programs(Path::new(DEBIAN)) {
-        Some(programs) => programs,
-        None => {
-            debian::install(folder, &[("initdb", "postgresql")])?;
-            programs(Path::new(DEBIAN))
-                .context("package postgresql was installed, but initdb was not found")?
-        }
-    };
+    debian::install(folder, &missing(folder))?;
+    let programs =
+        programs(Path::new(DEBIAN)).context("package postgresql was installed, but initdb was not found")?;
     let user = debian::is_root(folder);
     let data = folder.join("data");
     daemon::remove_data(&data)?;

@@ -4,10 +4,21 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{answer, program, run_within};
+use crate::{
+    process::{answer, program, run_within},
+    services::debian::Requirement,
+};
 
 /// Timeout of creating the environment and of installing into it, which both take seconds.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Returns the package that makes virtual environments, if this machine's Python cannot.
+pub(super) fn missing() -> Vec<Requirement> {
+    match answer(program("python3", Path::new(".")).args(["-c", "import ensurepip, venv"])) {
+        Some(_) => Vec::new(),
+        None => vec![("python3 with the module venv", "python3-venv")],
+    }
+}
 
 /// Installs the requirement in `folder` unless an earlier call has done so, and returns the program's path, as the
 /// one-line script `locate` prints it in that environment.

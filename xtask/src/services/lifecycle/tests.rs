@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{Host, Up, down, status, up};
+use super::{Host, Up, down, needs_recipe, status, up};
 use crate::services::{
     Lease, Service,
     compose::Compose,
@@ -45,6 +45,7 @@ const SLEEPER: Service = Service {
         optional: |_| Ok(Variables::new()),
     },
     stop_signal: "TERM",
+    missing: |_| vec![("sleep", "coreutils")],
     native: |folder| started(folder, "exec sleep 60", "up:native"),
 };
 
@@ -185,6 +186,23 @@ fn an_incomplete_or_wrong_environment_is_an_error() {
                     start it, or unset SLEEPER_LOG, SLEEPER_URL: Some(\"down\") does not answer";
     assert_eq!(error, expected);
     assert_eq!(environment(&host), None);
+}
+
+#[test]
+fn packages_are_needed_where_only_the_recipe_can_start_the_service() {
+    let mut host = host("recipe");
+    let needs = |host: &Host| needs_recipe(&SLEEPER, host, Path::new("."));
+    assert!(needs(&host));
+    host.engine = |_| Ok(());
+    assert!(!needs(&host), "an engine starts it");
+    host.engine = |_| bail!("no engine here");
+    host.environment = |name| variables("up:there").get(name).cloned();
+    assert!(!needs(&host), "the environment names it");
+    host.environment = |_| None;
+    up(&SLEEPER, &host).unwrap();
+    assert!(!needs(&host), "it is up");
+    down(&SLEEPER, &host).unwrap();
+    assert!(needs(&host));
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! The steps of `ci --full` alone: long tests and soaks, and checks whose subject seldom changes.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    binaries,
+    ci::{
+        Outcome,
+        steps::{BENCHMARKS, FUZZ, Features, Flags, LONG_TESTS, build_cargo, check_features, example},
+    },
+    process::{answer, program, run, run_within},
+    repo::Repo,
+    services::debian,
+};
+
+/// The oldest Rust that the workspace supports, from its manifest.
+const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// The longest time that a soak may run, apart from its build.
+const SOAK: Duration = Duration::from_secs(20 * 60);
+
+pub(super) fn test_long(repo: &Repo) -> Result<Outcome> {
+    run(build_cargo(repo).args(["test", "--workspace", "--all-features", "--tests", "--", LONG_TESTS]))?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn features_each(repo: &Repo) -> Result<Outcome> {
+    check_features(repo, each)
+}
+
+/// The flags for the default features and for each feature alone. Sets that the quick run checks are left out.
+fn each(features: &Features) -> Vec<Flags> {
+    let mut sets = Vec::new();
+    if features.get("default").is_some_and(|default| !default.is_empty()) {
+        sets.push(Vec::new());
+    }
+    let named: Vec<_> = features.keys().filter(|name| *name != "default").collect();
+    // The only feature alone is the same as all features.
+    if named.len() > 1 {
+        for name in named {
+            let flags = ["--no-default-features", "--features", name.as_str()];
+            sets.push(flags.map(str::to_owned).to_vec());
+        }
+    }
+    sets
+}
+
+/// With the peers and without them, because default builds are measured without.
+pub(super) fn benchmarks(repo: &Repo) -> Result<Outcome> {
+    for set in [None, Some("--no-default-features")] {
+        let mut command = build_cargo(repo);
+        command.args(["clippy", "--manifest-path", BENCHMARKS, "--all-targets"]).args(set);
+        run(command.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The targets are checked, not linked: the default features build a runtime in C++ that only fuzzing needs.
+pub(super) fn fuzz(repo: &Repo) -> Result<Outcome> {
+    let arguments =
+        ["clippy", "--manifest-path", FUZZ, "--no-default-features", "--bins", "--", "-D", "warnings"];
+    run(build_cargo(repo).args(arguments))?;
+    Ok(Outcome::Passed)
+}
+
+/// The tests of the module that reads Kafka's headers raw, under valgrind.
+pub(super) fn valgrind(repo: &Repo) -> Result<Outcome> {
+    if !debian::has("valgrind")
+        && let Err(missing) = debian::install(&repo.root, &[("valgrind", "valgrind")])
+    {
+        return Ok(Outcome::Skipped(format!("{missing:#}")));
+    }
+    let about = answer(program("rustc", &repo.root).arg("-vV")).unwrap_or_default();
+    let Some(host) = about.lines().find_map(|line| line.strip_prefix("host: ")) else {
+        bail!("`rustc -vV` prints no line `host: …`");
+    };
+    let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace(['-', '.'], "_"));
+    let mut command = build_cargo(repo);
+    command.args(["test", "--package", "otel-kafka", "--all-features", "--lib", "carrier::raw"]);
+    // The harness itself leaves memory that is still reachable or possibly lost.
+    let leaks = "--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+    command.env(runner, format!("valgrind --quiet {leaks} --error-exitcode=99"));
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The libraries with the oldest Rust, if it is installed: a toolchain is never downloaded unasked. A crate whose own
+/// `rust-version` is newer is left out.
+pub(super) fn msrv(repo: &Repo) -> Result<Outcome> {
+    let list = answer(program("rustup", &repo.root).args(["toolchain", "list"])).unwrap_or_default();
+    let Some(toolchain) = toolchain(&list, MSRV) else {
+        let missing = format!("Rust {MSRV} is not installed; `rustup toolchain install {MSRV}` installs it");
+        return Ok(Outcome::Skipped(missing));
+    };
+    let mut command = program("rustup", &repo.root);
+    // A folder of its own: artifacts of another compiler are of no use to the other steps.
+    command.args(["run", toolchain, "cargo", "check", "--all-features", "--target-dir", "target/msrv"]);
+    for package in repo.crates() {
+        let own = package.rust_version.as_ref().map(|version| format!("{}.{}", version.major, version.minor));
+        if own.as_deref() == Some(MSRV) {
+            command.args(["--package", &package.name]);
+        }
+    }
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The installed toolchain of that version, from the output of `rustup toolchain list`.
+fn toolchain<'a>(list: &'a str, version: &str) -> Option<&'a str> {
+    list.lines().filter_map(|line| line.split_whitespace().next()).find(|name| {
+        name.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+    })
+}
+
+/// Packages all crates that can be published, in the order of their dependencies, and builds each from its package.
+pub(super) fn package(repo: &Repo) -> Result<Outcome> {
+    let mut command = build_cargo(repo);
+    command.args(["package", "--allow-dirty", "--quiet"]);
+    for package in repo.crates() {
+        if package.publish.as_ref().is_none_or(|registries| !registries.is_empty()) {
+            command.args(["--package", &package.name]);
+        }
+    }
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
+    example(repo, "chat")
+}
+
+pub(super) fn orders(repo: &Repo) -> Result<Outcome> {
+    example(repo, "orders")
+}
+
+/// Without a Postgres that it may use, the example leaves half of itself out; its tests do not.
+pub(super) fn transfer(repo: &Repo) -> Result<Outcome> {
+    example(repo, "transfer")
+}
+
+pub(super) fn soak_http(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "http", &["--requests", "200000"])
+}
+
+pub(super) fn soak_kafka(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "kafka", &["--messages", "1000000"])
+}
+
+fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
+    run(&mut binaries::soak_command(&repo.root, "build", name))?;
+    run_within(binaries::soak_command(&repo.root, "run", name).arg("--").args(arguments), SOAK)?;
+    Ok(Outcome::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{each, toolchain};
+
+    fn sets(features: &[(&str, &[&str])]) -> Vec<String> {
+        let features = features
+            .iter()
+            .map(|(name, what)| ((*name).to_owned(), what.iter().map(|s| (*s).to_owned()).collect()));
+        each(&features.collect()).iter().map(|set| set.join(" ")).collect()
+    }
+
+    #[test]
+    fn the_sets_of_the_quick_run_are_left_out() {
+        assert_eq!(sets(&[]), [""; 0]);
+        assert_eq!(sets(&[("default", &[])]), [""; 0]);
+        assert_eq!(sets(&[("axum", &[])]), [""; 0]);
+    }
+
+    #[test]
+    fn each_feature_is_checked_alone() {
+        let expected =
+            ["", "--no-default-features --features axum", "--no-default-features --features reqwest"];
+        assert_eq!(sets(&[("axum", &[]), ("default", &["axum"]), ("reqwest", &[])]), expected);
+    }
+
+    #[test]
+    fn a_toolchain_is_found_by_its_version() {
+        let list = "stable-x86_64 (active, default)\n1.89.0-x86_64\nnightly-x86_64\n";
+        assert_eq!(toolchain(list, "1.89"), Some("1.89.0-x86_64"));
+        assert_eq!(toolchain("1.89-x86_64\n", "1.89"), Some("1.89-x86_64"));
+        assert_eq!(toolchain(list, "1.8"), None);
+        assert_eq!(toolchain("", "1.89"), None);
+    }
+}
