@@ -1,8 +1,12 @@
-//! `cargo xtask tidy`: whether the tree has the shape that ARCHITECTURE.md describes.
+//! `cargo xtask tidy`: the rules of ARCHITECTURE.md and CONTRIBUTING.md that a program can check.
 //!
 //! Each rule is a pure function from the tree to findings. This file owns the list of rules.
 
+mod api;
+mod commits;
 mod manifests;
+mod prose;
+mod references;
 mod shape;
 mod sources;
 mod tiers;
@@ -33,16 +37,23 @@ const RULES: &[Rule] = &[
     sources::words,
     sources::allows,
     sources::paths,
+    api::attributes,
+    api::one_path,
+    prose::language,
+    references::follows,
+    references::published,
+    commits::subjects,
+    commits::changelogs,
 ];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     if let Some(argument) = arguments.first() {
-        bail!("tidy takes no arguments, but was given `{argument}`");
+        bail!("unknown argument `{argument}`: `cargo xtask tidy` takes none");
     }
     check(&Repo::open()?)
 }
 
-/// Prints what is wrong with the repository; an error if anything is.
+/// Prints all findings; returns an error if there is any.
 pub(crate) fn check(repo: &Repo) -> Result<()> {
     let tree = Tree::read(repo)?;
     let mut findings: Vec<_> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
@@ -52,7 +63,7 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
     }
     match findings.len() {
         0 => {
-            println!("tidy: {} files, {} crates, nothing to tell", tree.files.len(), tree.crates.len());
+            println!("tidy: {} files, {} crates, no finding", tree.files.len(), tree.crates.len());
             Ok(())
         }
         1 => bail!("tidy has one finding"),

@@ -1,8 +1,8 @@
-//! What stands in the files: their opening, their size, words that do not belong there.
+//! The contents of files: their opening, their size, and words that mark unfinished work.
 
 use crate::tidy::tree::{File, Finding, Tree};
 
-/// How long a Rust file may grow before it becomes a folder.
+/// The number of lines beyond which a Rust file becomes a folder.
 const MAX_LINES: usize = 400;
 
 /// The files that spell what these rules forbid.
@@ -38,7 +38,7 @@ pub(super) fn words(tree: &Tree) -> Vec<Finding> {
     find(tree.sources(), &WORDS)
 }
 
-/// A lint that is switched off says why; `expect` also tells when there is no need for it any more.
+/// A lint is disabled with a reason. `expect` also fails when the lint no longer fires.
 pub(super) fn allows(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.sources().filter(|file| file.path.contains("/src/") && !file.path.starts_with(SPELLS)) {

@@ -72,6 +72,11 @@ pub(super) fn sides(name: &str) -> Option<Sides> {
     find(name)?.sides
 }
 
+/// Returns true for the crates that write names of the semantic conventions of a protocol.
+pub(super) fn has_conventions(name: &str) -> bool {
+    name == "otel-messaging" || sides(name).is_some()
+}
+
 fn find(name: &str) -> Option<&'static CrateRow> {
     CRATES.iter().find(|row| row.name == name)
 }

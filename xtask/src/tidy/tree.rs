@@ -5,13 +5,17 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Package};
 
-use crate::repo::Repo;
+use crate::{
+    repo::Repo,
+    tidy::commits::{self, Commit},
+};
 
 /// The repository. Paths are relative to its root folder and use `/` as separator.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) files: Vec<File>,
     pub(super) crates: Vec<Crate>,
+    pub(super) commits: Vec<Commit>,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,8 @@ impl Tree {
         walk(&repo.root, "", &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let crates = repo.crates().into_iter().map(|package| Crate::new(repo, package)).collect();
-        Ok(Self { files, crates })
+        let commits = commits::read(&repo.root)?;
+        Ok(Self { files, crates, commits })
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&File> {
@@ -144,7 +149,7 @@ fn walk(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
 #[cfg(test)]
 pub(super) fn tree(files: &[(&str, &str)]) -> Tree {
     let files = files.iter().map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() });
-    Tree { files: files.collect(), crates: Vec::new() }
+    Tree { files: files.collect(), ..Tree::default() }
 }
 
 #[cfg(test)]
