@@ -2,29 +2,15 @@
 //!
 //! Follows openzipkin/b3-propagation and the OpenTelemetry specification, Context, Propagators API, "B3 Requirements".
 
-use std::sync::LazyLock;
-
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
 use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::Gathered;
+use crate::carrier_fields::Gathered;
+use crate::extracted::Found;
+use crate::fields::{self, B3_FLAGS, B3_PARENT_SPAN_ID, B3_SAMPLED, B3_SINGLE, B3_SPAN_ID, B3_TRACE_ID};
 use crate::hex;
-use crate::received::{ReceivedTrace, SAMPLED};
-
-/// The headers that are read.
-pub(crate) const HEADERS: [&str; 5] = [SINGLE, TRACE_ID, SPAN_ID, SAMPLING, FLAGS];
-
-const SINGLE: &str = "b3";
-const TRACE_ID: &str = "x-b3-traceid";
-const SPAN_ID: &str = "x-b3-spanid";
-const SAMPLING: &str = "x-b3-sampled";
-const FLAGS: &str = "x-b3-flags";
-/// Neither read nor sent, as the specification asks, but a stale one must not be forwarded.
-const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+use crate::inbound::{ReceivedTrace, SAMPLED};
 
 /// Propagates the span context in Zipkin's B3 format.
 ///
@@ -35,7 +21,7 @@ const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
 /// characters, and nothing longer is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct B3 {
-    multi: bool,
+    pub(crate) multi: bool,
 }
 
 impl B3 {
@@ -68,10 +54,10 @@ impl B3 {
 
     pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
         // The other form has to go as well: a receiver prefers the single header, be it stale.
-        for name in HEADERS {
+        for name in fields::B3 {
             carrier.remove(name);
         }
-        carrier.remove(PARENT_SPAN_ID);
+        carrier.remove(B3_PARENT_SPAN_ID);
 
         let span = cx.span();
         let span_context = span.span_context();
@@ -91,12 +77,12 @@ impl B3 {
         // Nothing but ASCII was written, so this is always text.
         let Ok(text) = std::str::from_utf8(&text) else { return };
         if self.multi {
-            carrier.set(TRACE_ID, &text[..32]);
-            carrier.set(SPAN_ID, &text[33..49]);
+            carrier.set(B3_TRACE_ID, &text[..32]);
+            carrier.set(B3_SPAN_ID, &text[33..49]);
             // Debug implies the decision to sample, which is then not sent on its own.
-            if debug { carrier.set(FLAGS, "1") } else { carrier.set(SAMPLING, &text[50..]) }
+            if debug { carrier.set(B3_FLAGS, "1") } else { carrier.set(B3_SAMPLED, &text[50..]) }
         } else {
-            carrier.set(SINGLE, text);
+            carrier.set(B3_SINGLE, text);
         }
     }
 }
@@ -132,7 +118,7 @@ fn parse_single(text: &[u8]) -> Option<(TraceId, SpanId, Sampling)> {
     parts.next().is_none().then_some((trace_id, span_id, sampling))
 }
 
-/// Reads the values of the several headers, in the order of [`HEADERS`].
+/// Reads the values of the several headers, in the order of [`fields::B3`].
 fn parse_multi(values: [Option<&[u8]>; 4]) -> Option<(TraceId, SpanId, Sampling)> {
     let [trace_id, span_id, sampled, flags] = values;
     let sampling = match (flags, sampled) {
@@ -154,21 +140,4 @@ fn parse_trace_id(text: &[u8]) -> Option<TraceId> {
 fn parse_span_id(text: &[u8]) -> Option<SpanId> {
     let id = SpanId::from(hex::decode_u64(text)?);
     (id != SpanId::INVALID).then_some(id)
-}
-
-impl TextMapPropagator for B3 {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::B3(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::B3(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static SINGLE_FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [SINGLE.to_owned()]);
-        static MULTI_FIELDS: LazyLock<[String; 4]> =
-            LazyLock::new(|| [TRACE_ID, SPAN_ID, SAMPLING, FLAGS].map(str::to_owned));
-        if self.multi { FieldIter::new(&*MULTI_FIELDS) } else { FieldIter::new(&*SINGLE_FIELDS) }
-    }
 }

@@ -6,11 +6,13 @@ use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _, BaggageMetadata};
 use opentelemetry::{Key, StringValue};
 
-use crate::pass_through::is_token;
-use crate::received::Received;
+use crate::fields::is_token;
+use crate::inbound::Received;
 
 mod codec;
 pub(crate) mod propagator;
+
+use codec::Member;
 
 /// "The resulting baggage-string contains 64 list-members or less."
 pub(crate) const MAX_MEMBERS: usize = 64;
@@ -127,14 +129,6 @@ pub fn clear(cx: &Context) -> Context {
         _ => cx.clone(),
     };
     if cx.baggage().is_empty() { cx } else { cx.with_cleared_baggage() }
-}
-
-/// One member; the value is decoded, the properties are as they are sent.
-#[derive(Clone, Copy)]
-struct Member<'a> {
-    name: &'a str,
-    value: &'a str,
-    properties: &'a str,
 }
 
 fn existing(cx: &Context) -> impl Iterator<Item = Member<'_>> {

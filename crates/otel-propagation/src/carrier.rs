@@ -9,6 +9,8 @@ use std::hash::BuildHasher;
 
 use opentelemetry::propagation::{Extractor, Injector};
 
+use crate::fields::TRACESTATE;
+
 /// A carrier whose headers are read in one pass.
 ///
 /// Reading in one pass is what makes extraction cheap: no look-up and no allocation for each header that a
@@ -158,7 +160,7 @@ pub(crate) struct InjectorView<'c, C>(pub(crate) &'c mut C);
 impl<C: HeadersMut> Injector for InjectorView<'_, C> {
     fn set(&mut self, key: &str, value: String) {
         // The SDK's propagator always writes a tracestate, also an empty one, which Trace Context advises against.
-        if value.is_empty() && key.eq_ignore_ascii_case(crate::trace_context::TRACESTATE) {
+        if value.is_empty() && key.eq_ignore_ascii_case(TRACESTATE) {
             return;
         }
         self.0.set(key, &value);

@@ -5,17 +5,16 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
 use crate::b3::B3;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::carrier::{DynHeaders, ExtractorView, Headers, HeadersMut, InjectorView};
-use crate::gathered::{Gathered, Wants};
+use crate::carrier::{DynHeaders, ExtractorView, Headers, HeadersMut};
+use crate::carrier_fields::{Gathered, Wants};
+use crate::extracted::Found;
+use crate::foreign;
 use crate::pass_through::PassThrough;
-use crate::received::{Received, ReceivedTrace};
 use crate::trace_context::TraceContext;
 
 /// Several formats, as one propagator.
@@ -116,7 +115,7 @@ impl Composite {
 
     fn rebuilt(mut self) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        inner.wants = Wants::of(&inner.formats);
+        inner.wants = wants(&inner.formats);
         inner.fields.clear();
         for field in inner.formats.iter().flat_map(|format| format.propagator().fields()) {
             if !inner.fields.iter().any(|known| known == field) {
@@ -129,7 +128,7 @@ impl Composite {
     /// Reads a carrier in one pass, starting from an empty context.
     pub(crate) fn read<C: Headers + ?Sized>(&self, carrier: &C) -> Context {
         let Inner { formats, wants, .. } = &*self.inner;
-        let mut gathered = Gathered::new(formats, *wants);
+        let mut gathered = Gathered::new(*wants, names(formats));
         gathered.read_headers(carrier);
         apply(formats, Context::new(), &gathered, &ExtractorView(carrier))
     }
@@ -156,79 +155,46 @@ impl TextMapPropagator for Composite {
 
 /// Reads an [`Extractor`], as the API's propagators do: on top of `cx`.
 pub(crate) fn extract_dyn(formats: &[Format], cx: &Context, extractor: &dyn Extractor) -> Context {
-    let mut gathered = Gathered::new(formats, Wants::of(formats));
+    let mut gathered = Gathered::new(wants(formats), names(formats));
     gathered.read_extractor(extractor);
     apply(formats, cx.clone(), &gathered, extractor)
 }
 
+/// The headers that some formats ask for; a composite works it out once.
+fn wants(formats: &[Format]) -> Wants {
+    let mut wants = Wants::default();
+    for format in formats {
+        match format {
+            Format::TraceContext(_) => wants.trace_context = true,
+            Format::Baggage(_) => wants.baggage = true,
+            Format::B3(_) => wants.b3 = true,
+            Format::PassThrough(_) | Format::Other(_) => {}
+        }
+    }
+    wants
+}
+
+/// The names of the headers that are passed through.
+fn names(formats: &[Format]) -> &[String] {
+    let names = formats.iter().find_map(|format| match format {
+        Format::PassThrough(names) => Some(names.names()),
+        _ => None,
+    });
+    names.unwrap_or_default()
+}
+
 fn apply(formats: &[Format], cx: Context, gathered: &Gathered<'_, '_>, raw: &dyn Extractor) -> Context {
-    let mut found = Found { cx, received: None };
+    let mut found = Found::new(cx);
     for format in formats {
         match format {
             Format::TraceContext(format) => format.read(gathered, &mut found),
             Format::Baggage(format) => format.read(gathered, &mut found),
             Format::B3(format) => format.read(gathered, &mut found),
             Format::PassThrough(format) => format.read(gathered, &mut found),
-            Format::Other(other) => found.cx = extract_other(&**other, &found.cx, raw),
+            Format::Other(other) => found.cx = foreign::extract(&**other, &found.cx, raw),
         }
     }
-    // Taken out of its place only where there is something: moving all of it costs more than the rest of this.
-    if let Some(received) = &mut found.received {
-        return std::mem::take(received).store(&found.cx);
-    }
-    found.cx
-}
-
-/// The context as far as it was read, and what is yet to be stored in it: once, for each value costs allocations.
-pub(crate) struct Found {
-    cx: Context,
-    received: Option<Received>,
-}
-
-impl Found {
-    #[inline]
-    pub(crate) fn put_span_context(&mut self, mut span_context: SpanContext, mut trace: ReceivedTrace) {
-        if let Some(former) = self.received.as_ref().and_then(|received| received.trace.as_ref()) {
-            // Services that write several formats write the same span in each; none of them holds all that is known.
-            let span = self.cx.span();
-            if span.span_context().span_id() == span_context.span_id() && former.trace_id == trace.trace_id {
-                span_context = trace.merge(former, span.span_context(), &span_context);
-            }
-        }
-        self.cx = self.cx.with_remote_span_context(span_context);
-        // One that is there may be for the same trace, and would then be taken for this one's.
-        let replaces = self.received.is_some() || self.cx.get::<Received>().is_some();
-        if replaces || trace.is_worth_keeping() {
-            self.received.get_or_insert_default().trace = Some(trace);
-        }
-    }
-
-    pub(crate) fn put_baggage(&mut self, baggage: Baggage) {
-        if !baggage.is_empty() {
-            self.cx = self.cx.with_baggage(baggage);
-        }
-    }
-
-    pub(crate) fn put_baggage_text(&mut self, text: String) {
-        if !text.is_empty() {
-            self.received.get_or_insert_default().baggage = Some(text.into());
-        }
-    }
-
-    pub(crate) fn put_passed(&mut self, passed: Vec<(Arc<str>, Box<str>)>) {
-        if !passed.is_empty() {
-            self.received.get_or_insert_default().passed = Some(passed.into());
-        }
-    }
-}
-
-/// Lets a propagator that is not ours read. One without fields reads nothing; it may be OpenTelemetry's no-op, which
-/// answers with the context that is current on the thread whatever it is given.
-pub(crate) fn extract_other(other: &dyn TextMapPropagator, cx: &Context, raw: &dyn Extractor) -> Context {
-    if other.fields().next().is_none() {
-        return cx.clone();
-    }
-    other.extract_with_context(cx, raw)
+    found.into_context()
 }
 
 /// Writes a context to a carrier; what the formats could have left there before is removed.
@@ -240,7 +206,7 @@ fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
             Format::Baggage(format) => format.write(cx, carrier),
             Format::B3(format) => format.write(cx, carrier),
             Format::PassThrough(format) => pass_through = Some(format),
-            Format::Other(other) => inject_other(&**other, cx, carrier),
+            Format::Other(other) => foreign::inject(&**other, cx, carrier),
         }
     }
     // These are last, so that a name which a format owns is left to that format.
@@ -252,12 +218,4 @@ fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
 /// Writes a context through an [`Injector`].
 pub(crate) fn inject_dyn(formats: &[Format], cx: &Context, injector: &mut dyn Injector) {
     write(formats, cx, &mut DynHeaders(injector));
-}
-
-/// Lets a propagator that is not ours write, after its fields were removed: it may write nothing where it has nothing.
-pub(crate) fn inject_other<C: HeadersMut>(other: &dyn TextMapPropagator, cx: &Context, carrier: &mut C) {
-    for field in other.fields() {
-        carrier.remove(field);
-    }
-    other.inject_context(cx, &mut InjectorView(carrier));
 }

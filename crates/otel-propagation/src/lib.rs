@@ -12,17 +12,21 @@
 mod b3;
 pub mod baggage;
 mod carrier;
+mod carrier_fields;
 mod composite;
+mod extracted;
+mod fields;
+mod foreign;
 mod from_env;
-mod gathered;
+mod handle;
 mod hex;
 #[cfg(feature = "http")]
 mod http_carrier;
+mod inbound;
 mod links;
 mod pass_through;
 mod process_env;
-mod propagation;
-mod received;
+mod text_map;
 mod trace_context;
 mod trace_state;
 
@@ -31,11 +35,11 @@ pub use baggage::propagator::BaggagePropagator;
 pub use carrier::{Headers, HeadersMut};
 pub use composite::Composite;
 pub use from_env::UnknownPropagators;
+pub use handle::{Propagation, extract, inject, set_global};
 #[cfg(feature = "http")]
 pub use http_carrier::{HeaderExtractor, HeaderInjector};
+pub use inbound::{declare_random_trace_ids, is_received_random};
 pub use links::{child_of, follows_from, linked_to, without_span};
 pub use pass_through::{PassThrough, PassThroughError};
 pub use process_env::EnvVars;
-pub use propagation::{Propagation, extract, inject, set_global};
-pub use received::{declare_random_trace_ids, is_received_random};
 pub use trace_context::TraceContext;

@@ -7,7 +7,7 @@ use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::trace::{Link, SpanContext, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
-use crate::received::Received;
+use crate::inbound::Received;
 
 /// OpenTracing compatibility, `opentracing.ref_type` (semantic conventions 1.44): the kind of a reference.
 const REF_TYPE: &str = "opentracing.ref_type";

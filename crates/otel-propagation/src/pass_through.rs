@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 
 use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::Gathered;
-use crate::received::Received;
+use crate::carrier_fields::Gathered;
+use crate::extracted::Found;
+use crate::fields::is_token;
+use crate::inbound::Received;
 
 /// How many names may be passed through.
 const MAX_NAMES: usize = 32;
@@ -95,11 +94,11 @@ impl PassThrough {
         }
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(String::as_str)
+    pub(crate) fn names(&self) -> &[String] {
+        &self.fields
     }
 
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+    fn position(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
@@ -145,24 +144,4 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>, limit: usize) -> Option<Box<
         joined.push_str(value);
     }
     (!joined.is_empty()).then(|| joined.into())
-}
-
-/// Whether this is a token (RFC 9110, section 5.6.2), as names of headers and of baggage members are.
-pub(crate) fn is_token(name: &[u8]) -> bool {
-    const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || SPECIAL.contains(byte))
-}
-
-impl TextMapPropagator for PassThrough {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::PassThrough(self.clone())], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::PassThrough(self.clone())], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        FieldIter::new(&self.fields)
-    }
 }

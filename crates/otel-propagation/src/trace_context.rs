@@ -2,21 +2,15 @@
 //!
 //! Follows W3C Trace Context level 2, sections "Traceparent Header" and "Versioning of traceparent".
 
-use std::sync::LazyLock;
-
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
 use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::{Gathered, Slot};
-use crate::received::{RANDOM, ReceivedTrace, SAMPLED, outgoing_flags};
+use crate::carrier_fields::{Gathered, Slot};
+use crate::extracted::Found;
+use crate::fields::{TRACEPARENT, TRACESTATE};
+use crate::inbound::{RANDOM, ReceivedTrace, SAMPLED, outgoing_flags};
 use crate::{hex, trace_state};
-
-pub(crate) const TRACEPARENT: &str = "traceparent";
-pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// The length of a version 00 `traceparent`, and of the part of a later version that we may read.
 const LENGTH: usize = 55;
@@ -107,20 +101,4 @@ fn format(span_context: &SpanContext, flags: u8) -> Text {
     hex::encode(&span_context.span_id().to_bytes(), &mut text.0[36..52]);
     hex::encode(&[flags], &mut text.0[53..]);
     text
-}
-
-impl TextMapPropagator for TraceContext {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::TraceContext(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::TraceContext(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static FIELDS: LazyLock<[String; 2]> =
-            LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
-        FieldIter::new(&*FIELDS)
-    }
 }

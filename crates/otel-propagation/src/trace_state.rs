@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use opentelemetry::trace::TraceState;
 
-use crate::gathered::{Gathered, Slot};
-use crate::received::ReceivedTrace;
+use crate::carrier_fields::{Gathered, Slot};
+use crate::inbound::ReceivedTrace;
 
 /// The bytes of all `tracestate` lines joined. The specification asks for at least 512 to be propagated.
 const MAX_BYTES: usize = 8192;

@@ -2,21 +2,16 @@
 //!
 //! Follows W3C Baggage, sections "Baggage HTTP Header Format" and "Limits".
 
-use std::sync::LazyLock;
-
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::{Context, Key, StringValue};
 
 use super::codec::{self, RawMember};
 use super::{MAX_BYTES, MAX_MEMBERS, existing};
 use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::{Gathered, Slot};
-use crate::received::Received;
-
-pub(crate) const BAGGAGE: &str = "baggage";
+use crate::carrier_fields::{Gathered, Slot};
+use crate::extracted::Found;
+use crate::fields::BAGGAGE;
+use crate::inbound::Received;
 
 /// Propagates baggage in the W3C format.
 ///
@@ -127,19 +122,4 @@ fn push(text: &mut String, member: &str) {
         text.push(',');
     }
     text.push_str(member);
-}
-
-impl TextMapPropagator for BaggagePropagator {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::Baggage(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::Baggage(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [BAGGAGE.to_owned()]);
-        FieldIter::new(&*FIELDS)
-    }
 }

@@ -13,7 +13,8 @@ use opentelemetry::{Context, global};
 use crate::b3::B3;
 use crate::baggage::propagator::BaggagePropagator;
 use crate::carrier::{ExtractorView, Headers, HeadersMut};
-use crate::composite::{self, Composite};
+use crate::composite::Composite;
+use crate::foreign;
 use crate::pass_through::PassThrough;
 use crate::trace_context::TraceContext;
 
@@ -95,13 +96,13 @@ impl Propagation {
     pub fn inject<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
         match &self.way {
             Way::Typed(composite) => composite.write(cx, carrier),
-            Way::Dyn(propagator) => composite::inject_other(&**propagator, cx, carrier),
+            Way::Dyn(propagator) => foreign::inject(&**propagator, cx, carrier),
             Way::Global => {
                 let typed = TYPED.load();
                 let ours = global::get_text_map_propagator(|current| match &*typed {
                     Some(ours) if is_same(ours, current) => true,
                     _ => {
-                        composite::inject_other(current, cx, carrier);
+                        foreign::inject(current, cx, carrier);
                         false
                     }
                 });
@@ -150,5 +151,5 @@ fn is_same(ours: &Composite, current: &dyn TextMapPropagator) -> bool {
 }
 
 fn extract_dyn<C: Headers + ?Sized>(propagator: &dyn TextMapPropagator, carrier: &C) -> Context {
-    composite::extract_other(propagator, &Context::new(), &ExtractorView(carrier))
+    foreign::extract(propagator, &Context::new(), &ExtractorView(carrier))
 }

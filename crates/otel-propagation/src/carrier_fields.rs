@@ -4,18 +4,14 @@
 
 use opentelemetry::propagation::Extractor;
 
-use crate::b3;
-use crate::baggage::propagator::BAGGAGE;
 use crate::carrier::Headers;
-use crate::composite::Format;
-use crate::pass_through::PassThrough;
-use crate::trace_context::{TRACEPARENT, TRACESTATE};
+use crate::fields::{self, BAGGAGE, TRACEPARENT, TRACESTATE, is_named, trim};
 
 /// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
 /// more lines than this is not sending a valid header.
 const MAX_LINES: u8 = 64;
 
-/// The headers that have a place of their own; those of B3 are in the order of [`b3::HEADERS`].
+/// The headers that have a place of their own; those of B3 are in the order of [`fields::B3`].
 #[derive(Clone, Copy)]
 #[repr(usize)]
 pub(crate) enum Slot {
@@ -25,12 +21,13 @@ pub(crate) enum Slot {
     B3,
 }
 
-const SLOTS: usize = Slot::B3 as usize + b3::HEADERS.len();
+const SLOTS: usize = Slot::B3 as usize + fields::B3.len();
 
 /// The values of the headers that some formats ask for. It is small and filled in place, for this is the hottest path.
 pub(crate) struct Gathered<'a, 'f> {
     wants: Wants,
-    pass_through: Option<&'f PassThrough>,
+    /// The names of headers that are passed through.
+    names: &'f [String],
     /// How often each header was seen, at most 255 times.
     seen: [u8; SLOTS],
     first: [Option<&'a [u8]>; SLOTS],
@@ -41,41 +38,19 @@ pub(crate) struct Gathered<'a, 'f> {
     passed: u8,
 }
 
-/// What some formats ask for; a composite works it out once.
+/// The headers with a place of their own that are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wants {
-    trace_context: bool,
-    baggage: bool,
-    b3: bool,
-    /// Where among the formats the list of names is.
-    pass_through: Option<usize>,
-}
-
-impl Wants {
-    pub(crate) fn of(formats: &[Format]) -> Self {
-        let mut wants = Self::default();
-        for (index, format) in formats.iter().enumerate() {
-            match format {
-                Format::TraceContext(_) => wants.trace_context = true,
-                Format::Baggage(_) => wants.baggage = true,
-                Format::B3(_) => wants.b3 = true,
-                Format::PassThrough(_) => wants.pass_through = Some(index),
-                Format::Other(_) => {}
-            }
-        }
-        wants
-    }
+    pub(crate) trace_context: bool,
+    pub(crate) baggage: bool,
+    pub(crate) b3: bool,
 }
 
 impl<'a, 'f> Gathered<'a, 'f> {
     /// Nothing yet.
     #[inline]
-    pub(crate) fn new(formats: &'f [Format], wants: Wants) -> Self {
-        let pass_through = match wants.pass_through.and_then(|index| formats.get(index)) {
-            Some(Format::PassThrough(names)) => Some(names),
-            _ => None,
-        };
-        Self { wants, pass_through, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+    pub(crate) fn new(wants: Wants, names: &'f [String]) -> Self {
+        Self { wants, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
     }
 
     /// Reads a carrier in one pass.
@@ -86,7 +61,7 @@ impl<'a, 'f> Gathered<'a, 'f> {
 
     /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.
     pub(crate) fn read_extractor(&mut self, extractor: &'a dyn Extractor) {
-        let (Wants { trace_context, baggage, b3, .. }, pass_through) = (self.wants, self.pass_through);
+        let (Wants { trace_context, baggage, b3 }, names) = (self.wants, self.names);
         let mut ask = |name: &str| {
             let values = extractor.get_all(name).into_iter().flatten();
             values.map(|value| self.offer(name, value.as_bytes())).count()
@@ -97,8 +72,8 @@ impl<'a, 'f> Gathered<'a, 'f> {
         if baggage {
             ask(BAGGAGE);
         }
-        let b3 = b3::HEADERS.iter().copied().filter(|_| b3);
-        for name in b3.chain(pass_through.into_iter().flat_map(PassThrough::names)) {
+        let b3 = fields::B3.iter().copied().filter(|_| b3);
+        for name in b3.chain(names.iter().map(String::as_str)) {
             ask(name);
         }
     }
@@ -110,8 +85,8 @@ impl<'a, 'f> Gathered<'a, 'f> {
         self.only_at(slot as usize)
     }
 
-    /// The same for the headers of B3, in the order of [`b3::HEADERS`].
-    pub(crate) fn b3(&self) -> [Option<&'a [u8]>; b3::HEADERS.len()] {
+    /// The same for the headers of B3, in the order of [`fields::B3`].
+    pub(crate) fn b3(&self) -> [Option<&'a [u8]>; fields::B3.len()] {
         std::array::from_fn(|index| self.only_at(Slot::B3 as usize + index))
     }
 
@@ -171,13 +146,12 @@ impl<'a, 'f> Gathered<'a, 'f> {
         if !self.wants.b3 {
             return None;
         }
-        b3::HEADERS.iter().position(|known| is_named(name, known)).map(|index| Slot::B3 as usize + index)
+        fields::B3.iter().position(|known| is_named(name, known)).map(|index| Slot::B3 as usize + index)
     }
 
     #[inline]
     fn offer_to_pass(&mut self, name: &str, value: &'a [u8]) {
-        if let Some(pass_through) = self.pass_through
-            && let Some(index) = pass_through.position(name)
+        if let Some(index) = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
             && self.passed < MAX_LINES
         {
             self.passed += 1;
@@ -189,21 +163,3 @@ impl<'a, 'f> Gathered<'a, 'f> {
 /// The slots whose lines are joined.
 const LISTS_FROM: usize = Slot::Tracestate as usize;
 const LISTS_TO: usize = Slot::Baggage as usize;
-
-/// Removes the optional white space around a field value or a list member (RFC 9110, section 5.6.3).
-#[inline]
-pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
-}
-
-/// Whether a header has this name. Nearly all carriers hold lower case, for which comparing bytes is enough.
-#[inline]
-fn is_named(name: &str, known: &str) -> bool {
-    name == known || name.eq_ignore_ascii_case(known)
-}
