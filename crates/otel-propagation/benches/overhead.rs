@@ -26,7 +26,8 @@ use opentelemetry_sdk::propagation::{
 };
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_propagation::{
-    B3, BaggagePropagator, Composite, HeaderExtractor, HeaderInjector, Propagation, TraceContext, set_global,
+    B3Propagator, BaggagePropagator, CompositePropagator, HeaderExtractor, HeaderInjector, PropagatorHandle,
+    TraceContextPropagator, set_global,
 };
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -120,9 +121,9 @@ fn context(state: &str) -> Context {
 type Cell = (String, Box<dyn FnMut()>);
 
 fn cells() -> Vec<Cell> {
-    set_global(Composite::default());
+    set_global(CompositePropagator::default());
     let mut cells: Vec<Cell> = Vec::new();
-    let trace_context = || Propagation::new(TraceContext::new());
+    let trace_context = || PropagatorHandle::new(TraceContextPropagator::new());
     let parent = ("traceparent", PARENT);
 
     for (headers, title) in [
@@ -133,7 +134,7 @@ fn cells() -> Vec<Cell> {
         let sdk = SdkTraceContext::new();
         let map = Map(headers.clone());
         cells.push(cell(title, "sdk", move || drop(sdk.extract_with_context(&Context::new(), &map))));
-        for (who, propagation) in [("ours", trace_context()), ("global", Propagation::global())] {
+        for (who, propagation) in [("ours", trace_context()), ("global", PropagatorHandle::global())] {
             let headers = headers.clone();
             cells.push(cell(title, who, move || drop(propagation.extract(&HeaderExtractor(&headers)))));
         }
@@ -146,7 +147,7 @@ fn cells() -> Vec<Cell> {
         cells.push(cell(&title, "sdk", move || drop(sdk.extract_with_context(&Context::new(), &map))));
         let forward = BaggagePropagator::new().with_forward_only(true);
         for (who, format) in [("ours", BaggagePropagator::new()), ("forwarded", forward)] {
-            let (headers, propagation) = (headers.clone(), Propagation::new(format));
+            let (headers, propagation) = (headers.clone(), PropagatorHandle::new(format));
             cells.push(cell(&title, who, move || drop(propagation.extract(&HeaderExtractor(&headers)))));
         }
     }
@@ -163,8 +164,10 @@ fn cells() -> Vec<Cell> {
         };
         let (context, mut map) = (cx.clone(), Map(request(&[])));
         cells.push(cell(title, "sdk", move || sdk.inject_context(&context, &mut map)));
-        let b3 = Propagation::new(B3::single());
-        for (who, propagation) in [("ours", Propagation::new(Composite::default())), ("b3", b3)] {
+        let b3 = PropagatorHandle::new(B3Propagator::single());
+        for (who, propagation) in
+            [("ours", PropagatorHandle::new(CompositePropagator::default())), ("b3", b3)]
+        {
             let (cx, mut headers) = (cx.clone(), request(&[]));
             cells.push(cell(title, who, move || propagation.inject(&cx, &mut HeaderInjector(&mut headers))));
         }

@@ -5,12 +5,12 @@
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
-use crate::carrier::HeadersMut;
-use crate::carrier_fields::Gathered;
-use crate::extracted::Found;
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::CarrierFields;
+use crate::extracted::Extracted;
 use crate::fields::{self, B3_FLAGS, B3_PARENT_SPAN_ID, B3_SAMPLED, B3_SINGLE, B3_SPAN_ID, B3_TRACE_ID};
 use crate::hex;
-use crate::inbound::{ReceivedTrace, SAMPLED};
+use crate::inbound::{InboundTrace, SAMPLED};
 
 /// Propagates the span context in Zipkin's B3 format.
 ///
@@ -20,11 +20,11 @@ use crate::inbound::{ReceivedTrace, SAMPLED};
 /// the format, or is there more than once, is no context. The limits are those of the format: an id is 16 or 32
 /// characters, and nothing longer is looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct B3 {
+pub struct B3Propagator {
     pub(crate) multi: bool,
 }
 
-impl B3 {
+impl B3Propagator {
     /// Writes the single header `b3`.
     #[must_use]
     pub fn single() -> Self {
@@ -37,7 +37,7 @@ impl B3 {
         Self { multi: true }
     }
 
-    pub(crate) fn read(self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
         let [single, multi @ ..] = gathered.b3();
         let Some((trace_id, span_id, sampling)) =
             single.and_then(parse_single).or_else(|| parse_multi(multi))
@@ -48,11 +48,10 @@ impl B3 {
         let span_context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
         let b3_debug = sampling == Sampling::Debug;
         // B3 says nothing about randomness, so the flag of Trace Context is not set for this trace.
-        found
-            .put_span_context(span_context, ReceivedTrace { trace_id, flags: 0, tracestate: None, b3_debug });
+        found.put_span_context(span_context, InboundTrace { trace_id, flags: 0, tracestate: None, b3_debug });
     }
 
-    pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
         // The other form has to go as well: a receiver prefers the single header, be it stale.
         for name in fields::B3 {
             carrier.remove(name);
@@ -64,7 +63,7 @@ impl B3 {
         if !span_context.is_valid() {
             return;
         }
-        let debug = ReceivedTrace::of(cx, span_context.trace_id()).is_some_and(|trace| trace.b3_debug);
+        let debug = InboundTrace::of(cx, span_context.trace_id()).is_some_and(|trace| trace.b3_debug);
         let state = match (debug, span_context.trace_flags().to_u8() & SAMPLED) {
             (true, _) => b'd',
             (false, 0) => b'0',
@@ -87,7 +86,7 @@ impl B3 {
     }
 }
 
-impl Default for B3 {
+impl Default for B3Propagator {
     /// The single header, the specification's default.
     fn default() -> Self {
         Self::single()

@@ -7,7 +7,7 @@ use opentelemetry::baggage::{Baggage, BaggageExt as _, BaggageMetadata};
 use opentelemetry::{Key, StringValue};
 
 use crate::fields::is_token;
-use crate::inbound::Received;
+use crate::inbound::InboundState;
 
 mod codec;
 pub(crate) mod propagator;
@@ -122,9 +122,9 @@ pub fn remove(cx: &Context, name: &str) -> Context {
 /// to services that are not.
 #[must_use]
 pub fn clear(cx: &Context) -> Context {
-    let cx = match cx.get::<Received>() {
+    let cx = match cx.get::<InboundState>() {
         Some(received) if received.baggage.is_some() => {
-            cx.with_value(Received { baggage: None, ..received.clone() })
+            cx.with_value(InboundState { baggage: None, ..received.clone() })
         }
         _ => cx.clone(),
     };

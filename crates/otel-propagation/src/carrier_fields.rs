@@ -4,7 +4,7 @@
 
 use opentelemetry::propagation::Extractor;
 
-use crate::carrier::Headers;
+use crate::carrier::HeaderReader;
 use crate::fields::{self, BAGGAGE, TRACEPARENT, TRACESTATE, is_named, trim};
 
 /// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
@@ -14,18 +14,18 @@ const MAX_LINES: u8 = 64;
 /// The headers that have a place of their own; those of B3 are in the order of [`fields::B3`].
 #[derive(Clone, Copy)]
 #[repr(usize)]
-pub(crate) enum Slot {
+pub(crate) enum Field {
     Traceparent,
     Tracestate,
     Baggage,
     B3,
 }
 
-const SLOTS: usize = Slot::B3 as usize + fields::B3.len();
+const SLOTS: usize = Field::B3 as usize + fields::B3.len();
 
 /// The values of the headers that some formats ask for. It is small and filled in place, for this is the hottest path.
-pub(crate) struct Gathered<'a, 'f> {
-    wants: Wants,
+pub(crate) struct CarrierFields<'a, 'f> {
+    wants: WantedFields,
     /// The names of headers that are passed through.
     names: &'f [String],
     /// How often each header was seen, at most 255 times.
@@ -40,31 +40,31 @@ pub(crate) struct Gathered<'a, 'f> {
 
 /// The headers with a place of their own that are asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wants {
+pub(crate) struct WantedFields {
     pub(crate) trace_context: bool,
     pub(crate) baggage: bool,
     pub(crate) b3: bool,
 }
 
-impl<'a, 'f> Gathered<'a, 'f> {
+impl<'a, 'f> CarrierFields<'a, 'f> {
     /// Nothing yet.
     #[inline]
-    pub(crate) fn new(wants: Wants, names: &'f [String]) -> Self {
+    pub(crate) fn new(wants: WantedFields, names: &'f [String]) -> Self {
         Self { wants, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
     }
 
     /// Reads a carrier in one pass.
     #[inline]
-    pub(crate) fn read_headers<C: Headers + ?Sized>(&mut self, carrier: &'a C) {
-        carrier.visit(|name, value| self.offer(name, value));
+    pub(crate) fn read_headers<C: HeaderReader + ?Sized>(&mut self, carrier: &'a C) {
+        carrier.visit(|name, value| self.record_header(name, value));
     }
 
     /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.
     pub(crate) fn read_extractor(&mut self, extractor: &'a dyn Extractor) {
-        let (Wants { trace_context, baggage, b3 }, names) = (self.wants, self.names);
+        let (WantedFields { trace_context, baggage, b3 }, names) = (self.wants, self.names);
         let mut ask = |name: &str| {
             let values = extractor.get_all(name).into_iter().flatten();
-            values.map(|value| self.offer(name, value.as_bytes())).count()
+            values.map(|value| self.record_header(name, value.as_bytes())).count()
         };
         if trace_context && ask(TRACEPARENT) > 0 {
             ask(TRACESTATE);
@@ -81,13 +81,13 @@ impl<'a, 'f> Gathered<'a, 'f> {
     /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
     /// then nobody can say which of them is meant.
     #[inline]
-    pub(crate) fn only(&self, slot: Slot) -> Option<&'a [u8]> {
+    pub(crate) fn only(&self, slot: Field) -> Option<&'a [u8]> {
         self.only_at(slot as usize)
     }
 
     /// The same for the headers of B3, in the order of [`fields::B3`].
     pub(crate) fn b3(&self) -> [Option<&'a [u8]>; fields::B3.len()] {
-        std::array::from_fn(|index| self.only_at(Slot::B3 as usize + index))
+        std::array::from_fn(|index| self.only_at(Field::B3 as usize + index))
     }
 
     #[inline]
@@ -96,17 +96,17 @@ impl<'a, 'f> Gathered<'a, 'f> {
     }
 
     #[inline]
-    pub(crate) fn has(&self, slot: Slot) -> bool {
+    pub(crate) fn has(&self, slot: Field) -> bool {
         self.seen[slot as usize] > 0
     }
 
     /// Whether lines of a header were left out because there were too many.
-    pub(crate) fn has_too_many(&self, slot: Slot) -> bool {
+    pub(crate) fn has_too_many(&self, slot: Field) -> bool {
         self.seen[slot as usize] > MAX_LINES
     }
 
     /// The lines of a header that is a list, in their order, without surrounding white space and without empty ones.
-    pub(crate) fn lines(&self, slot: Slot) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
+    pub(crate) fn lines(&self, slot: Field) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
         let more = self.more.iter().filter(move |(of, _)| *of == slot as usize).map(|(_, line)| *line);
         self.first[slot as usize].into_iter().chain(more).map(trim).filter(|line| !line.is_empty())
     }
@@ -122,15 +122,15 @@ impl<'a, 'f> Gathered<'a, 'f> {
     }
 
     #[inline]
-    fn offer(&mut self, name: &str, value: &'a [u8]) {
+    fn record_header(&mut self, name: &str, value: &'a [u8]) {
         // Lengths differ for almost every header of a request, so most of them cost one comparison.
         let slot = match name.len() {
-            11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Slot::Traceparent as usize,
-            10 if self.wants.trace_context && is_named(name, TRACESTATE) => Slot::Tracestate as usize,
-            7 if self.wants.baggage && is_named(name, BAGGAGE) => Slot::Baggage as usize,
+            11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Field::Traceparent as usize,
+            10 if self.wants.trace_context && is_named(name, TRACESTATE) => Field::Tracestate as usize,
+            7 if self.wants.baggage && is_named(name, BAGGAGE) => Field::Baggage as usize,
             _ => match self.b3_slot(name) {
                 Some(slot) => slot,
-                None => return self.offer_to_pass(name, value),
+                None => return self.record_pass_through(name, value),
             },
         };
         if self.first[slot].is_none() {
@@ -146,11 +146,11 @@ impl<'a, 'f> Gathered<'a, 'f> {
         if !self.wants.b3 {
             return None;
         }
-        fields::B3.iter().position(|known| is_named(name, known)).map(|index| Slot::B3 as usize + index)
+        fields::B3.iter().position(|known| is_named(name, known)).map(|index| Field::B3 as usize + index)
     }
 
     #[inline]
-    fn offer_to_pass(&mut self, name: &str, value: &'a [u8]) {
+    fn record_pass_through(&mut self, name: &str, value: &'a [u8]) {
         if let Some(index) = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
             && self.passed < MAX_LINES
         {
@@ -161,5 +161,5 @@ impl<'a, 'f> Gathered<'a, 'f> {
 }
 
 /// The slots whose lines are joined.
-const LISTS_FROM: usize = Slot::Tracestate as usize;
-const LISTS_TO: usize = Slot::Baggage as usize;
+const LISTS_FROM: usize = Field::Tracestate as usize;
+const LISTS_TO: usize = Field::Baggage as usize;

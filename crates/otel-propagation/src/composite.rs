@@ -8,14 +8,14 @@ use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 
-use crate::b3::B3;
+use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::carrier::{DynHeaders, ExtractorView, Headers, HeadersMut};
-use crate::carrier_fields::{Gathered, Wants};
-use crate::extracted::Found;
+use crate::carrier::{DynHeaders, ExtractorView, HeaderReader, HeaderWriter};
+use crate::carrier_fields::{CarrierFields, WantedFields};
+use crate::extracted::Extracted;
 use crate::foreign;
-use crate::pass_through::PassThrough;
-use crate::trace_context::TraceContext;
+use crate::pass_through::PassThroughPropagator;
+use crate::trace_context::TraceContextPropagator;
 
 /// Several formats, as one propagator.
 ///
@@ -24,24 +24,24 @@ use crate::trace_context::TraceContext;
 ///
 /// Cloning is cheap: clones share the list.
 #[derive(Clone, Debug)]
-pub struct Composite {
+pub struct CompositePropagator {
     inner: Arc<Inner>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Inner {
     formats: Vec<Format>,
-    wants: Wants,
+    wants: WantedFields,
     fields: Vec<String>,
 }
 
 /// One format of a composite.
 #[derive(Clone, Debug)]
 pub(crate) enum Format {
-    TraceContext(TraceContext),
+    TraceContext(TraceContextPropagator),
     Baggage(BaggagePropagator),
-    B3(B3),
-    PassThrough(PassThrough),
+    B3(B3Propagator),
+    PassThrough(PassThroughPropagator),
     Other(Arc<dyn TextMapPropagator + Send + Sync>),
 }
 
@@ -57,13 +57,13 @@ impl Format {
     }
 }
 
-impl Default for Composite {
+impl Default for CompositePropagator {
     fn default() -> Self {
-        Self::empty().with_trace_context(TraceContext::new()).with_baggage(BaggagePropagator::new())
+        Self::empty().with_trace_context(TraceContextPropagator::new()).with_baggage(BaggagePropagator::new())
     }
 }
 
-impl Composite {
+impl CompositePropagator {
     /// A composite of nothing, to add formats to. It reads and writes nothing.
     #[must_use]
     pub fn empty() -> Self {
@@ -72,7 +72,7 @@ impl Composite {
 
     /// Adds W3C Trace Context.
     #[must_use]
-    pub fn with_trace_context(self, format: TraceContext) -> Self {
+    pub fn with_trace_context(self, format: TraceContextPropagator) -> Self {
         self.with(Format::TraceContext(format))
     }
 
@@ -84,14 +84,14 @@ impl Composite {
 
     /// Adds B3.
     #[must_use]
-    pub fn with_b3(self, format: B3) -> Self {
+    pub fn with_b3(self, format: B3Propagator) -> Self {
         self.with(Format::B3(format))
     }
 
     /// Adds headers that travel unchanged. They are written after everything else, and never over a header that is
     /// there. Added again, the names are put together.
     #[must_use]
-    pub fn with_pass_through(mut self, headers: PassThrough) -> Self {
+    pub fn with_pass_through(mut self, headers: PassThroughPropagator) -> Self {
         for format in &mut Arc::make_mut(&mut self.inner).formats {
             if let Format::PassThrough(former) = format {
                 former.merge(headers);
@@ -126,20 +126,20 @@ impl Composite {
     }
 
     /// Reads a carrier in one pass, starting from an empty context.
-    pub(crate) fn read<C: Headers + ?Sized>(&self, carrier: &C) -> Context {
+    pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
         let Inner { formats, wants, .. } = &*self.inner;
-        let mut gathered = Gathered::new(*wants, names(formats));
+        let mut gathered = CarrierFields::new(*wants, names(formats));
         gathered.read_headers(carrier);
         apply(formats, Context::new(), &gathered, &ExtractorView(carrier))
     }
 
     /// Writes a context to a carrier; what the formats could have left there before is removed.
-    pub(crate) fn write<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
         write(&self.inner.formats, cx, carrier);
     }
 }
 
-impl TextMapPropagator for Composite {
+impl TextMapPropagator for CompositePropagator {
     fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
         inject_dyn(&self.inner.formats, cx, injector);
     }
@@ -155,14 +155,14 @@ impl TextMapPropagator for Composite {
 
 /// Reads an [`Extractor`], as the API's propagators do: on top of `cx`.
 pub(crate) fn extract_dyn(formats: &[Format], cx: &Context, extractor: &dyn Extractor) -> Context {
-    let mut gathered = Gathered::new(wants(formats), names(formats));
+    let mut gathered = CarrierFields::new(wants(formats), names(formats));
     gathered.read_extractor(extractor);
     apply(formats, cx.clone(), &gathered, extractor)
 }
 
 /// The headers that some formats ask for; a composite works it out once.
-fn wants(formats: &[Format]) -> Wants {
-    let mut wants = Wants::default();
+fn wants(formats: &[Format]) -> WantedFields {
+    let mut wants = WantedFields::default();
     for format in formats {
         match format {
             Format::TraceContext(_) => wants.trace_context = true,
@@ -183,8 +183,8 @@ fn names(formats: &[Format]) -> &[String] {
     names.unwrap_or_default()
 }
 
-fn apply(formats: &[Format], cx: Context, gathered: &Gathered<'_, '_>, raw: &dyn Extractor) -> Context {
-    let mut found = Found::new(cx);
+fn apply(formats: &[Format], cx: Context, gathered: &CarrierFields<'_, '_>, raw: &dyn Extractor) -> Context {
+    let mut found = Extracted::new(cx);
     for format in formats {
         match format {
             Format::TraceContext(format) => format.read(gathered, &mut found),
@@ -198,7 +198,7 @@ fn apply(formats: &[Format], cx: Context, gathered: &Gathered<'_, '_>, raw: &dyn
 }
 
 /// Writes a context to a carrier; what the formats could have left there before is removed.
-fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
+fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C) {
     let mut pass_through = None;
     for format in formats {
         match format {

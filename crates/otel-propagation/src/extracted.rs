@@ -6,15 +6,15 @@ use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
-use crate::inbound::{Received, ReceivedTrace};
+use crate::inbound::{InboundState, InboundTrace};
 
 /// The context as far as it was read, and what is yet to be stored in it: once, for each value costs allocations.
-pub(crate) struct Found {
+pub(crate) struct Extracted {
     pub(crate) cx: Context,
-    received: Option<Received>,
+    received: Option<InboundState>,
 }
 
-impl Found {
+impl Extracted {
     #[inline]
     pub(crate) fn new(cx: Context) -> Self {
         Self { cx, received: None }
@@ -31,7 +31,7 @@ impl Found {
     }
 
     #[inline]
-    pub(crate) fn put_span_context(&mut self, mut span_context: SpanContext, mut trace: ReceivedTrace) {
+    pub(crate) fn put_span_context(&mut self, mut span_context: SpanContext, mut trace: InboundTrace) {
         if let Some(former) = self.received.as_ref().and_then(|received| received.trace.as_ref()) {
             // Services that write several formats write the same span in each; none of them holds all that is known.
             let span = self.cx.span();
@@ -41,7 +41,7 @@ impl Found {
         }
         self.cx = self.cx.with_remote_span_context(span_context);
         // One that is there may be for the same trace, and would then be taken for this one's.
-        let replaces = self.received.is_some() || self.cx.get::<Received>().is_some();
+        let replaces = self.received.is_some() || self.cx.get::<InboundState>().is_some();
         if replaces || trace.is_worth_keeping() {
             self.received.get_or_insert_default().trace = Some(trace);
         }

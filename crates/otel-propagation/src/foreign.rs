@@ -3,7 +3,7 @@
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 
-use crate::carrier::{HeadersMut, InjectorView};
+use crate::carrier::{HeaderWriter, InjectorView};
 
 /// Lets a propagator that is not ours read. One without fields reads nothing; it may be OpenTelemetry's no-op, which
 /// answers with the context that is current on the thread whatever it is given.
@@ -15,7 +15,7 @@ pub(crate) fn extract(other: &dyn TextMapPropagator, cx: &Context, raw: &dyn Ext
 }
 
 /// Lets a propagator that is not ours write, after its fields were removed: it may write nothing where it has nothing.
-pub(crate) fn inject<C: HeadersMut>(other: &dyn TextMapPropagator, cx: &Context, carrier: &mut C) {
+pub(crate) fn inject<C: HeaderWriter>(other: &dyn TextMapPropagator, cx: &Context, carrier: &mut C) {
     for field in other.fields() {
         carrier.remove(field);
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 
-use crate::carrier::HeadersMut;
-use crate::carrier_fields::Gathered;
-use crate::extracted::Found;
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::CarrierFields;
+use crate::extracted::Extracted;
 use crate::fields::is_token;
-use crate::inbound::Received;
+use crate::inbound::InboundState;
 
 /// How many names may be passed through.
 const MAX_NAMES: usize = 32;
@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 8192;
 /// context.
 ///
 /// A header that the caller has set is neither removed nor replaced. That cannot be promised behind a foreign composite
-/// propagator, nor through an [`Injector`], which can only set; use [`Composite`](crate::Composite).
+/// propagator, nor through an [`Injector`](opentelemetry::propagation::Injector), which can only set; use [`CompositePropagator`](crate::CompositePropagator).
 ///
 /// Values are text without control characters other than tab; others are dropped. A repeated header goes out as one,
 /// joined by `, `. At most 32 names, and 8192 bytes of values together, are kept; a value that does not fit any more is
@@ -29,7 +29,7 @@ const MAX_BYTES: usize = 8192;
 ///
 /// List only headers that may go to every service that is called: values are not checked for secrets.
 #[derive(Clone, Debug)]
-pub struct PassThrough {
+pub struct PassThroughPropagator {
     /// Lower case. The strings are what `fields` lists, the shared ones what each context keeps.
     fields: Vec<String>,
     names: Vec<Arc<str>>,
@@ -57,7 +57,7 @@ pub enum PassThroughError {
     },
 }
 
-impl PassThrough {
+impl PassThroughPropagator {
     /// Names the headers, in any case; they are sent in lower case.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl PassThrough {
         self.fields.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
-    pub(crate) fn read(&self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+    pub(crate) fn read(&self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
         if !gathered.has_passed() {
             return;
         }
@@ -117,8 +117,8 @@ impl PassThrough {
         found.put_passed(kept);
     }
 
-    pub(crate) fn write<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
-        let Some(passed) = cx.get::<Received>().and_then(|received| received.passed.as_deref()) else {
+    pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
+        let Some(passed) = cx.get::<InboundState>().and_then(|received| received.passed.as_deref()) else {
             return;
         };
         for (name, value) in passed {

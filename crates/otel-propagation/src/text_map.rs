@@ -6,14 +6,14 @@ use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 
-use crate::b3::B3;
+use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
 use crate::composite::{Format, extract_dyn, inject_dyn};
 use crate::fields::{
     B3_FLAGS, B3_SAMPLED, B3_SINGLE, B3_SPAN_ID, B3_TRACE_ID, BAGGAGE, TRACEPARENT, TRACESTATE,
 };
-use crate::pass_through::PassThrough;
-use crate::trace_context::TraceContext;
+use crate::pass_through::PassThroughPropagator;
+use crate::trace_context::TraceContextPropagator;
 
 macro_rules! text_map_propagator {
     ($format:ident as $variant:ident, $fields:expr) => {
@@ -33,7 +33,7 @@ macro_rules! text_map_propagator {
     };
 }
 
-text_map_propagator!(TraceContext as TraceContext, |_| {
+text_map_propagator!(TraceContextPropagator as TraceContext, |_| {
     static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT, TRACESTATE].map(str::to_owned));
     &*FIELDS
 });
@@ -41,10 +41,10 @@ text_map_propagator!(BaggagePropagator as Baggage, |_| {
     static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [BAGGAGE.to_owned()]);
     &*FIELDS
 });
-text_map_propagator!(B3 as B3, |format: &B3| {
+text_map_propagator!(B3Propagator as B3, |format: &B3Propagator| {
     static SINGLE: LazyLock<[String; 1]> = LazyLock::new(|| [B3_SINGLE.to_owned()]);
     static MULTI: LazyLock<[String; 4]> =
         LazyLock::new(|| [B3_TRACE_ID, B3_SPAN_ID, B3_SAMPLED, B3_FLAGS].map(str::to_owned));
     if format.multi { &MULTI[..] } else { &SINGLE[..] }
 });
-text_map_propagator!(PassThrough as PassThrough, PassThrough::names);
+text_map_propagator!(PassThroughPropagator as PassThrough, PassThroughPropagator::names);
