@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
-use otel_propagation::{BaggagePropagator, Propagation};
+use otel_propagation::{BaggagePropagator, PropagatorHandle};
 
 fn members(cx: &Context) -> Vec<(String, String, String)> {
     let mut members: Vec<_> = (cx.baggage().iter())
@@ -16,8 +16,8 @@ fn members(cx: &Context) -> Vec<(String, String, String)> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let reading = Propagation::new(BaggagePropagator::new());
-    let forwarding = Propagation::new(BaggagePropagator::new().with_forward_only(true));
+    let reading = PropagatorHandle::new(BaggagePropagator::new());
+    let forwarding = PropagatorHandle::new(BaggagePropagator::new().with_forward_only(true));
     let headers: Vec<_> = data.split(|byte| *byte == b'\n').map(|line| ("baggage", line)).collect();
     let cx = reading.extract(&headers);
     assert!(cx.baggage().len() <= 64);

@@ -3,10 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_propagation::{Propagation, TraceContext};
+use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 
 fuzz_target!(|data: &[u8]| {
-    let propagation = Propagation::new(TraceContext::new());
+    let propagation = PropagatorHandle::new(TraceContextPropagator::new());
     let cx = propagation.extract(&[("traceparent", data)]);
     let mut sent = Vec::new();
     propagation.inject(&cx, &mut sent);

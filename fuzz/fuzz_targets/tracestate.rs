@@ -4,12 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_propagation::{Propagation, TraceContext};
+use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 
 const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
 
 fuzz_target!(|data: &[u8]| {
-    let propagation = Propagation::new(TraceContext::new());
+    let propagation = PropagatorHandle::new(TraceContextPropagator::new());
     let mut headers = vec![("traceparent", PARENT)];
     headers.extend(data.split(|byte| *byte == b'\n').map(|line| ("tracestate", line)));
     let cx = propagation.extract(&headers);

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_grpc::{ClientLayer, MessageEvents, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use tonic::GrpcMethod;
 use tonic::body::Body;
 use tower::{Layer, Service, service_fn};
@@ -68,10 +68,10 @@ fn overhead(c: &mut Criterion) {
         measure(c, "bare", flags, service_fn(answer));
         for (what, events) in [("", MessageEvents::Off), (", each message", MessageEvents::Each)] {
             let server = ServerLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
-            let server = server.with_propagator(Composite::default()).with_message_events(events);
+            let server = server.with_propagator(CompositePropagator::default()).with_message_events(events);
             measure(c, &format!("server{what}"), flags, server.layer(service_fn(answer)));
             let client = ClientLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
-            let client = client.with_propagator(Composite::default()).with_message_events(events);
+            let client = client.with_propagator(CompositePropagator::default()).with_message_events(events);
             measure(c, &format!("client{what}"), flags, client.layer(service_fn(answer)));
         }
     }

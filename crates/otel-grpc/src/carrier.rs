@@ -5,7 +5,7 @@
 //! "Custom-Metadata" (names have no case, and may be repeated).
 
 use http::HeaderMap;
-use otel_propagation::{HeaderInjector, Headers, HeadersMut};
+use otel_propagation::{HeaderInjector, HeaderReader, HeaderWriter};
 use tonic::metadata::MetadataMap;
 
 /// Reads context from a message's metadata, for those who do it by hand.
@@ -19,7 +19,7 @@ use tonic::metadata::MetadataMap;
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct MetadataExtractor<'a>(pub &'a MetadataMap);
 
-impl Headers for MetadataExtractor<'_> {
+impl HeaderReader for MetadataExtractor<'_> {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         let headers: &HeaderMap = self.0.as_ref();
         for (name, value) in headers {
@@ -39,7 +39,7 @@ impl Headers for MetadataExtractor<'_> {
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct MetadataInjector<'a>(pub &'a mut MetadataMap);
 
-impl HeadersMut for MetadataInjector<'_> {
+impl HeaderWriter for MetadataInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
         HeaderInjector(self.0.as_mut()).set(name, value);
     }

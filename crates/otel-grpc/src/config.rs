@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Request, Uri};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_operation::{CapturedHeaders, Providers, SamplerInput};
-use otel_propagation::Propagation;
+use otel_propagation::PropagatorHandle;
 
 use crate::messages::MessageEvents;
 
@@ -51,7 +51,7 @@ pub(crate) type CallHook = Arc<dyn Fn(&CallHead<'_>, &mut Vec<KeyValue>) + Send 
 /// The options that a server's and a client's layer share.
 #[derive(Clone)]
 pub(crate) struct Options {
-    pub(crate) propagation: Propagation,
+    pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
     pub(crate) filter: Option<Filter>,
     pub(crate) excluded: Arc<[Box<str>]>,
@@ -68,7 +68,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn new() -> Self {
         Self {
-            propagation: Propagation::global(),
+            propagation: PropagatorHandle::global(),
             providers: Providers::default(),
             filter: None,
             excluded: Arc::from([]),

@@ -15,7 +15,7 @@ use opentelemetry::{Context, KeyValue};
 use otel_operation::{
     Complete, Operation, OperationFuture, Outcome, Providers, Record, SpanStart, Started, Tracer, intern,
 };
-use otel_propagation::{Headers, HeadersMut, Propagation};
+use otel_propagation::{HeaderReader, HeaderWriter, PropagatorHandle};
 
 use crate::attributes::{GRPC, MESSAGE_TYPE, METHOD, SYSTEM};
 use crate::config::scope;
@@ -64,7 +64,7 @@ pub struct MessageSpans {
     names: [Cow<'static, str>; 2],
     stream: StreamSlot,
     tracer: Arc<Tracer>,
-    propagation: Propagation,
+    propagation: PropagatorHandle,
 }
 
 impl MessageSpans {
@@ -85,7 +85,7 @@ impl MessageSpans {
             names: ["send", "receive"].map(|what| intern(&format!("{method} {what}"))),
             stream: stream.clone(),
             tracer: Arc::new(Tracer::global(scope())),
-            propagation: Propagation::global(),
+            propagation: PropagatorHandle::global(),
         }
     }
 
@@ -108,12 +108,12 @@ impl MessageSpans {
     where
         P: opentelemetry::propagation::TextMapPropagator + Send + Sync + 'static,
     {
-        Self { propagation: Propagation::new(propagator), ..self }
+        Self { propagation: PropagatorHandle::new(propagator), ..self }
     }
 
     /// Starts the span of a message that is about to be sent, a child of what is current, and writes its context into the
     /// message's headers. It ends when it is dropped.
-    pub fn send(&self, headers: &mut impl HeadersMut) -> MessageSpan {
+    pub fn send(&self, headers: &mut impl HeaderWriter) -> MessageSpan {
         let mut parent = Context::current();
         if self.stream.0.get() == Some(parent.span().span_context()) {
             // In the stream's own handler nothing but the stream is current.
@@ -126,7 +126,7 @@ impl MessageSpans {
 
     /// Runs the handling of a received message inside of a span, a child of the one in the message's headers. A message
     /// that has no place for headers has an empty map.
-    pub fn receive<F: Future>(&self, headers: &impl Headers, handling: F) -> MessageFuture<F> {
+    pub fn receive<F: Future>(&self, headers: &impl HeaderReader, handling: F) -> MessageFuture<F> {
         let parent = self.propagation.extract(headers);
         OperationFuture::new(handling, Some(self.start(SpanKind::Consumer, &parent)))
     }

@@ -33,7 +33,7 @@ async fn layers_that_were_built_before_the_sdk_record_after_it() {
 
     assert_eq!(call().await, "", "without a propagator nothing is read or written");
 
-    otel_propagation::set_global(otel_propagation::Composite::default());
+    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     assert_eq!(call().await, TRACEPARENT, "without an SDK the context is handed through");
 
     let recorder = Recorder::new();
@@ -49,6 +49,6 @@ async fn layers_that_were_built_before_the_sdk_record_after_it() {
     recorder.assert_clean();
 
     // Another propagator takes over: ours is no longer used.
-    global::set_text_map_propagator(otel_propagation::B3::single());
+    global::set_text_map_propagator(otel_propagation::B3Propagator::single());
     assert_eq!(call().await, "");
 }

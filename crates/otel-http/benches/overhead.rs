@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_http::{ClientLayer, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use tower::{Layer, Service, service_fn};
 
 fn request(flags: &str) -> Request<Full<Bytes>> {
@@ -58,10 +58,10 @@ fn overhead(c: &mut Criterion) {
     for flags in ["01", "00"] {
         measure(c, "bare", flags, service_fn(answer));
         let server = ServerLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
-        let server = server.with_propagator(Composite::default());
+        let server = server.with_propagator(CompositePropagator::default());
         measure(c, "server", flags, server.layer(service_fn(answer)));
         let client = ClientLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
-        let client = client.with_propagator(Composite::default());
+        let client = client.with_propagator(CompositePropagator::default());
         measure(c, "client", flags, client.layer(service_fn(answer)));
     }
 }

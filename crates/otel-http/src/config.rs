@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_operation::{CapturedHeaders, Providers, SamplerInput, is_grpc};
-use otel_propagation::Propagation;
+use otel_propagation::PropagatorHandle;
 
 use crate::method::KnownMethods;
 
@@ -90,7 +90,7 @@ pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>)
 /// The options that a server's and a client's layer share.
 #[derive(Clone)]
 pub(crate) struct Options {
-    pub(crate) propagation: Propagation,
+    pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
     pub(crate) filter: Option<Filter>,
     pub(crate) span_name: Option<SpanName>,
@@ -108,7 +108,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn new(end_on: EndOn) -> Self {
         Self {
-            propagation: Propagation::global(),
+            propagation: PropagatorHandle::global(),
             providers: Providers::default(),
             filter: None,
             span_name: None,

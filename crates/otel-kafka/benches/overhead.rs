@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_kafka::Options;
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -22,7 +22,7 @@ fn options(sampler: Sampler) -> Options {
     Options::new()
         .with_tracer_provider(&SdkTracerProvider::builder().with_sampler(sampler).build())
         .with_meter_provider(&SdkMeterProvider::default())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;

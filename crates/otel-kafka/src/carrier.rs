@@ -10,7 +10,7 @@ pub(crate) mod raw;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
-use otel_propagation::{Headers, HeadersMut};
+use otel_propagation::{HeaderReader, HeaderWriter};
 use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
 
 /// Up to so many headers are compared with each other; beyond, they are hashed.
@@ -62,7 +62,7 @@ fn name_of(headers: &BorrowedHeaders, index: usize) -> Option<&str> {
     raw::get(headers, index)?.0.to_str().ok()
 }
 
-impl Headers for HeaderExtractor<'_> {
+impl HeaderReader for HeaderExtractor<'_> {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         let Some(headers) = self.0 else { return };
         let count = raw::count(headers);
@@ -102,7 +102,7 @@ impl Headers for HeaderExtractor<'_> {
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct HeaderInjector<'a>(pub &'a mut Option<OwnedHeaders>);
 
-impl HeadersMut for HeaderInjector<'_> {
+impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
         self.remove(name);
         append(self.0, name, value);
@@ -164,9 +164,9 @@ impl Written {
     }
 }
 
-impl HeadersMut for Written {
+impl HeaderWriter for Written {
     fn set(&mut self, name: &str, value: &str) {
-        HeadersMut::remove(self, name);
+        HeaderWriter::remove(self, name);
         append(&mut self.headers, name, value);
     }
 

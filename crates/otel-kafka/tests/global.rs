@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use otel_kafka::FutureProducer;
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -25,7 +25,7 @@ async fn what_is_global_is_found_when_it_comes() {
     let recorder = Recorder::new();
     opentelemetry::global::set_tracer_provider(recorder.tracer_provider().clone());
     opentelemetry::global::set_meter_provider(recorder.meter_provider().clone());
-    otel_propagation::set_global(Composite::default());
+    otel_propagation::set_global(CompositePropagator::default());
     send().await;
     assert_eq!(recorder.span("send orders").instrumentation_scope.name(), "otel-kafka");
     assert_eq!(recorder.metric("messaging.client.sent.messages").sum(), 1.0);

@@ -10,7 +10,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_messaging::{DestinationParts, Messaging, Options, inject};
 use otel_operation::Outcome;
-use otel_propagation::{Composite, TraceContext};
+use otel_propagation::{CompositePropagator, TraceContextPropagator};
 
 type Headers = Vec<(String, String)>;
 
@@ -25,7 +25,7 @@ fn overhead(c: &mut Criterion) {
     let options = Options::new()
         .with_tracer_provider(&tracers)
         .with_meter_provider(&meters)
-        .with_propagator(Composite::empty().with_trace_context(TraceContext::new()));
+        .with_propagator(CompositePropagator::empty().with_trace_context(TraceContextPropagator::new()));
     let messaging = Messaging::new("bench", InstrumentationScope::builder("bench").build(), options);
     for sampled in [true, false] {
         let flags = TraceFlags::default().with_sampled(sampled);

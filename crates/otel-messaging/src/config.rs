@@ -11,7 +11,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
 use otel_operation::{Providers, SamplerInput};
-use otel_propagation::Propagation;
+use otel_propagation::PropagatorHandle;
 
 use crate::policy::{ExistingContext, ParentMode};
 
@@ -21,7 +21,7 @@ type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// later.
 #[derive(Clone, Default)]
 pub struct Options {
-    pub(crate) propagation: Propagation,
+    pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
     pub(crate) sampler_input: SamplerInput,
     pub(crate) parent_mode: ParentMode,
@@ -67,7 +67,7 @@ impl Options {
     where
         P: TextMapPropagator + Send + Sync + 'static,
     {
-        self.propagation = Propagation::new(propagator);
+        self.propagation = PropagatorHandle::new(propagator);
         self
     }
 

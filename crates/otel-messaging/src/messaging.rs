@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{Instruments, Interned, Tracer};
-use otel_propagation::Headers;
+use otel_propagation::HeaderReader;
 
 use crate::attributes::{CLIENT_ID, SERVER_ADDRESS, SERVER_PORT, SYSTEM};
 use crate::config::Options;
@@ -104,7 +104,7 @@ impl Messaging {
 
     /// The context that a message carries. Headers that do not hold one give an empty context.
     #[must_use]
-    pub fn extract<C: Headers + ?Sized>(&self, headers: &C) -> Context {
+    pub fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
         self.0.core.options.propagation.extract(headers)
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use otel_operation::{Complete, Operation, Outcome, Record};
-use otel_propagation::HeadersMut;
+use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
 
@@ -100,7 +100,7 @@ impl<T> Complete<T> for MessagingRecord {
 
 /// Writes the operation's context into the headers of its message, after what was there of an earlier hop is removed.
 /// Does nothing where the message keeps its context ([`MessagingRecord::injects`]).
-pub fn inject<C: HeadersMut>(operation: &MessagingOperation, headers: &mut C) {
+pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
     let record = operation.record();
     if record.injects {
         record.destination.options().propagation.inject(operation.context(), headers);

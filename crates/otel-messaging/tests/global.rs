@@ -30,7 +30,7 @@ fn a_client_that_was_made_before_the_sdk_records_after_it() {
 
     assert_eq!(forward(), None, "without a propagator nothing is read or written");
 
-    otel_propagation::set_global(otel_propagation::Composite::default());
+    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     assert_eq!(forward().as_deref(), Some(received[0].1), "without an SDK the context is handed through");
 
     let recorder = Recorder::new();

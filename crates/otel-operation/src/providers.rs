@@ -136,7 +136,7 @@ macro_rules! provider_options {
         where
             P: opentelemetry::propagation::TextMapPropagator + Send + Sync + 'static,
         {
-            self.edit(|options| options.propagation = otel_propagation::Propagation::new(propagator))
+            self.edit(|options| options.propagation = otel_propagation::PropagatorHandle::new(propagator))
         }
     };
 }

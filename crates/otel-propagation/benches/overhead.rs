@@ -1,74 +1,72 @@
-//! What propagation costs on an HTTP header map, beside the SDK's propagators, in one run.
+//! The cost of propagation on an HTTP header map, beside the SDK's propagators, in one run.
 //!
-//! `cargo bench -p otel-propagation`. The headers are those of an ordinary request, so that a pass over all of them is
-//! paid for.
+//! Nanoseconds: `cargo bench -p otel-propagation --features http`. Instructions, which repeat, and allocations:
+//! `cargo bench -p otel-propagation --features http --bench overhead -- --instructions` (needs valgrind).
+//! The headers are those of an ordinary request, so that each cell pays for a pass over all of them.
 
+// A bench has no caller to return an error to, and its table goes to standard output.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
+    TracerProvider as _,
+};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::{
     BaggagePropagator as SdkBaggage, TraceContextPropagator as SdkTraceContext,
 };
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_propagation::{
-    B3, BaggagePropagator, Composite, Headers, HeadersMut, Propagation, TraceContext, set_global,
+    B3Propagator, BaggagePropagator, CompositePropagator, HeaderExtractor, HeaderInjector, PropagatorHandle,
+    TraceContextPropagator, set_global,
 };
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
-const MEMBERS: &str = "userId=alice,tenant=acme%20corp";
+const MEMBERS: [&str; 3] = [
+    "userId=alice",
+    "userId=alice,tenant=acme%20corp",
+    "userId=alice,tenant=acme%20corp,region=eu-west-1,plan=gold",
+];
 
-struct Map(HeaderMap);
+/// Repetitions of a counted cell, after as many to warm up.
+const REPETITIONS: u64 = 1000;
 
-impl Headers for Map {
-    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
-        for (name, value) in &self.0 {
-            visitor(name.as_str(), value.as_bytes());
-        }
-    }
-}
+/// The system's allocator, counted.
+struct Counting;
 
-/// Names that need not be parsed again.
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-fn known(name: &str) -> Option<&'static HeaderName> {
-    match name {
-        "traceparent" => Some(&TRACEPARENT),
-        "tracestate" => Some(&TRACESTATE),
-        "baggage" => Some(&BAGGAGE),
-        _ => None,
-    }
-}
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
-impl HeadersMut for Map {
-    fn set(&mut self, name: &str, value: &str) {
-        let Ok(value) = HeaderValue::from_str(value) else { return };
-        if let Some(name) = known(name) {
-            self.0.insert(name, value);
-        } else if let Ok(name) = HeaderName::try_from(name) {
-            self.0.insert(name, value);
-        }
+#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: see above.
+        unsafe { System.alloc(layout) }
     }
 
-    fn remove(&mut self, name: &str) {
-        match known(name) {
-            Some(name) => self.0.remove(name),
-            None => self.0.remove(name),
-        };
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: see above.
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
 /// The usual adapters of the API, as opentelemetry-http has them.
+struct Map(HeaderMap);
+
 impl Extractor for Map {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).and_then(|value| value.to_str().ok())
@@ -94,8 +92,7 @@ impl Injector for Map {
 }
 
 /// The headers of an ordinary request, and some more.
-fn request(more: &[(&'static str, &'static str)]) -> Map {
-    let mut map = HeaderMap::new();
+fn request(more: &[(&'static str, &'static str)]) -> HeaderMap {
     let usual = [
         ("host", "users.example.com"),
         ("user-agent", "curl/8.5.0"),
@@ -103,88 +100,144 @@ fn request(more: &[(&'static str, &'static str)]) -> Map {
         ("content-type", "application/json"),
         ("content-length", "42"),
     ];
-    for (name, value) in usual.iter().chain(more) {
-        map.insert(*name, HeaderValue::from_static(value));
-    }
-    Map(map)
+    let header = |(name, value): &(&'static str, &'static str)| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    usual.iter().chain(more).map(header).collect()
 }
 
-fn span() -> SpanContext {
-    SpanContext::new(
+fn context(state: &str) -> Context {
+    let span = SpanContext::new(
         TraceId::from(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736),
         SpanId::from(0x00f0_67aa_0ba9_02b7),
         TraceFlags::SAMPLED,
         false,
-        TraceState::NONE,
-    )
-}
-
-fn extract(
-    criterion: &mut Criterion,
-    name: &str,
-    request: &Map,
-    sdk: &dyn TextMapPropagator,
-    ours: &[(&str, Propagation)],
-) {
-    let mut group = criterion.benchmark_group(name);
-    group.bench_function("sdk", |bencher| {
-        bencher.iter(|| sdk.extract_with_context(&Context::new(), black_box(request)));
-    });
-    for (name, propagation) in ours {
-        group.bench_function(*name, |bencher| bencher.iter(|| propagation.extract(black_box(request))));
-    }
-    group.finish();
-}
-
-fn inject(
-    criterion: &mut Criterion,
-    name: &str,
-    cx: &Context,
-    sdk: &dyn TextMapPropagator,
-    ours: &[(&str, Propagation)],
-) {
-    let mut group = criterion.benchmark_group(name);
-    let mut carrier = request(&[]);
-    group.bench_function("sdk", |bencher| bencher.iter(|| sdk.inject_context(black_box(cx), &mut carrier)));
-    for (name, propagation) in ours {
-        let mut carrier = request(&[]);
-        group.bench_function(*name, |bencher| {
-            bencher.iter(|| propagation.inject(black_box(cx), black_box(&mut carrier)));
-        });
-    }
-    group.finish();
-}
-
-fn propagation(criterion: &mut Criterion) {
-    set_global(Composite::default());
-    let trace_context = || ("ours", Propagation::new(TraceContext::new()));
-    let global = || ("ours, global, with baggage", Propagation::global());
-    let sdk = SdkTraceContext::new();
-    extract(
-        criterion,
-        "extract traceparent",
-        &request(&[("traceparent", PARENT)]),
-        &sdk,
-        &[trace_context(), global()],
+        state.parse::<TraceState>().unwrap(),
     );
-    let with_state = request(&[("traceparent", PARENT), ("tracestate", STATE)]);
-    extract(criterion, "extract traceparent and tracestate", &with_state, &sdk, &[trace_context(), global()]);
-    extract(criterion, "extract nothing", &request(&[]), &sdk, &[trace_context(), global()]);
-
-    let with_baggage = request(&[("baggage", MEMBERS)]);
-    let forward = BaggagePropagator::new().with_forward_only(true);
-    let baggage = [
-        ("ours", Propagation::new(BaggagePropagator::new())),
-        ("ours, forward only", Propagation::new(forward)),
-    ];
-    extract(criterion, "extract baggage", &with_baggage, &SdkBaggage::new(), &baggage);
-
-    let cx = Context::new().with_remote_span_context(span());
-    let all = [trace_context(), global(), ("ours, b3", Propagation::new(B3::single()))];
-    inject(criterion, "inject traceparent", &cx, &sdk, &all);
-    let cx = cx.with_baggage([KeyValue::new("userId", "alice"), KeyValue::new("tenant", "acme corp")]);
-    inject(criterion, "inject baggage", &cx, &SdkBaggage::new(), &baggage[..1]);
+    Context::new().with_remote_span_context(span)
 }
 
-criterion_group!(benches, propagation);
-criterion_main!(benches);
+/// What is measured: its name, and its work.
+type Cell = (String, Box<dyn FnMut()>);
+
+fn cells() -> Vec<Cell> {
+    set_global(CompositePropagator::default());
+    let mut cells: Vec<Cell> = Vec::new();
+    let trace_context = || PropagatorHandle::new(TraceContextPropagator::new());
+    let parent = ("traceparent", PARENT);
+
+    for (headers, title) in [
+        (request(&[]), "extract nothing"),
+        (request(&[parent]), "extract traceparent"),
+        (request(&[parent, ("tracestate", STATE)]), "extract traceparent, tracestate"),
+    ] {
+        let sdk = SdkTraceContext::new();
+        let map = Map(headers.clone());
+        cells.push(cell(title, "sdk", move || drop(sdk.extract_with_context(&Context::new(), &map))));
+        for (who, propagation) in [("ours", trace_context()), ("global", PropagatorHandle::global())] {
+            let headers = headers.clone();
+            cells.push(cell(title, who, move || drop(propagation.extract(&HeaderExtractor(&headers)))));
+        }
+    }
+    for (members, count) in MEMBERS.iter().zip(["1", "2", "4"]) {
+        let title = format!("extract baggage of {count}");
+        let headers = request(&[("baggage", members)]);
+        let map = Map(headers.clone());
+        let sdk = SdkBaggage::new();
+        cells.push(cell(&title, "sdk", move || drop(sdk.extract_with_context(&Context::new(), &map))));
+        let forward = BaggagePropagator::new().with_forward_only(true);
+        for (who, format) in [("ours", BaggagePropagator::new()), ("forwarded", forward)] {
+            let (headers, propagation) = (headers.clone(), PropagatorHandle::new(format));
+            cells.push(cell(&title, who, move || drop(propagation.extract(&HeaderExtractor(&headers)))));
+        }
+    }
+
+    let members = [KeyValue::new("userId", "alice"), KeyValue::new("tenant", "acme corp")];
+    for (cx, title) in [
+        (context(""), "inject traceparent"),
+        (context(STATE), "inject traceparent, tracestate"),
+        (Context::new().with_baggage(members), "inject baggage of 2"),
+    ] {
+        let sdk: Box<dyn TextMapPropagator> = match title {
+            "inject baggage of 2" => Box::new(SdkBaggage::new()),
+            _ => Box::new(SdkTraceContext::new()),
+        };
+        let (context, mut map) = (cx.clone(), Map(request(&[])));
+        cells.push(cell(title, "sdk", move || sdk.inject_context(&context, &mut map)));
+        let b3 = PropagatorHandle::new(B3Propagator::single());
+        for (who, propagation) in
+            [("ours", PropagatorHandle::new(CompositePropagator::default())), ("b3", b3)]
+        {
+            let (cx, mut headers) = (cx.clone(), request(&[]));
+            cells.push(cell(title, who, move || propagation.inject(&cx, &mut HeaderInjector(&mut headers))));
+        }
+    }
+
+    // A service in between: what it received, its span, and what it sends.
+    let provider = SdkTracerProvider::builder().build();
+    for (headers, title) in [
+        (request(&[parent]), "a hop with traceparent"),
+        (request(&[parent, ("tracestate", STATE)]), "a hop with traceparent, tracestate"),
+    ] {
+        let (tracer, propagation) = (provider.tracer("bench"), trace_context());
+        let mut out = request(&[]);
+        cells.push(cell(title, "ours", move || {
+            let incoming = propagation.extract(&HeaderExtractor(&headers));
+            let span = tracer.start_with_context("hop", &incoming);
+            propagation.inject(&incoming.with_span(span), &mut HeaderInjector(&mut out));
+        }));
+    }
+    cells
+}
+
+fn cell(title: &str, who: &str, work: impl FnMut() + 'static) -> Cell {
+    (format!("{title} / {who}"), Box::new(work))
+}
+
+/// Does the work where callgrind collects.
+#[inline(never)]
+fn counted_region(work: &mut dyn FnMut()) {
+    black_box(work)();
+}
+
+/// The work of one cell, of which callgrind sees the second half; prints its allocations.
+fn run(name: &str) {
+    let (_, mut work) = cells().into_iter().find(|(cell, _)| cell == name).unwrap();
+    (0..REPETITIONS).for_each(|_| work());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..REPETITIONS).for_each(|_| counted_region(&mut *work));
+    println!("{}", (ALLOCATIONS.load(Ordering::Relaxed) - before) / REPETITIONS);
+}
+
+/// Runs each cell in a process of its own under callgrind, and prints instructions and allocations.
+fn count_instructions() {
+    println!("| | instructions | allocations |\n|---|---|---|");
+    for (name, _) in cells() {
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--toggle-collect=*counted_region*"])
+            .arg("--callgrind-out-file=/dev/null")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--cell", &name])
+            .output()
+            .unwrap();
+        let (out, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        let collected = log.lines().find_map(|line| line.split("Collected : ").nth(1)).unwrap();
+        let instructions = collected.trim().parse::<u64>().unwrap() / REPETITIONS;
+        println!("| {name} | {instructions} | {} |", out.trim());
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--cell", name] => run(name),
+        ["--instructions"] => count_instructions(),
+        _ => {
+            let mut criterion = Criterion::default().configure_from_args();
+            for (name, mut work) in cells() {
+                criterion.bench_function(&name, |bencher| bencher.iter(&mut work));
+            }
+            criterion.final_summary();
+        }
+    }
+}

@@ -2,29 +2,15 @@
 //!
 //! Follows openzipkin/b3-propagation and the OpenTelemetry specification, Context, Propagators API, "B3 Requirements".
 
-use std::sync::LazyLock;
-
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
-use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::Gathered;
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::CarrierFields;
+use crate::extracted::Extracted;
+use crate::fields::{self, B3_FLAGS, B3_PARENT_SPAN_ID, B3_SAMPLED, B3_SINGLE, B3_SPAN_ID, B3_TRACE_ID};
 use crate::hex;
-use crate::received::{ReceivedTrace, SAMPLED};
-
-/// The headers that are read.
-pub(crate) const HEADERS: [&str; 5] = [SINGLE, TRACE_ID, SPAN_ID, SAMPLING, FLAGS];
-
-const SINGLE: &str = "b3";
-const TRACE_ID: &str = "x-b3-traceid";
-const SPAN_ID: &str = "x-b3-spanid";
-const SAMPLING: &str = "x-b3-sampled";
-const FLAGS: &str = "x-b3-flags";
-/// Neither read nor sent, as the specification asks, but a stale one must not be forwarded.
-const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+use crate::inbound::{InboundTrace, SAMPLED};
 
 /// Propagates the span context in Zipkin's B3 format.
 ///
@@ -34,11 +20,11 @@ const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
 /// the format, or is there more than once, is no context. The limits are those of the format: an id is 16 or 32
 /// characters, and nothing longer is looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct B3 {
-    multi: bool,
+pub struct B3Propagator {
+    pub(crate) multi: bool,
 }
 
-impl B3 {
+impl B3Propagator {
     /// Writes the single header `b3`.
     #[must_use]
     pub fn single() -> Self {
@@ -51,7 +37,7 @@ impl B3 {
         Self { multi: true }
     }
 
-    pub(crate) fn read(self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
         let [single, multi @ ..] = gathered.b3();
         let Some((trace_id, span_id, sampling)) =
             single.and_then(parse_single).or_else(|| parse_multi(multi))
@@ -62,23 +48,22 @@ impl B3 {
         let span_context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
         let b3_debug = sampling == Sampling::Debug;
         // B3 says nothing about randomness, so the flag of Trace Context is not set for this trace.
-        found
-            .put_span_context(span_context, ReceivedTrace { trace_id, flags: 0, tracestate: None, b3_debug });
+        found.put_span_context(span_context, InboundTrace { trace_id, flags: 0, tracestate: None, b3_debug });
     }
 
-    pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
         // The other form has to go as well: a receiver prefers the single header, be it stale.
-        for name in HEADERS {
+        for name in fields::B3 {
             carrier.remove(name);
         }
-        carrier.remove(PARENT_SPAN_ID);
+        carrier.remove(B3_PARENT_SPAN_ID);
 
         let span = cx.span();
         let span_context = span.span_context();
         if !span_context.is_valid() {
             return;
         }
-        let debug = ReceivedTrace::of(cx, span_context.trace_id()).is_some_and(|trace| trace.b3_debug);
+        let debug = InboundTrace::of(cx, span_context.trace_id()).is_some_and(|trace| trace.b3_debug);
         let state = match (debug, span_context.trace_flags().to_u8() & SAMPLED) {
             (true, _) => b'd',
             (false, 0) => b'0',
@@ -91,17 +76,17 @@ impl B3 {
         // Nothing but ASCII was written, so this is always text.
         let Ok(text) = std::str::from_utf8(&text) else { return };
         if self.multi {
-            carrier.set(TRACE_ID, &text[..32]);
-            carrier.set(SPAN_ID, &text[33..49]);
+            carrier.set(B3_TRACE_ID, &text[..32]);
+            carrier.set(B3_SPAN_ID, &text[33..49]);
             // Debug implies the decision to sample, which is then not sent on its own.
-            if debug { carrier.set(FLAGS, "1") } else { carrier.set(SAMPLING, &text[50..]) }
+            if debug { carrier.set(B3_FLAGS, "1") } else { carrier.set(B3_SAMPLED, &text[50..]) }
         } else {
-            carrier.set(SINGLE, text);
+            carrier.set(B3_SINGLE, text);
         }
     }
 }
 
-impl Default for B3 {
+impl Default for B3Propagator {
     /// The single header, the specification's default.
     fn default() -> Self {
         Self::single()
@@ -132,7 +117,7 @@ fn parse_single(text: &[u8]) -> Option<(TraceId, SpanId, Sampling)> {
     parts.next().is_none().then_some((trace_id, span_id, sampling))
 }
 
-/// Reads the values of the several headers, in the order of [`HEADERS`].
+/// Reads the values of the several headers, in the order of [`fields::B3`].
 fn parse_multi(values: [Option<&[u8]>; 4]) -> Option<(TraceId, SpanId, Sampling)> {
     let [trace_id, span_id, sampled, flags] = values;
     let sampling = match (flags, sampled) {
@@ -154,21 +139,4 @@ fn parse_trace_id(text: &[u8]) -> Option<TraceId> {
 fn parse_span_id(text: &[u8]) -> Option<SpanId> {
     let id = SpanId::from(hex::decode_u64(text)?);
     (id != SpanId::INVALID).then_some(id)
-}
-
-impl TextMapPropagator for B3 {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::B3(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::B3(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static SINGLE_FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [SINGLE.to_owned()]);
-        static MULTI_FIELDS: LazyLock<[String; 4]> =
-            LazyLock::new(|| [TRACE_ID, SPAN_ID, SAMPLING, FLAGS].map(str::to_owned));
-        if self.multi { FieldIter::new(&*MULTI_FIELDS) } else { FieldIter::new(&*SINGLE_FIELDS) }
-    }
 }

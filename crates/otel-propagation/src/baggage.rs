@@ -6,11 +6,13 @@ use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _, BaggageMetadata};
 use opentelemetry::{Key, StringValue};
 
-use crate::pass_through::is_token;
-use crate::received::Received;
+use crate::fields::is_token;
+use crate::inbound::InboundState;
 
 mod codec;
 pub(crate) mod propagator;
+
+use codec::Member;
 
 /// "The resulting baggage-string contains 64 list-members or less."
 pub(crate) const MAX_MEMBERS: usize = 64;
@@ -120,21 +122,13 @@ pub fn remove(cx: &Context, name: &str) -> Context {
 /// to services that are not.
 #[must_use]
 pub fn clear(cx: &Context) -> Context {
-    let cx = match cx.get::<Received>() {
+    let cx = match cx.get::<InboundState>() {
         Some(received) if received.baggage.is_some() => {
-            cx.with_value(Received { baggage: None, ..received.clone() })
+            cx.with_value(InboundState { baggage: None, ..received.clone() })
         }
         _ => cx.clone(),
     };
     if cx.baggage().is_empty() { cx } else { cx.with_cleared_baggage() }
-}
-
-/// One member; the value is decoded, the properties are as they are sent.
-#[derive(Clone, Copy)]
-struct Member<'a> {
-    name: &'a str,
-    value: &'a str,
-    properties: &'a str,
 }
 
 fn existing(cx: &Context) -> impl Iterator<Item = Member<'_>> {

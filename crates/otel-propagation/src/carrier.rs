@@ -9,12 +9,14 @@ use std::hash::BuildHasher;
 
 use opentelemetry::propagation::{Extractor, Injector};
 
+use crate::fields::TRACESTATE;
+
 /// A carrier whose headers are read in one pass.
 ///
 /// Reading in one pass is what makes extraction cheap: no look-up and no allocation for each header that a
 /// propagator knows. A header that is there several times is visited several times, in order, which is how
 /// repeated headers are seen at all.
-pub trait Headers {
+pub trait HeaderReader {
     /// Calls `visitor` with each header's name, in any case, and its value, which need not be UTF-8.
     ///
     /// A header whose name is not UTF-8 is left out: no propagator can ask for it.
@@ -26,7 +28,7 @@ pub trait Headers {
 /// Names are compared without regard to case. Propagators pass lower-case names, and values without control
 /// characters other than tab. A carrier that cannot hold a name or a value ignores the call: telemetry never fails
 /// the operation that it describes.
-pub trait HeadersMut {
+pub trait HeaderWriter {
     /// Sets a header, in place of all its former values, however their names are written.
     fn set(&mut self, name: &str, value: &str);
 
@@ -39,7 +41,7 @@ pub trait HeadersMut {
     fn contains(&self, name: &str) -> bool;
 }
 
-impl<S: BuildHasher> Headers for HashMap<String, String, S> {
+impl<S: BuildHasher> HeaderReader for HashMap<String, String, S> {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         for (name, value) in self {
             visitor(name, value.as_bytes());
@@ -47,9 +49,9 @@ impl<S: BuildHasher> Headers for HashMap<String, String, S> {
     }
 }
 
-impl<S: BuildHasher> HeadersMut for HashMap<String, String, S> {
+impl<S: BuildHasher> HeaderWriter for HashMap<String, String, S> {
     fn set(&mut self, name: &str, value: &str) {
-        HeadersMut::remove(self, name);
+        HeaderWriter::remove(self, name);
         self.insert(name.to_ascii_lowercase(), value.to_owned());
     }
 
@@ -62,7 +64,7 @@ impl<S: BuildHasher> HeadersMut for HashMap<String, String, S> {
     }
 }
 
-impl Headers for BTreeMap<String, String> {
+impl HeaderReader for BTreeMap<String, String> {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         for (name, value) in self {
             visitor(name, value.as_bytes());
@@ -70,9 +72,9 @@ impl Headers for BTreeMap<String, String> {
     }
 }
 
-impl HeadersMut for BTreeMap<String, String> {
+impl HeaderWriter for BTreeMap<String, String> {
     fn set(&mut self, name: &str, value: &str) {
-        HeadersMut::remove(self, name);
+        HeaderWriter::remove(self, name);
         self.insert(name.to_ascii_lowercase(), value.to_owned());
     }
 
@@ -85,7 +87,7 @@ impl HeadersMut for BTreeMap<String, String> {
     }
 }
 
-impl<K: AsRef<str>, V: AsRef<[u8]>> Headers for [(K, V)] {
+impl<K: AsRef<str>, V: AsRef<[u8]>> HeaderReader for [(K, V)] {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         for (name, value) in self {
             visitor(name.as_ref(), value.as_ref());
@@ -93,21 +95,21 @@ impl<K: AsRef<str>, V: AsRef<[u8]>> Headers for [(K, V)] {
     }
 }
 
-impl<K: AsRef<str>, V: AsRef<[u8]>, const N: usize> Headers for [(K, V); N] {
+impl<K: AsRef<str>, V: AsRef<[u8]>, const N: usize> HeaderReader for [(K, V); N] {
     fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
         self.as_slice().visit(visitor);
     }
 }
 
-impl<K: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(K, V)> {
+impl<K: AsRef<str>, V: AsRef<[u8]>> HeaderReader for Vec<(K, V)> {
     fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
         self.as_slice().visit(visitor);
     }
 }
 
-impl HeadersMut for Vec<(String, String)> {
+impl HeaderWriter for Vec<(String, String)> {
     fn set(&mut self, name: &str, value: &str) {
-        HeadersMut::remove(self, name);
+        HeaderWriter::remove(self, name);
         self.push((name.to_ascii_lowercase(), value.to_owned()));
     }
 
@@ -120,11 +122,11 @@ impl HeadersMut for Vec<(String, String)> {
     }
 }
 
-/// Shows [`Headers`] to propagators that are not ours. Values that are not UTF-8 are not shown, for an
+/// Shows [`HeaderReader`] to propagators that are not ours. Values that are not UTF-8 are not shown, for an
 /// [`Extractor`] deals in strings.
 pub(crate) struct ExtractorView<'c, C: ?Sized>(pub(crate) &'c C);
 
-impl<C: Headers + ?Sized> Extractor for ExtractorView<'_, C> {
+impl<C: HeaderReader + ?Sized> Extractor for ExtractorView<'_, C> {
     fn get(&self, key: &str) -> Option<&str> {
         let mut found = None;
         self.0.visit(|name, value| {
@@ -152,13 +154,13 @@ impl<C: Headers + ?Sized> Extractor for ExtractorView<'_, C> {
     }
 }
 
-/// Lets propagators that are not ours write to [`HeadersMut`].
+/// Lets propagators that are not ours write to [`HeaderWriter`].
 pub(crate) struct InjectorView<'c, C>(pub(crate) &'c mut C);
 
-impl<C: HeadersMut> Injector for InjectorView<'_, C> {
+impl<C: HeaderWriter> Injector for InjectorView<'_, C> {
     fn set(&mut self, key: &str, value: String) {
         // The SDK's propagator always writes a tracestate, also an empty one, which Trace Context advises against.
-        if value.is_empty() && key.eq_ignore_ascii_case(crate::trace_context::TRACESTATE) {
+        if value.is_empty() && key.eq_ignore_ascii_case(TRACESTATE) {
             return;
         }
         self.0.set(key, &value);
@@ -168,7 +170,7 @@ impl<C: HeadersMut> Injector for InjectorView<'_, C> {
 /// Lets our propagators write to an [`Injector`], which can neither remove nor tell what is there.
 pub(crate) struct DynHeaders<'i>(pub(crate) &'i mut dyn Injector);
 
-impl HeadersMut for DynHeaders<'_> {
+impl HeaderWriter for DynHeaders<'_> {
     fn set(&mut self, name: &str, value: &str) {
         self.0.set(name, value.to_owned());
     }

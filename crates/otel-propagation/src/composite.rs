@@ -5,18 +5,17 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
-use crate::b3::B3;
+use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::carrier::{DynHeaders, ExtractorView, Headers, HeadersMut, InjectorView};
-use crate::gathered::{Gathered, Wants};
-use crate::pass_through::PassThrough;
-use crate::received::{Received, ReceivedTrace};
-use crate::trace_context::TraceContext;
+use crate::carrier::{DynHeaders, ExtractorView, HeaderReader, HeaderWriter};
+use crate::carrier_fields::{CarrierFields, WantedFields};
+use crate::extracted::Extracted;
+use crate::foreign;
+use crate::pass_through::PassThroughPropagator;
+use crate::trace_context::TraceContextPropagator;
 
 /// Several formats, as one propagator.
 ///
@@ -25,24 +24,24 @@ use crate::trace_context::TraceContext;
 ///
 /// Cloning is cheap: clones share the list.
 #[derive(Clone, Debug)]
-pub struct Composite {
+pub struct CompositePropagator {
     inner: Arc<Inner>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Inner {
     formats: Vec<Format>,
-    wants: Wants,
+    wants: WantedFields,
     fields: Vec<String>,
 }
 
 /// One format of a composite.
 #[derive(Clone, Debug)]
 pub(crate) enum Format {
-    TraceContext(TraceContext),
+    TraceContext(TraceContextPropagator),
     Baggage(BaggagePropagator),
-    B3(B3),
-    PassThrough(PassThrough),
+    B3(B3Propagator),
+    PassThrough(PassThroughPropagator),
     Other(Arc<dyn TextMapPropagator + Send + Sync>),
 }
 
@@ -58,13 +57,13 @@ impl Format {
     }
 }
 
-impl Default for Composite {
+impl Default for CompositePropagator {
     fn default() -> Self {
-        Self::empty().with_trace_context(TraceContext::new()).with_baggage(BaggagePropagator::new())
+        Self::empty().with_trace_context(TraceContextPropagator::new()).with_baggage(BaggagePropagator::new())
     }
 }
 
-impl Composite {
+impl CompositePropagator {
     /// A composite of nothing, to add formats to. It reads and writes nothing.
     #[must_use]
     pub fn empty() -> Self {
@@ -73,7 +72,7 @@ impl Composite {
 
     /// Adds W3C Trace Context.
     #[must_use]
-    pub fn with_trace_context(self, format: TraceContext) -> Self {
+    pub fn with_trace_context(self, format: TraceContextPropagator) -> Self {
         self.with(Format::TraceContext(format))
     }
 
@@ -85,14 +84,14 @@ impl Composite {
 
     /// Adds B3.
     #[must_use]
-    pub fn with_b3(self, format: B3) -> Self {
+    pub fn with_b3(self, format: B3Propagator) -> Self {
         self.with(Format::B3(format))
     }
 
     /// Adds headers that travel unchanged. They are written after everything else, and never over a header that is
     /// there. Added again, the names are put together.
     #[must_use]
-    pub fn with_pass_through(mut self, headers: PassThrough) -> Self {
+    pub fn with_pass_through(mut self, headers: PassThroughPropagator) -> Self {
         for format in &mut Arc::make_mut(&mut self.inner).formats {
             if let Format::PassThrough(former) = format {
                 former.merge(headers);
@@ -116,7 +115,7 @@ impl Composite {
 
     fn rebuilt(mut self) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        inner.wants = Wants::of(&inner.formats);
+        inner.wants = wants(&inner.formats);
         inner.fields.clear();
         for field in inner.formats.iter().flat_map(|format| format.propagator().fields()) {
             if !inner.fields.iter().any(|known| known == field) {
@@ -127,20 +126,20 @@ impl Composite {
     }
 
     /// Reads a carrier in one pass, starting from an empty context.
-    pub(crate) fn read<C: Headers + ?Sized>(&self, carrier: &C) -> Context {
+    pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
         let Inner { formats, wants, .. } = &*self.inner;
-        let mut gathered = Gathered::new(formats, *wants);
+        let mut gathered = CarrierFields::new(*wants, names(formats));
         gathered.read_headers(carrier);
         apply(formats, Context::new(), &gathered, &ExtractorView(carrier))
     }
 
     /// Writes a context to a carrier; what the formats could have left there before is removed.
-    pub(crate) fn write<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
         write(&self.inner.formats, cx, carrier);
     }
 }
 
-impl TextMapPropagator for Composite {
+impl TextMapPropagator for CompositePropagator {
     fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
         inject_dyn(&self.inner.formats, cx, injector);
     }
@@ -156,83 +155,50 @@ impl TextMapPropagator for Composite {
 
 /// Reads an [`Extractor`], as the API's propagators do: on top of `cx`.
 pub(crate) fn extract_dyn(formats: &[Format], cx: &Context, extractor: &dyn Extractor) -> Context {
-    let mut gathered = Gathered::new(formats, Wants::of(formats));
+    let mut gathered = CarrierFields::new(wants(formats), names(formats));
     gathered.read_extractor(extractor);
     apply(formats, cx.clone(), &gathered, extractor)
 }
 
-fn apply(formats: &[Format], cx: Context, gathered: &Gathered<'_, '_>, raw: &dyn Extractor) -> Context {
-    let mut found = Found { cx, received: None };
+/// The headers that some formats ask for; a composite works it out once.
+fn wants(formats: &[Format]) -> WantedFields {
+    let mut wants = WantedFields::default();
+    for format in formats {
+        match format {
+            Format::TraceContext(_) => wants.trace_context = true,
+            Format::Baggage(_) => wants.baggage = true,
+            Format::B3(_) => wants.b3 = true,
+            Format::PassThrough(_) | Format::Other(_) => {}
+        }
+    }
+    wants
+}
+
+/// The names of the headers that are passed through.
+fn names(formats: &[Format]) -> &[String] {
+    let names = formats.iter().find_map(|format| match format {
+        Format::PassThrough(names) => Some(names.names()),
+        _ => None,
+    });
+    names.unwrap_or_default()
+}
+
+fn apply(formats: &[Format], cx: Context, gathered: &CarrierFields<'_, '_>, raw: &dyn Extractor) -> Context {
+    let mut found = Extracted::new(cx);
     for format in formats {
         match format {
             Format::TraceContext(format) => format.read(gathered, &mut found),
             Format::Baggage(format) => format.read(gathered, &mut found),
             Format::B3(format) => format.read(gathered, &mut found),
             Format::PassThrough(format) => format.read(gathered, &mut found),
-            Format::Other(other) => found.cx = extract_other(&**other, &found.cx, raw),
+            Format::Other(other) => found.cx = foreign::extract(&**other, &found.cx, raw),
         }
     }
-    // Taken out of its place only where there is something: moving all of it costs more than the rest of this.
-    if let Some(received) = &mut found.received {
-        return std::mem::take(received).store(&found.cx);
-    }
-    found.cx
-}
-
-/// The context as far as it was read, and what is yet to be stored in it: once, for each value costs allocations.
-pub(crate) struct Found {
-    cx: Context,
-    received: Option<Received>,
-}
-
-impl Found {
-    #[inline]
-    pub(crate) fn put_span_context(&mut self, mut span_context: SpanContext, mut trace: ReceivedTrace) {
-        if let Some(former) = self.received.as_ref().and_then(|received| received.trace.as_ref()) {
-            // Services that write several formats write the same span in each; none of them holds all that is known.
-            let span = self.cx.span();
-            if span.span_context().span_id() == span_context.span_id() && former.trace_id == trace.trace_id {
-                span_context = trace.merge(former, span.span_context(), &span_context);
-            }
-        }
-        self.cx = self.cx.with_remote_span_context(span_context);
-        // One that is there may be for the same trace, and would then be taken for this one's.
-        let replaces = self.received.is_some() || self.cx.get::<Received>().is_some();
-        if replaces || trace.is_worth_keeping() {
-            self.received.get_or_insert_default().trace = Some(trace);
-        }
-    }
-
-    pub(crate) fn put_baggage(&mut self, baggage: Baggage) {
-        if !baggage.is_empty() {
-            self.cx = self.cx.with_baggage(baggage);
-        }
-    }
-
-    pub(crate) fn put_baggage_text(&mut self, text: String) {
-        if !text.is_empty() {
-            self.received.get_or_insert_default().baggage = Some(text.into());
-        }
-    }
-
-    pub(crate) fn put_passed(&mut self, passed: Vec<(Arc<str>, Box<str>)>) {
-        if !passed.is_empty() {
-            self.received.get_or_insert_default().passed = Some(passed.into());
-        }
-    }
-}
-
-/// Lets a propagator that is not ours read. One without fields reads nothing; it may be OpenTelemetry's no-op, which
-/// answers with the context that is current on the thread whatever it is given.
-pub(crate) fn extract_other(other: &dyn TextMapPropagator, cx: &Context, raw: &dyn Extractor) -> Context {
-    if other.fields().next().is_none() {
-        return cx.clone();
-    }
-    other.extract_with_context(cx, raw)
+    found.into_context()
 }
 
 /// Writes a context to a carrier; what the formats could have left there before is removed.
-fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
+fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C) {
     let mut pass_through = None;
     for format in formats {
         match format {
@@ -240,7 +206,7 @@ fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
             Format::Baggage(format) => format.write(cx, carrier),
             Format::B3(format) => format.write(cx, carrier),
             Format::PassThrough(format) => pass_through = Some(format),
-            Format::Other(other) => inject_other(&**other, cx, carrier),
+            Format::Other(other) => foreign::inject(&**other, cx, carrier),
         }
     }
     // These are last, so that a name which a format owns is left to that format.
@@ -252,12 +218,4 @@ fn write<C: HeadersMut>(formats: &[Format], cx: &Context, carrier: &mut C) {
 /// Writes a context through an [`Injector`].
 pub(crate) fn inject_dyn(formats: &[Format], cx: &Context, injector: &mut dyn Injector) {
     write(formats, cx, &mut DynHeaders(injector));
-}
-
-/// Lets a propagator that is not ours write, after its fields were removed: it may write nothing where it has nothing.
-pub(crate) fn inject_other<C: HeadersMut>(other: &dyn TextMapPropagator, cx: &Context, carrier: &mut C) {
-    for field in other.fields() {
-        carrier.remove(field);
-    }
-    other.inject_context(cx, &mut InjectorView(carrier));
 }

@@ -2,10 +2,10 @@
 //!
 //! Follows the OpenTelemetry specification, Environment Variable Specification, "General SDK Configuration".
 
-use crate::b3::B3;
+use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::composite::Composite;
-use crate::trace_context::TraceContext;
+use crate::composite::CompositePropagator;
+use crate::trace_context::TraceContextPropagator;
 
 const VARIABLE: &str = "OTEL_PROPAGATORS";
 const KNOWN: &str = "tracecontext, baggage, b3, b3multi, none";
@@ -13,12 +13,12 @@ const KNOWN: &str = "tracecontext, baggage, b3, b3multi, none";
 /// Names that are not known to this crate stand in a list of propagators.
 ///
 /// The error carries what the rest of the list gives, for those who would rather go on; that is what
-/// [`Composite::from_env`] does.
+/// [`CompositePropagator::from_env`] does.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("unknown propagators: {}; known are {KNOWN}", .names.join(", "))]
 pub struct UnknownPropagators {
     names: Vec<String>,
-    rest: Composite,
+    rest: CompositePropagator,
 }
 
 impl UnknownPropagators {
@@ -29,12 +29,12 @@ impl UnknownPropagators {
 
     /// The propagator without them; the default where no known name is left.
     #[must_use]
-    pub fn into_rest(self) -> Composite {
+    pub fn into_known(self) -> CompositePropagator {
         self.rest
     }
 }
 
-impl Composite {
+impl CompositePropagator {
     /// The formats that the environment variable `OTEL_PROPAGATORS` names: `tracecontext`, `baggage`, `b3`, `b3multi`,
     /// or `none`; the default if it is unset or empty.
     ///
@@ -46,7 +46,7 @@ impl Composite {
         Self::from_env_strict().unwrap_or_else(|unknown| {
             #[cfg(feature = "tracing")]
             tracing::warn!(name: "propagators.unknown", variable = VARIABLE, "{unknown}");
-            unknown.into_rest()
+            unknown.into_known()
         })
     }
 
@@ -74,10 +74,10 @@ impl Composite {
                 continue;
             }
             composite = match name {
-                "tracecontext" => composite.with_trace_context(TraceContext::new()),
+                "tracecontext" => composite.with_trace_context(TraceContextPropagator::new()),
                 "baggage" => composite.with_baggage(BaggagePropagator::new()),
-                "b3" => composite.with_b3(B3::single()),
-                "b3multi" => composite.with_b3(B3::multi()),
+                "b3" => composite.with_b3(B3Propagator::single()),
+                "b3multi" => composite.with_b3(B3Propagator::multi()),
                 "none" => composite,
                 _ => {
                     unknown.push(name.to_owned());

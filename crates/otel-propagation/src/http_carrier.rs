@@ -4,7 +4,7 @@
 //! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", and RFC 9110, section 5 (names
 //! have no case, and a header may be repeated).
 
-use crate::carrier::{Headers, HeadersMut};
+use crate::carrier::{HeaderReader, HeaderWriter};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The names that are written for every request. Parsing one costs as much as writing it.
@@ -27,7 +27,7 @@ static KNOWN: [(&str, HeaderName); 4] = [
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct HeaderExtractor<'a>(pub &'a HeaderMap);
 
-impl Headers for HeaderExtractor<'_> {
+impl HeaderReader for HeaderExtractor<'_> {
     #[inline]
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         for (name, value) in self.0 {
@@ -45,7 +45,7 @@ fn known(name: &str) -> Option<&'static HeaderName> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(_, header)| header)
 }
 
-impl HeadersMut for HeaderInjector<'_> {
+impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
         let Ok(value) = HeaderValue::from_str(value) else { return };
         if let Some(name) = known(name) {

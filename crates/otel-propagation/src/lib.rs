@@ -5,37 +5,41 @@
 //!
 //! # Where things are
 //!
-//! [`Propagation`] is what a layer holds. [`TraceContext`], [`BaggagePropagator`], [`B3`] and [`PassThrough`] are the
-//! formats, [`Composite`] puts them together. [`Headers`] and [`HeadersMut`] are what a transport implements for its
-//! headers. [`baggage`] sets baggage by hand, [`linked_to`] and its neighbours relate spans.
+//! [`PropagatorHandle`] is what a layer holds. [`TraceContextPropagator`], [`BaggagePropagator`], [`B3Propagator`] and [`PassThroughPropagator`] are the
+//! formats, [`CompositePropagator`] puts them together. [`HeaderReader`] and [`HeaderWriter`] are what a transport implements for its
+//! headers. [`baggage`] sets baggage by hand, [`link_to`] and its neighbours relate spans.
 
 mod b3;
 pub mod baggage;
 mod carrier;
+mod carrier_fields;
 mod composite;
+mod extracted;
+mod fields;
+mod foreign;
 mod from_env;
-mod gathered;
+mod handle;
 mod hex;
 #[cfg(feature = "http")]
 mod http_carrier;
+mod inbound;
 mod links;
 mod pass_through;
 mod process_env;
-mod propagation;
-mod received;
+mod text_map;
 mod trace_context;
 mod trace_state;
 
-pub use b3::B3;
+pub use b3::B3Propagator;
 pub use baggage::propagator::BaggagePropagator;
-pub use carrier::{Headers, HeadersMut};
-pub use composite::Composite;
+pub use carrier::{HeaderReader, HeaderWriter};
+pub use composite::CompositePropagator;
 pub use from_env::UnknownPropagators;
+pub use handle::{PropagatorHandle, extract, inject, set_global};
 #[cfg(feature = "http")]
 pub use http_carrier::{HeaderExtractor, HeaderInjector};
-pub use links::{child_of, follows_from, linked_to, without_span};
-pub use pass_through::{PassThrough, PassThroughError};
-pub use process_env::EnvVars;
-pub use propagation::{Propagation, extract, inject, set_global};
-pub use received::{declare_random_trace_ids, is_received_random};
-pub use trace_context::TraceContext;
+pub use inbound::{declare_random_trace_ids, is_received_random};
+pub use links::{context_with_remote_parent, follows_from_link, link_to, without_span};
+pub use pass_through::{PassThroughError, PassThroughPropagator};
+pub use process_env::EnvCarrier;
+pub use trace_context::TraceContextPropagator;

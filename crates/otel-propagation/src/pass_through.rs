@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 
-use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::Gathered;
-use crate::received::Received;
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::CarrierFields;
+use crate::extracted::Extracted;
+use crate::fields::is_token;
+use crate::inbound::InboundState;
 
 /// How many names may be passed through.
 const MAX_NAMES: usize = 32;
@@ -22,7 +21,7 @@ const MAX_BYTES: usize = 8192;
 /// context.
 ///
 /// A header that the caller has set is neither removed nor replaced. That cannot be promised behind a foreign composite
-/// propagator, nor through an [`Injector`], which can only set; use [`Composite`](crate::Composite).
+/// propagator, nor through an [`Injector`](opentelemetry::propagation::Injector), which can only set; use [`CompositePropagator`](crate::CompositePropagator).
 ///
 /// Values are text without control characters other than tab; others are dropped. A repeated header goes out as one,
 /// joined by `, `. At most 32 names, and 8192 bytes of values together, are kept; a value that does not fit any more is
@@ -30,7 +29,7 @@ const MAX_BYTES: usize = 8192;
 ///
 /// List only headers that may go to every service that is called: values are not checked for secrets.
 #[derive(Clone, Debug)]
-pub struct PassThrough {
+pub struct PassThroughPropagator {
     /// Lower case. The strings are what `fields` lists, the shared ones what each context keeps.
     fields: Vec<String>,
     names: Vec<Arc<str>>,
@@ -58,7 +57,7 @@ pub enum PassThroughError {
     },
 }
 
-impl PassThrough {
+impl PassThroughPropagator {
     /// Names the headers, in any case; they are sent in lower case.
     ///
     /// # Errors
@@ -95,15 +94,15 @@ impl PassThrough {
         }
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(String::as_str)
+    pub(crate) fn names(&self) -> &[String] {
+        &self.fields
     }
 
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+    fn position(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
-    pub(crate) fn read(&self, gathered: &Gathered<'_, '_>, found: &mut Found) {
+    pub(crate) fn read(&self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
         if !gathered.has_passed() {
             return;
         }
@@ -118,8 +117,8 @@ impl PassThrough {
         found.put_passed(kept);
     }
 
-    pub(crate) fn write<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
-        let Some(passed) = cx.get::<Received>().and_then(|received| received.passed.as_deref()) else {
+    pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
+        let Some(passed) = cx.get::<InboundState>().and_then(|received| received.passed.as_deref()) else {
             return;
         };
         for (name, value) in passed {
@@ -145,24 +144,4 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>, limit: usize) -> Option<Box<
         joined.push_str(value);
     }
     (!joined.is_empty()).then(|| joined.into())
-}
-
-/// Whether this is a token (RFC 9110, section 5.6.2), as names of headers and of baggage members are.
-pub(crate) fn is_token(name: &[u8]) -> bool {
-    const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || SPECIAL.contains(byte))
-}
-
-impl TextMapPropagator for PassThrough {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::PassThrough(self.clone())], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::PassThrough(self.clone())], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        FieldIter::new(&self.fields)
-    }
 }

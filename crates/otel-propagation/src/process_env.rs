@@ -1,10 +1,10 @@
 //! Environment variables as a carrier, for child processes: `TRACEPARENT`, `TRACESTATE`, `BAGGAGE`.
 //!
-//! Follows the OpenTelemetry specification, Context, "Environment Variables as Context Propagation Carriers".
+//! Follows the OpenTelemetry specification, Context, "Environment Variables as Context PropagatorHandle Carriers".
 
 use std::process::Command;
 
-use crate::carrier::{Headers, HeadersMut};
+use crate::carrier::{HeaderReader, HeaderWriter};
 
 /// Environment variables as a carrier: read those of this process, or gather some for another.
 ///
@@ -12,24 +12,24 @@ use crate::carrier::{Headers, HeadersMut};
 /// `TRACEPARENT`, `X_B3_TRACEID`. To start a child with the context, inject straight into its [`Command`].
 ///
 /// ```
-/// use otel_propagation::{EnvVars, Propagation, TraceContext};
+/// use otel_propagation::{EnvCarrier, PropagatorHandle, TraceContextPropagator};
 ///
-/// let propagation = Propagation::new(TraceContext::new());
+/// let propagation = PropagatorHandle::new(TraceContextPropagator::new());
 /// // In a child process: the context that its parent had.
-/// let cx = propagation.extract(&EnvVars::of_this_process());
+/// let cx = propagation.extract(&EnvCarrier::from_current_process());
 /// // In the parent: one way for a `Command`, and one for everything else that takes variables.
 /// propagation.inject(&cx, &mut std::process::Command::new("job"));
-/// let mut variables = EnvVars::new();
+/// let mut variables = EnvCarrier::new();
 /// propagation.inject(&cx, &mut variables);
 /// for (name, value) in variables.into_pairs() { /* into a job's manifest, say */ }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct EnvVars {
+pub struct EnvCarrier {
     /// Under the names of headers.
     headers: Vec<(String, String)>,
 }
 
-impl EnvVars {
+impl EnvCarrier {
     /// No variables, to write to.
     #[must_use]
     pub fn new() -> Self {
@@ -38,7 +38,7 @@ impl EnvVars {
 
     /// The variables that this process has now; those that are not UTF-8 are left out.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub fn from_current_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
@@ -51,7 +51,7 @@ impl EnvVars {
     }
 }
 
-impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for EnvVars {
+impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for EnvCarrier {
     /// Takes names and values of variables.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         let header = |name: &str| name.to_ascii_lowercase().replace('_', "-");
@@ -64,28 +64,28 @@ impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for EnvVars {
     }
 }
 
-impl Headers for EnvVars {
+impl HeaderReader for EnvCarrier {
     fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
         self.headers.visit(visitor);
     }
 }
 
-impl HeadersMut for EnvVars {
+impl HeaderWriter for EnvCarrier {
     fn set(&mut self, name: &str, value: &str) {
         self.headers.set(name, value);
     }
 
     fn remove(&mut self, name: &str) {
-        HeadersMut::remove(&mut self.headers, name);
+        HeaderWriter::remove(&mut self.headers, name);
     }
 
     fn contains(&self, name: &str) -> bool {
-        HeadersMut::contains(&self.headers, name)
+        HeaderWriter::contains(&self.headers, name)
     }
 }
 
 /// What is removed is not inherited by the child either, so that it cannot join an old trace.
-impl HeadersMut for Command {
+impl HeaderWriter for Command {
     fn set(&mut self, name: &str, value: &str) {
         // A variable cannot hold this, and would keep the child from being started.
         if !value.contains('\0') {

@@ -2,21 +2,15 @@
 //!
 //! Follows W3C Trace Context level 2, sections "Traceparent Header" and "Versioning of traceparent".
 
-use std::sync::LazyLock;
-
 use opentelemetry::Context;
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
-use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::{Gathered, Slot};
-use crate::received::{RANDOM, ReceivedTrace, SAMPLED, outgoing_flags};
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::{CarrierFields, Field};
+use crate::extracted::Extracted;
+use crate::fields::{TRACEPARENT, TRACESTATE};
+use crate::inbound::{InboundTrace, RANDOM, SAMPLED, outgoing_flags};
 use crate::{hex, trace_state};
-
-pub(crate) const TRACEPARENT: &str = "traceparent";
-pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// The length of a version 00 `traceparent`, and of the part of a later version that we may read.
 const LENGTH: usize = 55;
@@ -33,19 +27,19 @@ const LENGTH: usize = 55;
 /// * The flags `sampled` and `random` are sent, no others. The `random` flag is kept for the trace that it was received
 ///   with; for traces that begin here see [`declare_random_trace_ids`](crate::declare_random_trace_ids).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TraceContext {
+pub struct TraceContextPropagator {
     _private: (),
 }
 
-impl TraceContext {
+impl TraceContextPropagator {
     /// Makes the propagator; it has no options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    pub(crate) fn read(self, gathered: &Gathered<'_, '_>, found: &mut Found) {
-        let Some((trace_id, span_id, flags)) = gathered.only(Slot::Traceparent).and_then(parse) else {
+    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
+        let Some((trace_id, span_id, flags)) = gathered.only(Field::Traceparent).and_then(parse) else {
             return;
         };
         let (tracestate, parsed) = match trace_state::receive(gathered) {
@@ -53,10 +47,10 @@ impl TraceContext {
             None => (None, TraceState::NONE),
         };
         let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, parsed);
-        found.put_span_context(span_context, ReceivedTrace { trace_id, flags, tracestate, b3_debug: false });
+        found.put_span_context(span_context, InboundTrace { trace_id, flags, tracestate, b3_debug: false });
     }
 
-    pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
         let span = cx.span();
         let span_context = span.span_context();
         if !span_context.is_valid() {
@@ -64,7 +58,7 @@ impl TraceContext {
             carrier.remove(TRACEPARENT);
             return;
         }
-        let received = ReceivedTrace::of(cx, span_context.trace_id());
+        let received = InboundTrace::of(cx, span_context.trace_id());
         match trace_state::outgoing(span_context.trace_state(), received) {
             Some(text) => carrier.set(TRACESTATE, &text),
             None => carrier.remove(TRACESTATE),
@@ -107,20 +101,4 @@ fn format(span_context: &SpanContext, flags: u8) -> Text {
     hex::encode(&span_context.span_id().to_bytes(), &mut text.0[36..52]);
     hex::encode(&[flags], &mut text.0[53..]);
     text
-}
-
-impl TextMapPropagator for TraceContext {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::TraceContext(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::TraceContext(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static FIELDS: LazyLock<[String; 2]> =
-            LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
-        FieldIter::new(&*FIELDS)
-    }
 }

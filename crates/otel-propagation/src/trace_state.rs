@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use opentelemetry::trace::TraceState;
 
-use crate::gathered::{Gathered, Slot};
-use crate::received::ReceivedTrace;
+use crate::carrier_fields::{CarrierFields, Field};
+use crate::inbound::InboundTrace;
 
 /// The bytes of all `tracestate` lines joined. The specification asks for at least 512 to be propagated.
 const MAX_BYTES: usize = 8192;
@@ -20,14 +20,14 @@ const MAX_VALUE: usize = 256;
 /// Reads the received lines: their text joined in order, and as much of it as the API's type can hold. None where there
 /// is no member, or where any rule is broken, for then the whole header is dropped.
 #[inline]
-pub(crate) fn receive(gathered: &Gathered<'_, '_>) -> Option<(Arc<str>, TraceState)> {
-    if gathered.has(Slot::Tracestate) { receive_some(gathered) } else { None }
+pub(crate) fn receive(gathered: &CarrierFields<'_, '_>) -> Option<(Arc<str>, TraceState)> {
+    if gathered.has(Field::Tracestate) { receive_some(gathered) } else { None }
 }
 
-fn receive_some(gathered: &Gathered<'_, '_>) -> Option<(Arc<str>, TraceState)> {
-    let lines = gathered.lines(Slot::Tracestate);
+fn receive_some(gathered: &CarrierFields<'_, '_>) -> Option<(Arc<str>, TraceState)> {
+    let lines = gathered.lines(Field::Tracestate);
     let bytes = lines.clone().map(|line| line.len() + 1).sum::<usize>();
-    if bytes > MAX_BYTES + 1 || gathered.has_too_many(Slot::Tracestate) {
+    if bytes > MAX_BYTES + 1 || gathered.has_too_many(Field::Tracestate) {
         return None;
     }
     let mut text = String::with_capacity(bytes);
@@ -58,11 +58,11 @@ fn receive_some(gathered: &Gathered<'_, '_>) -> Option<(Arc<str>, TraceState)> {
 /// The text to send: what was received if the state is still what was read from it, else the state as it is now; none
 /// where that is empty.
 #[inline]
-pub(crate) fn outgoing<'a>(state: &TraceState, received: Option<&'a ReceivedTrace>) -> Option<Cow<'a, str>> {
+pub(crate) fn outgoing<'a>(state: &TraceState, received: Option<&'a InboundTrace>) -> Option<Cow<'a, str>> {
     if received.is_none() && state.into_iter().len() == 0 { None } else { outgoing_some(state, received) }
 }
 
-fn outgoing_some<'a>(state: &TraceState, received: Option<&'a ReceivedTrace>) -> Option<Cow<'a, str>> {
+fn outgoing_some<'a>(state: &TraceState, received: Option<&'a InboundTrace>) -> Option<Cow<'a, str>> {
     if let Some(text) = received.and_then(|trace| trace.tracestate.as_deref())
         && was_read_from(state, text)
     {

@@ -10,8 +10,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use opentelemetry::{Context, global};
 use opentelemetry_sdk::propagation::TraceContextPropagator as SdkTraceContext;
 use otel_propagation::{
-    B3, Composite, PassThrough, Propagation, TraceContext, declare_random_trace_ids, extract, inject,
-    set_global,
+    B3Propagator, CompositePropagator, PassThroughPropagator, PropagatorHandle, TraceContextPropagator,
+    declare_random_trace_ids, extract, inject, set_global,
 };
 
 const PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-01";
@@ -27,7 +27,7 @@ fn turn() -> MutexGuard<'static, ()> {
     TURNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn names(propagation: &Propagation) -> Vec<String> {
+fn names(propagation: &PropagatorHandle) -> Vec<String> {
     let mut out = Vec::new();
     propagation.inject(&propagation.extract(&HEADERS), &mut out);
     out.sort();
@@ -37,32 +37,32 @@ fn names(propagation: &Propagation) -> Vec<String> {
 #[test]
 fn the_global_is_looked_up_at_every_use() {
     let _turn = turn();
-    let propagation = Propagation::global();
+    let propagation = PropagatorHandle::global();
     global::set_text_map_propagator(NoopTextMapPropagator::new());
     assert_eq!(names(&propagation), <[&str; 0]>::default());
 
-    set_global(Composite::empty().with_trace_context(TraceContext::new()));
+    set_global(CompositePropagator::empty().with_trace_context(TraceContextPropagator::new()));
     assert_eq!(names(&propagation), ["traceparent", "tracestate"]);
 
     // Replaced behind our back, by one that shares its type with ours, by one of the SDK, and by ours again.
-    global::set_text_map_propagator(Composite::empty().with_b3(B3::single()));
+    global::set_text_map_propagator(CompositePropagator::empty().with_b3(B3Propagator::single()));
     assert_eq!(names(&propagation), ["b3"]);
     global::set_text_map_propagator(SdkTraceContext::new());
     assert_eq!(names(&propagation), ["traceparent"]);
     global::set_text_map_propagator(NoopTextMapPropagator::new());
     assert_eq!(names(&propagation), <[&str; 0]>::default());
-    set_global(Composite::empty().with_b3(B3::multi()));
+    set_global(CompositePropagator::empty().with_b3(B3Propagator::multi()));
     assert_eq!(names(&propagation), ["x-b3-sampled", "x-b3-spanid", "x-b3-traceid"]);
 
-    set_global(Composite::empty());
+    set_global(CompositePropagator::empty());
     assert_eq!(names(&propagation), <[&str; 0]>::default());
-    assert_eq!(names(&Propagation::default()), <[&str; 0]>::default());
+    assert_eq!(names(&PropagatorHandle::default()), <[&str; 0]>::default());
 }
 
 #[test]
 fn opentelemetry_finds_what_was_installed() {
     let _turn = turn();
-    set_global(Composite::default());
+    set_global(CompositePropagator::default());
     let fields =
         global::get_text_map_propagator(|global| global.fields().map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(fields, ["traceparent", "tracestate", "baggage"]);
@@ -74,7 +74,8 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
     // Only the typed way can see that the caller has set a header: an `Injector` cannot tell, and overwrites it. And only
     // the typed way sees a value that is not text: an `Extractor` hides it, and with it that the header is there twice.
     let twice = [("traceparent", &b"\xff"[..]), ("traceparent", PARENT.as_bytes())];
-    let propagator = Composite::default().with_pass_through(PassThrough::new(["x-a"]).unwrap());
+    let propagator =
+        CompositePropagator::default().with_pass_through(PassThroughPropagator::new(["x-a"]).unwrap());
     let sent = || {
         let mut out = vec![("x-a".to_owned(), "set".to_owned())];
         inject(&extract(&HEADERS), &mut out);
@@ -85,7 +86,7 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
     assert!(!extract(&twice).has_active_span());
     /// Ours, but not known to be.
     #[derive(Debug)]
-    struct Wrapped(Composite);
+    struct Wrapped(CompositePropagator);
     impl TextMapPropagator for Wrapped {
         fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
             self.0.inject_context(cx, injector);
@@ -107,10 +108,10 @@ fn the_typed_way_is_taken_while_the_global_is_ours() {
 fn nothing_installed_extracts_nothing_even_under_a_current_span() {
     let _turn = turn();
     global::set_text_map_propagator(NoopTextMapPropagator::new());
-    let current = Propagation::new(TraceContext::new()).extract(&HEADERS);
+    let current = PropagatorHandle::new(TraceContextPropagator::new()).extract(&HEADERS);
     let _guard = current.attach();
     assert!(!extract(&HEADERS).has_active_span());
-    set_global(Composite::default());
+    set_global(CompositePropagator::default());
     assert!(!extract(&[("accept", "*/*")]).has_active_span());
 }
 
@@ -132,7 +133,7 @@ impl Drop for Declared {
 
 fn flags(cx: &Context) -> String {
     let mut out = Vec::new();
-    Propagation::new(TraceContext::new()).inject(cx, &mut out);
+    PropagatorHandle::new(TraceContextPropagator::new()).inject(cx, &mut out);
     out[0].1[53..].to_owned()
 }
 
@@ -157,14 +158,15 @@ fn what_was_received_is_not_made_random_by_the_declaration() {
     let _declared = Declared::new();
     for (sent, expected) in [("00", "01"), ("01", "01"), ("02", "03"), ("03", "03")] {
         let traceparent = format!("{}{sent}", &PARENT[..53]);
-        let incoming = Propagation::new(TraceContext::new()).extract(&[("traceparent", traceparent)]);
+        let incoming =
+            PropagatorHandle::new(TraceContextPropagator::new()).extract(&[("traceparent", traceparent)]);
         assert_eq!(flags(&incoming), sent);
         let trace_id = incoming.span().span_context().trace_id();
         assert_eq!(flags(&local(&incoming, trace_id, 1)), expected);
         // A trace that was begun here while serving it is ours.
         assert_eq!(flags(&local(&incoming, TraceId::from(7), 1)), "03");
     }
-    let b3 = Propagation::new(B3::single()).extract(&[HEADERS[2]]);
+    let b3 = PropagatorHandle::new(B3Propagator::single()).extract(&[HEADERS[2]]);
     assert_eq!(flags(&local(&b3, b3.span().span_context().trace_id(), 1)), "01");
     let by_hand =
         SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, true, TraceState::NONE);

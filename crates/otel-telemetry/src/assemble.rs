@@ -10,7 +10,7 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 
 use crate::baggage::CopyBaggage;
 use crate::batch::{
@@ -182,16 +182,16 @@ fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -
     }
 }
 
-fn propagator(in_code: Option<Composite>, env: &mut Env) -> Composite {
+fn propagator(in_code: Option<CompositePropagator>, env: &mut Env) -> CompositePropagator {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
     let Some(list) = env.get(VARIABLE) else {
         return in_code.unwrap_or_default();
     };
-    Composite::from_list(&list).unwrap_or_else(|unknown| {
+    CompositePropagator::from_list(&list).unwrap_or_else(|unknown| {
         for name in unknown.names() {
             env.problem(VARIABLE, name, "tracecontext, baggage, b3, b3multi, none");
         }
-        unknown.into_rest()
+        unknown.into_known()
     })
 }
 

@@ -14,7 +14,7 @@ use opentelemetry::{Key, KeyValue, Value, global};
 use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder};
 use opentelemetry_sdk::metrics::MeterProviderBuilder;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter, TracerProviderBuilder};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 
 use crate::assemble;
 use crate::batch::{BatchOptions, DynDeliver, OwnedLog, deliver_logs, deliver_spans};
@@ -55,7 +55,7 @@ pub struct TelemetryBuilder {
     pub(crate) options: Options,
     pub(crate) env: Option<HashMap<String, String>>,
     pub(crate) strict_env: bool,
-    pub(crate) propagator: Option<Composite>,
+    pub(crate) propagator: Option<CompositePropagator>,
     subscriber: bool,
     tracing_spans: bool,
     log_filter: String,
@@ -194,7 +194,7 @@ impl TelemetryBuilder {
     }
 
     /// The propagator, W3C Trace Context and Baggage by default; `OTEL_PROPAGATORS` overrides it.
-    pub fn with_propagator(mut self, propagator: Composite) -> Self {
+    pub fn with_propagator(mut self, propagator: CompositePropagator) -> Self {
         self.propagator = Some(propagator);
         self
     }

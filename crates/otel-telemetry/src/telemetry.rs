@@ -7,7 +7,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -45,7 +45,7 @@ pub(crate) struct Parts {
     pub(crate) logs: Option<Queue<OwnedLog>>,
     pub(crate) metrics: Arc<MetricsState>,
     pub(crate) health: Health,
-    pub(crate) propagator: Composite,
+    pub(crate) propagator: CompositePropagator,
     pub(crate) options: Options,
     pub(crate) problems: Vec<EnvProblem>,
     // Last, so that the thread outlives what exports on it.
@@ -96,7 +96,7 @@ impl Telemetry {
     /// The propagator, once the environment has been asked. [`init`](TelemetryBuilder::init) installs it; after
     /// [`build`](TelemetryBuilder::build) it is for layers, or for `otel_propagation::set_global`.
     #[must_use]
-    pub fn propagator(&self) -> &Composite {
+    pub fn propagator(&self) -> &CompositePropagator {
         &self.parts().propagator
     }
 

@@ -11,7 +11,7 @@ use opentelemetry::trace::{TraceId, TracerProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use otel_grpc::{CallHead, ClientLayer, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_telemetry::{Exporter, Telemetry};
 use otel_waterfall::{OpenSpans, Style, Trace, from_otlp_json, html, text};
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ pub(crate) struct Providers {
     pub(crate) tracer: SdkTracer,
     pub(crate) traces: SdkTracerProvider,
     pub(crate) metrics: SdkMeterProvider,
-    propagator: Composite,
+    propagator: CompositePropagator,
 }
 
 impl Stage {

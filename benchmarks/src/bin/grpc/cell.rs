@@ -177,8 +177,10 @@ fn install(candidate: Candidate, variant: Variant) -> Option<Metrics> {
         return None;
     }
     if candidate == Candidate::Ours {
-        let formats = otel_propagation::Composite::empty();
-        otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContext::new()));
+        let formats = otel_propagation::CompositePropagator::empty();
+        otel_propagation::set_global(
+            formats.with_trace_context(otel_propagation::TraceContextPropagator::new()),
+        );
     } else {
         global::set_text_map_propagator(opentelemetry_sdk::propagation::TraceContextPropagator::new());
     }

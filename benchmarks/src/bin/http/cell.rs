@@ -108,8 +108,8 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
 fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
     if variant != Variant::Nothing {
         if candidate == Candidate::Ours {
-            let formats = otel_propagation::Composite::empty()
-                .with_trace_context(otel_propagation::TraceContext::new());
+            let formats = otel_propagation::CompositePropagator::empty()
+                .with_trace_context(otel_propagation::TraceContextPropagator::new());
             otel_propagation::set_global(match variant {
                 Variant::Baggage => formats.with_baggage(otel_propagation::BaggagePropagator::new()),
                 _ => formats,

@@ -8,8 +8,10 @@ use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, global};
-use opentelemetry_sdk::propagation::{BaggagePropagator as SdkBaggage, TraceContextPropagator};
-use otel_propagation::{BaggagePropagator, Composite, Propagation, TraceContext};
+use opentelemetry_sdk::propagation::{
+    BaggagePropagator as SdkBaggage, TraceContextPropagator as SdkTraceContext,
+};
+use otel_propagation::{BaggagePropagator, CompositePropagator, PropagatorHandle, TraceContextPropagator};
 
 use crate::cell::Variant;
 use crate::requests;
@@ -48,23 +50,23 @@ pub(crate) fn measure(candidate: &str, variant: &str, mode: Mode) -> Option<()> 
     };
     match candidate {
         "sdk" if baggage => sdk(Some(&SdkBaggage::new()), variant, headers, mode),
-        "sdk" => sdk(Some(&TraceContextPropagator::new()), variant, headers, mode),
+        "sdk" => sdk(Some(&SdkTraceContext::new()), variant, headers, mode),
         "sdk-global" => {
             match baggage {
                 true => global::set_text_map_propagator(SdkBaggage::new()),
-                false => global::set_text_map_propagator(TraceContextPropagator::new()),
+                false => global::set_text_map_propagator(SdkTraceContext::new()),
             }
             sdk(None, variant, headers, mode);
         }
-        "ours" if baggage => ours(&Propagation::new(BaggagePropagator::new()), variant, headers, mode),
-        "ours" => ours(&Propagation::new(TraceContext::new()), variant, headers, mode),
+        "ours" if baggage => ours(&PropagatorHandle::new(BaggagePropagator::new()), variant, headers, mode),
+        "ours" => ours(&PropagatorHandle::new(TraceContextPropagator::new()), variant, headers, mode),
         "ours-global" => {
-            let empty = Composite::empty();
+            let empty = CompositePropagator::empty();
             otel_propagation::set_global(match baggage {
                 true => empty.with_baggage(BaggagePropagator::new()),
-                false => empty.with_trace_context(TraceContext::new()),
+                false => empty.with_trace_context(TraceContextPropagator::new()),
             });
-            ours(&Propagation::global(), variant, headers, mode);
+            ours(&PropagatorHandle::global(), variant, headers, mode);
         }
         _ => return None,
     }
@@ -100,7 +102,7 @@ fn sdk(propagator: Option<&dyn TextMapPropagator>, variant: &str, mut headers: H
     measure::measure(mode, || (), |()| drop(black_box(extract())));
 }
 
-fn ours(propagation: &Propagation, variant: &str, mut headers: HeaderMap, mode: Mode) {
+fn ours(propagation: &PropagatorHandle, variant: &str, mut headers: HeaderMap, mode: Mode) {
     if variant == "inject-traceparent" {
         let context = caller();
         let inject = |()| propagation.inject(&context, &mut otel_http::HeaderInjector(&mut headers));

@@ -78,8 +78,8 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
 
 /// Sets the globals as an application does. For rdkafka's own clients they change nothing.
 fn install() -> Metrics {
-    let formats = otel_propagation::Composite::empty();
-    otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContext::new()));
+    let formats = otel_propagation::CompositePropagator::empty();
+    otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContextPropagator::new()));
     sdk::install_traces();
     sdk::install_metrics()
 }

@@ -15,14 +15,14 @@ pub(crate) fn http_server(recorder: &Recorder) -> otel_http::ServerLayer {
     otel_http::ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(otel_propagation::Composite::default())
+        .with_propagator(otel_propagation::CompositePropagator::default())
 }
 
 pub(crate) fn http_client(recorder: &Recorder) -> otel_http::ClientLayer {
     otel_http::ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(otel_propagation::Composite::default())
+        .with_propagator(otel_propagation::CompositePropagator::default())
 }
 
 /// The spans of a tree without what they say, and without their nesting's lines.

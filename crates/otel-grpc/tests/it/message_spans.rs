@@ -11,7 +11,7 @@ use opentelemetry::trace::{SpanId, SpanKind, Status, TraceContextExt, Tracer, Tr
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SpanData;
 use otel_grpc::{MessageSpans, StreamSlot};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tower::{Layer, ServiceExt};
@@ -20,7 +20,7 @@ use crate::echo::{TALK, messages, say};
 use crate::support::{attribute, pair, server_layer, spans_of};
 
 fn recorded(spans: MessageSpans, recorder: &Recorder) -> MessageSpans {
-    spans.with_tracer_provider(recorder.tracer_provider()).with_propagator(Composite::default())
+    spans.with_tracer_provider(recorder.tracer_provider()).with_propagator(CompositePropagator::default())
 }
 
 /// Runs a handler of a streaming call.

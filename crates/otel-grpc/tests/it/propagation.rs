@@ -14,7 +14,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::Sampler;
 use otel_grpc::{MetadataExtractor, MetadataInjector, ServerLayer};
-use otel_propagation::{B3, Composite, Propagation};
+use otel_propagation::{B3Propagator, CompositePropagator, PropagatorHandle};
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -70,7 +70,13 @@ async fn one_trace_runs_through_both_sides_with_its_state_and_baggage() {
 #[tokio::test]
 async fn other_propagators_have_their_own_metadata() {
     for multi in [false, true] {
-        let b3 = || Composite::empty().with_b3(if multi { B3::multi() } else { B3::single() });
+        let b3 = || {
+            CompositePropagator::empty().with_b3(if multi {
+                B3Propagator::multi()
+            } else {
+                B3Propagator::single()
+            })
+        };
         let recorder = Recorder::new();
         let (address, seen) = serve_seeing(server_layer(&recorder).with_propagator(b3())).await;
         let client = client(&client_layer(&recorder).with_propagator(b3()), address);
@@ -117,7 +123,7 @@ async fn what_stands_in_the_metadata_already_is_replaced_and_the_rest_goes_on() 
 
 #[tokio::test]
 async fn context_is_written_and_read_by_hand() {
-    let propagation = Propagation::new(Composite::default());
+    let propagation = PropagatorHandle::new(CompositePropagator::default());
     let mut metadata = MetadataMap::new();
     metadata.insert("traceparent", "old".parse().unwrap());
     metadata.insert("x-other", "kept".parse().unwrap());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use otel_grpc::{ClientLayer, ClientService, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -21,7 +21,7 @@ pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
     ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 /// A client's layer that records into `recorder`.
@@ -29,7 +29,7 @@ pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 /// Serves the echo on a port of its own.

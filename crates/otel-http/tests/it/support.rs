@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use otel_http::{ClientLayer, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
@@ -28,7 +28,7 @@ pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
     ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 /// A client's layer that records into `recorder`.
@@ -36,7 +36,7 @@ pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 /// Serves `app` over HTTP/1.1 and HTTP/2 on a port of its own.

@@ -81,7 +81,7 @@ proptest! {
         let mut written = Written::new(before.clone());
         for (name, value, stays) in &set {
             let name = name.replace('\0', "");
-            if *stays { written.set(&name, value) } else { HeadersMut::remove(&mut written, &name) }
+            if *stays { written.set(&name, value) } else { HeaderWriter::remove(&mut written, &name) }
             prop_assert_eq!(written.contains(&name), *stays);
         }
         let (sent, own) = written.into_parts();

@@ -157,7 +157,7 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
         if partition.is_none() {
             differing.extend(partition_id(i64::from(message.partition())));
         }
-        otel_propagation::linked_to(&message.carried(), differing)
+        otel_propagation::link_to(&message.carried(), differing)
     });
     Processing(destination.process("process").with_batch(links).start(&Context::current(), |attributes| {
         if let Some(partition) = partition {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::trace::SpanData;
 use otel_kafka::Options;
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -54,7 +54,7 @@ pub(crate) fn options(recorder: &Recorder) -> Options {
     Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 pub(crate) fn recorder() -> Recorder {

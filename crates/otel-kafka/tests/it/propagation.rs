@@ -63,7 +63,8 @@ async fn the_carriers_work_by_hand() {
     let cluster = cluster(1);
     let producer: rdkafka::producer::FutureProducer = client(&cluster);
     let mut record = FutureRecord::<str, _>::to("orders").payload("");
-    let propagation = otel_propagation::Propagation::new(otel_propagation::Composite::default());
+    let propagation =
+        otel_propagation::PropagatorHandle::new(otel_propagation::CompositePropagator::default());
     propagation.inject(&remote(7, true), &mut HeaderInjector(&mut record.headers));
     producer.send(record, LONG).await.unwrap();
     let received = messages(&cluster, 0, 1, |message| {

@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use opentelemetry::{Context, Value};
 use opentelemetry_sdk::trace::SpanData;
 use otel_kafka::Options;
-use otel_propagation::{Composite, Headers as _};
+use otel_propagation::{CompositePropagator, HeaderReader as _};
 use otel_testing::Recorder;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -39,7 +39,7 @@ pub(crate) fn options(recorder: &Recorder) -> Options {
     Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default())
+        .with_propagator(CompositePropagator::default())
 }
 
 /// A client with no settings but the cluster's address.

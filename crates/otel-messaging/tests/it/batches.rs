@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use otel_messaging::{ExistingContext, MAX_LINKS, ParentMode, attributes, inject};
 use otel_operation::Outcome;
-use otel_propagation::linked_to;
+use otel_propagation::link_to;
 use otel_testing::Recorder;
 
 use crate::support::{Headers, header, messaging, named, remote, with};
@@ -14,7 +14,7 @@ fn a_batch_links_to_each_of_its_messages() {
     let recorder = Recorder::new();
     let messaging = messaging(&recorder);
     let carried = [(remote(7, true), 40), (remote(8, false), 41), (Context::new(), 42)];
-    let links = carried.iter().map(|(cx, offset)| linked_to(cx, [KeyValue::new("parrot.offset", *offset)]));
+    let links = carried.iter().map(|(cx, offset)| link_to(cx, [KeyValue::new("parrot.offset", *offset)]));
     let batch =
         named(&messaging, "orders").process("process").with_batch(links).start(&Context::new(), |message| {
             let partitions = [3, 3, 3];
@@ -45,7 +45,7 @@ fn a_batch_has_no_producer_for_a_parent() {
     for mode in [ParentMode::LinkOnly, ParentMode::ProducerIfNoAmbient, ParentMode::Producer] {
         let recorder = Recorder::new();
         let messaging = with(&recorder, |options| options.with_parent_mode(mode));
-        let links = [linked_to(&remote(7, true), [])];
+        let links = [link_to(&remote(7, true), [])];
         let ambient = remote(9, true);
         let orders = named(&messaging, "orders");
         let batch = orders.process("process").with_batch(links).start(&ambient, |_| {}).unwrap();
@@ -61,7 +61,7 @@ fn links_beyond_the_bound_are_counted_and_not_made() {
         let mut looked_at = 0;
         let links = (0..messages).map(|id| {
             looked_at += 1;
-            linked_to(&remote(id as u64 + 1, true), [])
+            link_to(&remote(id as u64 + 1, true), [])
         });
         let orders = named(&messaging(&recorder), "orders");
         let batch = orders.receive("poll").with_batch(links).start(&Context::new(), |_| {}).unwrap();
@@ -102,7 +102,7 @@ fn messages_of_a_batch_may_have_spans_of_their_own() {
         inject(&created, &mut headers);
         created.finish(&Outcome::ok());
         assert!(header(&headers, "traceparent").is_some());
-        links.push(linked_to(&messaging.extract(&headers), []));
+        links.push(link_to(&messaging.extract(&headers), []));
     }
     let send = orders.send("send").with_batch(links).with_existing_context(ExistingContext::Preserve);
     let sent = send.start(&Context::new(), |_| {}).unwrap();

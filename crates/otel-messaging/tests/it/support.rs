@@ -3,7 +3,7 @@
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, InstrumentationScope};
 use otel_messaging::{Destination, DestinationParts, Messaging, Options, attributes};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 
 /// The headers of a message.
@@ -17,7 +17,7 @@ pub(crate) fn with(recorder: &Recorder, options: impl FnOnce(Options) -> Options
     let defaults = Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default());
+        .with_propagator(CompositePropagator::default());
     Messaging::new("parrot", scope(), options(defaults))
 }
 

@@ -2,7 +2,13 @@
 //!
 //! Follows W3C Baggage, section "Baggage HTTP Header Format".
 
-use super::Member;
+/// One member; the value is decoded, the properties are as they are sent.
+#[derive(Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: &'a str,
+    pub(super) properties: &'a str,
+}
 
 /// May stand in a name (`token`).
 const NAME: u8 = 1;

@@ -2,21 +2,16 @@
 //!
 //! Follows W3C Baggage, sections "Baggage HTTP Header Format" and "Limits".
 
-use std::sync::LazyLock;
-
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
-use opentelemetry::propagation::text_map_propagator::FieldIter;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::{Context, Key, StringValue};
 
 use super::codec::{self, RawMember};
 use super::{MAX_BYTES, MAX_MEMBERS, existing};
-use crate::carrier::HeadersMut;
-use crate::composite::{self, Format, Found};
-use crate::gathered::{Gathered, Slot};
-use crate::received::Received;
-
-pub(crate) const BAGGAGE: &str = "baggage";
+use crate::carrier::HeaderWriter;
+use crate::carrier_fields::{CarrierFields, Field};
+use crate::extracted::Extracted;
+use crate::fields::BAGGAGE;
+use crate::inbound::InboundState;
 
 /// Propagates baggage in the W3C format.
 ///
@@ -47,8 +42,8 @@ impl BaggagePropagator {
         Self { forward_only }
     }
 
-    pub(crate) fn read(self, gathered: &Gathered<'_, '_>, found: &mut Found) {
-        if !gathered.has(Slot::Baggage) {
+    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
+        if !gathered.has(Field::Baggage) {
             return;
         }
         if self.forward_only {
@@ -65,9 +60,9 @@ impl BaggagePropagator {
         found.put_baggage(baggage);
     }
 
-    pub(crate) fn write<C: HeadersMut>(self, cx: &Context, carrier: &mut C) {
+    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
         let baggage = cx.baggage();
-        let forwarded = cx.get::<Received>().and_then(|received| received.baggage.as_deref());
+        let forwarded = cx.get::<InboundState>().and_then(|received| received.baggage.as_deref());
         if baggage.is_empty() && forwarded.is_none() {
             return carrier.remove(BAGGAGE);
         }
@@ -111,9 +106,9 @@ impl Budget {
     }
 }
 
-fn within_limits(gathered: &Gathered<'_, '_>, mut found: impl FnMut(RawMember<'_>)) {
+fn within_limits(gathered: &CarrierFields<'_, '_>, mut found: impl FnMut(RawMember<'_>)) {
     let mut budget = Budget::new();
-    for line in gathered.lines(Slot::Baggage) {
+    for line in gathered.lines(Field::Baggage) {
         codec::for_each(line, |member| {
             if budget.take(member.text.len()) {
                 found(member);
@@ -127,19 +122,4 @@ fn push(text: &mut String, member: &str) {
         text.push(',');
     }
     text.push_str(member);
-}
-
-impl TextMapPropagator for BaggagePropagator {
-    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        composite::inject_dyn(&[Format::Baggage(*self)], cx, injector);
-    }
-
-    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        composite::extract_dyn(&[Format::Baggage(*self)], cx, extractor)
-    }
-
-    fn fields(&self) -> FieldIter<'_> {
-        static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [BAGGAGE.to_owned()]);
-        FieldIter::new(&*FIELDS)
-    }
 }

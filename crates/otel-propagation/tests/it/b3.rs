@@ -3,7 +3,7 @@
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use otel_propagation::{B3, Propagation};
+use otel_propagation::{B3Propagator, PropagatorHandle};
 
 use crate::support::{Foreign, Written, span_context, value};
 
@@ -11,8 +11,8 @@ const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
 const SPAN: &str = "e457b5a2e4d86bd1";
 
 fn read(headers: &[(&str, &str)]) -> SpanContext {
-    let typed = span_context(&Propagation::new(B3::single()).extract(headers));
-    for propagator in [B3::single(), B3::multi()] {
+    let typed = span_context(&PropagatorHandle::new(B3Propagator::single()).extract(headers));
+    for propagator in [B3Propagator::single(), B3Propagator::multi()] {
         let foreign = propagator.extract_with_context(&Context::new(), &Foreign(headers));
         assert_eq!(typed, span_context(&foreign));
     }
@@ -26,9 +26,9 @@ fn reads(headers: &[(&str, &str)], trace_id: &str, sampled: bool) {
     assert_eq!((found.is_sampled(), found.is_remote()), (sampled, true), "{headers:?}");
 }
 
-fn write(b3: B3, cx: &Context) -> Vec<(String, String)> {
+fn write(b3: B3Propagator, cx: &Context) -> Vec<(String, String)> {
     let mut out = Vec::new();
-    Propagation::new(b3).inject(cx, &mut out);
+    PropagatorHandle::new(b3).inject(cx, &mut out);
     out
 }
 
@@ -109,25 +109,25 @@ fn one_form_is_written() {
         Context::new().with_remote_span_context(span)
     };
     let sampled = span(TraceFlags::new(3));
-    assert_eq!(write(B3::single(), &sampled), pairs(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
+    assert_eq!(write(B3Propagator::single(), &sampled), pairs(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
     assert_eq!(
-        write(B3::default(), &span(TraceFlags::NOT_SAMPLED)),
+        write(B3Propagator::default(), &span(TraceFlags::NOT_SAMPLED)),
         pairs(&[("b3", &format!("{TRACE}-{SPAN}-0"))])
     );
     let expected = pairs(&[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-sampled", "1")]);
-    assert_eq!(write(B3::multi(), &sampled), expected);
-    assert_eq!(write(B3::multi(), &Context::new()), []);
+    assert_eq!(write(B3Propagator::multi(), &sampled), expected);
+    assert_eq!(write(B3Propagator::multi(), &Context::new()), []);
 }
 
 #[test]
 fn debug_is_sent_on_for_its_trace_alone() {
-    let cx = Propagation::new(B3::single()).extract(&[("b3", format!("{TRACE}-{SPAN}-d"))]);
-    assert_eq!(write(B3::single(), &cx), pairs(&[("b3", &format!("{TRACE}-{SPAN}-d"))]));
+    let cx = PropagatorHandle::new(B3Propagator::single()).extract(&[("b3", format!("{TRACE}-{SPAN}-d"))]);
+    assert_eq!(write(B3Propagator::single(), &cx), pairs(&[("b3", &format!("{TRACE}-{SPAN}-d"))]));
     let expected = pairs(&[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-flags", "1")]);
-    assert_eq!(write(B3::multi(), &cx), expected);
+    assert_eq!(write(B3Propagator::multi(), &cx), expected);
     let other =
         SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, false, TraceState::NONE);
-    let out = write(B3::single(), &cx.with_remote_span_context(other));
+    let out = write(B3Propagator::single(), &cx.with_remote_span_context(other));
     assert!(value(&out, "b3").unwrap().ends_with("-1"), "{out:?}");
 }
 
@@ -136,18 +136,18 @@ fn all_forms_are_removed_before_writing() {
     let names =
         ["B3", "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId", "X-B3-Sampled", "X-B3-Flags", "accept"];
     let mut out = pairs(&names.map(|name| (name, "stale")));
-    Propagation::new(B3::multi()).inject(&Context::new(), &mut out);
+    PropagatorHandle::new(B3Propagator::multi()).inject(&Context::new(), &mut out);
     assert_eq!(out, pairs(&[("accept", "stale")]));
 }
 
 #[test]
 fn fields_are_those_of_the_form_that_is_written() {
-    assert_eq!(B3::single().fields().collect::<Vec<_>>(), ["b3"]);
+    assert_eq!(B3Propagator::single().fields().collect::<Vec<_>>(), ["b3"]);
     let multi = ["x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"];
-    assert_eq!(B3::multi().fields().collect::<Vec<_>>(), multi);
-    let cx =
-        B3::multi().extract_with_context(&Context::new(), &Foreign(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
+    assert_eq!(B3Propagator::multi().fields().collect::<Vec<_>>(), multi);
+    let cx = B3Propagator::multi()
+        .extract_with_context(&Context::new(), &Foreign(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
     let mut out = Written::default();
-    B3::multi().inject_context(&cx, &mut out);
+    B3Propagator::multi().inject_context(&cx, &mut out);
     assert_eq!(out.0, pairs(&[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-sampled", "1")]));
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::propagation::TraceContextPropagator as SdkTraceContext;
-use otel_propagation::{Composite, Headers, HeadersMut, Propagation};
+use otel_propagation::{CompositePropagator, HeaderReader, HeaderWriter, PropagatorHandle};
 
 use crate::support::{PARENT, TRACE_ID, span_context};
 
-fn reads<C: Headers + ?Sized>(carrier: &C) {
-    for propagation in [Propagation::new(Composite::default()), Propagation::new(Hidden)] {
+fn reads<C: HeaderReader + ?Sized>(carrier: &C) {
+    for propagation in [PropagatorHandle::new(CompositePropagator::default()), PropagatorHandle::new(Hidden)]
+    {
         let cx = propagation.extract(carrier);
         assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID, "{propagation:?}");
     }
@@ -48,7 +49,7 @@ impl TextMapPropagator for Hidden {
 }
 
 /// Sets and removes without regard to case, and writes lower case.
-fn writes<C: Headers + HeadersMut>(mut carrier: C) {
+fn writes<C: HeaderReader + HeaderWriter>(mut carrier: C) {
     let all = |carrier: &C| {
         let mut all = Vec::new();
         carrier.visit(|name, value| all.push((name.to_owned(), String::from_utf8(value.to_vec()).unwrap())));
@@ -77,13 +78,13 @@ fn string_maps() {
 fn names_in_another_case_are_replaced() {
     let old = || ("X-A".to_owned(), "0".to_owned());
     let mut map = HashMap::from([old()]);
-    HeadersMut::set(&mut map, "x-a", "1");
+    HeaderWriter::set(&mut map, "x-a", "1");
     assert_eq!(map, HashMap::from([("x-a".to_owned(), "1".to_owned())]));
     let mut map = BTreeMap::from([old()]);
-    HeadersMut::set(&mut map, "x-a", "1");
+    HeaderWriter::set(&mut map, "x-a", "1");
     assert_eq!(map, BTreeMap::from([("x-a".to_owned(), "1".to_owned())]));
     let mut pairs = vec![old(), old()];
-    HeadersMut::set(&mut pairs, "x-a", "1");
+    HeaderWriter::set(&mut pairs, "x-a", "1");
     assert_eq!(pairs, [("x-a".to_owned(), "1".to_owned())]);
 }
 
@@ -97,7 +98,7 @@ fn slices_arrays_and_vectors_of_pairs() {
 
 #[test]
 fn repeated_headers_are_all_seen() {
-    let propagation = Propagation::new(Composite::default());
+    let propagation = PropagatorHandle::new(CompositePropagator::default());
     assert!(
         !span_context(&propagation.extract(&[("traceparent", PARENT), ("Traceparent", PARENT)])).is_valid()
     );
@@ -108,5 +109,7 @@ fn repeated_headers_are_all_seen() {
 #[test]
 fn values_that_are_not_utf8_are_seen() {
     let headers = [("traceparent", &b"\xff\xfe"[..]), ("traceparent", PARENT.as_bytes())];
-    assert!(!span_context(&Propagation::new(Composite::default()).extract(&headers)).is_valid());
+    assert!(
+        !span_context(&PropagatorHandle::new(CompositePropagator::default()).extract(&headers)).is_valid()
+    );
 }

@@ -7,17 +7,22 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::{
     BaggagePropagator as SdkBaggage, TraceContextPropagator as SdkTraceContext,
 };
-use otel_propagation::{B3, BaggagePropagator, Composite, PassThrough, Propagation, TraceContext, baggage};
+use otel_propagation::{
+    B3Propagator, BaggagePropagator, CompositePropagator, PassThroughPropagator, PropagatorHandle,
+    TraceContextPropagator, baggage,
+};
 
 use crate::support::{Foreign, PARENT, TRACE_ID, Written, span_context, value};
 
 const B3_HEADER: (&str, &str) = ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1");
 
-fn everything() -> Composite {
-    Composite::default().with_b3(B3::single()).with_pass_through(PassThrough::new(["x-a"]).unwrap())
+fn everything() -> CompositePropagator {
+    CompositePropagator::default()
+        .with_b3(B3Propagator::single())
+        .with_pass_through(PassThroughPropagator::new(["x-a"]).unwrap())
 }
 
-fn send(propagation: &Propagation, cx: &Context) -> Vec<(String, String)> {
+fn send(propagation: &PropagatorHandle, cx: &Context) -> Vec<(String, String)> {
     let mut out = Vec::new();
     propagation.inject(cx, &mut out);
     out.sort();
@@ -32,7 +37,7 @@ fn everything_that_was_received_is_sent_on() {
         ("baggage", "a=1"),
         ("x-a", "1"),
     ];
-    let propagation = Propagation::new(everything());
+    let propagation = PropagatorHandle::new(everything());
     let out = send(&propagation, &propagation.extract(&headers));
     let b3 = (String::from("b3"), format!("{TRACE_ID}-1234567890123456-1"));
     let mut expected: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -46,9 +51,9 @@ fn the_ways_agree() {
     let b3 = ("b3", "12345678901234567890123456789012-1234567890123456-d");
     let headers = [("traceparent", PARENT), ("tracestate", "foo=1"), ("baggage", "a=1"), ("x-a", "1"), b3];
     let propagator = everything();
-    let typed = Propagation::new(propagator.clone());
+    let typed = PropagatorHandle::new(propagator.clone());
     // A composite of the API hides the type.
-    let hidden = Propagation::new(TextMapCompositePropagator::new(vec![Box::new(propagator.clone())]));
+    let hidden = PropagatorHandle::new(TextMapCompositePropagator::new(vec![Box::new(propagator.clone())]));
     let out = send(&typed, &typed.extract(&headers));
     assert_eq!(out.len(), 5);
     assert_eq!(send(&hidden, &hidden.extract(&headers)), out);
@@ -62,32 +67,36 @@ fn the_ways_agree() {
 #[test]
 fn each_format_is_recognised_on_its_own() {
     let headers = [("traceparent", PARENT), ("baggage", "a=1"), ("x-a", "1"), B3_HEADER];
-    let names = |propagation: Propagation| {
+    let names = |propagation: PropagatorHandle| {
         send(&propagation, &propagation.extract(&headers))
             .into_iter()
             .map(|(name, _)| name)
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(Propagation::new(TraceContext::new())), ["traceparent"]);
-    assert_eq!(names(Propagation::new(BaggagePropagator::new())), ["baggage"]);
-    assert_eq!(names(Propagation::new(B3::single())), ["b3"]);
-    assert_eq!(names(Propagation::new(PassThrough::new(["x-a"]).unwrap())), ["x-a"]);
-    assert_eq!(names(Propagation::new(Composite::empty())), <[&str; 0]>::default());
+    assert_eq!(names(PropagatorHandle::new(TraceContextPropagator::new())), ["traceparent"]);
+    assert_eq!(names(PropagatorHandle::new(BaggagePropagator::new())), ["baggage"]);
+    assert_eq!(names(PropagatorHandle::new(B3Propagator::single())), ["b3"]);
+    assert_eq!(names(PropagatorHandle::new(PassThroughPropagator::new(["x-a"]).unwrap())), ["x-a"]);
+    assert_eq!(names(PropagatorHandle::new(CompositePropagator::empty())), <[&str; 0]>::default());
 }
 
 #[test]
 fn of_two_span_contexts_the_later_format_counts() {
     let headers = [("traceparent", PARENT), ("tracestate", "foo=1"), B3_HEADER];
-    let read = |composite: Composite, headers: &[(&str, &str)]| {
-        span_context(&Propagation::new(composite).extract(headers)).trace_id().to_string()
+    let read = |composite: CompositePropagator, headers: &[(&str, &str)]| {
+        span_context(&PropagatorHandle::new(composite).extract(headers)).trace_id().to_string()
     };
-    let b3_last = Composite::empty().with_trace_context(TraceContext::new()).with_b3(B3::single());
-    let b3_first = Composite::empty().with_b3(B3::single()).with_trace_context(TraceContext::new());
+    let b3_last = CompositePropagator::empty()
+        .with_trace_context(TraceContextPropagator::new())
+        .with_b3(B3Propagator::single());
+    let b3_first = CompositePropagator::empty()
+        .with_b3(B3Propagator::single())
+        .with_trace_context(TraceContextPropagator::new());
     assert_eq!(read(b3_last.clone(), &headers), &B3_HEADER.1[..32]);
     assert_eq!(read(b3_first, &headers), TRACE_ID);
     assert_eq!(read(b3_last.clone(), &headers[..1]), TRACE_ID);
     // What came with the one that does not count is not taken for the other's.
-    let propagation = Propagation::new(b3_last);
+    let propagation = PropagatorHandle::new(b3_last);
     assert_eq!(value(&send(&propagation, &propagation.extract(&headers)), "tracestate"), None);
 }
 
@@ -96,11 +105,15 @@ fn what_two_formats_say_of_the_same_span_is_put_together() {
     let b3 = ("b3", "12345678901234567890123456789012-1234567890123456-d");
     let random = ("traceparent", "00-12345678901234567890123456789012-1234567890123456-02");
     let headers = [random, ("tracestate", "foo=1,a@@b=2"), b3];
-    let b3_last = Composite::empty().with_trace_context(TraceContext::new()).with_b3(B3::single());
-    let b3_first = Composite::empty().with_b3(B3::single()).with_trace_context(TraceContext::new());
+    let b3_last = CompositePropagator::empty()
+        .with_trace_context(TraceContextPropagator::new())
+        .with_b3(B3Propagator::single());
+    let b3_first = CompositePropagator::empty()
+        .with_b3(B3Propagator::single())
+        .with_trace_context(TraceContextPropagator::new());
     // The later one decides about sampling.
     for (composite, flags) in [(b3_last, "03"), (b3_first, "02")] {
-        let propagation = Propagation::new(composite);
+        let propagation = PropagatorHandle::new(composite);
         let cx = propagation.extract(&headers);
         assert_eq!(span_context(&cx).trace_state().header(), "foo=1");
         let out = send(&propagation, &cx);
@@ -121,12 +134,12 @@ fn what_two_formats_say_of_the_same_span_is_put_together() {
 #[test]
 fn foreign_members_take_their_turn() {
     let headers = [("traceparent", PARENT), ("baggage", "a=1"), ("x-a", "1"), B3_HEADER];
-    let composite = Composite::empty()
-        .with_b3(B3::single())
+    let composite = CompositePropagator::empty()
+        .with_b3(B3Propagator::single())
         .with_other(SdkTraceContext::new())
         .with_other(SdkBaggage::new())
-        .with_pass_through(PassThrough::new(["x-a"]).unwrap());
-    let propagation = Propagation::new(composite.clone());
+        .with_pass_through(PassThroughPropagator::new(["x-a"]).unwrap());
+    let propagation = PropagatorHandle::new(composite.clone());
     let cx = propagation.extract(&headers);
     assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID);
     assert_eq!(baggage::get(&cx, "a"), Some("1"));
@@ -141,7 +154,7 @@ fn foreign_members_take_their_turn() {
 
 #[test]
 fn what_a_foreign_propagator_left_is_removed() {
-    let propagation = Propagation::new(TextMapCompositePropagator::new(vec![
+    let propagation = PropagatorHandle::new(TextMapCompositePropagator::new(vec![
         Box::new(SdkTraceContext::new()),
         Box::new(SdkBaggage::new()),
     ]));
@@ -170,12 +183,13 @@ fn a_foreign_propagator_starts_from_an_empty_context_too() {
             opentelemetry::propagation::text_map_propagator::FieldIter::new(&[])
         }
     }
-    let _guard = Propagation::new(TraceContext::new()).extract(&[("traceparent", PARENT)]).attach();
+    let _guard =
+        PropagatorHandle::new(TraceContextPropagator::new()).extract(&[("traceparent", PARENT)]).attach();
     let empty: [(&str, &str); 0] = [];
     for propagation in [
-        Propagation::new(Current),
-        Propagation::new(Composite::default().with_other(Current)),
-        Propagation::new(SdkTraceContext::new()),
+        PropagatorHandle::new(Current),
+        PropagatorHandle::new(CompositePropagator::default().with_other(Current)),
+        PropagatorHandle::new(SdkTraceContext::new()),
     ] {
         assert!(!span_context(&propagation.extract(&empty)).is_valid(), "{propagation:?}");
     }
@@ -185,8 +199,8 @@ fn a_foreign_propagator_starts_from_an_empty_context_too() {
 fn separate_propagators_share_what_they_store() {
     let headers = [("traceparent", PARENT), ("tracestate", "foo=1"), ("x-a", "1"), ("baggage", "a=1")];
     let separate = TextMapCompositePropagator::new(vec![
-        Box::new(TraceContext::new()),
-        Box::new(PassThrough::new(["x-a"]).unwrap()),
+        Box::new(TraceContextPropagator::new()),
+        Box::new(PassThroughPropagator::new(["x-a"]).unwrap()),
         Box::new(BaggagePropagator::new().with_forward_only(true)),
     ]);
     let cx = separate.extract_with_context(&Context::new(), &Foreign(&headers));
@@ -201,9 +215,10 @@ fn separate_propagators_share_what_they_store() {
 
 #[test]
 fn names_added_twice_are_put_together() {
-    let names = |names: &[&str]| PassThrough::new(names).unwrap();
-    let composite =
-        Composite::empty().with_pass_through(names(&["x-a"])).with_pass_through(names(&["x-b", "x-a"]));
+    let names = |names: &[&str]| PassThroughPropagator::new(names).unwrap();
+    let composite = CompositePropagator::empty()
+        .with_pass_through(names(&["x-a"]))
+        .with_pass_through(names(&["x-b", "x-a"]));
     assert_eq!(composite.fields().collect::<Vec<_>>(), ["x-a", "x-b"]);
 }
 
@@ -212,15 +227,16 @@ fn what_the_application_put_into_the_context_is_sent() {
     let span =
         SpanContext::new(TraceId::from(7), SpanId::from(8), TraceFlags::SAMPLED, false, TraceState::NONE);
     let cx = Context::new().with_remote_span_context(span).with_baggage([KeyValue::new("a", "1")]);
-    let out = send(&Propagation::new(Composite::default()), &cx);
+    let out = send(&PropagatorHandle::new(CompositePropagator::default()), &cx);
     assert_eq!(value(&out, "traceparent"), Some("00-00000000000000000000000000000007-0000000000000008-01"));
     assert_eq!(value(&out, "baggage"), Some("a=1"));
 }
 
 #[test]
 fn a_list_names_the_formats() {
-    let fields =
-        |list: &str| Composite::from_list(list).unwrap().fields().map(str::to_owned).collect::<Vec<_>>();
+    let fields = |list: &str| {
+        CompositePropagator::from_list(list).unwrap().fields().map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!(fields(""), ["traceparent", "tracestate", "baggage"]);
     assert_eq!(fields(" , "), fields(""));
     assert_eq!(fields("tracecontext"), ["traceparent", "tracestate"]);
@@ -232,16 +248,16 @@ fn a_list_names_the_formats() {
 
 #[test]
 fn unknown_names_are_an_error_that_carries_the_rest() {
-    let error = Composite::from_list("jaeger,b3,xray").unwrap_err();
+    let error = CompositePropagator::from_list("jaeger,b3,xray").unwrap_err();
     assert_eq!(
         error.to_string(),
         "unknown propagators: jaeger, xray; known are tracecontext, baggage, b3, b3multi, none"
     );
     assert_eq!(error.names().collect::<Vec<_>>(), ["jaeger", "xray"]);
-    assert_eq!(error.into_rest().fields().collect::<Vec<_>>(), ["b3"]);
-    let all_unknown = Composite::from_list("TraceContext").unwrap_err();
+    assert_eq!(error.into_known().fields().collect::<Vec<_>>(), ["b3"]);
+    let all_unknown = CompositePropagator::from_list("TraceContext").unwrap_err();
     assert_eq!(
-        all_unknown.into_rest().fields().collect::<Vec<_>>(),
+        all_unknown.into_known().fields().collect::<Vec<_>>(),
         ["traceparent", "tracestate", "baggage"]
     );
 }

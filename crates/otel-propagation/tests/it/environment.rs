@@ -5,7 +5,9 @@ use std::process::Command;
 
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
-use otel_propagation::{B3, Composite, EnvVars, HeadersMut, PassThrough, Propagation};
+use otel_propagation::{
+    B3Propagator, CompositePropagator, EnvCarrier, HeaderWriter, PassThroughPropagator, PropagatorHandle,
+};
 
 use crate::support::{PARENT, TRACE_ID, span_context};
 
@@ -31,9 +33,9 @@ fn variables(command: &Command) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn a_child_process_continues_the_trace() {
-    let propagation = Propagation::new(Composite::default().with_b3(B3::multi()));
+    let propagation = PropagatorHandle::new(CompositePropagator::default().with_b3(B3Propagator::multi()));
     if std::env::var_os(CHILD).is_some() {
-        let cx = propagation.extract(&EnvVars::of_this_process());
+        let cx = propagation.extract(&EnvCarrier::from_current_process());
         assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID);
         assert_eq!(span_context(&cx).trace_state().header(), "foo=1");
         assert_eq!(otel_propagation::baggage::get(&cx, "a"), Some("x y"));
@@ -50,7 +52,7 @@ fn a_child_process_continues_the_trace() {
 
 #[test]
 fn a_command_gets_variables_and_loses_stale_ones() {
-    let propagation = Propagation::new(Composite::default());
+    let propagation = PropagatorHandle::new(CompositePropagator::default());
     let mut command = Command::new("job");
     command.env("BAGGAGE", "stale=1");
     propagation.inject(&propagation.extract(&[("traceparent", PARENT)]), &mut command);
@@ -60,14 +62,14 @@ fn a_command_gets_variables_and_loses_stale_ones() {
         expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)))
     );
 
-    assert!(HeadersMut::contains(&command, "traceparent") && !HeadersMut::contains(&command, "baggage"));
-    HeadersMut::set(&mut command, "x-a", "nul\0");
-    assert!(!HeadersMut::contains(&command, "x-a"));
+    assert!(HeaderWriter::contains(&command, "traceparent") && !HeaderWriter::contains(&command, "baggage"));
+    HeaderWriter::set(&mut command, "x-a", "nul\0");
+    assert!(!HeaderWriter::contains(&command, "x-a"));
 }
 
 #[test]
 fn what_the_caller_set_for_a_command_is_kept() {
-    let propagation = Propagation::new(PassThrough::new(["x-request-id"]).unwrap());
+    let propagation = PropagatorHandle::new(PassThroughPropagator::new(["x-request-id"]).unwrap());
     let cx = propagation.extract(&[("x-request-id", "received")]);
     let mut command = Command::new("job");
     command.env("X_REQUEST_ID", "set");
@@ -77,21 +79,21 @@ fn what_the_caller_set_for_a_command_is_kept() {
 
 #[test]
 fn variables_are_read_and_written_as_pairs() {
-    let propagation = Propagation::new(B3::multi());
-    let from = EnvVars::from_iter([
+    let propagation = PropagatorHandle::new(B3Propagator::multi());
+    let from = EnvCarrier::from_iter([
         ("X_B3_TRACEID", TRACE_ID),
         ("x_b3_spanid", "1234567890123456"),
         ("PATH", "/bin"),
     ]);
     let cx = propagation.extract(&from);
     assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID);
-    let mut to = EnvVars::new();
-    HeadersMut::set(&mut to, "x-b3-flags", "stale");
-    assert!(HeadersMut::contains(&to, "X-B3-Flags"));
+    let mut to = EnvCarrier::new();
+    HeaderWriter::set(&mut to, "x-b3-flags", "stale");
+    assert!(HeaderWriter::contains(&to, "X-B3-Flags"));
     propagation.inject(&cx, &mut to);
     let expected = [("X_B3_TRACEID", TRACE_ID), ("X_B3_SPANID", "1234567890123456"), ("X_B3_SAMPLED", "0")];
     assert_eq!(to.into_pairs(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut none = EnvVars::new();
+    let mut none = EnvCarrier::new();
     propagation.inject(&Context::new(), &mut none);
     assert_eq!(none.into_pairs(), []);
 }
@@ -99,8 +101,11 @@ fn variables_are_read_and_written_as_pairs() {
 #[test]
 fn otel_propagators_names_the_formats() {
     if std::env::var_os(CHILD).is_some() {
-        assert_eq!(Composite::from_env_strict().unwrap().fields().collect::<Vec<_>>(), ["b3", "baggage"]);
-        assert_eq!(Composite::from_env().fields().collect::<Vec<_>>(), ["b3", "baggage"]);
+        assert_eq!(
+            CompositePropagator::from_env_strict().unwrap().fields().collect::<Vec<_>>(),
+            ["b3", "baggage"]
+        );
+        assert_eq!(CompositePropagator::from_env().fields().collect::<Vec<_>>(), ["b3", "baggage"]);
         return;
     }
     let mut command = child("environment::otel_propagators_names_the_formats");
@@ -111,9 +116,9 @@ fn otel_propagators_names_the_formats() {
 #[test]
 fn unknown_names_in_otel_propagators_are_left_out() {
     if std::env::var_os(CHILD).is_some() {
-        let unknown = Composite::from_env_strict().unwrap_err();
+        let unknown = CompositePropagator::from_env_strict().unwrap_err();
         assert_eq!(unknown.names().collect::<Vec<_>>(), ["jaeger"]);
-        assert_eq!(Composite::from_env().fields().collect::<Vec<_>>(), ["b3"]);
+        assert_eq!(CompositePropagator::from_env().fields().collect::<Vec<_>>(), ["b3"]);
         return;
     }
     let mut command = child("environment::unknown_names_in_otel_propagators_are_left_out");
@@ -125,7 +130,7 @@ fn unknown_names_in_otel_propagators_are_left_out() {
 fn without_otel_propagators_the_default_counts() {
     if std::env::var_os(CHILD).is_some() {
         assert_eq!(
-            Composite::from_env().fields().collect::<Vec<_>>(),
+            CompositePropagator::from_env().fields().collect::<Vec<_>>(),
             ["traceparent", "tracestate", "baggage"]
         );
         return;
@@ -176,7 +181,7 @@ fn unknown_names_are_warned_about() {
 
     if std::env::var_os(CHILD).is_some() {
         let events = Events::default();
-        tracing::subscriber::with_default(events.clone(), Composite::from_env);
+        tracing::subscriber::with_default(events.clone(), CompositePropagator::from_env);
         let expected = "unknown propagators: jaeger; known are tracecontext, baggage, b3, b3multi, none";
         assert_eq!(*events.0.lock().unwrap(), [(Level::WARN, expected.to_owned())]);
         return;

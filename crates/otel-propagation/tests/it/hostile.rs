@@ -3,7 +3,10 @@
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use otel_propagation::{B3, BaggagePropagator, Composite, PassThrough, Propagation, TraceContext};
+use otel_propagation::{
+    B3Propagator, BaggagePropagator, CompositePropagator, PassThroughPropagator, PropagatorHandle,
+    TraceContextPropagator,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -25,13 +28,18 @@ const NAMES: [&str; 9] = [
 /// headers has 8192, and the rest is ids.
 const MOST_BYTES: usize = 3 * 8192 + 512;
 
-fn propagations() -> [Propagation; 2] {
-    let composite =
-        Composite::default().with_b3(B3::multi()).with_pass_through(PassThrough::new(["x-a"]).unwrap());
+fn propagations() -> [PropagatorHandle; 2] {
+    let composite = CompositePropagator::default()
+        .with_b3(B3Propagator::multi())
+        .with_pass_through(PassThroughPropagator::new(["x-a"]).unwrap());
     let forward = BaggagePropagator::new().with_forward_only(true);
     [
-        Propagation::new(composite),
-        Propagation::new(Composite::empty().with_trace_context(TraceContext::new()).with_baggage(forward)),
+        PropagatorHandle::new(composite),
+        PropagatorHandle::new(
+            CompositePropagator::empty()
+                .with_trace_context(TraceContextPropagator::new())
+                .with_baggage(forward),
+        ),
     ]
 }
 
@@ -104,7 +112,7 @@ proptest! {
     fn a_span_context_survives(trace in 1..=u128::MAX, span in 1..=u64::MAX, flags in 0..4_u8) {
         let sent = SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), true, TraceState::NONE);
         let mut out = Vec::new();
-        let propagation = Propagation::new(TraceContext::new());
+        let propagation = PropagatorHandle::new(TraceContextPropagator::new());
         propagation.inject(&Context::new().with_remote_span_context(sent.clone()), &mut out);
         prop_assert_eq!(span_context(&propagation.extract(&out)), sent);
     }
@@ -112,7 +120,7 @@ proptest! {
     #[test]
     fn a_tracestate_survives(members in prop::collection::btree_map("[a-z0-9][a-z0-9@_*/-]{0,12}", "[ -+\\--<>-~]{0,12}[!-+\\--<>-~]", 0..=32)) {
         let text = members.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-        let propagation = Propagation::new(TraceContext::new());
+        let propagation = PropagatorHandle::new(TraceContextPropagator::new());
         let mut out = Vec::new();
         propagation.inject(&propagation.extract(&[("traceparent", PARENT), ("tracestate", &text)]), &mut out);
         let sent = out.iter().find(|(name, _)| name == "tracestate").map(|(_, value)| value.as_str());

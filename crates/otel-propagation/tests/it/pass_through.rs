@@ -2,12 +2,12 @@
 
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
-use otel_propagation::{Composite, PassThrough, PassThroughError, Propagation};
+use otel_propagation::{CompositePropagator, PassThroughError, PassThroughPropagator, PropagatorHandle};
 
 use crate::support::{Foreign, PARENT, Written, value};
 
-fn propagation(names: &[&str]) -> Propagation {
-    Propagation::new(PassThrough::new(names).unwrap())
+fn propagation(names: &[&str]) -> PropagatorHandle {
+    PropagatorHandle::new(PassThroughPropagator::new(names).unwrap())
 }
 
 fn passed(names: &[&str], headers: &[(&str, &[u8])]) -> Vec<(String, String)> {
@@ -56,8 +56,9 @@ fn what_the_caller_set_is_neither_removed_nor_replaced() {
 
 #[test]
 fn a_name_that_another_format_owns_is_left_to_it() {
-    let composite = Composite::default().with_pass_through(PassThrough::new(["traceparent", "x-a"]).unwrap());
-    let propagation = Propagation::new(composite);
+    let composite = CompositePropagator::default()
+        .with_pass_through(PassThroughPropagator::new(["traceparent", "x-a"]).unwrap());
+    let propagation = PropagatorHandle::new(composite);
     let mut out = pairs(&[("traceparent", "stale")]);
     propagation.inject(&propagation.extract(&[("traceparent", PARENT), ("x-a", "1")]), &mut out);
     assert_eq!(out, pairs(&[("traceparent", PARENT), ("x-a", "1")]));
@@ -79,19 +80,19 @@ fn values_are_bounded() {
 #[test]
 fn names_are_checked() {
     for name in ["", "a b", "a:b", "ü"] {
-        let error = PassThrough::new(["x-a", name]).unwrap_err();
+        let error = PassThroughPropagator::new(["x-a", name]).unwrap_err();
         assert!(matches!(&error, PassThroughError::Name { name: found, .. } if found == name), "{error:?}");
     }
     let names = |count: usize| (0..count).map(|number| format!("x-{number}")).collect::<Vec<_>>();
-    assert!(PassThrough::new(names(32)).is_ok());
-    let error = PassThrough::new(names(33)).unwrap_err();
+    assert!(PassThroughPropagator::new(names(32)).is_ok());
+    let error = PassThroughPropagator::new(names(33)).unwrap_err();
     assert!(error.to_string().contains("more than 32"), "{error}");
-    assert_eq!(PassThrough::new(["x-a", "X-A"]).unwrap().fields().collect::<Vec<_>>(), ["x-a"]);
+    assert_eq!(PassThroughPropagator::new(["x-a", "X-A"]).unwrap().fields().collect::<Vec<_>>(), ["x-a"]);
 }
 
 #[test]
 fn it_works_as_an_ordinary_propagator() {
-    let propagator = PassThrough::new(["x-a"]).unwrap();
+    let propagator = PassThroughPropagator::new(["x-a"]).unwrap();
     let cx = propagator.extract_with_context(&Context::new(), &Foreign(&[("X-A", "1")]));
     let mut out = Written::default();
     propagator.inject_context(&cx, &mut out);

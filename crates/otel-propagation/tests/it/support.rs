@@ -4,13 +4,13 @@ use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use otel_propagation::{Propagation, TraceContext};
+use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 
 pub(crate) const TRACE_ID: &str = "12345678901234567890123456789012";
 pub(crate) const SPAN_ID: &str = "1234567890123456";
 pub(crate) const PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-00";
 
-/// Pairs as the API's own carrier, as an HTTP library would offer them: names in any case, repeats kept.
+/// Pairs as the API's own carrier, as an HTTP library would record_header them: names in any case, repeats kept.
 pub(crate) struct Foreign<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
 impl Extractor for Foreign<'_> {
@@ -79,8 +79,8 @@ pub(crate) fn call(headers: &[(&str, &str)]) -> Sent {
 pub(crate) fn calls(headers: &[(&str, &str)], count: usize) -> Vec<Sent> {
     let provider = SdkTracerProvider::builder().build();
     let tracer = provider.tracer("service");
-    let propagator = TraceContext::new();
-    let propagation = Propagation::new(propagator);
+    let propagator = TraceContextPropagator::new();
+    let propagation = PropagatorHandle::new(propagator);
 
     let typed = propagation.extract(headers);
     let foreign = propagator.extract_with_context(&Context::new(), &Foreign(headers));

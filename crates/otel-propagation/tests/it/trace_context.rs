@@ -10,12 +10,12 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample};
-use otel_propagation::{Propagation, TraceContext, is_received_random};
+use otel_propagation::{PropagatorHandle, TraceContextPropagator, is_received_random};
 
 use crate::support::{PARENT, TRACE_ID, Written, span_context, value};
 
-fn propagation() -> Propagation {
-    Propagation::new(TraceContext::new())
+fn propagation() -> PropagatorHandle {
+    PropagatorHandle::new(TraceContextPropagator::new())
 }
 
 /// Receives, starts a span with this sampler, and sends.
@@ -168,7 +168,7 @@ fn a_span_context_extracted_over_another_replaces_all_of_it() {
     let random = format!("{}02", &PARENT[..53]);
     let first = propagation().extract(&[("traceparent", &random[..]), ("tracestate", "old@@x=1")]);
     let carrier = HashMap::from([("traceparent".to_owned(), PARENT.to_owned())]);
-    let second = TraceContext::new().extract_with_context(&first, &carrier);
+    let second = TraceContextPropagator::new().extract_with_context(&first, &carrier);
     let mut out = Vec::new();
     propagation().inject(&second, &mut out);
     assert_eq!(out, [("traceparent".to_owned(), PARENT.to_owned())]);
@@ -225,7 +225,7 @@ fn without_a_span_what_was_there_is_removed_and_nothing_written() {
     assert_eq!(out, [stale("accept")]);
 
     let mut foreign = Written::default();
-    TraceContext::new().inject_context(&Context::new(), &mut foreign);
+    TraceContextPropagator::new().inject_context(&Context::new(), &mut foreign);
     assert_eq!(foreign.0, []);
 }
 
@@ -248,5 +248,5 @@ fn extraction_never_joins_the_current_span() {
 
 #[test]
 fn fields_are_the_two_headers() {
-    assert_eq!(TraceContext::new().fields().collect::<Vec<_>>(), ["traceparent", "tracestate"]);
+    assert_eq!(TraceContextPropagator::new().fields().collect::<Vec<_>>(), ["traceparent", "tracestate"]);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, with_ids};
-use otel_propagation::child_of;
+use otel_propagation::context_with_remote_parent;
 use serde_json::Value;
 
 use super::{Prepared, Telemetry, names, parse_traceparent};
@@ -127,7 +127,8 @@ impl Telemetry {
     pub(crate) fn start_again(&self, saga: &Prepared, id: &Arc<str>, begun: &flow::Started) {
         let trace = begun.trace.as_deref().and_then(parse_traceparent).filter(SpanContext::is_sampled);
         let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
-        let parent = span_id(parent).map_or_else(Context::new, |parent| child_of(beside(&lost, parent)));
+        let parent = span_id(parent)
+            .map_or_else(Context::new, |parent| context_with_remote_parent(beside(&lost, parent)));
         let mut started = Started::now();
         // How long it took is not known; it is in the journal, so that it was no failure.
         started.time = UNIX_EPOCH + Duration::from_millis(begun.at);

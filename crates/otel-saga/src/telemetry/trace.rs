@@ -4,7 +4,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
-use otel_propagation::child_of;
+use otel_propagation::context_with_remote_parent;
 
 /// The span as a `traceparent`; none if it is not valid: an invalid parent would be one that is not sampled.
 pub(crate) fn traceparent(span: &SpanContext) -> Option<String> {
@@ -48,7 +48,7 @@ fn write(text: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The context that attempts begin in: the start's span is the parent, where it was kept.
 pub(crate) fn parent(trace: Option<&str>) -> Context {
-    trace.and_then(parse_traceparent).map_or_else(Context::new, child_of)
+    trace.and_then(parse_traceparent).map_or_else(Context::new, context_with_remote_parent)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{
     ERROR_TYPE, Instruments, Operation, Outcome, Providers, Record, SpanStart, Started, Tracer,
 };
-use otel_propagation::child_of;
+use otel_propagation::context_with_remote_parent;
 
 use super::flow::{Ballot, Decision, State};
 use super::names;
@@ -244,9 +244,9 @@ impl Telemetry {
         let start = span(&started.name, UNIX_EPOCH + Duration::from_millis(started.at));
         let lost = started.trace.as_deref().and_then(parse_traceparent);
         let parent = match (started.parent.as_deref().and_then(parse_traceparent), &lost) {
-            (Some(parent), _) => child_of(parent),
+            (Some(parent), _) => context_with_remote_parent(parent),
             // A root would be sampled anew.
-            (None, Some(lost)) if !lost.is_sampled() => child_of(lost.clone()),
+            (None, Some(lost)) if !lost.is_sampled() => context_with_remote_parent(lost.clone()),
             (None, _) => Context::new(),
         };
         let attributes = || {

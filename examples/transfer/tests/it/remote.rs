@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otel_grpc::{ClientLayer, ServerLayer};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_saga::RetryPolicy;
 use otel_saga::journal::MemoryJournal;
 use otel_saga::two_phase::{Answer, Branch, Coordinator, Participant, Vote};
@@ -45,7 +45,7 @@ fn serve(service: &ParticipantService, recorder: &Recorder, at: Option<SocketAdd
     let layer = ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default());
+        .with_propagator(CompositePropagator::default());
     let server = Server::builder().layer(layer).add_service(service.clone().into_server());
     runtime.spawn(async move { server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap() });
     (address, Process(Some(runtime)))
@@ -56,7 +56,7 @@ fn remote(address: SocketAddr, recorder: &Recorder) -> RemoteParticipant {
     let layer = ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(Composite::default());
+        .with_propagator(CompositePropagator::default());
     RemoteParticipant::new("shop", &endpoint, layer)
 }
 

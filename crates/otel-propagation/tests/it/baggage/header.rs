@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use opentelemetry::baggage::{BaggageExt as _, KeyValueMetadata};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::{Context, KeyValue};
-use otel_propagation::{BaggagePropagator, Propagation, baggage};
+use otel_propagation::{BaggagePropagator, PropagatorHandle, baggage};
 use proptest::prelude::*;
 
 use crate::support::{Foreign, Written, value};
 
-fn propagation() -> Propagation {
-    Propagation::new(BaggagePropagator::new())
+fn propagation() -> PropagatorHandle {
+    PropagatorHandle::new(BaggagePropagator::new())
 }
 
-fn forward_only() -> Propagation {
-    Propagation::new(BaggagePropagator::new().with_forward_only(true))
+fn forward_only() -> PropagatorHandle {
+    PropagatorHandle::new(BaggagePropagator::new().with_forward_only(true))
 }
 
 /// What is read from these lines, sorted: name, value, properties.
@@ -38,7 +38,7 @@ fn reads(line: &str, expected: &[(&str, &str, &str)]) {
 }
 
 /// What is sent, as members in order of name.
-fn sent(propagation: &Propagation, cx: &Context) -> Vec<String> {
+fn sent(propagation: &PropagatorHandle, cx: &Context) -> Vec<String> {
     let mut out = Vec::new();
     propagation.inject(cx, &mut out);
     let header = value(&out, "baggage");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use opentelemetry::Context;
-use otel_propagation::child_of;
+use otel_propagation::context_with_remote_parent;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
@@ -44,7 +44,12 @@ pub(super) fn spawn(inner: &Arc<Inner>) {
 
 /// The context under which the calls of a transaction hang that another process has begun.
 pub(super) fn context(state: &State) -> Context {
-    state.started.trace.as_deref().and_then(parse_traceparent).map_or_else(Context::new, child_of)
+    state
+        .started
+        .trace
+        .as_deref()
+        .and_then(parse_traceparent)
+        .map_or_else(Context::new, context_with_remote_parent)
 }
 
 impl Inner {

@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak kafka: {requests} messages, {concurrency} at a time, seed {seed}");
-    otel_propagation::set_global(otel_propagation::Composite::default());
+    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let (producer, consumer) = (Telemetry::default(), Telemetry::default());
     let ours = run::ours(arguments, &producer, &consumer).await?;
     println!("the same with rdkafka alone");

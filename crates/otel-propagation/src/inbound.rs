@@ -34,7 +34,7 @@ pub(crate) fn random_trace_ids_declared() -> bool {
 
 /// Whether `trace_id` is known to be random: it was received with the `random` flag into this context.
 pub fn is_received_random(cx: &Context, trace_id: TraceId) -> bool {
-    ReceivedTrace::of(cx, trace_id).is_some_and(|trace| trace.flags & RANDOM != 0)
+    InboundTrace::of(cx, trace_id).is_some_and(|trace| trace.flags & RANDOM != 0)
 }
 
 /// Names and values of headers that are passed through; names are shared with the propagator.
@@ -42,25 +42,25 @@ type Passed = Arc<[(Arc<str>, Box<str>)]>;
 
 /// The one value that is stored beside the span.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) trace: Option<ReceivedTrace>,
+pub(crate) struct InboundState {
+    pub(crate) trace: Option<InboundTrace>,
     pub(crate) baggage: Option<Arc<str>>,
     pub(crate) passed: Option<Passed>,
 }
 
 /// What came with a span context that the API's type cannot hold.
 #[derive(Clone, Debug)]
-pub(crate) struct ReceivedTrace {
+pub(crate) struct InboundTrace {
     pub(crate) trace_id: TraceId,
     pub(crate) flags: u8,
     pub(crate) tracestate: Option<Arc<str>>,
     pub(crate) b3_debug: bool,
 }
 
-impl ReceivedTrace {
+impl InboundTrace {
     /// What came with the trace, if the trace is the one that was received.
     pub(crate) fn of(cx: &Context, trace_id: TraceId) -> Option<&Self> {
-        cx.get::<Received>()?.trace.as_ref().filter(|trace| trace.trace_id == trace_id)
+        cx.get::<InboundState>()?.trace.as_ref().filter(|trace| trace.trace_id == trace_id)
     }
 
     /// Adds what another format said of the same span, and returns the span's context with it.
@@ -83,7 +83,7 @@ impl ReceivedTrace {
     }
 }
 
-impl Received {
+impl InboundState {
     /// Stores this, beside or in place of what the context holds already.
     pub(crate) fn store(mut self, cx: &Context) -> Context {
         if let Some(former) = cx.get::<Self>() {
@@ -96,7 +96,7 @@ impl Received {
 }
 
 /// The flags to send for a span: its own, and the `random` bit where that is known.
-pub(crate) fn outgoing_flags(span_context: &SpanContext, received: Option<&ReceivedTrace>) -> u8 {
+pub(crate) fn outgoing_flags(span_context: &SpanContext, received: Option<&InboundTrace>) -> u8 {
     let own = span_context.trace_flags().to_u8() & (SAMPLED | RANDOM);
     match received {
         Some(trace) => own | (trace.flags & RANDOM),

@@ -10,23 +10,24 @@ use arc_swap::ArcSwapOption;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::{Context, global};
 
-use crate::b3::B3;
+use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::carrier::{ExtractorView, Headers, HeadersMut};
-use crate::composite::{self, Composite};
-use crate::pass_through::PassThrough;
-use crate::trace_context::TraceContext;
+use crate::carrier::{ExtractorView, HeaderReader, HeaderWriter};
+use crate::composite::CompositePropagator;
+use crate::foreign;
+use crate::pass_through::PassThroughPropagator;
+use crate::trace_context::TraceContextPropagator;
 
 /// What was installed by [`set_global`], with its type. OpenTelemetry's global is a trait object that cannot be
 /// downcast, and reading or writing through it costs twice as much.
-static TYPED: ArcSwapOption<Composite> = ArcSwapOption::const_empty();
+static TYPED: ArcSwapOption<CompositePropagator> = ArcSwapOption::const_empty();
 
-/// Installs a propagator as OpenTelemetry's global one, and remembers its type, so that [`Propagation::global`] takes
+/// Installs a propagator as OpenTelemetry's global one, and remembers its type, so that [`PropagatorHandle::global`] takes
 /// the fast way for as long as it is the global one.
 ///
 /// Code that uses `opentelemetry::global` finds the same propagator. Whoever replaces it there later replaces it
 /// here, too.
-pub fn set_global(propagator: Composite) {
+pub fn set_global(propagator: CompositePropagator) {
     TYPED.store(Some(Arc::new(propagator.clone())));
     global::set_text_map_propagator(propagator);
 }
@@ -38,19 +39,19 @@ pub fn set_global(propagator: Composite) {
 /// through the API's trait objects. Either way reading starts from an empty context, and what a propagator could have
 /// left in the carrier before is removed before writing.
 #[derive(Clone, Debug, Default)]
-pub struct Propagation {
-    way: Way,
+pub struct PropagatorHandle {
+    source: Source,
 }
 
 #[derive(Clone, Debug, Default)]
-enum Way {
+enum Source {
     #[default]
     Global,
-    Typed(Composite),
+    Typed(CompositePropagator),
     Dyn(Arc<dyn TextMapPropagator + Send + Sync>),
 }
 
-impl Propagation {
+impl PropagatorHandle {
     /// OpenTelemetry's global propagator, looked up at every use: it may be installed after the layers are built, and
     /// replaced at any time.
     #[must_use]
@@ -61,21 +62,21 @@ impl Propagation {
     /// The given propagator. One of this crate is recognised by its type.
     #[must_use]
     pub fn new<P: TextMapPropagator + Send + Sync + 'static>(propagator: P) -> Self {
-        let way = match typed(&propagator) {
-            Some(composite) => Way::Typed(composite),
-            None => Way::Dyn(Arc::new(propagator)),
+        let source = match typed(&propagator) {
+            Some(composite) => Source::Typed(composite),
+            None => Source::Dyn(Arc::new(propagator)),
         };
-        Self { way }
+        Self { source }
     }
 
     /// Reads the context that a carrier holds. It starts from an empty context, never from the one that is current on
     /// the thread: a message without headers belongs to no span.
     #[must_use]
-    pub fn extract<C: Headers + ?Sized>(&self, carrier: &C) -> Context {
-        match &self.way {
-            Way::Typed(composite) => composite.read(carrier),
-            Way::Dyn(propagator) => extract_dyn(&**propagator, carrier),
-            Way::Global => {
+    pub fn extract<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
+        match &self.source {
+            Source::Typed(composite) => composite.read(carrier),
+            Source::Dyn(propagator) => extract_dyn(&**propagator, carrier),
+            Source::Global => {
                 let typed = TYPED.load();
                 let other = global::get_text_map_propagator(|current| match &*typed {
                     Some(ours) if is_same(ours, current) => None,
@@ -91,17 +92,17 @@ impl Propagation {
     }
 
     /// Writes a context to a carrier. First everything that the propagator could have left there is removed, so that
-    /// nothing stale is forwarded; headers that are passed through ([`PassThrough`]) are neither removed nor replaced.
-    pub fn inject<C: HeadersMut>(&self, cx: &Context, carrier: &mut C) {
-        match &self.way {
-            Way::Typed(composite) => composite.write(cx, carrier),
-            Way::Dyn(propagator) => composite::inject_other(&**propagator, cx, carrier),
-            Way::Global => {
+    /// nothing stale is forwarded; headers that are passed through ([`PassThroughPropagator`]) are neither removed nor replaced.
+    pub fn inject<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
+        match &self.source {
+            Source::Typed(composite) => composite.write(cx, carrier),
+            Source::Dyn(propagator) => foreign::inject(&**propagator, cx, carrier),
+            Source::Global => {
                 let typed = TYPED.load();
                 let ours = global::get_text_map_propagator(|current| match &*typed {
                     Some(ours) if is_same(ours, current) => true,
                     _ => {
-                        composite::inject_other(current, cx, carrier);
+                        foreign::inject(current, cx, carrier);
                         false
                     }
                 });
@@ -115,40 +116,42 @@ impl Propagation {
 
 /// Reads the context that a carrier holds, by the global propagator. It starts from an empty context.
 #[must_use]
-pub fn extract<C: Headers + ?Sized>(carrier: &C) -> Context {
-    Propagation::global().extract(carrier)
+pub fn extract<C: HeaderReader + ?Sized>(carrier: &C) -> Context {
+    PropagatorHandle::global().extract(carrier)
 }
 
-/// Writes a context to a carrier, by the global propagator; see [`Propagation::inject`].
-pub fn inject<C: HeadersMut>(cx: &Context, carrier: &mut C) {
-    Propagation::global().inject(cx, carrier);
+/// Writes a context to a carrier, by the global propagator; see [`PropagatorHandle::inject`].
+pub fn inject<C: HeaderWriter>(cx: &Context, carrier: &mut C) {
+    PropagatorHandle::global().inject(cx, carrier);
 }
 
 /// The propagator as a composite, if its type is one of ours.
-fn typed(propagator: &dyn Any) -> Option<Composite> {
-    if let Some(composite) = propagator.downcast_ref::<Composite>() {
+fn typed(propagator: &dyn Any) -> Option<CompositePropagator> {
+    if let Some(composite) = propagator.downcast_ref::<CompositePropagator>() {
         return Some(composite.clone());
     }
-    let empty = Composite::empty();
-    if let Some(format) = propagator.downcast_ref::<TraceContext>() {
+    let empty = CompositePropagator::empty();
+    if let Some(format) = propagator.downcast_ref::<TraceContextPropagator>() {
         Some(empty.with_trace_context(*format))
     } else if let Some(format) = propagator.downcast_ref::<BaggagePropagator>() {
         Some(empty.with_baggage(*format))
-    } else if let Some(format) = propagator.downcast_ref::<B3>() {
+    } else if let Some(format) = propagator.downcast_ref::<B3Propagator>() {
         Some(empty.with_b3(*format))
     } else {
-        propagator.downcast_ref::<PassThrough>().map(|format| empty.with_pass_through(format.clone()))
+        propagator
+            .downcast_ref::<PassThroughPropagator>()
+            .map(|format| empty.with_pass_through(format.clone()))
     }
 }
 
 /// Whether OpenTelemetry's global propagator is `ours`, told by the address of its first field: clones of a composite
 /// share their list of fields, and ours is alive, so that nothing else can be at that address.
-fn is_same(ours: &Composite, current: &dyn TextMapPropagator) -> bool {
+fn is_same(ours: &CompositePropagator, current: &dyn TextMapPropagator) -> bool {
     let address = |field: &str| field.as_ptr();
     ours.fields().next().map(address) == current.fields().next().map(address)
         && ours.fields().next().is_some()
 }
 
-fn extract_dyn<C: Headers + ?Sized>(propagator: &dyn TextMapPropagator, carrier: &C) -> Context {
-    composite::extract_other(propagator, &Context::new(), &ExtractorView(carrier))
+fn extract_dyn<C: HeaderReader + ?Sized>(propagator: &dyn TextMapPropagator, carrier: &C) -> Context {
+    foreign::extract(propagator, &Context::new(), &ExtractorView(carrier))
 }

@@ -1,0 +1,165 @@
+//! The headers that a set of formats asks for, picked out of a carrier in one pass.
+//!
+//! Header names match in any case (RFC 9110, section 5.1); what a repeated header means is left to each format.
+
+use opentelemetry::propagation::Extractor;
+
+use crate::carrier::HeaderReader;
+use crate::fields::{self, BAGGAGE, TRACEPARENT, TRACESTATE, is_named, trim};
+
+/// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
+/// more lines than this is not sending a valid header.
+const MAX_LINES: u8 = 64;
+
+/// The headers that have a place of their own; those of B3 are in the order of [`fields::B3`].
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Field {
+    Traceparent,
+    Tracestate,
+    Baggage,
+    B3,
+}
+
+const SLOTS: usize = Field::B3 as usize + fields::B3.len();
+
+/// The values of the headers that some formats ask for. It is small and filled in place, for this is the hottest path.
+pub(crate) struct CarrierFields<'a, 'f> {
+    wants: WantedFields,
+    /// The names of headers that are passed through.
+    names: &'f [String],
+    /// How often each header was seen, at most 255 times.
+    seen: [u8; SLOTS],
+    first: [Option<&'a [u8]>; SLOTS],
+    /// Further lines of headers that are lists, with their slots, and the values that are passed through, with the index
+    /// of their name after the slots.
+    more: Vec<(usize, &'a [u8])>,
+    /// How many of those are passed through.
+    passed: u8,
+}
+
+/// The headers with a place of their own that are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WantedFields {
+    pub(crate) trace_context: bool,
+    pub(crate) baggage: bool,
+    pub(crate) b3: bool,
+}
+
+impl<'a, 'f> CarrierFields<'a, 'f> {
+    /// Nothing yet.
+    #[inline]
+    pub(crate) fn new(wants: WantedFields, names: &'f [String]) -> Self {
+        Self { wants, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+    }
+
+    /// Reads a carrier in one pass.
+    #[inline]
+    pub(crate) fn read_headers<C: HeaderReader + ?Sized>(&mut self, carrier: &'a C) {
+        carrier.visit(|name, value| self.record_header(name, value));
+    }
+
+    /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.
+    pub(crate) fn read_extractor(&mut self, extractor: &'a dyn Extractor) {
+        let (WantedFields { trace_context, baggage, b3 }, names) = (self.wants, self.names);
+        let mut ask = |name: &str| {
+            let values = extractor.get_all(name).into_iter().flatten();
+            values.map(|value| self.record_header(name, value.as_bytes())).count()
+        };
+        if trace_context && ask(TRACEPARENT) > 0 {
+            ask(TRACESTATE);
+        }
+        if baggage {
+            ask(BAGGAGE);
+        }
+        let b3 = fields::B3.iter().copied().filter(|_| b3);
+        for name in b3.chain(names.iter().map(String::as_str)) {
+            ask(name);
+        }
+    }
+
+    /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
+    /// then nobody can say which of them is meant.
+    #[inline]
+    pub(crate) fn only(&self, slot: Field) -> Option<&'a [u8]> {
+        self.only_at(slot as usize)
+    }
+
+    /// The same for the headers of B3, in the order of [`fields::B3`].
+    pub(crate) fn b3(&self) -> [Option<&'a [u8]>; fields::B3.len()] {
+        std::array::from_fn(|index| self.only_at(Field::B3 as usize + index))
+    }
+
+    #[inline]
+    fn only_at(&self, slot: usize) -> Option<&'a [u8]> {
+        if self.seen[slot] == 1 { self.first[slot].map(trim) } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, slot: Field) -> bool {
+        self.seen[slot as usize] > 0
+    }
+
+    /// Whether lines of a header were left out because there were too many.
+    pub(crate) fn has_too_many(&self, slot: Field) -> bool {
+        self.seen[slot as usize] > MAX_LINES
+    }
+
+    /// The lines of a header that is a list, in their order, without surrounding white space and without empty ones.
+    pub(crate) fn lines(&self, slot: Field) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
+        let more = self.more.iter().filter(move |(of, _)| *of == slot as usize).map(|(_, line)| *line);
+        self.first[slot as usize].into_iter().chain(more).map(trim).filter(|line| !line.is_empty())
+    }
+
+    #[inline]
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed > 0
+    }
+
+    /// The values to pass through for the name with this index, without surrounding white space.
+    pub(crate) fn passed(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.more.iter().filter(move |(of, _)| *of == SLOTS + index).map(|(_, value)| trim(value))
+    }
+
+    #[inline]
+    fn record_header(&mut self, name: &str, value: &'a [u8]) {
+        // Lengths differ for almost every header of a request, so most of them cost one comparison.
+        let slot = match name.len() {
+            11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Field::Traceparent as usize,
+            10 if self.wants.trace_context && is_named(name, TRACESTATE) => Field::Tracestate as usize,
+            7 if self.wants.baggage && is_named(name, BAGGAGE) => Field::Baggage as usize,
+            _ => match self.b3_slot(name) {
+                Some(slot) => slot,
+                None => return self.record_pass_through(name, value),
+            },
+        };
+        if self.first[slot].is_none() {
+            self.first[slot] = Some(value);
+        } else if self.seen[slot] < MAX_LINES && matches!(slot, LISTS_FROM..=LISTS_TO) {
+            self.more.push((slot, value));
+        }
+        self.seen[slot] = self.seen[slot].saturating_add(1);
+    }
+
+    #[inline]
+    fn b3_slot(&self, name: &str) -> Option<usize> {
+        if !self.wants.b3 {
+            return None;
+        }
+        fields::B3.iter().position(|known| is_named(name, known)).map(|index| Field::B3 as usize + index)
+    }
+
+    #[inline]
+    fn record_pass_through(&mut self, name: &str, value: &'a [u8]) {
+        if let Some(index) = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
+            && self.passed < MAX_LINES
+        {
+            self.passed += 1;
+            self.more.push((SLOTS + index, value));
+        }
+    }
+}
+
+/// The slots whose lines are joined.
+const LISTS_FROM: usize = Field::Tracestate as usize;
+const LISTS_TO: usize = Field::Baggage as usize;

@@ -1,0 +1,42 @@
+//! Names of the headers that the formats own, and the lexical rules that they share.
+//!
+//! Follows RFC 9110, sections 5.1 and 5.6 (<https://www.rfc-editor.org/rfc/rfc9110#section-5.6>).
+
+pub(crate) const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACESTATE: &str = "tracestate";
+pub(crate) const BAGGAGE: &str = "baggage";
+
+pub(crate) const B3_SINGLE: &str = "b3";
+pub(crate) const B3_TRACE_ID: &str = "x-b3-traceid";
+pub(crate) const B3_SPAN_ID: &str = "x-b3-spanid";
+pub(crate) const B3_SAMPLED: &str = "x-b3-sampled";
+pub(crate) const B3_FLAGS: &str = "x-b3-flags";
+/// Neither read nor sent, as the specification asks, but a stale one must not be forwarded.
+pub(crate) const B3_PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+
+/// The headers of B3 that are read.
+pub(crate) const B3: [&str; 5] = [B3_SINGLE, B3_TRACE_ID, B3_SPAN_ID, B3_SAMPLED, B3_FLAGS];
+
+/// Compares the name of a header. Nearly all carriers hold lower case, for which comparing bytes is enough.
+#[inline]
+pub(crate) fn is_named(name: &str, known: &str) -> bool {
+    name == known || name.eq_ignore_ascii_case(known)
+}
+
+/// Removes the optional white space around a field value or a list member (RFC 9110, section 5.6.3).
+#[inline]
+pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Recognizes a token (RFC 9110, section 5.6.2), the form of names of headers and of baggage members.
+pub(crate) fn is_token(name: &[u8]) -> bool {
+    const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || SPECIAL.contains(byte))
+}
