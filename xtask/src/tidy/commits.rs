@@ -14,7 +14,7 @@ use crate::{
 /// The file that the first commit with this check added.
 const SINCE: &str = "xtask/src/tidy/commits.rs";
 
-const TYPES: &[&str] = &["feat", "fix", "perf", "refactor", "test", "docs", "build", "ci"];
+const TYPES: &[&str] = &["feat", "fix", "perf", "refactor", "test", "bench", "docs", "build", "ci"];
 
 /// The types of changes that a user can notice.
 const NOTICED: &[&str] = &["feat", "fix", "perf"];

@@ -20,7 +20,6 @@ const NOT_YET: &[&str] = &[
     "crates/otel-telemetry",
     "crates/otel-testing",
     "crates/otel-waterfall",
-    "docs",
     "examples/chat",
     "examples/orders",
     "examples/rest-api",

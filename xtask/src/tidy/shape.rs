@@ -28,8 +28,9 @@ pub(super) fn transports(tree: &Tree) -> Vec<Finding> {
             Sides::ClientServer => ("client", "server"),
             Sides::ProducerConsumer => ("producer", "consumer"),
         };
-        let src = ["lib", "config", "carrier", "attributes", "outcome", outbound, inbound];
-        let tests = ["main", "propagation", "spans", "metrics", "cancellation", "conformance"];
+        let src = ["lib", "config", "carrier", "attributes", "outcome", "metrics", outbound, inbound];
+        let tests =
+            ["main", "propagation", "spans", "metrics", "cancellation", "conformance", "tracing_spans"];
         let modules = src
             .map(|name| format!("src/{name}"))
             .into_iter()
@@ -68,18 +69,20 @@ mod tests {
         assert_eq!(papers(&with_crate("otel-operation", &["CHANGELOG.md"])).len(), 1);
     }
 
-    const COMMON: [&str; 12] = [
+    const COMMON: [&str; 14] = [
         "src/lib.rs",
         "src/config.rs",
         "src/carrier.rs",
         "src/attributes/mod.rs",
         "src/outcome.rs",
+        "src/metrics.rs",
         "tests/it/main.rs",
         "tests/it/propagation.rs",
         "tests/it/spans.rs",
         "tests/it/metrics.rs",
         "tests/it/cancellation/mod.rs",
         "tests/it/conformance.rs",
+        "tests/it/tracing_spans.rs",
         "benches/overhead.rs",
     ];
 

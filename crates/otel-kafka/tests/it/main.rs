@@ -16,4 +16,5 @@ mod refused;
 mod settle;
 mod spans;
 mod support;
+mod tracing_spans;
 mod transactions;
