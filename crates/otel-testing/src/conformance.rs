@@ -29,9 +29,9 @@
 //!     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
 //! #       let _ = recorder;
 //!         let headers = scenario.headers(Role::Inbound);
-//!         let course = scenario.course();
-//!         // Send a message with these headers through the instrumentation, let the handler take this course.
-//! #       unreachable!("{headers:?} {course:?}")
+//!         let flow = scenario.flow();
+//!         // Send a message with these headers through the instrumentation, let the handler take this flow.
+//! #       unreachable!("{headers:?} {flow:?}")
 //!     }
 //! }
 //!
@@ -49,7 +49,7 @@
 //! 3. The operation's context is current wherever user code runs.
 //! 4. An inbound operation takes its parent from the headers alone; an outbound one sends its own context, and nothing
 //!    stale with it.
-//! 5. Nothing that a stranger chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
+//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
 //! 8. Where no span is recorded, the received context is passed on, and metrics are recorded still.
@@ -72,8 +72,8 @@ use opentelemetry_sdk::trace::Sampler;
 
 use crate::Recorder;
 
-pub use observed::{Observed, Place, Seen, Witness};
-pub use scenario::{Course, Scenario};
+pub use observed::{CallResult, ContextProbe, Observed, ProbePoint};
+pub use scenario::{Flow, Scenario};
 
 /// Which side of a transport a harness stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,11 +4,11 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod ledger;
 mod metrics;
 mod normalize;
 mod provider;
 mod recorder;
+mod span_log;
 mod tree;
 
 pub use metrics::{Metric, MetricKind, Point};

@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
 use otel_testing::Recorder;
-use otel_testing::conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness};
+use otel_testing::conformance::{
+    CallResult, ContextProbe, Flow, Harness, Observed, ProbePoint, Reason, Role, Scenario,
+};
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -97,7 +99,7 @@ impl Side {
         let without = self.sent(scenario, self.producer.send(self.record(scenario), LONG)).await;
         let with = self.sent(scenario, producer.send(self.record(scenario), LONG)).await;
         let mut sent = Vec::new();
-        if matches!(with, Seen::Value(_)) {
+        if matches!(with, CallResult::Value(_)) {
             // The first is the bare one.
             let [_, second] = [self.consumer.recv().await.unwrap(), self.consumer.recv().await.unwrap()];
             sent = listed(second.headers());
@@ -109,24 +111,24 @@ impl Side {
         &self,
         scenario: Scenario,
         sending: impl Future<Output = producer::future_producer::OwnedDeliveryResult>,
-    ) -> Seen {
-        if scenario.course() == Course::Fails {
+    ) -> CallResult {
+        if scenario.flow() == Flow::Fails {
             self.fail(RDKafkaApiKey::Produce);
         }
         let mut sending = Box::pin(sending);
-        match scenario.course() {
-            Course::DroppedBeforePoll => return Seen::Cancelled,
-            Course::DroppedAtAwait => {
+        match scenario.flow() {
+            Flow::DroppedBeforePoll => return CallResult::Cancelled,
+            Flow::DroppedAtAwait => {
                 assert!((&mut sending).now_or_never().is_none());
-                return Seen::Cancelled;
+                return CallResult::Cancelled;
             }
             _ => {}
         }
         match sending.await {
-            Ok(delivery) => Seen::Value(delivery.partition.to_string().into_bytes()),
+            Ok(delivery) => CallResult::Value(delivery.partition.to_string().into_bytes()),
             Err((error, message)) => {
                 let headers = listed(message.headers().map(OwnedHeaders::as_borrowed));
-                Seen::Error(format!("{error} {:?} {:?} {headers:?}", message.key(), message.payload()))
+                CallResult::Error(format!("{error} {:?} {:?} {headers:?}", message.key(), message.payload()))
             }
         }
     }
@@ -135,30 +137,30 @@ impl Side {
         let (_, consumer) = self.traced(recorder).await;
         self.producer.send(self.record(scenario), LONG).await.unwrap();
         let message = self.consumer.recv().await.unwrap();
-        let without = handled(scenario, handle(&message, scenario, Witness::new())).await;
+        let without = handled(scenario, handle(&message, scenario, ContextProbe::new())).await;
         let without =
             self.settled(scenario, without, || self.consumer.commit_message(&message, CommitMode::Sync));
 
-        let witness = Witness::new();
+        let probe = ContextProbe::new();
         let message = consumer.recv().await.unwrap();
-        let noting = witness.clone();
+        let noting = probe.clone();
         let handling = message.process(async |message| handle(message, scenario, noting).await);
         let with = handled(scenario, handling).await;
         let with = self.settled(scenario, with, || consumer.commit_message(&message, CommitMode::Sync));
-        Observed::new(with, without).with_witness(&witness)
+        Observed::new(with, without).with_probe(&probe)
     }
 
     fn settled(
         &self,
         scenario: Scenario,
-        seen: Seen,
+        seen: CallResult,
         commit: impl FnOnce() -> Result<(), KafkaError>,
-    ) -> Seen {
-        if scenario.course() != Course::BodyFails {
+    ) -> CallResult {
+        if scenario.flow() != Flow::BodyFails {
             return seen;
         }
         self.fail(RDKafkaApiKey::OffsetCommit);
-        Seen::Error(commit().unwrap_err().to_string())
+        CallResult::Error(commit().unwrap_err().to_string())
     }
 }
 
@@ -181,35 +183,35 @@ fn from_the_beginning<C: bare::ConsumerContext>(consumer: &impl bare::Consumer<C
 async fn handle(
     message: &BorrowedMessage<'_>,
     scenario: Scenario,
-    witness: Witness,
+    probe: ContextProbe,
 ) -> Result<Vec<u8>, String> {
-    witness.note(Place::Call);
+    probe.note(ProbePoint::Call);
     tokio::task::yield_now().await;
-    witness.note(Place::AfterAwait);
-    match scenario.course() {
-        Course::Fails => Err(scenario.stranger()),
-        Course::Panics => panic!("on purpose"),
-        Course::DroppedAtAwait => std::future::pending().await,
+    probe.note(ProbePoint::AfterAwait);
+    match scenario.flow() {
+        Flow::Fails => Err(scenario.attacker_value()),
+        Flow::Panics => panic!("on purpose"),
+        Flow::DroppedAtAwait => std::future::pending().await,
         _ => Ok(message.payload().unwrap_or_default().to_vec()),
     }
 }
 
-async fn handled(scenario: Scenario, handling: impl Future<Output = Result<Vec<u8>, String>>) -> Seen {
+async fn handled(scenario: Scenario, handling: impl Future<Output = Result<Vec<u8>, String>>) -> CallResult {
     let mut handling = Box::pin(AssertUnwindSafe(handling).catch_unwind());
-    match scenario.course() {
-        Course::DroppedBeforePoll => return Seen::Cancelled,
-        Course::DroppedAtAwait => {
+    match scenario.flow() {
+        Flow::DroppedBeforePoll => return CallResult::Cancelled,
+        Flow::DroppedAtAwait => {
             for _ in 0..3 {
                 assert!((&mut handling).now_or_never().is_none());
             }
-            return Seen::Cancelled;
+            return CallResult::Cancelled;
         }
         _ => {}
     }
     match handling.await {
-        Err(_) => Seen::Panicked,
-        Ok(Ok(value)) => Seen::Value(value),
-        Ok(Err(error)) => Seen::Error(error),
+        Err(_) => CallResult::Panicked,
+        Ok(Ok(value)) => CallResult::Value(value),
+        Ok(Err(error)) => CallResult::Error(error),
     }
 }
 

@@ -10,12 +10,12 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    Harness, Observed, Role, Scenario, Seen, agreement, context,
-    scenario::{RUNS, STRANGER},
+    CallResult, Harness, Observed, Role, Scenario, agreement, context,
+    scenario::{ATTACKER, RUNS},
 };
 use crate::{Recorder, normalize};
 
-/// More series of one metric, or names of spans, than this come from a stranger.
+/// More series of one metric, or names of spans, than this come from an untrusted peer.
 const FEW: usize = 8;
 
 pub(super) fn all<H: Harness>(
@@ -26,7 +26,7 @@ pub(super) fn all<H: Harness>(
 ) -> Result<(), String> {
     let role = harness.role();
     observed.iter().try_for_each(outcome)?;
-    recorder.clean()?;
+    recorder.check_clean()?;
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, operations.len())?;
@@ -48,8 +48,8 @@ fn is_operation(role: Role, span: &SpanData) -> bool {
 }
 
 fn outcome(observed: &Observed) -> Result<(), String> {
-    let comparable = |seen: &Seen| match seen {
-        Seen::Error(text) => Seen::Error(normalize::text_without_ports(text)),
+    let comparable = |seen: &CallResult| match seen {
+        CallResult::Error(text) => CallResult::Error(normalize::text_without_ports(text)),
         other => other.clone(),
     };
     let (with, without) = (comparable(&observed.instrumented), comparable(&observed.bare));
@@ -133,7 +133,7 @@ fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Resul
         return Ok(());
     }
     // A transport may fold case on the way, host names above all.
-    let strange = |text: &str| text.to_uppercase().contains(STRANGER);
+    let strange = |text: &str| text.to_uppercase().contains(ATTACKER);
     let names: BTreeSet<&str> = spans.iter().map(|span| &*span.name).collect();
     if names.len() > FEW || names.iter().any(|name| strange(name)) {
         return Err(format!("span names are unbounded: {:?}", names.iter().take(3).collect::<Vec<_>>()));
@@ -141,7 +141,7 @@ fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Resul
     for (name, metric) in recorder.collect() {
         let values = metric.points().iter().flat_map(|point| point.attributes());
         if let Some(kv) = values.clone().find(|kv| strange(&kv.value.as_str())) {
-            return Err(format!("{name} takes {} from a stranger: {}", kv.key, kv.value));
+            return Err(format!("{name} takes {} from an untrusted peer: {}", kv.key, kv.value));
         }
         if metric.points().len() > FEW {
             return Err(format!("{name} has {} series", metric.points().len()));

@@ -11,7 +11,7 @@ use opentelemetry::{
 /// How the operation looked to whoever asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Seen {
+pub enum CallResult {
     /// It gave this: status and payload, in any form that the harness likes.
     Value(Vec<u8>),
     /// It failed with this text. Ephemeral ports in it do not matter.
@@ -25,18 +25,18 @@ pub enum Seen {
 /// What a harness saw in one run.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    pub(super) instrumented: Seen,
-    pub(super) bare: Seen,
+    pub(super) instrumented: CallResult,
+    pub(super) bare: CallResult,
     pub(super) sent: Vec<(String, Vec<u8>)>,
-    pub(super) sightings: Vec<Sighting>,
+    pub(super) snapshots: Vec<ContextSnapshot>,
 }
 
 impl Observed {
     /// What was seen of the instrumented operation, and of the same operation on the bare transport, which the harness
     /// runs as well. Let the payload go through the handler (an echo), so that a change of it is seen.
     #[must_use]
-    pub fn new(instrumented: Seen, bare: Seen) -> Self {
-        Self { instrumented, bare, sent: Vec::new(), sightings: Vec::new() }
+    pub fn new(instrumented: CallResult, bare: CallResult) -> Self {
+        Self { instrumented, bare, sent: Vec::new(), snapshots: Vec::new() }
     }
 
     /// Outbound: the headers that reached the peer.
@@ -46,10 +46,10 @@ impl Observed {
         self
     }
 
-    /// What a witness noted inside user code.
+    /// What a probe noted inside user code.
     #[must_use]
-    pub fn with_witness(mut self, witness: &Witness) -> Self {
-        self.sightings.extend(witness.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+    pub fn with_probe(mut self, probe: &ContextProbe) -> Self {
+        self.snapshots.extend(probe.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         self
     }
 }
@@ -57,7 +57,7 @@ impl Observed {
 /// Where in user code a context was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum ProbePoint {
     /// Where the handler is called, before its future is polled.
     Call,
     /// In the handler, after an await that was pending.
@@ -69,26 +69,26 @@ pub enum Place {
 /// Notes which context is current in user code. A clone shares its notes with the original, so that one can be moved
 /// into a handler.
 #[derive(Clone, Debug, Default)]
-pub struct Witness(Arc<Mutex<Vec<Sighting>>>);
+pub struct ContextProbe(Arc<Mutex<Vec<ContextSnapshot>>>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Sighting {
-    pub(super) place: Place,
+pub(super) struct ContextSnapshot {
+    pub(super) point: ProbePoint,
     pub(super) span: SpanContext,
     pub(super) baggage: Vec<(String, String)>,
 }
 
-impl Witness {
-    /// A witness that has seen nothing yet.
+impl ContextProbe {
+    /// A probe that has seen nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Notes what is current now.
-    pub fn note(&self, place: Place) {
-        let sighting = Context::map_current(|cx| Sighting {
-            place,
+    pub fn note(&self, point: ProbePoint) {
+        let snapshot = Context::map_current(|cx| ContextSnapshot {
+            point,
             span: cx.span().span_context().clone(),
             baggage: cx
                 .baggage()
@@ -96,6 +96,6 @@ impl Witness {
                 .map(|(key, (value, _))| (key.to_string(), value.to_string()))
                 .collect(),
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(snapshot);
     }
 }

@@ -81,10 +81,10 @@ caught! {
     invalid_when_shut_down_inbound: Inbound InvalidWhenShutDown SdkShutDown "context is not passed on";
     invalid_when_shut_down_outbound: Outbound InvalidWhenShutDown SdkShutDown "no traceparent was sent";
     operation_as_name: Inbound OperationAsName UnboundedOperation(0) "span names are unbounded";
-    operation_on_metric: Outbound OperationOnMetric UnboundedOperation(0) "from a stranger";
+    operation_on_metric: Outbound OperationOnMetric UnboundedOperation(0) "from an untrusted peer";
     operation_hash_on_metric: Inbound OperationHashOnMetric UnboundedOperation(0) "toy.duration has";
-    host_on_metric: Inbound HostOnMetric UnboundedHost(0) "from a stranger";
-    error_text_as_type: Outbound ErrorTextAsType UnboundedError(0) "from a stranger";
+    host_on_metric: Inbound HostOnMetric UnboundedHost(0) "from an untrusted peer";
+    error_text_as_type: Outbound ErrorTextAsType UnboundedError(0) "from an untrusted peer";
     secret_on_span: Inbound SecretOnSpan Secrets "a secret was recorded in the span";
     secret_on_metric: Outbound SecretOnMetric Secrets "a secret was recorded in toy.duration";
     changes_payload: Outbound ChangesPayload Success "changed the outcome";

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use otel_testing::{
     Recorder,
-    conformance::{Harness, Observed, Reason, Role, Scenario, Seen, assert_complete, check, test},
+    conformance::{CallResult, Harness, Observed, Reason, Role, Scenario, assert_complete, check, test},
 };
 
 use super::{fault::Fault, harness::ToyHarness};
@@ -39,7 +39,7 @@ impl Harness for Blind {
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
         drop(self.0.run(recorder, scenario).await);
-        Observed::new(Seen::Cancelled, Seen::Cancelled)
+        Observed::new(CallResult::Cancelled, CallResult::Cancelled)
     }
 }
 
