@@ -4,6 +4,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod meter;
 mod metrics;
 mod normalize;
 mod provider;
@@ -11,6 +12,7 @@ mod recorder;
 mod span_log;
 mod tree;
 
+pub use meter::RecordingMeterProvider;
 pub use metrics::{Metric, MetricKind, Point};
 pub use provider::{RecordingSpan, RecordingTracer, RecordingTracerProvider};
 pub use recorder::{Recorder, RecorderBuilder};

@@ -22,6 +22,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
+    meter::{MeasurementLog, RecordingMeterProvider},
     metrics::{self, Metric, MetricKind},
     provider::{RecordingTracerProvider, SequentialIds},
     span_log::SpanLog,
@@ -36,7 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Recorder {
     tracer_provider: RecordingTracerProvider,
-    meter_provider: SdkMeterProvider,
+    meter_provider: RecordingMeterProvider,
     reader: SharedReader,
     patience: Duration,
 }
@@ -72,7 +73,7 @@ impl Recorder {
 
     /// The meter provider to give to the instrumentation under test. Bound instruments are recorded too.
     #[must_use]
-    pub fn meter_provider(&self) -> &SdkMeterProvider {
+    pub fn meter_provider(&self) -> &RecordingMeterProvider {
         &self.meter_provider
     }
 
@@ -259,7 +260,19 @@ impl Recorder {
     pub fn shutdown(&self) {
         // A second shutdown reports an error, which changes nothing.
         let _ = self.tracer_provider.sdk.shutdown();
-        let _ = self.meter_provider.shutdown();
+        let _ = self.meter_provider.sdk.shutdown();
+    }
+
+    /// The instruments that recorded something, by name, with their measurements; after a shutdown too.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn measurements(&self) -> BTreeMap<String, crate::meter::Tally> {
+        self.meter_provider.log.recorded()
+    }
+
+    /// The sum of all up-down counters; after a shutdown too.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn in_flight(&self) -> f64 {
+        self.meter_provider.log.in_flight()
     }
 
     fn span_log(&self) -> &SpanLog {
@@ -314,7 +327,8 @@ impl RecorderBuilder {
         let span_log = SpanLog::default();
         let sdk = self.tracers.with_span_processor(span_log.clone()).build();
         let reader = SharedReader::default();
-        let meter_provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let sdk_meters = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let meter_provider = RecordingMeterProvider { sdk: sdk_meters, log: MeasurementLog::default() };
         Recorder {
             tracer_provider: RecordingTracerProvider { sdk, span_log },
             meter_provider,

@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Observed, ProbePoint, Reason, Role, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
 };
 use prost::Message;
 use tonic::body::Body;
@@ -103,10 +103,18 @@ impl Harness for Side {
         false
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        vec![Measurement::sample(match self.0 {
+            Role::Inbound => "rpc.server.call.duration",
+            Role::Outbound => "rpc.client.call.duration",
+        })]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (probe, sent) = (ContextProbe::new(), Sent::default());
+        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let bare_probe = ContextProbe::new(recorder);
         let inner = peer(self.0, scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(self.0, scenario, ContextProbe::new(), Sent::default());
+        let bare = peer(self.0, scenario, bare_probe.clone(), Sent::default());
         let bare = drive(self.0, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.0 {
@@ -119,7 +127,7 @@ impl Harness for Side {
             }
         };
         let sent = sent.lock().unwrap().clone();
-        Observed::new(seen, bare).with_probe(&probe).with_sent(sent)
+        Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
@@ -188,12 +196,12 @@ where
 {
     let mut call = Box::pin(service.call(request));
     match flow {
-        Flow::DroppedBeforePoll => return CallResult::Cancelled,
+        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
         Flow::DroppedAtAwait => {
             for _ in 0..4 {
                 assert!((&mut call).now_or_never().is_none());
             }
-            return CallResult::Cancelled;
+            return CallResult::Cancelled(Vec::new());
         }
         _ => {}
     }
@@ -220,7 +228,7 @@ where
             Err(error) => return CallResult::Error(error.to_string()),
         }
         if dropped {
-            return CallResult::Cancelled;
+            return CallResult::Cancelled(seen);
         }
     }
     CallResult::Value(seen)

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use otel_http::EndOn;
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Observed, ProbePoint, Reason, Role, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
 };
 use tower::{Layer, Service};
 
@@ -86,10 +86,19 @@ impl Harness for Side {
         Ok(())
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        let (duration, active) = match self.role {
+            Role::Inbound => ("http.server.request.duration", "http.server.active_requests"),
+            Role::Outbound => ("http.client.request.duration", "http.client.active_requests"),
+        };
+        vec![Measurement::sample(duration), Measurement::in_flight(active)]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (probe, sent) = (ContextProbe::new(), Sent::default());
+        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let bare_probe = ContextProbe::new(recorder);
         let inner = peer(scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(scenario, ContextProbe::new(), Sent::default());
+        let bare = peer(scenario, bare_probe.clone(), Sent::default());
         let bare = drive(self.role, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.role {
@@ -105,7 +114,7 @@ impl Harness for Side {
             }
         };
         let sent = sent.lock().unwrap().clone();
-        Observed::new(seen, bare).with_probe(&probe).with_sent(sent)
+        Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
@@ -152,13 +161,13 @@ where
 {
     let mut call = Box::pin(service.call(request));
     match flow {
-        Flow::DroppedBeforePoll => return CallResult::Cancelled,
+        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
         Flow::DroppedAtAwait => {
             // The first poll yields, the second waits for ever.
             for _ in 0..2 {
                 assert!((&mut call).now_or_never().is_none());
             }
-            return CallResult::Cancelled;
+            return CallResult::Cancelled(Vec::new());
         }
         _ => {}
     }
@@ -180,7 +189,7 @@ where
             Err(error) => return CallResult::Error(error.to_string()),
         }
         if dropped {
-            return CallResult::Cancelled;
+            return CallResult::Cancelled(seen);
         }
     }
     CallResult::Value(seen)

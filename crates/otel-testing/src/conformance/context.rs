@@ -95,12 +95,13 @@ fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Re
         Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
     };
-    if let Some(point) =
-        needed.iter().find(|point| !seen.snapshots.iter().any(|snapshot| snapshot.point == **point))
+    if let Some(point) = needed
+        .iter()
+        .find(|point| !seen.instrumented.snapshots.iter().any(|snapshot| snapshot.point == **point))
     {
         return Err(format!("the harness noted no context at {point:?}"));
     }
-    seen.snapshots.iter().try_for_each(|snapshot| {
+    seen.instrumented.snapshots.iter().try_for_each(|snapshot| {
         check_snapshot(scenario, span, snapshot).map_err(|what| format!("at {:?}, {what}", snapshot.point))
     })
 }

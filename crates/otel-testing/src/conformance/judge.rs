@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use opentelemetry::{
     Key, Value,
-    trace::{SpanKind, Status},
+    trace::{SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    CallResult, Harness, Observed, Role, Scenario, agreement, context,
-    scenario::{ATTACKER, RUNS},
+    CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
+    scenario::{ATTACKER, RUNS, ids},
 };
 use crate::{Recorder, normalize};
 
@@ -25,14 +25,18 @@ pub(super) fn all<H: Harness>(
     observed: &[Observed],
 ) -> Result<(), String> {
     let role = harness.role();
-    observed.iter().try_for_each(outcome)?;
+    observed.iter().try_for_each(|observed| {
+        outcome(observed)?;
+        bare_run(role, scenario, observed)
+    })?;
     recorder.check_clean()?;
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, operations.len())?;
-    if scenario != Scenario::SdkShutDown {
-        agreement::spans_and_metrics(scenario, recorder, &spans)?;
+    if !matches!(scenario, Scenario::UnsampledParent | Scenario::SdkShutDown) {
+        agreement::spans_and_metrics(recorder, &spans)?;
     }
+    counts::all(harness, scenario.flow(), recorder, observed)?;
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
     context::all(role, scenario, &operations, observed)?;
     bounded(scenario, recorder, &spans)?;
@@ -52,11 +56,34 @@ fn outcome(observed: &Observed) -> Result<(), String> {
         CallResult::Error(text) => CallResult::Error(normalize::text_without_ports(text)),
         other => other.clone(),
     };
-    let (with, without) = (comparable(&observed.instrumented), comparable(&observed.bare));
+    let (with, without) = (comparable(&observed.instrumented.result), comparable(&observed.bare.result));
     if with == without {
         Ok(())
     } else {
         Err(format!("instrumentation changed the outcome: {with:?}, without it {without:?}"))
+    }
+}
+
+/// A comparison proves something only if the bare run took the same flow, and had no instrumentation.
+fn bare_run(role: Role, scenario: Scenario, observed: &Observed) -> Result<(), String> {
+    let points = |run: &Run| run.snapshots.iter().map(|snapshot| snapshot.point).collect::<Vec<ProbePoint>>();
+    let (with, without) = (points(&observed.instrumented), points(&observed.bare));
+    if with != without {
+        return Err(format!("the runs differ: with instrumentation {with:?}, without it {without:?}"));
+    }
+    // An operation that was dropped early, or failed or panicked, may not have come so far.
+    let reaches = matches!(
+        scenario.flow(),
+        Flow::Succeeds | Flow::DroppedAtAwait | Flow::DroppedByPeer | Flow::DroppedByUser | Flow::BodyFails
+    );
+    if reaches && without.is_empty() {
+        return Err("no run reached a point that the harness notes".to_owned());
+    }
+    let ambient = scenario.ambient(role);
+    let ambient = ids(ambient.span().span_context());
+    match observed.bare.snapshots.iter().find(|snapshot| ids(&snapshot.span) != ambient) {
+        Some(snapshot) => Err(format!("the bare run has a span of its own: {:?}", snapshot.span)),
+        None => Ok(()),
     }
 }
 

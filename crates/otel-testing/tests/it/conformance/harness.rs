@@ -9,7 +9,10 @@ use std::{
 
 use otel_testing::{
     Recorder,
-    conformance::{CallResult, ContextProbe, Flow, Harness, Observed, ProbePoint, Reason, Role, Scenario},
+    conformance::{
+        CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run,
+        Scenario,
+    },
 };
 
 use super::{
@@ -31,6 +34,36 @@ impl ToyHarness {
     pub(crate) fn outbound() -> Self {
         Self { role: Role::Outbound, fault: None }
     }
+
+    /// The instrumented run, the bare one, and what the first has sent.
+    pub(crate) async fn runs(&self, recorder: &Recorder, scenario: Scenario) -> (Run, Run, Headers) {
+        let toy = Toy {
+            recorder: recorder.clone(),
+            role: self.role,
+            public_endpoint: scenario.is_public_endpoint(),
+            fault: self.fault,
+        };
+        let (probe, sent) = (ContextProbe::new(recorder), Arc::default());
+        let handler = Handler { scenario, probe: probe.clone(), sent: Arc::clone(&sent) };
+        let request = Request {
+            operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
+            host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
+            headers: scenario.headers(self.role),
+        };
+        let mut instrumented =
+            go(scenario.flow(), || toy.call(request, |headers| handler.handle(headers))).await;
+        if self.fault == Some(Fault::SwallowsPanic) && instrumented == CallResult::Panicked {
+            instrumented = CallResult::Value(Vec::new());
+        }
+
+        let bare_probe = ContextProbe::new(recorder);
+        let bare = Handler { scenario, probe: bare_probe.clone(), sent: Arc::default() };
+        let bare = go(scenario.flow(), || bare.handle(Headers::new())).await;
+
+        let sent =
+            sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
+        (Run::new(instrumented, &probe), Run::new(bare, &bare_probe), sent)
+    }
 }
 
 impl Harness for ToyHarness {
@@ -42,32 +75,17 @@ impl Harness for ToyHarness {
         Ok(())
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        vec![
+            Measurement::sample("toy.duration"),
+            Measurement::in_flight("toy.active"),
+            Measurement::step("toy.calls"),
+        ]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let toy = Toy {
-            recorder: recorder.clone(),
-            role: self.role,
-            public_endpoint: scenario.is_public_endpoint(),
-            fault: self.fault,
-        };
-        let (probe, sent) = (ContextProbe::new(), Arc::default());
-        let handler = Handler { scenario, probe: probe.clone(), sent: Arc::clone(&sent) };
-        let request = Request {
-            operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
-            host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
-            headers: scenario.headers(self.role),
-        };
-        let mut instrumented =
-            go(scenario.flow(), || toy.call(request, |headers| handler.handle(headers))).await;
-        if self.fault == Some(Fault::SwallowsPanic) && instrumented == CallResult::Panicked {
-            instrumented = CallResult::Cancelled;
-        }
-
-        let bare = Handler { scenario, probe: ContextProbe::new(), sent: Arc::default() };
-        let bare = go(scenario.flow(), || bare.handle(Headers::new())).await;
-
-        let sent =
-            sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
-        Observed::new(instrumented, bare).with_sent(sent).with_probe(&probe)
+        let (instrumented, bare, sent) = self.runs(recorder, scenario).await;
+        Observed::new(instrumented, bare).with_sent(sent)
     }
 }
 
@@ -83,7 +101,7 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
 ) -> CallResult {
     if flow == Flow::DroppedBeforePoll {
         drop(start());
-        return CallResult::Cancelled;
+        return CallResult::Cancelled(Vec::new());
     }
     let mut operation = Box::pin(start());
     if flow == Flow::DroppedAtAwait {
@@ -92,7 +110,7 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
             Poll::Ready(())
         })
         .await;
-        return CallResult::Cancelled;
+        return CallResult::Cancelled(Vec::new());
     }
     // Owned by what may unwind, so that it is dropped by the panic, as in a task.
     let mut slot = Some(operation);
@@ -122,7 +140,7 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
             Err(text) => return CallResult::Error(text),
         }
         if matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser) {
-            break;
+            return CallResult::Cancelled(bytes);
         }
     }
     CallResult::Value(bytes)
