@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use otel_testing::Recorder;
-//! use otel_testing::conformance::{Harness, Observed, Reason, Role, Scenario};
+//! use otel_testing::conformance::{Flow, Harness, Measurement, Observed, Reason, Role, Scenario};
 //!
 //! struct Server;
 //!
@@ -26,12 +26,20 @@
 //!         }
 //!     }
 //!
+//!     fn measurements(&self, _: Flow) -> Vec<Measurement> {
+//!         vec![
+//!             Measurement::sample("datagram.server.duration"),
+//!             Measurement::in_flight("datagram.server.active"),
+//!         ]
+//!     }
+//!
 //!     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
 //! #       let _ = recorder;
 //!         let headers = scenario.headers(Role::Inbound);
-//!         let course = scenario.course();
-//!         // Send a message with these headers through the instrumentation, let the handler take this course.
-//! #       unreachable!("{headers:?} {course:?}")
+//!         let flow = scenario.flow();
+//!         // Send a message with these headers through the instrumentation, let the handler take this flow, and do
+//!         // the same without instrumentation.
+//! #       unreachable!("{headers:?} {flow:?}")
 //!     }
 //! }
 //!
@@ -45,14 +53,16 @@
 //! recorder has and what the harness [observed](Observed):
 //!
 //! 1. The caller sees what it would have seen without instrumentation.
-//! 2. Each operation is one span that was ended explicitly once, one duration sample, and nothing stays in flight.
+//! 2. Each operation is one span that was ended explicitly once, one duration sample, one increment and one decrement of
+//!    what is in flight, one step of each counter: exactly the [`Measurement`]s that the harness lists, also where no
+//!    span is recorded and after the SDK was shut down.
 //! 3. The operation's context is current wherever user code runs.
 //! 4. An inbound operation takes its parent from the headers alone; an outbound one sends its own context, and nothing
 //!    stale with it.
-//! 5. Nothing that a stranger chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
+//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
-//! 8. Where no span is recorded, the received context is passed on, and metrics are recorded still.
+//! 8. Where no span is recorded, the received context is passed on.
 //!
 //! What the suite takes for granted: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
 //! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
@@ -61,6 +71,7 @@
 
 mod agreement;
 mod context;
+mod counts;
 mod judge;
 mod observed;
 mod scenario;
@@ -72,8 +83,9 @@ use opentelemetry_sdk::trace::Sampler;
 
 use crate::Recorder;
 
-pub use observed::{Observed, Place, Seen, Witness};
-pub use scenario::{Course, Scenario};
+pub use counts::Measurement;
+pub use observed::{CallResult, ContextProbe, Observed, ProbePoint, Run};
+pub use scenario::{Flow, Scenario};
 
 /// Which side of a transport a harness stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +117,13 @@ pub trait Harness: Send + Sync {
         true
     }
 
-    /// Runs the scenario once with instrumentation that records to `recorder`, and once bare. It returns when the
+    /// All measurements of one run of this flow, in the metrics of the operation itself and of what the harness does
+    /// beside it (receiving and settling a message). A metric that is not listed must not be recorded. The list depends
+    /// on the flow alone, because sampling must not change metrics.
+    fn measurements(&self, flow: Flow) -> Vec<Measurement>;
+
+    /// Runs the scenario once with instrumentation that records to `recorder`, and once bare: the same flow, with a probe
+    /// at the same points of its handler or peer. It returns when the
     /// operation is over. It catches the panic of [`Scenario::Panic`].
     fn run(&self, recorder: &Recorder, scenario: Scenario) -> impl Future<Output = Observed> + Send;
 }

@@ -4,13 +4,15 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod ledger;
+mod meter;
 mod metrics;
 mod normalize;
 mod provider;
 mod recorder;
+mod span_log;
 mod tree;
 
+pub use meter::RecordingMeterProvider;
 pub use metrics::{Metric, MetricKind, Point};
 pub use provider::{RecordingSpan, RecordingTracer, RecordingTracerProvider};
 pub use recorder::{Recorder, RecorderBuilder};

@@ -13,7 +13,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracer, SdkTracerProvider};
 
-use crate::ledger::Ledger;
+use crate::span_log::SpanLog;
 
 /// A [`TracerProvider`] over the SDK's, whose spans count how often they were ended explicitly.
 ///
@@ -22,14 +22,14 @@ use crate::ledger::Ledger;
 #[derive(Clone, Debug)]
 pub struct RecordingTracerProvider {
     pub(crate) sdk: SdkTracerProvider,
-    pub(crate) ledger: Ledger,
+    pub(crate) span_log: SpanLog,
 }
 
 impl TracerProvider for RecordingTracerProvider {
     type Tracer = RecordingTracer;
 
     fn tracer_with_scope(&self, scope: InstrumentationScope) -> Self::Tracer {
-        RecordingTracer { sdk: self.sdk.tracer_with_scope(scope), ledger: self.ledger.clone() }
+        RecordingTracer { sdk: self.sdk.tracer_with_scope(scope), span_log: self.span_log.clone() }
     }
 }
 
@@ -37,14 +37,17 @@ impl TracerProvider for RecordingTracerProvider {
 #[derive(Clone, Debug)]
 pub struct RecordingTracer {
     sdk: SdkTracer,
-    ledger: Ledger,
+    span_log: SpanLog,
 }
 
 impl Tracer for RecordingTracer {
     type Span = RecordingSpan;
 
     fn build_with_context(&self, builder: SpanBuilder, parent_cx: &Context) -> Self::Span {
-        RecordingSpan { sdk: self.sdk.build_with_context(builder, parent_cx), ledger: self.ledger.clone() }
+        RecordingSpan {
+            sdk: self.sdk.build_with_context(builder, parent_cx),
+            span_log: self.span_log.clone(),
+        }
     }
 }
 
@@ -52,7 +55,7 @@ impl Tracer for RecordingTracer {
 #[derive(Debug)]
 pub struct RecordingSpan {
     sdk: opentelemetry_sdk::trace::Span,
-    ledger: Ledger,
+    span_log: SpanLog,
 }
 
 impl Span for RecordingSpan {
@@ -92,7 +95,7 @@ impl Span for RecordingSpan {
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
         // Counted first: whoever is woken by the end of the span must already see the count.
-        self.ledger.explicit_end(self.sdk.span_context().span_id());
+        self.span_log.explicit_end(self.sdk.span_context().span_id());
         self.sdk.end_with_timestamp(timestamp);
     }
 }

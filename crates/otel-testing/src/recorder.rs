@@ -22,9 +22,10 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    ledger::Ledger,
+    meter::{MeasurementLog, RecordingMeterProvider},
     metrics::{self, Metric, MetricKind},
     provider::{RecordingTracerProvider, SequentialIds},
+    span_log::SpanLog,
     tree,
 };
 
@@ -36,7 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Recorder {
     tracer_provider: RecordingTracerProvider,
-    meter_provider: SdkMeterProvider,
+    meter_provider: RecordingMeterProvider,
     reader: SharedReader,
     patience: Duration,
 }
@@ -72,14 +73,14 @@ impl Recorder {
 
     /// The meter provider to give to the instrumentation under test. Bound instruments are recorded too.
     #[must_use]
-    pub fn meter_provider(&self) -> &SdkMeterProvider {
+    pub fn meter_provider(&self) -> &RecordingMeterProvider {
         &self.meter_provider
     }
 
     /// The spans that have finished so far, in the order of their ends.
     #[must_use]
     pub fn spans(&self) -> Vec<SpanData> {
-        self.ledger().lock().finished.clone()
+        self.span_log().lock().finished.clone()
     }
 
     /// The one finished span of this name.
@@ -100,7 +101,7 @@ impl Recorder {
     /// The finished spans as a forest, and below it the spans that have started but not finished.
     #[must_use]
     pub fn tree(&self) -> String {
-        tree::render(&self.ledger().lock())
+        tree::render(&self.span_log().lock())
     }
 
     /// Everything that was recorded so far, cumulative, as text sorted by name and attributes. Empty after a shutdown.
@@ -128,7 +129,7 @@ impl Recorder {
     /// `None` if no such span was started here, or if it did not record.
     #[must_use]
     pub fn ended(&self, span_id: SpanId) -> Option<usize> {
-        self.ledger().lock().entry(span_id).map(|entry| entry.ends)
+        self.span_log().lock().entry(span_id).map(|entry| entry.ends)
     }
 
     /// Asserts that each span that was started and records was ended explicitly, exactly once.
@@ -137,14 +138,14 @@ impl Recorder {
     /// If a span is still open, was ended by being dropped, or was ended more than once.
     #[track_caller]
     pub fn assert_each_ended_once(&self) {
-        if let Err(complaint) = self.each_ended_once() {
+        if let Err(complaint) = self.check_each_ended_once() {
             panic!("{complaint}");
         }
     }
 
-    pub(crate) fn each_ended_once(&self) -> Result<(), String> {
+    pub(crate) fn check_each_ended_once(&self) -> Result<(), String> {
         let wrong: Vec<String> = self
-            .ledger()
+            .span_log()
             .lock()
             .started
             .iter()
@@ -164,12 +165,12 @@ impl Recorder {
     /// If one is not.
     #[track_caller]
     pub fn assert_nothing_in_flight(&self) {
-        if let Err(complaint) = self.nothing_in_flight() {
+        if let Err(complaint) = self.check_nothing_in_flight() {
             panic!("{complaint}");
         }
     }
 
-    pub(crate) fn nothing_in_flight(&self) -> Result<(), String> {
+    pub(crate) fn check_nothing_in_flight(&self) -> Result<(), String> {
         let metrics = self.collect();
         let open = metrics
             .values()
@@ -189,23 +190,23 @@ impl Recorder {
     /// If one of these does not hold.
     #[track_caller]
     pub fn assert_clean(&self) {
-        if let Err(complaint) = self.clean() {
+        if let Err(complaint) = self.check_clean() {
             panic!("{complaint}");
         }
     }
 
-    pub(crate) fn clean(&self) -> Result<(), String> {
-        self.each_ended_once()?;
-        let open = self.ledger().lock().started.iter().filter(|entry| !entry.finished).count();
+    pub(crate) fn check_clean(&self) -> Result<(), String> {
+        self.check_each_ended_once()?;
+        let open = self.span_log().lock().started.iter().filter(|entry| !entry.finished).count();
         if open > 0 {
             return Err(format!("{open} spans were started and have not finished:\n{}", self.tree()));
         }
-        self.each_attribute_once()?;
-        self.nothing_in_flight()
+        self.check_each_attribute_once()?;
+        self.check_nothing_in_flight()
     }
 
     /// The SDK appends what is set again, and OTLP allows each key once.
-    fn each_attribute_once(&self) -> Result<(), String> {
+    fn check_each_attribute_once(&self) -> Result<(), String> {
         for span in self.spans() {
             let mut keys: Vec<&str> =
                 span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
@@ -224,7 +225,7 @@ impl Recorder {
     /// If they have not finished within the recorder's patience, 10 seconds if nothing else was set.
     pub async fn wait_for_spans(&self, count: usize) {
         let what = format!("{count} spans to finish");
-        self.wait(&what, |recorder| recorder.ledger().lock().finished.len() >= count).await;
+        self.wait(&what, |recorder| recorder.span_log().lock().finished.len() >= count).await;
     }
 
     /// Waits until every span that was started has finished.
@@ -233,7 +234,7 @@ impl Recorder {
     /// If they have not finished within the recorder's patience, 10 seconds if nothing else was set.
     pub async fn wait_until_finished(&self) {
         self.wait("all spans to finish", |recorder| {
-            recorder.ledger().lock().started.iter().all(|entry| entry.finished)
+            recorder.span_log().lock().started.iter().all(|entry| entry.finished)
         })
         .await;
     }
@@ -243,12 +244,12 @@ impl Recorder {
         let mut alarm = None;
         poll_fn(|cx| {
             // Registered before the look, or an end in between would be missed.
-            self.ledger().lock().wake_me(cx.waker());
+            self.span_log().lock().wake_me(cx.waker());
             if done(self) {
                 return Poll::Ready(());
             }
             assert!(Instant::now() < deadline, "waited {:?} for {what}:\n{}", self.patience, self.tree());
-            alarm.get_or_insert_with(|| Alarm::set(self.ledger().clone(), deadline));
+            alarm.get_or_insert_with(|| Alarm::set(self.span_log().clone(), deadline));
             Poll::Pending
         })
         .await;
@@ -259,11 +260,23 @@ impl Recorder {
     pub fn shutdown(&self) {
         // A second shutdown reports an error, which changes nothing.
         let _ = self.tracer_provider.sdk.shutdown();
-        let _ = self.meter_provider.shutdown();
+        let _ = self.meter_provider.sdk.shutdown();
     }
 
-    fn ledger(&self) -> &Ledger {
-        &self.tracer_provider.ledger
+    /// The instruments that recorded something, by name, with their measurements; after a shutdown too.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn measurements(&self) -> BTreeMap<String, crate::meter::Tally> {
+        self.meter_provider.log.recorded()
+    }
+
+    /// The sum of all up-down counters; after a shutdown too.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn in_flight(&self) -> f64 {
+        self.meter_provider.log.in_flight()
+    }
+
+    fn span_log(&self) -> &SpanLog {
+        &self.tracer_provider.span_log
     }
 }
 
@@ -280,7 +293,7 @@ impl Default for Recorder {
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder")
-            .field("spans", &self.ledger().lock().finished.len())
+            .field("spans", &self.span_log().lock().finished.len())
             .finish_non_exhaustive()
     }
 }
@@ -311,12 +324,13 @@ impl RecorderBuilder {
     /// The recorder.
     #[must_use]
     pub fn build(self) -> Recorder {
-        let ledger = Ledger::default();
-        let sdk = self.tracers.with_span_processor(ledger.clone()).build();
+        let span_log = SpanLog::default();
+        let sdk = self.tracers.with_span_processor(span_log.clone()).build();
         let reader = SharedReader::default();
-        let meter_provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let sdk_meters = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let meter_provider = RecordingMeterProvider { sdk: sdk_meters, log: MeasurementLog::default() };
         Recorder {
-            tracer_provider: RecordingTracerProvider { sdk, ledger },
+            tracer_provider: RecordingTracerProvider { sdk, span_log },
             meter_provider,
             reader,
             patience: self.patience,
@@ -328,12 +342,12 @@ impl RecorderBuilder {
 struct Alarm(#[expect(dead_code, reason = "it is held for its drop")] mpsc::Sender<()>);
 
 impl Alarm {
-    fn set(ledger: Ledger, deadline: Instant) -> Self {
+    fn set(span_log: SpanLog, deadline: Instant) -> Self {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let left = deadline.saturating_duration_since(Instant::now());
             if receiver.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
-                ledger.wake();
+                span_log.wake();
             }
         });
         Self(sender)

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
-use crate::{ledger::Pages, normalize};
+use crate::{normalize, span_log::SpanLogState};
 
 type Id = (TraceId, SpanId);
 
@@ -23,9 +23,9 @@ struct Forest<'a> {
     out: String,
 }
 
-pub(crate) fn render(pages: &Pages) -> String {
-    let mut ordered: Vec<&SpanData> = pages.finished.iter().collect();
-    ordered.sort_by_key(|span| pages.order(span.span_context.span_id()));
+pub(crate) fn render(state: &SpanLogState) -> String {
+    let mut ordered: Vec<&SpanData> = state.finished.iter().collect();
+    ordered.sort_by_key(|span| state.order(span.span_context.span_id()));
 
     let mut forest = Forest {
         spans: ordered.iter().map(|span| (id(&span.span_context), *span)).collect(),
@@ -50,7 +50,7 @@ pub(crate) fn render(pages: &Pages) -> String {
     for root in &roots {
         forest.draw(root, "", "");
     }
-    for entry in pages.started.iter().filter(|entry| !entry.finished) {
+    for entry in state.started.iter().filter(|entry| !entry.finished) {
         let _ = writeln!(forest.out, "not finished: {} {}", kind(&entry.kind), entry.name);
     }
     forest.out

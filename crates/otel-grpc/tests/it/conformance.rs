@@ -14,7 +14,9 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use otel_testing::Recorder;
-use otel_testing::conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness};
+use otel_testing::conformance::{
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+};
 use prost::Message;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -46,23 +48,23 @@ impl Side {
     }
 
     fn request(&self, scenario: Scenario) -> Request<Body> {
-        let stranger = scenario.stranger();
+        let attacker_value = scenario.attacker_value();
         let (mut method, mut host) = (REPEAT.to_owned(), "api.example".to_owned());
         let mut message = repeat(3, Code::Ok);
         match scenario {
-            Scenario::UnboundedOperation(_) => method = format!("test.Echo/{stranger}"),
-            Scenario::UnboundedHost(_) => host = format!("{stranger}.example"),
+            Scenario::UnboundedOperation(_) => method = format!("test.Echo/{attacker_value}"),
+            Scenario::UnboundedHost(_) => host = format!("{attacker_value}.example"),
             Scenario::Secrets => host = format!("user:{}@api.example", Scenario::SECRET),
             _ => {}
         }
-        match scenario.course() {
-            Course::Fails => {
+        match scenario.flow() {
+            Flow::Fails => {
                 UNARY.clone_into(&mut method);
-                message = Say { status: Code::Internal as i32, ..say(stranger) };
+                message = Say { status: Code::Internal as i32, ..say(attacker_value) };
             }
-            Course::Panics => (method, message) = (UNARY.to_owned(), say("panic")),
-            Course::DroppedAtAwait => (method, message) = (UNARY.to_owned(), say("wait")),
-            Course::BodyFails => message = repeat(1, Code::DataLoss),
+            Flow::Panics => (method, message) = (UNARY.to_owned(), say("panic")),
+            Flow::DroppedAtAwait => (method, message) = (UNARY.to_owned(), say("wait")),
+            Flow::BodyFails => message = repeat(1, Code::DataLoss),
             _ => {}
         }
         let mut request = Request::post(format!("http://{host}/{method}"))
@@ -101,23 +103,31 @@ impl Harness for Side {
         false
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        vec![Measurement::sample(match self.0 {
+            Role::Inbound => "rpc.server.call.duration",
+            Role::Outbound => "rpc.client.call.duration",
+        })]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (witness, sent) = (Witness::new(), Sent::default());
-        let inner = peer(self.0, scenario, witness.clone(), Arc::clone(&sent));
-        let bare = peer(self.0, scenario, Witness::new(), Sent::default());
-        let bare = drive(self.0, bare, self.request(scenario), scenario.course()).await;
+        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let bare_probe = ContextProbe::new(recorder);
+        let inner = peer(self.0, scenario, probe.clone(), Arc::clone(&sent));
+        let bare = peer(self.0, scenario, bare_probe.clone(), Sent::default());
+        let bare = drive(self.0, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.0 {
             Role::Inbound => {
                 let layer = server_layer(recorder).with_public_endpoint(scenario.is_public_endpoint());
-                drive(self.0, layer.layer(inner), request, scenario.course()).await
+                drive(self.0, layer.layer(inner), request, scenario.flow()).await
             }
             Role::Outbound => {
-                drive(self.0, client_layer(recorder).layer(inner), request, scenario.course()).await
+                drive(self.0, client_layer(recorder).layer(inner), request, scenario.flow()).await
             }
         };
         let sent = sent.lock().unwrap().clone();
-        Observed::new(seen, bare).with_witness(&witness).with_sent(sent)
+        Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
@@ -125,25 +135,25 @@ impl Harness for Side {
 fn peer(
     role: Role,
     scenario: Scenario,
-    witness: Witness,
+    probe: ContextProbe,
     sent: Sent,
 ) -> impl Service<Request<Body>, Response = Response<Noted>, Error = BoxError, Future: Send> {
     let routes = Routes::new(EchoServer);
     tower::service_fn(move |request: Request<Body>| {
-        witness.note(Place::Call);
+        probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         sent.lock().unwrap().extend(headers);
-        let (witness, mut routes) = (witness.clone(), routes.clone());
+        let (probe, mut routes) = (probe.clone(), routes.clone());
         async move {
             tokio::task::yield_now().await;
-            witness.note(Place::AfterAwait);
+            probe.note(ProbePoint::AfterAwait);
             // A server that goes away breaks its client's stream.
-            let goes_away = role == Role::Outbound && scenario.course() == Course::DroppedByPeer;
+            let goes_away = role == Role::Outbound && scenario.flow() == Flow::DroppedByPeer;
             let response = routes.call(request).await?;
             Ok(response.map(|inner| Noted {
                 inner,
-                witness,
+                probe,
                 breaks_after: if goes_away { 1 } else { usize::MAX },
             }))
         }
@@ -153,7 +163,7 @@ fn peer(
 /// A body that notes the context that it is polled in.
 struct Noted {
     inner: Body,
-    witness: Witness,
+    probe: ContextProbe,
     breaks_after: usize,
 }
 
@@ -165,7 +175,7 @@ impl http_body::Body for Noted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.witness.note(Place::Body);
+        self.probe.note(ProbePoint::Body);
         if self.breaks_after == 0 {
             return Poll::Ready(Some(Err(Status::unavailable("connection reset"))));
         }
@@ -178,34 +188,34 @@ impl http_body::Body for Noted {
     }
 }
 
-/// Calls a service as the scenario's course has it, and tells what came of it.
-async fn drive<S, B>(role: Role, mut service: S, request: Request<Body>, course: Course) -> Seen
+/// Calls a service as the scenario's flow has it, and tells what came of it.
+async fn drive<S, B>(role: Role, mut service: S, request: Request<Body>, flow: Flow) -> CallResult
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>,
     B: http_body::Body<Data = Bytes, Error = Status> + Send,
 {
     let mut call = Box::pin(service.call(request));
-    match course {
-        Course::DroppedBeforePoll => return Seen::Cancelled,
-        Course::DroppedAtAwait => {
+    match flow {
+        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
+        Flow::DroppedAtAwait => {
             for _ in 0..4 {
                 assert!((&mut call).now_or_never().is_none());
             }
-            return Seen::Cancelled;
+            return CallResult::Cancelled(Vec::new());
         }
         _ => {}
     }
     let response = match AssertUnwindSafe(call).catch_unwind().await {
-        Err(_) => return Seen::Panicked,
-        Ok(Err(error)) => return Seen::Error(error.to_string()),
+        Err(_) => return CallResult::Panicked,
+        Ok(Err(error)) => return CallResult::Error(error.to_string()),
         Ok(Ok(response)) => response,
     };
     let mut seen = format!("{} {:?}\n", response.status(), response.headers()).into_bytes();
     let mut body = Box::pin(response.into_body());
     // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
     let dropped = match role {
-        Role::Inbound => matches!(course, Course::DroppedByPeer | Course::DroppedByUser),
-        Role::Outbound => course == Course::DroppedByUser,
+        Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
+        Role::Outbound => flow == Flow::DroppedByUser,
     };
     // As hyper does, which never polls a body whose last frame it has seen.
     while !body.is_end_stream() {
@@ -215,11 +225,11 @@ where
                 Ok(data) => seen.extend(data),
                 Err(frame) => seen.extend(format!("{:?}", frame.into_trailers()).into_bytes()),
             },
-            Err(error) => return Seen::Error(error.to_string()),
+            Err(error) => return CallResult::Error(error.to_string()),
         }
         if dropped {
-            return Seen::Cancelled;
+            return CallResult::Cancelled(seen);
         }
     }
-    Seen::Value(seen)
+    CallResult::Value(seen)
 }

@@ -15,7 +15,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use otel_http::EndOn;
 use otel_testing::Recorder;
-use otel_testing::conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness};
+use otel_testing::conformance::{
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+};
 use tower::{Layer, Service};
 
 use crate::support::{client_layer, server_layer};
@@ -54,15 +56,15 @@ impl Side {
     }
 
     fn request(&self, scenario: Scenario) -> Request<Empty<Bytes>> {
-        let stranger = scenario.stranger();
+        let attacker_value = scenario.attacker_value();
         let secret = Scenario::SECRET;
         let (mut method, mut uri) = ("GET".to_owned(), "http://api.example/greet?sig=".to_owned());
         match scenario {
             Scenario::UnboundedOperation(_) => {
-                method.clone_from(&stranger);
-                uri = format!("http://api.example/{stranger}?{stranger}");
+                method.clone_from(&attacker_value);
+                uri = format!("http://api.example/{attacker_value}?{attacker_value}");
             }
-            Scenario::UnboundedHost(_) => uri = format!("http://{stranger}.example/greet"),
+            Scenario::UnboundedHost(_) => uri = format!("http://{attacker_value}.example/greet"),
             Scenario::Secrets => uri = format!("http://user:{secret}@api.example/greet?sig={secret}&a=1"),
             _ => {}
         }
@@ -84,54 +86,63 @@ impl Harness for Side {
         Ok(())
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        let (duration, active) = match self.role {
+            Role::Inbound => ("http.server.request.duration", "http.server.active_requests"),
+            Role::Outbound => ("http.client.request.duration", "http.client.active_requests"),
+        };
+        vec![Measurement::sample(duration), Measurement::in_flight(active)]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (witness, sent) = (Witness::new(), Sent::default());
-        let inner = peer(scenario, witness.clone(), Arc::clone(&sent));
-        let bare = peer(scenario, Witness::new(), Sent::default());
-        let bare = drive(self.role, bare, self.request(scenario), scenario.course()).await;
+        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let bare_probe = ContextProbe::new(recorder);
+        let inner = peer(scenario, probe.clone(), Arc::clone(&sent));
+        let bare = peer(scenario, bare_probe.clone(), Sent::default());
+        let bare = drive(self.role, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.role {
             Role::Inbound => {
                 let layer = server_layer(recorder)
                     .with_end_on(self.end_on)
                     .with_public_endpoint(scenario.is_public_endpoint());
-                drive(self.role, layer.layer(inner), request, scenario.course()).await
+                drive(self.role, layer.layer(inner), request, scenario.flow()).await
             }
             Role::Outbound => {
                 let layer = client_layer(recorder).with_end_on(self.end_on);
-                drive(self.role, layer.layer(inner), request, scenario.course()).await
+                drive(self.role, layer.layer(inner), request, scenario.flow()).await
             }
         };
         let sent = sent.lock().unwrap().clone();
-        Observed::new(seen, bare).with_witness(&witness).with_sent(sent)
+        Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
 /// The handler of a server, or the far end of a client's call.
 fn peer(
     scenario: Scenario,
-    witness: Witness,
+    probe: ContextProbe,
     sent: Sent,
 ) -> impl Service<Request<Empty<Bytes>>, Response = Answer, Error = io::Error, Future: Send> {
     tower::service_fn(move |request: Request<Empty<Bytes>>| {
-        witness.note(Place::Call);
+        probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         sent.lock().unwrap().extend(headers);
-        let witness = witness.clone();
+        let probe = probe.clone();
         async move {
             tokio::task::yield_now().await;
-            witness.note(Place::AfterAwait);
-            match scenario.course() {
-                Course::Fails => return Err(io::Error::other(scenario.stranger())),
-                Course::Panics => panic!("as the scenario says"),
-                Course::DroppedAtAwait => std::future::pending().await,
+            probe.note(ProbePoint::AfterAwait);
+            match scenario.flow() {
+                Flow::Fails => return Err(io::Error::other(scenario.attacker_value())),
+                Flow::Panics => panic!("as the scenario says"),
+                Flow::DroppedAtAwait => std::future::pending().await,
                 _ => {}
             }
-            let breaks = matches!(scenario.course(), Course::BodyFails | Course::DroppedByPeer);
+            let breaks = matches!(scenario.flow(), Flow::BodyFails | Flow::DroppedByPeer);
             let path = request.uri().path().to_owned();
             let frames = stream::iter(0..3).map(move |number| {
-                witness.note(Place::Body);
+                probe.note(ProbePoint::Body);
                 match number {
                     1 if breaks => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
                     number => Ok(Frame::data(Bytes::from(format!("{number} {path}\n")))),
@@ -142,44 +153,44 @@ fn peer(
     })
 }
 
-/// Calls a service as the scenario's course has it, and tells what came of it.
-async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, course: Course) -> Seen
+/// Calls a service as the scenario's flow has it, and tells what came of it.
+async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, flow: Flow) -> CallResult
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,
     B: Body<Data = Bytes, Error = io::Error> + Send,
 {
     let mut call = Box::pin(service.call(request));
-    match course {
-        Course::DroppedBeforePoll => return Seen::Cancelled,
-        Course::DroppedAtAwait => {
+    match flow {
+        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
+        Flow::DroppedAtAwait => {
             // The first poll yields, the second waits for ever.
             for _ in 0..2 {
                 assert!((&mut call).now_or_never().is_none());
             }
-            return Seen::Cancelled;
+            return CallResult::Cancelled(Vec::new());
         }
         _ => {}
     }
     let response = match AssertUnwindSafe(call).catch_unwind().await {
-        Err(_) => return Seen::Panicked,
-        Ok(Err(error)) => return Seen::Error(error.to_string()),
+        Err(_) => return CallResult::Panicked,
+        Ok(Err(error)) => return CallResult::Error(error.to_string()),
         Ok(Ok(response)) => response,
     };
     let mut seen = response.status().as_u16().to_string().into_bytes();
     let mut body = Box::pin(response.into_body());
     // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
     let dropped = match role {
-        Role::Inbound => matches!(course, Course::DroppedByPeer | Course::DroppedByUser),
-        Role::Outbound => course == Course::DroppedByUser,
+        Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
+        Role::Outbound => flow == Flow::DroppedByUser,
     };
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => seen.extend(frame.into_data().unwrap()),
-            Err(error) => return Seen::Error(error.to_string()),
+            Err(error) => return CallResult::Error(error.to_string()),
         }
         if dropped {
-            return Seen::Cancelled;
+            return CallResult::Cancelled(seen);
         }
     }
-    Seen::Value(seen)
+    CallResult::Value(seen)
 }

@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
 use otel_testing::Recorder;
-use otel_testing::conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness};
+use otel_testing::conformance::{
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+};
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -34,6 +36,9 @@ struct Side {
     /// The instrumented clients, from the first run on: a scenario has one recorder.
     traced: tokio::sync::OnceCell<(FutureProducer, StreamConsumer)>,
 }
+
+/// The payload of a message that marks the end of those that a run has sent.
+const MARKER: &str = "marker";
 
 const TOPIC: Reason = "A topic is named by the application, not by a stranger, and names its spans.";
 const NO_STREAM: Reason =
@@ -94,39 +99,58 @@ impl Side {
 
     async fn produce(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
         let (producer, _) = self.traced(recorder).await;
+        let bare_probe = ContextProbe::new(recorder);
         let without = self.sent(scenario, self.producer.send(self.record(scenario), LONG)).await;
+        self.arrived(scenario, &bare_probe).await;
+        let probe = ContextProbe::new(recorder);
         let with = self.sent(scenario, producer.send(self.record(scenario), LONG)).await;
-        let mut sent = Vec::new();
-        if matches!(with, Seen::Value(_)) {
-            // The first is the bare one.
-            let [_, second] = [self.consumer.recv().await.unwrap(), self.consumer.recv().await.unwrap()];
-            sent = listed(second.headers());
+        // A record whose future was dropped is still on its way.
+        producer.flush(LONG).unwrap();
+        let sent = self.arrived(scenario, &probe).await.pop().unwrap_or_default();
+        Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe)).with_sent(sent)
+    }
+
+    /// The headers of each message that has reached the broker since the last time. A marker ends the list.
+    async fn arrived(&self, scenario: Scenario, probe: &ContextProbe) -> Vec<Vec<(String, Vec<u8>)>> {
+        if scenario.flow() == Flow::Fails {
+            // Its result has the broker's answer, and the topic refuses the marker too.
+            return Vec::new();
         }
-        Observed::new(with, without).with_sent(sent)
+        let marker = FutureRecord::<str, str>::to("orders").payload(MARKER);
+        self.producer.send(marker, LONG).await.unwrap();
+        let mut messages = Vec::new();
+        loop {
+            let message = self.consumer.recv().await.unwrap();
+            if message.payload() == Some(MARKER.as_bytes()) {
+                return messages;
+            }
+            probe.note(ProbePoint::Arrival);
+            messages.push(listed(message.headers()));
+        }
     }
 
     async fn sent(
         &self,
         scenario: Scenario,
         sending: impl Future<Output = producer::future_producer::OwnedDeliveryResult>,
-    ) -> Seen {
-        if scenario.course() == Course::Fails {
+    ) -> CallResult {
+        if scenario.flow() == Flow::Fails {
             self.fail(RDKafkaApiKey::Produce);
         }
         let mut sending = Box::pin(sending);
-        match scenario.course() {
-            Course::DroppedBeforePoll => return Seen::Cancelled,
-            Course::DroppedAtAwait => {
+        match scenario.flow() {
+            Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
+            Flow::DroppedAtAwait => {
                 assert!((&mut sending).now_or_never().is_none());
-                return Seen::Cancelled;
+                return CallResult::Cancelled(Vec::new());
             }
             _ => {}
         }
         match sending.await {
-            Ok(delivery) => Seen::Value(delivery.partition.to_string().into_bytes()),
+            Ok(delivery) => CallResult::Value(delivery.partition.to_string().into_bytes()),
             Err((error, message)) => {
                 let headers = listed(message.headers().map(OwnedHeaders::as_borrowed));
-                Seen::Error(format!("{error} {:?} {:?} {headers:?}", message.key(), message.payload()))
+                CallResult::Error(format!("{error} {:?} {:?} {headers:?}", message.key(), message.payload()))
             }
         }
     }
@@ -135,30 +159,31 @@ impl Side {
         let (_, consumer) = self.traced(recorder).await;
         self.producer.send(self.record(scenario), LONG).await.unwrap();
         let message = self.consumer.recv().await.unwrap();
-        let without = handled(scenario, handle(&message, scenario, Witness::new())).await;
+        let bare_probe = ContextProbe::new(recorder);
+        let without = handled(scenario, handle(&message, scenario, bare_probe.clone())).await;
         let without =
             self.settled(scenario, without, || self.consumer.commit_message(&message, CommitMode::Sync));
 
-        let witness = Witness::new();
+        let probe = ContextProbe::new(recorder);
         let message = consumer.recv().await.unwrap();
-        let noting = witness.clone();
+        let noting = probe.clone();
         let handling = message.process(async |message| handle(message, scenario, noting).await);
         let with = handled(scenario, handling).await;
         let with = self.settled(scenario, with, || consumer.commit_message(&message, CommitMode::Sync));
-        Observed::new(with, without).with_witness(&witness)
+        Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
     }
 
     fn settled(
         &self,
         scenario: Scenario,
-        seen: Seen,
+        seen: CallResult,
         commit: impl FnOnce() -> Result<(), KafkaError>,
-    ) -> Seen {
-        if scenario.course() != Course::BodyFails {
+    ) -> CallResult {
+        if scenario.flow() != Flow::BodyFails {
             return seen;
         }
         self.fail(RDKafkaApiKey::OffsetCommit);
-        Seen::Error(commit().unwrap_err().to_string())
+        CallResult::Error(commit().unwrap_err().to_string())
     }
 }
 
@@ -181,35 +206,35 @@ fn from_the_beginning<C: bare::ConsumerContext>(consumer: &impl bare::Consumer<C
 async fn handle(
     message: &BorrowedMessage<'_>,
     scenario: Scenario,
-    witness: Witness,
+    probe: ContextProbe,
 ) -> Result<Vec<u8>, String> {
-    witness.note(Place::Call);
+    probe.note(ProbePoint::Call);
     tokio::task::yield_now().await;
-    witness.note(Place::AfterAwait);
-    match scenario.course() {
-        Course::Fails => Err(scenario.stranger()),
-        Course::Panics => panic!("on purpose"),
-        Course::DroppedAtAwait => std::future::pending().await,
+    probe.note(ProbePoint::AfterAwait);
+    match scenario.flow() {
+        Flow::Fails => Err(scenario.attacker_value()),
+        Flow::Panics => panic!("on purpose"),
+        Flow::DroppedAtAwait => std::future::pending().await,
         _ => Ok(message.payload().unwrap_or_default().to_vec()),
     }
 }
 
-async fn handled(scenario: Scenario, handling: impl Future<Output = Result<Vec<u8>, String>>) -> Seen {
+async fn handled(scenario: Scenario, handling: impl Future<Output = Result<Vec<u8>, String>>) -> CallResult {
     let mut handling = Box::pin(AssertUnwindSafe(handling).catch_unwind());
-    match scenario.course() {
-        Course::DroppedBeforePoll => return Seen::Cancelled,
-        Course::DroppedAtAwait => {
+    match scenario.flow() {
+        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
+        Flow::DroppedAtAwait => {
             for _ in 0..3 {
                 assert!((&mut handling).now_or_never().is_none());
             }
-            return Seen::Cancelled;
+            return CallResult::Cancelled(Vec::new());
         }
         _ => {}
     }
     match handling.await {
-        Err(_) => Seen::Panicked,
-        Ok(Ok(value)) => Seen::Value(value),
-        Ok(Err(error)) => Seen::Error(error),
+        Err(_) => CallResult::Panicked,
+        Ok(Ok(value)) => CallResult::Value(value),
+        Ok(Err(error)) => CallResult::Error(error),
     }
 }
 
@@ -229,6 +254,25 @@ impl Harness for Side {
             (Scenario::TwoParents, _) => Err(LAST_WINS),
             (Scenario::PublicEndpoint, _) => Err(NOT_PUBLIC),
             _ => Ok(()),
+        }
+    }
+
+    fn measurements(&self, flow: Flow) -> Vec<Measurement> {
+        const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
+        match (self.role, flow) {
+            // The future of rdkafka does nothing before it is polled.
+            (Role::Outbound, Flow::DroppedBeforePoll) => Vec::new(),
+            (Role::Outbound, _) => vec![CLIENT, Measurement::step("messaging.client.sent.messages")],
+            (Role::Inbound, _) => {
+                let consumed = Measurement::step("messaging.client.consumed.messages");
+                let mut list = vec![consumed];
+                if flow != Flow::DroppedBeforePoll {
+                    list.push(Measurement::sample("messaging.process.duration"));
+                }
+                // The commit.
+                list.extend((flow == Flow::BodyFails).then_some(CLIENT));
+                list
+            }
         }
     }
 

@@ -4,9 +4,9 @@ use opentelemetry::{SpanId, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    Observed, Place, Role, Scenario,
-    observed::Sighting,
-    scenario::{AMBIENT, Id, RECEIVED, STALE},
+    Observed, ProbePoint, Role, Scenario,
+    observed::ContextSnapshot,
+    scenario::{AMBIENT, RECEIVED, STALE, ids},
 };
 
 pub(super) fn all(
@@ -21,7 +21,7 @@ pub(super) fn all(
             Role::Outbound => outbound_parent(scenario, span)?,
         }
     }
-    // With several operations it is not known whose sightings are whose.
+    // With several operations it is not known whose snapshots are whose.
     let span = if let [one] = operations { Some(&one.span_context) } else { None };
     for seen in observed {
         match role {
@@ -52,7 +52,7 @@ fn inbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
             if !root {
                 return Err("it continues the trace of a caller that is not trusted".to_owned());
             }
-            let linked = |context: &SpanContext| Id::of(context) == (RECEIVED.trace_id(), RECEIVED.span_id());
+            let linked = |context: &SpanContext| ids(context) == (RECEIVED.trace_id(), RECEIVED.span_id());
             if !span.links.iter().any(|link| linked(&link.span_context)) {
                 return Err("it has no link to the context that was received".to_owned());
             }
@@ -83,34 +83,35 @@ fn outbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
 
 /// What was current inside the handler.
 fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Result<(), String> {
-    let needed: &[Place] = match scenario {
+    let needed: &[ProbePoint] = match scenario {
         Scenario::Success
         | Scenario::Parent
         | Scenario::NoParent
         | Scenario::UnsampledParent
         | Scenario::Baggage
         | Scenario::PublicEndpoint
-        | Scenario::SdkShutDown => &[Place::Call, Place::AfterAwait],
-        Scenario::HugeHeaders | Scenario::ManyHeaders => &[Place::Call],
-        Scenario::ContextInBody => &[Place::Body],
+        | Scenario::SdkShutDown => &[ProbePoint::Call, ProbePoint::AfterAwait],
+        Scenario::HugeHeaders | Scenario::ManyHeaders => &[ProbePoint::Call],
+        Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
     };
-    if let Some(place) =
-        needed.iter().find(|place| !seen.sightings.iter().any(|sighting| sighting.place == **place))
+    if let Some(point) = needed
+        .iter()
+        .find(|point| !seen.instrumented.snapshots.iter().any(|snapshot| snapshot.point == **point))
     {
-        return Err(format!("the harness noted no context at {place:?}"));
+        return Err(format!("the harness noted no context at {point:?}"));
     }
-    seen.sightings.iter().try_for_each(|sighting| {
-        sighting_is_right(scenario, span, sighting).map_err(|what| format!("at {:?}, {what}", sighting.place))
+    seen.instrumented.snapshots.iter().try_for_each(|snapshot| {
+        check_snapshot(scenario, span, snapshot).map_err(|what| format!("at {:?}, {what}", snapshot.point))
     })
 }
 
-fn sighting_is_right(
+fn check_snapshot(
     scenario: Scenario,
     span: Option<&SpanContext>,
-    sighting: &Sighting,
+    snapshot: &ContextSnapshot,
 ) -> Result<(), String> {
-    let current = &sighting.span;
+    let current = &snapshot.span;
     match (scenario, span) {
         (Scenario::UnsampledParent, _) => {
             if current.trace_id() != RECEIVED.trace_id() || current.is_sampled() {
@@ -118,27 +119,27 @@ fn sighting_is_right(
             }
         }
         (Scenario::SdkShutDown, _) => {
-            if Id::of(current) != (RECEIVED.trace_id(), RECEIVED.span_id()) {
+            if ids(current) != (RECEIVED.trace_id(), RECEIVED.span_id()) {
                 return Err(format!("the received context is not passed on: {current:?}"));
             }
         }
         (_, Some(span)) => {
-            if Id::of(current) != Id::of(span) {
+            if ids(current) != ids(span) {
                 return Err(format!("the operation's span is not current, but {current:?}"));
             }
         }
         (_, None) => {}
     }
     let member =
-        |key: &str| sighting.baggage.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        |key: &str| snapshot.baggage.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     if member("ambient").is_some() {
         return Err("there is baggage that happened to be current".to_owned());
     }
     match scenario {
         Scenario::Baggage if (member("tenant"), member("plan")) != (Some("acme"), Some("gold")) => {
-            return Err(format!("the received baggage is lost: {:?}", sighting.baggage));
+            return Err(format!("the received baggage is lost: {:?}", snapshot.baggage));
         }
-        Scenario::PublicEndpoint if !sighting.baggage.is_empty() => {
+        Scenario::PublicEndpoint if !snapshot.baggage.is_empty() => {
             return Err("there is baggage of a caller that is not trusted".to_owned());
         }
         _ => {}

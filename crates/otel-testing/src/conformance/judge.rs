@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 
 use opentelemetry::{
     Key, Value,
-    trace::{SpanKind, Status},
+    trace::{SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    Harness, Observed, Role, Scenario, Seen, agreement, context,
-    scenario::{RUNS, STRANGER},
+    CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
+    scenario::{ATTACKER, RUNS, ids},
 };
 use crate::{Recorder, normalize};
 
-/// More series of one metric, or names of spans, than this come from a stranger.
+/// More series of one metric, or names of spans, than this come from an untrusted peer.
 const FEW: usize = 8;
 
 pub(super) fn all<H: Harness>(
@@ -25,14 +25,18 @@ pub(super) fn all<H: Harness>(
     observed: &[Observed],
 ) -> Result<(), String> {
     let role = harness.role();
-    observed.iter().try_for_each(outcome)?;
-    recorder.clean()?;
+    observed.iter().try_for_each(|observed| {
+        outcome(observed)?;
+        bare_run(role, scenario, observed)
+    })?;
+    recorder.check_clean()?;
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, operations.len())?;
-    if scenario != Scenario::SdkShutDown {
-        agreement::spans_and_metrics(scenario, recorder, &spans)?;
+    if !matches!(scenario, Scenario::UnsampledParent | Scenario::SdkShutDown) {
+        agreement::spans_and_metrics(recorder, &spans)?;
     }
+    counts::all(harness, scenario.flow(), recorder, observed)?;
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
     context::all(role, scenario, &operations, observed)?;
     bounded(scenario, recorder, &spans)?;
@@ -48,15 +52,38 @@ fn is_operation(role: Role, span: &SpanData) -> bool {
 }
 
 fn outcome(observed: &Observed) -> Result<(), String> {
-    let comparable = |seen: &Seen| match seen {
-        Seen::Error(text) => Seen::Error(normalize::text_without_ports(text)),
+    let comparable = |seen: &CallResult| match seen {
+        CallResult::Error(text) => CallResult::Error(normalize::text_without_ports(text)),
         other => other.clone(),
     };
-    let (with, without) = (comparable(&observed.instrumented), comparable(&observed.bare));
+    let (with, without) = (comparable(&observed.instrumented.result), comparable(&observed.bare.result));
     if with == without {
         Ok(())
     } else {
         Err(format!("instrumentation changed the outcome: {with:?}, without it {without:?}"))
+    }
+}
+
+/// A comparison proves something only if the bare run took the same flow, and had no instrumentation.
+fn bare_run(role: Role, scenario: Scenario, observed: &Observed) -> Result<(), String> {
+    let points = |run: &Run| run.snapshots.iter().map(|snapshot| snapshot.point).collect::<Vec<ProbePoint>>();
+    let (with, without) = (points(&observed.instrumented), points(&observed.bare));
+    if with != without {
+        return Err(format!("the runs differ: with instrumentation {with:?}, without it {without:?}"));
+    }
+    // An operation that was dropped early, or failed or panicked, may not have come so far.
+    let reaches = matches!(
+        scenario.flow(),
+        Flow::Succeeds | Flow::DroppedAtAwait | Flow::DroppedByPeer | Flow::DroppedByUser | Flow::BodyFails
+    );
+    if reaches && without.is_empty() {
+        return Err("no run reached a point that the harness notes".to_owned());
+    }
+    let ambient = scenario.ambient(role);
+    let ambient = ids(ambient.span().span_context());
+    match observed.bare.snapshots.iter().find(|snapshot| ids(&snapshot.span) != ambient) {
+        Some(snapshot) => Err(format!("the bare run has a span of its own: {:?}", snapshot.span)),
+        None => Ok(()),
     }
 }
 
@@ -133,7 +160,7 @@ fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Resul
         return Ok(());
     }
     // A transport may fold case on the way, host names above all.
-    let strange = |text: &str| text.to_uppercase().contains(STRANGER);
+    let strange = |text: &str| text.to_uppercase().contains(ATTACKER);
     let names: BTreeSet<&str> = spans.iter().map(|span| &*span.name).collect();
     if names.len() > FEW || names.iter().any(|name| strange(name)) {
         return Err(format!("span names are unbounded: {:?}", names.iter().take(3).collect::<Vec<_>>()));
@@ -141,7 +168,7 @@ fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Resul
     for (name, metric) in recorder.collect() {
         let values = metric.points().iter().flat_map(|point| point.attributes());
         if let Some(kv) = values.clone().find(|kv| strange(&kv.value.as_str())) {
-            return Err(format!("{name} takes {} from a stranger: {}", kv.key, kv.value));
+            return Err(format!("{name} takes {} from an untrusted peer: {}", kv.key, kv.value));
         }
         if metric.points().len() > FEW {
             return Err(format!("{name} has {} series", metric.points().len()));

@@ -1,4 +1,5 @@
-//! What a harness reports: what the caller saw, what reached the peer, and what was current inside user code.
+//! What a harness reports of its two runs: the caller's result, what reached the peer, and what was current inside user
+//! code.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,35 +9,51 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt},
 };
 
-/// How the operation looked to whoever asked for it.
+use crate::Recorder;
+
+/// The result of an operation, as its caller gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Seen {
-    /// It gave this: status and payload, in any form that the harness likes.
+pub enum CallResult {
+    /// Status and payload, in any form that the harness likes.
     Value(Vec<u8>),
-    /// It failed with this text. Ephemeral ports in it do not matter.
+    /// An error with this text. Ephemeral ports in it do not matter.
     Error(String),
-    /// It panicked.
+    /// A panic.
     Panicked,
-    /// It was given up, so nothing was seen.
-    Cancelled,
+    /// The caller gave the operation up after it had received these bytes.
+    Cancelled(Vec<u8>),
 }
 
-/// What a harness saw in one run.
+/// One run of a scenario's flow: what its caller got, and which points of user code it reached.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub(super) result: CallResult,
+    pub(super) snapshots: Vec<ContextSnapshot>,
+}
+
+impl Run {
+    /// A run that has ended. The probe is the one that this run's handler or peer noted its points with.
+    #[must_use]
+    pub fn new(result: CallResult, probe: &ContextProbe) -> Self {
+        Self { result, snapshots: probe.snapshots() }
+    }
+}
+
+/// The two runs of a scenario, with instrumentation and without.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    pub(super) instrumented: Seen,
-    pub(super) bare: Seen,
+    pub(super) instrumented: Run,
+    pub(super) bare: Run,
     pub(super) sent: Vec<(String, Vec<u8>)>,
-    pub(super) sightings: Vec<Sighting>,
 }
 
 impl Observed {
-    /// What was seen of the instrumented operation, and of the same operation on the bare transport, which the harness
-    /// runs as well. Let the payload go through the handler (an echo), so that a change of it is seen.
+    /// The run of the instrumented operation, and that of the same operation on the bare transport. Let the payload go
+    /// through the handler (an echo), so that a change of it is seen.
     #[must_use]
-    pub fn new(instrumented: Seen, bare: Seen) -> Self {
-        Self { instrumented, bare, sent: Vec::new(), sightings: Vec::new() }
+    pub fn new(instrumented: Run, bare: Run) -> Self {
+        Self { instrumented, bare, sent: Vec::new() }
     }
 
     /// Outbound: the headers that reached the peer.
@@ -45,57 +62,63 @@ impl Observed {
         self.sent = headers;
         self
     }
-
-    /// What a witness noted inside user code.
-    #[must_use]
-    pub fn with_witness(mut self, witness: &Witness) -> Self {
-        self.sightings.extend(witness.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
-        self
-    }
 }
 
-/// Where in user code a context was noted.
+/// A point in user code, or at the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
-    /// Where the handler is called, before its future is polled.
+pub enum ProbePoint {
+    /// The call of the handler or peer, before its future is polled.
     Call,
-    /// In the handler, after an await that was pending.
+    /// In the handler or peer, after an await that was pending.
     AfterAwait,
-    /// Where the response body or stream is produced.
+    /// The production of the response body or stream.
     Body,
+    /// The arrival of a message at a peer that runs no user code, such as a broker.
+    Arrival,
 }
 
-/// Notes which context is current in user code. A clone shares its notes with the original, so that one can be moved
-/// into a handler.
-#[derive(Clone, Debug, Default)]
-pub struct Witness(Arc<Mutex<Vec<Sighting>>>);
+/// Notes which points are reached, and which context is current there. A clone shares its notes with the original, so
+/// that one can be moved into a handler. Each run has its own probe, the bare one too.
+#[derive(Clone, Debug)]
+pub struct ContextProbe {
+    recorder: Recorder,
+    snapshots: Arc<Mutex<Vec<ContextSnapshot>>>,
+}
 
 #[derive(Clone, Debug)]
-pub(super) struct Sighting {
-    pub(super) place: Place,
+pub(super) struct ContextSnapshot {
+    pub(super) point: ProbePoint,
     pub(super) span: SpanContext,
     pub(super) baggage: Vec<(String, String)>,
+    /// The sum of the recorder's up-down counters.
+    pub(super) in_flight: f64,
 }
 
-impl Witness {
-    /// A witness that has seen nothing yet.
+impl ContextProbe {
+    /// A probe without notes, for one run of a scenario that is recorded here.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(recorder: &Recorder) -> Self {
+        Self { recorder: recorder.clone(), snapshots: Arc::default() }
     }
 
     /// Notes what is current now.
-    pub fn note(&self, place: Place) {
-        let sighting = Context::map_current(|cx| Sighting {
-            place,
+    pub fn note(&self, point: ProbePoint) {
+        let in_flight = self.recorder.in_flight();
+        let snapshot = Context::map_current(|cx| ContextSnapshot {
+            point,
             span: cx.span().span_context().clone(),
             baggage: cx
                 .baggage()
                 .iter()
                 .map(|(key, (value, _))| (key.to_string(), value.to_string()))
                 .collect(),
+            in_flight,
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).push(snapshot);
+    }
+
+    fn snapshots(&self) -> Vec<ContextSnapshot> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -24,10 +24,6 @@ pub(super) const RUNS: u32 = 200;
 pub(super) struct Id(u128, u64);
 
 impl Id {
-    pub(super) fn of(context: &SpanContext) -> (TraceId, SpanId) {
-        (context.trace_id(), context.span_id())
-    }
-
     pub(super) fn trace_id(self) -> TraceId {
         TraceId::from(self.0)
     }
@@ -52,11 +48,16 @@ impl Id {
     }
 }
 
+/// Trace id and span id of a context.
+pub(super) fn ids(context: &SpanContext) -> (TraceId, SpanId) {
+    (context.trace_id(), context.span_id())
+}
+
 /// One situation that a transport's instrumentation is put into.
 ///
-/// What a harness needs to know about it, it asks: [`course`](Self::course), [`headers`](Self::headers),
-/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint), [`stranger`](Self::stranger). It
-/// seldom needs to match on the variant.
+/// What a harness needs to know about it, it asks: [`flow`](Self::flow), [`headers`](Self::headers),
+/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint),
+/// [`attacker_value`](Self::attacker_value). It seldom needs to match on the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scenario {
@@ -102,12 +103,12 @@ pub enum Scenario {
     StaleHeaders,
     /// The SDK was shut down: the context that was received or is current is passed on.
     SdkShutDown,
-    /// What names an operation (method, path, subject, queue) is a [`stranger`](Scenario::stranger)'s choice. The
+    /// What names an operation (method, path, subject, queue) is the [`attacker_value`](Scenario::attacker_value). The
     /// number is the number of the run.
     UnboundedOperation(u32),
-    /// Inbound: what names the host (`Host`, `:authority`) is a [`stranger`](Scenario::stranger)'s choice.
+    /// Inbound: what names the host (`Host`, `:authority`) is the [`attacker_value`](Scenario::attacker_value).
     UnboundedHost(u32),
-    /// The text of the handler's or peer's error is a [`stranger`](Scenario::stranger)'s choice.
+    /// The text of the handler's or peer's error is the [`attacker_value`](Scenario::attacker_value).
     UnboundedError(u32),
     /// [`SECRET`](Scenario::SECRET) stands in headers, and must be put wherever else this transport has a place for
     /// credentials: the user part of a URL, its signature parameters.
@@ -116,8 +117,8 @@ pub enum Scenario {
 
 /// How the operation of a [`Scenario`] goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a harness that does not know a new course must not compile")]
-pub enum Course {
+#[expect(clippy::exhaustive_enums, reason = "a harness that does not know a new flow must not compile")]
+pub enum Flow {
     /// To its good end; the response body or stream, if there is one, is read to its end.
     Succeeds,
     /// See [`Scenario::Error`].
@@ -190,16 +191,16 @@ impl Scenario {
 
     /// How the operation goes.
     #[must_use]
-    pub fn course(self) -> Course {
+    pub fn flow(self) -> Flow {
         match self {
-            Self::Error | Self::UnboundedError(_) => Course::Fails,
-            Self::Panic => Course::Panics,
-            Self::DroppedBeforePoll => Course::DroppedBeforePoll,
-            Self::DroppedAtAwait => Course::DroppedAtAwait,
-            Self::DroppedByPeer => Course::DroppedByPeer,
-            Self::DroppedByUser => Course::DroppedByUser,
-            Self::BodyFails => Course::BodyFails,
-            _ => Course::Succeeds,
+            Self::Error | Self::UnboundedError(_) => Flow::Fails,
+            Self::Panic => Flow::Panics,
+            Self::DroppedBeforePoll => Flow::DroppedBeforePoll,
+            Self::DroppedAtAwait => Flow::DroppedAtAwait,
+            Self::DroppedByPeer => Flow::DroppedByPeer,
+            Self::DroppedByUser => Flow::DroppedByUser,
+            Self::BodyFails => Flow::BodyFails,
+            _ => Flow::Succeeds,
         }
     }
 
@@ -286,16 +287,16 @@ impl Scenario {
         self == Self::PublicEndpoint
     }
 
-    /// A word that differs from run to run, of letters, for the scenarios with unbounded input.
+    /// The value that an untrusted peer chooses in the scenarios with unbounded input: letters, different in each run.
     #[must_use]
-    pub fn stranger(self) -> String {
+    pub fn attacker_value(self) -> String {
         let (Self::UnboundedOperation(run) | Self::UnboundedHost(run) | Self::UnboundedError(run)) = self
         else {
-            return STRANGER.to_owned();
+            return ATTACKER.to_owned();
         };
         let letters =
             run.to_string().bytes().map(|digit| char::from(digit - b'0' + b'A')).collect::<String>();
-        format!("{STRANGER}{letters}")
+        format!("{ATTACKER}{letters}")
     }
 
     pub(super) fn runs(self) -> Vec<Self> {
@@ -308,5 +309,5 @@ impl Scenario {
     }
 }
 
-/// What every [`Scenario::stranger`] begins with.
-pub(super) const STRANGER: &str = "STRANGER";
+/// What every [`Scenario::attacker_value`] begins with.
+pub(super) const ATTACKER: &str = "ATTACKER";

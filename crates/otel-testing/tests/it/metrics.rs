@@ -88,3 +88,51 @@ fn there_are_none_after_a_shutdown() {
     recorder.shutdown();
     assert_eq!(recorder.metrics(), "");
 }
+
+#[test]
+fn observable_instruments_are_collected_and_options_are_kept() {
+    let recorder = Recorder::new();
+    let meter = recorder.meter_provider().meter("test");
+    meter.u64_observable_counter("a").with_unit("{a}").with_callback(|it| it.observe(2, &[])).build();
+    meter.f64_observable_counter("b").with_callback(|it| it.observe(0.5, &[])).build();
+    meter.i64_observable_up_down_counter("c").with_callback(|it| it.observe(-3, &[])).build();
+    meter.f64_observable_up_down_counter("d").with_callback(|it| it.observe(-0.5, &[])).build();
+    meter.u64_observable_gauge("e").with_callback(|it| it.observe(4, &[])).build();
+    meter.i64_observable_gauge("f").with_callback(|it| it.observe(-4, &[])).build();
+    meter.f64_observable_gauge("g").with_callback(|it| it.observe(4.5, &[])).build();
+    meter.f64_counter("h").build().add(1.5, &[]);
+    meter.f64_up_down_counter("i").build().add(-1.5, &[]);
+    meter.u64_gauge("j").build().record(1, &[]);
+    meter.i64_gauge("k").build().record(-1, &[]);
+    meter.u64_histogram("l").with_boundaries(vec![1.0, 2.0]).build().record(1, &[]);
+    assert_eq!(
+        recorder.metrics(),
+        "\
+a (counter, {a})
+    {} 2
+b (counter)
+    {} 0.5
+c (up-down counter)
+    {} -3
+d (up-down counter)
+    {} -0.5
+e (gauge)
+    {} 4
+f (gauge)
+    {} -4
+g (gauge)
+    {} 4.5
+h (counter)
+    {} 1.5
+i (up-down counter)
+    {} -1.5
+j (gauge)
+    {} 1
+k (gauge)
+    {} -1
+l (histogram)
+    {} count 1, sum 1
+"
+    );
+    assert_eq!(recorder.metric("l").points()[0].bounds(), [1.0, 2.0]);
+}

@@ -9,7 +9,10 @@ use std::{
 
 use otel_testing::{
     Recorder,
-    conformance::{Course, Harness, Observed, Place, Reason, Role, Scenario, Seen, Witness},
+    conformance::{
+        CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run,
+        Scenario,
+    },
 };
 
 use super::{
@@ -31,6 +34,36 @@ impl ToyHarness {
     pub(crate) fn outbound() -> Self {
         Self { role: Role::Outbound, fault: None }
     }
+
+    /// The instrumented run, the bare one, and what the first has sent.
+    pub(crate) async fn runs(&self, recorder: &Recorder, scenario: Scenario) -> (Run, Run, Headers) {
+        let toy = Toy {
+            recorder: recorder.clone(),
+            role: self.role,
+            public_endpoint: scenario.is_public_endpoint(),
+            fault: self.fault,
+        };
+        let (probe, sent) = (ContextProbe::new(recorder), Arc::default());
+        let handler = Handler { scenario, probe: probe.clone(), sent: Arc::clone(&sent) };
+        let request = Request {
+            operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
+            host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
+            headers: scenario.headers(self.role),
+        };
+        let mut instrumented =
+            go(scenario.flow(), || toy.call(request, |headers| handler.handle(headers))).await;
+        if self.fault == Some(Fault::SwallowsPanic) && instrumented == CallResult::Panicked {
+            instrumented = CallResult::Value(Vec::new());
+        }
+
+        let bare_probe = ContextProbe::new(recorder);
+        let bare = Handler { scenario, probe: bare_probe.clone(), sent: Arc::default() };
+        let bare = go(scenario.flow(), || bare.handle(Headers::new())).await;
+
+        let sent =
+            sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
+        (Run::new(instrumented, &probe), Run::new(bare, &bare_probe), sent)
+    }
 }
 
 impl Harness for ToyHarness {
@@ -42,57 +75,42 @@ impl Harness for ToyHarness {
         Ok(())
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        vec![
+            Measurement::sample("toy.duration"),
+            Measurement::in_flight("toy.active"),
+            Measurement::step("toy.calls"),
+        ]
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let toy = Toy {
-            recorder: recorder.clone(),
-            role: self.role,
-            public_endpoint: scenario.is_public_endpoint(),
-            fault: self.fault,
-        };
-        let (witness, sent) = (Witness::new(), Arc::default());
-        let handler = Handler { scenario, witness: witness.clone(), sent: Arc::clone(&sent) };
-        let request = Request {
-            operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
-            host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
-            headers: scenario.headers(self.role),
-        };
-        let mut instrumented =
-            go(scenario.course(), || toy.call(request, |headers| handler.handle(headers))).await;
-        if self.fault == Some(Fault::SwallowsPanic) && instrumented == Seen::Panicked {
-            instrumented = Seen::Cancelled;
-        }
-
-        let bare = Handler { scenario, witness: Witness::new(), sent: Arc::default() };
-        let bare = go(scenario.course(), || bare.handle(Headers::new())).await;
-
-        let sent =
-            sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
-        Observed::new(instrumented, bare).with_sent(sent).with_witness(&witness)
+        let (instrumented, bare, sent) = self.runs(recorder, scenario).await;
+        Observed::new(instrumented, bare).with_sent(sent)
     }
 }
 
 fn named(scenario: Scenario, unbounded: Scenario, usual: &str) -> String {
     let same = std::mem::discriminant(&scenario) == std::mem::discriminant(&unbounded);
-    if same { scenario.stranger() } else { usual.to_owned() }
+    if same { scenario.attacker_value() } else { usual.to_owned() }
 }
 
-/// Lets an operation go its course, and tells what its caller saw.
+/// Lets an operation go its flow, and tells what its caller saw.
 async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
-    course: Course,
+    flow: Flow,
     start: impl FnOnce() -> F,
-) -> Seen {
-    if course == Course::DroppedBeforePoll {
+) -> CallResult {
+    if flow == Flow::DroppedBeforePoll {
         drop(start());
-        return Seen::Cancelled;
+        return CallResult::Cancelled(Vec::new());
     }
     let mut operation = Box::pin(start());
-    if course == Course::DroppedAtAwait {
+    if flow == Flow::DroppedAtAwait {
         poll_fn(|cx| {
             assert!(operation.as_mut().poll(cx).is_pending(), "the handler keeps it waiting");
             Poll::Ready(())
         })
         .await;
-        return Seen::Cancelled;
+        return CallResult::Cancelled(Vec::new());
     }
     // Owned by what may unwind, so that it is dropped by the panic, as in a task.
     let mut slot = Some(operation);
@@ -111,47 +129,46 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
     })
     .await;
     let mut body = match result {
-        None => return Seen::Panicked,
-        Some(Err(text)) => return Seen::Error(text),
+        None => return CallResult::Panicked,
+        Some(Err(text)) => return CallResult::Error(text),
         Some(Ok(body)) => body,
     };
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next() {
         match chunk {
             Ok(chunk) => bytes.extend(chunk),
-            Err(text) => return Seen::Error(text),
+            Err(text) => return CallResult::Error(text),
         }
-        if matches!(course, Course::DroppedByPeer | Course::DroppedByUser) {
-            break;
+        if matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser) {
+            return CallResult::Cancelled(bytes);
         }
     }
-    Seen::Value(bytes)
+    CallResult::Value(bytes)
 }
 
 /// User code: the inbound side's handler, or the outbound side's peer.
 struct Handler {
     scenario: Scenario,
-    witness: Witness,
+    probe: ContextProbe,
     sent: Arc<Mutex<Headers>>,
 }
 
 impl Handler {
     fn handle(self, headers: Headers) -> Reply<Box<dyn Body>> {
-        let Self { scenario, witness, sent } = self;
-        witness.note(Place::Call);
+        let Self { scenario, probe, sent } = self;
+        probe.note(ProbePoint::Call);
         if let Ok(mut sent) = sent.lock() {
             *sent = headers;
         }
-        let course = scenario.course();
+        let flow = scenario.flow();
         Box::pin(async move {
             tokio::task::yield_now().await;
-            witness.note(Place::AfterAwait);
-            match course {
-                Course::DroppedAtAwait => pending().await,
-                Course::Panics => panic!("the handler panics"),
-                Course::Fails => Err(format!("it failed: {}", scenario.stranger())),
-                _ => Ok(Box::new(Chunks { left: 2, fails: course == Course::BodyFails, witness })
-                    as Box<dyn Body>),
+            probe.note(ProbePoint::AfterAwait);
+            match flow {
+                Flow::DroppedAtAwait => pending().await,
+                Flow::Panics => panic!("the handler panics"),
+                Flow::Fails => Err(format!("it failed: {}", scenario.attacker_value())),
+                _ => Ok(Box::new(Chunks { left: 2, fails: flow == Flow::BodyFails, probe }) as Box<dyn Body>),
             }
         })
     }
@@ -160,12 +177,12 @@ impl Handler {
 struct Chunks {
     left: u8,
     fails: bool,
-    witness: Witness,
+    probe: ContextProbe,
 }
 
 impl Body for Chunks {
     fn next(&mut self) -> Option<Result<Vec<u8>, String>> {
-        self.witness.note(Place::Body);
+        self.probe.note(ProbePoint::Body);
         self.left = self.left.checked_sub(1)?;
         let fails = self.fails && self.left == 0;
         Some(if fails { Err("the body broke".to_owned()) } else { Ok(vec![self.left]) })

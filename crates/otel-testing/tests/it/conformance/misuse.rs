@@ -4,7 +4,10 @@ use std::future::pending;
 
 use otel_testing::{
     Recorder,
-    conformance::{Harness, Observed, Reason, Role, Scenario, Seen, assert_complete, check, test},
+    conformance::{
+        CallResult, ContextProbe, Flow, Harness, Measurement, Observed, Reason, Role, Run, Scenario,
+        assert_complete, check, test,
+    },
 };
 
 use super::{fault::Fault, harness::ToyHarness};
@@ -20,15 +23,31 @@ impl Harness for Partial {
         Err(self.0)
     }
 
+    fn measurements(&self, _: Flow) -> Vec<Measurement> {
+        Vec::new()
+    }
+
     async fn run(&self, _recorder: &Recorder, _scenario: Scenario) -> Observed {
         pending().await
     }
 }
 
-/// Runs the sound toy, and forgets to say what was seen.
-struct Blind(ToyHarness);
+/// What a harness of the sound toy leaves out.
+#[derive(Clone, Copy, PartialEq)]
+enum Omission {
+    /// It runs nothing bare, and reports the result that the scenario leads one to expect.
+    BareRun,
+    /// The bare run is instrumented as well.
+    BareIsInstrumented,
+    /// Nothing is noted in user code.
+    Probes,
+    Measurements,
+    Duration,
+}
 
-impl Harness for Blind {
+struct Careless(ToyHarness, Omission);
+
+impl Harness for Careless {
     fn role(&self) -> Role {
         self.0.role()
     }
@@ -37,9 +56,27 @@ impl Harness for Blind {
         self.0.supports(scenario)
     }
 
+    fn measurements(&self, flow: Flow) -> Vec<Measurement> {
+        match self.1 {
+            Omission::Measurements => vec![Measurement::sample("toy.duration")],
+            Omission::Duration => vec![Measurement::in_flight("toy.active"), Measurement::step("toy.calls")],
+            _ => self.0.measurements(flow),
+        }
+    }
+
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        drop(self.0.run(recorder, scenario).await);
-        Observed::new(Seen::Cancelled, Seen::Cancelled)
+        let none = ContextProbe::new(recorder);
+        let cancelled = || CallResult::Cancelled(Vec::new());
+        let run = self.0.runs(recorder, scenario).await;
+        match self.1 {
+            Omission::BareRun => Observed::new(run.0, Run::new(cancelled(), &none)),
+            Omission::BareIsInstrumented => {
+                let other = self.0.runs(&Recorder::new(), scenario).await;
+                Observed::new(run.0, other.0)
+            }
+            Omission::Probes => Observed::new(Run::new(cancelled(), &none), Run::new(cancelled(), &none)),
+            Omission::Measurements | Omission::Duration => Observed::new(run.0, run.1),
+        }
     }
 }
 
@@ -57,6 +94,10 @@ impl Harness for Lenient {
 
     fn dropped_is_error(&self) -> bool {
         false
+    }
+
+    fn measurements(&self, flow: Flow) -> Vec<Measurement> {
+        self.0.measurements(flow)
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
@@ -114,9 +155,23 @@ async fn a_harness_that_hangs_fails() {
 }
 
 #[tokio::test]
-async fn a_harness_that_saw_nothing_fails() {
-    let inbound = check(&Blind(ToyHarness::inbound()), Scenario::Success).await;
-    assert!(inbound.is_err_and(|text| text.contains("noted no context at Call")));
-    let outbound = check(&Blind(ToyHarness::outbound()), Scenario::Success).await;
-    assert!(outbound.is_err_and(|text| text.contains("no traceparent was sent")));
+async fn what_a_harness_leaves_out_is_noticed() {
+    let omissions = [
+        (Omission::BareRun, Scenario::DroppedAtAwait, "the runs differ"),
+        (Omission::BareIsInstrumented, Scenario::DroppedAtAwait, "the bare run has a span of its own"),
+        (Omission::Probes, Scenario::DroppedAtAwait, "no run reached a point"),
+        (Omission::Probes, Scenario::Success, "no run reached a point"),
+        (Omission::Measurements, Scenario::Success, "the harness lists none"),
+        (Omission::Duration, Scenario::Success, "the harness lists no duration"),
+    ];
+    for role in [Role::Inbound, Role::Outbound] {
+        for (omission, scenario, complaint) in omissions {
+            let toy = ToyHarness { role, fault: None };
+            let verdict = check(&Careless(toy, omission), scenario).await;
+            assert!(
+                verdict.as_ref().is_err_and(|text| text.contains(complaint)),
+                "{complaint:?}: {verdict:?}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt,
-    metrics::{Histogram, MeterProvider, UpDownCounter},
+    metrics::{Counter, Histogram, MeterProvider, UpDownCounter},
     trace::{FutureExt, Link, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use otel_testing::{Recorder, conformance::Role};
@@ -108,6 +108,7 @@ struct Operation {
     started: SystemTime,
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
+    calls: Counter<u64>,
     attributes: Vec<KeyValue>,
     finished: bool,
 }
@@ -192,10 +193,17 @@ impl Operation {
         }
         let meter = toy.recorder.meter_provider().meter("toy");
         let active = meter.i64_up_down_counter("toy.active").build();
-        active.add(1, &[]);
+        let sampled = cx.span().is_recording();
+        if toy.counts_at_start(sampled) {
+            active.add(1, &[]);
+        }
+        let calls = meter.u64_counter("toy.calls").build();
+        if toy.has(Fault::OtherMetric) {
+            meter.u64_counter("toy.other").build().add(1, &[]);
+        }
         let duration = meter.f64_histogram("toy.duration").with_unit("s").build();
         let clock = Instant::now();
-        Self { toy, cx, clock, started, duration, active, attributes, finished: false }
+        Self { toy, cx, clock, started, duration, active, calls, attributes, finished: false }
     }
 
     fn finish(&mut self, error: Option<&str>) {
@@ -235,10 +243,15 @@ impl Operation {
     }
 
     fn measure(&mut self, elapsed: Duration, error: Option<&str>, dropped: bool) {
-        if !(dropped && self.toy.has(Fault::LeaksInFlight)) {
-            self.active.add(-1, &[]);
+        let sampled = self.cx.span().is_recording();
+        self.measure_in_flight(sampled, dropped);
+        match self.toy.fault {
+            Some(Fault::CounterNeedsSampling) if !sampled => {}
+            Some(Fault::CounterOnlyOnSuccess) if error.is_some() => {}
+            Some(Fault::CounterTwice) => [1, 1].iter().for_each(|step| self.calls.add(*step, &[])),
+            Some(Fault::CounterByTwo) => self.calls.add(2, &[]),
+            _ => self.calls.add(1, &[]),
         }
-        let sampled = self.cx.span().span_context().is_sampled();
         if self.toy.has(Fault::NoMetric)
             || (dropped && self.toy.has(Fault::NoMetricWhenDropped))
             || (!sampled && self.toy.has(Fault::MetricNeedsSampling))
@@ -251,9 +264,35 @@ impl Operation {
         }
         let extra = if self.toy.has(Fault::OtherDuration) { 0.001 } else { 0.0 };
         self.duration.record(elapsed.as_secs_f64() + extra, &self.attributes);
-        if self.toy.has(Fault::MetricTwice) {
+        if self.toy.has(Fault::MetricTwice) || (!sampled && self.toy.has(Fault::MetricTwiceWithoutSpan)) {
             self.duration.record(0.0, &self.attributes);
         }
+    }
+}
+
+impl Toy {
+    fn counts_at_start(&self, sampled: bool) -> bool {
+        match self.fault {
+            Some(Fault::InFlightNeedsSampling) => sampled,
+            Some(Fault::InFlightAtEnd | Fault::InFlightEndsFirst) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Operation {
+    fn measure_in_flight(&self, sampled: bool, dropped: bool) {
+        let steps: &[i64] = match self.toy.fault {
+            Some(Fault::LeaksInFlight) if dropped => &[],
+            Some(Fault::InFlightNeedsSampling) if !sampled => &[],
+            Some(Fault::InFlightEndsTwice) => &[-1, -1],
+            Some(Fault::InFlightPairTwice) => &[-1, 1, -1],
+            Some(Fault::InFlightAtEnd) => &[1, -1],
+            Some(Fault::InFlightEndsFirst) => &[-1, 1],
+            Some(Fault::InFlightByTwo) => &[1, -2],
+            _ => &[-1],
+        };
+        steps.iter().for_each(|step| self.active.add(*step, &[]));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ledger of a recorder: which spans started, how often each was ended explicitly, and what they recorded.
+//! The spans of a recorder: which spans started, how often each was ended explicitly, and what they recorded.
 //! Follows the OpenTelemetry specification, Trace SDK, "Span processor" (`OnStart`, `OnEnd`).
 
 use std::{
@@ -20,10 +20,10 @@ use opentelemetry_sdk::{
 
 /// Shared by the recorder, its spans and its span processor.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Pages>>);
+pub(crate) struct SpanLog(Arc<Mutex<SpanLogState>>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
+pub(crate) struct SpanLogState {
     /// Every span that records, in the order of start.
     pub(crate) started: Vec<Entry>,
     by_id: HashMap<SpanId, usize>,
@@ -42,16 +42,16 @@ pub(crate) struct Entry {
     pub(crate) finished: bool,
 }
 
-impl Ledger {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Pages> {
+impl SpanLog {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SpanLogState> {
         // A test that panics in another thread must not hide what was recorded.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn explicit_end(&self, span_id: SpanId) {
-        let mut pages = self.lock();
-        if let Some(&index) = pages.by_id.get(&span_id) {
-            pages.started[index].ends += 1;
+        let mut state = self.lock();
+        if let Some(&index) = state.by_id.get(&span_id) {
+            state.started[index].ends += 1;
         }
     }
 
@@ -61,7 +61,7 @@ impl Ledger {
     }
 }
 
-impl Pages {
+impl SpanLogState {
     pub(crate) fn entry(&self, span_id: SpanId) -> Option<&Entry> {
         self.by_id.get(&span_id).map(|&index| &self.started[index])
     }
@@ -78,24 +78,24 @@ impl Pages {
     }
 }
 
-impl SpanProcessor for Ledger {
+impl SpanProcessor for SpanLog {
     fn on_start(&self, span: &mut Span, _cx: &Context) {
         let Some(data) = span.exported_data() else { return };
         let span_id = span.span_context().span_id();
-        let mut pages = self.lock();
-        let index = pages.started.len();
-        pages.by_id.insert(span_id, index);
-        pages.started.push(Entry { name: data.name, kind: data.span_kind, ends: 0, finished: false });
+        let mut state = self.lock();
+        let index = state.started.len();
+        state.by_id.insert(span_id, index);
+        state.started.push(Entry { name: data.name, kind: data.span_kind, ends: 0, finished: false });
     }
 
     fn on_end(&self, span: SpanData) {
-        let mut pages = self.lock();
-        if let Some(&index) = pages.by_id.get(&span.span_context.span_id()) {
-            pages.started[index].finished = true;
-            pages.started[index].name = span.name.clone();
+        let mut state = self.lock();
+        if let Some(&index) = state.by_id.get(&span.span_context.span_id()) {
+            state.started[index].finished = true;
+            state.started[index].name = span.name.clone();
         }
-        pages.finished.push(span);
-        drop(pages);
+        state.finished.push(span);
+        drop(state);
         self.wake();
     }
 

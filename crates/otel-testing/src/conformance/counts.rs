@@ -1,0 +1,106 @@
+//! The number of measurements: exactly those that the harness lists for the flow, with or without a span.
+
+use std::collections::BTreeMap;
+
+use super::{Flow, Harness, Observed, ProbePoint};
+use crate::{MetricKind, Recorder, meter::Tally};
+
+/// What an operation records in one metric. A [`Harness`] lists what one run of a flow records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    metric: &'static str,
+    kind: MetricKind,
+    count: u64,
+}
+
+impl Measurement {
+    /// One sample of a histogram.
+    #[must_use]
+    pub const fn sample(metric: &'static str) -> Self {
+        Self { metric, kind: MetricKind::Histogram, count: 1 }
+    }
+
+    /// One increment of an up-down counter when the operation starts and one decrement when it ends.
+    #[must_use]
+    pub const fn in_flight(metric: &'static str) -> Self {
+        Self { metric, kind: MetricKind::UpDownCounter, count: 1 }
+    }
+
+    /// One step of a counter, by 1.
+    #[must_use]
+    pub const fn step(metric: &'static str) -> Self {
+        Self { metric, kind: MetricKind::Counter, count: 1 }
+    }
+}
+
+pub(super) fn all<H: Harness>(
+    harness: &H,
+    flow: Flow,
+    recorder: &Recorder,
+    observed: &[Observed],
+) -> Result<(), String> {
+    let listed = harness.measurements(flow);
+    if !harness.measurements(Flow::Succeeds).iter().any(|one| one.kind == MetricKind::Histogram) {
+        return Err("the harness lists no duration".to_owned());
+    }
+    let mut expected = BTreeMap::<&str, Measurement>::new();
+    for one in &listed {
+        expected
+            .entry(one.metric)
+            .and_modify(|sum| sum.count += one.count)
+            .or_insert(Measurement { count: one.count, ..*one });
+    }
+    let recorded = recorder.measurements();
+    if let Some((metric, tally)) = recorded.iter().find(|(metric, _)| !expected.contains_key(&***metric)) {
+        return Err(format!("{metric} has {} measurements, and the harness lists none", tally.calls));
+    }
+    let runs = observed.len() as u64;
+    for (metric, one) in &expected {
+        let Some(tally) = recorded.get(*metric) else {
+            return Err(format!("{metric} was not recorded"));
+        };
+        exact(tally, one, runs).map_err(|what| format!("{metric}: {what}"))?;
+    }
+    let open: u64 =
+        listed.iter().filter(|one| one.kind == MetricKind::UpDownCounter).map(|one| one.count).sum();
+    observed.iter().try_for_each(|seen| while_it_runs(seen, open as f64))
+}
+
+fn exact(tally: &Tally, expected: &Measurement, runs: u64) -> Result<(), String> {
+    if tally.kind != expected.kind {
+        return Err(format!("it is a {:?}, not a {:?}", tally.kind, expected.kind));
+    }
+    let count = expected.count * runs;
+    let Tally { calls, sum, increments, decrements, lowest, .. } = *tally;
+    let right = match tally.kind {
+        MetricKind::UpDownCounter => {
+            (calls, increments, decrements) == (2 * count, count, count) && lowest == 0.0
+        }
+        MetricKind::Counter => (calls, sum) == (count, count as f64),
+        MetricKind::Histogram | MetricKind::Gauge => calls == count,
+    };
+    if right {
+        return Ok(());
+    }
+    Err(match tally.kind {
+        MetricKind::UpDownCounter => format!(
+            "{increments} increments, {decrements} decrements, {} other steps, lowest value {lowest}; \
+             expected {count} pairs",
+            calls - increments - decrements
+        ),
+        MetricKind::Counter => format!("{calls} steps with the sum {sum}, expected {count}"),
+        MetricKind::Histogram | MetricKind::Gauge => format!("{calls} samples, expected {count}"),
+    })
+}
+
+/// An operation is in flight while its handler or peer runs. A body may outlast it.
+fn while_it_runs(observed: &Observed, open: f64) -> Result<(), String> {
+    let inside = |point: &ProbePoint| matches!(point, ProbePoint::Call | ProbePoint::AfterAwait);
+    let snapshots = observed.instrumented.snapshots.iter().filter(|snapshot| inside(&snapshot.point));
+    match snapshots.clone().find(|snapshot| snapshot.in_flight != open) {
+        Some(wrong) => {
+            Err(format!("at {:?}, {} operations are in flight, not {open}", wrong.point, wrong.in_flight))
+        }
+        None => Ok(()),
+    }
+}
