@@ -1,4 +1,4 @@
-//! Compiles the protocol, without `protoc`: the code of client and server, and the file descriptor set.
+//! Compiles `proto/chat.proto` without `protoc`: generates client, server and the file descriptor set.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -9,7 +9,8 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(["chat.proto"], ["proto"])?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this build script with Cargo")?);
     fs::write(out.join("chat.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())

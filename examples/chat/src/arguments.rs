@@ -1,19 +1,19 @@
 //! The command line.
 
-/// What is printed for `--help`, and beneath a complaint.
+/// The usage, printed for `--help` and after an error.
 pub(crate) const HELP: &str = "\
 chat [--serve ADDRESS | --connect ADDRESS --name NAME]
 
-  (no arguments)      a server and two members in one process: they talk, one is cut off, and all traces are drawn
+  (no arguments)      runs a server and two members in one process, breaks a connection, and draws all traces
   --serve ADDRESS     serves a room until Ctrl-C, drawing each trace when it is complete
-  --connect ADDRESS   joins the room there; what is typed is said, ctrl-D leaves, and one's own traces are drawn
-  --name NAME         under which name
+  --connect ADDRESS   joins the room and sends each typed line; Ctrl-D leaves and draws the member's traces
+  --name NAME         the member's name
   --help              prints this
 
-An address is a host and a port: 127.0.0.1:50051. To serve on port 0 is to serve on a free one.
+ADDRESS is HOST:PORT, for example 127.0.0.1:50051. --serve with port 0 selects a free port.
 ";
 
-/// What the program is to do.
+/// The mode that the arguments select.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Help,
@@ -23,7 +23,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Reads the arguments; a complaint about the first one that is wrong is the error.
+    /// Parses the arguments; the error describes the first invalid one.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let (mut serve, mut connect, mut name) = (None, None, None);
@@ -33,7 +33,7 @@ impl Mode {
                 "--serve" => &mut serve,
                 "--connect" => &mut connect,
                 "--name" => &mut name,
-                _ => return Err(format!("there is no argument `{argument}`")),
+                _ => return Err(format!("unknown argument `{argument}`")),
             };
             *value = Some(arguments.next().ok_or_else(|| format!("{argument} needs a value"))?);
         }
@@ -41,9 +41,9 @@ impl Mode {
             (None, None, None) => Ok(Self::Demo),
             (Some(address), None, None) => Ok(Self::Serve { address }),
             (None, Some(address), Some(name)) => Ok(Self::Connect { address, name }),
-            (Some(_), Some(_), _) => Err("it is either --serve or --connect".to_owned()),
-            (None, Some(_), None) => Err("--connect needs --name".to_owned()),
-            (_, None, Some(_)) => Err("--name goes with --connect".to_owned()),
+            (Some(_), Some(_), _) => Err("--serve and --connect exclude each other".to_owned()),
+            (None, Some(_), None) => Err("--connect requires --name".to_owned()),
+            (_, None, Some(_)) => Err("--name requires --connect".to_owned()),
         }
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_choose_the_mode() {
+    fn arguments_select_the_mode() {
         let (address, name) = ("127.0.0.1:50051".to_owned(), "ada".to_owned());
         assert_eq!(parse(""), Ok(Mode::Demo));
         assert_eq!(parse("--serve 127.0.0.1:50051"), Ok(Mode::Serve { address: address.clone() }));
@@ -66,16 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        for (arguments, complaint) in [
-            ("--sevre", "there is no argument `--sevre`"),
+    fn invalid_arguments_are_errors() {
+        for (arguments, message) in [
+            ("--sevre", "unknown argument `--sevre`"),
             ("--serve", "--serve needs a value"),
-            ("--connect here", "--connect needs --name"),
-            ("--name ada", "--name goes with --connect"),
-            ("--serve here --name ada", "--name goes with --connect"),
-            ("--serve here --connect there --name ada", "it is either --serve or --connect"),
+            ("--connect here", "--connect requires --name"),
+            ("--name ada", "--name requires --connect"),
+            ("--serve here --name ada", "--name requires --connect"),
+            ("--serve here --connect there --name ada", "--serve and --connect exclude each other"),
         ] {
-            assert_eq!(parse(arguments).unwrap_err(), complaint);
+            assert_eq!(parse(arguments).unwrap_err(), message);
         }
     }
 }

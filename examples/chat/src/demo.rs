@@ -1,4 +1,4 @@
-//! The demonstration: a server, two members, and after each step the traces that are complete.
+//! The demonstration: a server and two members; the complete traces are drawn after each step.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +15,10 @@ use crate::server;
 use crate::telemetry::{telemetry, waterfall};
 use crate::wire::Wire;
 
-/// A call has a span on either side.
-const SPANS_A_CALL: usize = 2;
+/// The number of spans of a call: one on each side.
+const SPANS_PER_CALL: usize = 2;
 
-/// A member with their own telemetry, as if in a process of their own.
+/// A member with separate telemetry, as in a separate process.
 struct Guest {
     name: &'static str,
     member: Member,
@@ -27,9 +27,10 @@ struct Guest {
 }
 
 impl Guest {
+    /// Prints the next message; returns `false` at the end of the stream.
     async fn hears(&mut self) -> Result<bool, Status> {
         let name = self.name;
-        self.member.hear(|line| println!("  {name} hears  {line}")).await
+        self.member.receive(|line| println!("  {name} hears  {line}")).await
     }
 
     async fn says(&self, text: &str) {
@@ -38,7 +39,7 @@ impl Guest {
     }
 }
 
-/// What draws the pictures.
+/// The shared parts of the demonstration that draw the traces.
 struct Stage {
     waterfall: Waterfall,
     open_spans: OpenSpans,
@@ -47,7 +48,7 @@ struct Stage {
 impl Stage {
     fn telemetry(&self, service: &str) -> Result<Telemetry, Box<dyn Error>> {
         let open_spans = self.open_spans.clone();
-        // The exporter comes first: a span that is no longer open has been drawn.
+        // The exporter comes before `open_spans`, so that a span has been exported when it counts as closed.
         Ok(telemetry(service, &self.waterfall, |traces| traces.with_span_processor(open_spans))?)
     }
 
@@ -58,16 +59,16 @@ impl Stage {
         Ok(Guest { name, member, wire, telemetry })
     }
 
-    /// Waits until nothing is under way but the calls themselves, and draws all that has ended.
+    /// Waits until only the spans of this many calls are open, and draws the complete traces.
     async fn draw(&self, calls: usize) {
-        self.open_spans.at_most(calls * SPANS_A_CALL).await;
+        self.open_spans.at_most(calls * SPANS_PER_CALL).await;
         println!();
         self.waterfall.flush();
     }
 }
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
-    // The demonstration knows when a trace is over: nothing is left to time.
+    // The demonstration draws each trace when its spans have ended, so that the quiet period must not expire.
     let waterfall = waterfall().with_quiet(Duration::from_secs(60));
     let stage = Stage { waterfall, open_spans: OpenSpans::default() };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -87,7 +88,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     };
     let (_, guests) = tokio::try_join!(serving, talking)?;
     for telemetry in guests.into_iter().chain([chat]) {
-        // What did not end well is in the log, as a warning.
+        // Export failures are logged as warnings.
         telemetry.shutdown().await;
     }
     Ok(())
@@ -99,33 +100,33 @@ async fn talk(stage: &Stage, address: SocketAddr) -> Result<[Telemetry; 2], Box<
     ada.hears().await?;
     stage.draw(1).await;
 
-    println!("Grace joins: one message in, and one out to each of them.");
+    println!("Grace joins: one message to the server, and one from it to each member.");
     let mut grace = stage.guest("grace", address).await?;
     grace.hears().await?;
     ada.hears().await?;
     stage.draw(2).await;
 
-    println!("A message is one trace, from member to member, linked to both streams on its way.");
+    println!("A message is one trace from member to member, linked to both calls.");
     ada.says("Hello, Grace!").await;
     grace.hears().await?;
     stage.draw(2).await;
 
-    println!("So is the answer.");
+    println!("The reply is another trace.");
     grace.says("Hello, Ada! I was just about to").await;
     ada.hears().await?;
     stage.draw(2).await;
 
-    println!("Grace is cut off: her stream ends in the middle, CANCELLED on the server, and Ada is told.");
+    println!("Grace's connection breaks: her call ends as CANCELLED on the server, and Ada is notified.");
     grace.wire.cut()?;
     ada.hears().await?;
-    let error = match grace.member.hear(|_| ()).await {
-        Ok(_) => return Err("a connection that was cut goes on".into()),
+    let error = match grace.member.receive(|_| ()).await {
+        Ok(_) => return Err("grace received a message over a closed connection".into()),
         Err(status) => status,
     };
-    println!("  grace hears  nothing any more: {:?}", error.code());
+    println!("  grace's stream ends with {:?}", error.code());
     stage.draw(1).await;
 
-    println!("Ada leaves: her stream ends well.");
+    println!("Ada leaves: her call ends as OK.");
     ada.member.leave();
     while ada.hears().await? {}
     stage.draw(0).await;

@@ -1,9 +1,9 @@
-//! The program: its arguments, and the three ways to run it.
+//! Entry point of the `chat` example: the demonstration, the server and the member at a terminal.
 //!
-//! Start reading in `server.rs` (a call with a span for each of its messages), `client.rs` (the same from the other side)
-//! and `telemetry.rs` (where telemetry is set up, and the layers).
+//! Start reading in `server.rs` (a call with a span for each of its messages), `client.rs` (the client side of it) and
+//! `telemetry.rs` (setup of telemetry and of the layers).
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to its terminal")]
 
 mod arguments;
 mod client;
@@ -26,7 +26,7 @@ use crate::arguments::{HELP, Mode};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // For warnings: a collector that is away, a variable of the environment that makes no sense.
+    // Prints warnings of the SDK, such as an unreachable collector or an invalid environment variable.
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_ansi(std::io::stderr().is_terminal())
@@ -40,8 +40,8 @@ async fn main() -> ExitCode {
         Ok(Mode::Demo) => demo::run().await,
         Ok(Mode::Serve { address }) => serve(&address).await,
         Ok(Mode::Connect { address, name }) => terminal::run(&address, &name).await,
-        Err(complaint) => {
-            eprint!("{complaint}\n\n{HELP}");
+        Err(message) => {
+            eprint!("{message}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
@@ -49,7 +49,6 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprint!("error: {error}");
-            // What lies beneath is often the part that tells something.
             let mut cause = error.source();
             while let Some(error) = cause {
                 eprint!(": {error}");
@@ -65,11 +64,11 @@ async fn serve(address: &str) -> Result<(), Box<dyn Error>> {
     let telemetry = telemetry::telemetry("chat", &telemetry::waterfall(), |traces| traces)?;
     let listener = TcpListener::bind(address).await?;
     println!(
-        "The room is at {}. Each trace is drawn when it is complete; Ctrl-C ends it.\n",
+        "serving on {}; each trace is drawn when it is complete, Ctrl-C stops the server\n",
         listener.local_addr()?
     );
     server::serve(listener, &telemetry, telemetry.shutdown_on_signal()).await?;
-    // What did not end well is in the log, as a warning.
+    // Export failures are logged as warnings.
     telemetry.shutdown().await;
     Ok(())
 }

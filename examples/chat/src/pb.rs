@@ -10,8 +10,8 @@
 
 tonic::include_proto!("chat");
 
-/// What the protocol consists of, for whoever wants to know which methods there are.
+/// The file descriptor set, from which the server layer takes the names of the methods.
 pub(crate) const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("chat");
 
-/// The method's full name.
+/// The full name of the method `Talk`.
 pub(crate) const TALK: &str = "chat.Room/Talk";

@@ -1,7 +1,7 @@
-//! The room: who is in it, and what each of them is still to be told.
+//! The room: its members and a bounded queue for each.
 //!
-//! Each member has a queue with an end. Whoever says something puts it into the queues of all others and waits for none of
-//! them: a member whose queue is full does not read, and is out.
+//! A sender appends to the queues of all others without waiting. A member whose queue is full reads too slowly and is
+//! removed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,22 +11,22 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use crate::pb::left::Reason;
-use crate::pb::server_message::What;
+use crate::pb::server_message::Kind;
 use crate::pb::{Joined, Left, Said, Welcome};
 
-/// How much a member may leave unread.
+/// The capacity of a member's queue.
 const QUEUE: usize = 64;
 
-/// How many members there can be.
+/// The maximum number of members.
 const MEMBERS: usize = 1_000;
 
-/// How long a name may be.
+/// The maximum length of a name, in characters.
 const NAME: usize = 24;
 
-/// Something that a member is to be told, and the trace that it belongs to.
+/// A queued message and the context of its trace.
 #[derive(Clone, Debug)]
 pub(crate) struct Post {
-    pub(crate) what: What,
+    pub(crate) kind: Kind,
     pub(crate) context: Context,
 }
 
@@ -48,14 +48,15 @@ struct Seat {
 }
 
 impl Seat {
-    /// Ends a membership from this side. The status comes before the end of the queue, and so is there when that is seen.
+    /// Ends a membership from the server's side. The status is sent before the queue closes, so that the reader finds
+    /// it at the end of the queue.
     fn dismiss(self, status: Status) {
         let _ = self.dismissal.send(status);
     }
 }
 
 impl Room {
-    /// Takes a member in, tells them who is there, and tells all others. What they are told belongs to the current trace.
+    /// Adds a member, queues the welcome and notifies all others, within the current trace.
     pub(crate) fn join(&self, name: &str) -> Result<Membership, Status> {
         if name.is_empty() || name.chars().count() > NAME || name.chars().any(char::is_control) {
             return Err(Status::invalid_argument(format!("a name has 1 to {NAME} printable characters")));
@@ -68,22 +69,22 @@ impl Room {
             return Err(Status::resource_exhausted("the room is full"));
         }
         if seats.taken.values().any(|seat| seat.name == name) {
-            return Err(Status::already_exists("somebody has this name"));
+            return Err(Status::already_exists("the name is in use"));
         }
         let id = seats.next;
         seats.next += 1;
         let (posts, queue) = mpsc::channel(QUEUE);
         let (dismissal, dismissed) = oneshot::channel();
         let present = seats.taken.values().map(|seat| seat.name.clone()).collect();
-        // The queue is new and has room.
-        let welcome = What::Welcome(Welcome { present });
-        let _ = posts.try_send(Post { what: welcome, context: Context::current() });
+        let welcome = Kind::Welcome(Welcome { present });
+        // Cannot fail: the queue is empty and its receiver exists.
+        let _ = posts.try_send(Post { kind: welcome, context: Context::current() });
         seats.taken.insert(id, Seat { name: name.to_owned(), posts, dismissal });
-        seats.tell_others(id, What::Joined(Joined { name: name.to_owned() }));
+        seats.broadcast(id, Kind::Joined(Joined { name: name.to_owned() }));
         Ok(Membership { room: self.clone(), id, queue, dismissed })
     }
 
-    /// Sends everybody home, and lets nobody in any more.
+    /// Ends all memberships and rejects new ones.
     pub(crate) fn close(&self) {
         let mut seats = self.lock();
         seats.closed = true;
@@ -98,30 +99,30 @@ impl Room {
 }
 
 impl Seats {
-    /// Tells everybody but one, and then the rest about those who did not listen.
-    fn tell_others(&mut self, id: u64, what: What) {
-        let mut news = VecDeque::from([(id, what)]);
-        while let Some((about, what)) = news.pop_front() {
-            let post = Post { what, context: Context::current() };
+    /// Queues a message for all members except `id`. Members with full queues are removed, and the others notified.
+    fn broadcast(&mut self, id: u64, kind: Kind) {
+        let mut pending = VecDeque::from([(id, kind)]);
+        while let Some((about, kind)) = pending.pop_front() {
+            let post = Post { kind, context: Context::current() };
             let full = |(id, seat): (&u64, &Seat)| {
                 (*id != about && seat.posts.try_send(post.clone()).is_err()).then_some(*id)
             };
             let slow: Vec<_> = self.taken.iter().filter_map(full).collect();
             for id in slow {
                 if let Some(seat) = self.taken.remove(&id) {
-                    news.push_back((id, left(&seat.name, Reason::TooSlow)));
-                    seat.dismiss(Status::resource_exhausted("too much is unread"));
+                    pending.push_back((id, left(&seat.name, Reason::TooSlow)));
+                    seat.dismiss(Status::resource_exhausted("too many unread messages"));
                 }
             }
         }
     }
 }
 
-fn left(name: &str, reason: Reason) -> What {
-    What::Left(Left { name: name.to_owned(), reason: reason.into() })
+fn left(name: &str, reason: Reason) -> Kind {
+    Kind::Left(Left { name: name.to_owned(), reason: reason.into() })
 }
 
-/// A seat in the room. Who drops it was cut off.
+/// A seat in the room. Dropping it announces a broken connection, unless [`leave`](Self::leave) was called.
 #[derive(Debug)]
 pub(crate) struct Membership {
     room: Room,
@@ -131,17 +132,17 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Says something to everybody else.
+    /// Sends text to all other members.
     pub(crate) fn say(&self, text: String) {
         let mut seats = self.room.lock();
         if let Some(seat) = seats.taken.get(&self.id) {
             let name = seat.name.clone();
-            seats.tell_others(self.id, What::Said(Said { name, text }));
+            seats.broadcast(self.id, Kind::Said(Said { name, text }));
         }
     }
 
-    /// What is to be told next; nothing after the member has left and has been told everything, or a status if it was sent
-    /// away. Nothing is lost if the future is dropped.
+    /// Returns the next queued message. After the last one it returns `None` if the member has left, or the status if
+    /// the member was removed. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Result<Post, Status>> {
         match self.queue.recv().await {
             Some(post) => Some(Ok(post)),
@@ -149,19 +150,19 @@ impl Membership {
         }
     }
 
-    /// Gives the seat back; what is in the queue can still be read. The others learn of it in a trace that begins here.
+    /// Releases the seat; queued messages can still be read. Notifies the others in a new trace.
     pub(crate) fn leave(&self, reason: Reason) {
         let mut seats = self.room.lock();
         if let Some(seat) = seats.taken.remove(&self.id) {
-            let _nothing = Context::new().attach();
-            seats.tell_others(self.id, left(&seat.name, reason));
+            let _guard = Context::new().attach();
+            seats.broadcast(self.id, left(&seat.name, reason));
         }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.leave(Reason::CutOff);
+        self.leave(Reason::Disconnected);
     }
 }
 

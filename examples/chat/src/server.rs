@@ -1,7 +1,7 @@
-//! The server: one call is one membership of the room.
+//! The server side of a membership: one call per member.
 //!
-//! A call is a single stream of replies that also reads the requests: no task and no lock outlives it, and when it is
-//! dropped, because the member's connection is gone, the membership is dropped with it.
+//! The stream of responses also reads the requests, without a task. When the connection breaks, tonic drops this stream
+//! and with it the membership.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,21 +16,20 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::pb::client_message::What;
+use crate::pb::client_message::Kind;
 use crate::pb::left::Reason;
 use crate::pb::room_server::{Room as RoomService, RoomServer};
 use crate::pb::{ClientMessage, ServerMessage, TALK};
 use crate::room::{Membership, Post, Room};
 use crate::telemetry::server_layer;
 
-/// How large a message may be, in bytes.
+/// The maximum size of a message, in bytes.
 const MESSAGE: usize = 16 * 1024;
 
-/// How often a silent connection is asked whether it is still there, and how long it may take to answer: a member whose
-/// machine has lost its network closes nothing.
+/// Interval and timeout of HTTP/2 pings, because a member that has lost its network does not close the connection.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Serves a room until `stop` resolves; then everybody is sent home.
+/// Serves a room until `stop` resolves, then ends all calls.
 pub(crate) async fn serve(
     listener: TcpListener,
     telemetry: &Telemetry,
@@ -69,7 +68,7 @@ impl RoomService for Chat {
             room: self.room.clone(),
             membership: None,
             requests: Some(request.into_inner()),
-            // In a handler the span of the call is current: it is what each message's span is linked to.
+            // The call's span is current in a handler, and each message's span is linked to it.
             spans: MessageSpans::current(TALK).with_tracer_provider(&self.traces),
             sending: None,
         };
@@ -77,29 +76,30 @@ impl RoomService for Chat {
     }
 }
 
-/// Why the requests ended badly: those that are malformed or too large say so; the rest is a connection that broke or did
-/// not answer.
-fn broken(status: Status) -> Status {
+/// Maps an error of the request stream to the status of the call. A malformed or oversized message keeps its status;
+/// other errors are broken connections.
+fn call_status(status: Status) -> Status {
     match status.code() {
-        Code::Unknown | Code::Unavailable => Status::cancelled("the member was cut off"),
+        Code::Unknown | Code::Unavailable => Status::cancelled("connection lost"),
         _ => status,
     }
 }
 
-/// A call.
+/// The state of a call.
 struct Talk {
     room: Room,
-    /// There is none before the first message.
+    /// `None` before the first message.
     membership: Option<Membership>,
-    /// There are none once the member has left.
+    /// `None` after the member has left.
     requests: Option<Streaming<ClientMessage>>,
     spans: MessageSpans,
-    /// The span of the message that the stream was given last: when it asks for more, it has taken that one.
+    /// The span of the last message that the stream returned. It ends at the next poll, because tonic has taken the
+    /// message by then.
     sending: Option<MessageSpan>,
 }
 
 impl Talk {
-    /// One step of the stream, which ends with nothing, or with a status.
+    /// One step of the stream; the last item may be an error.
     async fn step(talk: Option<Self>) -> Option<(Result<ServerMessage, Status>, Option<Self>)> {
         let mut talk = talk?;
         talk.sending = None;
@@ -109,7 +109,7 @@ impl Talk {
         }
     }
 
-    /// Listens to the member until there is something to be told.
+    /// Handles requests until a message is queued for the member.
     async fn next(&mut self) -> Result<Option<Post>, Status> {
         loop {
             let request = match (&mut self.membership, &mut self.requests) {
@@ -121,12 +121,12 @@ impl Talk {
                 (None, Some(requests)) => requests.message().await,
                 (None, None) => return Ok(None),
             };
-            match request.map_err(broken)? {
+            match request.map_err(call_status)? {
                 Some(message) => self.receive(message).await?,
                 None => {
                     self.requests = None;
-                    // To tonic a call that the client has dropped looks the same. Hyper knows better: it drops this stream
-                    // before it asks it again.
+                    // tonic also returns `None` if the client has reset the call. hyper then drops this stream before
+                    // it polls it again, so yielding once distinguishes the two.
                     tokio::task::yield_now().await;
                     if let Some(membership) = &self.membership {
                         membership.leave(Reason::Left);
@@ -136,29 +136,29 @@ impl Talk {
         }
     }
 
-    /// Does what the member wants, as a part of the trace that the message carries.
+    /// Handles a request within the trace of its context.
     async fn receive(&mut self, message: ClientMessage) -> Result<(), Status> {
         let Self { room, membership, spans, .. } = self;
-        let ClientMessage { what, context } = message;
+        let ClientMessage { kind, context } = message;
         let handling = async {
-            match (what, &membership) {
-                (Some(What::Join(join)), None) => *membership = Some(room.join(&join.name)?),
-                (Some(What::Say(say)), Some(membership)) => membership.say(say.text),
-                (Some(What::Say(_)), None) => return Err(Status::failed_precondition("join first")),
-                (Some(What::Join(_)), Some(_)) => return Err(Status::failed_precondition("joined already")),
-                (None, _) => return Err(Status::invalid_argument("an empty message")),
+            match (kind, &membership) {
+                (Some(Kind::Join(join)), None) => *membership = Some(room.join(&join.name)?),
+                (Some(Kind::Say(say)), Some(membership)) => membership.say(say.text),
+                (Some(Kind::Say(_)), None) => return Err(Status::failed_precondition("join first")),
+                (Some(Kind::Join(_)), Some(_)) => return Err(Status::failed_precondition("already joined")),
+                (None, _) => return Err(Status::invalid_argument("empty message")),
             }
             Ok(())
         };
         spans.receive(&context, handling).await
     }
 
-    /// Makes a message of a post, which carries on the trace that the post belongs to.
+    /// Converts a queued message to a response that carries its trace context.
     fn send(&mut self, post: Post) -> ServerMessage {
         let _attached = post.context.attach();
         let mut context = HashMap::new();
         self.sending = Some(self.spans.send(&mut context));
-        ServerMessage { what: Some(post.what), context }
+        ServerMessage { kind: Some(post.kind), context }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Where telemetry is set up, and the layers that record calls.
+//! Setup of telemetry, and the layers that record calls.
 //!
-//! A program that is one service calls `init` instead of `build`, which installs the providers and the propagator, and makes
-//! its layers with `new()` alone. The demonstration is three services in one process, each with a `service.name` of its own,
-//! so each has its telemetry and gives it to its layers.
+//! A process with a single service calls `init` instead of `build`. `init` installs the global providers and the
+//! propagator, so that `new()` is enough to build a layer. The demonstration runs three services with different values
+//! of `service.name`, so each builds its own telemetry and passes it to its layers.
 
 use opentelemetry_sdk::trace::TracerProviderBuilder;
 use otel_grpc::{ClientLayer, MessageEvents, ServerLayer};
@@ -12,13 +12,13 @@ use tonic::transport::Uri;
 
 use crate::pb;
 
-/// Pictures on the standard output that show a stream's messages, and with which status it ended.
+/// Draws traces on the standard output, with message events and the status of each call.
 pub(crate) fn waterfall() -> Waterfall {
     Waterfall::stdout().with_events().with_attributes(["rpc.response.status_code"])
 }
 
-/// The telemetry of one service: its traces are drawn, and all of it goes to a collector, too, if the environment says
-/// where one is.
+/// Builds the telemetry of one service. Traces are drawn, and all signals are also exported if the environment
+/// configures an OTLP endpoint.
 pub(crate) fn telemetry(
     service: &str,
     waterfall: &Waterfall,
@@ -31,12 +31,12 @@ pub(crate) fn telemetry(
         .with_exporters(Exporter::OtlpIfConfigured)
         .map_tracer_provider(|traces| more(traces.with_simple_exporter(waterfall)))
         .build()?;
-    // How context travels between services; one for the process, and the same for all.
+    // The propagator is global, and the same for all services.
     otel_propagation::set_global(telemetry.propagator().clone());
     Ok(telemetry)
 }
 
-/// What records the calls that the server answers. It knows the protocol's methods; what else strangers call is `_OTHER`.
+/// The layer that records inbound calls. Methods that are not in the protocol are recorded as `_OTHER`.
 pub(crate) fn server_layer(telemetry: &Telemetry) -> Result<ServerLayer, prost::DecodeError> {
     ServerLayer::new()
         .with_tracer_provider(telemetry.tracer_provider())
@@ -45,7 +45,7 @@ pub(crate) fn server_layer(telemetry: &Telemetry) -> Result<ServerLayer, prost::
         .with_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
 }
 
-/// What records the calls that a member makes.
+/// The layer that records outbound calls.
 pub(crate) fn client_layer(telemetry: &Telemetry, target: &Uri) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(telemetry.tracer_provider())

@@ -1,4 +1,4 @@
-//! A member who sits at a terminal.
+//! A member at a terminal.
 
 use std::error::Error;
 use std::io::BufRead;
@@ -12,36 +12,36 @@ use tonic::transport::Endpoint;
 use crate::client::Member;
 use crate::telemetry::{telemetry, waterfall};
 
-/// Joins, says what is typed and shows what is heard until either ends; then draws one's own side of it.
+/// Joins the room, sends typed lines and prints received ones. At the end of the stream it draws the member's traces.
 pub(crate) async fn run(address: &str, name: &str) -> Result<(), Box<dyn Error>> {
-    // Pictures in the middle of a conversation would be in its way.
+    // The long quiet period keeps traces from being drawn during the conversation.
     let waterfall = waterfall().with_quiet(Duration::from_secs(24 * 60 * 60));
     let telemetry = telemetry(name, &waterfall, |traces| traces)?;
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    let ended = talk(&endpoint, name, &telemetry).await;
+    let result = talk(&endpoint, name, &telemetry).await;
     println!();
-    // With the last exporter the pictures come.
+    // Dropping the last exporter draws the traces.
     telemetry.shutdown().await;
-    ended
+    result
 }
 
 async fn talk(endpoint: &Endpoint, name: &str, telemetry: &Telemetry) -> Result<(), Box<dyn Error>> {
     let channel = endpoint.connect().await?;
     let mut member = Member::join(channel, endpoint.uri(), name, telemetry).await?;
-    let mut typed = typed();
-    let mut listening = true;
+    let mut input = input_lines();
+    let mut input_open = true;
     loop {
         tokio::select! {
-            heard = member.hear(|line| println!("{line}")) => match heard {
+            received = member.receive(|line| println!("{line}")) => match received {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(status) => return Err(format!("{}: {}", status.code(), status.message()).into()),
             },
-            line = typed.recv(), if listening => match line {
+            line = input.recv(), if input_open => match line {
                 Some(line) if line.is_empty() => {}
                 Some(line) => member.say(&line).await,
                 None => {
-                    listening = false;
+                    input_open = false;
                     member.leave();
                 }
             },
@@ -49,9 +49,9 @@ async fn talk(endpoint: &Endpoint, name: &str, telemetry: &Telemetry) -> Result<
     }
 }
 
-/// The lines of the standard input. A thread reads them, for reading cannot be given up, and a program that waited for it
-/// could not end before somebody typed.
-fn typed() -> mpsc::Receiver<String> {
+/// The lines of the standard input. A detached thread reads them, because a blocking read cannot be cancelled and would
+/// delay the exit of the program until the next line.
+fn input_lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {
         let lines = std::io::stdin().lock().lines().map_while(Result::ok);

@@ -1,4 +1,4 @@
-//! A connection that can be cut.
+//! A connection that the demonstration can break.
 
 use std::error::Error;
 use std::io;
@@ -8,20 +8,20 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// The socket beneath a channel.
+/// The socket of a channel.
 #[derive(Debug)]
 pub(crate) struct Wire(std::net::TcpStream);
 
 impl Wire {
-    /// Connects, and keeps hold of the socket.
+    /// Connects and keeps a handle of the socket.
     pub(crate) async fn connect(address: SocketAddr) -> Result<(Channel, Uri, Self), Box<dyn Error>> {
         let socket = TcpStream::connect(address).await?;
-        // A message is small, and is not to wait for the next one.
+        // Without it, Nagle's algorithm delays small messages.
         socket.set_nodelay(true)?;
         let socket = socket.into_std()?;
         let mut connection = Some(TcpStream::from_std(socket.try_clone()?)?);
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-        // There is one connection, and no other in its place once it is cut.
+        // There is one connection; reconnecting fails.
         let connector = tower::service_fn(move |_: Uri| {
             let connection = connection.take().map(TokioIo::new);
             std::future::ready(connection.ok_or(io::Error::from(io::ErrorKind::NotConnected)))
@@ -30,7 +30,7 @@ impl Wire {
         Ok((channel, endpoint.uri().clone(), Self(socket)))
     }
 
-    /// Closes the socket beneath HTTP/2, which has no time for a goodbye: neither side is told, both find out.
+    /// Closes the socket without an HTTP/2 GOAWAY or RST_STREAM frame.
     pub(crate) fn cut(self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Both)
     }

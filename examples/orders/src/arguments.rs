@@ -1,15 +1,15 @@
 //! The command line.
 
-/// What is printed for `--help`, and beneath a complaint.
+/// The usage, printed for `--help` and after an error.
 pub(crate) const HELP: &str = "\
 orders [--brokers HOST:PORT]
 
-  (no arguments)        on a mock cluster inside of this process: nothing has to be installed
-  --brokers HOST:PORT   on a real cluster, in topics of its own, which it makes and removes; several with commas
+  (no arguments)        runs on a mock cluster in this process
+  --brokers HOST:PORT   runs on a real cluster, comma-separated brokers; creates topics and deletes them at the end
   --help                prints this
 ";
 
-/// What the program is to do.
+/// The mode that the arguments select.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Help,
@@ -17,7 +17,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Reads the arguments; a complaint about the first one that is wrong is the error.
+    /// Parses the arguments; the error describes the first invalid one.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let mut brokers = None;
@@ -25,7 +25,7 @@ impl Mode {
             match argument.as_str() {
                 "--help" | "-h" => return Ok(Self::Help),
                 "--brokers" => brokers = Some(arguments.next().ok_or("--brokers needs an address")?),
-                _ => return Err(format!("there is no argument `{argument}`")),
+                _ => return Err(format!("unknown argument `{argument}`")),
             }
         }
         Ok(Self::Demo { brokers })
@@ -41,15 +41,15 @@ mod tests {
     }
 
     #[test]
-    fn arguments_choose_the_cluster() {
+    fn arguments_select_the_cluster() {
         assert_eq!(parse(""), Ok(Mode::Demo { brokers: None }));
         assert_eq!(parse("--brokers kafka:9092"), Ok(Mode::Demo { brokers: Some("kafka:9092".to_owned()) }));
         assert_eq!(parse("--brokers kafka:9092 -h"), Ok(Mode::Help));
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        assert_eq!(parse("--borkers").unwrap_err(), "there is no argument `--borkers`");
+    fn invalid_arguments_are_errors() {
+        assert_eq!(parse("--borkers").unwrap_err(), "unknown argument `--borkers`");
         assert_eq!(parse("--brokers").unwrap_err(), "--brokers needs an address");
     }
 }

@@ -1,4 +1,4 @@
-//! Billing, which reads a payment, writes a receipt and notes the payment as read, all of it or nothing: a transaction.
+//! The billing service: reads a payment, writes a receipt and commits the offset in one transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,38 +13,39 @@ use tokio::task::block_in_place;
 
 use crate::clients::{Clients, Consumer, next};
 use crate::cluster::Cluster;
-use crate::reports::{Reports, Stop};
+use crate::reports::{Reporter, Stop};
 use crate::{Failure, PATIENCE};
 
-/// The bank, which is sometimes away.
+/// A bank that can be made unavailable for one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bank(Arc<AtomicBool>);
 
 impl Bank {
-    /// The next question is not answered.
-    pub(crate) fn is_away_once(&self) {
+    /// Makes the next request fail.
+    pub(crate) fn fail_next(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn answers(&self) -> bool {
+    fn is_available(&self) -> bool {
         !self.0.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The service.
+/// The billing service.
 pub(crate) struct Billing {
     pub(crate) consumer: Consumer,
     producer: FutureProducer,
     receipts: String,
     bank: Bank,
-    reports: Reports,
+    reports: Reporter,
 }
 
-/// What became of a payment, which is how its `process` span ends.
+/// The result of processing a payment, which determines the outcome of its `process` span.
 enum Billed {
     Committed,
     Aborted,
-    /// Neither was possible. The cluster aborts the transaction when this producer's name comes back.
+    /// Neither committed nor aborted. The cluster aborts the transaction when a producer with this `transactional.id`
+    /// initializes.
     Stuck(Failure),
 }
 
@@ -52,7 +53,7 @@ impl Handled for Billed {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Committed => Outcome::ok(),
-            Self::Aborted => Outcome::error("bank_away"),
+            Self::Aborted => Outcome::error("bank_unavailable"),
             Self::Stuck(_) => Outcome::error("stuck"),
         }
     }
@@ -63,7 +64,7 @@ impl Billing {
         cluster: &Cluster,
         clients: &Clients<'_>,
         bank: Bank,
-        reports: Reports,
+        reports: Reporter,
     ) -> Result<Self, Failure> {
         let producer = clients.transactional("billing")?;
         block_in_place(|| producer.init_transactions(PATIENCE))?;
@@ -78,14 +79,14 @@ impl Billing {
 
     pub(crate) async fn run(self, mut stop: Stop) -> Result<(), Failure> {
         while let Some(payment) = next(&self.consumer, &mut stop).await? {
-            // The operations of a transaction block. Blocking in place leaves the span's context on the thread, where
-            // they find it; a task elsewhere would have to be given it.
+            // Transactional operations block. `block_in_place` stays on this thread, where the span's context is
+            // attached; `spawn_blocking` would need the context passed to it.
             let attempt = || {
                 payment.process(async |payment| {
                     block_in_place(|| self.bill(payment)).unwrap_or_else(Billed::Stuck)
                 })
             };
-            // Nothing of an attempt that was aborted is seen by anybody, so that the next one may begin anew.
+            // Retrying is safe, because no read-committed consumer receives the records of an aborted one.
             loop {
                 match attempt().await {
                     Billed::Committed => break,
@@ -103,21 +104,21 @@ impl Billing {
         self.producer.begin_transaction()?;
         let record =
             FutureRecord::to(&self.receipts).key(payment.key().unwrap_or_default()).payload(&receipt);
-        // Nobody awaits the broker's word: the commit does, and the span ends with it all the same.
+        // The delivery is not awaited: the commit waits for it, and the span still ends with the delivery.
         self.producer.send_result(record).map_err(|(error, _)| error)?;
-        if !self.bank.answers() {
+        if !self.bank.is_available() {
             self.producer.abort_transaction(PATIENCE)?;
-            self.reports.say(format_args!("aborts {text:?}: the bank does not answer"));
+            self.reports.send(format_args!("aborts {text:?}: the bank does not answer"));
             return Ok(Billed::Aborted);
         }
-        // The offset goes with the transaction, in place of a commit by the consumer.
+        // The offset is committed by the transaction and not by the consumer.
         let mut offsets = TopicPartitionList::new();
         let next = Offset::Offset(payment.offset() + 1);
         offsets.add_partition_offset(payment.topic(), payment.partition(), next)?;
-        let group = self.consumer.group_metadata().ok_or("billing is in no group")?;
+        let group = self.consumer.group_metadata().ok_or("the billing consumer has no group metadata")?;
         self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
         self.producer.commit_transaction(PATIENCE)?;
-        self.reports.say(format_args!("commits {text:?}"));
+        self.reports.send(format_args!("commits {text:?}"));
         Ok(Billed::Committed)
     }
 }

@@ -1,4 +1,4 @@
-//! How producers and consumers are made: as with rdkafka, but for the types' crate and the options.
+//! Creation of producers and consumers: the same as with rdkafka, except for the imports and the options.
 
 use otel_kafka::{BorrowedMessage, ConsumerContext, FutureProducer, Options, StreamConsumer, Traced};
 use rdkafka::consumer::{Consumer as _, Rebalance};
@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::reports::Stop;
 use crate::{Failure, PATIENCE};
 
-/// Makes the clients of one service.
+/// Creates the clients of one service.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients<'a> {
     cluster: &'a Cluster,
@@ -25,8 +25,8 @@ impl<'a> Clients<'a> {
         Self { cluster, config: cluster.config(), options }
     }
 
-    /// The same with a `client.id`, which their spans have, too.
-    pub(crate) fn named(mut self, id: &str) -> Self {
+    /// Sets `client.id`, which also becomes an attribute of the clients' spans.
+    pub(crate) fn with_client_id(mut self, id: &str) -> Self {
         self.config.set("client.id", id);
         self
     }
@@ -36,26 +36,25 @@ impl<'a> Clients<'a> {
         Ok(producer.with_options(self.options.clone()))
     }
 
-    /// A producer of transactions; what one of its name has left undone is aborted when it begins.
+    /// Creates a transactional producer. Initializing it aborts an unfinished transaction of an earlier run.
     pub(crate) fn transactional(&self, name: &str) -> KafkaResult<FutureProducer> {
         let mut config = self.config.clone();
         config.set("transactional.id", self.cluster.name(name));
-        // A record that the broker has already when its transaction is aborted was delivered, and its span says that,
-        // though nobody will read it. For the picture's sake records wait so long that they are still here; a commit
-        // waits for nothing.
+        // If the broker has acknowledged a record before the transaction is aborted, its span has no error. The delay
+        // keeps records in the queue, so that the demonstration shows the error; a commit flushes without delay.
         config.set("linger.ms", "1000");
         let producer: FutureProducer = config.create()?;
         Ok(producer.with_options(self.options.clone()))
     }
 
-    /// A consumer of one topic, in a group.
+    /// Creates a consumer of one topic in a group.
     pub(crate) fn consumer(&self, group: &str, topic: &str) -> KafkaResult<Consumer> {
         let mut config = self.config.clone();
         config
             .set("group.id", self.cluster.name(group))
             .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", "false")
-            // A member learns with its heartbeat that there is another one.
+            // A member learns of a rebalance with its next heartbeat.
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "200");
         let consumer: Consumer = config.create_with_context(Member::default())?;
@@ -64,10 +63,10 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// A consumer that knows how many partitions it has.
+/// A consumer that counts its assigned partitions.
 pub(crate) type Consumer = StreamConsumer<Member>;
 
-/// A consumer's context, as an application may have one of its own.
+/// A custom consumer context, as an application may have one.
 #[derive(Debug, Default)]
 pub(crate) struct Member {
     partitions: watch::Sender<usize>,
@@ -84,47 +83,49 @@ impl ConsumerContext for Member {
     }
 }
 
-/// The next message; `None` if it is time to stop.
+/// Returns the next message; `None` after a request to stop.
 pub(crate) async fn next<'c>(
     consumer: &'c Consumer,
     stop: &mut Stop,
 ) -> KafkaResult<Option<BorrowedMessage<'c>>> {
     loop {
         let received = tokio::select! {
-            () = stop.wanted() => return Ok(None),
+            () = stop.requested() => return Ok(None),
             received = consumer.recv() => received,
         };
         match received {
             Ok(message) => return Ok(Some(message)),
-            Err(error) => mended(error)?,
+            Err(error) => check_fatal(error)?,
         }
     }
 }
 
-/// Gives back what the client cannot mend by itself, as it can when a broker is away, or a topic is not known
-/// everywhere yet.
-pub(crate) fn mended(error: KafkaError) -> KafkaResult<()> {
+/// Returns fatal errors and logs the others, from which the client recovers: an unreachable broker, or a new topic that
+/// is not yet known to all brokers.
+pub(crate) fn check_fatal(error: KafkaError) -> KafkaResult<()> {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
         return Err(error);
     }
-    warn!(%error, "receiving");
+    warn!(%error, "receive failed; the client retries");
     Ok(())
 }
 
-/// What a consumer's partitions are counted with, from outside of the task that has it.
-pub(crate) struct Joined(watch::Receiver<usize>);
+/// The number of partitions assigned to a consumer, observed from outside the task that owns it.
+pub(crate) struct Assignment(watch::Receiver<usize>);
 
-impl Joined {
-    pub(crate) fn of(consumer: &Consumer) -> Self {
+impl Assignment {
+    pub(crate) fn new(consumer: &Consumer) -> Self {
         Self(consumer.context().partitions.subscribe())
     }
 
-    /// Waits until the consumer has so many partitions.
-    pub(crate) async fn partitions(&mut self, count: usize) -> Result<(), Failure> {
+    /// Waits until the consumer has this many partitions.
+    pub(crate) async fn wait_for(&mut self, count: usize) -> Result<(), Failure> {
         match timeout(PATIENCE, self.0.wait_for(|partitions| *partitions == count)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err("a consumer is gone".into()),
-            Err(_) => Err(format!("a consumer did not get {count} partitions within {PATIENCE:?}").into()),
+            Ok(Err(_)) => Err("a consumer was dropped before it joined its group".into()),
+            Err(_) => {
+                Err(format!("a consumer was not assigned {count} partitions within {PATIENCE:?}").into())
+            }
         }
     }
 }

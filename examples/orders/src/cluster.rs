@@ -1,4 +1,4 @@
-//! The cluster: librdkafka's mock inside of this process, or a real one.
+//! The cluster: librdkafka's mock cluster in this process, or a real one.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -18,21 +18,21 @@ use tracing::warn;
 
 use crate::{Failure, PATIENCE};
 
-/// The topics, and how many partitions they have.
+/// The topics and their numbers of partitions.
 const TOPICS: [(&str, i32); 5] =
     [("orders", 2), ("orders.dead", 1), ("parcels", 1), ("payments", 1), ("receipts", 1)];
 
 /// The consumer groups.
 const GROUPS: [&str; 5] = ["packing", "support", "carrier", "billing", "mail"];
 
-/// How long a cluster has to answer for the first time: an address where there is none is not found out sooner.
-const CONTACT: Duration = Duration::from_secs(15);
+/// Timeout of the first request, after which a wrong address is reported.
+const CONNECT: Duration = Duration::from_secs(15);
 
-/// A cluster with the topics.
+/// A cluster with the topics of the demonstration.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     brokers: String,
-    /// What is before all names, so that they are nobody else's.
+    /// The prefix of all names, which keeps them apart from others in the cluster.
     prefix: String,
     kind: Kind,
 }
@@ -44,8 +44,8 @@ enum Kind {
     },
     Real {
         admin: AdminClient<DefaultClientContext>,
-        /// The topics that this program has made.
-        made: Vec<String>,
+        /// The topics that this program has created.
+        topics: Vec<String>,
     },
 }
 
@@ -59,105 +59,105 @@ impl fmt::Debug for Kind {
 }
 
 impl Cluster {
-    /// Starts the mock cluster. It cannot be sent between threads, so it has one of its own.
+    /// Starts the mock cluster in a dedicated thread, because it is not `Send`.
     pub(crate) async fn mock() -> Result<Self, Failure> {
-        let (tell, told) = oneshot::channel();
+        let (ready_sender, ready) = oneshot::channel();
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("mock-cluster".to_owned()).spawn(move || {
             let cluster = match mock_with_topics() {
                 Ok(cluster) => cluster,
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let _ = ready_sender.send(Err(error));
                     return;
                 }
             };
-            let _ = tell.send(Ok(cluster.bootstrap_servers()));
-            // Until the sender is dropped.
+            let _ = ready_sender.send(Ok(cluster.bootstrap_servers()));
+            // Blocks until the sender is dropped.
             let _ = stopped.recv();
         })?;
-        let brokers = told.await??;
+        let brokers = ready.await??;
         Ok(Self { brokers, prefix: String::new(), kind: Kind::Mock { stop, thread } })
     }
 
-    /// Makes the topics in a real cluster.
-    pub(crate) async fn at(brokers: &str) -> Result<Self, Failure> {
+    /// Creates the topics in a real cluster.
+    pub(crate) async fn connect(brokers: &str) -> Result<Self, Failure> {
         let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-        // As random as a hash map's seed.
+        // A hash map's random seed makes the prefix unique.
         let prefix = format!("demo-{:06x}.", RandomState::new().hash_one("") & 0xff_ffff);
         let names = TOPICS.map(|(name, partitions)| (format!("{prefix}{name}"), partitions));
-        // −1 is the cluster's own default.
+        // −1 selects the cluster's default replication factor.
         let topics =
             names.each_ref().map(|(name, count)| NewTopic::new(name, *count, TopicReplication::Fixed(-1)));
-        let created = admin.create_topics(&topics, &options(CONTACT)).await;
-        let failed = |error: &dyn fmt::Display| format!("cannot make topics at {brokers}: {error}");
-        let (mut made, mut refused) = (Vec::new(), None);
-        for created in created.map_err(|error| failed(&error))? {
-            match created {
-                Ok(topic) => made.push(topic),
-                Err((topic, error)) => refused = Some(failed(&format_args!("{topic}: {error}"))),
+        let created = admin.create_topics(&topics, &options(CONNECT)).await;
+        let failed = |error: &dyn fmt::Display| format!("cannot create topics at {brokers}: {error}");
+        let (mut topics, mut failure) = (Vec::new(), None);
+        for result in created.map_err(|error| failed(&error))? {
+            match result {
+                Ok(topic) => topics.push(topic),
+                Err((topic, error)) => failure = Some(failed(&format_args!("{topic}: {error}"))),
             }
         }
-        let cluster = Self { brokers: brokers.to_owned(), prefix, kind: Kind::Real { admin, made } };
-        match refused {
+        let cluster = Self { brokers: brokers.to_owned(), prefix, kind: Kind::Real { admin, topics } };
+        match failure {
             None => Ok(cluster),
-            Some(refused) => {
+            Some(failure) => {
                 cluster.close().await;
-                Err(refused.into())
+                Err(failure.into())
             }
         }
     }
 
-    /// What is before the names of this run's topics; `None` if they are as in the program.
+    /// The prefix of the topics' names; `None` on the mock cluster.
     pub(crate) fn prefix(&self) -> Option<&str> {
         Some(self.prefix.as_str()).filter(|prefix| !prefix.is_empty())
     }
 
-    /// What every client needs to know.
+    /// The common configuration of all clients.
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         if let Kind::Mock { .. } = self.kind {
-            // A mock broker that has nothing to give looks for something new only after so long.
+            // An idle mock broker answers a fetch only after this time, even if a message arrives earlier.
             config.set("fetch.wait.max.ms", "10");
         }
         config
     }
 
-    /// The name that a topic, a group or a transactional id has in this cluster.
+    /// The name of a topic, group or transactional ID in this cluster.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// Removes what was made; what cannot be removed is told in the log.
+    /// Deletes the topics and groups; failures are logged.
     pub(crate) async fn close(self) {
         let groups = GROUPS.map(|name| self.name(name));
         match self.kind {
             Kind::Mock { stop, thread } => {
                 drop(stop);
-                // It ends at once, and a panic of it has been printed.
+                // Returns at once; a panic has been printed by the panic hook.
                 let _ = thread.join();
             }
-            Kind::Real { admin, made } => {
+            Kind::Real { admin, topics } => {
                 let groups = groups.each_ref().map(String::as_str);
-                removed(admin.delete_groups(&groups, &options(PATIENCE)).await);
-                let made: Vec<_> = made.iter().map(String::as_str).collect();
-                removed(admin.delete_topics(&made, &options(PATIENCE)).await);
+                log_failures(admin.delete_groups(&groups, &options(PATIENCE)).await);
+                let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+                log_failures(admin.delete_topics(&topics, &options(PATIENCE)).await);
             }
         }
     }
 }
 
-fn removed(results: KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>>) {
+fn log_failures(results: KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>>) {
     match results {
         Ok(results) => {
             for (name, error) in results.into_iter().filter_map(Result::err) {
-                // A group that nobody had time to join was never there.
+                // A group without members so far does not exist.
                 if error != RDKafkaErrorCode::GroupIdNotFound {
-                    warn!(%error, "{name} is not removed");
+                    warn!(%error, "cannot delete {name}");
                 }
             }
         }
-        Err(error) => warn!(%error, "what was made is not removed"),
+        Err(error) => warn!(%error, "cannot delete topics or groups"),
     }
 }
 

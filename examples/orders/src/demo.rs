@@ -1,4 +1,4 @@
-//! The demonstration: the services, what the shop sends, and after each step the traces that are complete.
+//! The demonstration: starts the services and sends the shop's messages; complete traces are drawn after each step.
 
 use otel_kafka::FutureProducer;
 use rdkafka::producer::FutureRecord;
@@ -7,15 +7,15 @@ use tokio::time::timeout;
 
 use crate::billing::{Bank, Billing};
 use crate::carrier::Carrier;
-use crate::clients::{Clients, Joined};
+use crate::clients::{Assignment, Clients};
 use crate::cluster::Cluster;
 use crate::packing::Packing;
 use crate::reader::Reader;
-use crate::reports::{Ear, Stop, reports, stop};
+use crate::reports::{Reports, Stop, reports, stop};
 use crate::stage::Stage;
 use crate::{Failure, PATIENCE};
 
-/// Where customers order and pay.
+/// The shop, which sends orders and payments.
 struct Shop {
     producer: FutureProducer,
     orders: String,
@@ -23,14 +23,14 @@ struct Shop {
 }
 
 impl Shop {
-    async fn order(&self, customer: &str, what: &str) -> Result<(), Failure> {
-        println!("  {:<8} sends {what:?} for {customer}", "shop");
-        self.send(FutureRecord::to(&self.orders).key(customer).payload(what)).await
+    async fn order(&self, customer: &str, text: &str) -> Result<(), Failure> {
+        println!("  {:<8} sends {text:?} for {customer}", "shop");
+        self.send(FutureRecord::to(&self.orders).key(customer).payload(text)).await
     }
 
-    async fn payment(&self, customer: &str, what: &str) -> Result<(), Failure> {
-        println!("  {:<8} sends {what:?} from {customer}", "shop");
-        self.send(FutureRecord::to(&self.payments).key(customer).payload(what)).await
+    async fn payment(&self, customer: &str, text: &str) -> Result<(), Failure> {
+        println!("  {:<8} sends {text:?} from {customer}", "shop");
+        self.send(FutureRecord::to(&self.payments).key(customer).payload(text)).await
     }
 
     async fn send(&self, record: FutureRecord<'_, str, str>) -> Result<(), Failure> {
@@ -39,37 +39,37 @@ impl Shop {
     }
 }
 
-/// What the script has in hand.
+/// The shop, the bank and the reports of the services.
 struct Script {
     shop: Shop,
     bank: Bank,
-    packing: Ear,
-    support: Ear,
-    carrier: Ear,
-    billing: Ear,
-    mail: Ear,
-    /// The consumers, and how many partitions each is to have before anything is sent.
-    joined: Vec<(Joined, usize)>,
+    packing: Reports,
+    support: Reports,
+    carrier: Reports,
+    billing: Reports,
+    mail: Reports,
+    /// The consumers, and the number of partitions that each must have before the first message.
+    assignments: Vec<(Assignment, usize)>,
 }
 
 pub(crate) async fn run(cluster: &Cluster) -> Result<(), Failure> {
     let mut stage = Stage::new();
-    let played = with_services(&mut stage, cluster).await;
+    let result = with_services(&mut stage, cluster).await;
     stage.shut_down().await;
-    played
+    result
 }
 
 async fn with_services(stage: &mut Stage, cluster: &Cluster) -> Result<(), Failure> {
     let (stopper, stop) = stop();
     let mut running = JoinSet::new();
-    let script = employ(stage, cluster, &stop, &mut running)?;
-    let played = tokio::select! {
-        played = play(stage, cluster.prefix(), script) => played,
-        // Nobody has told a service to stop yet.
+    let script = start_services(stage, cluster, &stop, &mut running)?;
+    let script_result = tokio::select! {
+        result = run_script(stage, cluster.prefix(), script) => result,
+        // No service may end before it is asked to stop.
         Some(ended) = running.join_next() => match ended {
-            Ok(Ok(())) => Err("a service has ended before its time".into()),
+            Ok(Ok(())) => Err("a service ended unexpectedly".into()),
             Ok(Err(error)) => Err(error),
-            Err(panicked) => Err(panicked.into()),
+            Err(panic) => Err(panic.into()),
         },
     };
     drop(stopper);
@@ -79,12 +79,12 @@ async fn with_services(stage: &mut Stage, cluster: &Cluster) -> Result<(), Failu
         }
         Ok(())
     };
-    let ended = timeout(PATIENCE, all_ended).await.map_err(|_| "a service does not stop")?;
-    played.and(ended)
+    let ended = timeout(PATIENCE, all_ended).await.map_err(|_| "a service did not stop in time")?;
+    script_result.and(ended)
 }
 
-/// Starts the services.
-fn employ(
+/// Starts all services as tasks.
+fn start_services(
     stage: &mut Stage,
     cluster: &Cluster,
     stop: &Stop,
@@ -95,92 +95,100 @@ fn employ(
         orders: cluster.name("orders"),
         payments: cluster.name("payments"),
     };
-    let mut joined = Vec::new();
+    let mut assignments = Vec::new();
 
-    let (voice, packing) = reports("packing");
+    let (reporter, packing) = reports("packing");
     let clients = Clients::new(cluster, stage.service("packing")?);
     for id in ["packing-1", "packing-2"] {
-        let member = Packing::new(cluster, &clients.clone().named(id), voice.clone())?;
-        joined.push((Joined::of(&member.consumer), 1));
+        let member = Packing::new(cluster, &clients.clone().with_client_id(id), reporter.clone())?;
+        assignments.push((Assignment::new(&member.consumer), 1));
         let stop = stop.clone();
         running.spawn(async move { Ok(member.run(stop).await?) });
     }
 
     let mut reader = |name: &'static str, topic| -> Result<_, Failure> {
-        let (voice, ear) = reports(name);
+        let (reporter, reports) = reports(name);
         let clients = Clients::new(cluster, stage.service(name)?);
-        let reader = Reader::new(cluster, &clients, [name, topic], voice)?;
-        joined.push((Joined::of(&reader.consumer), 1));
+        let reader = Reader::new(cluster, &clients, [name, topic], reporter)?;
+        assignments.push((Assignment::new(&reader.consumer), 1));
         let stop = stop.clone();
         running.spawn(async move { Ok(reader.run(stop).await?) });
-        Ok(ear)
+        Ok(reports)
     };
     let support = reader("support", "orders.dead")?;
     let mail = reader("mail", "receipts")?;
 
-    let (voice, carrier_ear) = reports("carrier");
-    let carrier = Carrier::new(cluster, &Clients::new(cluster, stage.service("carrier")?), voice)?;
-    joined.push((Joined::of(&carrier.consumer), 1));
+    let (reporter, carrier_reports) = reports("carrier");
+    let carrier = Carrier::new(cluster, &Clients::new(cluster, stage.service("carrier")?), reporter)?;
+    assignments.push((Assignment::new(&carrier.consumer), 1));
     let carrier_stop = stop.clone();
     running.spawn(async move { Ok(carrier.run(carrier_stop).await?) });
 
-    let (bank, (voice, billing_ear)) = (Bank::default(), reports("billing"));
+    let (bank, (reporter, billing_reports)) = (Bank::default(), reports("billing"));
     let clients = Clients::new(cluster, stage.service("billing")?);
-    let billing = Billing::new(cluster, &clients, bank.clone(), voice)?;
-    joined.push((Joined::of(&billing.consumer), 1));
+    let billing = Billing::new(cluster, &clients, bank.clone(), reporter)?;
+    assignments.push((Assignment::new(&billing.consumer), 1));
     running.spawn(billing.run(stop.clone()));
 
-    Ok(Script { shop, bank, packing, support, carrier: carrier_ear, billing: billing_ear, mail, joined })
+    Ok(Script {
+        shop,
+        bank,
+        packing,
+        support,
+        carrier: carrier_reports,
+        billing: billing_reports,
+        mail,
+        assignments,
+    })
 }
 
-async fn play(stage: &Stage, prefix: Option<&str>, script: Script) -> Result<(), Failure> {
-    let Script { shop, bank, mut packing, mut support, mut carrier, mut billing, mut mail, joined } = script;
-    println!("The services start. What billing left undone when it last ended, if anything, is aborted.");
+async fn run_script(stage: &Stage, prefix: Option<&str>, script: Script) -> Result<(), Failure> {
+    let Script { shop, bank, mut packing, mut support, mut carrier, mut billing, mut mail, assignments } =
+        script;
+    println!("The services start. Billing aborts an unfinished transaction of an earlier run, if any.");
     if let Some(prefix) = prefix {
-        println!("  The names of all topics begin with {prefix}");
+        println!("  topics have the prefix {prefix}");
     }
-    for (mut member, partitions) in joined {
-        member.partitions(partitions).await?;
+    for (mut assignment, partitions) in assignments {
+        assignment.wait_for(partitions).await?;
     }
     stage.draw().await?;
 
-    println!("An order is one trace, through the shop and the packing room.");
+    println!("An order is one trace through both services.");
     shop.order("ada", "2 apples").await?;
-    packing.hear().await?;
+    packing.print_next().await?;
     stage.draw().await?;
 
-    println!("Grace's key leads to the other partition, and so to the other member of the group.");
+    println!("Grace's key belongs to the other partition, and so to the other member of the group.");
     shop.order("grace", "1 pear").await?;
-    packing.hear().await?;
+    packing.print_next().await?;
     stage.draw().await?;
 
-    println!("An order that nobody can read goes to the dead letters, linked to where it came from.");
+    println!("An unreadable order goes to the dead-letter topic, linked to its first send.");
     shop.order("ada", "some cake").await?;
-    packing.hear().await?;
-    support.hear().await?;
+    packing.print_next().await?;
+    support.print_next().await?;
     stage.draw().await?;
 
-    println!(
-        "The third parcel fills the van: the carrier takes all three in one span, linked to each of them."
-    );
+    println!("The third parcel completes the batch: one span, linked to each of the three messages.");
     shop.order("edsger", "9 figs").await?;
-    packing.hear().await?;
-    carrier.hear().await?;
+    packing.print_next().await?;
+    carrier.print_next().await?;
     stage.draw().await?;
 
-    println!("A payment read, a receipt written, the offset moved: one transaction, committed.");
+    println!("A payment is read, a receipt written and the offset committed in one transaction.");
     shop.payment("ada", "4 coins").await?;
-    billing.hear().await?;
-    mail.hear().await?;
+    billing.print_next().await?;
+    mail.print_next().await?;
     stage.draw().await?;
 
     println!(
-        "The bank is away: the transaction is aborted, and the receipt with it. The second attempt commits."
+        "The bank is unavailable: the transaction is aborted with its receipt. The second attempt commits."
     );
-    bank.is_away_once();
+    bank.fail_next();
     shop.payment("grace", "3 coins").await?;
-    billing.hear().await?;
-    billing.hear().await?;
-    mail.hear().await?;
+    billing.print_next().await?;
+    billing.print_next().await?;
+    mail.print_next().await?;
     stage.draw().await
 }

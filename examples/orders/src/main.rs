@@ -1,9 +1,9 @@
-//! The program: its arguments, and on which cluster it runs.
+//! Entry point of the `orders` example: the command line and the choice of the cluster.
 //!
-//! Start reading in `packing.rs` (a message processed, sent on, or put with the dead letters), `carrier.rs` (a batch) and
-//! `billing.rs` (a transaction); `clients.rs` is all that adopting `otel-kafka` takes.
+//! Start reading in `packing.rs` (processing, forwarding and dead letters), `carrier.rs` (a batch) and `billing.rs` (a
+//! transaction). `clients.rs` has all code that is specific to `otel-kafka`'s clients.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to its terminal")]
 
 mod arguments;
 mod billing;
@@ -26,15 +26,15 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::arguments::{HELP, Mode};
 use crate::cluster::Cluster;
 
-/// What ends the program.
+/// The error type of the program.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// How long anything is waited for that should take a moment; on a machine that is busy with other things, too.
+/// The timeout of each wait, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // For warnings: a collector that is away, a variable of the environment that makes no sense.
+    // Prints warnings, such as an unreachable collector or an invalid environment variable.
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_ansi(std::io::stderr().is_terminal())
@@ -46,8 +46,8 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Mode::Demo { brokers }) => brokers,
-        Err(complaint) => {
-            eprint!("{complaint}\n\n{HELP}");
+        Err(message) => {
+            eprint!("{message}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
@@ -63,10 +63,10 @@ async fn main() -> ExitCode {
 async fn run(brokers: Option<&str>) -> Result<(), Failure> {
     let cluster = match brokers {
         None => Cluster::mock().await?,
-        Some(brokers) => Cluster::at(brokers).await?,
+        Some(brokers) => Cluster::connect(brokers).await?,
     };
-    let played = demo::run(&cluster).await;
-    // Also after a failure: what was made in somebody's cluster does not stay there.
+    let result = demo::run(&cluster).await;
+    // Runs after a failure as well, so that no topics are left in the cluster.
     cluster.close().await;
-    played
+    result
 }

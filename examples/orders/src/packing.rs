@@ -1,4 +1,4 @@
-//! A member of the group that packs orders: it processes one, and sends it on or puts it with the dead letters.
+//! The packing service: processes an order and sends either a parcel or a dead letter.
 
 use otel_kafka::{FutureProducer, Handled};
 use otel_operation::Outcome;
@@ -11,23 +11,23 @@ use rdkafka::producer::FutureRecord;
 use crate::PATIENCE;
 use crate::clients::{Clients, Consumer, next};
 use crate::cluster::Cluster;
-use crate::reports::{Reports, Stop};
+use crate::reports::{Reporter, Stop};
 
-/// One member.
+/// One member of the group.
 pub(crate) struct Packing {
     pub(crate) consumer: Consumer,
     producer: FutureProducer,
     parcels: String,
     dead_letters: String,
-    reports: Reports,
+    reports: Reporter,
 }
 
-/// What became of an order, which is how its `process` span ends.
+/// The result of processing an order, which determines the outcome of its `process` span.
 enum Packed {
     Sent,
-    /// Nobody can ever pack it: it is with the dead letters.
+    /// Unreadable, and sent to the dead-letter topic.
     Poison,
-    /// It could neither be sent on nor put aside, and stays where it is.
+    /// Neither sent nor committed; the order stays in the topic.
     Stuck(KafkaError),
 }
 
@@ -42,7 +42,7 @@ impl Handled for Packed {
 }
 
 impl Packing {
-    pub(crate) fn new(cluster: &Cluster, clients: &Clients<'_>, reports: Reports) -> KafkaResult<Self> {
+    pub(crate) fn new(cluster: &Cluster, clients: &Clients<'_>, reports: Reporter) -> KafkaResult<Self> {
         Ok(Self {
             consumer: clients.consumer("packing", &cluster.name("orders"))?,
             producer: clients.producer()?,
@@ -61,21 +61,21 @@ impl Packing {
         Ok(())
     }
 
-    /// Runs inside the order's `process` span: what is sent and committed here becomes part of its trace.
+    /// Runs inside the order's `process` span, so that sends and commits belong to its trace.
     async fn pack(&self, order: &BorrowedMessage<'_>) -> Packed {
         let customer = order.key().unwrap_or_default();
         let text = order.payload_view::<str>().and_then(Result::ok);
-        let (packed, sent) = match text.ok_or(Unreadable::Text).and_then(read) {
+        let (packed, sent) = match text.ok_or(Unreadable::Text).and_then(parse) {
             Ok(parcel) => {
                 let record = FutureRecord::to(&self.parcels).key(customer).payload(&parcel);
                 (Packed::Sent, self.producer.send(record, PATIENCE).await)
             }
-            Err(why) => {
-                // As it came, headers and all, and with the reason. The headers' old context is replaced by that of the
-                // new `send` span, which links to it.
-                let why = why.to_string();
+            Err(error) => {
+                // Payload and headers are kept, and the reason is added. The producer replaces the context in the
+                // headers by that of the new `send` span, which links to the old one.
+                let reason = error.to_string();
                 let headers = order.headers().map_or_else(OwnedHeaders::new, |headers| headers.detach());
-                let headers = headers.insert(Header { key: "reason", value: Some(&why) });
+                let headers = headers.insert(Header { key: "reason", value: Some(&reason) });
                 let record = FutureRecord::to(&self.dead_letters).key(customer).headers(headers);
                 let record = FutureRecord { payload: order.payload(), ..record };
                 (Packed::Poison, self.producer.send(record, PATIENCE).await)
@@ -88,7 +88,7 @@ impl Packing {
             return Packed::Stuck(error);
         }
         let order = String::from_utf8_lossy(order.payload().unwrap_or_default());
-        self.reports.say(match packed {
+        self.reports.send(match packed {
             Packed::Poison => format!("cannot read {order:?}"),
             _ => format!("packs {order:?}"),
         });
@@ -96,19 +96,19 @@ impl Packing {
     }
 }
 
-/// Why an order cannot be packed.
+/// The reason for a dead letter.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Unreadable {
-    #[error("it is no text")]
+    #[error("not UTF-8")]
     Text,
-    #[error("it says no number and thing")]
+    #[error("not of the form `NUMBER THING`")]
     Words,
-    #[error("its number is none")]
+    #[error("invalid number")]
     Number,
 }
 
-/// What is in the parcel for an order such as `2 apples`.
-fn read(order: &str) -> Result<String, Unreadable> {
+/// Parses an order such as `2 apples` and returns the text of its parcel.
+fn parse(order: &str) -> Result<String, Unreadable> {
     let (number, thing) = order.split_once(' ').ok_or(Unreadable::Words)?;
     let number: u32 = number.parse().map_err(|_| Unreadable::Number)?;
     Ok(format!("parcel of {number} {thing}"))
@@ -116,12 +116,12 @@ fn read(order: &str) -> Result<String, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unreadable, read};
+    use super::{Unreadable, parse};
 
     #[test]
     fn an_order_is_a_number_and_a_thing() {
-        assert_eq!(read("2 apples"), Ok("parcel of 2 apples".to_owned()));
-        assert_eq!(read("apples"), Err(Unreadable::Words));
-        assert_eq!(read("some apples"), Err(Unreadable::Number));
+        assert_eq!(parse("2 apples"), Ok("parcel of 2 apples".to_owned()));
+        assert_eq!(parse("apples"), Err(Unreadable::Words));
+        assert_eq!(parse("some apples"), Err(Unreadable::Number));
     }
 }

@@ -1,18 +1,18 @@
-//! A service that does nothing but take note of each message: it shows the stream adapter.
+//! A service that reports each message, as an example of `for_each`.
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 
-use crate::clients::{Clients, Consumer, mended};
+use crate::clients::{Clients, Consumer, check_fatal};
 use crate::cluster::Cluster;
-use crate::reports::{Reports, Stop};
+use crate::reports::{Reporter, Stop};
 
-/// Reads one topic.
+/// A service that reads one topic.
 pub(crate) struct Reader {
     pub(crate) consumer: Consumer,
-    reports: Reports,
+    reports: Reporter,
 }
 
 impl Reader {
@@ -20,29 +20,29 @@ impl Reader {
         cluster: &Cluster,
         clients: &Clients<'_>,
         [group, topic]: [&str; 2],
-        reports: Reports,
+        reports: Reporter,
     ) -> KafkaResult<Self> {
         Ok(Self { consumer: clients.consumer(group, &cluster.name(topic))?, reports })
     }
 
     pub(crate) async fn run(self, mut stop: Stop) -> KafkaResult<()> {
-        let mut stop = std::pin::pin!(stop.wanted());
-        // An error of receiving ends the adapter, which can go on where it was.
-        while let Err(error) = self.consumer.for_each(stop.as_mut(), |message| self.note(message)).await {
-            mended(error)?;
+        let mut stop = std::pin::pin!(stop.requested());
+        // A receive error ends `for_each`; calling it again continues at the same position.
+        while let Err(error) = self.consumer.for_each(stop.as_mut(), |message| self.handle(message)).await {
+            check_fatal(error)?;
         }
         Ok(())
     }
 
     /// Runs inside the message's `process` span.
-    async fn note(&self, message: BorrowedMessage<'_>) -> Result<(), KafkaError> {
+    async fn handle(&self, message: BorrowedMessage<'_>) -> Result<(), KafkaError> {
         self.consumer.commit_message(&message, CommitMode::Async)?;
         let text = String::from_utf8_lossy(message.payload().unwrap_or_default());
         let reason = message.headers().and_then(|headers| {
             let reason = headers.iter().find(|header| header.key == "reason")?;
             Some(String::from_utf8_lossy(reason.value?).into_owned())
         });
-        self.reports.say(match reason {
+        self.reports.send(match reason {
             Some(reason) => format!("gets {text:?}: {reason}"),
             None => format!("gets {text:?}"),
         });

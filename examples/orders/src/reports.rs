@@ -1,4 +1,4 @@
-//! What the services say, for the script to wait for and to print.
+//! Reports of the services, which the script waits for and prints.
 
 use std::fmt;
 
@@ -7,44 +7,44 @@ use tokio::time::timeout;
 
 use crate::{Failure, PATIENCE};
 
-/// Where a service says what it has done.
+/// The sender of a service's reports.
 #[derive(Clone, Debug)]
-pub(crate) struct Reports(mpsc::UnboundedSender<String>);
+pub(crate) struct Reporter(mpsc::UnboundedSender<String>);
 
-impl Reports {
-    pub(crate) fn say(&self, what: impl fmt::Display) {
-        // Whether anybody listens is not the service's matter.
-        let _ = self.0.send(what.to_string());
+impl Reporter {
+    pub(crate) fn send(&self, report: impl fmt::Display) {
+        // The script may have ended and dropped the receiver.
+        let _ = self.0.send(report.to_string());
     }
 }
 
-/// Where the script hears a service.
+/// The receiver of a service's reports.
 #[derive(Debug)]
-pub(crate) struct Ear {
+pub(crate) struct Reports {
     name: &'static str,
-    said: mpsc::UnboundedReceiver<String>,
+    receiver: mpsc::UnboundedReceiver<String>,
 }
 
-/// A service's voice, and the ear for it.
-pub(crate) fn reports(name: &'static str) -> (Reports, Ear) {
-    let (sender, said) = mpsc::unbounded_channel();
-    (Reports(sender), Ear { name, said })
+/// Creates a channel for a service's reports.
+pub(crate) fn reports(name: &'static str) -> (Reporter, Reports) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Reporter(sender), Reports { name, receiver })
 }
 
-impl Ear {
-    /// Waits for the next thing that the service says, and prints it.
-    pub(crate) async fn hear(&mut self) -> Result<(), Failure> {
+impl Reports {
+    /// Waits for the next report and prints it.
+    pub(crate) async fn print_next(&mut self) -> Result<(), Failure> {
         let name = self.name;
-        match timeout(PATIENCE, self.said.recv()).await {
-            Ok(Some(what)) => println!("  {name:<8} {what}"),
-            Ok(None) => return Err(format!("{name} is gone").into()),
-            Err(_) => return Err(format!("{name} said nothing for {PATIENCE:?}").into()),
+        match timeout(PATIENCE, self.receiver.recv()).await {
+            Ok(Some(report)) => println!("  {name:<8} {report}"),
+            Ok(None) => return Err(format!("service {name} ended unexpectedly").into()),
+            Err(_) => return Err(format!("no report from service {name} within {PATIENCE:?}").into()),
         }
         Ok(())
     }
 }
 
-/// Tells a service to stop, when the sender is dropped.
+/// A signal to stop, sent by dropping the sender.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<()>);
 
@@ -54,8 +54,8 @@ pub(crate) fn stop() -> (watch::Sender<()>, Stop) {
 }
 
 impl Stop {
-    /// Is ready when the service is to stop.
-    pub(crate) async fn wanted(&mut self) {
+    /// Completes when the sender is dropped.
+    pub(crate) async fn requested(&mut self) {
         while self.0.changed().await.is_ok() {}
     }
 }

@@ -1,8 +1,8 @@
-//! Where telemetry is set up, and what draws it.
+//! Setup of telemetry, and the drawing of traces.
 //!
-//! A program that is one service calls `init` instead of `build`, which installs the providers and the propagator, and
-//! its clients need no options. The demonstration is several services in one process, each with a `service.name` of its
-//! own, so each has its telemetry and gives it to its clients.
+//! A process with a single service calls `init` instead of `build`. `init` installs the global providers and the
+//! propagator, and the clients need no options. The demonstration runs several services with different values of
+//! `service.name`, so each builds its own telemetry and passes it to its clients.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        // The demonstration knows when a trace is over: nothing is left to time.
+        // The demonstration draws each trace when its spans have ended, so that the quiet period must not expire.
         let waterfall = Waterfall::stdout()
             .with_quiet(Duration::from_secs(60 * 60))
             .with_attributes(["messaging.client.id", "messaging.batch.message_count"]);
         Self { waterfall, open_spans: OpenSpans::default(), services: Vec::new() }
     }
 
-    /// Sets up the telemetry of one service, and gives the options with which its clients record: its traces are drawn,
-    /// and all of it goes to a collector, too, if the environment says where one is.
+    /// Builds the telemetry of one service and returns the options of its clients. Traces are drawn, and all signals
+    /// are also exported if the environment configures an OTLP endpoint.
     pub(crate) fn service(&mut self, name: &'static str) -> Result<Options, SetupError> {
         let (waterfall, open_spans) = (self.waterfall.exporter(), self.open_spans.clone());
         let telemetry = Telemetry::builder()
             .with_service_name(name)
             .with_service_version(env!("CARGO_PKG_VERSION"))
             .with_exporters(Exporter::OtlpIfConfigured)
-            // The exporter comes first: a span that is no longer open has been drawn.
+            // The exporter comes before `open_spans`, so that a span has been exported when it counts as closed.
             .map_tracer_provider(|traces| {
                 traces.with_simple_exporter(waterfall).with_span_processor(open_spans)
             })
@@ -50,9 +50,9 @@ impl Stage {
         Ok(options)
     }
 
-    /// Waits until nothing is under way, and draws all that has ended.
+    /// Waits until all spans have ended, and draws their traces.
     pub(crate) async fn draw(&self) -> Result<(), Failure> {
-        timeout(PATIENCE, self.open_spans.none()).await.map_err(|_| "a span does not end")?;
+        timeout(PATIENCE, self.open_spans.none()).await.map_err(|_| "a span did not end in time")?;
         println!();
         self.waterfall.flush();
         Ok(())
@@ -60,7 +60,7 @@ impl Stage {
 
     pub(crate) async fn shut_down(self) {
         for telemetry in self.services {
-            // What did not end well is in the log, as a warning.
+            // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
     }

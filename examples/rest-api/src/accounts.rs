@@ -1,4 +1,4 @@
-//! The second service: accounts, one for each user, of which there is room for two.
+//! The accounts service: one account per user, two accounts in total.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,14 +15,16 @@ use futures_util::stream;
 use otel_http::ServerLayer;
 use serde::{Deserialize, Serialize};
 
-/// How many accounts there can be; the next one is refused with 503.
-const ROOM: usize = 2;
+/// The maximum number of accounts; opening another one returns 503.
+const MAX_ACCOUNTS: usize = 2;
 
-/// A statement has this many lines, and each takes this long to be found.
+/// The number of lines in a statement.
 const LINES: u32 = 20;
-const LINE_TAKES: Duration = Duration::from_millis(50);
 
-/// A request for an account.
+/// The simulated time that one line takes.
+const LINE_DELAY: Duration = Duration::from_millis(50);
+
+/// The body of a request to open an account.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NewAccount {
     pub(crate) owner: u64,
@@ -54,10 +56,10 @@ pub(crate) fn router(layer: &ServerLayer) -> Router {
 }
 
 async fn open(State(accounts): State<Accounts>, Json(NewAccount { owner }): Json<NewAccount>) -> Response {
-    // Somewhere a disk has to be waited for.
+    // Simulates a write to disk.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let mut accounts = accounts.lock();
-    if accounts.len() >= ROOM {
+    if accounts.len() >= MAX_ACCOUNTS {
         let retry_after = [(header::RETRY_AFTER, "3600")];
         return (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response();
     }
@@ -76,7 +78,7 @@ async fn close(State(accounts): State<Accounts>, Path(owner): Path<u64>) -> Stat
     }
 }
 
-/// Streams a line at a time. When nobody listens any more the body is dropped, and no further line is looked for.
+/// Streams the statement line by line. When the client disconnects, the body is dropped and the stream ends.
 async fn statement(State(accounts): State<Accounts>, Path(owner): Path<u64>) -> Result<Body, StatusCode> {
     if !accounts.lock().contains_key(&owner) {
         return Err(StatusCode::NOT_FOUND);
@@ -85,7 +87,7 @@ async fn statement(State(accounts): State<Accounts>, Path(owner): Path<u64>) -> 
         if line > LINES {
             return None;
         }
-        tokio::time::sleep(LINE_TAKES).await;
+        tokio::time::sleep(LINE_DELAY).await;
         Some((Ok::<_, Infallible>(format!("{line:>3}  0.00\n")), line + 1))
     })))
 }

@@ -1,16 +1,16 @@
 //! The command line.
 
-/// What is printed for `--help`, and beneath a complaint.
+/// The usage, printed for `--help` and after an error.
 pub(crate) const HELP: &str = "\
 rest-api [--serve [--port PORT]]
 
   (no arguments)   starts both services on free ports, sends requests, draws their traces, prints the metrics
   --serve          keeps serving until Ctrl-C, drawing each trace when it is complete
-  --port PORT      where the users API listens, on 127.0.0.1; 3000 if not given, 0 for a free port
+  --port PORT      port of the users API on 127.0.0.1; default: 3000; 0 selects a free port
   --help           prints this
 ";
 
-/// What the program is to do.
+/// The mode that the arguments select.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Help,
@@ -19,7 +19,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Reads the arguments; a complaint about the first one that is wrong is the error.
+    /// Parses the arguments; the error describes the first invalid one.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let (mut serve, mut port) = (false, None);
@@ -29,16 +29,16 @@ impl Mode {
                 "--serve" => serve = true,
                 "--port" => {
                     let value = arguments.next().ok_or("--port needs a number")?;
-                    let number = value.parse().map_err(|_| format!("`{value}` is not a port"))?;
+                    let number = value.parse().map_err(|_| format!("invalid port `{value}`"))?;
                     port = Some(number);
                 }
-                _ => return Err(format!("there is no argument `{argument}`")),
+                _ => return Err(format!("unknown argument `{argument}`")),
             }
         }
         match (serve, port) {
             (true, port) => Ok(Self::Serve { port: port.unwrap_or(3000) }),
             (false, None) => Ok(Self::Demo),
-            (false, Some(_)) => Err("--port goes with --serve".to_owned()),
+            (false, Some(_)) => Err("--port requires --serve".to_owned()),
         }
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_choose_the_mode() {
+    fn arguments_select_the_mode() {
         assert_eq!(parse(""), Ok(Mode::Demo));
         assert_eq!(parse("--serve"), Ok(Mode::Serve { port: 3000 }));
         assert_eq!(parse("--serve --port 0"), Ok(Mode::Serve { port: 0 }));
@@ -61,10 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        assert_eq!(parse("--sevre").unwrap_err(), "there is no argument `--sevre`");
+    fn invalid_arguments_are_errors() {
+        assert_eq!(parse("--sevre").unwrap_err(), "unknown argument `--sevre`");
         assert_eq!(parse("--serve --port").unwrap_err(), "--port needs a number");
-        assert_eq!(parse("--serve --port 70000").unwrap_err(), "`70000` is not a port");
-        assert_eq!(parse("--port 80").unwrap_err(), "--port goes with --serve");
+        assert_eq!(parse("--serve --port 70000").unwrap_err(), "invalid port `70000`");
+        assert_eq!(parse("--port 80").unwrap_err(), "--port requires --serve");
     }
 }

@@ -1,4 +1,4 @@
-//! The users service's client of the accounts service: hyper-util's client with one layer around it.
+//! The client of the accounts service: hyper-util's client with one layer around it.
 
 use std::net::SocketAddr;
 
@@ -20,15 +20,15 @@ pub(crate) struct AccountsClient {
     http: ClientService<Client<HttpConnector, Full<Bytes>>>,
 }
 
-/// Why the accounts service did not do what it was asked for.
+/// The error of a call to the accounts service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountsError {
-    #[error("the accounts service cannot be reached")]
+    #[error("accounts service unreachable")]
     Unreachable(#[from] legacy::Error),
-    #[error("the accounts service answered with {0}")]
+    #[error("accounts service returned status {0}")]
     Status(StatusCode),
-    #[error("the accounts service's answer makes no sense")]
-    Answer(#[source] axum::BoxError),
+    #[error("invalid response from the accounts service")]
+    Response(#[source] axum::BoxError),
 }
 
 impl AccountsClient {
@@ -38,7 +38,7 @@ impl AccountsClient {
     }
 
     pub(crate) async fn open(&self, owner: u64) -> Result<Account, AccountsError> {
-        let body = serde_json::to_vec(&NewAccount { owner }).map_err(answer)?;
+        let body = serde_json::to_vec(&NewAccount { owner }).map_err(invalid_response)?;
         read(self.send(Method::POST, "/accounts", None, body).await?).await
     }
 
@@ -50,7 +50,7 @@ impl AccountsClient {
         read(response).await.map(Some)
     }
 
-    /// Closes the account, if there is one.
+    /// Closes the account; succeeds if it does not exist.
     pub(crate) async fn close(&self, owner: u64) -> Result<(), AccountsError> {
         let response = self.send(Method::DELETE, "/accounts/{owner}", Some(owner), Vec::new()).await?;
         if response.status() == StatusCode::NOT_FOUND {
@@ -59,13 +59,13 @@ impl AccountsClient {
         success(response).map(drop)
     }
 
-    /// The statement as it comes: who drops the body midway tells the accounts service to stop.
+    /// Returns the statement as a stream. Dropping the body closes the connection, which stops the accounts service.
     pub(crate) async fn statement(&self, owner: u64) -> Result<Body, AccountsError> {
         let response = self.send(Method::GET, "/accounts/{owner}/statement", Some(owner), Vec::new()).await?;
         success(response).map(Response::into_body)
     }
 
-    /// Sends a request. The template names the span and stands in `url.template`; the path is what is sent.
+    /// Sends a request. `template` is used for the span name and `url.template`; the URL contains the owner's ID.
     async fn send(
         &self,
         method: Method,
@@ -83,20 +83,20 @@ impl AccountsClient {
             .header(header::CONTENT_TYPE, "application/json")
             .extension(UrlTemplate(template.into()))
             .body(Full::from(body))
-            .map_err(answer)?;
+            .map_err(invalid_response)?;
         Ok(self.http.clone().oneshot(request).await?.map(Body::new))
     }
 }
 
 async fn read(response: Response<Body>) -> Result<Account, AccountsError> {
-    let body = success(response)?.into_body().collect().await.map_err(answer)?.to_bytes();
-    serde_json::from_slice(&body).map_err(answer)
+    let body = success(response)?.into_body().collect().await.map_err(invalid_response)?.to_bytes();
+    serde_json::from_slice(&body).map_err(invalid_response)
 }
 
 fn success(response: Response<Body>) -> Result<Response<Body>, AccountsError> {
     if response.status().is_success() { Ok(response) } else { Err(AccountsError::Status(response.status())) }
 }
 
-fn answer(error: impl Into<axum::BoxError>) -> AccountsError {
-    AccountsError::Answer(error.into())
+fn invalid_response(error: impl Into<axum::BoxError>) -> AccountsError {
+    AccountsError::Response(error.into())
 }

@@ -1,6 +1,7 @@
 //! A metric exporter that prints a table.
 //!
-//! Follows the OpenTelemetry specification, Metrics SDK, "MetricExporter", in its push form.
+//! Implements a push metric exporter,
+//! <https://opentelemetry.io/docs/specs/otel/metrics/sdk/#push-metric-exporter>.
 
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -52,7 +53,7 @@ fn table(metrics: &ResourceMetrics) -> String {
     out
 }
 
-/// The attributes and the value of each series.
+/// Formats the attributes and the value of each series.
 fn lines(metric: &Metric) -> Vec<(String, String)> {
     match metric.data() {
         AggregatedMetrics::F64(data) => series(data, |sum, count| format!("{:.4}", sum / count)),

@@ -1,4 +1,4 @@
-//! The demonstration: one request after the other, each with its trace beneath it.
+//! The demonstration: sends requests one after the other and draws the trace of each.
 
 use std::error::Error;
 
@@ -12,26 +12,27 @@ use serde_json::{Value, json};
 
 use crate::services::Services;
 
-/// One request, and what the caller does with its answer.
+/// One request of the demonstration.
 struct Call {
     about: &'static str,
     method: Method,
     path: &'static str,
     body: Option<Value>,
-    hangs_up: bool,
+    /// Close the connection after the first line of the response.
+    disconnects: bool,
 }
 
 impl Call {
     fn new(about: &'static str, method: Method, path: &'static str) -> Self {
-        Self { about, method, path, body: None, hangs_up: false }
+        Self { about, method, path, body: None, disconnects: false }
     }
 
     fn with_body(self, body: Value) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    fn hanging_up(self) -> Self {
-        Self { hangs_up: true, ..self }
+    fn disconnecting(self) -> Self {
+        Self { disconnects: true, ..self }
     }
 }
 
@@ -40,31 +41,31 @@ fn calls() -> Vec<Call> {
     let cher = json!({ "name": "Cher", "email": "cher@example.com" });
     let grace = json!({ "name": "Grace Hopper", "email": "grace@example.com" });
     let renamed = json!({ "name": "Augusta Ada King", "email": "ada@example.com" });
-    let nobody = json!({ "name": "Nobody", "email": "nowhere" });
+    let invalid = json!({ "name": "Alan Turing", "email": "alan" });
     vec![
         Call::new("A user is created, and an account for her.", Method::POST, "/users").with_body(ada),
         Call::new("She is read, together with her account.", Method::GET, "/users/1"),
         Call::new("She changes her name.", Method::PUT, "/users/1").with_body(renamed.clone()),
         Call::new("Another user is created.", Method::POST, "/users").with_body(cher),
         Call::new("All users are listed.", Method::GET, "/users"),
-        Call::new("Nobody has this id; no error of the server's.", Method::GET, "/users/7"),
+        Call::new("No user has this ID; the server's span is not an error.", Method::GET, "/users/7"),
         Call::new("Her email is taken.", Method::POST, "/users").with_body(renamed),
-        Call::new("This is not an email.", Method::POST, "/users").with_body(nobody),
-        Call::new("There is no room for a third account.", Method::POST, "/users").with_body(grace),
+        Call::new("This is not an email.", Method::POST, "/users").with_body(invalid),
+        Call::new("A third account exceeds the limit.", Method::POST, "/users").with_body(grace),
         Call::new("The handler panics.", Method::GET, "/users/2/initials"),
         Call::new(
-            "The caller hangs up after the first line: both services stop.",
+            "The caller closes the connection after the first line: both services stop.",
             Method::GET,
             "/users/1/statement",
         )
-        .hanging_up(),
+        .disconnecting(),
         Call::new("The first user and her account are deleted.", Method::DELETE, "/users/1"),
     ]
 }
 
 /// Sends the requests to the users API and draws the trace of each.
 pub(crate) async fn run(services: &Services, waterfall: &Waterfall) -> Result<(), Box<dyn Error>> {
-    // Not instrumented, as curl is not: the traces begin in the users API.
+    // Not instrumented, so that the traces begin in the users API.
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     for call in calls() {
         println!("{}", call.about);
@@ -80,8 +81,9 @@ pub(crate) async fn run(services: &Services, waterfall: &Waterfall) -> Result<()
         };
         match client.request(request.body(body)?).await {
             Ok(response) => {
-                let answer = if call.hangs_up { first_line(response).await? } else { all(response).await? };
-                println!("→ {answer}\n");
+                let response =
+                    if call.disconnects { first_line(response).await? } else { all(response).await? };
+                println!("→ {response}\n");
             }
             Err(_) => println!("→ the connection was closed\n"),
         }
@@ -97,7 +99,7 @@ async fn all(response: Response<impl BodyExt<Error: Error + 'static>>) -> Result
     Ok(format!("{} {}", status, String::from_utf8_lossy(&body)).trim_end().to_owned())
 }
 
-/// Reads what comes first and then drops the body, which closes the connection.
+/// Reads the first frame and drops the body, which closes the connection.
 async fn first_line(
     response: Response<impl BodyExt<Data = bytes::Bytes, Error: Error + 'static> + Unpin>,
 ) -> Result<String, Box<dyn Error>> {

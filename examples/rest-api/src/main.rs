@@ -1,9 +1,9 @@
-//! The program: its arguments, and the two ways to run it.
+//! Entry point of the `rest-api` example: the demonstration and the server mode.
 //!
 //! Start reading in `users.rs` (a service with one layer around it), `client.rs` (a client with one layer around it)
-//! and `services.rs` (where telemetry is set up and taken down).
+//! and `services.rs` (setup and shutdown of telemetry).
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to its terminal")]
 
 mod accounts;
 mod arguments;
@@ -26,7 +26,7 @@ use crate::services::Services;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // For warnings: a collector that is away, a variable of the environment that makes no sense.
+    // Prints warnings of the SDK, such as an unreachable collector or an invalid environment variable.
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_ansi(std::io::stderr().is_terminal())
@@ -39,8 +39,8 @@ async fn main() -> ExitCode {
         }
         Ok(Mode::Demo) => demo().await,
         Ok(Mode::Serve { port }) => serve(port).await,
-        Err(complaint) => {
-            eprint!("{complaint}\n\n{HELP}");
+        Err(message) => {
+            eprint!("{message}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
@@ -54,9 +54,9 @@ async fn main() -> ExitCode {
 }
 
 async fn demo() -> Result<(), Box<dyn Error>> {
-    // One of the requests makes a handler panic. One line says so, whatever RUST_BACKTRACE is.
+    // One request makes a handler panic. The hook prints one line, independent of RUST_BACKTRACE.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-    // Each trace is drawn when all of its spans have ended, which the demonstration knows: nothing is left to time.
+    // The demonstration draws each trace when all of its spans have ended, so that the quiet period must not expire.
     let waterfall = Waterfall::stdout().with_quiet(Duration::from_secs(60));
     let services = Services::start(0, &waterfall).await?;
     demo::run(&services, &waterfall).await?;
@@ -69,9 +69,9 @@ async fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     println!("users     http://{}", services.users);
     println!("accounts  http://{}", services.accounts);
     println!(
-        "Each trace is drawn when it is complete. Ctrl-C ends both services and prints their metrics.\n"
+        "Each trace is drawn when it is complete. Ctrl-C stops both services and prints their metrics.\n"
     );
-    services.told_to_stop().await;
+    services.shutdown_signal().await;
     services.stop().await;
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Both services with their sockets and their telemetry: started together, ended together.
+//! Start and shutdown of both services, with their sockets and their telemetry.
 //!
-//! A service that is alone in its process calls `init` instead of `build`, which installs the providers and the
-//! propagator, and makes its layers with `new()` alone. Here are two services in one process, each with a `service.name`
-//! of its own, so each has its telemetry and gives it to its layers.
+//! A process with a single service calls `init` instead of `build`. `init` installs the global providers and the
+//! propagator, so that `new()` is enough to build a layer. This process runs two services with different values of
+//! `service.name`, so each builds its own telemetry and passes it to its layers.
 
 use std::error::Error;
 use std::io;
@@ -22,14 +22,14 @@ use crate::client::AccountsClient;
 use crate::console::Console;
 use crate::{accounts, users};
 
-/// Metrics are printed when the program ends; whoever waits this long for them earlier gets them, too.
-const METRICS_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The export interval of metrics. It is long, because metrics are printed at shutdown.
+const METRICS_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Two services that are running.
+/// The two running services.
 pub(crate) struct Services {
-    /// Where the users API listens.
+    /// The address of the users API.
     pub(crate) users: SocketAddr,
-    /// Where the accounts API listens.
+    /// The address of the accounts API.
     pub(crate) accounts: SocketAddr,
     pub(crate) open_spans: OpenSpans,
     waterfall: Waterfall,
@@ -39,12 +39,12 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Starts both, the users API on this port, or a free one if it is 0.
+    /// Starts both services, the users API on the given port; 0 selects a free one.
     pub(crate) async fn start(port: u16, waterfall: &Waterfall) -> Result<Self, Box<dyn Error>> {
         let open_spans = OpenSpans::default();
         let users = telemetry("users", waterfall, &open_spans)?;
         let accounts = telemetry("accounts", waterfall, &open_spans)?;
-        // How context travels between services; one for the process.
+        // The propagator is global, and the same for both services.
         otel_propagation::set_global(users.propagator().clone());
 
         let accounts_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -69,29 +69,29 @@ impl Services {
     }
 
     /// Resolves at SIGTERM or Ctrl-C.
-    pub(crate) fn told_to_stop(&self) -> ShutdownSignal {
+    pub(crate) fn shutdown_signal(&self) -> ShutdownSignal {
         let [users, _] = &self.telemetry;
         users.shutdown_on_signal()
     }
 
-    /// Lets what is running finish, then draws, prints and exports what is left.
+    /// Waits for the requests in flight, then draws the remaining traces and shuts the telemetry down.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
-        for ended in self.servers.join_all().await {
-            if let Err(error) = ended {
-                eprintln!("a server did not end well: {error}");
+        for result in self.servers.join_all().await {
+            if let Err(error) = result {
+                eprintln!("error: server failed: {error}");
             }
         }
         self.waterfall.flush();
         for telemetry in self.telemetry {
-            // What did not end well is in the log, as a warning.
+            // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
     }
 }
 
-/// The telemetry of one service: its traces are drawn, its metrics printed, and all of it goes to a collector, too, if the
-/// environment says where one is.
+/// Builds the telemetry of one service: traces are drawn and metrics printed, and both are also exported if the
+/// environment configures an OTLP endpoint.
 fn telemetry(
     service: &'static str,
     waterfall: &Waterfall,
@@ -102,22 +102,22 @@ fn telemetry(
         .with_service_name(service)
         .with_service_version(env!("CARGO_PKG_VERSION"))
         .with_exporters(Exporter::OtlpIfConfigured)
-        // The exporter first: a span that is no longer open has been drawn.
+        // The exporter comes before `open_spans`, so that a span has been exported when it counts as closed.
         .map_tracer_provider(|traces| traces.with_simple_exporter(waterfall).with_span_processor(open_spans))
         .map_meter_provider(|metrics| {
-            metrics.with_reader(PeriodicReader::builder(Console).with_interval(METRICS_EVERY).build())
+            metrics.with_reader(PeriodicReader::builder(Console).with_interval(METRICS_INTERVAL).build())
         })
         .build()
 }
 
-/// What records the requests that a service answers.
+/// The layer that records inbound requests.
 fn server_layer(telemetry: &Telemetry) -> ServerLayer {
     ServerLayer::new()
         .with_tracer_provider(telemetry.tracer_provider())
         .with_meter_provider(telemetry.meter_provider())
 }
 
-/// What records the requests that a service makes.
+/// The layer that records outbound requests.
 fn client_layer(telemetry: &Telemetry) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(telemetry.tracer_provider())
@@ -125,7 +125,7 @@ fn client_layer(telemetry: &Telemetry) -> ClientLayer {
 }
 
 async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    // With the peer's address among a request's extensions, spans carry `client.address`.
+    // Adds the peer's address to the request's extensions, from which spans take `client.address`.
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {

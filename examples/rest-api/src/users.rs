@@ -1,4 +1,4 @@
-//! The users API: list, get, create, update, delete, and two that go wrong in their own ways.
+//! The users API: list, get, create, update and delete, and two endpoints that show cancellation and a panic.
 
 mod error;
 mod store;
@@ -26,7 +26,7 @@ struct Users {
     accounts: AccountsClient,
 }
 
-/// A user with what the accounts service knows.
+/// A user with the account from the accounts service.
 #[derive(Serialize)]
 struct UserWithAccount {
     #[serde(flatten)]
@@ -36,7 +36,7 @@ struct UserWithAccount {
 
 type Fields = Result<Json<UserFields>, JsonRejection>;
 
-/// The whole instrumentation is the one `layer` around the routes.
+/// The router, instrumented by the one `layer` around its routes.
 pub(crate) fn router(accounts: AccountsClient, layer: &ServerLayer) -> Router {
     Router::new()
         .route("/users", get(list).post(create))
@@ -63,7 +63,7 @@ async fn create(State(users): State<Users>, fields: Fields) -> Result<impl IntoR
     match users.accounts.open(user.id).await {
         Ok(_) => Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user))),
         Err(error) => {
-            // Without an account there is no user.
+            // A user without an account must not exist.
             users.store.delete(user.id)?;
             Err(error.into())
         }
@@ -86,18 +86,18 @@ async fn delete(State(users): State<Users>, Path(id): Path<u64>) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Passes the accounts service's slow answer on as it comes.
+/// Streams the statement from the accounts service.
 async fn statement(State(users): State<Users>, Path(id): Path<u64>) -> Result<Body, UsersError> {
     users.store.get(id)?;
     Ok(users.accounts.statement(id).await?)
 }
 
-/// Has a bug: not everybody has a family name.
+/// Contains a deliberate bug: it panics if the user has a single name.
 async fn initials(State(users): State<Users>, Path(id): Path<u64>) -> Result<String, UsersError> {
     let name = users.store.get(id)?.name;
     let mut words = name.split_whitespace().map(|word| word.chars().take(1));
     let (Some(first), Some(last)) = (words.next(), words.next_back()) else {
-        panic!("everybody has two names, but here is {name:?}");
+        panic!("user {id} has no family name: {name:?}");
     };
     Ok(first.chain(last).collect())
 }

@@ -1,4 +1,4 @@
-//! What the server does with members that the program's own client would not be: over real connections.
+//! Tests of the server with misbehaving clients, over real connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use tonic::codegen::http;
 use tonic::{Code, Status, Streaming};
 
 use super::serve;
-use crate::pb::client_message::What;
+use crate::pb::client_message::Kind;
 use crate::pb::left::Reason;
 use crate::pb::room_client::RoomClient;
 use crate::pb::{ClientMessage, Join, Joined, Left, Say, ServerMessage, TALK, Welcome, server_message};
 use crate::telemetry::telemetry;
 
-/// Long enough for a machine that is busy with other things.
+/// Timeout, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A room that is served for as long as the test's runtime lives.
+/// Starts a server that runs until the test's runtime is dropped.
 async fn room() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,41 +48,41 @@ impl Member {
 
     async fn join(room: SocketAddr, name: &str) -> Self {
         let mut member = Self::connect(room).await;
-        member.send(Some(What::Join(Join { name: name.to_owned() }))).await;
-        assert!(matches!(member.told().await, server_message::What::Welcome(Welcome { .. })));
+        member.send(Some(Kind::Join(Join { name: name.to_owned() }))).await;
+        assert!(matches!(member.next().await, server_message::Kind::Welcome(Welcome { .. })));
         member
     }
 
-    async fn send(&self, what: Option<What>) {
-        self.outgoing.send(ClientMessage { what, ..ClientMessage::default() }).await.unwrap();
+    async fn send(&self, kind: Option<Kind>) {
+        self.outgoing.send(ClientMessage { kind, ..ClientMessage::default() }).await.unwrap();
     }
 
-    async fn told(&mut self) -> server_message::What {
-        let told = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
-        told.unwrap().unwrap().unwrap().what.unwrap()
+    async fn next(&mut self) -> server_message::Kind {
+        let message = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
+        message.unwrap().unwrap().unwrap().kind.unwrap()
     }
 
-    /// Reads to the end.
+    /// Reads to the end of the stream.
     async fn end(mut self) -> Result<(), Status> {
         while self.incoming.message().await?.is_some() {}
         Ok(())
     }
 }
 
-fn joined(name: &str) -> server_message::What {
-    server_message::What::Joined(Joined { name: name.to_owned() })
+fn joined(name: &str) -> server_message::Kind {
+    server_message::Kind::Joined(Joined { name: name.to_owned() })
 }
 
-fn left(name: &str, reason: Reason) -> server_message::What {
-    server_message::What::Left(Left { name: name.to_owned(), reason: reason.into() })
+fn left(name: &str, reason: Reason) -> server_message::Kind {
+    server_message::Kind::Left(Left { name: name.to_owned(), reason: reason.into() })
 }
 
-fn say(text: &str) -> Option<What> {
-    Some(What::Say(Say { text: text.to_owned() }))
+fn say(text: &str) -> Option<Kind> {
+    Some(Kind::Say(Say { text: text.to_owned() }))
 }
 
-/// A member whose client is HTTP/2 by hand, for tonic's keeps a call open until its stream of requests ends.
-async fn join_by_hand(room: SocketAddr, name: &str) -> h2::SendStream<Bytes> {
+/// Joins with a raw HTTP/2 client, because tonic's client keeps a call open until its request stream ends.
+async fn join_raw(room: SocketAddr, name: &str) -> h2::SendStream<Bytes> {
     let socket = TcpStream::connect(room).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
@@ -91,9 +91,9 @@ async fn join_by_hand(room: SocketAddr, name: &str) -> h2::SendStream<Bytes> {
         .header("te", "trailers");
     let mut client = client.ready().await.unwrap();
     let (_, mut stream) = client.send_request(request.body(()).unwrap(), false).unwrap();
-    let join = Some(What::Join(Join { name: name.to_owned() }));
-    let message = ClientMessage { what: join, ..ClientMessage::default() }.encode_to_vec();
-    // Not compressed, and so many bytes long.
+    let join = Some(Kind::Join(Join { name: name.to_owned() }));
+    let message = ClientMessage { kind: join, ..ClientMessage::default() }.encode_to_vec();
+    // The gRPC frame header: not compressed, length of the message.
     let mut frame = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
     frame.extend(message);
     stream.send_data(frame.into(), false).unwrap();
@@ -101,57 +101,57 @@ async fn join_by_hand(room: SocketAddr, name: &str) -> h2::SendStream<Bytes> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_drops_the_call_has_not_left_but_is_cut_off() {
+async fn a_reset_call_is_disconnected_and_an_ended_one_has_left() {
     let room = room().await;
     let mut ada = Member::join(room, "ada").await;
-    // To tonic the two look the same, and whether it gets to see it is a matter of order: so, often.
+    // Repeated, because the result depends on the order in which tonic and hyper observe the reset.
     for _ in 0..50 {
-        let mut grace = join_by_hand(room, "grace").await;
-        assert_eq!(ada.told().await, joined("grace"));
+        let mut grace = join_raw(room, "grace").await;
+        assert_eq!(ada.next().await, joined("grace"));
         grace.send_reset(h2::Reason::CANCEL);
-        assert_eq!(ada.told().await, left("grace", Reason::CutOff));
+        assert_eq!(ada.next().await, left("grace", Reason::Disconnected));
     }
-    let mut grace = join_by_hand(room, "grace").await;
-    assert_eq!(ada.told().await, joined("grace"));
+    let mut grace = join_raw(room, "grace").await;
+    assert_eq!(ada.next().await, joined("grace"));
     grace.send_data(Bytes::new(), true).unwrap();
-    assert_eq!(ada.told().await, left("grace", Reason::Left));
+    assert_eq!(ada.next().await, left("grace", Reason::Left));
 }
 
 #[tokio::test]
-async fn who_does_not_keep_to_the_protocol_is_told_so() {
+async fn protocol_violations_return_a_status() {
     let room = room().await;
     let member = Member::connect(room).await;
     member.send(say("hello")).await;
     assert_eq!(member.end().await.unwrap_err().code(), Code::FailedPrecondition);
 
     let member = Member::join(room, "ada").await;
-    member.send(Some(What::Join(Join { name: "grace".to_owned() }))).await;
+    member.send(Some(Kind::Join(Join { name: "grace".to_owned() }))).await;
     assert_eq!(member.end().await.unwrap_err().code(), Code::FailedPrecondition);
 
     let member = Member::connect(room).await;
     member.send(None).await;
     assert_eq!(member.end().await.unwrap_err().code(), Code::InvalidArgument);
 
-    // Who goes without a word has done nothing wrong.
+    // Ending the stream without a message is not an error.
     let Member { outgoing, mut incoming } = Member::connect(room).await;
     drop(outgoing);
     assert_eq!(incoming.message().await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn who_does_not_read_holds_nobody_up() {
+async fn a_member_that_does_not_read_does_not_block_others() {
     let room = room().await;
     let mut ada = Member::join(room, "ada").await;
     let slow = Member::join(room, "slow").await;
-    assert_eq!(ada.told().await, joined("slow"));
-    // First the windows of HTTP/2 fill, which are megabytes, and then the queue.
-    let message = ClientMessage { what: say(&"a".repeat(15 * 1024)), ..ClientMessage::default() };
-    let told = loop {
+    assert_eq!(ada.next().await, joined("slow"));
+    // The HTTP/2 flow-control windows fill first, several megabytes, and then the queue.
+    let message = ClientMessage { kind: say(&"a".repeat(15 * 1024)), ..ClientMessage::default() };
+    let notified = loop {
         tokio::select! {
-            told = ada.incoming.message() => break told.unwrap().unwrap().what.unwrap(),
+            message = ada.incoming.message() => break message.unwrap().unwrap().kind.unwrap(),
             sent = ada.outgoing.send(message.clone()) => sent.unwrap(),
         }
     };
-    assert_eq!(told, left("slow", Reason::TooSlow));
+    assert_eq!(notified, left("slow", Reason::TooSlow));
     assert_eq!(slow.end().await.unwrap_err().code(), Code::ResourceExhausted);
 }

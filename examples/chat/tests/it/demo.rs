@@ -1,4 +1,4 @@
-//! The demonstration: what is said and heard, and the traces that are drawn.
+//! The demonstration: its messages and its traces.
 
 use std::sync::LazyLock;
 
@@ -17,18 +17,18 @@ const STEPS: [&str; 6] = [
     "Ada joins.",
     "Grace joins:",
     "A message is one trace",
-    "So is the answer.",
-    "Grace is cut off:",
+    "The reply is another trace.",
+    "Grace's connection breaks:",
     "Ada leaves:",
 ];
 
-/// What was said and heard in a step, and its pictures.
+/// The printed messages of a step, and its pictures.
 fn step(about: &str) -> (Vec<&'static str>, Vec<Picture>) {
     let (_, rest) = OUTPUT.split_once(about).unwrap_or_else(|| panic!("no `{about}` in {}", *OUTPUT));
     let end = STEPS.iter().filter_map(|step| rest.find(step)).min().unwrap_or(rest.len());
     let rest = &rest[..end];
-    let said = rest.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect();
-    (said, Picture::all(rest))
+    let messages = rest.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect();
+    (messages, Picture::all(rest))
 }
 
 fn only(pictures: Vec<Picture>) -> Picture {
@@ -46,7 +46,7 @@ fn a_message_is_one_trace_from_member_to_member_linked_to_the_calls() {
             "grace",
         ),
         (
-            "So is the answer.",
+            "The reply is another trace.",
             [
                 "grace says   Hello, Ada! I was just about to",
                 "ada hears  grace: Hello, Ada! I was just about to",
@@ -72,14 +72,14 @@ fn a_message_is_one_trace_from_member_to_member_linked_to_the_calls() {
 }
 
 #[test]
-fn joining_is_told_to_both_in_one_trace() {
+fn a_join_notifies_both_members_in_one_trace() {
     let (lines, pictures) = step("Ada joins.");
-    assert_eq!(lines, ["ada hears  * you are in, and nobody else"]);
+    assert_eq!(lines, ["ada hears  * joined; the room is empty"]);
     assert_eq!(only(pictures).rows.len(), 8);
 
     let (lines, pictures) = step("Grace joins:");
-    assert_eq!(lines, ["grace hears  * you are in, and so are: ada", "ada hears  * grace joined"]);
-    // Which of the two is told first is open.
+    assert_eq!(lines, ["grace hears  * joined; members: ada", "ada hears  * grace joined"]);
+    // The order of the two notifications is not deterministic.
     let mut rows: Vec<_> = only(pictures).with_links(&PICTURES);
     let root: Vec<_> = rows.drain(..4).collect();
     assert_eq!(
@@ -107,15 +107,15 @@ fn joining_is_told_to_both_in_one_trace() {
 }
 
 #[test]
-fn who_is_cut_off_is_cancelled_on_the_server_and_announced() {
-    let (lines, pictures) = step("Grace is cut off:");
-    assert_eq!(lines[0], "ada hears  * grace was cut off");
-    assert!(lines[1].starts_with("grace hears  nothing any more: "), "{lines:?}");
+fn a_broken_connection_is_cancelled_on_the_server_and_announced() {
+    let (lines, pictures) = step("Grace's connection breaks:");
+    assert_eq!(lines[0], "ada hears  * grace lost the connection");
+    assert!(lines[1].starts_with("grace's stream ends with "), "{lines:?}");
     let (calls, messages): (Vec<_>, Vec<_>) = pictures.into_iter().partition(Picture::is_call);
     let call = only(calls);
     assert_eq!(call.rows[0], "✗ chat.Room/Talk grace client");
     let server = call.rows.iter().position(|row| row == "└─ chat.Room/Talk chat server").unwrap();
-    // On the client the status is what the caller was given.
+    // The client span has the status that tonic returned to the caller.
     let status = call.rows[1].strip_prefix("│  ✗ ").unwrap();
     let (client, server) = call.rows.split_at(server);
     assert_eq!(
@@ -146,7 +146,7 @@ fn who_is_cut_off_is_cancelled_on_the_server_and_announced() {
 }
 
 #[test]
-fn who_leaves_ends_well_with_every_message_told() {
+fn a_member_that_leaves_has_status_ok_and_every_message_event() {
     let (lines, pictures) = step("Ada leaves:");
     assert_eq!(lines, [""; 0]);
     assert_eq!(
@@ -188,7 +188,7 @@ fn the_chat_is_the_same_without_telemetry() {
         let output = program(&[]).env(variable, value).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let output = String::from_utf8(output.stdout).unwrap();
-        assert!(output.contains("  ada hears  * grace was cut off\n"), "{output}");
+        assert!(output.contains("  ada hears  * grace lost the connection\n"), "{output}");
         assert!(Picture::all(&output).is_empty(), "{output}");
     }
 }

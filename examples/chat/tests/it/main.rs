@@ -1,4 +1,4 @@
-//! The program as a user runs it: the demonstration, and rooms with members in processes of their own.
+//! End-to-end tests: the demonstration, and a server with members in separate processes.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
@@ -8,7 +8,7 @@ mod room;
 
 use std::process::Command;
 
-/// The program, with these arguments, and without what the developer's environment says about telemetry.
+/// The program with these arguments, without the developer's `OTEL_*` variables.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     command.args(arguments).env_remove("CLICOLOR_FORCE");
@@ -19,16 +19,16 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_wrong_argument_is_answered_with_help() {
+fn an_unknown_argument_prints_the_usage() {
     let output = program(&["--sevre"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.starts_with("there is no argument `--sevre`\n\nchat [--serve"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("unknown argument `--sevre`\n\nchat [--serve"), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn help_is_no_error() {
+fn help_exits_with_success() {
     let output = program(&["--help"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("chat [--serve"));

@@ -1,4 +1,4 @@
-//! `--serve` and `--connect`: a server and its members, each in a process of its own.
+//! `--serve` and `--connect`: a server and its members, each in a separate process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::picture::Picture;
 use crate::program;
 
-/// Long enough for a machine that is busy with other things.
+/// Timeout, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program that is running; it ends with the test.
+/// The running program; dropping it kills the process.
 struct Running {
     process: Child,
     lines: Receiver<String>,
@@ -34,12 +34,12 @@ impl Running {
         self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Reads until a picture is drawn of which this is true; returns all that were drawn until then.
+    /// Reads pictures until one matches; returns all of them.
     fn pictures_until(&self, wanted: impl Fn(&Picture) -> bool) -> Vec<Picture> {
         let mut text = String::new();
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("what is wanted is not drawn: {text}"));
+            let line = line.unwrap_or_else(|_| panic!("the expected trace was not drawn: {text}"));
             text.push_str(&line);
             text.push('\n');
             if line.is_empty() {
@@ -51,16 +51,16 @@ impl Running {
         }
     }
 
-    /// Waits for the end: whether it was a good one, what else was printed, and the complaints.
-    fn ended(mut self) -> (bool, String, String) {
+    /// Waits until the program exits. Returns `true` for success, the rest of its output, and its standard error.
+    fn wait(mut self) -> (bool, String, String) {
         let mut printed = String::new();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             printed.push_str(&line);
             printed.push('\n');
         }
-        let mut complaints = String::new();
-        self.process.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
-        (self.process.wait().unwrap().success(), printed, complaints)
+        let mut stderr = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (self.process.wait().unwrap().success(), printed, stderr)
     }
 }
 
@@ -80,7 +80,7 @@ impl Server {
     fn start() -> Self {
         let running = Running::start(&["--serve", "127.0.0.1:0"]);
         let first = running.line();
-        let address = first.strip_prefix("The room is at ").and_then(|rest| rest.split_once(". "));
+        let address = first.strip_prefix("serving on ").and_then(|rest| rest.split_once("; "));
         let address = address.unwrap_or_else(|| panic!("{first}")).0.to_owned();
         assert_eq!(running.line(), "");
         Self { running, address }
@@ -107,26 +107,26 @@ impl Member {
         self.running.line()
     }
 
-    /// Types ctrl-D.
+    /// Types Ctrl-D.
     fn leaves(self) -> (bool, String, String) {
         drop(self.keyboard);
-        self.running.ended()
+        self.running.wait()
     }
 }
 
-/// A call that ended with this status.
+/// Matches a call that ended with this status.
 fn call(status: &str) -> impl Fn(&Picture) -> bool {
     let status = format!("rpc.response.status_code={status}");
     move |picture| picture.is_call() && picture.has(&status)
 }
 
 #[test]
-fn members_in_processes_of_their_own_share_traces_with_the_server() {
+fn members_in_separate_processes_share_traces_with_the_server() {
     let server = Server::start();
     let mut ada = server.member("ada");
-    assert_eq!(ada.hears(), "* you are in, and nobody else");
+    assert_eq!(ada.hears(), "* joined; the room is empty");
     let mut grace = server.member("grace");
-    assert_eq!(grace.hears(), "* you are in, and so are: ada");
+    assert_eq!(grace.hears(), "* joined; members: ada");
     assert_eq!(ada.hears(), "* grace joined");
     ada.says("hello");
     assert_eq!(grace.hears(), "ada: hello");
@@ -134,15 +134,14 @@ fn members_in_processes_of_their_own_share_traces_with_the_server() {
     assert_eq!(ada.hears(), "grace: hello, too");
 
     grace.running.process.kill().unwrap();
-    assert_eq!(ada.hears(), "* grace was cut off");
+    assert_eq!(ada.hears(), "* grace lost the connection");
     let mut drawn = server.running.pictures_until(call("CANCELLED"));
 
-    let (well, printed, complaints) = ada.leaves();
-    assert!(well, "{complaints}");
+    let (success, printed, stderr) = ada.leaves();
+    assert!(success, "{stderr}");
     drawn.extend(server.running.pictures_until(call("OK")));
 
-    // Ada's side: her call, two messages that she sent, and three that she was told. That she is in is told in the trace
-    // of her joining.
+    // Ada's spans: her call, two sent and four received messages; the welcome shares the trace of her join.
     let own = Picture::all(&printed);
     assert_eq!(own.len(), 6, "{printed}");
     assert_eq!(own.iter().filter(|picture| picture.is_call()).count(), 1, "{printed}");
@@ -150,22 +149,22 @@ fn members_in_processes_of_their_own_share_traces_with_the_server() {
         assert!(drawn.iter().any(|other| other.id == picture.id), "{picture:#?} is not among {drawn:#?}");
     }
     assert!(own.iter().any(call("OK")), "{printed}");
-    // Nobody drew a call of Grace's but the server: on it the call was cancelled, and that is no error of the server's.
+    // Only the server drew Grace's call: it was cancelled, which is not an error on a server.
     let cancelled = drawn.iter().find(|picture| call("CANCELLED")(picture)).unwrap();
     assert_eq!(cancelled.rows[0], "chat.Room/Talk server");
     assert!(own.iter().all(|picture| picture.id != cancelled.id), "{printed}");
 }
 
 #[test]
-fn who_is_not_let_in_is_told_why() {
+fn a_rejected_member_receives_the_reason() {
     let server = Server::start();
     let ada = server.member("ada");
-    assert_eq!(ada.hears(), "* you are in, and nobody else");
-    for (name, why) in [("ada", "somebody has this name"), ("", "a name has 1 to 24 printable characters")] {
+    assert_eq!(ada.hears(), "* joined; the room is empty");
+    for (name, why) in [("ada", "the name is in use"), ("", "a name has 1 to 24 printable characters")] {
         let Member { running, keyboard } = server.member(name);
-        let (well, printed, complaints) = running.ended();
+        let (success, printed, stderr) = running.wait();
         drop(keyboard);
-        assert!(!well && complaints.contains(why), "{complaints}");
+        assert!(!success && stderr.contains(why), "{stderr}");
         assert!(Picture::all(&printed).iter().any(Picture::is_call), "{printed}");
     }
     server.running.pictures_until(call("ALREADY_EXISTS"));
@@ -173,39 +172,39 @@ fn who_is_not_let_in_is_told_why() {
 }
 
 #[test]
-fn who_says_too_much_at_once_is_out() {
+fn an_oversized_message_ends_the_call() {
     let server = Server::start();
     let ada = server.member("ada");
-    assert_eq!(ada.hears(), "* you are in, and nobody else");
+    assert_eq!(ada.hears(), "* joined; the room is empty");
     let mut grace = server.member("grace");
-    assert_eq!(grace.hears(), "* you are in, and so are: ada");
+    assert_eq!(grace.hears(), "* joined; members: ada");
     assert_eq!(ada.hears(), "* grace joined");
     grace.says(&"a".repeat(17 * 1024));
-    assert_eq!(ada.hears(), "* grace was cut off");
-    let (well, _, complaints) = grace.running.ended();
-    assert!(!well && complaints.contains("too large"), "{complaints}");
+    assert_eq!(ada.hears(), "* grace lost the connection");
+    let (success, _, stderr) = grace.running.wait();
+    assert!(!success && stderr.contains("too large"), "{stderr}");
     server.running.pictures_until(call("OUT_OF_RANGE"));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_server_that_ends_sends_everybody_home() {
+fn a_stopped_server_ends_all_calls() {
     let server = Server::start();
     let ada = server.member("ada");
-    assert_eq!(ada.hears(), "* you are in, and nobody else");
+    assert_eq!(ada.hears(), "* joined; the room is empty");
     let id = server.running.process.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
-    let (well, _, complaints) = ada.running.ended();
-    assert!(!well && complaints.contains("the room is closed"), "{complaints}");
-    let (well, printed, complaints) = server.running.ended();
-    assert!(well, "{complaints}");
+    let (success, _, stderr) = ada.running.wait();
+    assert!(!success && stderr.contains("the room is closed"), "{stderr}");
+    let (success, printed, stderr) = server.running.wait();
+    assert!(success, "{stderr}");
     assert!(Picture::all(&printed).iter().any(call("UNAVAILABLE")), "{printed}");
 }
 
 #[test]
-fn nobody_to_connect_to_is_said() {
+fn a_refused_connection_is_reported() {
     let output = program(&["--connect", "127.0.0.1:1", "--name", "ada"]).output().unwrap();
     assert!(!output.status.success());
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.starts_with("error: ") && complaint.to_lowercase().contains("refused"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("error: ") && stderr.to_lowercase().contains("refused"), "{stderr}");
 }

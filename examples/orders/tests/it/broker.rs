@@ -1,6 +1,6 @@
-//! What only a real cluster has: an address, and topics that stay if nobody removes them.
+//! Tests that need a real cluster: the deletion of topics and groups, and an unreachable address.
 //!
-//! The broker is the one that `cargo xtask services up kafka` starts. Without it these tests fail and say so.
+//! The tests need the broker that `cargo xtask services up kafka` starts, and fail without it.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::run::BROKER;
 
 pub(crate) const START: &str = "start the broker: `cargo xtask services up kafka`";
 
-/// Long enough for a machine that is busy with other things.
+/// Timeout, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The address, from the environment or from what `cargo xtask services up` wrote.
+/// Returns the address from the environment or from the file that `cargo xtask services up` writes.
 pub(crate) fn brokers() -> String {
     let name = "KAFKA_BROKERS";
     if let Ok(value) = std::env::var(name) {
@@ -23,11 +23,11 @@ pub(crate) fn brokers() -> String {
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
     let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} does not exist: {START}"));
     let mut settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     let (_, value) = settings
         .find(|(key, _)| *key == name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"));
+        .unwrap_or_else(|| panic!("{name} is set neither in the environment nor in {file}: {START}"));
     value.trim_matches('\'').to_owned()
 }
 
@@ -54,17 +54,17 @@ fn nothing_is_left_in_the_cluster() {
         if left.is_empty() && members.is_empty() {
             break;
         }
-        // A broker learns from the controller, and tells nobody.
+        // Polled, because a broker learns of the deletion later than the controller.
         assert!(began.elapsed() < PATIENCE, "{left:?}, {members:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
-fn an_address_where_nobody_is_is_told() {
+fn an_unreachable_address_is_reported() {
     let output = program(&["--brokers", "127.0.0.1:1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.contains("error: cannot make topics at 127.0.0.1:1: "), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: cannot create topics at 127.0.0.1:1: "), "{stderr}");
     assert!(output.stdout.is_empty());
 }

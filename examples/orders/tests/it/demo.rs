@@ -1,10 +1,10 @@
-//! The demonstration, on the mock cluster and on the real one: they look the same but for their times.
+//! The demonstration on the mock cluster and on a real one; both draw the same traces except for their times.
 
 use crate::picture::Picture;
 use crate::program;
 use crate::run::Run;
 
-/// Each of these is a test on the mock cluster, and one on the real broker.
+/// Defines each test twice: on the mock cluster and on a real broker.
 macro_rules! on_both {
     ($($test:ident)*) => {
         mod on_the_mock {
@@ -22,8 +22,8 @@ on_both! {
     a_poison_order_goes_to_the_dead_letters
     a_batch_is_one_span_with_a_link_to_each_message
     a_transaction_is_in_the_trace_of_what_it_consumed
-    an_aborted_transaction_says_so_and_so_does_its_message
-    each_trace_is_drawn_once_and_whole
+    an_aborted_transaction_and_its_message_are_errors
+    each_trace_is_drawn_once_and_completely
 }
 
 const ORDERS: [(&str, [&str; 2]); 2] = [
@@ -46,35 +46,35 @@ fn order(packed_by: &str) -> [String; 9] {
 }
 
 fn packed_by(picture: &Picture) -> &str {
-    picture.said("messaging.client.id=")
+    picture.value("messaging.client.id=")
 }
 
 fn an_order_is_one_trace_through_both_services(run: &Run) {
-    for (about, said) in ORDERS {
-        let [picture] = run.pictures(about, &said);
-        picture.is(&order(packed_by(&picture)));
+    for (about, reports) in ORDERS {
+        let [picture] = run.pictures(about, &reports);
+        picture.assert_rows(&order(packed_by(&picture)));
     }
 }
 
-/// Which of the two has which partition is open.
+/// The assignment of the two partitions to the two members is not deterministic.
 fn the_orders_are_shared_by_the_group(run: &Run) {
-    let pictures = ORDERS.map(|(about, said)| run.pictures(about, &said)).map(|[picture]| picture);
+    let pictures = ORDERS.map(|(about, reports)| run.pictures(about, &reports)).map(|[picture]| picture);
     let mut members = pictures.each_ref().map(packed_by);
     members.sort_unstable();
     assert_eq!(members, ["packing-1", "packing-2"]);
 }
 
 fn a_poison_order_goes_to_the_dead_letters(run: &Run) {
-    let said = [
+    let reports = [
         r#"shop     sends "some cake" for ada"#,
         r#"packing  cannot read "some cake""#,
-        r#"support  gets "some cake": its number is none"#,
+        r#"support  gets "some cake": invalid number"#,
     ];
-    let [picture] = run.pictures("An order that nobody can read", &said);
+    let [picture] = run.pictures("An unreadable order", &reports);
     let member = packed_by(&picture);
     let client = |guides: &str| format!("{guides}messaging.client.id={member}");
     let row = |row: &str| row.to_owned();
-    picture.is(&[
+    picture.assert_rows(&[
         row("send orders shop producer"),
         row("└─ ✗ process orders packing consumer"),
         row("   │  ✗ unreadable_order"),
@@ -94,18 +94,18 @@ fn a_poison_order_goes_to_the_dead_letters(run: &Run) {
 }
 
 fn a_batch_is_one_span_with_a_link_to_each_message(run: &Run) {
-    let said = [
+    let reports = [
         r#"shop     sends "9 figs" for edsger"#,
         r#"packing  packs "9 figs""#,
         "carrier  drives off with parcel of 2 apples, parcel of 1 pear, parcel of 9 figs",
     ];
-    let pictures: [_; 2] = run.pictures("The third parcel", &said);
+    let pictures: [_; 2] = run.pictures("The third parcel", &reports);
     let (orders, batches): (Vec<_>, Vec<_>) =
         pictures.into_iter().partition(|picture| picture.rows[0].starts_with("send orders"));
     let ([third], [batch]) = (&orders[..], &batches[..]) else { panic!("{orders:#?}, {batches:#?}") };
-    third.is(&order(packed_by(third)));
+    third.assert_rows(&order(packed_by(third)));
 
-    let [[first], [second]] = ORDERS.map(|(about, said)| run.pictures(about, &said));
+    let [[first], [second]] = ORDERS.map(|(about, reports)| run.pictures(about, &reports));
     let names = [(&first.id, "the first"), (&second.id, "the second"), (&third.id, "the third")];
     let named = |row: &String| {
         let Some((before, link)) = row.split_once("→ link to ") else { return row.clone() };
@@ -115,7 +115,7 @@ fn a_batch_is_one_span_with_a_link_to_each_message(run: &Run) {
         format!("{before}→ {name} {rest}").trim_end().to_owned()
     };
     let rows = batch.rows.iter().map(named).collect();
-    Picture { id: batch.id.clone(), rows }.is(&[
+    Picture { id: batch.id.clone(), rows }.assert_rows(&[
         "process parcels consumer",
         "│  → the first messaging.kafka.offset=0",
         "│  → the second messaging.kafka.offset=1",
@@ -126,7 +126,7 @@ fn a_batch_is_one_span_with_a_link_to_each_message(run: &Run) {
     ]);
 }
 
-/// A payment's attempt that is committed.
+/// The rows of a committed attempt.
 const COMMITTED: [&str; 10] = [
     "└─ process payments billing consumer",
     "   │  → link to send payments in this trace",
@@ -141,41 +141,41 @@ const COMMITTED: [&str; 10] = [
 ];
 
 fn a_transaction_is_in_the_trace_of_what_it_consumed(run: &Run) {
-    let said = [
+    let reports = [
         r#"shop     sends "4 coins" from ada"#,
         r#"billing  commits "4 coins""#,
         r#"mail     gets "receipt for 4 coins""#,
     ];
-    let [picture] = run.pictures("A payment read", &said);
-    picture.is(&[&["send payments shop producer"][..], &COMMITTED].concat());
+    let [picture] = run.pictures("A payment is read", &reports);
+    picture.assert_rows(&[&["send payments shop producer"][..], &COMMITTED].concat());
 }
 
-fn an_aborted_transaction_says_so_and_so_does_its_message(run: &Run) {
-    // There is one receipt, that of the second attempt: nobody gets the first one's.
-    let said = [
+fn an_aborted_transaction_and_its_message_are_errors(run: &Run) {
+    // The mail service receives only the receipt of the second attempt.
+    let reports = [
         r#"shop     sends "3 coins" from grace"#,
         r#"billing  aborts "3 coins": the bank does not answer"#,
         r#"billing  commits "3 coins""#,
         r#"mail     gets "receipt for 3 coins""#,
     ];
-    let [picture] = run.pictures("The bank is away", &said);
+    let [picture] = run.pictures("The bank is unavailable", &reports);
     let aborted = [
         "send payments shop producer",
         "├─ ✗ process payments billing consumer",
-        "│  │  ✗ bank_away",
+        "│  │  ✗ bank_unavailable",
         "│  │  → link to send payments in this trace",
         "│  ├─ begin_transaction billing client",
         "│  ├─ ✗ send receipts billing producer",
         "│  │     ✗ aborted",
         "│  └─ abort_transaction billing client",
     ];
-    picture.is(&[&aborted[..], &COMMITTED].concat());
+    picture.assert_rows(&[&aborted[..], &COMMITTED].concat());
 }
 
-fn each_trace_is_drawn_once_and_whole(run: &Run) {
+fn each_trace_is_drawn_once_and_completely(run: &Run) {
     let (_, start) = run.step("The services start.");
     let [start] = &start[..] else { panic!("{start:#?}") };
-    start.is(&["init_transactions client"]);
+    start.assert_rows(&["init_transactions client"]);
     let mut ids: Vec<_> = run.pictures.iter().map(|picture| picture.id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -190,7 +190,7 @@ fn the_orders_are_the_same_without_telemetry() {
         let output = program(&[]).env(variable, value).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let output = String::from_utf8(output.stdout).unwrap();
-        assert!(output.contains("  support  gets \"some cake\": its number is none\n"), "{output}");
+        assert!(output.contains("  support  gets \"some cake\": invalid number\n"), "{output}");
         assert!(output.ends_with("  mail     gets \"receipt for 3 coins\"\n\n"), "{output}");
         assert!(Picture::all(&output).is_empty(), "{output}");
     }

@@ -1,4 +1,4 @@
-//! The program as a user runs it: on the mock cluster, and on a real one.
+//! End-to-end tests of the program on the mock cluster and on a real one.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
@@ -9,7 +9,7 @@ mod run;
 
 use std::process::Command;
 
-/// The program, with these arguments, and without what the developer's environment says about telemetry.
+/// The program with these arguments, without the developer's `OTEL_*` variables.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
     command.args(arguments).env_remove("CLICOLOR_FORCE");
@@ -20,16 +20,16 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_wrong_argument_is_answered_with_help() {
+fn an_unknown_argument_prints_the_usage() {
     let output = program(&["--borkers"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.starts_with("there is no argument `--borkers`\n\norders [--brokers"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("unknown argument `--borkers`\n\norders [--brokers"), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn help_is_no_error() {
+fn help_exits_with_success() {
     let output = program(&["--help"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("orders [--brokers"));

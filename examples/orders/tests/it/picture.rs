@@ -1,31 +1,31 @@
-//! Traces as they were drawn, reduced to what does not vary from run to run.
+//! Drawn traces, parsed and reduced to the parts that are the same in each run.
 
-/// A trace as it was drawn.
+/// A trace in the program's output.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
     pub(crate) id: String,
-    /// The lines beneath the axis: without times, bars and the broker's address.
+    /// The lines below the axis, without times, bars and the broker's address.
     pub(crate) rows: Vec<String>,
 }
 
 impl Picture {
-    /// Every picture in the output: from a line that begins with `trace` to the next empty one.
+    /// Parses every picture in the output: from a line that begins with `trace` to the next empty line.
     pub(crate) fn all(output: &str) -> Vec<Self> {
         let mut pictures = Vec::new();
         let mut lines = output.lines();
         while let Some(line) = lines.next() {
             if let Some(header) = line.strip_prefix("trace ") {
                 let id = header.split(' ').next().unwrap().to_owned();
-                let rows = lines.by_ref().take_while(|line| !line.is_empty()).skip(1).map(reduced);
+                let rows = lines.by_ref().take_while(|line| !line.is_empty()).skip(1).map(reduce);
                 pictures.push(Self { id, rows: rows.collect() });
             }
         }
         pictures
     }
 
-    /// Compares with what is expected; a name that was too long for the picture ends in an ellipsis there.
+    /// Compares the rows with the expected ones. The picture truncates long names with an ellipsis.
     #[track_caller]
-    pub(crate) fn is<T: AsRef<str>>(&self, expected: &[T]) {
+    pub(crate) fn assert_rows<T: AsRef<str>>(&self, expected: &[T]) {
         let mut rows = self.rows.clone();
         for (row, expected) in rows.iter_mut().zip(expected) {
             let expected = expected.as_ref();
@@ -40,9 +40,9 @@ impl Picture {
         assert_eq!(rows, expected);
     }
 
-    /// The only row that says this, without it: whose `messaging.client.id=` there is, for example.
+    /// Returns the one value of a key such as `messaging.client.id=`.
     #[track_caller]
-    pub(crate) fn said(&self, key: &str) -> &str {
+    pub(crate) fn value(&self, key: &str) -> &str {
         let mut values: Vec<_> =
             self.rows.iter().filter_map(|row| without_guides(row).strip_prefix(key)).collect();
         values.dedup();
@@ -55,12 +55,12 @@ fn without_guides(line: &str) -> &str {
     line.trim_start_matches(['│', '├', '└', '─', ' '])
 }
 
-fn reduced(line: &str) -> String {
+fn reduce(line: &str) -> String {
     let rest = without_guides(line);
     let guides = &line[..line.len() - rest.len()];
-    // A span ends where its offset begins; all other lines have none.
+    // A span's text ends before its offset; other lines have no offset.
     let mut words: Vec<_> = rest.split_whitespace().take_while(|word| !is_offset(word)).collect();
-    // The operations of a transaction are named after the broker, if there is only one.
+    // With a single broker, the names of transactional operations contain its address.
     if let [operation, address, _, ..] = words[..]
         && operation.contains("_transaction")
         && address != "billing"

@@ -1,6 +1,6 @@
-//! Why a request about users fails, and the status that says so.
+//! Errors of the users API and their status codes.
 //!
-//! Telemetry is not mentioned here: the layer sees the status, and a 4xx is no error of the server's.
+//! This file has no telemetry code: the layer reads the status, and a server span does not record a 4xx as an error.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -12,9 +12,9 @@ use crate::client::AccountsError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UsersError {
-    #[error("there is no user {0}")]
+    #[error("user {0} does not exist")]
     NotFound(u64),
-    #[error("another user has this email")]
+    #[error("the email belongs to another user")]
     EmailTaken,
     #[error("{0} {1}")]
     Invalid(&'static str, &'static str),

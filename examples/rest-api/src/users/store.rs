@@ -1,4 +1,4 @@
-//! The users in memory, and the rules for what a user may be.
+//! The in-memory store of users, and their validation.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::UsersError;
 
-/// What a caller says of a user.
+/// The body of a request to create or update a user.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct UserFields {
     name: String,
@@ -70,12 +70,12 @@ impl Store {
 }
 
 impl Users {
-    /// Whether a user, the one of this id or a new one, may be so.
+    /// Validates the fields of the user with this ID, or of a new user.
     fn check(&self, fields: &UserFields, id: Option<u64>) -> Result<(), UsersError> {
         if fields.name.trim().is_empty() {
             return Err(UsersError::Invalid("name", "is empty"));
         }
-        if !fields.email.split_once('@').is_some_and(|(who, host)| !who.is_empty() && !host.is_empty()) {
+        if !fields.email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
             return Err(UsersError::Invalid("email", "is not an address"));
         }
         let is_taken = |user: &User| user.email == fields.email && Some(user.id) != id;

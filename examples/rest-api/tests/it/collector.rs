@@ -1,6 +1,6 @@
-//! With a collector's endpoint in the environment the collector gets the spans that the program draws.
+//! Export to a collector: the collector receives the same spans that the program draws.
 //!
-//! The collector is the one that `cargo xtask services up collector` starts. Without it these tests fail and say so.
+//! The tests need the collector that `cargo xtask services up collector` starts, and fail without it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use crate::{Picture, program};
 
 const START: &str = "start the collector: `cargo xtask services up collector`";
 
-/// Long enough for a machine that is busy with other things.
+/// Timeout, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+/// Returns a variable from the environment or from the file that `cargo xtask services up` writes.
 fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
     let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
+        .unwrap_or_else(|_| panic!("{name} is not set and {file} does not exist: {START}"));
     let mut settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     let (_, value) = settings
         .find(|(key, _)| *key == name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"));
+        .unwrap_or_else(|| panic!("{name} is set neither in the environment nor in {file}: {START}"));
     value.trim_matches('\'').to_owned()
 }
 
@@ -40,8 +40,8 @@ struct Span {
     start: u64,
 }
 
-/// The spans of these traces that the collector has printed. Others write into the same log.
-fn printed(log: &str, traces: &[&str]) -> Vec<Span> {
+/// Parses the spans of these traces from the collector's log, which other tests share.
+fn parse_log(log: &str, traces: &[&str]) -> Vec<Span> {
     let mut service = "";
     let mut spans: Vec<Span> = Vec::new();
     for line in log.lines() {
@@ -66,20 +66,20 @@ fn printed(log: &str, traces: &[&str]) -> Vec<Span> {
             _ => {}
         }
     }
-    // A log record has a trace id, too, and no name.
+    // Log records have a trace ID as well, but no name.
     spans.retain(|span| traces.contains(&span.trace.as_str()) && !span.name.is_empty());
     spans
 }
 
-/// One span as it stands in a picture: how deep it is, and its marks, name, service and kind.
+/// A drawn span: its depth in the tree, and its marks, name, service and kind.
 #[derive(Debug, PartialEq)]
 struct Row {
     depth: usize,
     text: String,
 }
 
-/// The spans of a picture; what is told beneath a span is left out.
-fn drawn(picture: &Picture) -> Vec<Row> {
+/// The spans of a picture, without the lines for their details.
+fn drawn_rows(picture: &Picture) -> Vec<Row> {
     let rows = picture.rows.iter().filter_map(|row| {
         let text = row.trim_start_matches(['│', '├', '└', '─', ' ']);
         let depth = (row.chars().count() - text.chars().count()) / "└─ ".chars().count();
@@ -90,22 +90,22 @@ fn drawn(picture: &Picture) -> Vec<Row> {
     rows.collect()
 }
 
-/// The collector's spans of a trace in the order and the form in which they are drawn: a child beneath its parent, what
-/// started first first. Of a trace within one service the picture leaves the service out.
-fn as_drawn(spans: &[&Span], parent: &str, depth: usize, rows: &mut Vec<Row>) {
+/// Formats the collector's spans of a trace like the picture: depth first, siblings by start time. A picture with a
+/// single service omits the service.
+fn expected_rows(spans: &[&Span], parent: &str, depth: usize, rows: &mut Vec<Row>) {
     let mut children: Vec<_> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by_key(|span| span.start);
-    let within_one = spans.iter().all(|span| span.service == spans[0].service);
+    let single_service = spans.iter().all(|span| span.service == spans[0].service);
     for span in children {
         let mark = if span.failed { "✗ " } else { "" };
-        let service = if within_one { String::new() } else { format!("{} ", span.service) };
+        let service = if single_service { String::new() } else { format!("{} ", span.service) };
         let text = format!("{mark}{} {service}{}", span.name, span.kind);
         rows.push(Row { depth, text });
-        as_drawn(spans, &span.id, depth + 1, rows);
+        expected_rows(spans, &span.id, depth + 1, rows);
     }
 }
 
-/// Runs the demonstration with these variables and compares, trace by trace.
+/// Runs the demonstration and compares its pictures with the collector's spans, trace by trace.
 fn compare(protocol: &str, endpoint: &str) {
     let output = program(&[])
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
@@ -113,25 +113,25 @@ fn compare(protocol: &str, endpoint: &str) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let complaints = String::from_utf8(output.stderr).unwrap();
-    assert!(!complaints.contains("WARN"), "{complaints}; {START}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!stderr.contains("WARN"), "{stderr}; {START}");
     let pictures = Picture::all(std::str::from_utf8(&output.stdout).unwrap());
     let traces: Vec<_> = pictures.iter().map(|picture| picture.id.as_str()).collect();
     assert_eq!(traces.len(), 12);
     let expected: BTreeMap<_, _> =
-        pictures.iter().map(|picture| (picture.id.as_str(), drawn(picture))).collect();
+        pictures.iter().map(|picture| (picture.id.as_str(), drawn_rows(picture))).collect();
     let total: usize = expected.values().map(Vec::len).sum();
 
     let file = setting("COLLECTOR_LOG");
     let began = Instant::now();
     let spans = loop {
         let log = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
-        let spans = printed(&String::from_utf8_lossy(&log), &traces);
+        let spans = parse_log(&String::from_utf8_lossy(&log), &traces);
         if spans.len() >= total && spans.iter().all(|span| span.start > 0) {
             break spans;
         }
         assert!(began.elapsed() < PATIENCE, "{} of {total} spans are in {file}: {spans:#?}", spans.len());
-        // Another process writes the file, and nothing tells of it.
+        // Polled, because another process writes the file.
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!(spans.len(), total, "{spans:#?}");
@@ -141,8 +141,8 @@ fn compare(protocol: &str, endpoint: &str) {
     for (trace, rows) in expected {
         let spans: Vec<_> = spans.iter().filter(|span| span.trace == trace).collect();
         let mut exported = Vec::new();
-        as_drawn(&spans, "", 0, &mut exported);
-        // Names that are too long for the picture end in an ellipsis there.
+        expected_rows(&spans, "", 0, &mut exported);
+        // The picture truncates long names with an ellipsis.
         for (exported, row) in exported.iter_mut().zip(&rows) {
             if let Some((start, rest)) = row.text.split_once('…')
                 && exported.text.starts_with(start)
@@ -156,11 +156,11 @@ fn compare(protocol: &str, endpoint: &str) {
 }
 
 #[test]
-fn it_gets_the_spans_that_are_drawn_over_grpc() {
+fn a_collector_receives_the_drawn_spans_over_grpc() {
     compare("grpc", &setting("COLLECTOR_OTLP_GRPC_URL"));
 }
 
 #[test]
-fn it_gets_the_spans_that_are_drawn_over_http() {
+fn a_collector_receives_the_drawn_spans_over_http() {
     compare("http/protobuf", &setting("COLLECTOR_OTLP_HTTP_URL"));
 }

@@ -1,4 +1,4 @@
-//! The demonstration: what it sends, the traces that it draws, the metrics that it prints.
+//! The demonstration: its responses, its traces and its metrics.
 
 use std::sync::LazyLock;
 
@@ -10,17 +10,17 @@ static OUTPUT: LazyLock<String> = LazyLock::new(|| {
     String::from_utf8(output.stdout).unwrap()
 });
 
-/// The answer and the picture that follow this request's sentence.
+/// The response and the picture after the description of a request.
 fn after(about: &str) -> (&'static str, Picture) {
     let (_, rest) = OUTPUT.split_once(about).unwrap_or_else(|| panic!("no `{about}` in {}", *OUTPUT));
-    let answer = rest.lines().find_map(|line| line.strip_prefix("→ ")).unwrap();
-    (answer, Picture::all(rest).swap_remove(0))
+    let response = rest.lines().find_map(|line| line.strip_prefix("→ ")).unwrap();
+    (response, Picture::all(rest).swap_remove(0))
 }
 
 #[test]
 fn one_trace_goes_through_both_services() {
-    let (answer, trace) = after("A user is created, and an account for her.");
-    assert!(answer.starts_with("201 Created {\"id\":1,"), "{answer}");
+    let (response, trace) = after("A user is created, and an account for her.");
+    assert!(response.starts_with("201 Created {\"id\":1,"), "{response}");
     assert_eq!(trace.rows.len(), 3, "{trace:#?}");
     assert!(trace.rows[0].starts_with("POST /users "), "{trace:#?}");
     assert!(trace.rows[1].starts_with("└─ POST /accounts "), "{trace:#?}");
@@ -42,38 +42,38 @@ fn each_request_is_one_trace() {
 }
 
 #[test]
-fn what_the_caller_did_wrong_is_no_error_of_the_server() {
+fn a_4xx_response_is_not_an_error_of_the_server() {
     for (about, status) in
-        [("Nobody has this id", "404"), ("Her email is taken", "409"), ("This is not an email", "422")]
+        [("No user has this ID", "404"), ("Her email is taken", "409"), ("This is not an email", "422")]
     {
-        let (answer, trace) = after(about);
-        assert!(answer.starts_with(status), "{answer}");
+        let (response, trace) = after(about);
+        assert!(response.starts_with(status), "{response}");
         assert_eq!(trace.rows.len(), 1, "{trace:#?}");
         assert!(!trace.rows[0].contains('✗'), "{trace:#?}");
     }
 }
 
 #[test]
-fn an_error_upstream_is_marked_on_its_whole_way() {
-    let (answer, trace) = after("There is no room for a third account.");
-    assert!(answer.starts_with("503"), "{answer}");
+fn an_upstream_error_is_marked_on_each_span() {
+    let (response, trace) = after("A third account exceeds the limit.");
+    assert!(response.starts_with("503"), "{response}");
     trace.row("✗ POST /users ");
     let calls = trace.rows.iter().filter(|row| row.contains("─ ✗ POST /accounts ")).count();
     assert_eq!(calls, 2, "{trace:#?}");
 }
 
 #[test]
-fn a_panic_is_told() {
-    let (answer, trace) = after("The handler panics.");
-    assert_eq!(answer, "the connection was closed");
+fn a_panic_is_recorded() {
+    let (response, trace) = after("The handler panics.");
+    assert_eq!(response, "the connection was closed");
     trace.row("✗ GET /users/{id}/initials ");
     trace.row("✗ panic");
 }
 
 #[test]
-fn both_services_stop_when_the_caller_hangs_up() {
-    let (answer, trace) = after("The caller hangs up");
-    assert_eq!(answer, "200 OK   1  0.00");
+fn both_services_stop_when_the_caller_disconnects() {
+    let (response, trace) = after("The caller closes the connection");
+    assert_eq!(response, "200 OK   1  0.00");
     let cancelled = trace.rows.iter().filter(|row| row.ends_with("✗ cancelled")).count();
     assert_eq!(cancelled, 2, "{trace:#?}");
     assert!(trace.rows.iter().any(|row| row.contains("accounts server")), "{trace:#?}");
@@ -104,7 +104,7 @@ fn the_metrics_of_both_services_are_printed() {
 }
 
 #[test]
-fn neither_a_collector_that_is_away_nor_a_variable_that_makes_no_sense_changes_anything() {
+fn an_unreachable_collector_and_invalid_variables_change_no_trace() {
     for protocol in ["grpc", "http/protobuf"] {
         let output = program(&[])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
@@ -116,22 +116,22 @@ fn neither_a_collector_that_is_away_nor_a_variable_that_makes_no_sense_changes_a
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         assert_eq!(Picture::all(std::str::from_utf8(&output.stdout).unwrap()).len(), 12);
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         for variable in
             ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER"]
         {
-            assert!(told.contains(&format!("WARN otel_telemetry::builder: {variable}=")), "{told}");
+            assert!(stderr.contains(&format!("WARN otel_telemetry::builder: {variable}=")), "{stderr}");
         }
         assert!(
-            told.contains("18 of 18 spans were lost") && told.contains("6 of 6 spans were lost"),
-            "{told}"
+            stderr.contains("18 of 18 spans were lost") && stderr.contains("6 of 6 spans were lost"),
+            "{stderr}"
         );
-        assert!(!told.contains("secret"), "{told}");
+        assert!(!stderr.contains("secret"), "{stderr}");
     }
 }
 
 #[test]
-fn the_environment_has_everything_printed() {
+fn the_console_exporter_prints_every_drawn_span() {
     let output = program(&[])
         .env("OTEL_TRACES_EXPORTER", "console")
         .env("OTEL_METRICS_EXPORTER", "console")

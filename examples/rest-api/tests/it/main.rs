@@ -1,4 +1,4 @@
-//! The program as a user runs it: both of its modes, each in a process of its own.
+//! End-to-end tests of the program in both modes, each in a separate process.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
@@ -8,7 +8,7 @@ mod serve;
 
 use std::process::Command;
 
-/// The program, with these arguments, and without what the developer's environment says about telemetry.
+/// The program with these arguments, without the developer's `OTEL_*` variables.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rest-api"));
     command.args(arguments).env_remove("CLICOLOR_FORCE");
@@ -18,7 +18,7 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// A trace as it was drawn.
+/// A trace in the program's output.
 #[derive(Debug)]
 struct Picture {
     id: String,
@@ -26,7 +26,7 @@ struct Picture {
 }
 
 impl Picture {
-    /// Every picture in the output: from a line that begins with `trace` to the next empty one.
+    /// Parses every picture in the output: from a line that begins with `trace` to the next empty line.
     fn all(output: &str) -> Vec<Self> {
         let mut pictures = Vec::new();
         let mut lines = output.lines();
@@ -40,25 +40,25 @@ impl Picture {
         pictures
     }
 
-    /// The row whose text, without the lines of the tree, begins so.
+    /// Returns the row whose text, without the lines of the tree, begins with `start`.
     fn row(&self, start: &str) -> &str {
-        let found =
+        let row =
             self.rows.iter().find(|row| row.trim_start_matches(['│', '├', '└', '─', ' ']).starts_with(start));
-        found.unwrap_or_else(|| panic!("no row `{start}` in {self:#?}"))
+        row.unwrap_or_else(|| panic!("no row `{start}` in {self:#?}"))
     }
 }
 
 #[test]
-fn a_wrong_argument_is_answered_with_help() {
+fn an_unknown_argument_prints_the_usage() {
     let output = program(&["--sevre"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.starts_with("there is no argument `--sevre`\n\nrest-api [--serve"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("unknown argument `--sevre`\n\nrest-api [--serve"), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn help_is_no_error() {
+fn help_exits_with_success() {
     let output = program(&["--help"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("rest-api [--serve"));
