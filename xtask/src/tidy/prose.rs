@@ -20,9 +20,6 @@ const NOT_YET: &[&str] = &[
     "crates/otel-telemetry",
     "crates/otel-testing",
     "crates/otel-waterfall",
-    "examples/chat",
-    "examples/orders",
-    "examples/rest-api",
     "examples/soak",
     "examples/transfer",
 ];
