@@ -1,7 +1,7 @@
-//! The suite that all transports share, mounted as server, as client, and as client that lasts to the body's end.
+//! The conformance suite, run for the server, the client, and the client whose span ends with the body.
 //!
-//! The traffic runs through the layers without a socket: a socket's own limits (100 headers, 16 KiB of them) would keep
-//! hostile headers away. The other modules are on sockets.
+//! The traffic runs through the layers without a socket: a socket's own limits (100 headers, 16 KiB of them) would
+//! keep hostile headers away. The other modules are on sockets.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -118,7 +118,7 @@ impl Harness for Side {
     }
 }
 
-/// The handler of a server, or the far end of a client's call.
+/// The handler of a server, or the remote end of a client call.
 fn peer(
     scenario: Scenario,
     probe: ContextProbe,
@@ -153,7 +153,7 @@ fn peer(
     })
 }
 
-/// Calls a service as the scenario's flow has it, and tells what came of it.
+/// Calls a service as the scenario requires and returns the result.
 async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, flow: Flow) -> CallResult
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,
@@ -163,7 +163,7 @@ where
     match flow {
         Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
         Flow::DroppedAtAwait => {
-            // The first poll yields, the second waits for ever.
+            // The first poll yields a frame, the second is pending forever.
             for _ in 0..2 {
                 assert!((&mut call).now_or_never().is_none());
             }
@@ -178,7 +178,7 @@ where
     };
     let mut seen = response.status().as_u16().to_string().into_bytes();
     let mut body = Box::pin(response.into_body());
-    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
+    // A server sees a disconnecting client as a dropped body; a client sees a disconnecting server as a failing body.
     let dropped = match role {
         Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
         Role::Outbound => flow == Flow::DroppedByUser,
