@@ -53,7 +53,7 @@ impl PartialEq for OperationName {
 }
 
 /// A running operation. It is finished exactly once: by `finish`, or as cancelled when it is dropped, or as panicked
-/// when a panic unwinds through its owner. See [`otel_operation::Operation`].
+/// when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
 pub type MessagingOperation = Operation<MessagingRecord>;
 
 /// What a messaging operation keeps until its end.

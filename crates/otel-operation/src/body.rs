@@ -114,7 +114,7 @@ impl<B: Body, R: ObserveBody<B>> Body for OperationBody<B, R> {
             }
             Around::Operation(operation) => operation,
         };
-        let frame = ready!(operation.inside(|| inner.as_mut().poll_frame(cx)));
+        let frame = ready!(operation.inside(|_| inner.as_mut().poll_frame(cx)));
         match &frame {
             None => this.around.end(|record| ObserveBody::<B>::ended(record, None)),
             Some(Err(error)) => this.around.end(|record| ObserveBody::<B>::failed(record, error)),

@@ -51,7 +51,7 @@ where
         let this = self.project();
         let inner = this.inner;
         let output = ready!(match this.operation {
-            Some(operation) => operation.inside(|| inner.poll(cx)),
+            Some(operation) => operation.inside(|_| inner.poll(cx)),
             None => inner.poll(cx),
         });
         Poll::Ready(R::complete(this.operation.take(), output))

@@ -15,6 +15,7 @@ mod future;
 #[cfg(feature = "http-body")]
 mod grpc;
 mod identity;
+mod isolation;
 mod metrics;
 mod operation;
 mod outcome;
@@ -32,8 +33,9 @@ pub use crate::future::{Complete, OperationFuture};
 #[cfg(feature = "http-body")]
 pub use crate::grpc::is_grpc;
 pub use crate::identity::{wanted_span_id, wanted_trace_id, with_ids};
+pub use crate::isolation::catch_panic;
 pub use crate::metrics::{DURATION_BOUNDARIES, HistogramSeries, Instruments, UpDownSeries};
 pub use crate::operation::{Operation, Record, Started};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
 pub use crate::providers::{Providers, set_tracer_provider};
-pub use crate::tracer::{SamplerInput, SpanStart, Tracer};
+pub use crate::tracer::{SamplerInput, SpanStart, StartedSpan, Tracer};

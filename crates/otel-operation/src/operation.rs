@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry::trace::{SpanRef, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 
+use crate::isolation::catch_panic;
 use crate::outcome::{ERROR_TYPE, Outcome};
-use crate::tracer::{SpanStart, Tracer};
+use crate::tracer::{SpanStart, StartedSpan, Tracer};
 
 /// Callbacks that record an operation. [`Operation`] decides when they are called.
 ///
-/// No method may panic: each runs on the task that serves a request, and may run while a panic of user code unwinds,
-/// where a second panic aborts the process.
+/// A panic of a method does not reach the operation's owner, and the later steps of an end still run.
 pub trait Record: Send + 'static {
     /// Adds `delta` (1 at the start, −1 at the end) to the number of operations in flight. Returns `true` if it was
     /// counted: the end is reported only if the start was counted.
@@ -27,6 +27,19 @@ pub trait Record: Send + 'static {
     /// Returns the outcome of an operation that is dropped before it has finished. Default: `cancelled`.
     fn abandoned(&mut self) -> Outcome {
         Outcome::cancelled()
+    }
+
+    /// Called first when the operation ends, whether its span records or not.
+    #[inline]
+    fn before_end(&mut self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+
+    /// Returns the outcome that the span shows, if it is not the outcome of the metrics.
+    #[inline]
+    fn span_outcome(&self, outcome: &Outcome) -> Option<Outcome> {
+        let _ = outcome;
+        None
     }
 
     /// Sets the final attributes of the span. Called only for a recording span, before [`Operation`] sets
@@ -65,7 +78,8 @@ impl Started {
 /// Guard of one operation: its span, its duration and its share of the number of operations in flight.
 ///
 /// The operation finishes exactly once: by [`finish`](Self::finish), on drop with the outcome of
-/// [`Record::abandoned`], or with [`Outcome::panicked`] while a panic unwinds.
+/// [`Record::abandoned`], or with [`Outcome::panicked`] if a panic
+/// unwinds out of [`inside`](Self::inside).
 pub struct Operation<R: Record> {
     context: Context,
     started: Started,
@@ -88,9 +102,22 @@ impl<R: Record> Operation<R> {
         record: R,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Self {
-        let span = tracer.start(start, parent, attributes);
-        let counted = record.in_flight(1);
+        let span = catch_panic(|| tracer.start(start, parent, attributes));
+        let span = span.unwrap_or_else(|| StartedSpan::none(parent));
+        Self::from_span(span, started, record)
+    }
+
+    /// Creates an operation of a span that was started before, and counts it as in flight.
+    #[inline]
+    pub fn from_span(span: StartedSpan, started: Started, record: R) -> Self {
+        let counted = catch_panic(|| record.in_flight(1)).unwrap_or(false);
         Self { context: span.context, started, recording: span.recording, counted, finished: false, record }
+    }
+
+    /// Creates an operation without a span of its own, in a context of another operation, and counts it as in flight.
+    pub fn without_span(context: Context, started: Started, record: R) -> Self {
+        let counted = catch_panic(|| record.in_flight(1)).unwrap_or(false);
+        Self { context, started, recording: false, counted, finished: false, record }
     }
 
     /// Returns the context of the operation's span, or `parent` if no span was started.
@@ -122,6 +149,13 @@ impl<R: Record> Operation<R> {
         &mut self.record
     }
 
+    /// Returns the record and the span, if that records: both at once, because a call of a record's method with the span
+    /// as an argument borrows both.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut R, Option<SpanRef<'_>>) {
+        (&mut self.record, self.recording.then(|| self.context.span()))
+    }
+
     /// Finishes the operation with `outcome`.
     pub fn finish(mut self, outcome: &Outcome) {
         self.end(outcome);
@@ -130,7 +164,7 @@ impl<R: Record> Operation<R> {
     /// Runs user code in the operation's context. A panic in `code` finishes the operation with
     /// [`Outcome::panicked`] at once, because a caller may catch the panic and drop the operation later.
     #[inline]
-    pub(crate) fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
+    pub fn inside<T>(&mut self, code: impl FnOnce(&mut R) -> T) -> T {
         struct OnUnwind<'a, R: Record>(&'a mut Operation<R>);
         impl<R: Record> Drop for OnUnwind<'_, R> {
             fn drop(&mut self) {
@@ -139,41 +173,86 @@ impl<R: Record> Operation<R> {
         }
         let attached = self.attach();
         let on_unwind = OnUnwind(self);
-        let output = code();
+        let output = code(&mut on_unwind.0.record);
         std::mem::forget(on_unwind);
         drop(attached);
         output
     }
 
-    pub(crate) fn end(&mut self, outcome: &Outcome) {
+    /// Ends the operation in place; later ends have no effect. For an operation that is part of another value; otherwise
+    /// see [`finish`](Self::finish).
+    pub fn end(&mut self, outcome: &Outcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
         let elapsed = self.started.elapsed();
-        if self.recording {
-            let span = self.context.span();
-            self.record.span(&span, outcome);
-            if let Some(error_type) = outcome.error_type() {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, error_type.clone()));
-                span.set_status(outcome.status());
+        // One wall around all steps. After a panic in one of them, the next round continues with the step after it.
+        let mut step = Step::BeforeEnd;
+        while catch_panic(|| self.run_steps(&mut step, outcome, elapsed)).is_none() {}
+    }
+
+    #[inline]
+    fn run_steps(&mut self, step: &mut Step, outcome: &Outcome, elapsed: Duration) {
+        if *step == Step::BeforeEnd {
+            *step = Step::FinishSpan;
+            self.record.before_end(outcome);
+        }
+        if *step == Step::FinishSpan {
+            *step = Step::SetStatus;
+            if self.recording {
+                self.record.span(&self.context.span(), outcome);
             }
         }
-        if self.counted {
-            self.record.in_flight(-1);
+        if *step == Step::SetStatus {
+            *step = Step::LeaveFlight;
+            if self.recording {
+                let other = self.record.span_outcome(outcome);
+                let outcome = other.as_ref().unwrap_or(outcome);
+                if let Some(error_type) = outcome.error_type() {
+                    let span = self.context.span();
+                    span.set_attribute(KeyValue::new(ERROR_TYPE, error_type.clone()));
+                    span.set_status(outcome.status());
+                }
+            }
         }
-        self.record.measure(outcome, elapsed);
+        if *step == Step::LeaveFlight {
+            *step = Step::RecordMetrics;
+            if self.counted {
+                self.record.in_flight(-1);
+            }
+        }
+        if *step == Step::RecordMetrics {
+            *step = Step::EndSpan;
+            self.record.measure(outcome, elapsed);
+        }
         // The span ends last, so that the measurements are visible once the span is.
-        if self.recording {
-            self.context.span().end_with_timestamp(self.started.time + elapsed);
+        if *step == Step::EndSpan {
+            *step = Step::Done;
+            if self.recording {
+                self.context.span().end_with_timestamp(self.started.time + elapsed);
+            }
         }
     }
+}
+
+/// The next step of an operation's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    BeforeEnd,
+    FinishSpan,
+    SetStatus,
+    LeaveFlight,
+    RecordMetrics,
+    EndSpan,
+    Done,
 }
 
 impl<R: Record> Drop for Operation<R> {
     fn drop(&mut self) {
         if !self.finished {
-            let outcome =
-                if std::thread::panicking() { Outcome::panicked() } else { self.record.abandoned() };
+            // Not `thread::panicking()`: this operation can be dropped by the panic of code next to it. Its own code
+            // runs in `inside`, which sees each panic.
+            let outcome = catch_panic(|| self.record.abandoned()).unwrap_or_else(Outcome::cancelled);
             self.end(&outcome);
         }
     }

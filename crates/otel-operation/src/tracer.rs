@@ -78,16 +78,43 @@ impl SpanStart {
 
 /// A started span, in the context in which the operation's code runs.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub struct StartedSpan {
     pub(crate) context: Context,
     pub(crate) recording: bool,
     /// `false` if no span was started (no SDK, or one that is suppressed or shut down): `context` is the parent's.
     pub(crate) own: bool,
 }
 
+impl StartedSpan {
+    /// Returns the result of a start that failed: no span, in the parent's context.
+    #[cold]
+    #[must_use]
+    pub fn none(parent: &Context) -> Self {
+        Self { context: parent.clone(), recording: false, own: false }
+    }
+
+    /// Returns true if a span was started; without an SDK the context is the parent's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Returns true if the span records.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// Returns the context with the span.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+}
+
 /// A type-erased tracer. The API's `BoxedTracer` would box each span twice.
 trait StartSpan: Send + Sync {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Started;
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> StartedSpan;
 }
 
 impl<T> StartSpan for T
@@ -95,17 +122,17 @@ where
     T: ApiTracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Started {
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> StartedSpan {
         let span = self.build_with_context(builder, parent);
         let started = span.span_context();
         let parent_span = parent.span();
         let parent_span = parent_span.span_context();
         if !started.is_valid() || started.span_id() == parent_span.span_id() {
             // Suppressed, shut down, or the API's no-op tracer, which returns the parent's span context.
-            return Started { context: parent.clone(), recording: false, own: false };
+            return StartedSpan { context: parent.clone(), recording: false, own: false };
         }
         if span.is_recording() {
-            return Started { context: parent.with_span(span), recording: true, own: true };
+            return StartedSpan { context: parent.with_span(span), recording: true, own: true };
         }
         // The span context alone costs one allocation, a span that does not record two.
         // The SDK resets the flags of a dropped span; the random flag describes the trace id, so it is kept.
@@ -121,7 +148,7 @@ where
             false,
             started.trace_state().clone(),
         );
-        Started { context: parent.with_remote_span_context(identity), recording: false, own: true }
+        StartedSpan { context: parent.with_remote_span_context(identity), recording: false, own: true }
     }
 }
 
@@ -155,13 +182,16 @@ impl Tracer {
         Self(Source::Given(Arc::new(provider.tracer_with_scope(scope))))
     }
 
+    /// Starts a span as a child of `parent`.
+    ///
+    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
     #[inline]
-    pub(crate) fn start(
+    pub fn start(
         &self,
         start: SpanStart,
         parent: &Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
-    ) -> Started {
+    ) -> StartedSpan {
         let (scope, cache) = match &self.0 {
             Source::Given(tracer) => return start_with(&**tracer, start, parent, true, attributes),
             Source::Global { scope, tracer } => (scope, tracer),
@@ -190,7 +220,7 @@ fn start_with(
     parent: &Context,
     known: bool,
     attributes: impl FnOnce() -> Vec<KeyValue>,
-) -> Started {
+) -> StartedSpan {
     let first = match start.sampler_input {
         SamplerInput::Always => true,
         SamplerInput::Cheap => {

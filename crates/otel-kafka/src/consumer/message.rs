@@ -171,7 +171,8 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 
 /// Processing, told by hand: the `process` span of one message or of a batch, until it is finished.
 ///
-/// Dropped without [`finish`](Self::finish) it ends as `cancelled`, or as `panic` where a panic unwinds.
+/// If it is dropped without [`finish`](Self::finish), it ends as `cancelled`; if a panic unwinds out of
+/// [`inside`](Self::inside) or [`run`](Self::run), as `panic`.
 ///
 /// ```
 /// use otel_kafka::{BaseConsumer, Outcome};
@@ -179,10 +180,8 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 ///
 /// fn one(consumer: &BaseConsumer) {
 ///     let Some(Ok(message)) = consumer.poll(None) else { return };
-///     let processing = message.processing();
-///     let attached = processing.attach();
-///     let handled = message.payload().is_some();
-///     drop(attached);
+///     let mut processing = message.processing();
+///     let handled = processing.inside(|| message.payload().is_some());
 ///     processing.finish(&if handled { Outcome::ok() } else { Outcome::error("empty") });
 /// }
 /// ```
@@ -200,6 +199,14 @@ impl Processing {
     /// Makes the context current on this thread until the guard is dropped.
     pub fn attach(&self) -> ContextGuard {
         self.context().attach()
+    }
+
+    /// Runs `handler` with the context current. A panic in it ends the span as `panic`.
+    pub fn inside<T>(&mut self, handler: impl FnOnce() -> T) -> T {
+        match &mut self.0 {
+            Some(operation) => operation.inside(|_| handler()),
+            None => handler(),
+        }
     }
 
     /// Runs `handler` with the context current whenever it is polled, and ends the span with what it gives.

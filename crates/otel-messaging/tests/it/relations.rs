@@ -144,7 +144,11 @@ fn an_existing_context_is_replaced_or_kept_and_linked_either_way() {
         assert_eq!(span.links.links[0].span_context.trace_id().to_string(), &OLD[3..35]);
         assert_eq!(header(&headers, "traceparent") != Some(OLD), replaced);
         assert_eq!(header(&headers, "tracestate").is_none(), replaced, "nothing stale is left");
-        assert_eq!(header(&headers, "baggage").is_none(), replaced);
+        assert_eq!(
+            header(&headers, "baggage"),
+            Some("old=1"),
+            "the context has no baggage to replace it with"
+        );
     }
 }
 

@@ -17,11 +17,16 @@ pub(crate) struct Job {
     /// The result of `in_flight`.
     pub(crate) counts: bool,
     pub(crate) bytes: usize,
+    /// Makes each callback panic.
+    pub(crate) panics: bool,
 }
 
 impl Job {
     pub(crate) fn tell(&self, what: impl Into<String>) {
         self.told.lock().unwrap().push(what.into());
+        if self.panics {
+            panic!("in a callback");
+        }
     }
 }
 
@@ -29,6 +34,12 @@ impl Record for Job {
     fn in_flight(&self, delta: i64) -> bool {
         self.tell(format!("in flight {delta}"));
         self.counts
+    }
+
+    fn before_end(&mut self, _: &Outcome) {
+        if self.panics {
+            self.tell("before end");
+        }
     }
 
     fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
