@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::Authority;
 use opentelemetry::KeyValue;
-use otel_operation::{Interned, ip_text};
+use otel_operation::{BoundedCache, ip_text};
 
 /// The schema that the attributes follow.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -76,7 +76,7 @@ pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
 /// The same out of a cache, which knows the few names that a server is called by.
 pub(crate) fn server_of(
     authority: &Authority,
-    kept: &Interned<Vec<KeyValue>>,
+    kept: &BoundedCache<Vec<KeyValue>>,
     attributes: &mut Vec<KeyValue>,
 ) {
     let text = authority.as_str();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Request, Uri};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerInput};
+use otel_operation::{CapturedHeaders, Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
 
 use crate::messages::MessageEvents;
@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) message_events: MessageEvents,
     pub(crate) most_events: u32,
     pub(crate) message_metrics: bool,
-    pub(crate) sampler_input: SamplerInput,
+    pub(crate) sampler_attributes: SamplerAttributes,
 }
 
 impl Options {
@@ -80,7 +80,7 @@ impl Options {
             // The SDK's default limit for a span.
             most_events: 128,
             message_metrics: false,
-            sampler_input: SamplerInput::Cheap,
+            sampler_attributes: SamplerAttributes::IfParentAllows,
         }
     }
 
@@ -108,7 +108,7 @@ impl fmt::Debug for Options {
             .field("excluded", &self.excluded)
             .field("message_events", &self.message_events)
             .field("message_metrics", &self.message_metrics)
-            .field("sampler_input", &self.sampler_input)
+            .field("sampler_attributes", &self.sampler_attributes)
             .finish_non_exhaustive()
     }
 }
@@ -212,8 +212,8 @@ macro_rules! shared_options {
 
         /// Chooses whether samplers are given attributes also under a parent that is not sampled.
         #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.sampler_input = input)
+        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
+            self.edit(|options| options.sampler_attributes = input)
         }
     };
 }

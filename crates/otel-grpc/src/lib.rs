@@ -15,7 +15,7 @@ mod outcome;
 mod record;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerInput};
+pub use otel_operation::{Attempts, SamplerAttributes};
 
 pub use crate::carrier::{MetadataExtractor, MetadataInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService};

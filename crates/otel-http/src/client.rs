@@ -14,7 +14,8 @@ use http_body::Body;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{
-    Attempts, Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer,
+    Attempts, BoundedCache, LazyInstruments, Operation, OperationFuture, SmallOnceMap, SpanStart, StartTime,
+    Tracer,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -41,11 +42,11 @@ const TEMPLATES: usize = 1024;
 struct Shared {
     options: Options,
     tracer: Tracer,
-    instruments: Instruments<HttpInstruments>,
-    http: Interned<Server>,
-    https: Interned<Server>,
+    instruments: LazyInstruments<HttpInstruments>,
+    http: BoundedCache<Server>,
+    https: BoundedCache<Server>,
     other: Arc<Series>,
-    templates: Interned<Slots<u8, Cow<'static, str>, 16>>,
+    templates: BoundedCache<SmallOnceMap<u8, Cow<'static, str>, 16>>,
 }
 
 /// The cached attributes and metrics of a target host.
@@ -107,10 +108,10 @@ impl ClientLayer {
             shared: Arc::new(Shared {
                 tracer: options.providers.tracer(scope()),
                 instruments: options.providers.instruments(scope(), HttpInstruments::client),
-                http: Interned::new(TARGETS),
-                https: Interned::new(TARGETS),
+                http: BoundedCache::new(TARGETS),
+                https: BoundedCache::new(TARGETS),
                 other: Arc::new(Series::new(other.to_vec(), false)),
-                templates: Interned::new(TEMPLATES),
+                templates: BoundedCache::new(TEMPLATES),
                 options,
             }),
         }
@@ -167,12 +168,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(operation) = Shared::start(&self.shared, &mut request) else {
+        let Some(mut operation) = Shared::start(&self.shared, &mut request) else {
             return OperationFuture::new(self.inner.call(request), None);
         };
-        let attached = operation.attach();
-        let future = self.inner.call(request);
-        drop(attached);
+        let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))
     }
 }
@@ -184,7 +183,7 @@ impl Shared {
         if !options.records(&head) {
             return None;
         }
-        let started = Started::now();
+        let started = StartTime::now();
         let parent = head.extensions.get::<Context>().cloned().unwrap_or_else(Context::current);
         let method = options.known_methods.of(head.method);
         let target = request_attributes::target(head.uri, head.headers);
@@ -194,8 +193,8 @@ impl Shared {
 
         let name = options.span_name.as_ref().and_then(|name| name(&head, template));
         let name = name.unwrap_or_else(|| shared.name(&method, template));
-        let start =
-            SpanStart::new(name, SpanKind::Client, started.time).with_sampler_input(options.sampler_input);
+        let start = SpanStart::new(name, SpanKind::Client, started.time)
+            .with_sampler_attributes(options.sampler_attributes);
         let record = ClientRecord::new(
             Arc::clone(shared),
             server.as_ref().map_or_else(|| Arc::clone(&shared.other), |server| Arc::clone(&server.series)),
@@ -241,8 +240,8 @@ impl Shared {
 
     fn name(&self, method: &KnownMethod, template: Option<&str>) -> Cow<'static, str> {
         let make = || attributes::span_name(method, template);
-        match template.and_then(|template| self.templates.get_or_insert(template, Slots::new)) {
-            Some(names) => names.with(method.index, make, Cow::clone),
+        match template.and_then(|template| self.templates.get_or_insert(template, SmallOnceMap::new)) {
+            Some(names) => names.get_or_init_with(method.index, make, Cow::clone),
             None => make(),
         }
     }

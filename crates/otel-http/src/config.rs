@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerInput, is_grpc};
+use otel_operation::{CapturedHeaders, Providers, SamplerAttributes, is_grpc};
 use otel_propagation::PropagatorHandle;
 
 use crate::method::KnownMethods;
@@ -103,7 +103,7 @@ pub(crate) struct Options {
     pub(crate) response_headers: CapturedHeaders,
     pub(crate) known_methods: KnownMethods,
     pub(crate) end_on: EndOn,
-    pub(crate) sampler_input: SamplerInput,
+    pub(crate) sampler_attributes: SamplerAttributes,
     pub(crate) body_sizes: bool,
     pub(crate) grpc: bool,
 }
@@ -121,7 +121,7 @@ impl Options {
             response_headers: CapturedHeaders::default(),
             known_methods: KnownMethods::from_env(),
             end_on,
-            sampler_input: SamplerInput::Cheap,
+            sampler_attributes: SamplerAttributes::IfParentAllows,
             body_sizes: false,
             grpc: false,
         }
@@ -141,7 +141,7 @@ impl fmt::Debug for Options {
             .field("propagation", &self.propagation)
             .field("providers", &self.providers)
             .field("end_on", &self.end_on)
-            .field("sampler_input", &self.sampler_input)
+            .field("sampler_attributes", &self.sampler_attributes)
             .field("body_sizes", &self.body_sizes)
             .finish_non_exhaustive()
     }
@@ -240,10 +240,10 @@ macro_rules! shared_options {
         }
 
         /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
-        /// [`SamplerInput::Cheap`](crate::SamplerInput::Cheap).
+        /// [`SamplerAttributes::IfParentAllows`](crate::SamplerAttributes::IfParentAllows).
         #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.sampler_input = input)
+        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
+            self.edit(|options| options.sampler_attributes = input)
         }
 
         /// Records body sizes as metrics. Default: `false`. The size of a request body is its `Content-Length`. The

@@ -15,7 +15,7 @@ mod outcome;
 mod reqwest;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerInput};
+pub use otel_operation::{Attempts, SamplerAttributes};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate};

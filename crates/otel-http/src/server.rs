@@ -16,7 +16,9 @@ use http_body::Body;
 use ipnet::IpNet;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Instruments, Interned, Operation, OperationFuture, Slots, SpanStart, Started, Tracer};
+use otel_operation::{
+    BoundedCache, LazyInstruments, Operation, OperationFuture, SmallOnceMap, SpanStart, StartTime, Tracer,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -66,17 +68,17 @@ impl fmt::Debug for Endpoint {
 struct Shared {
     options: ServerOptions,
     tracer: Tracer,
-    instruments: Instruments<HttpInstruments>,
-    routes: Interned<Route>,
+    instruments: LazyInstruments<HttpInstruments>,
+    routes: BoundedCache<Route>,
     no_route: Arc<Route>,
-    hosts: Interned<request_attributes::Host>,
+    hosts: BoundedCache<request_attributes::Host>,
 }
 
 /// The cached span names and metrics of a route.
 #[derive(Debug)]
 struct Route {
     route: Option<Arc<str>>,
-    names: Slots<u8, Cow<'static, str>, 16>,
+    names: SmallOnceMap<u8, Cow<'static, str>, 16>,
     series: Series,
 }
 
@@ -84,11 +86,15 @@ impl Route {
     fn new(route: Option<&str>) -> Self {
         let route: Option<Arc<str>> = route.map(Into::into);
         let common = route.iter().map(|route| KeyValue::new(ROUTE, Arc::clone(route))).collect();
-        Self { route, names: Slots::new(), series: Series::new(common, true) }
+        Self { route, names: SmallOnceMap::new(), series: Series::new(common, true) }
     }
 
     fn name(&self, method: &KnownMethod) -> Cow<'static, str> {
-        self.names.with(method.index, || attributes::span_name(method, self.route.as_deref()), Cow::clone)
+        self.names.get_or_init_with(
+            method.index,
+            || attributes::span_name(method, self.route.as_deref()),
+            Cow::clone,
+        )
     }
 }
 
@@ -149,9 +155,9 @@ impl ServerLayer {
             shared: Arc::new(Shared {
                 tracer: options.shared.providers.tracer(scope()),
                 instruments: options.shared.providers.instruments(scope(), HttpInstruments::server),
-                routes: Interned::new(ROUTES),
+                routes: BoundedCache::new(ROUTES),
                 no_route: Arc::new(Route::new(None)),
-                hosts: Interned::new(HOSTS),
+                hosts: BoundedCache::new(HOSTS),
                 options,
             }),
         }
@@ -247,12 +253,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(operation) = Shared::start(&self.shared, &mut request) else {
+        let Some(mut operation) = Shared::start(&self.shared, &mut request) else {
             return OperationFuture::new(self.inner.call(request), None);
         };
-        let attached = operation.attach();
-        let future = self.inner.call(request);
-        drop(attached);
+        let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))
     }
 }
@@ -268,7 +272,7 @@ impl Shared {
         if !options.shared.records(&RequestHead::of(request)) {
             return None;
         }
-        let started = Started::now();
+        let started = StartTime::now();
         let slot = options.route_slot.then(|| {
             let slot = RouteSlot::default();
             request.extensions_mut().insert(slot.clone());
@@ -304,7 +308,7 @@ impl Shared {
         let named = name.is_some();
         let name = name.unwrap_or_else(|| route.name(&method));
         let mut start = SpanStart::new(name, SpanKind::Server, started.time)
-            .with_sampler_input(options.shared.sampler_input);
+            .with_sampler_attributes(options.shared.sampler_attributes);
         if let Some(link) = link {
             start = start.with_link(link);
         }

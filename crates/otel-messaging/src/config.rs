@@ -10,7 +10,7 @@ use std::sync::Arc;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
-use otel_operation::{Providers, SamplerInput};
+use otel_operation::{Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
 
 use crate::policy::{ExistingContext, ParentMode};
@@ -23,7 +23,7 @@ type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Options {
     pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
-    pub(crate) sampler_input: SamplerInput,
+    pub(crate) sampler_attributes: SamplerAttributes,
     pub(crate) parent_mode: ParentMode,
     pub(crate) existing_context: ExistingContext,
     pub(crate) filter: Option<Filter>,
@@ -87,8 +87,8 @@ impl Options {
 
     /// Chooses whether samplers are given attributes also under a parent that is not sampled.
     #[must_use]
-    pub fn with_sampler_input(mut self, input: SamplerInput) -> Self {
-        self.sampler_input = input;
+    pub fn with_sampler_attributes(mut self, input: SamplerAttributes) -> Self {
+        self.sampler_attributes = input;
         self
     }
 
@@ -154,7 +154,7 @@ impl fmt::Debug for Options {
             .field("providers", &self.providers)
             .field("parent_mode", &self.parent_mode)
             .field("existing_context", &self.existing_context)
-            .field("sampler_input", &self.sampler_input)
+            .field("sampler_attributes", &self.sampler_attributes)
             .field("message_sizes", &self.message_sizes)
             .field("client_id", &self.client_id)
             .field("server", &self.server)
@@ -211,8 +211,8 @@ macro_rules! messaging_options {
 
         /// Chooses whether samplers are given attributes also under a parent that is not sampled.
         #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.with_sampler_input(input))
+        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
+            self.edit(|options| options.with_sampler_attributes(input))
         }
 
         /// Records only destinations for whose name `filter` answers true; messages of all others pass untouched. It

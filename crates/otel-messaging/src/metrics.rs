@@ -14,7 +14,7 @@ use opentelemetry::KeyValue;
 #[cfg(feature = "bound-metrics")]
 use opentelemetry::metrics::BoundCounter;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, Slots};
+use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap};
 
 use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
 use crate::operation::{OperationName, OperationType};
@@ -113,7 +113,7 @@ struct Key {
 /// What the end of an operation records.
 #[derive(Debug)]
 struct Ended {
-    duration: Option<HistogramSeries<f64>>,
+    duration: Option<AttributedHistogram<f64>>,
     messages: Option<CounterSeries>,
 }
 
@@ -122,13 +122,13 @@ struct Ended {
 pub(crate) struct Series {
     /// What all of them have in common.
     common: Vec<KeyValue>,
-    ended: Slots<Key, Ended, SETS>,
-    delivered: Slots<OperationName, CounterSeries, SETS>,
+    ended: SmallOnceMap<Key, Ended, SETS>,
+    delivered: SmallOnceMap<OperationName, CounterSeries, SETS>,
 }
 
 impl Series {
     pub(crate) fn new(common: Vec<KeyValue>) -> Self {
-        Self { common, ended: Slots::new(), delivered: Slots::new() }
+        Self { common, ended: SmallOnceMap::new(), delivered: SmallOnceMap::new() }
     }
 
     /// Records the end of an operation.
@@ -158,7 +158,7 @@ impl Series {
             // A class that cannot be kept: rare enough to be prepared each time.
             Some(Cow::Owned(_)) => return record(&make()),
         };
-        self.ended.with(Key { operation, operation_type, error }, make, record);
+        self.ended.get_or_init_with(Key { operation, operation_type, error }, make, record);
     }
 
     /// Counts messages that were handed over without a receive operation.
@@ -169,7 +169,7 @@ impl Series {
         messages: u64,
     ) {
         let make = || CounterSeries::new(&instruments.consumed, self.attributes(operation, None));
-        self.delivered.with(operation, make, |counter| counter.add(messages));
+        self.delivered.get_or_init_with(operation, make, |counter| counter.add(messages));
     }
 
     fn ended(
@@ -183,7 +183,7 @@ impl Series {
             let mut attributes = self.attributes(operation, error);
             let told = operation_type.filter(|told| *told != OperationType::Process);
             attributes.extend(told.map(|told| KeyValue::new(OPERATION_TYPE, told.as_str())));
-            HistogramSeries::new(histogram, attributes)
+            AttributedHistogram::new(histogram, attributes)
         });
         let messages = instruments
             .messages(operation_type)

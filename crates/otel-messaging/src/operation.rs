@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use otel_operation::{Complete, Operation, Outcome, Record};
+use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome};
 use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
@@ -81,16 +81,16 @@ impl MessagingRecord {
     }
 }
 
-impl Record for MessagingRecord {
+impl OperationObserver for MessagingRecord {
     #[inline]
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.destination.measure(self.operation, self.operation_type, self.messages, outcome, elapsed);
     }
 }
 
 /// The future's output comes together with the operation, still to be finished: what in an output is a failure is
 /// the transport's knowledge.
-impl<T> Complete<T> for MessagingRecord {
+impl<T> FinishOnOutput<T> for MessagingRecord {
     type Output = (Option<Operation<Self>>, T);
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> Self::Output {
@@ -101,7 +101,7 @@ impl<T> Complete<T> for MessagingRecord {
 /// Writes the operation's context into the headers of its message, after what was there of an earlier hop is removed.
 /// Does nothing where the message keeps its context ([`MessagingRecord::injects`]).
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
-    let record = operation.record();
+    let record = operation.observer();
     if record.injects {
         record.destination.options().propagation.inject(operation.context(), headers);
     }

@@ -11,7 +11,7 @@ use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, global};
 
-use crate::metrics::Instruments;
+use crate::metrics::LazyInstruments;
 use crate::tracer::Tracer;
 
 /// A type-erased tracer provider.
@@ -87,10 +87,10 @@ impl Providers {
 
     /// Returns the instruments of this scope, which `create` creates on first use.
     #[must_use]
-    pub fn instruments<I>(&self, scope: InstrumentationScope, create: fn(&Meter) -> I) -> Instruments<I> {
+    pub fn instruments<I>(&self, scope: InstrumentationScope, create: fn(&Meter) -> I) -> LazyInstruments<I> {
         match &self.meter {
-            Some(provider) => Instruments::new(Arc::clone(provider), scope, create),
-            None => Instruments::global(scope, create),
+            Some(provider) => LazyInstruments::new(Arc::clone(provider), scope, create),
+            None => LazyInstruments::global(scope, create),
         }
     }
 }

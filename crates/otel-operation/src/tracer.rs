@@ -24,12 +24,12 @@ const RANDOM: TraceFlags = TraceFlags::new(0x02);
 /// The rule by which a span's attributes are built before the sampler runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SamplerInput {
+pub enum SamplerAttributes {
     /// Attributes are built before the sampler runs if the parent is sampled or absent. Under an unsampled parent
     /// they are built after the sampler, only for a span that records; so are those of the first span of a global
     /// provider that may still be the API's no-op.
     #[default]
-    Cheap,
+    IfParentAllows,
     /// Attributes are always built before the sampler runs, for samplers that read them under unsampled parents.
     Always,
 }
@@ -39,7 +39,7 @@ pub enum SamplerInput {
 #[non_exhaustive]
 pub struct SpanStart {
     builder: SpanBuilder,
-    sampler_input: SamplerInput,
+    sampler_attributes: SamplerAttributes,
 }
 
 impl SpanStart {
@@ -55,7 +55,7 @@ impl SpanStart {
             events: None,
             links: None,
         };
-        Self { builder, sampler_input: SamplerInput::Cheap }
+        Self { builder, sampler_attributes: SamplerAttributes::IfParentAllows }
     }
 
     /// Adds a link. A link to an invalid span context is ignored.
@@ -67,11 +67,11 @@ impl SpanStart {
         self
     }
 
-    /// Sets the rule by which samplers receive attributes. Default: [`SamplerInput::Cheap`].
+    /// Sets the rule by which samplers receive attributes. Default: [`SamplerAttributes::IfParentAllows`].
     #[must_use]
     #[inline]
-    pub fn with_sampler_input(mut self, input: SamplerInput) -> Self {
-        self.sampler_input = input;
+    pub fn with_sampler_attributes(mut self, input: SamplerAttributes) -> Self {
+        self.sampler_attributes = input;
         self
     }
 }
@@ -221,9 +221,9 @@ fn start_with(
     known: bool,
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> StartedSpan {
-    let first = match start.sampler_input {
-        SamplerInput::Always => true,
-        SamplerInput::Cheap => {
+    let first = match start.sampler_attributes {
+        SamplerAttributes::Always => true,
+        SamplerAttributes::IfParentAllows => {
             let parent = parent.span();
             let parent = parent.span_context();
             known && (parent.is_sampled() || !parent.is_valid())

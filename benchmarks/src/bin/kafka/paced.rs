@@ -54,7 +54,7 @@ pub(crate) fn measure(candidate: Candidate, metrics: &Metrics) {
 }
 
 fn to_topic() -> FutureRecord<'static, [u8], [u8]> {
-    FutureRecord { topic: TOPIC, ..record() }
+    FutureRecord { topic: TOPIC, ..observer() }
 }
 
 /// Sends at the pace; prints what it took in a second, as the nanoseconds of a cell. Says how many were sent.

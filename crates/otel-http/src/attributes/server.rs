@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
-use otel_operation::{Interned, ip_text};
+use otel_operation::{BoundedCache, ip_text};
 
 use super::{host, url};
 use crate::config::RequestHead;
@@ -29,7 +29,7 @@ pub(crate) struct Received<'a> {
     pub(crate) route: Option<&'a Arc<str>>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) forwarded: Option<Forwarded>,
-    pub(crate) hosts: &'a Interned<Host>,
+    pub(crate) hosts: &'a BoundedCache<Host>,
 }
 
 /// Returns `true` if `url.scheme` is `https`: by a trusted proxy's header, by the URI's scheme, else `otherwise`.
@@ -65,7 +65,7 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
     if authority.len() > LONGEST_KEPT_HOST || authority.contains('@') {
         return parse().map(Arc::new);
     }
-    match received.hosts.get_or_try_insert(authority, parse) {
+    match received.hosts.get_or_insert_opt(authority, parse) {
         Some(host) => Some(host),
         None => parse().map(Arc::new),
     }
@@ -130,7 +130,7 @@ mod tests {
             route: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
-            hosts: &Interned::new(4),
+            hosts: &BoundedCache::new(4),
         };
         let mut list = Vec::new();
         attributes(&RequestHead::of(request), &received, &mut list);

@@ -10,7 +10,9 @@ use bytes::Buf as _;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use opentelemetry::KeyValue;
-use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationFuture, Outcome, Record};
+use otel_operation::{
+    FinishOnOutput, ObserveBody, Operation, OperationBody, OperationFuture, OperationObserver, Outcome,
+};
 
 use super::Shared;
 use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
@@ -47,7 +49,7 @@ impl ClientRecord {
     pub(crate) fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>, end_on: EndOn) -> bool {
         let version = ProtocolVersion::of(response.version());
         let status = response.status();
-        let shared = Arc::clone(&operation.record().shared);
+        let shared = Arc::clone(&operation.observer().shared);
         if let Some(span) = operation.recording() {
             span.set_attributes([
                 KeyValue::new(STATUS_CODE, i64::from(status.as_u16())),
@@ -60,7 +62,7 @@ impl ClientRecord {
             EndOn::Body => status == StatusCode::SWITCHING_PROTOCOLS,
             EndOn::Auto => status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(response.headers()),
         };
-        let record = operation.record_mut();
+        let record = operation.observer_mut();
         record.key.status = Some(status);
         record.key.version = Some(version);
         if shared.options.body_sizes {
@@ -71,23 +73,23 @@ impl ClientRecord {
 
     /// Finishes a call at the response head.
     pub(crate) fn finish(operation: Operation<Self>) {
-        let outcome = operation.record().outcome();
+        let outcome = operation.observer().outcome();
         operation.finish(&outcome);
     }
 }
 
-impl Record for ClientRecord {
-    fn in_flight(&self, delta: i64) -> bool {
+impl OperationObserver for ClientRecord {
+    fn add_in_flight(&self, delta: i64) -> bool {
         let Some(instruments) = self.shared.instruments.get() else { return false };
         self.series.in_flight(instruments, &self.shared.options.known_methods, &self.key, delta);
         true
     }
 
-    fn abandoned(&mut self) -> Outcome {
+    fn outcome_if_dropped(&mut self) -> Outcome {
         Outcome::ok()
     }
 
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.shared.instruments.get() else { return };
         let measured =
             Measured { elapsed, request_bytes: self.request_bytes, response_bytes: self.response_bytes };
@@ -95,7 +97,7 @@ impl Record for ClientRecord {
     }
 }
 
-impl<B, E> Complete<Result<Response<B>, E>> for ClientRecord
+impl<B, E> FinishOnOutput<Result<Response<B>, E>> for ClientRecord
 where
     B: Body,
     B::Error: 'static,
@@ -104,11 +106,11 @@ where
     type Output = Result<Response<ClientBody<B>>, E>;
 
     fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
-        let untouched = |body| OperationBody::untouched(body);
+        let untouched = |body| OperationBody::passthrough(body);
         let Some(mut operation) = operation else {
             return output.map(|response| response.map(untouched));
         };
-        let end_on = operation.record().shared.options.end_on;
+        let end_on = operation.observer().shared.options.end_on;
         match output {
             Err(error) => {
                 operation.finish(&outcome::of_error(&error));
@@ -131,17 +133,17 @@ where
     B: Body,
     B::Error: 'static,
 {
-    fn data(operation: &mut Operation<Self>, data: &B::Data) {
-        if let Some(bytes) = &mut operation.record_mut().response_bytes {
+    fn on_data(operation: &mut Operation<Self>, data: &B::Data) {
+        if let Some(bytes) = &mut operation.observer_mut().response_bytes {
             *bytes += data.remaining() as u64;
         }
     }
 
-    fn ended(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+    fn on_end(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
         self.outcome()
     }
 
-    fn failed(&mut self, error: &B::Error) -> Outcome {
+    fn on_error(&mut self, error: &B::Error) -> Outcome {
         outcome::of_error(error)
     }
 }

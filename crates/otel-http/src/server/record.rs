@@ -11,7 +11,9 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
-use otel_operation::{Complete, ObserveBody, Operation, OperationBody, OperationFuture, Outcome, Record};
+use otel_operation::{
+    FinishOnOutput, ObserveBody, Operation, OperationBody, OperationFuture, OperationObserver, Outcome,
+};
 
 use super::{Route, RouteSlot, Shared};
 use crate::attributes::{ROUTE, STATUS_CODE};
@@ -77,15 +79,15 @@ impl ServerRecord {
     }
 }
 
-impl Record for ServerRecord {
-    fn in_flight(&self, delta: i64) -> bool {
+impl OperationObserver for ServerRecord {
+    fn add_in_flight(&self, delta: i64) -> bool {
         let Some(instruments) = self.shared.instruments.get() else { return false };
         let methods = &self.shared.options.shared.known_methods;
         self.shared.no_route.series.in_flight(instruments, methods, &self.key, delta);
         true
     }
 
-    fn span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
+    fn finish_span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
         if !self.settle_route() {
             return;
         }
@@ -99,7 +101,7 @@ impl Record for ServerRecord {
         }
     }
 
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.settle_route();
         let Some(instruments) = self.shared.instruments.get() else { return };
         let options = &self.shared.options.shared;
@@ -116,7 +118,7 @@ impl Record for ServerRecord {
     }
 }
 
-impl<B, E> Complete<Result<Response<B>, E>> for ServerRecord
+impl<B, E> FinishOnOutput<Result<Response<B>, E>> for ServerRecord
 where
     B: Body,
     B::Error: 'static,
@@ -126,7 +128,7 @@ where
 
     fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
         let Some(mut operation) = operation else {
-            return output.map(|response| response.map(|body| OperationBody::untouched(body)));
+            return output.map(|response| response.map(|body| OperationBody::passthrough(body)));
         };
         let response = match output {
             Ok(response) => response,
@@ -136,20 +138,20 @@ where
             }
         };
         let status = response.status();
-        operation.record_mut().key.status = Some(status);
+        operation.observer_mut().key.status = Some(status);
         if let Some(span) = operation.recording() {
             span.set_attribute(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
-            respond(&operation.record().shared.options.shared, &span, &response);
+            respond(&operation.observer().shared.options.shared, &span, &response);
         }
-        let ends_here = ends_at_head(operation.record(), &response);
+        let ends_here = ends_at_head(operation.observer(), &response);
         let exact = response.body().size_hint().exact();
         let length = exact.or_else(|| content_length(response.headers()));
         Ok(response.map(|body| {
             if ends_here {
                 let context = operation.context().clone();
-                let outcome = operation.record().outcome();
+                let outcome = operation.observer().outcome();
                 operation.finish(&outcome);
-                OperationBody::after(body, context)
+                OperationBody::with_context(body, context)
             } else {
                 OperationBody::new(body, operation, length)
             }
@@ -178,17 +180,17 @@ where
     B: Body,
     B::Error: 'static,
 {
-    fn data(operation: &mut Operation<Self>, data: &B::Data) {
-        if let Some(sizes) = &mut operation.record_mut().sizes {
+    fn on_data(operation: &mut Operation<Self>, data: &B::Data) {
+        if let Some(sizes) = &mut operation.observer_mut().sizes {
             sizes.response += data.remaining() as u64;
         }
     }
 
-    fn ended(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+    fn on_end(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
         self.outcome()
     }
 
-    fn failed(&mut self, error: &B::Error) -> Outcome {
+    fn on_error(&mut self, error: &B::Error) -> Outcome {
         outcome::of_error(error)
     }
 }

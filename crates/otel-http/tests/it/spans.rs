@@ -313,7 +313,7 @@ async fn samplers_see_attributes_and_may_overrule_an_unsampled_parent() {
         }
     }
     let run = async |recorder: Recorder, input, parent: Option<&str>| {
-        let layer = server_layer(&recorder).with_sampler_input(input);
+        let layer = server_layer(&recorder).with_sampler_attributes(input);
         let mut request = Request::get("/").body(Empty::new()).unwrap();
         if let Some(parent) = parent {
             request.headers_mut().insert("traceparent", parent.parse().unwrap());
@@ -321,13 +321,18 @@ async fn samplers_see_attributes_and_may_overrule_an_unsampled_parent() {
         drain(call(&layer, request, |_| async { answer(200) }).await).await;
         recorder.spans()
     };
-    use otel_http::SamplerInput::{Always, Cheap};
+    use otel_http::SamplerAttributes::{Always, IfParentAllows};
     let unsampled = Some(crate::support::UNSAMPLED);
     let by_path = || Recorder::builder().with_sampler(ByPath).build();
-    assert_eq!(run(by_path(), Cheap, None).await.len(), 1);
-    assert_eq!(run(by_path(), Cheap, unsampled).await.len(), 0, "documented: they are not built then");
+    assert_eq!(run(by_path(), IfParentAllows, None).await.len(), 1);
+    assert_eq!(
+        run(by_path(), IfParentAllows, unsampled).await.len(),
+        0,
+        "documented: they are not built then"
+    );
     assert_eq!(run(by_path(), Always, unsampled).await.len(), 1);
-    let spans = run(Recorder::builder().with_sampler(Sampler::AlwaysOn).build(), Cheap, unsampled).await;
+    let spans =
+        run(Recorder::builder().with_sampler(Sampler::AlwaysOn).build(), IfParentAllows, unsampled).await;
     assert!(
         spans[0].attributes.iter().any(|kv| kv.key.as_str() == "url.path"),
         "a span that records has them all"

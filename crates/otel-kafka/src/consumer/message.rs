@@ -12,7 +12,7 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use otel_messaging::attributes::SpanAttributes;
 use otel_messaging::attributes::{common, partition_id};
 use otel_messaging::{Destination, MessagingOperation};
-use otel_operation::{OperationFuture, Outcome, Started};
+use otel_operation::{OperationFuture, Outcome, StartTime};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{self as bare, Timestamp};
@@ -102,7 +102,7 @@ impl<'a> BorrowedMessage<'a> {
 /// A message that rdkafka has handed over is counted, and told by a `poll` span if that is wanted.
 pub(crate) fn received<'a>(
     kafka: &'a Kafka,
-    polled: Option<Started>,
+    polled: Option<StartTime>,
     result: KafkaResult<bare::BorrowedMessage<'a>>,
 ) -> KafkaResult<BorrowedMessage<'a>> {
     let (result, polling) = match result {

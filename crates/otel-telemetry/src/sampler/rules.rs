@@ -97,7 +97,7 @@ impl Rule {
     /// A value that is no string is compared by its text (`404`, `true`); an array matches if one of its items does.
     /// Attributes that are set after the start are not seen by a sampler. The layers of this family of crates give
     /// attributes to the sampler where there is no parent or a sampled one; for spans under unsampled parents they
-    /// must be told to (`SamplerInput::Always`).
+    /// must be told to (`SamplerAttributes::Always`).
     #[must_use]
     pub fn with_attribute<V: AsRef<str>>(mut self, key: &str, values: impl IntoIterator<Item = V>) -> Self {
         let values = values.into_iter().map(|value| Pattern::exact(value.as_ref())).collect();
