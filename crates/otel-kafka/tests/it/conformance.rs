@@ -1,4 +1,4 @@
-//! The suite that all transports share, mounted as producer and as consumer.
+//! The conformance suite that all transports share, run for the producer and for the consumer.
 
 use std::panic::AssertUnwindSafe;
 
@@ -24,14 +24,13 @@ mod consumers {
     otel_testing::conformance!(inbound, super::Side::consumer);
 }
 
-/// Clients without instrumentation, and a cluster of their own: the one inside of a client, which may go from thread to
-/// thread.
+/// Clients without instrumentation, and the client that owns the mock cluster: unlike `MockCluster`, it is `Send`.
 struct Side {
     role: Role,
     cluster: BaseProducer,
     producer: producer::FutureProducer,
     consumer: bare::StreamConsumer,
-    /// The instrumented clients, from the first run on: a scenario has one recorder.
+    /// The instrumented clients, created in the first run, because a scenario has one recorder.
     traced: tokio::sync::OnceCell<(FutureProducer, StreamConsumer)>,
 }
 
@@ -98,7 +97,7 @@ impl Side {
         let with = self.sent(scenario, producer.send(self.record(scenario), LONG)).await;
         let mut sent = Vec::new();
         if matches!(with, Seen::Value(_)) {
-            // The first is the bare one.
+            // The first message is from the producer without instrumentation.
             let [_, second] = [self.consumer.recv().await.unwrap(), self.consumer.recv().await.unwrap()];
             sent = listed(second.headers());
         }
@@ -164,9 +163,9 @@ impl Side {
 
 fn client<T: FromClientConfig>(servers: &str, group: &str) -> T {
     let mut config = ClientConfig::new();
-    // Two addresses, so that the port, which differs from run to run, is not recorded.
+    // Two addresses, so that the port, which differs in each run, is not recorded.
     config.set("bootstrap.servers", format!("{servers},{servers}"));
-    // The mock cluster answers a fetch at its time, also when a message has come.
+    // The mock cluster answers a fetch only after this time, even if a message has arrived.
     config.set("fetch.wait.max.ms", "10").set("linger.ms", "0");
     config.set("group.id", group).set("enable.auto.commit", "false").create().unwrap()
 }
@@ -177,7 +176,7 @@ fn from_the_beginning<C: bare::ConsumerContext>(consumer: &impl bare::Consumer<C
     consumer.assign(&list).unwrap();
 }
 
-/// What the application does with a message.
+/// The application's handler.
 async fn handle(
     message: &BorrowedMessage<'_>,
     scenario: Scenario,
