@@ -1,4 +1,4 @@
-//! Context in headers, on its way out and in.
+//! Injection into and extraction from headers.
 
 use opentelemetry::trace::{FutureExt as _, SpanKind, TraceContextExt as _};
 use otel_kafka::{ExistingContext, FutureProducer, HeaderExtractor, HeaderInjector};

@@ -1,4 +1,4 @@
-//! Parents, links, baggage, and what is written into messages that were sent before.
+//! Parents, links and baggage, and the headers of forwarded messages.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
@@ -9,7 +9,7 @@ use otel_testing::Recorder;
 
 use crate::support::{Headers, header, messaging, named, remote, with};
 
-/// The id of the span that is current in the operation's application.
+/// Returns a context with a local span and with baggage.
 fn ambient(recorder: &Recorder) -> Context {
     let tracer = recorder.tracer_provider().tracer("app");
     let cx = Context::new().with_span(tracer.start_with_context("app", &Context::new()));
@@ -110,7 +110,7 @@ fn an_unsampled_producer_is_followed_and_linked() {
     assert_eq!(recorder.span("process orders").links.len(), 1, "not sampled, but a span all the same");
 }
 
-/// Sends a message that carries `existing` already; the headers as they leave.
+/// Sends a message that already carries a context; `headers` become the headers that are sent.
 fn forward(messaging: &Messaging, existing: ExistingContext, headers: &mut Headers) -> MessagingOperation {
     let carried = messaging.extract(&*headers);
     let orders = named(messaging, "orders");
