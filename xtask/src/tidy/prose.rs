@@ -17,7 +17,6 @@ const NOT_YET: &[&str] = &[
     "crates/otel-saga",
     "crates/otel-telemetry",
     "crates/otel-testing",
-    "examples/soak",
 ];
 
 /// The shares of all sentences that may begin with a question word, and that may use a word of the list.
