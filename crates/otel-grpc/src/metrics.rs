@@ -32,7 +32,8 @@ impl GrpcInstruments {
             "rpc.client.requests_per_rpc",
             "rpc.client.responses_per_rpc",
         ];
-        Self::new(meter, "rpc.client.call.duration", messages)
+        let description = "Measures the duration of an outgoing Remote Procedure Call (RPC).";
+        Self::new(meter, ("rpc.client.call.duration", description), messages)
     }
 
     pub(crate) fn server(meter: &Meter) -> Self {
@@ -42,16 +43,22 @@ impl GrpcInstruments {
             "rpc.server.requests_per_rpc",
             "rpc.server.responses_per_rpc",
         ];
-        Self::new(meter, "rpc.server.call.duration", messages)
+        let description = "Measures the duration of an incoming Remote Procedure Call (RPC).";
+        Self::new(meter, ("rpc.server.call.duration", description), messages)
     }
 
-    fn new(meter: &Meter, duration: &'static str, messages: [&'static str; 4]) -> Self {
+    /// The descriptions are the registry's, to the letter.
+    fn new(
+        meter: &Meter,
+        (duration, description): (&'static str, &'static str),
+        messages: [&'static str; 4],
+    ) -> Self {
         let histogram = |(index, name): (usize, &'static str)| {
             let (unit, description) = match index {
-                0 => ("By", "Size of a call's request messages."),
-                1 => ("By", "Size of a call's response messages."),
-                2 => ("{count}", "Number of a call's request messages."),
-                _ => ("{count}", "Number of a call's response messages."),
+                0 => ("By", "Measures the size of RPC request messages (uncompressed)."),
+                1 => ("By", "Measures the size of RPC response messages (uncompressed)."),
+                2 => ("{count}", "Measures the number of messages received per RPC."),
+                _ => ("{count}", "Measures the number of messages sent per RPC."),
             };
             meter.u64_histogram(name).with_unit(unit).with_description(description).build()
         };
@@ -60,7 +67,7 @@ impl GrpcInstruments {
             duration: meter
                 .f64_histogram(duration)
                 .with_unit("s")
-                .with_description("Duration of calls.")
+                .with_description(description)
                 .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build(),
             messages: [(0, a), (1, b), (2, c), (3, d)].map(histogram),

@@ -32,6 +32,7 @@ pub(crate) struct MessagingInstruments {
 }
 
 impl MessagingInstruments {
+    /// The descriptions are the registry's, to the letter.
     pub(crate) fn new(meter: &Meter) -> Self {
         let duration = |name: &'static str, description: &'static str| {
             meter
@@ -47,11 +48,17 @@ impl MessagingInstruments {
         Self {
             client_duration: duration(
                 "messaging.client.operation.duration",
-                "Duration of operations that a producer or consumer starts: send, receive, settle.",
+                "Duration of messaging operation initiated by a producer or consumer client.",
             ),
-            process_duration: duration("messaging.process.duration", "Duration of processing messages."),
-            sent: count("messaging.client.sent.messages", "Messages that were tried to send."),
-            consumed: count("messaging.client.consumed.messages", "Messages that were delivered."),
+            process_duration: duration("messaging.process.duration", "Duration of processing operation."),
+            sent: count(
+                "messaging.client.sent.messages",
+                "Number of messages producer attempted to send to the broker.",
+            ),
+            consumed: count(
+                "messaging.client.consumed.messages",
+                "Number of messages that were delivered to the application.",
+            ),
         }
     }
 

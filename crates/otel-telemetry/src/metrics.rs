@@ -74,7 +74,8 @@ impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
 
 /// Publishes the counts of a queue: processed and exported records by `error.type`, queue size and capacity.
 ///
-/// `kind` is `span` or `log`; `exporter` is the `otel.component.type` of the exporter.
+/// `kind` is `span` or `log`; `exporter` is the well-known component type of the exporter. The descriptions are the
+/// registry's, to the letter.
 pub(crate) fn observe_queue(
     meters: &impl MeterProvider,
     kind: &'static str,
@@ -83,6 +84,10 @@ pub(crate) fn observe_queue(
 ) {
     let meter = meters.meter("otel_telemetry");
     let unit = format!("{{{kind}}}").replace("log", "log_record");
+    let [records, in_queue, in_full_queue] = match kind {
+        "span" => ["spans", "SDK span processor", "SDK span processor"],
+        _ => ["log records", "SDK log processor", "SDK Log Record processor"],
+    };
     let processor = match kind {
         "span" => "batching_span_processor",
         _ => "batching_log_processor",
@@ -100,7 +105,9 @@ pub(crate) fn observe_queue(
         &meter,
         format!("otel.sdk.processor.{kind}.processed"),
         &unit,
-        "Records for which processing has finished, successfully or not.",
+        format!(
+            "The number of {records} for which the processing has finished, either successful or failed."
+        ),
         processor.clone(),
         shared,
         |counts| {
@@ -116,7 +123,7 @@ pub(crate) fn observe_queue(
         &meter,
         format!("otel.sdk.exporter.{kind}.exported"),
         &unit,
-        "Records for which the export has finished, successfully or not.",
+        format!("The number of {records} for which the export has finished, either successful or failed."),
         exporter,
         shared,
         |counts| {
@@ -131,7 +138,9 @@ pub(crate) fn observe_queue(
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.size"))
         .with_unit(unit.clone())
-        .with_description("Records that wait or are being exported.")
+        .with_description(format!(
+            "The number of {records} in the queue of a given instance of an {in_queue}."
+        ))
         .with_callback(move |observer| {
             let pending = size.account.read().pending;
             observer.observe(i64::try_from(pending).unwrap_or(i64::MAX), &attributes);
@@ -141,7 +150,9 @@ pub(crate) fn observe_queue(
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.capacity"))
         .with_unit(unit)
-        .with_description("Records that can wait.")
+        .with_description(format!(
+            "The maximum number of {records} the queue of a given instance of an {in_full_queue} can hold."
+        ))
         .with_callback(move |observer| observer.observe(capacity, &processor))
         .build();
 }
@@ -153,7 +164,7 @@ fn observe_sum(
     meter: &Meter,
     name: String,
     unit: &str,
-    description: &'static str,
+    description: String,
     component: [KeyValue; 2],
     shared: &Arc<Shared>,
     values: fn(Counts) -> Vec<ByError>,

@@ -27,6 +27,7 @@ pub enum MetricKind {
 pub struct Metric {
     name: String,
     unit: String,
+    description: String,
     kind: Option<MetricKind>,
     points: Vec<Point>,
 }
@@ -42,7 +43,13 @@ pub struct Point {
 
 impl Metric {
     pub(crate) fn empty(name: &str) -> Self {
-        Self { name: name.to_owned(), unit: String::new(), kind: None, points: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            unit: String::new(),
+            description: String::new(),
+            kind: None,
+            points: Vec::new(),
+        }
     }
 
     /// The name of the instrument.
@@ -55,6 +62,12 @@ impl Metric {
     #[must_use]
     pub fn unit(&self) -> &str {
         &self.unit
+    }
+
+    /// The description of the instrument, empty if there is none.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     /// What the instrument measures; `None` where nothing was recorded.
@@ -141,6 +154,7 @@ pub(crate) fn gather(collected: &ResourceMetrics) -> BTreeMap<String, Metric> {
         let name = metric.name();
         let entry = metrics.entry(name.to_owned()).or_insert_with(|| Metric::empty(name));
         entry.unit = metric.unit().to_owned();
+        entry.description = metric.description().to_owned();
         entry.kind = Some(kind);
         entry.points.extend(points);
     }

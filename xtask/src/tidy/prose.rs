@@ -14,8 +14,6 @@ const NOT_YET: &[&str] = &[
     "crates/otel-http",
     "crates/otel-operation",
     "crates/otel-propagation",
-    "crates/otel-saga",
-    "crates/otel-telemetry",
     "crates/otel-testing",
 ];
 

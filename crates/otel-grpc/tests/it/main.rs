@@ -6,6 +6,7 @@
 mod axum_routes;
 mod cancellation;
 mod conformance;
+mod conventions;
 mod echo;
 mod faults;
 mod hostile;

@@ -5,6 +5,7 @@
 mod baggage;
 mod batch;
 mod collector_faults;
+mod conventions;
 mod environment;
 mod health;
 mod ids;
