@@ -3,14 +3,14 @@
 //! Follows openzipkin/b3-propagation and the OpenTelemetry specification, Context, Propagators API, "B3 Requirements".
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use crate::carrier::HeaderWriter;
 use crate::carrier_fields::CarrierFields;
 use crate::extracted::Extracted;
 use crate::fields::{self, B3_FLAGS, B3_PARENT_SPAN_ID, B3_SAMPLED, B3_SINGLE, B3_SPAN_ID, B3_TRACE_ID};
 use crate::hex;
-use crate::inbound::{InboundTrace, SAMPLED};
+use crate::inbound::{B3Sampling, InboundTrace, SAMPLED};
 
 /// Propagates the span context in Zipkin's B3 format.
 ///
@@ -37,53 +37,69 @@ impl B3Propagator {
         Self { multi: true }
     }
 
-    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
-        let [single, multi @ ..] = gathered.b3();
+    pub(crate) fn read(self, fields: &CarrierFields<'_, '_>, extracted: &mut Extracted) {
+        let [single, multi @ ..] = fields.b3();
         let Some((trace_id, span_id, sampling)) =
             single.and_then(parse_single).or_else(|| parse_multi(multi))
         else {
             return;
         };
-        let flags = if sampling == Sampling::Deny { TraceFlags::NOT_SAMPLED } else { TraceFlags::SAMPLED };
+        let (flags, b3_sampling) = match sampling {
+            Sampling::Deny => (TraceFlags::NOT_SAMPLED, B3Sampling::Decided),
+            Sampling::Accept => (TraceFlags::SAMPLED, B3Sampling::Decided),
+            Sampling::Debug => (TraceFlags::SAMPLED, B3Sampling::Debug),
+            Sampling::Defer => (TraceFlags::NOT_SAMPLED, B3Sampling::Deferred),
+        };
         let span_context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
-        let b3_debug = sampling == Sampling::Debug;
         // B3 says nothing about randomness, so the flag of Trace Context is not set for this trace.
-        found.put_span_context(span_context, InboundTrace { trace_id, flags: 0, tracestate: None, b3_debug });
+        let trace = InboundTrace { trace_id, span_id, flags: 0, tracestate: None, b3_sampling };
+        extracted.put_span_context(span_context, trace);
     }
 
-    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
-        // The other form has to go as well: a receiver prefers the single header, be it stale.
-        for name in fields::B3 {
-            carrier.remove(name);
-        }
-        carrier.remove(B3_PARENT_SPAN_ID);
-
-        let span = cx.span();
-        let span_context = span.span_context();
-        if !span_context.is_valid() {
-            return;
-        }
-        let debug = InboundTrace::of(cx, span_context.trace_id()).is_some_and(|trace| trace.b3_debug);
-        let state = match (debug, span_context.trace_flags().to_u8() & SAMPLED) {
-            (true, _) => b'd',
-            (false, 0) => b'0',
-            (false, _) => b'1',
+    /// Writes one form. The headers of both forms were removed before ([`clear`]).
+    pub(crate) fn write<C: HeaderWriter>(self, span_context: &SpanContext, cx: &Context, carrier: &mut C) {
+        let inbound = InboundTrace::for_trace(cx, span_context.trace_id());
+        let sampling = match inbound {
+            Some(trace) if trace.b3_sampling == B3Sampling::Debug => Sampling::Debug,
+            // A span that was started here has made the decision.
+            Some(trace)
+                if trace.b3_sampling == B3Sampling::Deferred && trace.span_id == span_context.span_id() =>
+            {
+                Sampling::Defer
+            }
+            _ if span_context.trace_flags().to_u8() & SAMPLED != 0 => Sampling::Accept,
+            _ => Sampling::Deny,
         };
         let mut text = *b"00000000000000000000000000000000-0000000000000000-0";
         hex::encode(&span_context.trace_id().to_bytes(), &mut text[..32]);
         hex::encode(&span_context.span_id().to_bytes(), &mut text[33..49]);
-        text[50] = state;
+        text[50] = match sampling {
+            Sampling::Deny | Sampling::Defer => b'0',
+            Sampling::Accept => b'1',
+            Sampling::Debug => b'd',
+        };
         // Nothing but ASCII was written, so this is always text.
         let Ok(text) = std::str::from_utf8(&text) else { return };
-        if self.multi {
-            carrier.set(B3_TRACE_ID, &text[..32]);
-            carrier.set(B3_SPAN_ID, &text[33..49]);
+        if !self.multi {
+            return carrier.set(B3_SINGLE, if sampling == Sampling::Defer { &text[..49] } else { text });
+        }
+        carrier.set(B3_TRACE_ID, &text[..32]);
+        carrier.set(B3_SPAN_ID, &text[33..49]);
+        match sampling {
+            Sampling::Defer => {}
             // Debug implies the decision to sample, which is then not sent on its own.
-            if debug { carrier.set(B3_FLAGS, "1") } else { carrier.set(B3_SAMPLED, &text[50..]) }
-        } else {
-            carrier.set(B3_SINGLE, text);
+            Sampling::Debug => carrier.set(B3_FLAGS, "1"),
+            Sampling::Deny | Sampling::Accept => carrier.set(B3_SAMPLED, &text[50..]),
         }
     }
+}
+
+/// Removes the headers of both forms: a receiver prefers the single header, be it stale.
+pub(crate) fn clear<C: HeaderWriter>(carrier: &mut C) {
+    for name in fields::B3 {
+        carrier.remove(name);
+    }
+    carrier.remove(B3_PARENT_SPAN_ID);
 }
 
 impl Default for B3Propagator {
@@ -98,6 +114,7 @@ enum Sampling {
     Deny,
     Accept,
     Debug,
+    Defer,
 }
 
 /// Reads `{trace id}-{span id}[-{sampling}[-{parent span id}]]`.
@@ -106,7 +123,8 @@ fn parse_single(text: &[u8]) -> Option<(TraceId, SpanId, Sampling)> {
     let trace_id = parse_trace_id(parts.next()?)?;
     let span_id = parse_span_id(parts.next()?)?;
     let sampling = match parts.next() {
-        None | Some(b"0") => Sampling::Deny,
+        None => Sampling::Defer,
+        Some(b"0") => Sampling::Deny,
         Some(b"1") => Sampling::Accept,
         Some(b"d") => Sampling::Debug,
         Some(_) => return None,
@@ -122,8 +140,9 @@ fn parse_multi(values: [Option<&[u8]>; 4]) -> Option<(TraceId, SpanId, Sampling)
     let [trace_id, span_id, sampled, flags] = values;
     let sampling = match (flags, sampled) {
         (Some(b"1"), _) => Sampling::Debug,
-        (_, Some(b"1" | b"true")) => Sampling::Accept,
-        _ => Sampling::Deny,
+        (_, Some(text)) if text == b"1" || text.eq_ignore_ascii_case(b"true") => Sampling::Accept,
+        (_, Some(_)) => Sampling::Deny,
+        (_, None) => Sampling::Defer,
     };
     Some((parse_trace_id(trace_id?)?, parse_span_id(span_id?)?, sampling))
 }

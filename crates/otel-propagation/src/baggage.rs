@@ -87,26 +87,27 @@ pub fn set_all<'m>(
     cx: &Context,
     members: impl IntoIterator<Item = (&'m str, &'m str)>,
 ) -> Result<Context, BaggageError> {
-    let mut all: Vec<Member<'_>> = existing(cx).collect();
+    let sent = |(member, received)| (member, sent_len(&member, received));
+    let mut all: Vec<(Member<'_>, usize)> = current(cx).map(sent).collect();
     for (name, value) in members {
         if !is_token(name.as_bytes()) {
             return Err(BaggageError::Name { name: name.to_owned() });
         }
         // What is set goes to the end, so that an error names it, and not a member that was there.
-        all.retain(|member| member.name != name);
-        all.push(Member { name, value, properties: "" });
+        all.retain(|(member, _)| member.name != name);
+        all.push(sent((Member { name, value, properties: "" }, None)));
     }
     let mut bytes = 0;
-    for (index, member) in all.iter().enumerate() {
+    for (index, (member, length)) in all.iter().enumerate() {
         if index == MAX_MEMBERS {
             return Err(BaggageError::Members { name: member.name.to_owned(), limit: MAX_MEMBERS });
         }
-        bytes += codec::encoded_len(member) + usize::from(index > 0);
+        bytes += length + usize::from(index > 0);
         if bytes > MAX_BYTES {
             return Err(BaggageError::Bytes { name: member.name.to_owned(), bytes, limit: MAX_BYTES });
         }
     }
-    Ok(cx.with_baggage(collect(all)))
+    Ok(cx.with_baggage(collect(all.into_iter().map(|(member, _)| member))))
 }
 
 /// A context without one member. Baggage that is only forwarded is not touched; see [`clear`].
@@ -115,7 +116,7 @@ pub fn remove(cx: &Context, name: &str) -> Context {
     if cx.baggage().get(name).is_none() {
         return cx.clone();
     }
-    cx.with_baggage(collect(existing(cx).filter(|member| member.name != name)))
+    cx.with_baggage(collect(members_of(cx.baggage()).filter(|member| member.name != name)))
 }
 
 /// A context without baggage, neither its own nor such as is only forwarded: for callers that are not trusted, and calls
@@ -123,20 +124,51 @@ pub fn remove(cx: &Context, name: &str) -> Context {
 #[must_use]
 pub fn clear(cx: &Context) -> Context {
     let cx = match cx.get::<InboundState>() {
-        Some(received) if received.baggage.is_some() => {
-            cx.with_value(InboundState { baggage: None, ..received.clone() })
+        Some(state) if state.baggage.is_some() => {
+            cx.with_value(InboundState { baggage: None, ..state.clone() })
         }
         _ => cx.clone(),
     };
     if cx.baggage().is_empty() { cx } else { cx.with_cleared_baggage() }
 }
 
-fn existing(cx: &Context) -> impl Iterator<Item = Member<'_>> {
-    cx.baggage().iter().map(|(name, (value, properties))| Member {
+fn members_of(baggage: &Baggage) -> impl Iterator<Item = Member<'_>> {
+    baggage.iter().map(|(name, (value, properties))| Member {
         name: name.as_str(),
         value: value.as_str(),
         properties: properties.as_str(),
     })
+}
+
+/// The members of the context's baggage, each with its received text if that was kept and the member was not changed.
+fn current(cx: &Context) -> impl Iterator<Item = (Member<'_>, Option<&str>)> {
+    let inbound = cx.get::<InboundState>().and_then(|state| state.baggage.as_ref());
+    let kept = inbound.filter(|inbound| inbound.is_parsed);
+    members_of(cx.baggage()).map(move |member| {
+        let received = kept.and_then(|inbound| {
+            // Of members with the same name the last one counts.
+            let received =
+                codec::members(&inbound.text).filter(|received| received.name == member.name).last();
+            received.filter(|received| {
+                codec::decode(received.value) == member.value && received.properties == member.properties
+            })
+        });
+        (member, received.map(|received| received.text))
+    })
+}
+
+/// The members that are only forwarded, but for those that the context's baggage has as well.
+fn forwarded(cx: &Context) -> impl Iterator<Item = &str> {
+    let baggage = cx.baggage();
+    let inbound = cx.get::<InboundState>().and_then(|state| state.baggage.as_ref());
+    let text = inbound.filter(|inbound| !inbound.is_parsed).map(|inbound| &*inbound.text);
+    let members = text.into_iter().flat_map(codec::members);
+    members.filter(|member| baggage.get(member.name).is_none()).map(|member| member.text)
+}
+
+/// The length of a member in the header, in bytes.
+fn sent_len(member: &Member<'_>, received: Option<&str>) -> usize {
+    received.map_or_else(|| codec::encoded_len(member), str::len)
 }
 
 /// Builds baggage anew, for the API's type goes on counting the bytes of members that were removed.

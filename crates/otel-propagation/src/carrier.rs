@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 
 use opentelemetry::propagation::{Extractor, Injector};
 
-use crate::fields::TRACESTATE;
+use crate::fields::{BAGGAGE, is_named};
 
 /// A carrier whose headers are read in one pass.
 ///
@@ -25,8 +25,8 @@ pub trait HeaderReader {
 
 /// A carrier that headers are written to.
 ///
-/// Names are compared without regard to case. Propagators pass lower-case names, and values without control
-/// characters other than tab. A carrier that cannot hold a name or a value ignores the call: telemetry never fails
+/// Names are compared without regard to case. Propagators pass names in the spelling of their specification, which is
+/// lower case but for B3's several headers (`X-B3-TraceId`), and values without control characters other than tab. A carrier that cannot hold a name or a value ignores the call: telemetry never fails
 /// the operation that it describes.
 pub trait HeaderWriter {
     /// Sets a header, in place of all its former values, however their names are written.
@@ -154,16 +154,17 @@ impl<C: HeaderReader + ?Sized> Extractor for ExtractorView<'_, C> {
     }
 }
 
-/// Lets propagators that are not ours write to [`HeaderWriter`].
-pub(crate) struct InjectorView<'c, C>(pub(crate) &'c mut C);
+/// A carrier without its `baggage` header.
+pub(crate) struct WithoutBaggage<'c, C: ?Sized>(pub(crate) &'c C);
 
-impl<C: HeaderWriter> Injector for InjectorView<'_, C> {
-    fn set(&mut self, key: &str, value: String) {
-        // The SDK's propagator always writes a tracestate, also an empty one, which Trace Context advises against.
-        if value.is_empty() && key.eq_ignore_ascii_case(TRACESTATE) {
-            return;
-        }
-        self.0.set(key, &value);
+impl<C: HeaderReader + ?Sized> HeaderReader for WithoutBaggage<'_, C> {
+    #[inline]
+    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        self.0.visit(|name, value| {
+            if !is_named(name, BAGGAGE) {
+                visitor(name, value);
+            }
+        });
     }
 }
 

@@ -25,7 +25,7 @@ const SLOTS: usize = Field::B3 as usize + fields::B3.len();
 
 /// The values of the headers that some formats ask for. It is small and filled in place, for this is the hottest path.
 pub(crate) struct CarrierFields<'a, 'f> {
-    wants: WantedFields,
+    wanted: WantedFields,
     /// The names of headers that are passed through.
     names: &'f [String],
     /// How often each header was seen, at most 255 times.
@@ -49,8 +49,8 @@ pub(crate) struct WantedFields {
 impl<'a, 'f> CarrierFields<'a, 'f> {
     /// Nothing yet.
     #[inline]
-    pub(crate) fn new(wants: WantedFields, names: &'f [String]) -> Self {
-        Self { wants, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+    pub(crate) fn new(wanted: WantedFields, names: &'f [String]) -> Self {
+        Self { wanted, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
     }
 
     /// Reads a carrier in one pass.
@@ -61,7 +61,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
 
     /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.
     pub(crate) fn read_extractor(&mut self, extractor: &'a dyn Extractor) {
-        let (WantedFields { trace_context, baggage, b3 }, names) = (self.wants, self.names);
+        let (WantedFields { trace_context, baggage, b3 }, names) = (self.wanted, self.names);
         let mut ask = |name: &str| {
             let values = extractor.get_all(name).into_iter().flatten();
             values.map(|value| self.record_header(name, value.as_bytes())).count()
@@ -72,8 +72,14 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
         if baggage {
             ask(BAGGAGE);
         }
-        let b3 = fields::B3.iter().copied().filter(|_| b3);
-        for name in b3.chain(names.iter().map(String::as_str)) {
+        for name in fields::B3.into_iter().filter(|_| b3) {
+            // An extractor that compares case may hold either spelling.
+            let lower = name.to_ascii_lowercase();
+            if ask(&lower) == 0 && lower != name {
+                ask(name);
+            }
+        }
+        for name in names {
             ask(name);
         }
     }
@@ -81,8 +87,8 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
     /// then nobody can say which of them is meant.
     #[inline]
-    pub(crate) fn only(&self, slot: Field) -> Option<&'a [u8]> {
-        self.only_at(slot as usize)
+    pub(crate) fn only(&self, field: Field) -> Option<&'a [u8]> {
+        self.only_at(field as usize)
     }
 
     /// The same for the headers of B3, in the order of [`fields::B3`].
@@ -96,28 +102,28 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     }
 
     #[inline]
-    pub(crate) fn has(&self, slot: Field) -> bool {
-        self.seen[slot as usize] > 0
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.seen[field as usize] > 0
     }
 
     /// Whether lines of a header were left out because there were too many.
-    pub(crate) fn has_too_many(&self, slot: Field) -> bool {
-        self.seen[slot as usize] > MAX_LINES
+    pub(crate) fn has_too_many(&self, field: Field) -> bool {
+        self.seen[field as usize] > MAX_LINES
     }
 
     /// The lines of a header that is a list, in their order, without surrounding white space and without empty ones.
-    pub(crate) fn lines(&self, slot: Field) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
-        let more = self.more.iter().filter(move |(of, _)| *of == slot as usize).map(|(_, line)| *line);
-        self.first[slot as usize].into_iter().chain(more).map(trim).filter(|line| !line.is_empty())
+    pub(crate) fn lines(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
+        let more = self.more.iter().filter(move |(of, _)| *of == field as usize).map(|(_, line)| *line);
+        self.first[field as usize].into_iter().chain(more).map(trim).filter(|line| !line.is_empty())
     }
 
     #[inline]
-    pub(crate) fn has_passed(&self) -> bool {
+    pub(crate) fn has_pass_through_values(&self) -> bool {
         self.passed > 0
     }
 
     /// The values to pass through for the name with this index, without surrounding white space.
-    pub(crate) fn passed(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
+    pub(crate) fn pass_through_values(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.more.iter().filter(move |(of, _)| *of == SLOTS + index).map(|(_, value)| trim(value))
     }
 
@@ -125,9 +131,9 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     fn record_header(&mut self, name: &str, value: &'a [u8]) {
         // Lengths differ for almost every header of a request, so most of them cost one comparison.
         let slot = match name.len() {
-            11 if self.wants.trace_context && is_named(name, TRACEPARENT) => Field::Traceparent as usize,
-            10 if self.wants.trace_context && is_named(name, TRACESTATE) => Field::Tracestate as usize,
-            7 if self.wants.baggage && is_named(name, BAGGAGE) => Field::Baggage as usize,
+            11 if self.wanted.trace_context && is_named(name, TRACEPARENT) => Field::Traceparent as usize,
+            10 if self.wanted.trace_context && is_named(name, TRACESTATE) => Field::Tracestate as usize,
+            7 if self.wanted.baggage && is_named(name, BAGGAGE) => Field::Baggage as usize,
             _ => match self.b3_slot(name) {
                 Some(slot) => slot,
                 None => return self.record_pass_through(name, value),
@@ -143,7 +149,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
 
     #[inline]
     fn b3_slot(&self, name: &str) -> Option<usize> {
-        if !self.wants.b3 {
+        if !self.wanted.b3 {
             return None;
         }
         fields::B3.iter().position(|known| is_named(name, known)).map(|index| Field::B3 as usize + index)

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt as _;
 
-use crate::b3::B3Propagator;
+use crate::b3::{self, B3Propagator};
 use crate::baggage::propagator::BaggagePropagator;
 use crate::carrier::{DynHeaders, ExtractorView, HeaderReader, HeaderWriter};
 use crate::carrier_fields::{CarrierFields, WantedFields};
 use crate::extracted::Extracted;
+use crate::fields;
 use crate::foreign;
 use crate::pass_through::PassThroughPropagator;
 use crate::trace_context::TraceContextPropagator;
+use crate::write_scope::WriteScope;
 
 /// Several formats, as one propagator.
 ///
@@ -31,7 +34,7 @@ pub struct CompositePropagator {
 #[derive(Clone, Debug, Default)]
 struct Inner {
     formats: Vec<Format>,
-    wants: WantedFields,
+    wanted: WantedFields,
     fields: Vec<String>,
 }
 
@@ -115,7 +118,7 @@ impl CompositePropagator {
 
     fn rebuilt(mut self) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        inner.wants = wants(&inner.formats);
+        inner.wanted = wanted(&inner.formats);
         inner.fields.clear();
         for field in inner.formats.iter().flat_map(|format| format.propagator().fields()) {
             if !inner.fields.iter().any(|known| known == field) {
@@ -127,15 +130,24 @@ impl CompositePropagator {
 
     /// Reads a carrier in one pass, starting from an empty context.
     pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
-        let Inner { formats, wants, .. } = &*self.inner;
-        let mut gathered = CarrierFields::new(*wants, names(formats));
-        gathered.read_headers(carrier);
-        apply(formats, Context::new(), &gathered, &ExtractorView(carrier))
+        let Inner { formats, wanted, .. } = &*self.inner;
+        let mut fields = CarrierFields::new(*wanted, names(formats));
+        fields.read_headers(carrier);
+        apply(formats, Context::new(), &fields, &ExtractorView(carrier))
     }
 
-    /// Writes a context to a carrier; what the formats could have left there before is removed.
+    /// Writes a context to a carrier, in place of headers that the formats could have left there before.
     pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
-        write(&self.inner.formats, cx, carrier);
+        write(&self.inner.formats, cx, carrier, WriteScope::ALL);
+    }
+
+    /// Writes the parts of a context of which the carrier holds nothing yet.
+    pub(crate) fn write_absent<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
+        let Inner { formats, wanted, .. } = &*self.inner;
+        let owned = formats.iter().filter(|format| !matches!(format, Format::PassThrough(_)));
+        let written = owned.flat_map(|format| format.propagator().fields());
+        let read = fields::B3.into_iter().filter(|_| wanted.b3);
+        write(formats, cx, carrier, WriteScope::absent(carrier, written.chain(read)));
     }
 }
 
@@ -155,23 +167,23 @@ impl TextMapPropagator for CompositePropagator {
 
 /// Reads an [`Extractor`], as the API's propagators do: on top of `cx`.
 pub(crate) fn extract_dyn(formats: &[Format], cx: &Context, extractor: &dyn Extractor) -> Context {
-    let mut gathered = CarrierFields::new(wants(formats), names(formats));
-    gathered.read_extractor(extractor);
-    apply(formats, cx.clone(), &gathered, extractor)
+    let mut fields = CarrierFields::new(wanted(formats), names(formats));
+    fields.read_extractor(extractor);
+    apply(formats, cx.clone(), &fields, extractor)
 }
 
 /// The headers that some formats ask for; a composite works it out once.
-fn wants(formats: &[Format]) -> WantedFields {
-    let mut wants = WantedFields::default();
+fn wanted(formats: &[Format]) -> WantedFields {
+    let mut wanted = WantedFields::default();
     for format in formats {
         match format {
-            Format::TraceContext(_) => wants.trace_context = true,
-            Format::Baggage(_) => wants.baggage = true,
-            Format::B3(_) => wants.b3 = true,
+            Format::TraceContext(_) => wanted.trace_context = true,
+            Format::Baggage(_) => wanted.baggage = true,
+            Format::B3(_) => wanted.b3 = true,
             Format::PassThrough(_) | Format::Other(_) => {}
         }
     }
-    wants
+    wanted
 }
 
 /// The names of the headers that are passed through.
@@ -183,30 +195,40 @@ fn names(formats: &[Format]) -> &[String] {
     names.unwrap_or_default()
 }
 
-fn apply(formats: &[Format], cx: Context, gathered: &CarrierFields<'_, '_>, raw: &dyn Extractor) -> Context {
-    let mut found = Extracted::new(cx);
+fn apply(formats: &[Format], cx: Context, fields: &CarrierFields<'_, '_>, raw: &dyn Extractor) -> Context {
+    let mut extracted = Extracted::new(cx);
     for format in formats {
         match format {
-            Format::TraceContext(format) => format.read(gathered, &mut found),
-            Format::Baggage(format) => format.read(gathered, &mut found),
-            Format::B3(format) => format.read(gathered, &mut found),
-            Format::PassThrough(format) => format.read(gathered, &mut found),
-            Format::Other(other) => found.cx = foreign::extract(&**other, &found.cx, raw),
+            Format::TraceContext(format) => format.read(fields, &mut extracted),
+            Format::Baggage(format) => format.read(fields, &mut extracted),
+            Format::B3(format) => format.read(fields, &mut extracted),
+            Format::PassThrough(format) => format.read(fields, &mut extracted),
+            Format::Other(other) => extracted.replace_context(|cx| foreign::extract(&**other, cx, raw)),
         }
     }
-    found.into_context()
+    extracted.into_context()
 }
 
-/// Writes a context to a carrier; what the formats could have left there before is removed.
-fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C) {
-    let mut pass_through = None;
+/// Writes a context to a carrier. A format with nothing to write leaves the carrier as it is.
+fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C, scope: WriteScope) {
+    let (mut pass_through, mut b3_cleared) = (None, false);
     for format in formats {
         match format {
-            Format::TraceContext(format) => format.write(cx, carrier),
-            Format::Baggage(format) => format.write(cx, carrier),
-            Format::B3(format) => format.write(cx, carrier),
+            Format::TraceContext(format) if scope.trace => format.write(cx, carrier),
+            Format::Baggage(format) if scope.baggage => format.write(cx, carrier),
+            Format::B3(format) if scope.trace => {
+                let span = cx.span();
+                if span.span_context().is_valid() {
+                    // Once, because both forms may be written.
+                    if !std::mem::replace(&mut b3_cleared, true) {
+                        b3::clear(carrier);
+                    }
+                    format.write(span.span_context(), cx, carrier);
+                }
+            }
+            Format::TraceContext(_) | Format::Baggage(_) | Format::B3(_) => {}
             Format::PassThrough(format) => pass_through = Some(format),
-            Format::Other(other) => foreign::inject(&**other, cx, carrier),
+            Format::Other(other) => foreign::inject(&**other, cx, carrier, scope),
         }
     }
     // These are last, so that a name which a format owns is left to that format.
@@ -217,5 +239,5 @@ fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C) {
 
 /// Writes a context through an [`Injector`].
 pub(crate) fn inject_dyn(formats: &[Format], cx: &Context, injector: &mut dyn Injector) {
-    write(formats, cx, &mut DynHeaders(injector));
+    write(formats, cx, &mut DynHeaders(injector), WriteScope::ALL);
 }

@@ -1,4 +1,4 @@
-//! What the formats have found in a carrier so far, and how they store it in one context.
+//! The results of the formats while one carrier is read, and the context that is built out of them at the end.
 
 use std::sync::Arc;
 
@@ -6,45 +6,32 @@ use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
-use crate::inbound::{InboundState, InboundTrace};
+use crate::inbound::{InboundBaggage, InboundState, InboundTrace};
 
-/// The context as far as it was read, and what is yet to be stored in it: once, for each value costs allocations.
+/// The context that was extracted so far, and what is yet to be stored in it: once, because each value in a `Context`
+/// costs allocations.
 pub(crate) struct Extracted {
-    pub(crate) cx: Context,
-    received: Option<InboundState>,
+    cx: Context,
+    span: Option<(SpanContext, InboundTrace)>,
+    state: Option<InboundState>,
 }
 
 impl Extracted {
     #[inline]
     pub(crate) fn new(cx: Context) -> Self {
-        Self { cx, received: None }
-    }
-
-    /// The context with all that was found.
-    #[inline]
-    pub(crate) fn into_context(mut self) -> Context {
-        // Taken out of its place only where there is something: moving all of it costs more than the rest of this.
-        if let Some(received) = &mut self.received {
-            return std::mem::take(received).store(&self.cx);
-        }
-        self.cx
+        Self { cx, span: None, state: None }
     }
 
     #[inline]
     pub(crate) fn put_span_context(&mut self, mut span_context: SpanContext, mut trace: InboundTrace) {
-        if let Some(former) = self.received.as_ref().and_then(|received| received.trace.as_ref()) {
+        if let Some((former, former_trace)) = &self.span
+            && former_trace.trace_id == trace.trace_id
+            && former_trace.span_id == trace.span_id
+        {
             // Services that write several formats write the same span in each; none of them holds all that is known.
-            let span = self.cx.span();
-            if span.span_context().span_id() == span_context.span_id() && former.trace_id == trace.trace_id {
-                span_context = trace.merge(former, span.span_context(), &span_context);
-            }
+            span_context = trace.merge(former_trace, former, &span_context);
         }
-        self.cx = self.cx.with_remote_span_context(span_context);
-        // One that is there may be for the same trace, and would then be taken for this one's.
-        let replaces = self.received.is_some() || self.cx.get::<InboundState>().is_some();
-        if replaces || trace.is_worth_keeping() {
-            self.received.get_or_insert_default().trace = Some(trace);
-        }
+        self.span = Some((span_context, trace));
     }
 
     pub(crate) fn put_baggage(&mut self, baggage: Baggage) {
@@ -53,15 +40,40 @@ impl Extracted {
         }
     }
 
-    pub(crate) fn put_baggage_text(&mut self, text: String) {
+    pub(crate) fn put_baggage_text(&mut self, text: String, is_parsed: bool) {
         if !text.is_empty() {
-            self.received.get_or_insert_default().baggage = Some(text.into());
+            self.state.get_or_insert_default().baggage =
+                Some(InboundBaggage { text: text.into(), is_parsed });
         }
     }
 
-    pub(crate) fn put_passed(&mut self, passed: Vec<(Arc<str>, Box<str>)>) {
-        if !passed.is_empty() {
-            self.received.get_or_insert_default().passed = Some(passed.into());
+    pub(crate) fn put_pass_through_values(&mut self, values: Vec<(Arc<str>, Box<str>)>) {
+        if !values.is_empty() {
+            self.state.get_or_insert_default().pass_through = Some(values.into());
+        }
+    }
+
+    /// Continues with the context that a propagator of another kind makes of the present one.
+    pub(crate) fn replace_context(&mut self, replace: impl FnOnce(&Context) -> Context) {
+        let cx = std::mem::replace(self, Self::new(Context::new())).into_context();
+        self.cx = replace(&cx);
+    }
+
+    /// Returns the context with all that was extracted.
+    #[inline]
+    pub(crate) fn into_context(self) -> Context {
+        let Self { mut cx, span, mut state } = self;
+        if let Some((span_context, trace)) = span {
+            // A former value may be for the same trace, and would then be taken for this one's.
+            let replaces = cx.get::<InboundState>().is_some();
+            cx = cx.with_remote_span_context(span_context);
+            if replaces || trace.is_worth_keeping() {
+                state.get_or_insert_default().trace = Some(trace);
+            }
+        }
+        match state {
+            Some(state) => state.store(&cx),
+            None => cx,
         }
     }
 }

@@ -6,16 +6,43 @@ pub(crate) const TRACEPARENT: &str = "traceparent";
 pub(crate) const TRACESTATE: &str = "tracestate";
 pub(crate) const BAGGAGE: &str = "baggage";
 
+// B3 in the spelling of its specification, for carriers that keep case: Java's reader compares case.
 pub(crate) const B3_SINGLE: &str = "b3";
-pub(crate) const B3_TRACE_ID: &str = "x-b3-traceid";
-pub(crate) const B3_SPAN_ID: &str = "x-b3-spanid";
-pub(crate) const B3_SAMPLED: &str = "x-b3-sampled";
-pub(crate) const B3_FLAGS: &str = "x-b3-flags";
+pub(crate) const B3_TRACE_ID: &str = "X-B3-TraceId";
+pub(crate) const B3_SPAN_ID: &str = "X-B3-SpanId";
+pub(crate) const B3_SAMPLED: &str = "X-B3-Sampled";
+pub(crate) const B3_FLAGS: &str = "X-B3-Flags";
 /// Neither read nor sent, as the specification asks, but a stale one must not be forwarded.
-pub(crate) const B3_PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+pub(crate) const B3_PARENT_SPAN_ID: &str = "X-B3-ParentSpanId";
 
 /// The headers of B3 that are read.
 pub(crate) const B3: [&str; 5] = [B3_SINGLE, B3_TRACE_ID, B3_SPAN_ID, B3_SAMPLED, B3_FLAGS];
+
+/// Headers that are written and removed together, because one without the others gives another meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderSet {
+    /// `traceparent` and `tracestate`.
+    TraceContext,
+    B3,
+    Baggage,
+    /// All headers of a propagator that are not known here.
+    Other,
+}
+
+impl HeaderSet {
+    /// Returns the set that a header belongs to.
+    pub(crate) fn containing(name: &str) -> Self {
+        if is_named(name, TRACEPARENT) || is_named(name, TRACESTATE) {
+            Self::TraceContext
+        } else if is_named(name, BAGGAGE) {
+            Self::Baggage
+        } else if B3.iter().any(|known| is_named(name, known)) || is_named(name, B3_PARENT_SPAN_ID) {
+            Self::B3
+        } else {
+            Self::Other
+        }
+    }
+}
 
 /// Compares the name of a header. Nearly all carriers hold lower case, for which comparing bytes is enough.
 #[inline]

@@ -1,23 +1,55 @@
 //! Propagators that are not of this crate, reached through the API's trait objects.
+//!
+//! Follows the OpenTelemetry specification, Propagators API
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/>).
 
 use opentelemetry::Context;
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 
-use crate::carrier::{HeaderWriter, InjectorView};
+use crate::carrier::HeaderWriter;
+use crate::fields::{HeaderSet, TRACESTATE};
+use crate::write_scope::WriteScope;
 
-/// Lets a propagator that is not ours read. One without fields reads nothing; it may be OpenTelemetry's no-op, which
-/// answers with the context that is current on the thread whatever it is given.
-pub(crate) fn extract(other: &dyn TextMapPropagator, cx: &Context, raw: &dyn Extractor) -> Context {
-    if other.fields().next().is_none() {
-        return cx.clone();
-    }
-    other.extract_with_context(cx, raw)
+/// Lets a propagator extract on top of `cx`.
+///
+/// `cx` is the current context meanwhile, because OpenTelemetry's no-op answers with the current one in place of the
+/// given one.
+pub(crate) fn extract(propagator: &dyn TextMapPropagator, cx: &Context, carrier: &dyn Extractor) -> Context {
+    let _attached = cx.clone().attach();
+    propagator.extract_with_context(cx, carrier)
 }
 
-/// Lets a propagator that is not ours write, after its fields were removed: it may write nothing where it has nothing.
-pub(crate) fn inject<C: HeaderWriter>(other: &dyn TextMapPropagator, cx: &Context, carrier: &mut C) {
-    for field in other.fields() {
-        carrier.remove(field);
+/// Lets a propagator inject. A field of its that it does not write is removed only if it writes another of the same
+/// set, so that nothing of the caller's is lost where the propagator has nothing to write.
+pub(crate) fn inject<C: HeaderWriter>(
+    propagator: &dyn TextMapPropagator,
+    cx: &Context,
+    carrier: &mut C,
+    scope: WriteScope,
+) {
+    let mut captured = Captured(Vec::new());
+    propagator.inject_context(cx, &mut captured);
+    captured.0.retain(|(name, _)| scope.allows(carrier, name));
+    for field in propagator.fields() {
+        let set = HeaderSet::containing(field);
+        if captured.0.iter().any(|(name, _)| HeaderSet::containing(name) == set) {
+            carrier.remove(field);
+        }
     }
-    other.inject_context(cx, &mut InjectorView(carrier));
+    for (name, value) in captured.0 {
+        carrier.set(&name, &value);
+    }
+}
+
+/// Headers that a propagator has written.
+struct Captured(Vec<(String, String)>);
+
+impl Injector for Captured {
+    fn set(&mut self, key: &str, value: String) {
+        // The SDK's propagator always writes a tracestate, also an empty one, which Trace Context advises against.
+        if value.is_empty() && key.eq_ignore_ascii_case(TRACESTATE) {
+            return;
+        }
+        self.0.push((key.to_owned(), value));
+    }
 }

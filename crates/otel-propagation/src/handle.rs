@@ -12,11 +12,12 @@ use opentelemetry::{Context, global};
 
 use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
-use crate::carrier::{ExtractorView, HeaderReader, HeaderWriter};
+use crate::carrier::{ExtractorView, HeaderReader, HeaderWriter, WithoutBaggage};
 use crate::composite::CompositePropagator;
 use crate::foreign;
 use crate::pass_through::PassThroughPropagator;
 use crate::trace_context::TraceContextPropagator;
+use crate::write_scope::WriteScope;
 
 /// What was installed by [`set_global`], with its type. OpenTelemetry's global is a trait object that cannot be
 /// downcast, and reading or writing through it costs twice as much.
@@ -36,8 +37,7 @@ pub fn set_global(propagator: CompositePropagator) {
 /// of this crate, or by any other.
 ///
 /// The propagators of this crate read a carrier in one pass and write without intermediate strings; others are served
-/// through the API's trait objects. Either way reading starts from an empty context, and what a propagator could have
-/// left in the carrier before is removed before writing.
+/// through the API's trait objects. Either way reading starts from an empty context.
 #[derive(Clone, Debug, Default)]
 pub struct PropagatorHandle {
     source: Source,
@@ -76,40 +76,50 @@ impl PropagatorHandle {
         match &self.source {
             Source::Typed(composite) => composite.read(carrier),
             Source::Dyn(propagator) => extract_dyn(&**propagator, carrier),
-            Source::Global => {
-                let typed = TYPED.load();
-                let other = global::get_text_map_propagator(|current| match &*typed {
-                    Some(ours) if is_same(ours, current) => None,
-                    _ => Some(extract_dyn(current, carrier)),
-                });
-                match (other, &*typed) {
-                    (Some(cx), _) => cx,
-                    (None, Some(ours)) => ours.read(carrier),
-                    (None, None) => Context::new(),
-                }
-            }
+            Source::Global => with_global(|propagator| match propagator {
+                Ok(ours) => ours.read(carrier),
+                Err(other) => extract_dyn(other, carrier),
+            }),
         }
     }
 
-    /// Writes a context to a carrier. First everything that the propagator could have left there is removed, so that
-    /// nothing stale is forwarded; headers that are passed through ([`PassThroughPropagator`]) are neither removed nor replaced.
+    /// Reads the context that a carrier holds, but for its `baggage` header, which no propagator gets to see: for
+    /// callers that are not trusted, and for reading a span context to link to.
+    #[must_use]
+    pub fn extract_without_baggage<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
+        self.extract(&WithoutBaggage(carrier))
+    }
+
+    /// Writes a context to a carrier. Headers of a kind that the context has are replaced as one set, so that nothing
+    /// stale is forwarded beside them: `traceparent` with `tracestate`, all of B3, `baggage`. A kind that the context has
+    /// not is left as the caller wrote it, as are headers that are passed through ([`PassThroughPropagator`]).
     pub fn inject<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
         match &self.source {
             Source::Typed(composite) => composite.write(cx, carrier),
-            Source::Dyn(propagator) => foreign::inject(&**propagator, cx, carrier),
-            Source::Global => {
-                let typed = TYPED.load();
-                let ours = global::get_text_map_propagator(|current| match &*typed {
-                    Some(ours) if is_same(ours, current) => true,
-                    _ => {
-                        foreign::inject(current, cx, carrier);
-                        false
-                    }
-                });
-                if ours && let Some(ours) = &*typed {
-                    ours.write(cx, carrier);
-                }
-            }
+            Source::Dyn(propagator) => foreign::inject(&**propagator, cx, carrier, WriteScope::ALL),
+            Source::Global => with_global(|propagator| match propagator {
+                Ok(ours) => ours.write(cx, carrier),
+                Err(other) => foreign::inject(other, cx, carrier, WriteScope::ALL),
+            }),
+        }
+    }
+
+    /// Writes the parts of a context of which the carrier holds nothing yet, and leaves all headers that it has: trace
+    /// headers are written if it has none of the propagator's, baggage if it has none.
+    ///
+    /// For code that passes a context on without a span of its own in it; otherwise see [`inject`](Self::inject).
+    pub fn inject_absent<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
+        let foreign = |propagator: &dyn TextMapPropagator, carrier: &mut C| {
+            let scope = WriteScope::absent(carrier, propagator.fields());
+            foreign::inject(propagator, cx, carrier, scope);
+        };
+        match &self.source {
+            Source::Typed(composite) => composite.write_absent(cx, carrier),
+            Source::Dyn(propagator) => foreign(&**propagator, carrier),
+            Source::Global => with_global(|propagator| match propagator {
+                Ok(ours) => ours.write_absent(cx, carrier),
+                Err(other) => foreign(other, carrier),
+            }),
         }
     }
 }
@@ -123,6 +133,23 @@ pub fn extract<C: HeaderReader + ?Sized>(carrier: &C) -> Context {
 /// Writes a context to a carrier, by the global propagator; see [`PropagatorHandle::inject`].
 pub fn inject<C: HeaderWriter>(cx: &Context, carrier: &mut C) {
     PropagatorHandle::global().inject(cx, carrier);
+}
+
+/// Passes on the global propagator, with its type if it is the one that was installed by [`set_global`].
+#[inline]
+fn with_global<T>(mut use_it: impl FnMut(Result<&CompositePropagator, &dyn TextMapPropagator>) -> T) -> T {
+    let typed = TYPED.load();
+    let ours = |current: &dyn TextMapPropagator| typed.as_deref().filter(|ours| is_same(ours, current));
+    // Ours is used after the global's lock was released.
+    let other = global::get_text_map_propagator(|current| match ours(current) {
+        Some(_) => None,
+        None => Some(use_it(Err(current))),
+    });
+    match (other, typed.as_deref()) {
+        (None, Some(ours)) => use_it(Ok(ours)),
+        (Some(result), _) => result,
+        (None, None) => use_it(Ok(&CompositePropagator::empty())),
+    }
 }
 
 /// The propagator as a composite, if its type is one of ours.

@@ -29,6 +29,7 @@ mod process_env;
 mod text_map;
 mod trace_context;
 mod trace_state;
+mod write_scope;
 
 pub use b3::B3Propagator;
 pub use baggage::propagator::BaggagePropagator;

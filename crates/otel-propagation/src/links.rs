@@ -33,8 +33,8 @@ pub fn without_span(cx: &Context) -> Context {
         root = root.with_baggage(baggage);
     }
     match cx.get::<InboundState>() {
-        Some(received) if received.baggage.is_some() || received.passed.is_some() => {
-            root.with_value(InboundState { trace: None, ..received.clone() })
+        Some(state) if state.baggage.is_some() || state.pass_through.is_some() => {
+            root.with_value(InboundState { trace: None, ..state.clone() })
         }
         _ => root,
     }

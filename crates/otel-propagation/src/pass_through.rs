@@ -102,23 +102,23 @@ impl PassThroughPropagator {
         self.fields.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
-    pub(crate) fn read(&self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
-        if !gathered.has_passed() {
+    pub(crate) fn read(&self, fields: &CarrierFields<'_, '_>, extracted: &mut Extracted) {
+        if !fields.has_pass_through_values() {
             return;
         }
         let mut left = MAX_BYTES;
         let mut kept = Vec::new();
         for (index, name) in self.names.iter().enumerate() {
-            if let Some(value) = join(gathered.passed(index), left) {
+            if let Some(value) = join(fields.pass_through_values(index), left) {
                 left -= value.len();
                 kept.push((Arc::clone(name), value));
             }
         }
-        found.put_passed(kept);
+        extracted.put_pass_through_values(kept);
     }
 
     pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
-        let Some(passed) = cx.get::<InboundState>().and_then(|received| received.passed.as_deref()) else {
+        let Some(passed) = cx.get::<InboundState>().and_then(|state| state.pass_through.as_deref()) else {
             return;
         };
         for (name, value) in passed {

@@ -9,7 +9,7 @@ use crate::carrier::HeaderWriter;
 use crate::carrier_fields::{CarrierFields, Field};
 use crate::extracted::Extracted;
 use crate::fields::{TRACEPARENT, TRACESTATE};
-use crate::inbound::{InboundTrace, RANDOM, SAMPLED, outgoing_flags};
+use crate::inbound::{B3Sampling, InboundTrace, RANDOM, SAMPLED, outgoing_flags};
 use crate::{hex, trace_state};
 
 /// The length of a version 00 `traceparent`, and of the part of a later version that we may read.
@@ -38,32 +38,31 @@ impl TraceContextPropagator {
         Self::default()
     }
 
-    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
-        let Some((trace_id, span_id, flags)) = gathered.only(Field::Traceparent).and_then(parse) else {
+    pub(crate) fn read(self, fields: &CarrierFields<'_, '_>, extracted: &mut Extracted) {
+        let Some((trace_id, span_id, flags)) = fields.only(Field::Traceparent).and_then(parse) else {
             return;
         };
-        let (tracestate, parsed) = match trace_state::receive(gathered) {
-            Some((text, parsed)) => (Some(text), parsed),
-            None => (None, TraceState::NONE),
-        };
-        let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, parsed);
-        found.put_span_context(span_context, InboundTrace { trace_id, flags, tracestate, b3_debug: false });
+        let (state, tracestate) = trace_state::receive(fields).unwrap_or((TraceState::NONE, None));
+        let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, state);
+        let b3_sampling = B3Sampling::Decided;
+        extracted.put_span_context(
+            span_context,
+            InboundTrace { trace_id, span_id, flags, tracestate, b3_sampling },
+        );
     }
 
     pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
         let span = cx.span();
         let span_context = span.span_context();
         if !span_context.is_valid() {
-            carrier.remove(TRACESTATE);
-            carrier.remove(TRACEPARENT);
             return;
         }
-        let received = InboundTrace::of(cx, span_context.trace_id());
-        match trace_state::outgoing(span_context.trace_state(), received) {
-            Some(text) => carrier.set(TRACESTATE, &text),
+        let inbound = InboundTrace::for_trace(cx, span_context.trace_id());
+        trace_state::send(span_context.trace_state(), inbound, |text| match text {
+            Some(text) => carrier.set(TRACESTATE, text),
             None => carrier.remove(TRACESTATE),
-        }
-        let text = format(span_context, outgoing_flags(span_context, received));
+        });
+        let text = format(span_context, outgoing_flags(span_context, inbound));
         // Nothing but ASCII was written, so this is always text.
         if let Ok(text) = std::str::from_utf8(&text.0) {
             carrier.set(TRACEPARENT, text);

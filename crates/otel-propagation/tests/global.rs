@@ -1,8 +1,11 @@
 //! What is global: OpenTelemetry's propagator and our typed view of it, and the declaration that trace ids are random. A
 //! process of its own; its tests take turns.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::noop::NoopTextMapPropagator;
@@ -113,6 +116,39 @@ fn nothing_installed_extracts_nothing_even_under_a_current_span() {
     assert!(!extract(&HEADERS).has_active_span());
     set_global(CompositePropagator::default());
     assert!(!extract(&[("accept", "*/*")]).has_active_span());
+}
+
+#[test]
+fn the_global_can_be_replaced_while_it_is_used() {
+    let _turn = turn();
+    set_global(CompositePropagator::default());
+    let stop = AtomicBool::new(false);
+    let used = std::thread::scope(|scope| {
+        let using = scope.spawn(|| {
+            let mut used = 0_u32;
+            // At least once, also where this thread starts late.
+            while used == 0 || !stop.load(Ordering::Relaxed) {
+                let mut out = HashMap::new();
+                inject(&extract(&HEADERS), &mut out);
+                used += 1;
+            }
+            used
+        });
+        for index in 0..2000 {
+            match index % 4 {
+                0 => set_global(CompositePropagator::empty().with_b3(B3Propagator::multi())),
+                1 => global::set_text_map_propagator(TraceContextPropagator::new()),
+                2 => set_global(CompositePropagator::empty()),
+                _ => set_global(CompositePropagator::default()),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        using.join().unwrap()
+    });
+    assert!(used > 0);
+    global::set_text_map_propagator(SdkTraceContext::new());
+    let cx = extract(&[HEADERS[0], ("baggage", "a=1")]);
+    assert!(cx.span().span_context().is_valid() && cx.baggage().is_empty());
 }
 
 /// Resets the declaration also when an assertion fails.

@@ -2,6 +2,8 @@
 //!
 //! Follows W3C Baggage, section "Baggage HTTP Header Format".
 
+use std::borrow::Cow;
+
 /// One member; the value is decoded, the properties are as they are sent.
 #[derive(Clone, Copy)]
 pub(super) struct Member<'a> {
@@ -16,8 +18,8 @@ const NAME: u8 = 1;
 const VALUE: u8 = 2;
 /// May stand in properties as they are sent, white space included.
 const PROPERTY: u8 = 4;
-/// Stands for itself when we send a value: a `baggage-octet`, but neither `%`, which starts a code, nor `=`, at which
-/// some receivers split.
+/// Stands for itself when we send a value: a `baggage-octet`, but neither `%`, which starts a code, nor `+`, which
+/// Python's reader takes for a space.
 const LITERAL: u8 = 8;
 
 const CLASSES: [u8; 256] = {
@@ -30,7 +32,7 @@ const CLASSES: [u8; 256] = {
         }
         if !matches!(byte, b' ' | b'"' | b',' | b';' | b'\\') {
             class |= VALUE;
-            if !matches!(byte, b'%' | b'=') {
+            if !matches!(byte, b'%' | b'+') {
                 class |= LITERAL;
             }
         }
@@ -127,13 +129,19 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// Decodes a value. What is not UTF-8 becomes U+FFFD, as the specification says; a `%` without two digits stays.
-pub(super) fn decode(value: &str) -> String {
-    let codes = value.bytes().filter(|byte| *byte == b'%').count();
-    if codes == 0 {
-        return value.to_owned();
+/// Decodes a value. Bytes that are not UTF-8 become U+FFFD, as the specification requires; a `%` without two digits
+/// stays.
+#[inline]
+pub(super) fn decode(value: &str) -> Cow<'_, str> {
+    if value.bytes().any(|byte| byte == b'%') {
+        Cow::Owned(decode_codes(value))
+    } else {
+        Cow::Borrowed(value)
     }
-    let mut decoded = Vec::with_capacity(value.len().saturating_sub(2 * codes));
+}
+
+fn decode_codes(value: &str) -> String {
+    let mut decoded = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
@@ -154,7 +162,7 @@ pub(super) fn decode(value: &str) -> String {
 
 /// The length of a member as it is sent, in bytes.
 pub(super) fn encoded_len(member: &Member<'_>) -> usize {
-    let value: usize = member.value.bytes().map(|byte| if is_literal(byte) { 1 } else { 3 }).sum();
+    let value = member.value.len() + 2 * member.value.bytes().filter(|byte| !is_literal(*byte)).count();
     let properties = sendable(member.properties);
     let separator = usize::from(!properties.is_empty());
     member.name.len() + 1 + value + separator + properties.len()
@@ -165,15 +173,19 @@ pub(super) fn encode(member: &Member<'_>, text: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     text.push_str(member.name);
     text.push('=');
-    for byte in member.value.bytes() {
-        if is_literal(byte) {
-            text.push(char::from(byte));
-        } else {
+    let mut rest = member.value;
+    // Literals are ASCII, so that no character is split; of others each byte is encoded.
+    while let Some(at) = rest.bytes().position(|byte| !is_literal(byte)) {
+        text.push_str(&rest[..at]);
+        let length = rest[at..].chars().next().map_or(1, char::len_utf8);
+        for byte in rest[at..at + length].bytes() {
             text.push('%');
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 0x0f)]));
         }
+        rest = &rest[at + length..];
     }
+    text.push_str(rest);
     let properties = sendable(member.properties);
     if !properties.is_empty() {
         text.push(';');

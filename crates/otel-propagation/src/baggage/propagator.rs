@@ -2,16 +2,15 @@
 //!
 //! Follows W3C Baggage, sections "Baggage HTTP Header Format" and "Limits".
 
-use opentelemetry::baggage::{Baggage, BaggageExt as _};
+use opentelemetry::baggage::Baggage;
 use opentelemetry::{Context, Key, StringValue};
 
 use super::codec::{self, RawMember};
-use super::{MAX_BYTES, MAX_MEMBERS, existing};
+use super::{MAX_BYTES, MAX_MEMBERS, current, forwarded, members_of, sent_len};
 use crate::carrier::HeaderWriter;
 use crate::carrier_fields::{CarrierFields, Field};
 use crate::extracted::Extracted;
 use crate::fields::BAGGAGE;
-use crate::inbound::InboundState;
 
 /// Propagates baggage in the W3C format.
 ///
@@ -42,48 +41,55 @@ impl BaggagePropagator {
         Self { forward_only }
     }
 
-    pub(crate) fn read(self, gathered: &CarrierFields<'_, '_>, found: &mut Extracted) {
-        if !gathered.has(Field::Baggage) {
+    pub(crate) fn read(self, fields: &CarrierFields<'_, '_>, extracted: &mut Extracted) {
+        if !fields.has(Field::Baggage) {
             return;
         }
         if self.forward_only {
-            let mut text = String::new();
-            within_limits(gathered, |member| push(&mut text, member.text));
-            return found.put_baggage_text(text);
+            return extracted.put_baggage_text(received_text(fields), false);
         }
-        let mut baggage = Baggage::new();
-        within_limits(gathered, |member| {
-            let name = Key::from(member.name.to_owned());
-            let value = StringValue::from(codec::decode(member.value));
+        let (mut baggage, mut bytes, mut is_lossy) = (Baggage::new(), 0, false);
+        within_limits(fields, |member| {
+            bytes += member.text.len();
+            let value = codec::decode(member.value);
+            is_lossy |= value.contains(char::REPLACEMENT_CHARACTER);
+            let (name, value) = (Key::from(member.name.to_owned()), StringValue::from(value.into_owned()));
             let _former = baggage.insert_with_metadata(name, value, member.properties);
         });
-        found.put_baggage(baggage);
+        // The received text is kept where encoding the values again would lose bytes, or members to a limit: an octet
+        // becomes three at most.
+        let grows_too_long = || {
+            members_of(&baggage).map(|member| codec::encoded_len(&member) + 1).sum::<usize>() > MAX_BYTES + 1
+        };
+        if is_lossy || (bytes > MAX_BYTES / 3 && grows_too_long()) {
+            extracted.put_baggage_text(received_text(fields), true);
+        }
+        extracted.put_baggage(baggage);
     }
 
     pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
-        let baggage = cx.baggage();
-        let forwarded = cx.get::<InboundState>().and_then(|received| received.baggage.as_deref());
-        if baggage.is_empty() && forwarded.is_none() {
-            return carrier.remove(BAGGAGE);
-        }
         let mut budget = Budget::new();
-        let mut text = String::with_capacity(64);
-        for member in existing(cx).filter(|member| budget.take(codec::encoded_len(member))) {
-            if !text.is_empty() {
-                text.push(',');
-            }
-            codec::encode(&member, &mut text);
-        }
-        for member in forwarded.into_iter().flat_map(codec::members) {
-            if baggage.get(member.name).is_none() && budget.take(member.text.len()) {
-                push(&mut text, member.text);
+        let mut text = String::new();
+        for (member, received) in current(cx) {
+            if budget.take(sent_len(&member, received)) {
+                separate(&mut text);
+                match received {
+                    Some(received) => text.push_str(received),
+                    None => codec::encode(&member, &mut text),
+                }
             }
         }
-        if text.is_empty() { carrier.remove(BAGGAGE) } else { carrier.set(BAGGAGE, &text) }
+        for member in forwarded(cx).filter(|member| budget.take(member.len())) {
+            separate(&mut text);
+            text.push_str(member);
+        }
+        if !text.is_empty() {
+            carrier.set(BAGGAGE, &text);
+        }
     }
 }
 
-/// What is left of the limits.
+/// The remainder of the limits.
 struct Budget {
     members: usize,
     bytes: usize,
@@ -95,7 +101,7 @@ impl Budget {
         Self { members: MAX_MEMBERS, bytes: MAX_BYTES + 1 }
     }
 
-    /// Whether a member of this length fits; it is taken if so.
+    /// Takes a member of this length if it fits.
     fn take(&mut self, bytes: usize) -> bool {
         let fits = self.members > 0 && bytes < self.bytes;
         if fits {
@@ -106,20 +112,31 @@ impl Budget {
     }
 }
 
-fn within_limits(gathered: &CarrierFields<'_, '_>, mut found: impl FnMut(RawMember<'_>)) {
+fn within_limits(fields: &CarrierFields<'_, '_>, mut accept: impl FnMut(RawMember<'_>)) {
     let mut budget = Budget::new();
-    for line in gathered.lines(Field::Baggage) {
+    for line in fields.lines(Field::Baggage) {
         codec::for_each(line, |member| {
             if budget.take(member.text.len()) {
-                found(member);
+                accept(member);
             }
         });
     }
 }
 
-fn push(text: &mut String, member: &str) {
-    if !text.is_empty() {
+/// The received members as they came, joined.
+fn received_text(fields: &CarrierFields<'_, '_>) -> String {
+    let mut text = String::new();
+    within_limits(fields, |member| {
+        separate(&mut text);
+        text.push_str(member.text);
+    });
+    text
+}
+
+fn separate(text: &mut String) {
+    if text.is_empty() {
+        text.reserve(64);
+    } else {
         text.push(',');
     }
-    text.push_str(member);
 }

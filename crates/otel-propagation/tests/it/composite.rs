@@ -1,7 +1,7 @@
 //! Several formats as one propagator: order, foreign members, what is stored once, and every way of using it.
 
 use opentelemetry::baggage::BaggageExt as _;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::propagation::{Extractor, Injector, TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::{
@@ -97,7 +97,9 @@ fn of_two_span_contexts_the_later_format_counts() {
     assert_eq!(read(b3_last.clone(), &headers[..1]), TRACE_ID);
     // What came with the one that does not count is not taken for the other's.
     let propagation = PropagatorHandle::new(b3_last);
-    assert_eq!(value(&send(&propagation, &propagation.extract(&headers)), "tracestate"), None);
+    let out = send(&propagation, &propagation.extract(&headers));
+    assert_eq!((value(&out, "tracestate"), value(&out, "b3")), (None, Some(B3_HEADER.1)));
+    assert_eq!(&value(&out, "traceparent").unwrap()[3..35], &B3_HEADER.1[..32]);
 }
 
 #[test]
@@ -132,6 +134,25 @@ fn what_two_formats_say_of_the_same_span_is_put_together() {
 }
 
 #[test]
+fn a_decision_that_one_format_defers_is_the_other_formats() {
+    let deferred = ("b3", "12345678901234567890123456789012-1234567890123456");
+    let sampled = ("traceparent", "00-12345678901234567890123456789012-1234567890123456-01");
+    let trace_context = TraceContextPropagator::new();
+    for composite in [
+        CompositePropagator::empty().with_trace_context(trace_context).with_b3(B3Propagator::single()),
+        CompositePropagator::empty().with_b3(B3Propagator::single()).with_trace_context(trace_context),
+    ] {
+        let propagation = PropagatorHandle::new(composite);
+        let out = send(&propagation, &propagation.extract(&[sampled, deferred, ("tracestate", "foo=1")]));
+        assert_eq!(value(&out, "traceparent"), Some(sampled.1));
+        assert_eq!(value(&out, "tracestate"), Some("foo=1"));
+        assert_eq!(value(&out, "b3").map(|text| &text[49..]), Some("-1"));
+        let out = send(&propagation, &propagation.extract(&[deferred]));
+        assert_eq!(value(&out, "b3"), Some(deferred.1));
+    }
+}
+
+#[test]
 fn foreign_members_take_their_turn() {
     let headers = [("traceparent", PARENT), ("baggage", "a=1"), ("x-a", "1"), B3_HEADER];
     let composite = CompositePropagator::empty()
@@ -153,7 +174,7 @@ fn foreign_members_take_their_turn() {
 }
 
 #[test]
-fn what_a_foreign_propagator_left_is_removed() {
+fn a_foreign_propagator_replaces_the_sets_that_it_writes_and_no_others() {
     let propagation = PropagatorHandle::new(TextMapCompositePropagator::new(vec![
         Box::new(SdkTraceContext::new()),
         Box::new(SdkBaggage::new()),
@@ -162,7 +183,103 @@ fn what_a_foreign_propagator_left_is_removed() {
     let mut out = vec![stale("Baggage"), stale("TraceState"), stale("accept")];
     propagation.inject(&propagation.extract(&[("traceparent", PARENT)]), &mut out);
     out.sort();
-    assert_eq!(out, [stale("accept"), ("traceparent".to_owned(), PARENT.to_owned())]);
+    let parent = ("traceparent".to_owned(), PARENT.to_owned());
+    assert_eq!(out, [stale("Baggage"), stale("accept"), parent.clone()]);
+
+    // Without a span the caller's trace headers stay, whatever else is written.
+    let mut out = vec![stale("Baggage"), parent.clone(), stale("tracestate")];
+    propagation.inject(&Context::new(), &mut out);
+    assert_eq!(out, [stale("Baggage"), parent.clone(), stale("tracestate")]);
+    propagation.inject(&Context::new().with_baggage([KeyValue::new("a", "1")]), &mut out);
+    assert_eq!(out, [parent, stale("tracestate"), ("baggage".to_owned(), "a=1".to_owned())]);
+}
+
+#[test]
+fn a_foreign_propagator_without_fields_reads_and_writes() {
+    #[derive(Debug)]
+    struct Mine;
+    impl TextMapPropagator for Mine {
+        fn inject_context(&self, _: &Context, injector: &mut dyn Injector) {
+            injector.set("x-trace", "1".into());
+        }
+        fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+            let span = SpanContext::new(
+                TraceId::from(7),
+                SpanId::from(7),
+                TraceFlags::SAMPLED,
+                true,
+                TraceState::NONE,
+            );
+            match extractor.get("x-trace") {
+                Some(_) => cx.with_remote_span_context(span),
+                None => cx.clone(),
+            }
+        }
+        fn fields(&self) -> opentelemetry::propagation::text_map_propagator::FieldIter<'_> {
+            opentelemetry::propagation::text_map_propagator::FieldIter::new(&[])
+        }
+    }
+    for propagation in
+        [PropagatorHandle::new(Mine), PropagatorHandle::new(CompositePropagator::default().with_other(Mine))]
+    {
+        let cx = propagation.extract(&[("x-trace", "1"), ("baggage", "a=1")]);
+        assert_eq!(span_context(&cx).span_id(), SpanId::from(7));
+        assert_eq!(value(&send(&propagation, &Context::new()), "x-trace"), Some("1"));
+        let mut out = vec![("x-trace".to_owned(), "set".to_owned())];
+        propagation.inject_absent(&cx, &mut out);
+        assert_eq!(value(&out, "x-trace"), Some("set"));
+    }
+}
+
+#[test]
+fn only_what_is_absent_is_completed() {
+    let received = [("traceparent", PARENT), ("tracestate", "foo=1"), ("baggage", "a=1"), ("x-a", "1")];
+    let ours = PropagatorHandle::new(everything());
+    let foreign = PropagatorHandle::new(TextMapCompositePropagator::new(vec![
+        Box::new(SdkTraceContext::new()),
+        Box::new(SdkBaggage::new()),
+    ]));
+    let mixed = PropagatorHandle::new(
+        CompositePropagator::empty().with_b3(B3Propagator::single()).with_other(SdkTraceContext::new()),
+    );
+    let names = |propagation: &PropagatorHandle, set: &[&str]| {
+        let mut out: Vec<_> = set.iter().map(|name| ((*name).to_owned(), "set".to_owned())).collect();
+        propagation.inject_absent(&ours.extract(&received), &mut out);
+        assert_eq!(out.iter().filter(|(_, value)| value == "set").count(), set.len(), "{out:?}");
+        let mut names: Vec<_> = out.into_iter().skip(set.len()).map(|(name, _)| name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&ours, &[]), ["b3", "baggage", "traceparent", "tracestate", "x-a"]);
+    assert_eq!(names(&ours, &["Baggage"]), ["b3", "traceparent", "tracestate", "x-a"]);
+    // The headers of traces are one group: two contexts are not mixed.
+    for set in ["TraceParent", "tracestate", "b3", "X-B3-Flags"] {
+        assert_eq!(names(&ours, &[set]), ["baggage", "x-a"], "{set}");
+    }
+    assert_eq!(names(&ours, &["x-a", "b3", "baggage"]), <[&str; 0]>::default());
+    assert_eq!(names(&foreign, &[]), ["baggage", "traceparent", "tracestate"]);
+    assert_eq!(names(&foreign, &["tracestate"]), ["baggage"]);
+    assert_eq!(names(&foreign, &["baggage"]), ["traceparent", "tracestate"]);
+    assert_eq!(names(&mixed, &["traceparent"]), <[&str; 0]>::default());
+    assert_eq!(names(&mixed, &["b3"]), <[&str; 0]>::default());
+}
+
+#[test]
+fn baggage_can_be_left_out() {
+    let headers = [("traceparent", PARENT), ("tracestate", "foo=1"), ("Baggage", "a=1"), ("x-a", "1")];
+    for propagation in [
+        PropagatorHandle::new(everything()),
+        PropagatorHandle::new(TextMapCompositePropagator::new(vec![
+            Box::new(SdkTraceContext::new()),
+            Box::new(SdkBaggage::new()),
+        ])),
+    ] {
+        assert_eq!(propagation.extract(&headers).baggage().len(), 1);
+        let cx = propagation.extract_without_baggage(&headers);
+        assert!(cx.baggage().is_empty());
+        assert_eq!(span_context(&cx).trace_state().header(), "foo=1");
+        assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID);
+    }
 }
 
 #[test]

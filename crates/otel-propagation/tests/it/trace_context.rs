@@ -115,10 +115,61 @@ fn a_changed_order_or_value_is_a_change() {
         value(&out, "tracestate").map(str::to_owned)
     };
     assert_eq!(send(&[("a", "1"), ("b", "2")]).as_deref(), Some("a=1,b=2,x@@y=3"));
-    assert_eq!(send(&[("b", "2"), ("a", "1")]).as_deref(), Some("b=2,a=1"));
-    assert_eq!(send(&[("a", "1"), ("b", "3")]).as_deref(), Some("a=1,b=3"));
-    assert_eq!(send(&[("a", "1")]).as_deref(), Some("a=1"));
-    assert_eq!(send(&[("a", "1"), ("b", "2"), ("c", "3")]).as_deref(), Some("a=1,b=2,c=3"));
+    // A member that the API's type cannot hold was seen by no sampler, and stays.
+    assert_eq!(send(&[("b", "2"), ("a", "1")]).as_deref(), Some("b=2,a=1,x@@y=3"));
+    assert_eq!(send(&[("a", "1"), ("b", "3")]).as_deref(), Some("a=1,b=3,x@@y=3"));
+    assert_eq!(send(&[("a", "1")]).as_deref(), Some("a=1,x@@y=3"));
+    assert_eq!(send(&[("a", "1"), ("b", "2"), ("c", "3")]).as_deref(), Some("a=1,b=2,c=3,x@@y=3"));
+    assert_eq!(send(&[]).as_deref(), Some("x@@y=3"));
+}
+
+#[test]
+fn other_vendors_members_survive_a_sampler_that_adds_one_and_keep_their_places() {
+    let add = |text: &str| {
+        value(&through(AddMember, &[("traceparent", PARENT), ("tracestate", text)]), "tracestate")
+            .map(str::to_owned)
+    };
+    assert_eq!(add("foo@@bar=1,a=2").as_deref(), Some("ours=1,foo@@bar=1,a=2"));
+    assert_eq!(add("a=2,foo@@bar=1,b=3").as_deref(), Some("ours=1,a=2,foo@@bar=1,b=3"));
+    assert_eq!(add("ours=0,foo@@bar=1").as_deref(), Some("ours=1,foo@@bar=1"));
+    assert_eq!(add("foo@@bar=1").as_deref(), Some("ours=1,foo@@bar=1"));
+}
+
+#[test]
+fn a_sampler_that_adds_a_member_to_a_full_list_costs_the_last_one() {
+    for key in ["k", "k@@"] {
+        let full: Vec<String> = (0..32).map(|index| format!("{key}{index:02}=v")).collect();
+        let text = full.join(",");
+        let out = through(AddMember, &[("traceparent", PARENT), ("tracestate", &text)]);
+        let sent = value(&out, "tracestate").unwrap().to_owned();
+        assert_eq!(sent, format!("ours=1,{}", full[..31].join(",")));
+        // Our own receiver takes all of it.
+        let again = through(Sampler::AlwaysOn, &[("traceparent", PARENT), ("tracestate", &sent)]);
+        assert_eq!(value(&again, "tracestate"), Some(&sent[..]));
+    }
+}
+
+#[test]
+fn a_list_that_grew_too_long_loses_its_long_members_first() {
+    let long: Vec<String> = (0..30).map(|index| format!("key{index:07}={}", "v".repeat(256))).collect();
+    let text = format!("short=1,{},last@@=2", long.join(","));
+    assert!(text.len() < 8192);
+    let state = |extra: &str| {
+        let incoming = propagation().extract(&[("traceparent", PARENT), ("tracestate", &text[..])]);
+        let parent = span_context(&incoming);
+        let state = parent.trace_state().insert("new", extra).unwrap();
+        let span = SpanContext::new(parent.trace_id(), SpanId::from(1), TraceFlags::SAMPLED, false, state);
+        let mut out = Vec::new();
+        propagation().inject(&incoming.with_remote_span_context(span), &mut out);
+        value(&out, "tracestate").unwrap().to_owned()
+    };
+    // 33 members: the last one goes.
+    assert_eq!(state("1"), format!("new=1,short=1,{}", long.join(",")));
+    // Too many bytes: a long member goes before a short one that comes later.
+    let sent = state(&"n".repeat(256));
+    assert!(sent.len() <= 8192, "{}", sent.len());
+    assert!(sent.starts_with("new=") && sent.contains(",short=1,"), "{sent}");
+    assert!(sent.contains(",key0000028=") && !sent.contains(",key0000029="), "{sent}");
 }
 
 #[test]
@@ -218,11 +269,12 @@ fn a_state_that_no_header_may_carry_is_not_sent() {
 }
 
 #[test]
-fn without_a_span_what_was_there_is_removed_and_nothing_written() {
-    let stale = |name: &str| (name.to_owned(), "stale".to_owned());
-    let mut out = vec![stale("TraceParent"), stale("tracestate"), stale("accept"), stale("TRACESTATE")];
+fn without_a_span_the_callers_headers_stay_and_nothing_is_written() {
+    let set = |name: &str| (name.to_owned(), "set by hand".to_owned());
+    let headers = [set("TraceParent"), set("tracestate"), set("accept")];
+    let mut out = Vec::from(headers.clone());
     propagation().inject(&Context::new(), &mut out);
-    assert_eq!(out, [stale("accept")]);
+    assert_eq!(out, headers);
 
     let mut foreign = Written::default();
     TraceContextPropagator::new().inject_context(&Context::new(), &mut foreign);

@@ -80,3 +80,15 @@ fn setting_and_removing_many_times_does_not_use_the_limit_up() {
     }
     assert_eq!(baggage::get(&baggage::set(&cx, "a", "1").unwrap(), "a"), Some("1"));
 }
+
+#[test]
+fn everything_that_was_set_can_be_read() {
+    let cx = baggage::set(&Context::new(), "a", &"x".repeat(8000)).unwrap();
+    let cx = baggage::set(&cx, "b", "y").unwrap();
+    assert_eq!((baggage::get(&cx, "a").map(str::len), baggage::get(&cx, "b")), (Some(8000), Some("y")));
+    for special in "!#$%&'*+-.^_`|~".chars() {
+        let name = format!("a{special}b");
+        let cx = baggage::set(&Context::new(), &name, "v").unwrap();
+        assert_eq!(baggage::get(&cx, &name), Some("v"), "{name}");
+    }
+}

@@ -139,7 +139,7 @@ fn values_are_percent_encoded_and_properties_kept() {
         KeyValueMetadata::new("c", "", "bad,property"),
         KeyValueMetadata::new("d", "", "bad\r\nproperty"),
     ]);
-    let expected = ["a=x%20y%2Cz%3B%3D%25%22%5C%C3%BC%0A", "b=!#$&'()*+-./:<>?@[]^_`{|}~;p=q;r", "c=", "d="];
+    let expected = ["a=x%20y%2Cz%3B=%25%22%5C%C3%BC%0A", "b=!#$&'()*%2B-./:<>?@[]^_`{|}~;p=q;r", "c=", "d="];
     assert_eq!(sent(&propagation(), &cx), expected);
 }
 
@@ -159,10 +159,80 @@ fn at_most_64_members_and_8192_bytes_are_sent() {
 }
 
 #[test]
-fn stale_baggage_is_removed() {
-    let mut out = vec![("Baggage".to_owned(), "stale=1".to_owned())];
-    propagation().inject(&Context::new(), &mut out);
-    assert_eq!(out, []);
+fn baggage_of_the_caller_stays_unless_the_context_has_some() {
+    let set = vec![("Baggage".to_owned(), "tenant=acme".to_owned())];
+    for propagation in [propagation(), forward_only()] {
+        let mut out = set.clone();
+        propagation.inject(&Context::new(), &mut out);
+        assert_eq!(out, set);
+        propagation.inject(&propagation.extract(&[("baggage", "a=1")]), &mut out);
+        assert_eq!(out, [("baggage".to_owned(), "a=1".to_owned())]);
+    }
+}
+
+/// Members and their properties, sorted.
+fn listed(cx: &Context) -> Vec<String> {
+    let member = |(name, (value, more)): (&opentelemetry::Key, &(opentelemetry::StringValue, _))| {
+        let more: &opentelemetry::baggage::BaggageMetadata = more;
+        format!("{name}={value};{}", more.as_str())
+    };
+    let mut all: Vec<_> = cx.baggage().iter().map(member).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn members_survive_a_hop() {
+    let given = "a=1;p=1;q, b=%E4%BD%A0%20x ,c=%, d==, e=\"q\", f=a%2Cb;x=%2C, g=1+1, h=%ff";
+    let cx = propagation().extract(&[("baggage", given)]);
+    let expected = ["a=1;p=1;q", "b=你 x;", "c=%;", "d==;", "f=a,b;x=%2C", "g=1+1;", "h=\u{fffd};"];
+    assert_eq!(listed(&cx), expected);
+    let mut out = Vec::new();
+    propagation().inject(&cx, &mut out);
+    assert_eq!(listed(&propagation().extract(&out)), expected);
+    // The order of members is not kept by the API's type, and has no meaning.
+    let many: Vec<String> = (0..10).map(|index| format!("k{index}=v")).collect();
+    assert_eq!(sent(&propagation(), &propagation().extract(&[("baggage", many.join(","))])), many);
+}
+
+#[test]
+fn what_is_no_text_goes_out_as_it_came() {
+    let cx = propagation().extract(&[("baggage", "a=%ff%20;p , b=%fe, a=%ff, c=1")]);
+    assert_eq!(sent(&propagation(), &cx), ["a=%ff", "b=%fe", "c=1"]);
+    let cx = baggage::set(&cx, "b", "+").unwrap();
+    assert_eq!(sent(&propagation(), &cx), ["a=%ff", "b=%2B", "c=1"]);
+    assert_eq!(sent(&propagation(), &baggage::remove(&cx, "a")), ["b=%2B", "c=1"]);
+    assert_eq!(sent(&propagation(), &baggage::clear(&cx)), <[&str; 0]>::default());
+}
+
+#[test]
+fn a_limit_that_only_encoding_would_break_loses_nothing() {
+    for octet in ["=", "+", "%", "%ff"] {
+        let value = octet.repeat(390 / octet.len());
+        let members: Vec<String> = (0..10).map(|index| format!("k{index}={value};p")).collect();
+        let cx = propagation().extract(&[("baggage", members.join(","))]);
+        assert_eq!(sent(&propagation(), &cx).len(), 10, "{octet}");
+        let mut out = Vec::new();
+        propagation().inject(&cx, &mut out);
+        assert_eq!(listed(&propagation().extract(&out)), listed(&cx), "{octet}");
+        // A member that is set by hand has its place beside them.
+        let more = baggage::set(&cx, "more", "1").unwrap();
+        assert_eq!(sent(&propagation(), &more).len(), 11, "{octet}");
+    }
+}
+
+#[test]
+fn the_first_members_count_where_there_are_too_many_and_the_last_of_a_name() {
+    let one = format!("a={}", "x".repeat(8190));
+    assert_eq!(sent(&propagation(), &propagation().extract(&[("baggage", &one)])), [one]);
+    let many: Vec<String> = (0..100).map(|index| format!("k{index}=v")).collect();
+    let cx = propagation().extract(&[("baggage", many.join(","))]);
+    assert_eq!(
+        (cx.baggage().len(), baggage::get(&cx, "k0"), baggage::get(&cx, "k64")),
+        (64, Some("v"), None)
+    );
+    let cx = propagation().extract(&[("baggage", "a=1,a=2")]);
+    assert_eq!(baggage::get(&cx, "a"), Some("2"));
 }
 
 #[test]

@@ -63,10 +63,21 @@ fn tracestate_multiple_headers_different_keys() {
 
 #[test]
 fn tracestate_duplicated_keys() {
-    is_discarded(&["foo=1,foo=1"]);
-    is_discarded(&["foo=1,foo=2"]);
-    is_discarded(&["foo=1", "foo=1"]);
-    is_discarded(&["foo=1", "foo=2"]);
+    is_inherited(&["foo=1,foo=1"], &[("foo", "1")]);
+    is_inherited(&["foo=1,foo=2"], &[("foo", "1")]);
+    is_inherited(&["foo=1", "foo=1"], &[("foo", "1")]);
+    is_inherited(&["foo=1", "foo=2"], &[("foo", "1")]);
+}
+
+/// Not in the suite: the first member of a key counts, and all others keep their places.
+#[test]
+fn tracestate_duplicated_keys_among_others() {
+    is_inherited(&["ot=th:8,congo=t61,foo=1,foo=2"], &[("ot", "th:8"), ("congo", "t61"), ("foo", "1")]);
+    is_inherited(&["foo=1,a@@b=2,foo=3", "a@@b=4 , bar=5"], &[("foo", "1"), ("a@@b", "2"), ("bar", "5")]);
+    let full = numbered(1, 32);
+    assert_eq!(sent(&[&format!("{full},bar01=x,{full}")]).len(), 32);
+    is_discarded(&[&format!("{full},bar01=x,foo=1")]);
+    is_discarded(&["foo=1,foo=a\tb"]);
 }
 
 #[test]
