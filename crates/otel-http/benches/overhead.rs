@@ -1,4 +1,4 @@
-//! What the layers cost over a bare service, for a parent that is sampled and one that is not.
+//! Overhead of the layers over a bare service, with a sampled and an unsampled parent.
 //!
 //! For the comparison with other crates, in instructions and allocations, see `benchmarks/`.
 
@@ -41,7 +41,7 @@ where
             |request| {
                 let call =
                     async { service.call(request).await.map(|response| response.into_body().collect()) };
-                // Nothing here waits for anything.
+                // The services never return `Pending`.
                 if let Some(Ok(body)) = call.now_or_never() {
                     black_box(body.now_or_never());
                 }

@@ -1,7 +1,7 @@
-//! Requests and responses as span names and attributes: pure functions, one for each side.
+//! Attribute names, span names and attribute values that the server and the client share.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) 1.44 (spans,
-//! Stable). The names are constants of our own: the published crate is at schema 1.42.
+//! Stable). The names are local constants, because the crate `opentelemetry-semantic-conventions` is at schema 1.42.
 
 pub(crate) mod client;
 pub(crate) mod host;
@@ -15,7 +15,7 @@ use opentelemetry::KeyValue;
 
 use crate::method::KnownMethod;
 
-/// The schema that the attributes follow.
+/// Schema URL of the instrumentation scope.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 pub(crate) const CLIENT_ADDRESS: &str = "client.address";
@@ -25,10 +25,10 @@ pub(crate) const METHOD_ORIGINAL: &str = "http.request.method_original";
 pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
 pub(crate) const PEER_PORT: &str = "network.peer.port";
 pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
-/// The prefix of the attributes of captured request headers; the header's name follows after a dot.
+/// Prefix of the attributes of captured request headers, followed by a dot and the header's name.
 pub(crate) const REQUEST_HEADER: &str = "http.request.header";
 pub(crate) const RESEND_COUNT: &str = "http.request.resend_count";
-/// The prefix of the attributes of captured response headers.
+/// Prefix of the attributes of captured response headers, followed by a dot and the header's name.
 pub(crate) const RESPONSE_HEADER: &str = "http.response.header";
 pub(crate) const ROUTE: &str = "http.route";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
@@ -41,10 +41,10 @@ pub(crate) const URL_SCHEME: &str = "url.scheme";
 pub(crate) const URL_TEMPLATE: &str = "url.template";
 pub(crate) const USER_AGENT: &str = "user_agent.original";
 
-/// The longest unknown method that is recorded, in bytes.
+/// Length in bytes at which an unknown method is truncated.
 const LONGEST_METHOD: usize = 64;
 
-/// `{method} {route or template}`, or the method alone. Never the path.
+/// Returns `{method} {route}` or `{method} {template}`, or only the method without a route. Never the path.
 pub(crate) fn span_name(method: &KnownMethod, route: Option<&str>) -> Cow<'static, str> {
     let method = method.in_span_name();
     match route {
@@ -53,7 +53,7 @@ pub(crate) fn span_name(method: &KnownMethod, route: Option<&str>) -> Cow<'stati
     }
 }
 
-/// HTTP's version, as `network.protocol.version` has it.
+/// An HTTP version, for `network.protocol.version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolVersion {
     Http09,
@@ -74,7 +74,7 @@ impl ProtocolVersion {
         }
     }
 
-    /// `2`, never `2.0`.
+    /// Returns the attribute's value: `2`, not `2.0`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http09 => "0.9",
@@ -86,7 +86,7 @@ impl ProtocolVersion {
     }
 }
 
-/// `url.scheme`. Both sides know only these two.
+/// Returns the value of `url.scheme`.
 pub(crate) fn scheme(https: bool) -> &'static str {
     if https { "https" } else { "http" }
 }

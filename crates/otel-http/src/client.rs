@@ -1,4 +1,4 @@
-//! The client's side: a layer that sends the trace on and records each call once.
+//! The client layer: injects context into requests and records each call once.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! client", and the tower service contract.
@@ -29,14 +29,14 @@ use crate::exchange::content_length;
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
 
-/// Hosts that have metrics of their own. The calls to all further ones are counted under `_OTHER`: a host may come
-/// out of data that strangers choose.
+/// Limit of hosts with their own metrics, per scheme. Calls to further hosts are recorded under `_OTHER`, because a
+/// host may come from untrusted input.
 const TARGETS: usize = 512;
 
-/// Templates whose span names are kept ready.
+/// Limit of URL templates whose span names are cached.
 const TEMPLATES: usize = 1024;
 
-/// What all services of a layer share.
+/// The state shared by all services of a layer.
 #[derive(Debug)]
 struct Shared {
     options: Options,
@@ -48,7 +48,7 @@ struct Shared {
     templates: Interned<Slots<u8, Cow<'static, str>, 16>>,
 }
 
-/// What is prepared once for a host that is called.
+/// The cached attributes and metrics of a target host.
 #[derive(Debug)]
 struct Server {
     attributes: [KeyValue; 2],
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-/// The template of a request's URL, as a request extension: it names the span, and stands in `url.template`.
+/// A request extension with the template of the request's URL, for the span name and `url.template`.
 ///
 /// ```
 /// let request = http::Request::get("http://users.internal/users/42")
@@ -78,10 +78,10 @@ impl Server {
 #[expect(clippy::exhaustive_structs, reason = "a plain value that a caller puts there")]
 pub struct UrlTemplate(pub Cow<'static, str>);
 
-/// Wraps a client so that each of its calls is recorded and carries the trace on.
+/// A layer that records each call of an HTTP client and injects its context into the request.
 ///
-/// The parent is the current context, or the `opentelemetry::Context` among the request's extensions where there is
-/// one: for a layer such as tower's `Buffer` that moves the call to another task.
+/// The parent is the `opentelemetry::Context` in the request's extensions, or the current context if the extensions
+/// have none. The extension is for layers such as tower's `Buffer`, which make the call on another task.
 ///
 /// ```
 /// use tower_layer::Layer;
@@ -94,10 +94,10 @@ pub struct ClientLayer {
 }
 
 impl ClientLayer {
-    /// A layer that records into the global providers, which may be set later.
+    /// Creates a layer that records into the global providers, which may be installed later.
     #[must_use]
     pub fn new() -> Self {
-        // Nobody must read a response's body: a span that waited for that might never end.
+        // Callers need not read or drop a response body promptly: a span that ended with it might stay open.
         Self::from_options(Options::new(EndOn::Head))
     }
 
@@ -144,7 +144,7 @@ impl<S> Layer<S> for ClientLayer {
     }
 }
 
-/// A client whose calls are recorded.
+/// An instrumented HTTP client.
 #[derive(Clone, Debug)]
 pub struct ClientService<S> {
     inner: S,
@@ -209,7 +209,7 @@ impl Shared {
         );
         let attributes = || {
             let mut list = Vec::with_capacity(12);
-            // Past the bound a host has no metrics of its own, but its span still tells it.
+            // A host beyond the limit has no metrics of its own, but its span still carries its address.
             let own = match &server {
                 Some(_) => None,
                 None => target.as_ref().map(Server::attributes),
@@ -229,7 +229,7 @@ impl Shared {
 
     fn server(&self, head: &RequestHead<'_>, target: &Target<'_>) -> Option<Arc<Server>> {
         let servers = if target.https { &self.https } else { &self.http };
-        // The text that the target was read from, which has its port with it. Credentials must not be kept.
+        // The authority includes the port. One with credentials is not used as a key, which stays in memory.
         let key = head.uri.authority().map(http::uri::Authority::as_str).filter(|text| !text.contains('@'));
         match key {
             Some(key) => servers.get_or_insert(key, || Server::new(target)),

@@ -1,7 +1,7 @@
-//! What can be chosen: the options that both layers share, and the views that hooks are given.
+//! The options that both layers share, and the views of requests and responses passed to hooks.
 //!
-//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) wherever an
-//! attribute is opt-in or a list can be replaced.
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) for opt-in
+//! attributes and configurable lists.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,33 +14,36 @@ use otel_propagation::PropagatorHandle;
 
 use crate::method::KnownMethods;
 
-/// When a span, and the duration that goes with it, ends.
+/// The event that ends a span and its duration measurement.
+///
+/// The default is `Auto` for a [`ServerLayer`](crate::ServerLayer) and `Head` for a
+/// [`ClientLayer`](crate::ClientLayer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndOn {
-    /// At the end of the response's body, trailers included; at its head where the response is an event stream
-    /// (`text/event-stream`) or switches protocols, since such a body says nothing of how long an answer took.
+    /// The end of the response body, including trailers. The response head if the response is an event stream
+    /// (`text/event-stream`) or switches protocols, because the length of such a body is not the response time.
     #[default]
     Auto,
-    /// At the end of the response's body, whatever it is.
+    /// The end of the response body, also for event streams. A response that switches protocols ends at its head.
     Body,
-    /// As soon as the response's head is there.
+    /// The response head.
     Head,
 }
 
-/// A request's head, as filters and hooks see it.
+/// The head of a request, as passed to filters and hooks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {
-    /// The method, as it came.
+    /// The method, including unknown ones.
     pub method: &'a Method,
-    /// The URI: absolute or only a path, as HTTP's version and side have it.
+    /// The URI, in absolute or origin form, depending on the HTTP version and on the side.
     pub uri: &'a Uri,
-    /// The version.
+    /// The HTTP version.
     pub version: Version,
-    /// The headers.
+    /// The request headers.
     pub headers: &'a HeaderMap,
-    /// What other layers attached to the request.
+    /// The request extensions, which other layers may have set.
     pub extensions: &'a Extensions,
 }
 
@@ -56,17 +59,17 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A response's head, as hooks see it.
+/// The head of a response, as passed to hooks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ResponseHead<'a> {
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
-    /// The version.
+    /// The HTTP version.
     pub version: Version,
-    /// The headers.
+    /// The response headers.
     pub headers: &'a HeaderMap,
-    /// What other layers attached to the response.
+    /// The response extensions, which other layers may have set.
     pub extensions: &'a Extensions,
 }
 
@@ -87,7 +90,7 @@ pub(crate) type SpanName =
 pub(crate) type RequestHook = Arc<dyn Fn(&RequestHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 
-/// The options that a server's and a client's layer share.
+/// The options shared by the server and client layers.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) propagation: PropagatorHandle,
@@ -126,7 +129,7 @@ impl Options {
 }
 
 impl Options {
-    /// Whether this request is recorded here at all.
+    /// Returns `true` if this layer records the request.
     pub(crate) fn records(&self, head: &RequestHead<'_>) -> bool {
         (self.grpc || !is_grpc(head.headers)) && self.filter.as_ref().is_none_or(|filter| filter(head))
     }
@@ -151,12 +154,13 @@ pub(crate) fn scope() -> InstrumentationScope {
         .build()
 }
 
-/// The `with_*` methods that a server's and a client's layer share, for a type with `fn edit(self, …)`.
+/// Generates the `with_*` methods shared by the server and client layers, for a type with a method `edit(self, …)`.
 macro_rules! shared_options {
     () => {
         otel_operation::provider_options!();
 
-        /// Records only requests for which `filter` answers true; all others pass untouched.
+        /// Records only requests for which `filter` returns `true`. Others pass through without a span, metrics or
+        /// context propagation.
         #[must_use]
         pub fn with_filter<F>(self, filter: F) -> Self
         where
@@ -165,15 +169,15 @@ macro_rules! shared_options {
             self.edit(|options| options.filter = Some(std::sync::Arc::new(filter)))
         }
 
-        /// Records gRPC calls as HTTP too. By default they pass untouched, to be recorded once, by otel-grpc's layers:
-        /// requests with a content type that begins with `application/grpc`.
+        /// Records gRPC calls, that is requests with a content type that starts with `application/grpc`, as HTTP
+        /// requests. Default: `false`, so that the layers of otel-grpc record them once.
         #[must_use]
         pub fn with_grpc(self, record: bool) -> Self {
             self.edit(|options| options.grpc = record)
         }
 
-        /// Names spans. `name` sees the request and its route or template; where it answers `None`, the
-        /// conventions' name is used. A name must come out of a small set: never put a path into it.
+        /// Sets span names. `name` receives the request and its route or template. If it returns `None`, the span
+        /// gets the name of the semantic conventions. Names must have a low cardinality: never use a path.
         #[must_use]
         pub fn with_span_name<F>(self, name: F) -> Self
         where
@@ -185,8 +189,8 @@ macro_rules! shared_options {
             self.edit(|options| options.span_name = Some(std::sync::Arc::new(name)))
         }
 
-        /// Adds attributes to a span out of its request. Runs once a request, and only where a span records or a
-        /// sampler looks at it.
+        /// Adds span attributes from the request. `attributes` runs at most once per request, only if the sampler
+        /// receives attributes or the span records.
         #[must_use]
         pub fn with_request_attributes<F>(self, attributes: F) -> Self
         where
@@ -195,7 +199,7 @@ macro_rules! shared_options {
             self.edit(|options| options.on_request = Some(std::sync::Arc::new(attributes)))
         }
 
-        /// Adds attributes to a span out of its response. Runs once a response, and only where the span records.
+        /// Adds span attributes from the response. `attributes` runs once per response, only if the span records.
         #[must_use]
         pub fn with_response_attributes<F>(self, attributes: F) -> Self
         where
@@ -204,15 +208,15 @@ macro_rules! shared_options {
             self.edit(|options| options.on_response = Some(std::sync::Arc::new(attributes)))
         }
 
-        /// Records these request headers as `http.request.header.NAME`; none by default. At most 16 values a
-        /// header, each cut at 1,024 bytes. Do not list what carries secrets.
+        /// Records these request headers as `http.request.header.NAME`. Default: none. At most 16 values per header
+        /// are recorded, each truncated to 1,024 bytes. Do not list headers that carry secrets.
         #[must_use]
         pub fn with_request_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
             let captured = otel_operation::CapturedHeaders::new($crate::attributes::REQUEST_HEADER, names);
             self.edit(|options| options.request_headers = captured)
         }
 
-        /// Records these response headers as `http.response.header.NAME`; none by default. The bounds are those of
+        /// Records these response headers as `http.response.header.NAME`. Default: none. The limits are those of
         /// [`with_request_headers`](Self::with_request_headers).
         #[must_use]
         pub fn with_response_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -220,28 +224,31 @@ macro_rules! shared_options {
             self.edit(|options| options.response_headers = captured)
         }
 
-        /// Replaces the list of known methods; all others are recorded as `_OTHER`. At most 32 are kept. Without
-        /// this, `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` or else RFC 9110's, PATCH and QUERY are known.
+        /// Replaces the list of known methods; others are recorded as `_OTHER`. Entries after the first 32 are
+        /// ignored. Default: the list in `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, otherwise the methods of [RFC
+        /// 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.3), PATCH and QUERY.
         #[must_use]
         pub fn with_known_methods<'a>(self, methods: impl IntoIterator<Item = &'a str>) -> Self {
             let known = $crate::method::KnownMethods::new(methods);
             self.edit(|options| options.known_methods = known)
         }
 
-        /// Chooses when a span and its duration end.
+        /// Sets the event that ends a span and its duration measurement.
         #[must_use]
         pub fn with_end_on(self, end_on: $crate::EndOn) -> Self {
             self.edit(|options| options.end_on = end_on)
         }
 
-        /// Chooses whether samplers are given attributes also under a parent that is not sampled.
+        /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
+        /// [`SamplerInput::Cheap`](crate::SamplerInput::Cheap).
         #[must_use]
         pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
             self.edit(|options| options.sampler_input = input)
         }
 
-        /// Records the sizes of bodies, in bytes, as metrics: a request's from its `Content-Length`, a response's as
-        /// counted where the span lasts as long as the body, else from its `Content-Length`.
+        /// Records body sizes as metrics. Default: `false`. The size of a request body is its `Content-Length`. The
+        /// size of a response body is counted if the span ends with the body; a client whose span ends at the head
+        /// records the `Content-Length`.
         #[must_use]
         pub fn with_body_sizes(self, record: bool) -> Self {
             self.edit(|options| options.body_sizes = record)

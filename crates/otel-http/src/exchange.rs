@@ -1,14 +1,14 @@
-//! What both sides read out of a message's head.
+//! Helpers for message heads that the server and the client share.
 //!
-//! Follows [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110) (`Content-Length`, `Content-Type`) and the HTML
-//! specification (event streams).
+//! Follows [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110) (`Content-Length`, `Content-Type`) and the [HTML
+//! specification](https://html.spec.whatwg.org/multipage/server-sent-events.html) (event streams).
 
 use http::{HeaderMap, Response, header};
 use opentelemetry::trace::SpanRef;
 
 use crate::config::{Options, ResponseHead};
 
-/// What a span is told of a response's head, on both sides.
+/// Sets the captured response headers and the attributes of the response hook on a span.
 pub(crate) fn respond<B>(options: &Options, span: &SpanRef<'_>, response: &Response<B>) {
     let mut list = Vec::new();
     options.response_headers.read(response.headers(), &mut list);

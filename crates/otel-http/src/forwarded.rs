@@ -1,7 +1,9 @@
-//! What proxies say of a request that they forwarded, believed only where they are trusted.
+//! Parsing of the forwarding headers that trusted proxies set.
 //!
-//! Follows RFC 7239 (`Forwarded`), the customary `X-Forwarded-For`, `-Host` and `-Proto`, and the [HTTP semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) on `client.address`, `server.address` and `url.scheme`.
+//! Follows [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239) (`Forwarded`), the de-facto headers `X-Forwarded-For`,
+//! `X-Forwarded-Host` and `X-Forwarded-Proto`, and the [HTTP semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) for `client.address`, `server.address`
+//! and `url.scheme`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,10 +12,10 @@ use ipnet::IpNet;
 
 use crate::attributes::host;
 
-/// No chain of proxies is longer; what lies beyond is not looked at.
+/// Limit of proxies that are read, the nearest first; further entries are ignored.
 const LONGEST_CHAIN: usize = 32;
 
-/// What trusted proxies say of the request as they received it.
+/// The client, host and scheme of the original request, as reported by trusted proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forwarded {
     pub(crate) client: Option<IpAddr>,
@@ -29,10 +31,10 @@ struct Hop<'a> {
     scheme: Option<&'a str>,
 }
 
-/// Reads the forwarding headers of a request that came from `peer`, where `peer` is trusted.
+/// Reads the forwarding headers of a request from `peer`. Returns `None` unless `peer` is trusted.
 ///
-/// Each proxy appends, so the hops are walked from the last: the first address that is not a trusted proxy's is
-/// the client. What stands before it was written by strangers.
+/// Each proxy appends an entry, so the entries are read from the last one: the first address that is not a trusted
+/// proxy's is the client. Entries before it were written by untrusted peers.
 pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Option<Forwarded> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address.to_canonical()));
     if trusted.is_empty() || !peer.is_some_and(is_trusted) {
@@ -40,13 +42,13 @@ pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet])
     }
     let mut found = Forwarded::default();
     for hop in hops(headers) {
-        // The host and the scheme that the nearest trusted proxies saw; the farthest of them saw the client's.
+        // A farther trusted proxy overwrites the host and scheme of a nearer one: the farthest saw the client's own.
         if let Some(name) = hop.host.filter(|name| host::split(name).is_some()) {
             found.host = Some(name.to_owned());
         }
         found.scheme = hop.scheme.and_then(scheme).or(found.scheme);
         let Some((address, port)) = hop.client.and_then(node) else {
-            // An obfuscated or missing identifier: whoever is before it cannot be checked.
+            // An obfuscated or missing identifier: the next hop's trust cannot be verified.
             break;
         };
         found.client = Some(address);
@@ -58,11 +60,11 @@ pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet])
     Some(found)
 }
 
-/// The last hops, the nearest first.
+/// Returns the hops, the nearest first.
 fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
     let last = |name: &'static str| {
         let values = headers.get_all(name).iter().rev().filter_map(|value| value.to_str().ok());
-        // A quoted comma does not occur in what is read here: node names, hosts and schemes have none.
+        // Splitting at every comma is safe: node names, hosts and schemes contain no quoted comma.
         let items = values.flat_map(|value| value.rsplit(',').map(str::trim));
         items.filter(|item| !item.is_empty()).take(LONGEST_CHAIN)
     };
@@ -70,7 +72,7 @@ fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
     if !standard.is_empty() {
         return standard;
     }
-    // The lists need not be of one length, for not every proxy appends to each: they are aligned at their end.
+    // Aligned at their ends, because not every proxy appends to each list and the lengths may differ.
     let (mut clients, mut hosts, mut schemes) =
         (last("x-forwarded-for"), last("x-forwarded-host"), last("x-forwarded-proto"));
     std::iter::from_fn(|| {
@@ -101,7 +103,7 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(text))
 }
 
-/// An address with or without a port. `unknown` and obfuscated names are none.
+/// Parses an address with an optional port. Returns `None` for `unknown` and obfuscated identifiers.
 fn node(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some((address.ip(), Some(address.port())));

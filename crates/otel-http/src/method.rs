@@ -1,7 +1,7 @@
-//! Request methods: which are known, and so may stand in span names and metrics.
+//! The list of known request methods, which alone appear in span names and metrics.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/),
-//! `http.request.method`: RFC 9110, PATCH and QUERY, and the environment variable that replaces the list.
+//! `http.request.method`: the methods of RFC 9110, PATCH and QUERY, and the environment variable that replaces them.
 
 use std::borrow::Cow;
 
@@ -10,34 +10,34 @@ use http::Method;
 const DEFAULT: [&str; 10] =
     ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY"];
 
-/// More methods than any list needs; the rest of a longer list is unknown.
+/// Limit of known methods. Further entries of a list are ignored.
 const MOST: usize = 32;
 
-/// How a known method is counted; the last number stands for all that are not.
+/// The index of unknown methods, after those of all known ones.
 pub(crate) const OTHER: u8 = MOST as u8;
 
-/// The methods that an instrumentation knows.
+/// The known methods of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownMethods(Vec<Cow<'static, str>>);
 
-/// A request's method, as telemetry sees it.
+/// A request method as it is recorded.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownMethod {
-    /// Its place in the list, or [`OTHER`].
+    /// The index in [`KnownMethods`], or [`OTHER`].
     pub(crate) index: u8,
-    /// `http.request.method`.
+    /// The value of `http.request.method`.
     pub(crate) name: Cow<'static, str>,
 }
 
 impl KnownMethod {
-    /// What a span is called after it.
+    /// Returns the method's part of a span name.
     pub(crate) fn in_span_name(&self) -> Cow<'static, str> {
         if self.index == OTHER { Cow::Borrowed("HTTP") } else { self.name.clone() }
     }
 }
 
 impl KnownMethods {
-    /// The list of `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` where it is set, else the default.
+    /// Reads the list from `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`. Default: `DEFAULT`.
     pub(crate) fn from_env() -> Self {
         match std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
             Ok(list) if !list.trim().is_empty() => Self::new(list.split(',')),
@@ -52,14 +52,14 @@ impl KnownMethods {
 
     pub(crate) fn of(&self, method: &Method) -> KnownMethod {
         let text = method.as_str();
-        // The list is short, and its order is that of use.
+        // A linear scan: the list is short, and the default begins with the most frequent methods.
         match self.0.iter().position(|known| known == text) {
             Some(index) => KnownMethod { index: index as u8, name: self.0[index].clone() },
             None => KnownMethod { index: OTHER, name: Cow::Borrowed("_OTHER") },
         }
     }
 
-    /// The method of this place in the list.
+    /// Returns the method at `index`, or `_OTHER`.
     pub(crate) fn name(&self, index: u8) -> Cow<'static, str> {
         self.0.get(usize::from(index)).cloned().unwrap_or(Cow::Borrowed("_OTHER"))
     }

@@ -1,7 +1,7 @@
-//! The metrics of both sides: instruments, and the attribute sets that are prepared once a route or target.
+//! HTTP server and client metrics: the instruments, and the cached attribute sets per route or target.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-metrics/), "HTTP
-//! metrics": the durations are Stable, requests in flight and body sizes are in Development.
+//! metrics": the durations are Stable, active requests and body sizes are in Development.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, 
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
 
-/// Prepared sets of attributes: more than a route's methods, statuses and versions in practice.
+/// Limit of cached attribute sets per route or target; measurements with further sets prepare them each time.
 const SETS: usize = 32;
 
-/// One side's instruments.
+/// The instruments of a server or of a client.
 #[derive(Debug)]
 pub(crate) struct HttpInstruments {
     duration: Histogram<f64>,
@@ -64,7 +64,7 @@ impl HttpInstruments {
     }
 }
 
-/// What tells the measurements of one route or target apart. It is compared at each measurement, so it is small.
+/// The key of a cached attribute set within one route or target. Small, because each measurement compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) method: u8,
@@ -79,7 +79,7 @@ struct FullKey {
     error: Option<&'static str>,
 }
 
-/// What an ended exchange measured.
+/// The measurements of a finished request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
@@ -87,12 +87,12 @@ pub(crate) struct Measured {
     pub(crate) response_bytes: Option<u64>,
 }
 
-/// The measurements of one route (server) or target (client).
+/// The metric series of one route (server) or target (client).
 #[derive(Debug, Default)]
 pub(crate) struct Series {
-    /// What all of them have in common: a route, or an address and a port.
+    /// The attributes of all series: the route, or the server's address and port.
     common: Vec<KeyValue>,
-    /// Whether `url.scheme` is an attribute: recommended on the server, opt-in on the client.
+    /// `true` if `url.scheme` is an attribute: required on servers, opt-in on clients.
     scheme: bool,
     durations: Slots<FullKey, HistogramSeries<f64>, SETS>,
     sizes: Slots<FullKey, (HistogramSeries<u64>, HistogramSeries<u64>), SETS>,
@@ -104,8 +104,8 @@ impl Series {
         Self { common, scheme, ..Self::default() }
     }
 
-    /// Adds to the number of active requests. Its attributes are fewer than those of the duration: they must be the
-    /// same at both ends of a request.
+    /// Adds to the number of active requests. Only attributes known at the start are used, because the increment and
+    /// the decrement must have the same ones.
     pub(crate) fn in_flight(
         &self,
         instruments: &HttpInstruments,
@@ -143,7 +143,7 @@ impl Series {
             None => None,
             Some(Cow::Borrowed(error)) => Some(*error),
             Some(Cow::Owned(_)) => {
-                // A class that could not be kept: rare enough to be prepared each time.
+                // An error type that was not interned. Rare, so its attributes are not cached.
                 instruments.duration.record(seconds, &attributes());
                 if has_sizes {
                     record_sizes(&size_series(instruments, &attributes), measured);

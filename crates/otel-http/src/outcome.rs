@@ -1,7 +1,7 @@
-//! How an exchange ended: statuses and errors as outcomes with a bounded `error.type`.
+//! Mapping of HTTP statuses and errors to outcomes with a bounded `error.type`.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "Status" (a
-//! 4xx is an error to the client alone) and `error.type`.
+//! 4xx is an error only on client spans) and `error.type`.
 
 use std::any::{Any, type_name};
 use std::error::Error;
@@ -10,30 +10,30 @@ use std::io;
 use http::StatusCode;
 use otel_operation::{Outcome, intern};
 
-/// How a server's answer with this status ended: 5xx is an error.
+/// Returns the outcome of a server response: 5xx is an error.
 pub(crate) fn of_server(status: StatusCode) -> Outcome {
     if status.is_server_error() { failed(status) } else { Outcome::ok() }
 }
 
-/// How a client's call with this status ended: 4xx and 5xx are errors.
+/// Returns the outcome of a client call: 4xx and 5xx are errors.
 pub(crate) fn of_client(status: StatusCode) -> Outcome {
     if status.as_u16() >= 400 { failed(status) } else { Outcome::ok() }
 }
 
-/// The conventions want no description here: the code says it all.
+/// Returns the error outcome of a status. The conventions ask for no description, because `error.type` is the code.
 fn failed(status: StatusCode) -> Outcome {
-    // Out of a thousand codes at most, and made only when something failed.
+    // Interning is bounded: a status code has three digits.
     Outcome::error(intern(status.as_str()))
 }
 
-/// How an exchange ended that failed with an error in place of an answer, or in the middle of a body.
+/// Returns the outcome of a request that failed with an error, before the response or within a body.
 pub(crate) fn of_error<E: 'static>(error: &E) -> Outcome {
     Outcome::error(error_type(error))
 }
 
-/// A class for an error of any type: never its text, which may hold anything.
+/// Returns the `error.type` of any error, never its text, which may contain secrets and is unbounded.
 ///
-/// What is known is looked through for the I/O error at its root; what is not is called by the name of its type.
+/// Errors of known types are classified by the first I/O error among their causes, others by their type name.
 fn error_type<E: 'static>(error: &E) -> &'static str {
     let any: &dyn Any = error;
     let known: Option<&(dyn Error + 'static)> = if let Some(error) = any.downcast_ref::<io::Error>() {
@@ -66,16 +66,16 @@ fn known_by_feature(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
     None
 }
 
-/// A box has no type of its own to be called by.
+/// Returns `true` for a boxed error, whose type name does not identify the error.
 fn is_boxed<E: 'static>() -> bool {
     use std::any::TypeId;
     [TypeId::of::<Box<dyn Error + Send + Sync>>(), TypeId::of::<Box<dyn Error + Send>>()]
         .contains(&TypeId::of::<E>())
 }
 
-/// The kind of the first I/O error among an error's causes.
+/// Returns the kind of the first I/O error among an error and its causes.
 fn io_kind(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    // A chain of causes that has no end is a bug elsewhere that must not become an endless loop here.
+    // Bounded, so that a faulty `source` with a cycle does not loop forever.
     let mut cause = error;
     let mut most = 16;
     let kind = loop {

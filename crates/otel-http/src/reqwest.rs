@@ -1,8 +1,8 @@
 //! `ClientLayer` as a `reqwest-middleware` middleware.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! client" and "HTTP request retries and redirects": inside a retry middleware each attempt is a span; redirects that
-//! reqwest follows underneath belong to the one span around them.
+//! client" and "HTTP request retries and redirects": inside a retry middleware each attempt has a span. Redirects
+//! that reqwest follows itself are invisible to middleware and belong to one span.
 
 use http::Extensions;
 use opentelemetry::Context;
@@ -27,7 +27,7 @@ impl Middleware for ClientLayer {
         *head.method_mut() = request.method().clone();
         *head.version_mut() = request.version();
         std::mem::swap(head.headers_mut(), request.headers_mut());
-        // reqwest parses the URL into a URI itself later and fails there with an error of its own.
+        // An invalid URI is ignored here: reqwest converts the URL itself later and reports its own error.
         *head.uri_mut() = request.url().as_str().parse().unwrap_or_default();
         head.extensions_mut().insert(attempts);
         if let Some(template) = extensions.get::<UrlTemplate>() {
@@ -46,7 +46,7 @@ impl Middleware for ClientLayer {
                 *shown.status_mut() = response.status();
                 *shown.version_mut() = response.version();
                 *shown.headers_mut() = response.headers().clone();
-                // A response of reqwest's keeps its body to itself, so that nothing can be seen of its end.
+                // reqwest's response does not expose its body, so that the end of the body cannot be observed.
                 ClientRecord::respond(&mut operation, &shown, EndOn::Head);
                 ClientRecord::finish(operation);
                 Ok(response)

@@ -1,7 +1,7 @@
-//! The server's side: a layer that continues the caller's trace and records each request once.
+//! The server layer: extracts the caller's context and records each request once.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! server", and the tower service contract (readiness belongs to the clone that is called).
+//! server", and the tower service contract: the service that was polled ready is the one that is called.
 
 mod record;
 
@@ -29,10 +29,10 @@ use crate::forwarded;
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
 
-/// More routes than an application has; past them names and attribute sets are made for each request.
+/// Limit of cached routes. Span names and attribute sets of further routes are created per request.
 const ROUTES: usize = 1024;
 
-/// Names that the service is called by and that are kept taken apart.
+/// Limit of `Host` values that are cached in parsed form.
 const HOSTS: usize = 64;
 
 type Public = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
@@ -61,7 +61,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What all services of a layer share.
+/// The state shared by all services of a layer.
 #[derive(Debug)]
 struct Shared {
     options: ServerOptions,
@@ -72,7 +72,7 @@ struct Shared {
     hosts: Interned<request_attributes::Host>,
 }
 
-/// What is prepared once for a route.
+/// The cached span names and metrics of a route.
 #[derive(Debug)]
 struct Route {
     route: Option<Arc<str>>,
@@ -92,15 +92,15 @@ impl Route {
     }
 }
 
-/// The address that a request came from, as a request extension: for servers that know it and are not axum.
+/// A request extension with the address of the peer, for servers other than axum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a plain value that a server puts there")]
 pub struct PeerAddr(pub SocketAddr);
 
-/// A place for the route of a request whose router runs inside the layer and is not axum's.
+/// A request extension through which a router inside the layer, other than axum's, reports the route.
 ///
-/// With [`ServerLayer::with_route_slot`] each request carries one as an extension. The first route that is set
-/// names the span and the metrics.
+/// [`ServerLayer::with_route_slot`] inserts one into each request. The first route that is set becomes `http.route`
+/// of the span and of the metrics, and part of the span's name.
 ///
 /// ```
 /// # let mut request = http::Request::new(());
@@ -113,13 +113,13 @@ pub struct PeerAddr(pub SocketAddr);
 pub struct RouteSlot(Arc<OnceLock<Box<str>>>);
 
 impl RouteSlot {
-    /// Says which route was taken: its template, never a path. Later calls change nothing.
+    /// Sets the route: its template, never a path. Only the first call has an effect.
     pub fn set(&self, route: impl Into<Box<str>>) {
         let _ = self.0.set(route.into());
     }
 }
 
-/// Wraps a service so that each of its requests is recorded.
+/// A layer that records each request of an HTTP server.
 ///
 /// ```
 /// use tower_layer::Layer;
@@ -132,7 +132,7 @@ pub struct ServerLayer {
 }
 
 impl ServerLayer {
-    /// A layer that records into the global providers, which may be set later.
+    /// Creates a layer that records into the global providers, which may be installed later.
     #[must_use]
     pub fn new() -> Self {
         Self::from_options(ServerOptions {
@@ -169,8 +169,8 @@ impl ServerLayer {
 
     shared_options!();
 
-    /// Says that callers are strangers: their trace context becomes a link in place of the parent, and their
-    /// baggage is dropped.
+    /// Treats callers as untrusted: their span context becomes a link instead of the parent, and their baggage is
+    /// dropped. Default: `false`.
     #[must_use]
     pub fn with_public_endpoint(self, public: bool) -> Self {
         self.edit_all(|options| {
@@ -178,7 +178,8 @@ impl ServerLayer {
         })
     }
 
-    /// Says by request whether its caller is a stranger: see [`with_public_endpoint`](Self::with_public_endpoint).
+    /// Treats the callers of those requests as untrusted for which `is_public` returns `true`. See
+    /// [`with_public_endpoint`](Self::with_public_endpoint).
     #[must_use]
     pub fn with_public_endpoint_if<F>(self, is_public: F) -> Self
     where
@@ -187,22 +188,22 @@ impl ServerLayer {
         self.edit_all(|options| options.public = Endpoint::Public(Arc::new(is_public)))
     }
 
-    /// Believes `Forwarded` and `X-Forwarded-*` where the request comes from one of these networks; nobody is
-    /// believed by default. The peer's address must be known: [`PeerAddr`], or axum's `ConnectInfo<SocketAddr>`
-    /// with the feature `axum`.
+    /// Reads `Forwarded` and `X-Forwarded-*` of requests from these networks. Default: none. This requires the peer's
+    /// address: a [`PeerAddr`], or axum's `ConnectInfo<SocketAddr>` with the feature `axum`.
     #[must_use]
     pub fn with_trusted_proxies(self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         let networks = networks.into_iter().collect();
         self.edit_all(|options| options.trusted_proxies = networks)
     }
 
-    /// Says that requests which do not tell their scheme (all of HTTP/1.1) came over TLS.
+    /// Sets `url.scheme` to `https` for requests without a scheme, as all of HTTP/1.1 in origin form are. Default:
+    /// `false`.
     #[must_use]
     pub fn with_tls(self, tls: bool) -> Self {
         self.edit_all(|options| options.tls = tls)
     }
 
-    /// Puts a [`RouteSlot`] into each request, for a router inside that is not axum's.
+    /// Inserts a [`RouteSlot`] into each request, for routers other than axum's. Default: `false`.
     #[must_use]
     pub fn with_route_slot(self, slot: bool) -> Self {
         self.edit_all(|options| options.route_slot = slot)
@@ -223,7 +224,7 @@ impl<S> Layer<S> for ServerLayer {
     }
 }
 
-/// A service whose requests are recorded.
+/// An instrumented HTTP server.
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     inner: S,
@@ -275,7 +276,7 @@ impl Shared {
         });
         let head = RequestHead::of(request);
         let method = options.shared.known_methods.of(head.method);
-        // Most servers trust no proxy, and then nobody needs the peer but a span that is seen.
+        // Without trusted proxies, which is the default, the peer is looked up only for a span's attributes.
         let forwarded = if options.trusted_proxies.is_empty() {
             None
         } else {

@@ -1,4 +1,4 @@
-//! Layers that were built before anything global was set. A process of its own, for globals are set in it.
+//! Layers built before the globals are set. A test binary of its own, because globals are set once per process.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -52,7 +52,7 @@ async fn layers_that_were_built_before_the_sdk_record_after_it() {
         "the first span has its attributes too"
     );
 
-    // Another propagator takes over: ours is no longer used.
+    // OpenTelemetry's global propagator is replaced: the typed global of otel-propagation is no longer used.
     global::set_text_map_propagator(otel_propagation::B3Propagator::single());
     assert_eq!(call().await, "");
 }

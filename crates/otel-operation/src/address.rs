@@ -1,17 +1,18 @@
-//! IP addresses as attributes, without the formatting machinery: a server writes one for each span.
+//! Formatting of IP addresses for attributes. IPv4 avoids `core::fmt`, because a server formats an address per span.
 //!
 //! Follows the [general semantic conventions,
-//! `network.peer.address`](https://opentelemetry.io/docs/specs/semconv/general/attributes/): an IPv4 address that is
-//! mapped into IPv6 is told as the IPv4 address that it is.
+//! `network.peer.address`](https://opentelemetry.io/docs/specs/semconv/general/attributes/). An IPv4-mapped IPv6
+//! address is formatted as its IPv4 address.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The longest text of an IPv6 address, RFC 4291, section 2.2.
+/// Length of the longest text form of an IPv6 address
+/// ([RFC 4291, section 2.2](https://www.rfc-editor.org/rfc/rfc4291#section-2.2)).
 const LONGEST: usize = 45;
 
-/// An address as its text, in one allocation.
+/// Formats an IP address with a single allocation. An IPv4-mapped IPv6 address is formatted as IPv4.
 #[must_use]
 pub fn ip_text(address: IpAddr) -> Arc<str> {
     let mut text = [0; LONGEST];
@@ -33,12 +34,12 @@ pub fn ip_text(address: IpAddr) -> Arc<str> {
         }
         IpAddr::V6(address) => {
             let mut rest = &mut text[..];
-            // There is room for the longest.
+            // Cannot fail: the buffer holds the longest address.
             let _ = write!(rest, "{address}");
             LONGEST - rest.len()
         }
     };
-    // Digits, letters, dots and colons alone.
+    // Always valid UTF-8: the buffer contains only digits, hexadecimal letters, dots and colons.
     str::from_utf8(&text[..length]).unwrap_or_default().into()
 }
 

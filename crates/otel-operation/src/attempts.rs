@@ -1,20 +1,20 @@
-//! The number of an attempt, where a layer outside of the instrumentation repeats a call.
+//! The counter of resends, for calls that a layer outside of the instrumentation retries.
 //!
 //! Follows `http.request.resend_count` of the [HTTP semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/): the first attempt has none.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/): the first attempt has no resend count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Counts the attempts of one call, as a request extension that its clones share.
+/// A request extension that counts the attempts of one call. Clones share the count.
 ///
-/// Where a retry layer stands around a client's layer, each attempt is a span; put one of these into the request's
-/// extensions before the retry layer, and every attempt after the first carries its number.
+/// A retry layer around a client layer produces one span per attempt. Insert an `Attempts` into the request's
+/// extensions before the retry layer, so that the span of every attempt after the first carries its resend count.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts(Arc<AtomicU32>);
 
 impl Attempts {
-    /// How many attempts there were before this one, which is counted by being asked for.
+    /// Counts one more attempt and returns the number of attempts before it.
     #[must_use]
     pub fn next(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed)

@@ -1,5 +1,4 @@
-//! A body that belongs to an operation: it ends with the last frame, and its context is current while the
-//! body is polled.
+//! The body wrapper that ends an operation at the body's last frame and attaches its context around every poll.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,34 +13,33 @@ use pin_project_lite::pin_project;
 use crate::operation::{Operation, Record};
 use crate::outcome::Outcome;
 
-/// What a transport learns from a body, and how the body's end ends the operation.
+/// Callbacks for the frames of a body. The end of the body or its failure determines the operation's outcome.
 pub trait ObserveBody<B: Body>: Record + Sized {
-    /// A data frame went by.
+    /// Called for each data frame, before it is returned to the reader.
     fn data(operation: &mut Operation<Self>, data: &B::Data) {
         let _ = (operation, data);
     }
 
-    /// The body ended, with trailers or without.
+    /// Returns the outcome of an operation whose body was read to its end, with or without trailers.
     fn ended(&mut self, trailers: Option<&HeaderMap>) -> Outcome;
 
-    /// The body failed.
+    /// Returns the outcome of an operation whose body failed.
     fn failed(&mut self, error: &B::Error) -> Outcome;
 }
 
-/// A length that is not known.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What goes on around a body.
+/// The operation or context in which a body is polled.
 enum Around<R: Record> {
-    /// The operation lasts as long as the body.
+    /// An open operation, which ends with the body.
     Operation(Operation<R>),
-    /// The operation has ended before the body (an event stream), but user code still runs in its context.
+    /// The context of an operation that ended before the body (an event stream): the body's code still runs in it.
     Context(Context),
     Nothing,
 }
 
 impl<R: Record> Around<R> {
-    /// Ends the operation, if there is one, with the outcome that its record says.
+    /// Ends the operation, if one is open, with the outcome that `outcome` derives from its record.
     fn end(&mut self, outcome: impl FnOnce(&mut R) -> Outcome) {
         if let Self::Operation(operation) = self {
             let outcome = outcome(operation.record_mut());
@@ -52,15 +50,15 @@ impl<R: Record> Around<R> {
 }
 
 pin_project! {
-    /// A body that an operation lasts as long as.
+    /// A body that keeps an operation open until its end.
     ///
-    /// Dropped before its end, it ends the operation as abandoned. HTTP libraries drop a body whose last
-    /// frame they have seen without polling it to `None`; such a body has ended.
+    /// Dropping the body before its end finishes the operation with [`Record::abandoned`]. HTTP libraries may drop a
+    /// body after its last frame without polling it to `None`; such a body counts as ended.
     pub struct OperationBody<B: Body, R: ObserveBody<B>> {
         #[pin]
         inner: B,
         around: Around<R>,
-        // How many bytes are to come: after the last nobody need poll again.
+        // Remaining bytes, or `UNKNOWN`. At 0 the body counts as ended, because readers need not poll it again.
         remaining: u64,
     }
 
@@ -75,13 +73,13 @@ pin_project! {
 }
 
 impl<B: Body, R: ObserveBody<B>> OperationBody<B, R> {
-    /// A body that nothing is recorded of.
+    /// Wraps a body without recording anything.
     pub fn untouched(inner: B) -> Self {
         Self { inner, around: Around::Nothing, remaining: UNKNOWN }
     }
 
-    /// A body whose end is the end of `operation`. `length` is what the message says of its length in bytes,
-    /// where the body itself does not.
+    /// Wraps a body whose end finishes `operation`. `length` is the length in bytes that the message declares; it is
+    /// used if the body's size hint is not exact.
     #[inline]
     pub fn new(inner: B, operation: Operation<R>, length: Option<u64>) -> Self {
         let remaining = inner.size_hint().exact().or(length).unwrap_or(UNKNOWN);
@@ -92,7 +90,7 @@ impl<B: Body, R: ObserveBody<B>> OperationBody<B, R> {
         body
     }
 
-    /// A body whose operation has ended already, but whose code still runs in the operation's context.
+    /// Wraps a body whose operation has already ended; the body is still polled in the operation's context.
     pub fn after(inner: B, context: Context) -> Self {
         Self { inner, around: Around::Context(context), remaining: UNKNOWN }
     }

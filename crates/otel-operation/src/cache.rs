@@ -1,7 +1,7 @@
-//! Bounded caches for what is prepared once and used by each operation: names, attribute sets, series.
+//! Bounded caches for values that are prepared once and used by many operations: names, attribute sets, series.
 //!
-//! Both only grow, up to a bound; past it nothing is kept and the caller prepares the value each time. So
-//! neither what strangers send nor a faulty caller can make them grow without end.
+//! No entry is ever evicted. A full cache keeps no new values, and callers prepare those again for each operation, so
+//! that neither untrusted input nor a faulty caller makes a cache grow without bound.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -10,23 +10,24 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 type Slot<K, V> = OnceLock<Box<(K, V)>>;
 
-/// At most `N` values by small keys, read without a lock and found by looking at one after the other.
+/// A map of at most `N` entries with small keys. Reads take no lock; a lookup is a linear scan.
 pub struct Slots<K, V, const N: usize>([Slot<K, V>; N]);
 
 impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
-    /// No values yet.
+    /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
         Self([const { OnceLock::new() }; N])
     }
 
-    /// Calls `read` with the value of `key`, which is made by `make` where it is not kept.
+    /// Calls `read` with the value of `key`, which `make` creates if the map does not hold it.
     ///
-    /// Two threads that need a new key at once may both make the value; one of the two is kept.
+    /// `make` may run on several threads at once for the same new key, and runs on every call for a key that a full
+    /// map does not hold.
     #[inline]
     pub fn with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
         for slot in &self.0 {
-            // A slot that another thread takes in this moment may hold our key or another.
+            // A concurrent call may fill an empty slot first, with this key or with another.
             let entry = slot.get_or_init(|| Box::new((key, make())));
             if entry.0 == key {
                 return read(&entry.1);
@@ -49,27 +50,27 @@ impl<K, V, const N: usize> fmt::Debug for Slots<K, V, N> {
     }
 }
 
-/// Shared values by name, up to a bound.
+/// A map from names to shared values, with a bound on its number of entries.
 pub struct Interned<V> {
     values: RwLock<HashMap<Box<str>, Arc<V>, foldhash::fast::RandomState>>,
     bound: usize,
 }
 
 impl<V> Interned<V> {
-    /// No values yet, and never more than `bound`.
+    /// Creates an empty map that holds at most `bound` values.
     #[must_use]
     pub fn new(bound: usize) -> Self {
         Self { values: RwLock::default(), bound }
     }
 
-    /// The value of this name, made by `make` where it is new; `None` for a new name past the bound.
+    /// Returns the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map.
     pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<Arc<V>> {
         self.get_or_try_insert(name, || Some(make()))
     }
 
-    /// The same for a value that need not be had: then nothing is kept, and `None` is the answer.
+    /// Like [`get_or_insert`](Self::get_or_insert), but keeps nothing and returns `None` if `make` returns `None`.
     pub fn get_or_try_insert(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
-        // Nothing that could panic runs under the lock, and the map is whole after each step.
+        // Poisoning is ignored: no user code runs under the lock, and the map is consistent after each step.
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = values.get(name) {
             return Some(Arc::clone(value));
@@ -98,12 +99,13 @@ impl<V> fmt::Debug for Interned<V> {
     }
 }
 
-/// Span names are few and long-lived, and an API that wants `Cow<'static, str>` makes an owned one a copy for
-/// each span. So names made of routes, methods and the like live as long as the process, up to this many.
+/// Limit of names that [`intern`] keeps.
 const NAMES: usize = 4096;
 
-/// A name of low cardinality, kept for the life of the process where the bound allows it (4,096 names of up to
-/// 256 bytes), else owned.
+/// Returns a name of low cardinality as a `'static` string where the limits allow it (4,096 names of up to 256
+/// bytes), otherwise as an owned copy.
+///
+/// Span names are `Cow<'static, str>`, so that an owned name costs a copy per span. Interned names are never freed.
 #[must_use]
 pub fn intern(name: &str) -> Cow<'static, str> {
     static INTERNED: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());

@@ -1,24 +1,26 @@
-//! Headers that are recorded by name, out of an allow-list: of HTTP, and of gRPC's metadata, which is the same.
+//! Capture of allow-listed headers as attributes, for HTTP headers and gRPC metadata.
 //!
 //! Follows the [semantic conventions for `http.request.header.<key>` and
 //! `rpc.request.metadata.<key>`](https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/): opt-in by
-//! name, the values as an array of strings.
+//! name, values as an array of strings.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 
-/// A captured header's value is cut at this many bytes, and this many values of one header are kept.
+/// Length in bytes at which a captured value is truncated.
 const BYTES: usize = 1024;
+/// Limit of captured values per header.
 const VALUES: usize = 16;
 
-/// The headers of an allow-list, with the names of their attributes.
+/// An allow-list of headers, with the attribute key of each.
 #[derive(Clone, Debug, Default)]
 pub struct CapturedHeaders(Arc<[(HeaderName, Key)]>);
 
 impl CapturedHeaders {
-    /// `prefix` is the attribute's name up to the header's. A name that no header can have captures nothing.
+    /// Creates an allow-list. An attribute key is `prefix`, a dot and the header's name; invalid header names are
+    /// ignored.
     #[must_use]
     pub fn new<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
         let header = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
@@ -29,8 +31,8 @@ impl CapturedHeaders {
         Self(names.into_iter().filter_map(header).map(with_key).collect())
     }
 
-    /// Appends what the message has of them: at most 16 values a header, each cut at 1,024 bytes, and none that is
-    /// not visible ASCII.
+    /// Appends an attribute for each allow-listed header in `headers`, with at most 16 values, each truncated to
+    /// 1,024 bytes. Values that are not visible ASCII are skipped.
     pub fn read(&self, headers: &HeaderMap, attributes: &mut Vec<KeyValue>) {
         for (name, key) in self.0.iter() {
             let values: Vec<StringValue> = headers
@@ -38,7 +40,7 @@ impl CapturedHeaders {
                 .iter()
                 .filter_map(|value| value.to_str().ok())
                 .take(VALUES)
-                // Visible ASCII alone is text here, so that any byte is the end of a character.
+                // Cannot split a character: `to_str` accepts only visible ASCII.
                 .map(|value| value[..value.len().min(BYTES)].to_owned().into())
                 .collect();
             if !values.is_empty() {

@@ -1,5 +1,5 @@
-//! The future of an operation: keeps its context attached around every poll and hands the operation to the
-//! transport when the answer is there.
+//! The future wrapper that attaches an operation's context around every poll and passes the operation to the
+//! transport when the wrapped future completes.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,23 +9,24 @@ use pin_project_lite::pin_project;
 
 use crate::operation::{Operation, Record};
 
-/// What a transport makes of the output of the future that it has wrapped.
-///
-/// The operation is `None` where the transport chose to record nothing (a filtered request).
+/// Conversion of a wrapped future's output by the transport.
 pub trait Complete<T>: Record + Sized {
-    /// The output of the wrapping future.
+    /// The output of the [`OperationFuture`].
     type Output;
 
-    /// Ends the operation, or hands it on to a response body.
+    /// Ends the operation or moves it into a response body.
+    ///
+    /// `operation` is `None` if the transport records nothing (a filtered request).
     fn complete(operation: Option<Operation<Self>>, output: T) -> Self::Output;
 }
 
 pin_project! {
-    /// A future that runs inside an operation.
+    /// A future that is polled in the context of an operation.
     ///
-    /// Dropped before it is ready, it ends the operation as abandoned; a panic in it ends it as panicked.
+    /// Dropping it before completion finishes the operation with [`Record::abandoned`]; a panic in the wrapped future
+    /// finishes it with [`Outcome::panicked`](crate::Outcome::panicked).
     pub struct OperationFuture<F, R: Record> {
-        // Before the operation, so that what the future's drop does still happens inside of it.
+        // Declared before `operation`, so that the inner future is dropped before the operation ends.
         #[pin]
         inner: F,
         operation: Option<Operation<R>>,
@@ -33,7 +34,7 @@ pin_project! {
 }
 
 impl<F, R: Record> OperationFuture<F, R> {
-    /// Runs `inner` inside `operation`.
+    /// Wraps `inner`; without an operation it is polled as it is.
     pub fn new(inner: F, operation: Option<Operation<R>>) -> Self {
         Self { inner, operation }
     }

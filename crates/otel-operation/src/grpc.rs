@@ -1,13 +1,13 @@
-//! Which of two layers records a call that both see: gRPC is HTTP, too.
+//! Detection of gRPC requests, for layers that see both HTTP and gRPC.
 //!
-//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Requests": what is
-//! gRPC is told by the content type alone.
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Requests": the
+//! content type alone identifies gRPC.
 
 use http::{HeaderMap, header};
 
-/// Whether these are the headers of a gRPC call, which otel-grpc's layers record and otel-http's leave alone.
+/// Returns `true` for the headers of a gRPC request.
 ///
-/// All content types that begin like gRPC's count, so that no request falls between the two: tonic serves each of them.
+/// Every content type that starts with `application/grpc` counts, because tonic serves all of them.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     let start = b"application/grpc";

@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 //!
-//! This file owns the list of what the crate offers; each module says what it owns.
+//! This file owns the crate's public exports.
 
 mod address;
 mod attempts;

@@ -1,8 +1,8 @@
-//! Where an operation's measurements go: instruments looked up late, and attribute sets prepared once.
+//! Metric instruments, created on first use, and instruments with a fixed attribute set.
 //!
 //! Follows the [OpenTelemetry metrics API](https://opentelemetry.io/docs/specs/otel/metrics/api/). With the feature
-//! `bound-metrics` a series is bound at its first measurement; a handle that was bound and never recorded would
-//! export a point of zero.
+//! `bound-metrics` a series is bound at its first measurement, because a handle that is bound but never used exports
+//! a data point of zero.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,8 @@ use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
-/// The bucket boundaries that the conventions advise for durations, in seconds.
+/// Bucket boundaries that the [semantic
+/// conventions](https://opentelemetry.io/docs/specs/semconv/http/http-metrics/) advise for durations, in seconds.
 pub const DURATION_BOUNDARIES: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -21,10 +22,10 @@ enum Source {
     Given(Arc<dyn MeterProvider + Send + Sync>, InstrumentationScope),
 }
 
-/// The instruments `I` of an instrumentation, created when they are first needed.
+/// The instruments `I` of an instrumentation, created on first use.
 ///
-/// The global provider is looked up at each use until it is a real one: layers are often built before the
-/// SDK is set up. Until then nothing is recorded, and nothing is prepared either.
+/// The global provider is looked up at each use until it is no longer the API's no-op, because layers are often built
+/// before the SDK is set up. Until then nothing is recorded.
 pub struct Instruments<I> {
     source: Source,
     create: fn(&Meter) -> I,
@@ -32,13 +33,13 @@ pub struct Instruments<I> {
 }
 
 impl<I> Instruments<I> {
-    /// Instruments of the global meter provider.
+    /// Uses the global meter provider.
     #[must_use]
     pub fn global(scope: InstrumentationScope, create: fn(&Meter) -> I) -> Self {
         Self { source: Source::Global(scope), create, created: OnceLock::new() }
     }
 
-    /// Instruments of this provider.
+    /// Uses `provider`.
     #[must_use]
     pub fn new(
         provider: Arc<dyn MeterProvider + Send + Sync>,
@@ -48,7 +49,7 @@ impl<I> Instruments<I> {
         Self { source: Source::Given(provider, scope), create, created: OnceLock::new() }
     }
 
-    /// The instruments, or `None` as long as there is no meter provider.
+    /// Returns the instruments, or `None` while the meter provider is the API's no-op.
     #[inline]
     pub fn get(&self) -> Option<&I> {
         match self.created.get() {
@@ -63,7 +64,7 @@ impl<I> Instruments<I> {
             Source::Global(scope) => (global::meter_provider(), scope),
             Source::Given(provider, scope) => (Arc::clone(provider), scope),
         };
-        // A provider without any state can hand out nothing but no-ops: it is the API's default.
+        // A zero-sized provider is the API's no-op: a provider that exports needs state.
         if size_of_val(&*provider) == 0 {
             return None;
         }
@@ -87,7 +88,7 @@ pub struct HistogramSeries<T> {
 }
 
 impl<T: Clone> HistogramSeries<T> {
-    /// The series of `histogram` that has these attributes.
+    /// Creates the series of `histogram` with these attributes.
     #[must_use]
     pub fn new(histogram: &Histogram<T>, attributes: Vec<KeyValue>) -> Self {
         Self {
@@ -118,7 +119,7 @@ pub struct UpDownSeries {
 }
 
 impl UpDownSeries {
-    /// The series of `counter` that has these attributes.
+    /// Creates the series of `counter` with these attributes.
     #[must_use]
     pub fn new(counter: &UpDownCounter<i64>, attributes: Vec<KeyValue>) -> Self {
         Self {
@@ -129,7 +130,7 @@ impl UpDownSeries {
         }
     }
 
-    /// Adds `delta`.
+    /// Adds `delta`, which may be negative.
     #[inline]
     pub fn add(&self, delta: i64) {
         #[cfg(feature = "bound-metrics")]

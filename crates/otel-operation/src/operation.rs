@@ -1,7 +1,7 @@
-//! The guard: one operation, finished exactly once, by its outcome, by being dropped, or by unwinding.
+//! The operation guard, finished exactly once: with an outcome, on drop, or while a panic unwinds.
 //!
-//! Follows the [tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#end) (a span has one end) and the
-//! rule of the conventions that a span and the duration metric of the same operation agree.
+//! Follows the [tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#end): a span ends once. The duration
+//! of the span and the duration passed to the metrics are the same measurement.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,60 +12,60 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use crate::outcome::{ERROR_TYPE, Outcome};
 use crate::tracer::{SpanStart, Tracer};
 
-/// What a transport records of an operation. The guard decides when; this decides what.
+/// Callbacks that record an operation. [`Operation`] decides when they are called.
 ///
-/// No method may panic: each runs where a request is served, and `measure` and `in_flight` also while a
-/// panic of user code unwinds.
+/// No method may panic: each runs on the task that serves a request, and may run while a panic of user code unwinds,
+/// where a second panic aborts the process.
 pub trait Record: Send + 'static {
-    /// Adds `delta` (1 at the start, −1 at the end) to the number of operations in flight. Answers whether it was
-    /// counted: an end is counted only if its start was.
+    /// Adds `delta` (1 at the start, −1 at the end) to the number of operations in flight. Returns `true` if it was
+    /// counted: the end is reported only if the start was counted.
     fn in_flight(&self, delta: i64) -> bool {
         let _ = delta;
         false
     }
 
-    /// How the operation ended if its owner drops it before it has finished.
+    /// Returns the outcome of an operation that is dropped before it has finished. Default: `cancelled`.
     fn abandoned(&mut self) -> Outcome {
         Outcome::cancelled()
     }
 
-    /// The last things that the span is told. Called only for a span that records; the status and
-    /// `error.type` are set by the guard.
+    /// Sets the final attributes of the span. Called only for a recording span, before [`Operation`] sets
+    /// `error.type` and the status of a failure.
     fn span(&mut self, span: &SpanRef<'_>, outcome: &Outcome) {
         let _ = (span, outcome);
     }
 
-    /// Records the metrics of the ended operation.
+    /// Records the metrics of the finished operation.
     fn measure(&mut self, outcome: &Outcome, elapsed: Duration);
 }
 
-/// The two clocks of an operation's start, read once.
+/// The start of an operation, as a wall-clock time and a monotonic instant.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Started {
-    /// When the operation started, for its span.
+    /// The start time of the operation's span.
     pub time: SystemTime,
     instant: Instant,
 }
 
 impl Started {
-    /// Reads the clocks.
+    /// Reads both clocks.
     #[must_use]
     pub fn now() -> Self {
         Self { time: SystemTime::now(), instant: Instant::now() }
     }
 
-    /// The time since then.
+    /// Returns the time since the start, by the monotonic clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.instant.elapsed()
     }
 }
 
-/// One operation: a span, a clock and a share in the number of operations in flight.
+/// Guard of one operation: its span, its duration and its share of the number of operations in flight.
 ///
-/// It finishes exactly once: by [`finish`](Self::finish), or when it is dropped (then [`Record::abandoned`]
-/// tells how it ended), or when a panic unwinds through its owner.
+/// The operation finishes exactly once: by [`finish`](Self::finish), on drop with the outcome of
+/// [`Record::abandoned`], or with [`Outcome::panicked`] while a panic unwinds.
 pub struct Operation<R: Record> {
     context: Context,
     started: Started,
@@ -76,9 +76,9 @@ pub struct Operation<R: Record> {
 }
 
 impl<R: Record> Operation<R> {
-    /// Starts an operation: its span under `parent`, its clock at `started`, one more in flight.
+    /// Starts an operation and its span, as a child of `parent`, and counts it as in flight.
     ///
-    /// `attributes` is called at most once, and only for a span that a sampler looks at or that records.
+    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
     #[inline]
     pub fn start(
         tracer: &Tracer,
@@ -93,7 +93,7 @@ impl<R: Record> Operation<R> {
         Self { context: span.context, started, recording: span.recording, counted, finished: false, record }
     }
 
-    /// The context in which the operation's code runs, and which is propagated on.
+    /// Returns the context of the operation's span, or `parent` if no span was started.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -105,30 +105,30 @@ impl<R: Record> Operation<R> {
         self.context.clone().attach()
     }
 
-    /// The span, if it records.
+    /// Returns the span if it records.
     #[must_use]
     pub fn recording(&self) -> Option<SpanRef<'_>> {
         self.recording.then(|| self.context.span())
     }
 
-    /// What the transport keeps about this operation.
+    /// Returns the transport's record of this operation.
     #[must_use]
     pub fn record(&self) -> &R {
         &self.record
     }
 
-    /// What the transport keeps about this operation, to be changed.
+    /// Returns the transport's record of this operation, mutably.
     pub fn record_mut(&mut self) -> &mut R {
         &mut self.record
     }
 
-    /// Ends the operation with this outcome.
+    /// Finishes the operation with `outcome`.
     pub fn finish(mut self, outcome: &Outcome) {
         self.end(outcome);
     }
 
-    /// Runs user code in the operation's context. A panic that unwinds through here ends the operation as panicked,
-    /// even where somebody further out catches the panic and drops the operation later.
+    /// Runs user code in the operation's context. A panic in `code` finishes the operation with
+    /// [`Outcome::panicked`] at once, because a caller may catch the panic and drop the operation later.
     #[inline]
     pub(crate) fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
         struct OnUnwind<'a, R: Record>(&'a mut Operation<R>);
@@ -162,7 +162,7 @@ impl<R: Record> Operation<R> {
             self.record.in_flight(-1);
         }
         self.record.measure(outcome, elapsed);
-        // Last, so that whoever sees the span finds the measurements there too.
+        // The span ends last, so that the measurements are visible once the span is.
         if self.recording {
             self.context.span().end_with_timestamp(self.started.time + elapsed);
         }

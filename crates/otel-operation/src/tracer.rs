@@ -1,7 +1,8 @@
-//! Where an operation's span comes from: the tracer, erased, looked up late, and started at the least cost.
+//! The type-erased tracer, looked up on first use, and the start of spans.
 //!
-//! Follows the [OpenTelemetry tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#span-creation) ("Span
-//! creation"), and its rule that an instrumentation library without an SDK passes the received context on.
+//! Follows the [OpenTelemetry tracing API, "Span
+//! creation"](https://opentelemetry.io/docs/specs/otel/trace/api/#span-creation), and its rule that without an SDK
+//! the parent's context is propagated unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,23 +17,24 @@ use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 
 use crate::providers;
 
-/// The W3C level 2 flag that says that a trace id is random.
+/// The random-trace-id flag of [W3C Trace Context level
+/// 2](https://www.w3.org/TR/trace-context-2/#random-trace-id-flag).
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
-/// Whether samplers are given a span's attributes also where they are unlikely to look at them.
+/// The rule by which a span's attributes are built before the sampler runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SamplerInput {
-    /// Attributes are built before the sampler runs where the parent is sampled or absent. Under a parent
-    /// that is not sampled they are built only if the span records nevertheless.
+    /// Attributes are built before the sampler runs if the parent is sampled or absent. Under an unsampled parent
+    /// they are built after the sampler, only for a span that records; so are those of the first span of a global
+    /// provider that may still be the API's no-op.
     #[default]
     Cheap,
-    /// Attributes are always built before the sampler runs: for samplers that look at attributes under
-    /// parents that are not sampled.
+    /// Attributes are always built before the sampler runs, for samplers that read them under unsampled parents.
     Always,
 }
 
-/// What a span starts with.
+/// The name, kind, start time and links of a span to start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SpanStart {
@@ -41,7 +43,7 @@ pub struct SpanStart {
 }
 
 impl SpanStart {
-    /// A span of this name and kind, that starts at `time`.
+    /// Creates the description of a span that starts at `time`.
     #[must_use]
     #[inline]
     pub fn new(name: impl Into<Cow<'static, str>>, kind: SpanKind, time: SystemTime) -> Self {
@@ -56,7 +58,7 @@ impl SpanStart {
         Self { builder, sampler_input: SamplerInput::Cheap }
     }
 
-    /// Links the span to another. A link to an invalid context is left out.
+    /// Adds a link. A link to an invalid span context is ignored.
     #[must_use]
     pub fn with_link(mut self, link: Link) -> Self {
         if link.span_context.is_valid() {
@@ -65,7 +67,7 @@ impl SpanStart {
         self
     }
 
-    /// Chooses what samplers see.
+    /// Sets the rule by which samplers receive attributes. Default: [`SamplerInput::Cheap`].
     #[must_use]
     #[inline]
     pub fn with_sampler_input(mut self, input: SamplerInput) -> Self {
@@ -74,16 +76,16 @@ impl SpanStart {
     }
 }
 
-/// A started span, inside the context in which its operation's code runs.
+/// A started span, in the context in which the operation's code runs.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) context: Context,
     pub(crate) recording: bool,
-    /// False where there is no SDK (or it is suppressed or stopped): the context is then the parent's.
+    /// `false` if no span was started (no SDK, or one that is suppressed or shut down): `context` is the parent's.
     pub(crate) own: bool,
 }
 
-/// A tracer without its type. `BoxedTracer` would box each span twice.
+/// A type-erased tracer. The API's `BoxedTracer` would box each span twice.
 trait StartSpan: Send + Sync {
     fn start(&self, builder: SpanBuilder, parent: &Context) -> Started;
 }
@@ -99,14 +101,14 @@ where
         let parent_span = parent.span();
         let parent_span = parent_span.span_context();
         if !started.is_valid() || started.span_id() == parent_span.span_id() {
-            // Suppressed, stopped, or the API's no-op tracer, which answers with the parent.
+            // Suppressed, shut down, or the API's no-op tracer, which returns the parent's span context.
             return Started { context: parent.clone(), recording: false, own: false };
         }
         if span.is_recording() {
             return Started { context: parent.with_span(span), recording: true, own: true };
         }
-        // A span that nobody will see needs to carry only its identity, which is one allocation, not two.
-        // The SDK resets the flags of a dropped span; the random bit belongs to the trace, so it is kept.
+        // The span context alone costs one allocation, a span that does not record two.
+        // The SDK resets the flags of a dropped span; the random flag describes the trace id, so it is kept.
         let flags = if started.trace_id() == parent_span.trace_id() {
             started.trace_flags() | (parent_span.trace_flags() & RANDOM)
         } else {
@@ -128,21 +130,21 @@ enum Source {
     Given(Arc<dyn StartSpan>),
 }
 
-/// Starts the spans of an instrumentation.
+/// The type-erased tracer of an instrumentation.
 ///
-/// The global provider is looked up at each use until it is a real one, and then kept: layers are often
-/// built before the SDK is set up. One that was set by [`set_tracer_provider`](crate::set_tracer_provider) is
-/// reached without the API's boxes.
+/// The global provider is looked up at each use until it starts a span, and then kept, because layers are often built
+/// before the SDK is set up. A provider set by [`set_tracer_provider`](crate::set_tracer_provider) is used without
+/// the API's boxed spans.
 pub struct Tracer(Source);
 
 impl Tracer {
-    /// Spans come from the global tracer provider.
+    /// Uses the global tracer provider.
     #[must_use]
     pub fn global(scope: InstrumentationScope) -> Self {
         Self(Source::Global { scope, tracer: OnceLock::new() })
     }
 
-    /// Spans come from this provider.
+    /// Uses `provider`.
     #[must_use]
     pub fn new<P>(provider: &P, scope: InstrumentationScope) -> Self
     where
@@ -170,12 +172,11 @@ impl Tracer {
         if let Some(Self(Source::Given(tracer))) = providers::global_tracer(scope) {
             return start_with(&**cache.get_or_init(|| tracer), start, parent, true, attributes);
         }
-        // As long as no span has come out of it, the provider is probably the API's no-op, for which
-        // attributes would be built in vain.
+        // Until it has started a span, the provider is probably the API's no-op, which would discard attributes.
         let tracer = global::tracer_with_scope(scope.clone());
         let started = start_with(&tracer, start, parent, false, attributes);
         if started.own {
-            // Losing the race to another request leaves an equal tracer there.
+            // A concurrent call that wins the race stores an equal tracer.
             let _ = cache.set(Arc::new(tracer));
         }
         started

@@ -1,4 +1,4 @@
-//! The global providers, which come late. A process of its own, for they are set in it.
+//! Late lookup of the global providers. A test binary of its own, because globals are set once per process.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The global provider that is set with its type. A process of its own, for it is set in it.
+//! The global provider set by `set_tracer_provider`. A test binary of its own, because it sets the process's global.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn it_is_the_global_one_for_operations_and_for_the_api() {
     global::tracer("by hand").start("by hand");
     assert_eq!(first.spans().len(), 3);
 
-    // Another one takes its place for whoever has not begun yet.
+    // A replacement is used only by tracers that have not started a span yet.
     set_tracer_provider(second.tracer_provider().clone());
     run(&early);
     run(&tracer());

@@ -1,4 +1,4 @@
-//! A client's request as attributes.
+//! Span attributes of client requests.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! client".
@@ -10,7 +10,7 @@ use super::{host, url};
 use crate::config::RequestHead;
 use crate::method::KnownMethod;
 
-/// Whom a request goes to.
+/// The scheme, host and port that a request is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) https: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Target<'a> {
     pub(crate) port: u16,
 }
 
-/// The target of a request: out of its URI, else out of its `Host` header.
+/// Returns the target of a request from its URI, or from its `Host` header if the URI has no authority.
 pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<'a>> {
     let https = uri.scheme_str() == Some("https");
     let (address, port) = match uri.authority() {
@@ -28,7 +28,8 @@ pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<
     Some(Target { https, address, port: port.unwrap_or(if https { 443 } else { 80 }) })
 }
 
-/// The attributes that a client's span starts with. Those of its target come prepared.
+/// Appends the attributes that a client span starts with. `target` is the address and port, which are cached per
+/// host.
 pub(crate) fn attributes(
     head: &RequestHead<'_>,
     method: &KnownMethod,

@@ -1,16 +1,18 @@
-//! Hosts and ports out of URIs and headers.
+//! Parsing of hosts and ports from URIs and headers.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "Setting
-//! `server.address` and `server.port` attributes", and RFC 3986, section 3.2.2, for what a host may look like.
+//! `server.address` and `server.port` attributes", and [RFC 3986, section
+//! 3.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2), for the characters of a host.
 
-/// The longest host name that DNS allows, in bytes.
+/// Limit in bytes of a host name, from [RFC 1035, section
+/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
 const LONGEST: usize = 255;
 
-/// Splits `host[:port]`, `[v6][:port]`, or a bare IPv6 address. Credentials before an `@` are left out.
+/// Splits `host[:port]`, `[v6][:port]` or a bare IPv6 address. Credentials before an `@` are ignored.
 ///
-/// `None` for what cannot be a host: it came from a stranger.
+/// Returns `None` for an invalid host or port, because the input is untrusted.
 pub(crate) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    // One look at each byte: this runs for every span.
+    // A single pass with a lookup table, because this may run for every span.
     let (mut colons, mut colon, mut at, mut brackets) = (0, 0, None, false);
     for (i, byte) in authority.bytes().enumerate() {
         match CLASS[usize::from(byte)] {
@@ -39,7 +41,7 @@ pub(crate) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     if port.is_empty() { Some((host, None)) } else { Some((host, Some(port.parse().ok()?))) }
 }
 
-/// What a byte of an authority is.
+/// The syntactic class of a byte of an authority.
 #[derive(Clone, Copy)]
 enum Class {
     Host,

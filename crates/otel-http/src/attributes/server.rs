@@ -1,4 +1,4 @@
-//! A server's request as attributes.
+//! Span attributes of server requests.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! server".
@@ -15,13 +15,13 @@ use crate::config::RequestHead;
 use crate::forwarded::Forwarded;
 use crate::method::KnownMethod;
 
-/// The longest user agent that is recorded, in bytes.
+/// Length in bytes at which a user agent is truncated.
 const LONGEST_USER_AGENT: usize = 512;
 
-/// Longer hosts are taken apart each time, in bytes.
+/// Limit in bytes of a host that is cached in parsed form; longer ones are parsed for each request.
 const LONGEST_KEPT_HOST: usize = 128;
 
-/// What is known of a request beside its head.
+/// The facts about a request that are not in its head, and the cache of parsed hosts.
 #[derive(Debug)]
 pub(crate) struct Received<'a> {
     pub(crate) method: &'a KnownMethod,
@@ -32,9 +32,9 @@ pub(crate) struct Received<'a> {
     pub(crate) hosts: &'a Interned<Host>,
 }
 
-/// Whether `url.scheme` is `https`: what a trusted proxy says, else what HTTP/2 sends, else `otherwise`.
+/// Returns `true` if `url.scheme` is `https`: by a trusted proxy's header, by the URI's scheme, else `otherwise`.
 ///
-/// A caller chooses freely what stands in `:scheme`; only the two schemes of HTTP are believed.
+/// `:scheme` is untrusted input: values other than `http` and `https` are ignored.
 pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool) -> bool {
     match forwarded.and_then(|forwarded| forwarded.scheme).or(uri.scheme_str()) {
         Some("https") => true,
@@ -43,14 +43,14 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
     }
 }
 
-/// A host that requests name, taken apart once: most servers are called by a few names.
+/// A parsed host. Cached, because most servers are called by few names.
 #[derive(Debug)]
 pub(crate) struct Host {
     address: Arc<str>,
     port: Option<u16>,
 }
 
-/// `server.address` and `server.port`: the host that a trusted proxy saw, else `:authority`, else `Host`.
+/// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
 fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
     let authority = match received.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
@@ -60,7 +60,8 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
         },
     };
     let parse = || host::split(authority).map(|(address, port)| Host { address: address.into(), port });
-    // Credentials are not kept; and past the bound, for strangers name any host, nothing more is.
+    // Hosts with credentials are not cached. Further hosts are not cached once the cache is full, because the host is
+    // untrusted input.
     if authority.len() > LONGEST_KEPT_HOST || authority.contains('@') {
         return parse().map(Arc::new);
     }
@@ -70,7 +71,7 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
     }
 }
 
-/// The attributes that a server's span starts with.
+/// Appends the attributes that a server span starts with.
 pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
     super::method(received.method, head.method, attributes);
     attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));

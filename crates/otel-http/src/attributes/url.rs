@@ -1,17 +1,17 @@
-//! URLs as attributes: without credentials, without signatures, bounded.
+//! Redaction and truncation of URLs for attributes.
 //!
 //! Follows the [semantic conventions for URL
 //! attributes](https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/), `url.full` and `url.query`:
-//! credentials become `REDACTED:REDACTED`, and so do the values of the listed signature parameters.
+//! credentials become `REDACTED:REDACTED`, and the values of the listed signature parameters `REDACTED`.
 
 use std::borrow::Cow;
 
 use http::Uri;
 
-/// Longer text than this, in bytes, is cut: a caller chooses paths and queries freely.
+/// Length in bytes at which paths and queries are truncated, because they are untrusted input.
 pub(crate) const LONGEST: usize = 4096;
 
-/// Query parameters whose value signs the request. Case matters, as the conventions say.
+/// Query parameters whose values are redacted. Their names are case-sensitive, as the conventions require.
 const SIGNATURES: [&str; 7] = [
     "X-Amz-Signature",
     "X-Amz-Credential",
@@ -22,7 +22,7 @@ const SIGNATURES: [&str; 7] = [
     "X-Goog-Signature",
 ];
 
-/// At most `most` bytes of `text`, cut where a character ends.
+/// Truncates `text` to at most `most` bytes, at a character boundary.
 pub(crate) fn bounded(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;
@@ -34,16 +34,16 @@ pub(crate) fn bounded(text: &str, most: usize) -> &str {
     &text[..end]
 }
 
-/// A query whose signatures have been taken out.
+/// Returns a query with redacted signatures, truncated.
 pub(crate) fn query(query: &str) -> Cow<'_, str> {
     let is_signature = |pair: &str| {
         let name = pair.split_once('=').map(|(name, _)| name);
         name.is_some_and(|name| SIGNATURES.contains(&name))
     };
-    // Few queries have a parameter that begins like a signature's, and those alone are taken apart.
+    // Only queries with a parameter that starts like a signature's are split, which few do.
     let bytes = query.as_bytes();
     let begins = |i: usize| (i == 0 || bytes[i - 1] == b'&') && matches!(bytes[i], b'X' | b'A' | b'S' | b's');
-    // Cut last: cutting first could leave a part of a signature's name, and so its value.
+    // Truncated after redaction: a truncated query could end in an unredacted part of a signature.
     if !(0..bytes.len()).any(begins) || !query.split('&').any(is_signature) {
         return Cow::Borrowed(bounded(query, LONGEST));
     }
@@ -64,7 +64,7 @@ pub(crate) fn query(query: &str) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-/// `url.full` of a client's request, redacted.
+/// Returns `url.full` of a client request, redacted.
 pub(crate) fn full(uri: &Uri, scheme: &str) -> String {
     let mut url = String::with_capacity(uri.path().len() + 64);
     if let Some(authority) = uri.authority() {

@@ -1,7 +1,7 @@
-//! What is recorded of a client's call, and when: at the response's head, or at its body's end where that is chosen.
+//! The recording of a client call, at the response head or, by option, at the end of the response body.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! client" and `http.client.request.duration`; a call that its caller gave up is no error of anybody.
+//! client" and `http.client.request.duration`. A call that its caller drops is not an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::exchange::{content_length, is_event_stream, respond};
 use crate::metrics::{Key, Measured, Series};
 use crate::outcome;
 
-/// What a call's operation keeps until its end. It has nothing to offer but to stand in types.
+/// The state of a client call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct ClientRecord {
     shared: Arc<Shared>,
@@ -43,7 +43,7 @@ impl ClientRecord {
         self.key.status.map_or_else(Outcome::ok, outcome::of_client)
     }
 
-    /// Tells the span and the metrics of the response's head; whether the operation ends with it.
+    /// Records the response head. Returns `true` if the operation ends with it.
     pub(crate) fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>, end_on: EndOn) -> bool {
         let version = ProtocolVersion::of(response.version());
         let status = response.status();
@@ -69,7 +69,7 @@ impl ClientRecord {
         ends_here
     }
 
-    /// Ends a call at the response's head.
+    /// Finishes a call at the response head.
     pub(crate) fn finish(operation: Operation<Self>) {
         let outcome = operation.record().outcome();
         operation.finish(&outcome);
@@ -146,8 +146,9 @@ where
     }
 }
 
-/// The future of a recorded call.
+/// The future of a [`ClientService`](crate::ClientService).
 pub type ClientFuture<F> = OperationFuture<F, ClientRecord>;
 
-/// The body of a recorded call's response. The call ends with it where that was chosen.
+/// The response body of a [`ClientService`](crate::ClientService). The span ends with it only if
+/// [`EndOn`](crate::EndOn) selects the body.
 pub type ClientBody<B> = OperationBody<B, ClientRecord>;

@@ -1,4 +1,4 @@
-//! Forwarding headers, honest and hostile.
+//! Tests of forwarding headers from trusted proxies and from attackers.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,4 +1,4 @@
-//! What is recorded of a server's request, and when: at the response's head, and at its body's end.
+//! The recording of a server request, at the response head and at the end of the response body.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! server" and `http.server.request.duration`.
@@ -21,18 +21,18 @@ use crate::method::KnownMethod;
 use crate::metrics::{Key, Measured};
 use crate::outcome;
 
-/// What a request's operation keeps until its end. It has nothing to offer but to stand in types.
+/// The state of a server request. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct ServerRecord {
     shared: Arc<Shared>,
     route: Arc<Route>,
     key: Key,
     slot: Option<RouteSlot>,
-    /// A hook has named the span: a late route does not rename it.
+    /// `true` if a hook named the span: a late route does not rename it.
     named: bool,
     head_only: bool,
     connect: bool,
-    /// Only where body sizes are recorded, so that all others carry less around.
+    /// Present only if body sizes are recorded; boxed to keep the record small otherwise.
     sizes: Option<Box<Sizes>>,
 }
 
@@ -65,7 +65,7 @@ impl ServerRecord {
         }
     }
 
-    /// The route, which a router inside the layer may have said late.
+    /// Applies the route that a router inside the layer has set, if any. Returns `true` if it did.
     fn settle_route(&mut self) -> bool {
         let Some(route) = self.slot.take().and_then(|slot| slot.0.get().cloned()) else { return false };
         self.route = self.shared.route(&route);
@@ -158,13 +158,13 @@ where
 }
 
 fn ends_at_head<B: Body>(record: &ServerRecord, response: &Response<B>) -> bool {
-    // No body is sent in answer to HEAD, whatever the handler made, and an upgraded connection is another protocol.
+    // A response to HEAD has no body, even if the handler returns one. An upgraded connection is no longer HTTP.
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (record.connect && response.status().is_success());
     match record.shared.options.shared.end_on {
         EndOn::Head => true,
         EndOn::Body => record.head_only || switched,
-        // A body that knows its length is no endless stream.
+        // A body of known length ends, even if its content type is that of an event stream.
         EndOn::Auto => {
             record.head_only
                 || switched
@@ -193,8 +193,8 @@ where
     }
 }
 
-/// The future of a recorded request.
+/// The future of a [`ServerService`](crate::ServerService).
 pub type ServerFuture<F> = OperationFuture<F, ServerRecord>;
 
-/// The body of a recorded response: the request ends with it.
+/// The response body of a [`ServerService`](crate::ServerService). By default the span ends with it.
 pub type ServerBody<B> = OperationBody<B, ServerRecord>;

@@ -1,4 +1,4 @@
-//! Routes as axum matches them: templates, nested routers, fallbacks, and the peer out of `ConnectInfo`.
+//! Routes that axum matches: templates, nested routers, fallbacks; the peer from `ConnectInfo`.
 
 use axum::Router;
 use axum::extract::ConnectInfo;

@@ -1,4 +1,4 @@
-//! Ends that nobody planned: dropped futures and bodies, panics, clients that hang up, bodies that fail.
+//! Abnormal ends: dropped futures and bodies, panics, clients that disconnect, bodies that fail.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn request() -> Request<Empty<Bytes>> {
     Request::get("/").body(Empty::new()).unwrap()
 }
 
-/// One span, one duration of the same class, nothing in flight, each span ended once.
+/// Asserts one span, ended once, one duration with the same `error.type`, and no active request.
 fn assert_one(recorder: &Recorder, error: Option<&str>) {
     recorder.assert_clean();
     let spans = recorder.spans();
@@ -96,7 +96,7 @@ async fn a_panic_is_told_also_where_it_is_caught_further_out() {
                 }
             }));
         if held {
-            // As a catching layer does: the future outlives the panic and is dropped later, in peace.
+            // Like a layer that catches panics: the future outlives the panic and is dropped later.
             let mut future = Box::pin(tower::Service::call(&mut service, request()));
             let caught = std::panic::AssertUnwindSafe(&mut future).catch_unwind().await;
             assert!(caught.is_err());
@@ -116,7 +116,7 @@ async fn a_body_that_is_dropped_midway_was_cancelled() {
     let response = call(&server_layer(&recorder), request(), |_| async {
         let (mut sender, body) = Channel::<Bytes, std::io::Error>::new(2);
         sender.send_data("first".into()).await.unwrap();
-        // The sender lives on: the body is not at its end.
+        // The sender is still alive, so the body has not ended.
         tokio::spawn(async move {
             std::future::pending::<()>().await;
             drop(sender);
@@ -142,7 +142,7 @@ async fn a_body_that_fails_is_classified() {
     });
     let error = response.await.into_body().collect().await.unwrap_err();
     assert_eq!(error.to_string(), std::io::Error::from(std::io::ErrorKind::ConnectionReset).to_string());
-    // Only with the feature is axum's error known to be a wrapper.
+    // axum's error is unwrapped only with the feature.
     assert_one(
         &recorder,
         Some(if cfg!(feature = "axum") { "connection_reset" } else { "axum_core::error::Error" }),
@@ -184,7 +184,7 @@ async fn a_body_whose_last_byte_was_seen_has_ended() {
         });
         let mut body = response.await.into_body();
         body.frame().await.unwrap().unwrap();
-        // As hyper does when Content-Length bytes are out: it does not poll to the end.
+        // hyper does not poll a body to its end after Content-Length bytes.
         drop(body);
         assert_one(&recorder, error);
     }
@@ -278,7 +278,7 @@ async fn a_client_may_last_as_long_as_its_body() {
 #[tokio::test]
 async fn a_client_whose_server_is_not_there_tells_so() {
     let recorder = Recorder::new();
-    // A port that was free a moment ago and that nobody listens on.
+    // A port without a listener: it was free a moment ago.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = client_layer(&recorder).layer(support::client(http::Version::HTTP_11));
     client.oneshot(support::get(address, "/").body(Empty::new()).unwrap()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Property tests: whatever stands in a request's head, the layers neither panic nor let it into names and metrics.
+//! Property tests: for any request head, the layers do not panic and use no untrusted value in names or metrics.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tower::{Layer, ServiceExt};
 
 use crate::support::{call, client_layer, server_layer};
 
-/// The names that the layers read, and one that they do not.
+/// Names of headers that the layers read, and one that they ignore.
 const NAMES: [&str; 12] = [
     "traceparent",
     "tracestate",
@@ -36,7 +36,7 @@ const NAMES: [&str; 12] = [
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..80),
-        // Close to what is meant, so that the parsers get far.
+        // Almost valid values, which reach deep into the parsers.
         "(for|host|proto|by)=[\"\\[_a-z0-9:.;, ]{0,40}".prop_map(String::into_bytes),
         "0[0-9]-[0-9a-f]{30,34}-[0-9a-f]{14,18}-[0-9a-f]{1,3}".prop_map(String::into_bytes),
         "[a-z0-9@=,;% ]{0,60}".prop_map(String::into_bytes),
@@ -60,7 +60,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
     )
 }
 
-/// A path and a query of any bytes that a URI may hold.
+/// Generates a path and a query of any bytes that a URI may contain.
 fn uri() -> impl Strategy<Value = http::Uri> {
     "/[!-~]{0,60}".prop_map(|text| text.parse().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The behaviour of otel-http through its public API, on real sockets.
+//! Integration tests of otel-http's public API, over real sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! The metrics of either side, rendered, and what keeps their number small.
+//! Server and client metrics, rendered, and their cardinality limits.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -116,7 +116,7 @@ async fn more_hosts_than_the_bound_share_one_series() {
 async fn a_route_with_many_outcomes_loses_none() {
     let recorder = Recorder::new();
     let layer = server_layer(&recorder);
-    // More sets of attributes than are kept ready for one route.
+    // More attribute sets than are cached per route.
     for status in 200..300 {
         let request = Request::get("/").body(Empty::new()).unwrap();
         let answer = move |_| async move { Response::builder().status(status).body(Body::empty()).unwrap() };

@@ -1,4 +1,4 @@
-//! Context in and out: through headers alone, cleaned before it goes on, kept apart from what is current.
+//! Propagation: extraction from headers only, sanitized injection, independence of the current context.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ use crate::support::{self, TRACEPARENT, UNSAMPLED, client_layer, serve, server_l
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// What a handler sees of its context.
+/// The context that a handler observes.
 fn seen() -> (String, String, Vec<String>) {
     let cx = Context::current();
     let span = cx.span().span_context().clone();
@@ -44,7 +44,7 @@ async fn one_trace_runs_through_client_and_server_on_both_versions() {
         let request = support::get(address, "/").version(version).body(Empty::<Bytes>::new()).unwrap();
         let response = ready.call(request);
         drop(attached);
-        // The context is that of the call, not of whoever polls.
+        // The parent is the context of the call, not that of the poll.
         let body = response.await.unwrap().into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, format!("{:?}", (TRACE, "a=1", ["tenant=acme"])));
 
@@ -105,7 +105,7 @@ async fn a_public_endpoint_links_its_caller_and_drops_its_baggage() {
     assert_eq!(recorder.span("GET").span_context.trace_id().to_string(), TRACE, "not from outside");
 }
 
-/// Sends one request through a client's layer and gives back the headers that went out.
+/// Sends one request through a client layer and returns the headers that were sent.
 async fn sent(layer: otel_http::ClientLayer, cx: Context, request: Request<Empty<Bytes>>) -> HeaderMap {
     let headers = Arc::new(Mutex::new(HeaderMap::new()));
     let service = tower::service_fn({
@@ -169,7 +169,7 @@ async fn an_unsampled_parent_is_passed_on_unsampled_and_still_measured() {
     let recorder = Recorder::builder().with_sampler(sampler).build();
     let layer = client_layer(&recorder);
     let onward = Arc::new(Mutex::new(HeaderMap::new()));
-    // Flags 02: not sampled, but random: the random bit belongs to the trace and must go on.
+    // Flags 02: unsampled and random. The random flag describes the trace id, so it must be propagated.
     let request = Request::get("/").header("traceparent", format!("{}2", &UNSAMPLED[..UNSAMPLED.len() - 1]));
     support::call(&server_layer(&recorder), request.body(Empty::new()).unwrap(), {
         let onward = Arc::clone(&onward);
@@ -198,7 +198,7 @@ async fn a_context_among_the_extensions_crosses_a_buffer() {
     let service = client_layer(&recorder).layer(tower::service_fn(|_: Request<Empty<Bytes>>| async {
         Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
     }));
-    // The buffer calls the service on a task of its own, where nothing is current.
+    // The buffer calls the service on its own task, which has no current context.
     let buffered = tower::buffer::Buffer::new(service, 1);
     let cx = Context::new().with_remote_span_context(remote(TraceFlags::SAMPLED));
     let request = Request::get("http://api.example/").extension(cx).body(Empty::new()).unwrap();

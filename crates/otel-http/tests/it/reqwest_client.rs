@@ -1,4 +1,4 @@
-//! The client's layer as a `reqwest-middleware` middleware, alone and inside a retry middleware.
+//! The client layer as a `reqwest-middleware` middleware, alone and inside a retry middleware.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

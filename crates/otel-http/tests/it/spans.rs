@@ -1,4 +1,4 @@
-//! What stands on the spans of either side, compared as rendered trees.
+//! Server and client spans and their attributes, compared as rendered trees.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -178,7 +178,7 @@ async fn a_filtered_request_passes_untouched() {
     assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
 }
 
-/// otel-grpc's layers record these; two spans for one call would be one too many.
+/// otel-grpc's layers record these calls; recording them here would produce a second span.
 #[tokio::test]
 async fn a_grpc_call_passes_untouched_unless_it_is_asked_for() {
     let recorder = Recorder::new();
@@ -197,7 +197,7 @@ async fn a_grpc_call_passes_untouched_unless_it_is_asked_for() {
                 Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
             }));
         client.oneshot(call_of(Method::POST, content_type)).await.unwrap();
-        // tonic serves these as well, and otel-grpc's layer records them.
+        // tonic serves these content types as well, and otel-grpc's layer records them.
         serve(server_layer(&recorder), call_of(Method::GET, content_type)).await;
     }
     assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
@@ -291,7 +291,7 @@ async fn forwarding_headers_count_only_from_trusted_proxies() {
 #[tokio::test]
 async fn samplers_see_attributes_and_may_overrule_an_unsampled_parent() {
     use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
-    /// Takes what it is shown a path of, whatever the parent says.
+    /// Samples spans that have a `url.path` at their start, regardless of the parent.
     #[derive(Clone, Debug)]
     struct ByPath;
     impl ShouldSample for ByPath {

@@ -1,4 +1,4 @@
-//! Answers without a natural end: event streams, upgrades, trailers, and when their spans end.
+//! The end of spans of event streams, upgrades and responses with trailers.
 
 use axum::Router;
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! A real server and a real client, each with a recorder of its own.
+//! A server and a client on real sockets, each with its own recorder.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use tower::{Layer, ServiceExt};
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 pub(crate) const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-/// A server's layer that records into `recorder`.
+/// Returns a server layer that records into `recorder`.
 pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
     ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
@@ -31,7 +31,7 @@ pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
         .with_propagator(CompositePropagator::default())
 }
 
-/// A client's layer that records into `recorder`.
+/// Returns a client layer that records into `recorder`.
 pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
@@ -39,7 +39,7 @@ pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
         .with_propagator(CompositePropagator::default())
 }
 
-/// Serves `app` over HTTP/1.1 and HTTP/2 on a port of its own.
+/// Serves `app` over HTTP/1.1 and HTTP/2 on an unused port.
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
             let app = app.clone();
             tokio::spawn(async move {
                 let service = TowerToHyperService::new(app);
-                // A client that hangs up ends the connection with an error, as it should.
+                // The error is ignored: a client that disconnects ends the connection with one.
                 let _ = auto::Builder::new(TokioExecutor::new())
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
@@ -60,12 +60,12 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
 
 pub(crate) type RequestBody = Empty<Bytes>;
 
-/// A bare client that speaks one version of HTTP.
+/// An uninstrumented client for one version of HTTP.
 pub(crate) fn client(version: Version) -> Client<HttpConnector, RequestBody> {
     Client::builder(TokioExecutor::new()).http2_only(version == Version::HTTP_2).build_http()
 }
 
-/// Sends a request with a bare client over HTTP/1.1 and reads the whole answer.
+/// Sends a request with an uninstrumented client over HTTP/1.1 and reads the complete response.
 #[cfg(feature = "axum")]
 pub(crate) async fn send(request: Request<RequestBody>) -> Response<Bytes> {
     let response = client(Version::HTTP_11).request(request).await.unwrap();
@@ -73,12 +73,12 @@ pub(crate) async fn send(request: Request<RequestBody>) -> Response<Bytes> {
     Response::from_parts(head, body.collect().await.unwrap().to_bytes())
 }
 
-/// A GET of a server's path.
+/// Returns a GET request for a path of the server.
 pub(crate) fn get(address: SocketAddr, path: &str) -> http::request::Builder {
     Request::get(format!("http://{address}{path}"))
 }
 
-/// Calls a handler behind the layer without a socket, for what needs none.
+/// Calls a handler behind the layer without a socket.
 pub(crate) fn call<F, H>(
     layer: &ServerLayer,
     request: Request<RequestBody>,

@@ -1,4 +1,5 @@
-//! `tracing` spans and ours in one service nest in both directions, by tracing-opentelemetry's activation.
+//! Nesting of `tracing` spans and spans of the layers in both directions, by tracing-opentelemetry's context
+//! activation.
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Bodies: the operation ends with the last frame, with an error, or with the drop.
+//! Operations over bodies: they end with the last frame, with an error, or on drop.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Each way in which an operation can end, and that it ends once.
+//! The ways in which an operation ends, each exactly once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
@@ -78,7 +78,7 @@ fn a_start_that_was_not_counted_is_not_counted_down() {
 
 #[test]
 fn the_span_is_ended_last() {
-    // Whoever waits for a span looks at metrics next.
+    // A test that waits for a span reads the metrics next.
     let recorder = Recorder::new();
     let (job, told) = counting();
     let operation = start(&recorder, job);

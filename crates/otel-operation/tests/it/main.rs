@@ -1,4 +1,4 @@
-//! The behaviour of otel-operation through its public API.
+//! Integration tests of otel-operation's public API.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

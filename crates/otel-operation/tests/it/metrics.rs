@@ -1,4 +1,4 @@
-//! Prepared series, and instruments that come late.
+//! Instruments and series with fixed attributes.
 
 use std::sync::Arc;
 

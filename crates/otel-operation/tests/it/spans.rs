@@ -1,4 +1,4 @@
-//! What a span starts with, and which context an operation runs in.
+//! The start of spans: attributes, links, identity, and the operation's context.
 
 use opentelemetry::trace::{
     Link, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
@@ -16,7 +16,7 @@ fn remote(flags: u8) -> Context {
     Context::new().with_remote_span_context(identity)
 }
 
-/// Starts an operation under `parent`; whether its attributes were asked for.
+/// Starts an operation under `parent`. Returns `true` as well if its attributes were built.
 fn start(recorder: &Recorder, parent: &Context, input: SamplerInput) -> (Operation<Job>, bool) {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
     let started = Started::now();

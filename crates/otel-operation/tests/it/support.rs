@@ -1,4 +1,4 @@
-//! An operation of no transport, whose record counts what it is told.
+//! A test operation whose record logs the callbacks that it receives.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,13 +8,13 @@ use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, Tracer};
 use otel_testing::Recorder;
 
-/// What a record was told, in order.
+/// The callbacks that a record received, in order.
 pub(crate) type Told = Arc<Mutex<Vec<String>>>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Job {
     pub(crate) told: Told,
-    /// Whether operations in flight are counted.
+    /// The result of `in_flight`.
     pub(crate) counts: bool,
     pub(crate) bytes: usize,
 }
@@ -56,7 +56,7 @@ pub(crate) fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("test").build()
 }
 
-/// Starts a job that tells `told`.
+/// Starts an operation that `job` records.
 pub(crate) fn start(recorder: &Recorder, job: Job) -> Operation<Job> {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
     let started = Started::now();
@@ -64,7 +64,7 @@ pub(crate) fn start(recorder: &Recorder, job: Job) -> Operation<Job> {
     Operation::start(&tracer, span, &Context::new(), started, job, Vec::new)
 }
 
-/// A job that counts, and what it is told.
+/// Returns a job that counts operations in flight, and its log of callbacks.
 pub(crate) fn counting() -> (Job, Told) {
     let job = Job { counts: true, ..Job::default() };
     let told = Arc::clone(&job.told);

@@ -94,7 +94,7 @@ impl Sampler {
         Self(Threshold::from_probability(probability).map_or(Node::Never, Node::Ratio))
     }
 
-    /// Follows the decision of the parent, and applies `root` to spans without a parent; see [`ParentBased`].
+    /// Takes the decision of the parent, and applies `root` to spans without a parent; see [`ParentBased`].
     #[must_use]
     pub fn parent_based(root: impl Into<Self>) -> Self {
         ParentBased::new(root).into()
