@@ -42,7 +42,8 @@ impl fmt::Debug for Current {
 /// ```json
 /// {
 ///   "file_format": "1.0",
-///   "tracer_provider": { "sampler": { "parent_based": { "root": { "composite/development": { "rule_based": { "rules": [
+///   "tracer_provider": { "sampler": { "parent_based": { "root": {
+///     "composite/development": { "rule_based": { "rules": [
 ///     { "span_name": "GET /health*", "sampler": { "always_off": null } },
 ///     { "service": "orders", "span_kinds": ["server"],
 ///       "attribute_values": { "key": "http.route", "values": ["/checkout"] }, "sampler": { "always_on": null } },

@@ -1,4 +1,4 @@
-//! Behaviour through the public API, with exporters inside the process: runs anywhere.
+//! Behaviour through the public API, with exporters in the process and without external services.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -9,9 +9,9 @@ fn written(threshold: Threshold) -> String {
     text
 }
 
-/// `N` for a probability of 1 in `N`, `th` with four digits, its probability and its adjusted count: the table "Converting
-/// floating-point probability to threshold value" of
-/// [probability sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/).
+/// `N` for a probability of 1 in `N`, `th` with four digits, its probability and its adjusted count. From the table
+/// "Converting floating-point probability to threshold value" of [probability
+/// sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/).
 const SPECIFICATION: [(f64, &str, f64, f64); 13] = [
     (1.0, "0", 1.0, 1.0),
     (2.0, "8", 0.5, 2.0),
