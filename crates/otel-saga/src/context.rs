@@ -44,6 +44,7 @@ impl<S> StepContext<S> {
         &self.call.id
     }
 
+    /// Returns the name of the step.
     #[must_use]
     pub fn step(&self) -> &str {
         &self.call.step

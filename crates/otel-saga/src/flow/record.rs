@@ -46,6 +46,7 @@ impl StepShape {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
+    /// The step's action.
     Action,
     /// The step's compensation, which undoes the action.
     Compensation,
@@ -62,6 +63,7 @@ pub enum End {
     Compensated,
 }
 
+/// The first record of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Started {

@@ -13,6 +13,7 @@ use super::record::{End, Phase, Record, Started, StepKind};
 pub enum Verdict {
     /// It succeeded: an action with this output, a compensation with null.
     Done(Value),
+    /// It was refused: the participant will not do it.
     Refused,
     /// No further attempt is made; the effect of the earlier ones is unknown.
     GaveUp,

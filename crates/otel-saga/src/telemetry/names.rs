@@ -11,6 +11,7 @@ pub const SAGA_VERSION: &str = "saga.version";
 pub const SAGA_ID: &str = "saga.id";
 /// The step's name, on spans and metrics.
 pub const STEP_NAME: &str = "saga.step.name";
+/// The step's kind: compensatable, pivot or forward; on spans.
 pub const STEP_KIND: &str = "saga.step.kind";
 /// The attempt's number, from 1, on spans.
 pub const STEP_ATTEMPT: &str = "saga.step.attempt";
