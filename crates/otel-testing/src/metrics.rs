@@ -1,5 +1,5 @@
 //! Collected metrics: as values that assertions can ask for, and as text for snapshots.
-//! Follows the OpenTelemetry specification, Metrics data model (cumulative sums, histograms, gauges).
+//! Follows <https://opentelemetry.io/docs/specs/otel/metrics/data-model/> (cumulative sums, histograms, gauges).
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -8,7 +8,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 
 use crate::normalize;
 
-/// What an instrument measures.
+/// The kind of an instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricKind {
@@ -70,7 +70,7 @@ impl Metric {
         &self.description
     }
 
-    /// What the instrument measures; `None` where nothing was recorded.
+    /// The kind of the instrument; `None` where nothing was recorded.
     #[must_use]
     pub fn kind(&self) -> Option<MetricKind> {
         self.kind

@@ -22,8 +22,8 @@ use tower::{Layer, Service};
 
 use crate::support::{client_layer, server_layer};
 
-type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
-type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+type SentHeaders = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type BoxedResponse = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 mod server {
     otel_testing::conformance!(inbound, super::Side::server);
@@ -95,10 +95,10 @@ impl Harness for Side {
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let (probe, sent) = (ContextProbe::new(recorder), SentHeaders::default());
         let bare_probe = ContextProbe::new(recorder);
         let inner = peer(scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(scenario, bare_probe.clone(), Sent::default());
+        let bare = peer(scenario, bare_probe.clone(), SentHeaders::default());
         let bare = drive(self.role, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.role {
@@ -122,8 +122,8 @@ impl Harness for Side {
 fn peer(
     scenario: Scenario,
     probe: ContextProbe,
-    sent: Sent,
-) -> impl Service<Request<Empty<Bytes>>, Response = Answer, Error = io::Error, Future: Send> {
+    sent: SentHeaders,
+) -> impl Service<Request<Empty<Bytes>>, Response = BoxedResponse, Error = io::Error, Future: Send> {
     tower::service_fn(move |request: Request<Empty<Bytes>>| {
         probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
@@ -153,7 +153,7 @@ fn peer(
     })
 }
 
-/// Calls a service as the scenario's flow has it, and tells what came of it.
+/// Calls a service as the scenario's flow has it, and returns its result.
 async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, flow: Flow) -> CallResult
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,

@@ -1,4 +1,6 @@
-//! Context: parents and links of spans, what is current in user code, what is sent. W3C Trace Context level 2.
+//! Context: parents and links of spans, what is current in user code, what is sent.
+//!
+//! Follows <https://www.w3.org/TR/trace-context-2/>.
 
 use opentelemetry::{SpanId, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
@@ -81,7 +83,7 @@ fn outbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
     }
 }
 
-/// What was current inside the handler.
+/// Checks what was current inside the handler.
 fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Result<(), String> {
     let needed: &[ProbePoint] = match scenario {
         Scenario::Success
@@ -147,7 +149,7 @@ fn check_snapshot(
     Ok(())
 }
 
-/// What reached the peer.
+/// Checks the headers that reached the peer.
 fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Result<(), String> {
     let values = |name: &str| -> Vec<String> {
         seen.sent

@@ -1,4 +1,4 @@
-//! What can be wrong with an instrumentation.
+//! The faults that an instrumentation can have.
 
 /// One deliberate fault of the toy's instrumentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -229,7 +229,7 @@ impl Operation {
             }
         }
         if self.toy.has(Fault::NeverEnds) {
-            // What keeps the context keeps the span open.
+            // The span stays open for as long as its context is kept.
             std::mem::forget(self.cx.clone());
             return;
         }
