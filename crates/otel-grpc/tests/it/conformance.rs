@@ -1,7 +1,7 @@
-//! The suite that all transports share, mounted as server and as client.
+//! The conformance suite, run for the server and for the client.
 //!
-//! The traffic runs through the layers and tonic's own router without a socket: a socket's own limits would keep hostile
-//! headers away. The other modules are on sockets.
+//! The traffic runs through the layers and tonic's router without a socket, because the limits of a socket would
+//! reject hostile headers. The other modules use sockets.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -96,7 +96,7 @@ impl Harness for Side {
         Ok(())
     }
 
-    /// CANCELLED is no error of a server's.
+    /// CANCELLED is not an error on server spans.
     fn dropped_is_error(&self) -> bool {
         false
     }
@@ -121,7 +121,7 @@ impl Harness for Side {
     }
 }
 
-/// Tonic's router with the echo in it: what a server's layer is around, and the far end of a client's call.
+/// tonic's router with the echo service: the inner service of a server layer, and the remote end of a client call.
 fn peer(
     role: Role,
     scenario: Scenario,
@@ -138,7 +138,7 @@ fn peer(
         async move {
             tokio::task::yield_now().await;
             witness.note(Place::AfterAwait);
-            // A server that goes away breaks its client's stream.
+            // A server that disconnects breaks the client's stream.
             let goes_away = role == Role::Outbound && scenario.course() == Course::DroppedByPeer;
             let response = routes.call(request).await?;
             Ok(response.map(|inner| Noted {
@@ -150,7 +150,7 @@ fn peer(
     })
 }
 
-/// A body that notes the context that it is polled in.
+/// A body that records the context in which it is polled.
 struct Noted {
     inner: Body,
     witness: Witness,
@@ -178,7 +178,7 @@ impl http_body::Body for Noted {
     }
 }
 
-/// Calls a service as the scenario's course has it, and tells what came of it.
+/// Calls a service as the scenario requires and returns the result.
 async fn drive<S, B>(role: Role, mut service: S, request: Request<Body>, course: Course) -> Seen
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>,
@@ -202,12 +202,12 @@ where
     };
     let mut seen = format!("{} {:?}\n", response.status(), response.headers()).into_bytes();
     let mut body = Box::pin(response.into_body());
-    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
+    // A server sees a disconnecting client as a dropped body; a client sees a disconnecting server as a failing body.
     let dropped = match role {
         Role::Inbound => matches!(course, Course::DroppedByPeer | Course::DroppedByUser),
         Role::Outbound => course == Course::DroppedByUser,
     };
-    // As hyper does, which never polls a body whose last frame it has seen.
+    // Like hyper, which does not poll a body after its last frame.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         match frame {
