@@ -1,7 +1,8 @@
 //! The metrics of calls.
 //!
 //! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/) 1.44,
-//! `rpc.{client,server}.call.duration`; the sizes and numbers of messages are those of earlier versions, and opt-in.
+//! `rpc.{client,server}.call.duration`. The sizes and numbers of messages are opt-in, with the names of versions
+//! before 1.38.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use crate::messages::Totals;
 use crate::method::Method;
 use crate::outcome;
 
-/// The instruments of one side.
+/// The instruments of a server or of a client.
 #[derive(Debug)]
 pub(crate) struct GrpcInstruments {
     duration: Histogram<f64>,
-    /// The bytes of requests and of responses, the numbers of requests and of responses.
+    /// In the order of [`Totals`].
     messages: [Histogram<u64>; 4],
 }
 
@@ -86,7 +87,7 @@ impl Method {
     ) {
         let error = outcome.error_type();
         let attributes = || self.attributes(code, error);
-        // An error that is not its status is a panic.
+        // Only a panic has an `error.type` other than the name of the status.
         let panicked = error.is_some_and(|error| error != outcome::name(code));
         let key = if panicked { u8::MAX } else { code as u8 };
         self.durations.with(

@@ -8,7 +8,7 @@ use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use otel_grpc::{Attempts, MessageEvents, MessageSpans};
-use otel_propagation::Composite;
+use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tonic::Code;
@@ -68,7 +68,7 @@ async fn by_hand(recorder: &Recorder) {
 fn message_spans(recorder: &Recorder) -> impl Future<Output = ()> {
     let spans = MessageSpans::current(TALK)
         .with_tracer_provider(recorder.tracer_provider())
-        .with_propagator(Composite::default());
+        .with_propagator(CompositePropagator::default());
     async move {
         let mut headers = HashMap::<String, String>::new();
         drop(spans.send(&mut headers));
