@@ -3,7 +3,7 @@
 use opentelemetry::Context;
 use otel_messaging::{DestinationParts, MAX_LINKS, attributes};
 use otel_operation::Outcome;
-use otel_propagation::linked_to;
+use otel_propagation::link_to;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 
@@ -33,7 +33,7 @@ fn names_units_instruments_and_descriptions_are_the_registrys() {
     let sending = sending.unwrap();
     otel_messaging::inject(&sending, &mut headers);
     sending.finish(&Outcome::error("timeout"));
-    let links = (0..MAX_LINKS + 1).map(|id| linked_to(&remote(id as u64 + 1, true), []));
+    let links = (0..MAX_LINKS + 1).map(|id| link_to(&remote(id as u64 + 1, true), []));
     let batch = orders.receive("poll").with_batch(links).start(&Context::new(), |_| {});
     batch.unwrap().finish(&Outcome::ok());
     orders.process("process").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
