@@ -163,7 +163,7 @@ impl ClientLayer {
         if let Some(stream) = head.extensions.get::<StreamSlot>() {
             stream.fill(operation.context());
         }
-        options.propagation.inject(operation.context(), &mut HeaderInjector(request.headers_mut()));
+        operation.inject(&options.propagation, &mut HeaderInjector(request.headers_mut()));
         Some(operation)
     }
 }

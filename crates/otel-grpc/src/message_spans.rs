@@ -123,7 +123,7 @@ impl MessageSpans {
             parent = otel_propagation::without_span(&parent);
         }
         let operation = self.start(SpanKind::Producer, &parent);
-        self.propagation.inject(operation.context(), headers);
+        operation.inject(&self.propagation, headers);
         MessageSpan(operation)
     }
 

@@ -181,13 +181,13 @@ impl ServerLayer {
             Named::Unsettled => (shared.methods.unknown(), None, Some(path)),
         };
 
-        let mut parent = options.propagation.extract(&HeaderExtractor(head.headers));
-        let mut link = None;
-        if self.public.as_ref().is_some_and(|is_public| is_public(&head)) {
-            let caller = parent.span().span_context().clone();
-            link = Some(Link::with_context(caller));
-            parent = Context::new();
-        }
+        let (propagation, carrier) = (&options.propagation, HeaderExtractor(head.headers));
+        let (parent, link) = if self.public.as_ref().is_some_and(|is_public| is_public(&head)) {
+            let caller = propagation.extract_without_baggage(&carrier).span().span_context().clone();
+            (Context::new(), Some(Link::with_context(caller)))
+        } else {
+            (propagation.extract(&carrier), None)
+        };
 
         let mut start = SpanStart::new(method.span_name.clone(), SpanKind::Server, started.time)
             .with_sampler_input(options.sampler_input);

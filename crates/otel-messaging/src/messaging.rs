@@ -109,4 +109,10 @@ impl Messaging {
     pub fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
         self.0.core.options.propagation.extract(headers)
     }
+
+    /// The context that a message carries, without its baggage, which is then not parsed: for a link.
+    #[must_use]
+    pub fn extract_without_baggage<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
+        self.0.core.options.propagation.extract_without_baggage(headers)
+    }
 }

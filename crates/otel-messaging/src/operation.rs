@@ -99,11 +99,11 @@ impl<T> Complete<T> for MessagingRecord {
     }
 }
 
-/// Writes the operation's context into the headers of its message and removes the context of an earlier hop. Does
-/// nothing if the message keeps its context ([`MessagingRecord::injects`]).
+/// Writes the operation's context into the headers of its message, in place of the context of an earlier hop; see
+/// [`Operation::inject`]. Does nothing if the message keeps its context ([`MessagingRecord::injects`]).
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
     let record = operation.record();
     if record.injects {
-        record.destination.options().propagation.inject(operation.context(), headers);
+        operation.inject(&record.destination.options().propagation, headers);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanRef, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
+use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 use crate::outcome::{ERROR_TYPE, Outcome};
 use crate::tracer::{SpanStart, Tracer};
@@ -69,6 +70,7 @@ impl Started {
 pub struct Operation<R: Record> {
     context: Context,
     started: Started,
+    owns_span: bool,
     recording: bool,
     counted: bool,
     finished: bool,
@@ -90,13 +92,41 @@ impl<R: Record> Operation<R> {
     ) -> Self {
         let span = tracer.start(start, parent, attributes);
         let counted = record.in_flight(1);
-        Self { context: span.context, started, recording: span.recording, counted, finished: false, record }
+        Self {
+            context: span.context,
+            started,
+            owns_span: span.own,
+            recording: span.recording,
+            counted,
+            finished: false,
+            record,
+        }
     }
 
     /// Returns the context of the operation's span, or `parent` if no span was started.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Returns false if the context holds the parent's span in place of one of the operation's: without an SDK, after
+    /// its shutdown, or where telemetry is suppressed.
+    #[must_use]
+    pub fn owns_span(&self) -> bool {
+        self.owns_span
+    }
+
+    /// Injects the operation's context into a carrier.
+    ///
+    /// If the operation owns its span, that replaces trace headers which the caller has written. Otherwise they stay,
+    /// and the context is written only as far as the carrier holds nothing yet.
+    #[inline]
+    pub fn inject<C: HeaderWriter>(&self, propagator: &PropagatorHandle, carrier: &mut C) {
+        if self.owns_span {
+            propagator.inject(&self.context, carrier);
+        } else {
+            propagator.inject_absent(&self.context, carrier);
+        }
     }
 
     /// Makes the operation's context the current one until the guard is dropped.

@@ -114,11 +114,37 @@ async fn what_stands_in_the_metadata_already_is_replaced_and_the_rest_goes_on() 
     let own = spans_of(&recorder, SpanKind::Client)[0].span_context.clone();
     let own = format!("00-{}-{}-01", own.trace_id(), own.span_id());
     assert_eq!(seen.get_all("traceparent").iter().collect::<Vec<_>>(), [own.as_str()]);
-    assert!(!seen.contains_key("tracestate") && !seen.contains_key("baggage"), "{seen:?}");
+    assert!(!seen.contains_key("tracestate"), "{seen:?}");
+    assert_eq!(seen["baggage"], "old=1", "the context has none");
     assert_eq!(seen.get_all("x-other").iter().collect::<Vec<_>>(), ["one", "two"]);
     let seen = MetadataMap::from_headers(seen.clone());
     assert_eq!(seen.get_bin("x-data-bin").unwrap().to_bytes().unwrap(), &b"\x00\xff"[..]);
     assert!(!recorder.tree().contains("x-"), "{}", recorder.tree());
+}
+
+#[tokio::test]
+async fn where_the_span_is_not_the_calls_own_the_callers_metadata_stays() {
+    let (caller, callee) = (Recorder::new(), Recorder::new());
+    caller.shutdown();
+    let (address, seen) = serve_seeing(server_layer(&callee)).await;
+    let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let mut request = tonic::Request::new(say("hello"));
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    request.metadata_mut().insert("baggage", "old=1".parse().unwrap());
+    let call = client(&client_layer(&caller), address);
+    call.unary(request).with_context(elsewhere(TraceFlags::SAMPLED)).await.unwrap();
+    {
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.get_all("traceparent").iter().collect::<Vec<_>>(), [parent.as_str()]);
+        assert!(!seen.contains_key("tracestate"));
+        assert_eq!(seen.get_all("baggage").iter().collect::<Vec<_>>(), ["old=1"]);
+    }
+    let call = client(&client_layer(&caller), address);
+    call.unary(tonic::Request::new(say("hello"))).with_context(elsewhere(TraceFlags::SAMPLED)).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen["traceparent"], format!("00-{TRACE}-0000000000000007-01"));
+    assert_eq!(seen["tracestate"], "a=1");
+    assert_eq!(seen["baggage"], "tenant=acme");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ pub(crate) fn settling_message(
         topic: Some(message.topic().to_owned()),
         partition: Some((message.partition(), message.offset())),
     };
-    let carried = kafka.messaging().extract(&HeaderExtractor::of(message));
+    let carried = kafka.messaging().extract_without_baggage(&HeaderExtractor::of(message));
     finish(settle(kafka, name, &committed, Some(&carried)), run)
 }
 

@@ -186,10 +186,9 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     opaque: O,
 ) -> Sent<'a, O> {
     let destination = kafka.topic(parts.topic);
-    let carried = headers
-        .as_ref()
-        .filter(|_| destination.is_recorded())
-        .map(|headers| kafka.messaging().extract(&HeaderExtractor::new(headers.as_borrowed())));
+    let carried = headers.as_ref().filter(|_| destination.is_recorded()).map(|headers| {
+        kafka.messaging().extract_without_baggage(&HeaderExtractor::new(headers.as_borrowed()))
+    });
     let mut start = destination.send("send");
     if let Some(carried) = &carried {
         start = start.with_message(carried);

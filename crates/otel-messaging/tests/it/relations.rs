@@ -144,7 +144,7 @@ fn an_existing_context_is_replaced_or_kept_and_linked_either_way() {
         assert_eq!(span.links.links[0].span_context.trace_id().to_string(), &OLD[3..35]);
         assert_eq!(header(&headers, "traceparent") != Some(OLD), replaced);
         assert_eq!(header(&headers, "tracestate").is_none(), replaced, "nothing stale is left");
-        assert_eq!(header(&headers, "baggage").is_none(), replaced);
+        assert_eq!(header(&headers, "baggage"), Some("old=1"), "the context has none");
     }
 }
 
@@ -187,4 +187,19 @@ fn without_an_sdk_that_runs_the_received_context_is_passed_on() {
     inject(&sent, &mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "baggage"), Some("of=producer"));
+}
+
+#[test]
+fn without_an_sdk_a_message_keeps_the_context_that_its_author_gave_it() {
+    let recorder = Recorder::new();
+    let messaging = messaging(&recorder);
+    recorder.shutdown();
+    let mut headers: Headers =
+        vec![("traceparent".into(), OLD.into()), ("tracestate".into(), "old=1".into())];
+    let ambient = produced().with_remote_span_context(remote(9, true).span().span_context().clone());
+    let sent = named(&messaging, "next").send("send").start(&ambient, |_| {}).unwrap();
+    inject(&sent, &mut headers);
+    assert_eq!(header(&headers, "traceparent"), Some(OLD));
+    assert_eq!(header(&headers, "tracestate"), Some("old=1"));
+    assert_eq!(header(&headers, "baggage"), Some("of=producer"), "there was none");
 }
