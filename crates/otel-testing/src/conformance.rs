@@ -146,7 +146,7 @@ pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), St
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_patience(PATIENCE)
         .build();
-    if scenario == Scenario::SdkShutDown {
+    if scenario.shuts_down() {
         recorder.shutdown();
     }
     let fail = |complaint: String| {
@@ -232,7 +232,11 @@ macro_rules! conformance {
         );
     };
     (outbound, $harness:path) => {
-        $crate::conformance!(@tests Outbound, $harness, stale_headers: StaleHeaders,);
+        $crate::conformance!(@tests Outbound, $harness,
+            stale_headers: StaleHeaders,
+            stale_baggage: StaleBaggage,
+            callers_headers: CallersHeaders,
+        );
     };
     (@tests $role:ident, $harness:path, $($own:ident: $own_scenario:ident $(($own_run:literal))?,)*) => {
         $crate::conformance!(@each $role, $harness,

@@ -33,7 +33,7 @@ pub(super) fn all<H: Harness>(
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, operations.len())?;
-    if !matches!(scenario, Scenario::UnsampledParent | Scenario::SdkShutDown) {
+    if scenario != Scenario::UnsampledParent && !scenario.shuts_down() {
         agreement::spans_and_metrics(recorder, &spans)?;
     }
     counts::all(harness, scenario.flow(), recorder, observed)?;
@@ -89,7 +89,7 @@ fn bare_run(role: Role, scenario: Scenario, observed: &Observed) -> Result<(), S
 
 fn number(scenario: Scenario, found: usize) -> Result<(), String> {
     let (least, most) = match scenario {
-        Scenario::UnsampledParent | Scenario::SdkShutDown => (0, 0),
+        Scenario::UnsampledParent | Scenario::SdkShutDown | Scenario::CallersHeaders => (0, 0),
         // A future that does nothing before it is polled has started no operation.
         Scenario::DroppedBeforePoll => (0, 1),
         Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_) => {

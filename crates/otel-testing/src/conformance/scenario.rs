@@ -99,8 +99,13 @@ pub enum Scenario {
     PublicEndpoint,
     /// Inbound: the operation's context is current where the response body or stream is produced.
     ContextInBody,
-    /// Outbound: the message carries trace and baggage headers of an earlier hop; none may survive.
+    /// Outbound: the message carries trace headers of an earlier hop, which are replaced as one set. It carries baggage
+    /// too; the context has none, so that the caller's stays.
     StaleHeaders,
+    /// Outbound: the message carries baggage of an earlier hop, and the context has baggage, which replaces it.
+    StaleBaggage,
+    /// Outbound: the SDK was shut down, and the message carries headers that the caller wrote. All of them stay.
+    CallersHeaders,
     /// The SDK was shut down: the context that was received or is current is passed on.
     SdkShutDown,
     /// The name of the operation (method, path, subject, queue) is the [`attacker_value`](Scenario::attacker_value). The
@@ -162,6 +167,8 @@ impl Scenario {
         Self::PublicEndpoint,
         Self::ContextInBody,
         Self::StaleHeaders,
+        Self::StaleBaggage,
+        Self::CallersHeaders,
         Self::SdkShutDown,
         Self::UnboundedOperation(0),
         Self::UnboundedHost(0),
@@ -174,6 +181,11 @@ impl Scenario {
         Self::ALL.iter().copied().filter(move |scenario| scenario.applies_to(role))
     }
 
+    /// Returns true if the SDK is shut down before the scenario runs.
+    pub(super) fn shuts_down(self) -> bool {
+        matches!(self, Self::SdkShutDown | Self::CallersHeaders)
+    }
+
     pub(super) fn applies_to(self, role: Role) -> bool {
         match self {
             Self::MalformedParent
@@ -184,7 +196,7 @@ impl Scenario {
             | Self::PublicEndpoint
             | Self::ContextInBody
             | Self::UnboundedHost(_) => role == Role::Inbound,
-            Self::StaleHeaders => role == Role::Outbound,
+            Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders => role == Role::Outbound,
             _ => true,
         }
     }
@@ -213,7 +225,7 @@ impl Scenario {
         let long = 64 * 1024;
         match (role, self) {
             (_, Self::NoParent) => {}
-            (Role::Outbound, Self::StaleHeaders) => {
+            (Role::Outbound, Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders) => {
                 add("traceparent", STALE.traceparent(true));
                 add("tracestate", b"stale=1".to_vec());
                 add("baggage", b"stale=1".to_vec());

@@ -99,7 +99,9 @@ caught! {
     injects_nothing: Outbound InjectsNothing NoParent "no traceparent was sent";
     appends_parent: Outbound AppendsParent StaleHeaders "2 traceparent headers";
     forwards_stale_state: Outbound ForwardsStaleState StaleHeaders "stale or empty headers";
-    forwards_stale_baggage: Outbound ForwardsStaleBaggage StaleHeaders "stale or empty headers";
+    forwards_stale_baggage: Outbound ForwardsStaleBaggage StaleBaggage "stale or empty headers";
+    removes_callers_baggage: Outbound RemovesCallersBaggage StaleHeaders "baggage that the caller wrote was changed";
+    replaces_without_span: Outbound ReplacesWithoutSpan CallersHeaders "without an SDK, traceparent was changed";
     samples_anew_inbound: Inbound SamplesAnew UnsampledParent "1 spans of operations";
     samples_anew_outbound: Outbound SamplesAnew UnsampledParent "1 spans of operations";
     invalid_when_shut_down_inbound: Inbound InvalidWhenShutDown SdkShutDown "context is not passed on";

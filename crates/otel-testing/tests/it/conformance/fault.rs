@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     AppendsParent,
     ForwardsStaleState,
     ForwardsStaleBaggage,
+    RemovesCallersBaggage,
+    ReplacesWithoutSpan,
     SamplesAnew,
     InvalidWhenShutDown,
     // Input.
