@@ -1,4 +1,4 @@
-//! The cells of a benchmark's tables: each measured in a process of its own, several rounds over all of them.
+//! The cells of a benchmark's tables, measured in separate processes and in several rounds over all cells.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,33 +7,33 @@ use std::process::Command;
 use crate::measure::median;
 use crate::process::{self, Failure, Native};
 
-/// A cell: which build it is measured in, and its arguments.
+/// The identity of a cell: its build and its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The build without default features.
+    /// Measured in the build without default features.
     pub default_build: bool,
-    /// Which side of a call.
+    /// The side of a call.
     pub side: &'static str,
-    /// Whose layer is measured.
+    /// The measured crate.
     pub candidate: &'static str,
-    /// What the request carries, and what is installed.
+    /// The variant of the request and of the installed providers.
     pub variant: &'static str,
 }
 
 impl Key {
-    /// The arguments of its process.
+    /// Returns the arguments of its process.
     pub fn arguments(self) -> [&'static str; 4] {
         ["--cell", self.side, self.candidate, self.variant]
     }
 
-    /// Its name.
+    /// Returns its name, as `--only` matches it.
     pub fn label(self) -> String {
         let build = if self.default_build { "default-" } else { "" };
         format!("{build}{}-{}-{}", self.side, self.candidate, self.variant)
     }
 }
 
-/// What was measured of a cell, for one iteration.
+/// The measurement of a cell, per iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// Instructions.
@@ -43,11 +43,11 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What was not measured.
+    /// The value of a cell that was not measured.
     pub const NOTHING: Self =
         Self { instructions: f64::NAN, native: Native { allocations: f64::NAN, nanoseconds: f64::NAN } };
 
-    /// What this costs beyond the other.
+    /// Returns the difference to `base`.
     pub fn over(self, base: Self) -> Self {
         Self {
             instructions: self.instructions - base.instructions,
@@ -59,32 +59,32 @@ impl Measured {
     }
 }
 
-/// What came out of all cells.
+/// The measurements of all cells.
 #[derive(Debug, Default)]
 pub struct Results {
     measured: HashMap<Key, Measured>,
-    /// What came out of each round.
+    /// The native measurements of each round.
     rounds: HashMap<Key, Vec<Native>>,
 }
 
 impl Results {
-    /// What was measured of a cell.
+    /// Returns the measurement of a cell.
     pub fn get(&self, key: Key) -> Measured {
         self.measured.get(&key).copied().unwrap_or(Measured::NOTHING)
     }
 
-    /// Whether the cell was measured.
+    /// Returns `true` if the cell was measured.
     pub fn has(&self, key: Key) -> bool {
         self.measured.contains_key(&key)
     }
 
-    /// How many times faster one is than the other: the median of what each round says, for the two of a round were
-    /// measured within seconds.
+    /// Returns the ratio of the times of `than` and `this`. It is the median of the ratios of each round, because both
+    /// cells of a round were measured within seconds.
     pub fn times_faster(&self, this: Key, than: Key) -> f64 {
         self.by_round(this, than, |this, than| than / this)
     }
 
-    /// How many nanoseconds one takes more than the other, told in the same way.
+    /// Returns the difference of the times of `this` and `than`, as the median of all rounds.
     pub fn nanoseconds_more(&self, this: Key, than: Key) -> f64 {
         self.by_round(this, than, |this, than| this - than)
     }
@@ -95,8 +95,7 @@ impl Results {
     }
 }
 
-/// Measures the cells: natively in as many rounds as `rounds` says, and `counts` times under valgrind, of which the
-/// median is taken.
+/// Measures the cells natively in `rounds` rounds and `counts` times under valgrind, and takes the medians.
 pub fn measure(
     keys: &[Key],
     default: &Path,
@@ -106,9 +105,9 @@ pub fn measure(
     let full = std::env::current_exe()?;
     let binary = |key: &Key| if key.default_build { default } else { &full };
     let mut results = Results::default();
-    let most = keys.iter().map(&rounds).max().unwrap_or_default();
-    for round in 1..=most {
-        eprintln!("measuring allocations and time, round {round} of {most}");
+    let max_rounds = keys.iter().map(&rounds).max().unwrap_or_default();
+    for round in 1..=max_rounds {
+        eprintln!("measuring allocations and time, round {round} of {max_rounds}");
         for key in keys.iter().filter(|key| round <= rounds(key)) {
             results.rounds.entry(*key).or_default().push(process::native(binary(key), &key.arguments())?);
         }
@@ -133,14 +132,14 @@ pub fn measure(
     Ok(results)
 }
 
-/// What the numbers depend on.
+/// Describes the machine and the tools.
 pub fn facts(valgrind: Option<&str>) -> String {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let rustc = Command::new(compiler).arg("--version").output().ok();
     let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     format!(
-        "{} {}, {cores} cores; {}; {}. Instructions repeat to some ±20; nanoseconds are medians and wander.",
+        "{} {}, {cores} cores; {}; {}. Instructions are reproducible to about ±20; nanoseconds are medians and vary.",
         std::env::consts::ARCH,
         std::env::consts::OS,
         rustc.as_deref().unwrap_or("rustc unknown"),

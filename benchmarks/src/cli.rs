@@ -1,22 +1,22 @@
-//! The command line that all benchmarks have: the tables, or one cell of them.
+//! The command line of all benchmarks: the tables, or one cell.
 
 use std::process::ExitCode;
 
 use crate::process::Failure;
 
-/// What was asked for.
+/// The options of a run.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Without valgrind.
+    /// Do not count instructions, which needs valgrind.
     pub quick: bool,
-    /// Only the cells whose names contain one of these; all of them if there is none.
+    /// Measure only cells whose name contains one of these texts; all cells if empty.
     pub only: Vec<String>,
 }
 
-/// Measures a cell that the arguments name, or answers `None` where there is no such cell.
+/// Measures the cell given by the arguments; returns `None` if the cell does not exist.
 pub type Cell = fn(&[&str]) -> Option<()>;
 
-/// Measures all cells and prints the tables. A build of single cells has none.
+/// Measures all cells and prints the tables. The build without default features has no report.
 pub type Report = fn(&Options) -> Result<(), Failure>;
 
 fn help(name: &str) -> String {
@@ -24,13 +24,13 @@ fn help(name: &str) -> String {
         "\
 cargo run --release --manifest-path benchmarks/Cargo.toml --bin {name} -- [--quick] [--only TEXT]
 
-  --quick      allocations and nanoseconds only: needs no valgrind
-  --only TEXT  only the cells whose name contains TEXT, such as `server-ours`; repeatable
+  --quick      measures allocations and nanoseconds only, without valgrind
+  --only TEXT  measures only cells whose name contains TEXT, such as `server-ours`; repeatable
 "
     )
 }
 
-/// The whole of a benchmark's `main`.
+/// The `main` function of a benchmark.
 pub fn main(name: &str, cell: Cell, report: Option<Report>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -38,14 +38,14 @@ pub fn main(name: &str, cell: Cell, report: Option<Report>) -> ExitCode {
         return match cell(rest) {
             Some(()) => ExitCode::SUCCESS,
             None => {
-                eprintln!("error: there is no such cell: {rest:?}");
+                eprintln!("error: unknown cell {rest:?}");
                 ExitCode::FAILURE
             }
         };
     }
     let Some(report) = report else {
         eprint!(
-            "error: this build holds single cells only; build it with its default features\n\n{}",
+            "error: this build can only measure single cells; build it with default features\n\n{}",
             help(name)
         );
         return ExitCode::from(2);
@@ -61,7 +61,7 @@ pub fn main(name: &str, cell: Cell, report: Option<Report>) -> ExitCode {
             }
             "--only" if arguments.len() > 0 => options.only.extend(arguments.next().map(|&t| t.to_owned())),
             unknown => {
-                eprint!("error: there is no argument `{unknown}`\n\n{}", help(name));
+                eprint!("error: unknown argument `{unknown}`\n\n{}", help(name));
                 return ExitCode::from(2);
             }
         }

@@ -1,6 +1,7 @@
-//! What all benchmarks share: counting, timing, an SDK that keeps nothing, and processes under valgrind.
+//! The common parts of all benchmarks: counting, timing, an SDK setup that discards telemetry, and processes under
+//! valgrind.
 //!
-//! Each measurement is taken in a process of its own, since the providers and the propagator are global.
+//! Each measurement runs in a separate process, because the providers and the propagator are global.
 
 pub mod allocations;
 pub mod cells;
@@ -10,7 +11,7 @@ pub mod process;
 pub mod sdk;
 pub mod table;
 
-/// Gives each value the name that it has on command lines and in file names.
+/// Defines an enum whose values have names for command lines and file names.
 #[macro_export]
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {

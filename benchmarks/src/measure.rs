@@ -1,32 +1,32 @@
-//! One measurement: the same work over and over, its input made outside of what is counted.
+//! A measurement: repeats the work; creating its input is not counted.
 
 use std::time::Instant;
 
 use crate::allocations;
 
-/// Enough for caches to be filled, handles to be bound and tables to have grown.
+/// Iterations before the measurement, so that caches are filled, handles are bound and tables have grown.
 const WARM_UP: usize = 300;
 
-/// How often the work is done where it is counted.
+/// The number of counted iterations.
 pub const ITERATIONS: usize = 1000;
 
-/// Timed batches. Odd, so that one of them is the median.
+/// The number of timed batches; odd, so that one of them is the median.
 const BATCHES: usize = 41;
 
-/// The function that callgrind counts in, as a pattern for `--toggle-collect`.
+/// The pattern for callgrind's `--toggle-collect` that matches [`counted_region`].
 pub const COUNTED: &str = "*counted_region*";
 
-/// What a process measures.
+/// The kind of measurement of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Instructions, by callgrind from the outside.
+    /// Instructions, counted by callgrind.
     Instructions,
-    /// Allocations and nanoseconds, printed when done.
+    /// Allocations and nanoseconds, printed at the end.
     Native,
 }
 
 impl Mode {
-    /// As it stands in a command line.
+    /// Returns its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Instructions => "instructions",
@@ -34,19 +34,19 @@ impl Mode {
         }
     }
 
-    /// The mode of this name.
+    /// Parses the name of a mode.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Instructions, Self::Native].into_iter().find(|mode| mode.name() == name)
     }
 }
 
-/// Does the work where it is counted.
+/// Runs the work in the counted region.
 #[inline(never)]
 pub fn counted_region<I, F: FnMut(I)>(work: &mut F, input: I) {
     work(input);
 }
 
-/// Does the work as the mode says. In [`Mode::Native`] the results go to standard output, one a line.
+/// Runs the measurement. In [`Mode::Native`] it prints the results, one per line.
 pub fn measure<I, P: FnMut() -> I, F: FnMut(I)>(mode: Mode, mut prepare: P, mut work: F) {
     for _ in 0..WARM_UP {
         work(prepare());
@@ -80,7 +80,7 @@ pub fn measure<I, P: FnMut() -> I, F: FnMut(I)>(mode: Mode, mut prepare: P, mut 
     println!("nanoseconds {}", median(&mut batches));
 }
 
-/// The value in the middle.
+/// Returns the median; NaN if there are no values.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! Processes of their own for each measurement: natively, or under callgrind.
+//! Child processes for measurements, native or under callgrind.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use crate::measure::{COUNTED, ITERATIONS, Mode};
 
-/// What a measurement that fails says.
+/// The error type of the benchmarks.
 pub type Failure = Box<dyn Error>;
 
-/// What one process found out, for one iteration.
+/// The native measurement of a process, per iteration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Native {
     /// Allocations.
@@ -19,15 +19,15 @@ pub struct Native {
     pub nanoseconds: f64,
 }
 
-/// Where this binary lies: the target folder that it was built into.
+/// Returns the target folder that this binary was built in.
 pub fn target() -> Result<PathBuf, Failure> {
     let exe = std::env::current_exe()?;
     // target/release/http
-    let target = exe.parent().and_then(Path::parent).ok_or("the binary does not lie in a target folder")?;
+    let target = exe.parent().and_then(Path::parent).ok_or("the binary is not in a target folder")?;
     Ok(target.to_owned())
 }
 
-/// Builds a binary of this package without default features, into a target folder of its own, and says where it is.
+/// Builds a binary of this package without default features in a separate target folder, and returns its path.
 pub fn build_default(name: &str) -> Result<PathBuf, Failure> {
     let target = target()?.join("default-build");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -44,10 +44,10 @@ pub fn build_default(name: &str) -> Result<PathBuf, Failure> {
     Ok(target.join("release").join(name))
 }
 
-/// The version of valgrind, or why there is none.
+/// Returns the version of valgrind; fails if it is not installed.
 pub fn valgrind() -> Result<String, Failure> {
-    let missing = "valgrind is not installed, and without it no instructions can be counted. Install it \
-                   (`apt install valgrind`), or give `--quick` for all columns but that one.";
+    let missing = "valgrind is not installed, and counting instructions needs it. Install it \
+                   (`apt install valgrind`), or omit that column with `--quick`.";
     let output = Command::new("valgrind").arg("--version").output().map_err(|_| missing)?;
     if !output.status.success() {
         return Err(missing.into());
@@ -60,19 +60,19 @@ pub fn native(binary: &Path, arguments: &[&str]) -> Result<Native, Failure> {
     let output = run(Command::new(binary).args(arguments).arg(Mode::Native.name()))?;
     let value = |name: &str| -> Result<f64, Failure> {
         let line = output.0.lines().find_map(|line| line.strip_prefix(name));
-        Ok(line.ok_or_else(|| format!("{arguments:?} did not print its {name}"))?.trim().parse()?)
+        Ok(line.ok_or_else(|| format!("{arguments:?} did not print a line `{name}`"))?.trim().parse()?)
     };
     Ok(Native { allocations: value("allocations")?, nanoseconds: value("nanoseconds")? })
 }
 
-/// The lines `name value` that a process prints.
+/// Parses the lines `name value` that a process prints.
 pub fn numbers(binary: &Path, arguments: &[&str]) -> Result<HashMap<String, f64>, Failure> {
     let output = run(Command::new(binary).args(arguments))?;
     let lines = output.0.lines().filter_map(|line| line.split_once(' '));
     lines.map(|(name, value)| Ok((name.to_owned(), value.trim().parse()?))).collect()
 }
 
-/// Counts the instructions of a whole process, with all of its threads.
+/// Counts the instructions of all threads of a process.
 pub fn whole_process(binary: &Path, arguments: &[&str]) -> Result<f64, Failure> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).args(arguments);
@@ -81,10 +81,11 @@ pub fn whole_process(binary: &Path, arguments: &[&str]) -> Result<f64, Failure> 
 
 fn collected(text: &str) -> Result<f64, Failure> {
     let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
-    Ok(collected.ok_or("callgrind did not say what it collected")?.trim().parse()?)
+    Ok(collected.ok_or("callgrind did not print the collected instructions")?.trim().parse()?)
 }
 
-/// Counts instructions. The profile stays in the target folder, for `callgrind_annotate`.
+/// Counts the instructions of the counted region, per iteration. The profile is kept in the target folder for
+/// `callgrind_annotate`.
 pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f64, Failure> {
     let profiles = target()?.join("callgrind");
     std::fs::create_dir_all(&profiles)?;
@@ -98,12 +99,12 @@ pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f6
         .arg(Mode::Instructions.name()))?;
     let collected = collected(&output.1)?;
     if collected == 0.0 {
-        return Err(format!("callgrind did not see {COUNTED} in {arguments:?}").into());
+        return Err(format!("callgrind found no function {COUNTED} in {arguments:?}").into());
     }
     Ok(collected / ITERATIONS as f64)
 }
 
-/// Standard output and standard error of a process that succeeded.
+/// Runs a process and returns its standard output and standard error; fails unless it exits with success.
 fn run(command: &mut Command) -> Result<(String, String), Failure> {
     let output = command.stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

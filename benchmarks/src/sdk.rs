@@ -1,5 +1,5 @@
-//! An SDK that does all the work and keeps nothing: spans are dropped as they end, metrics are collected only when
-//! asked for. For checks it can be told to keep the spans.
+//! An SDK setup that discards telemetry: spans are dropped when they end, and metrics are collected only on demand.
+//! Spans are kept while a check runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,12 +15,12 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor}
 static KEEPING: AtomicBool = AtomicBool::new(false);
 static KEPT: Mutex<Vec<SpanData>> = Mutex::new(Vec::new());
 
-/// Whether a check is running, so that what is measured later may be kept now.
+/// Returns `true` while a check runs, in which spans and headers are kept.
 pub fn is_keeping() -> bool {
     KEEPING.load(Ordering::Relaxed)
 }
 
-/// Does the work once and gives back the spans that ended meanwhile.
+/// Runs the work once and returns the spans that have ended meanwhile.
 pub fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
     KEEPING.store(true, Ordering::Relaxed);
     work();
@@ -49,7 +49,7 @@ impl SpanProcessor for Dropping {
     }
 }
 
-/// Sets the global tracer provider: parent-based sampling, as the SDK has it by default.
+/// Installs the global tracer provider with the SDK's default sampler, which is parent-based.
 pub fn install_traces() -> SdkTracerProvider {
     let provider = SdkTracerProvider::builder().with_span_processor(Dropping).build();
     otel_operation::set_tracer_provider(provider.clone());
@@ -81,22 +81,22 @@ impl MetricReader for Shared {
     }
 }
 
-/// The metrics of the process, to be read when asked for.
+/// The reader of the process's metrics.
 #[derive(Debug)]
 pub struct Metrics(Shared);
 
-/// One series: its attributes, and how often it was recorded (histograms) or its value (sums).
+/// A metric data point.
 #[derive(Debug)]
 pub struct Point {
     /// The instrument's name.
     pub name: String,
     /// The attributes as `name=value`, sorted.
     pub attributes: Vec<String>,
-    /// Recordings, or the sum.
+    /// The number of recordings of a histogram, or the value of a sum.
     pub value: f64,
 }
 
-/// Sets the global meter provider.
+/// Installs the global meter provider.
 pub fn install_metrics() -> Metrics {
     let reader = Shared(Arc::new(ManualReader::builder().build()));
     global::set_meter_provider(SdkMeterProvider::builder().with_reader(reader.clone()).build());
@@ -104,7 +104,7 @@ pub fn install_metrics() -> Metrics {
 }
 
 impl Metrics {
-    /// All series that there are now.
+    /// Collects all data points.
     pub fn points(&self) -> Vec<Point> {
         let mut collected = ResourceMetrics::default();
         self.0.collect(&mut collected).expect("the reader is registered");
@@ -126,14 +126,14 @@ impl Metrics {
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
                     sum.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
                 }
-                other => panic!("no instrument of this kind was expected: {other:?}"),
+                other => panic!("unexpected kind of instrument: {other:?}"),
             }
         }
         points
     }
 }
 
-/// Attributes as `name=value`, sorted.
+/// Formats attributes as `name=value`, sorted.
 pub fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Vec<String> {
     let mut texts: Vec<String> =
         attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value)).collect();
@@ -141,7 +141,7 @@ pub fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Vec<String> 
     texts
 }
 
-/// `tracing` spans become OpenTelemetry's. The filter is static, so that it costs nothing where spans are made.
+/// Converts `tracing` spans to OpenTelemetry spans. The filter is static, so that it has no cost at span creation.
 #[cfg(feature = "comparison")]
 pub fn subscribe(provider: &opentelemetry_sdk::trace::SdkTracerProvider) {
     use opentelemetry::trace::TracerProvider as _;
@@ -155,6 +155,6 @@ pub fn subscribe(provider: &opentelemetry_sdk::trace::SdkTracerProvider) {
     tracing_subscriber::registry().with(filter).with(layer).init();
 }
 
-/// This build has nobody who uses `tracing`.
+/// Does nothing: no candidate of this build uses `tracing`.
 #[cfg(not(feature = "comparison"))]
 pub fn subscribe(_provider: &opentelemetry_sdk::trace::SdkTracerProvider) {}

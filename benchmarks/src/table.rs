@@ -1,4 +1,4 @@
-//! Markdown tables, and goals with whether they are met.
+//! Markdown tables, and the results of goals.
 
 /// A Markdown table; all columns but the first and the last are numbers.
 #[derive(Debug)]
@@ -7,7 +7,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with this head.
+    /// Creates a table with this header.
     pub fn new(head: &[&str]) -> Self {
         let last = head.len() - 1;
         let rule = |column| if column == 0 || column == last { "---" } else { "---:" };
@@ -20,14 +20,14 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Fills the last cell of the row that was added last.
+    /// Sets the last cell of the last row.
     pub fn last(&mut self, text: String) {
         if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
             *cell = text;
         }
     }
 
-    /// Prints it, with an empty line after it.
+    /// Prints the table, followed by an empty line.
     pub fn print(&self) {
         for row in &self.rows {
             println!("| {} |", row.join(" | "));
@@ -36,7 +36,7 @@ impl Table {
     }
 }
 
-/// A whole number with separators, or a dash for what was not measured.
+/// Formats an integer with separators; NaN, for a cell that was not measured, as a dash.
 pub fn whole(number: f64) -> String {
     if number.is_nan() {
         return "–".to_owned();
@@ -52,7 +52,7 @@ pub fn whole(number: f64) -> String {
     if number < 0.0 && digits != "0" { format!("−{text}") } else { text }
 }
 
-/// A count for one iteration: with a fraction only where it has one.
+/// Formats a count per iteration, with one decimal unless it is an integer.
 pub fn count(number: f64) -> String {
     if (number - number.round()).abs() < 0.05 { whole(number) } else { format!("{number:.1}") }
 }
@@ -66,27 +66,27 @@ pub struct Goals {
 }
 
 impl Goals {
-    /// What was measured should be at most this much. What was not measured is left out.
-    pub fn at_most(&mut self, measured: f64, bound: f64, what: &str) {
+    /// Adds a goal with an upper bound. NaN, for a cell that was not measured, is ignored.
+    pub fn at_most(&mut self, measured: f64, bound: f64, suffix: &str) {
         if !measured.is_nan() && !bound.is_nan() {
             let sign = if measured.round() <= bound { "≤" } else { ">" };
-            self.add(sign == "≤", format!("{} {sign} {}{what}", count(measured), count(bound)));
+            self.add(sign == "≤", format!("{} {sign} {}{suffix}", count(measured), count(bound)));
         }
     }
 
-    /// The same for what is not counted, with a fraction.
-    pub fn at_most_exactly(&mut self, measured: f64, bound: f64, what: &str) {
+    /// Like [`at_most`](Self::at_most), with one decimal.
+    pub fn at_most_exactly(&mut self, measured: f64, bound: f64, suffix: &str) {
         if !measured.is_nan() {
             let sign = if measured <= bound { "≤" } else { ">" };
-            self.add(sign == "≤", format!("{measured:.1} {sign} {bound:.1}{what}"));
+            self.add(sign == "≤", format!("{measured:.1} {sign} {bound:.1}{suffix}"));
         }
     }
 
-    /// What was measured should be at least this much.
-    pub fn at_least(&mut self, measured: f64, bound: f64, what: &str) {
+    /// Adds a goal with a lower bound.
+    pub fn at_least(&mut self, measured: f64, bound: f64, suffix: &str) {
         if !measured.is_nan() {
             let sign = if measured >= bound { "≥" } else { "<" };
-            self.add(sign == "≥", format!("{measured:.1} {sign} {bound:.1}{what}"));
+            self.add(sign == "≥", format!("{measured:.1} {sign} {bound:.1}{suffix}"));
         }
     }
 
@@ -99,12 +99,12 @@ impl Goals {
         self.texts.push(format!("{} {text}", if met { "met:" } else { "**MISSED:**" }));
     }
 
-    /// The cell of a table.
+    /// Formats the goals as the cell of a table.
     pub fn cell(&self) -> String {
         self.texts.join("; ")
     }
 
-    /// Adds these to a sum of met and missed goals.
+    /// Adds the numbers of met and missed goals to `sum`.
     pub fn add_to(&self, sum: &mut (usize, usize)) {
         sum.0 += self.met;
         sum.1 += self.missed;

@@ -1,4 +1,4 @@
-//! Compiles the protocol, without `protoc`.
+//! Compiles the protocols in `proto/` without `protoc`.
 
 use std::error::Error;
 

@@ -1,5 +1,4 @@
-//! Any bytes as B3 headers, a line each: what is accepted is valid, and is read the same after it was written in either
-//! form.
+//! Arbitrary bytes as B3 headers, one per line: an accepted context is valid and survives a round trip in both formats.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes as the lines of a `baggage` header: bounded, read the same after it was written, and forwarded as it would be
-//! read.
+//! Arbitrary bytes as lines of a `baggage` header: the result is bounded, survives a round trip, and forward-only mode
+//! preserves its members.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let mut sent = Vec::new();
     reading.inject(&cx, &mut sent);
     assert!(sent.iter().all(|(_, value)| !value.is_empty() && value.len() <= 8192));
-    // Encoded values can be longer than they came, and then not all members fit.
+    // Encoding can lengthen values, so that some members exceed the limit.
     let again = members(&reading.extract(&sent));
     assert!(again.iter().all(|member| members(&cx).contains(member)));
 });

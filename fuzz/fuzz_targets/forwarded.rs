@@ -1,5 +1,5 @@
-//! What proxies and callers say in an HTTP request's head: `Forwarded`, `X-Forwarded-*`, `Host`, the target. The request is
-//! answered as it would be without the layer, and the attributes stay bounded.
+//! Arbitrary bytes in the head of an HTTP request: `Forwarded`, `X-Forwarded-*`, `Host` and the target. The layer does not
+//! change the response, and the attributes are bounded.
 
 #![no_main]
 

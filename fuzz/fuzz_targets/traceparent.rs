@@ -1,4 +1,4 @@
-//! Any bytes as a `traceparent`: what is accepted is valid, and is read the same after it was written.
+//! Arbitrary bytes as `traceparent`: an accepted context is valid and survives a round trip.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes as the lines of a `tracestate`: the `traceparent` is kept, what is accepted is bounded, and is read the same
-//! after it was written.
+//! Arbitrary bytes as lines of `tracestate`: the `traceparent` is kept, and an accepted state is bounded and survives a round
+//! trip.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

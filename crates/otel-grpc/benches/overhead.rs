@@ -1,5 +1,5 @@
-//! What the layers cost over a bare service, for a parent that is sampled and one that is not, with and without messages
-//! being counted.
+//! Overhead of the layers over a bare service, with a sampled and an unsampled parent, with and without counting of
+//! messages.
 //!
 //! For the comparison with other crates, in instructions and allocations, see `benchmarks/`.
 
@@ -50,7 +50,7 @@ where
             |request| {
                 let call =
                     async { service.call(request).await.map(|response| response.into_body().collect()) };
-                // Nothing here waits for anything.
+                // The services never return `Pending`.
                 if let Some(Ok(body)) = call.now_or_never() {
                     black_box(body.now_or_never());
                 }

@@ -1,8 +1,8 @@
-//! Calls as span names and attributes: pure functions, and the names that the conventions give.
+//! Attribute names and the attributes of calls.
 //!
 //! Follows the [RPC and gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/) 1.44
-//! (Release Candidate). The names are constants of our own: the published crate is at schema 1.42, and they still
-//! move.
+//! (Release Candidate). The names are local constants, because the crate `opentelemetry-semantic-conventions` is at
+//! schema 1.42 and the names still change.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,30 +12,30 @@ use http::uri::Authority;
 use opentelemetry::KeyValue;
 use otel_operation::{BoundedCache, ip_text};
 
-/// The schema that the attributes follow.
+/// Schema URL of the instrumentation scope.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 pub(crate) const METHOD: &str = "rpc.method";
 pub(crate) const METHOD_ORIGINAL: &str = "rpc.method_original";
 pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
 pub(crate) const PEER_PORT: &str = "network.peer.port";
-/// The prefix of the attributes of captured request metadata; the name follows after a dot.
+/// Prefix of the attributes of captured request metadata, followed by a dot and the key.
 pub(crate) const REQUEST_METADATA: &str = "rpc.request.metadata";
-/// The prefix of the attributes of captured response metadata.
+/// Prefix of the attributes of captured response metadata, followed by a dot and the key.
 pub(crate) const RESPONSE_METADATA: &str = "rpc.response.metadata";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
 pub(crate) const SERVER_PORT: &str = "server.port";
-/// `rpc.status_code` at the head of the conventions, after 1.44.
+/// Renamed to `rpc.status_code` in the conventions after 1.44.
 pub(crate) const STATUS_CODE: &str = "rpc.response.status_code";
 pub(crate) const SYSTEM: &str = "rpc.system.name";
 
-/// No convention has these: how many attempts there were before, after `http.request.resend_count`, and how many
-/// messages a call had.
+/// The number of earlier attempts, by analogy with `http.request.resend_count`. Not in the conventions.
 pub(crate) const RESEND_COUNT: &str = "rpc.request.resend_count";
+/// The numbers of messages that a call received and sent. Not in the conventions.
 pub(crate) const MESSAGES_RECEIVED: &str = "rpc.messages.received";
 pub(crate) const MESSAGES_SENT: &str = "rpc.messages.sent";
 
-/// The event of a message and its attributes, out of the conventions before 1.38, which have no new ones.
+/// The event of a message and its attributes, from the conventions before 1.38. Later versions have no replacement.
 pub(crate) const MESSAGE: &str = "rpc.message";
 pub(crate) const MESSAGE_COMPRESSED_SIZE: &str = "rpc.message.compressed_size";
 pub(crate) const MESSAGE_ID: &str = "rpc.message.id";
@@ -45,22 +45,24 @@ pub(crate) const MESSAGE_TYPE: &str = "rpc.message.type";
 pub(crate) const GRPC: &str = "grpc";
 pub(crate) const OTHER: &str = "_OTHER";
 
-/// The longest host, by RFC 1035 and with room, and the longest unknown method that are recorded, in bytes.
+/// Limit in bytes of a recorded host: above the 255 of [RFC 1035, section
+/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
 const LONGEST_HOST: usize = 256;
+/// Length in bytes at which an unknown method is truncated.
 const LONGEST_METHOD: usize = 256;
 
-/// Longer hosts are taken apart each time, in bytes.
+/// Limit in bytes of a host that is cached in parsed form; longer ones are parsed for each call.
 const LONGEST_KEPT_HOST: usize = 128;
 
-/// A method that the service does not know, as it came.
+/// Returns the original name of a method that the service does not have, truncated.
 pub(crate) fn method_original(path: &str) -> KeyValue {
     let name = path.strip_prefix('/').unwrap_or(path);
-    // A path is ASCII here: whatever else comes is percent-encoded or was refused before us.
+    // `get` avoids a panic within a character, which valid paths do not have: they are percent-encoded ASCII.
     let name = name.get(..name.len().min(LONGEST_METHOD)).unwrap_or_default();
     KeyValue::new(METHOD_ORIGINAL, name.to_owned())
 }
 
-/// `server.address` and `server.port`, without the credentials that an authority may have.
+/// Appends `server.address` and `server.port`, without the credentials of the authority.
 pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
     let host = authority.host();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -73,7 +75,7 @@ pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
     }
 }
 
-/// The same out of a cache, which knows the few names that a server is called by.
+/// Like [`server`], with a cache, because a server is called by few names.
 pub(crate) fn server_of(
     authority: &Authority,
     kept: &BoundedCache<Vec<KeyValue>>,
@@ -85,7 +87,8 @@ pub(crate) fn server_of(
         server(authority, &mut attributes);
         attributes
     };
-    // Credentials are not kept; and past the bound, for strangers name any host, nothing more is.
+    // Hosts with credentials are not cached. Further hosts are not cached once the cache is full, because the host is
+    // untrusted input.
     if text.len() <= LONGEST_KEPT_HOST
         && !text.contains('@')
         && let Some(kept) = kept.get_or_insert(text, make)
@@ -96,7 +99,7 @@ pub(crate) fn server_of(
     }
 }
 
-/// The same of a client's target, whose port is known from its scheme where it is not told.
+/// Returns `server.address` and `server.port` of a client's target. Default port: that of the URI's scheme.
 pub(crate) fn target(uri: &Uri) -> Vec<KeyValue> {
     let mut attributes = Vec::new();
     let Some(authority) = uri.authority() else { return attributes };

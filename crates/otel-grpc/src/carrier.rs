@@ -1,14 +1,14 @@
-//! gRPC's metadata as a carrier of context.
+//! gRPC metadata as a carrier of context.
 //!
-//! Follows the [OpenTelemetry specification, Context, Propagators
-//! API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/), "Carrier", and gRPC over HTTP/2,
-//! "Custom-Metadata" (names have no case, and may be repeated).
+//! Follows the [Propagators API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/#carrier),
+//! "Carrier", and [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
+//! "Custom-Metadata" (keys are case-insensitive and may be repeated).
 
 use http::HeaderMap;
 use otel_propagation::{HeaderInjector, HeaderReader, HeaderWriter};
 use tonic::metadata::MetadataMap;
 
-/// Reads context from a message's metadata, for those who do it by hand.
+/// Extracts context from metadata, for code that calls a propagator itself.
 ///
 /// ```
 /// let request = tonic::Request::new(());
@@ -28,7 +28,7 @@ impl HeaderReader for MetadataExtractor<'_> {
     }
 }
 
-/// Writes context into a message's metadata. What metadata cannot hold is left out.
+/// Injects context into metadata. Fields that are not valid metadata are skipped.
 ///
 /// ```
 /// let mut request = tonic::Request::new(());

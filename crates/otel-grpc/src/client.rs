@@ -1,4 +1,4 @@
-//! The client's side: a layer that sends the trace on and records each call once.
+//! The client layer: injects context into requests and records each call once.
 //!
 //! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Client", and the
 //! tower service contract.
@@ -29,19 +29,20 @@ use crate::metrics::GrpcInstruments;
 use crate::outcome::Side;
 use crate::record::{CallRecord, Shared};
 
-/// Servers that a layer without a target has metrics for, by the origin of their requests.
+/// Limit of servers with their own metrics in a layer without a target; the origin of a request identifies its
+/// server.
 const SERVERS: usize = 64;
 
-/// The future of a recorded call.
+/// The future of a [`ClientService`].
 pub type ClientFuture<F> = OperationFuture<F, CallRecord>;
 
-/// The body of a recorded call's reply: the call ends with its trailers.
+/// The response body of a [`ClientService`]. The span ends with its trailers.
 pub type ClientBody<B> = OperationBody<B, CallRecord>;
 
-/// Wraps a client's channel so that each of its calls is recorded and carries the trace on.
+/// A layer that records each call of a gRPC channel and injects its context into the request.
 ///
-/// The parent is the current context, or the `opentelemetry::Context` among the request's extensions where there is one:
-/// for a layer such as tower's `Buffer` that moves the call to another task.
+/// The parent is the `opentelemetry::Context` in the request's extensions, or the current context if the extensions
+/// have none. The extension is for layers such as tower's `Buffer`, which make the call on another task.
 ///
 /// ```
 /// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,7 +62,7 @@ pub struct ClientLayer {
 }
 
 impl ClientLayer {
-    /// A layer that records into the global providers, which may be set later.
+    /// Creates a layer that records into the global providers, which may be installed later.
     #[must_use]
     pub fn new() -> Self {
         Self::from_options(Options::new(), Vec::new())
@@ -92,8 +93,9 @@ impl ClientLayer {
 
     shared_options!();
 
-    /// Says where the channel leads, as `server.address` and `server.port`: the URI of its `Endpoint`. A channel adds it
-    /// further in, where the layer cannot see it; without this only clients that are given an origin have it.
+    /// Sets `server.address` and `server.port` from the URI of the channel's `Endpoint`. The channel adds this URI
+    /// inside of the layer, where the layer cannot read it. Default: the origin of the request, which only clients
+    /// created with an origin have.
     #[must_use]
     pub fn with_target(self, target: &Uri) -> Self {
         let request_context = self.request_context;
@@ -103,18 +105,18 @@ impl ClientLayer {
         }
     }
 
-    /// Makes the call's context current while the request's stream of messages is polled, which the connection does on a
-    /// task of its own: for streams that do work of their own. It costs each call an allocation, so that it is off by
-    /// default.
+    /// Attaches the call's context while the request's stream of messages is polled, for streams that start spans.
+    /// The connection polls that stream on its own task. Default: `false`, because it costs an allocation per call.
     #[must_use]
     pub fn with_request_context(self, current: bool) -> Self {
         Self { request_context: current, ..self }
     }
 
-    /// The method of a request, with the server that its metrics name.
+    /// Returns the method of a request with the attributes of its server, or `Err` with the entry for unknown
+    /// methods.
     fn method(&self, head: &CallHead<'_>) -> Result<Arc<Method>, Arc<Method>> {
         let shared = &self.shared;
-        // Generated clients say that there is such a method; whoever calls by hand may take the name from anywhere.
+        // Generated clients attach a `GrpcMethod`, so that the method exists. Other callers may use untrusted names.
         let is_known = |name: &str| {
             head.extensions.get::<GrpcMethod<'static>>().is_some()
                 || shared.options.known_methods.as_ref().is_some_and(|known| known.contains(name))
@@ -167,7 +169,7 @@ impl ClientLayer {
         if let Some(stream) = head.extensions.get::<StreamSlot>() {
             stream.fill(operation.context());
         }
-        options.propagation.inject(operation.context(), &mut HeaderInjector(request.headers_mut()));
+        operation.inject(&options.propagation, &mut HeaderInjector(request.headers_mut()));
         Some(operation)
     }
 }
@@ -186,7 +188,7 @@ impl<S> Layer<S> for ClientLayer {
     }
 }
 
-/// A channel whose calls are recorded.
+/// An instrumented gRPC channel.
 #[derive(Clone, Debug)]
 pub struct ClientService<S> {
     inner: S,

@@ -1,7 +1,7 @@
-//! What can be chosen: the options that both layers share, and the view that hooks are given.
+//! The options that both layers share, and the view of a call passed to hooks.
 //!
-//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) wherever an
-//! attribute is opt-in.
+//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) for opt-in
+//! attributes.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,19 +14,19 @@ use otel_propagation::PropagatorHandle;
 
 use crate::messages::MessageEvents;
 
-/// A call's head, as filters and hooks see it.
+/// The head of a call, as passed to filters and hooks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallHead<'a> {
-    /// The service's full name: `package.Service`.
+    /// The full name of the service: `package.Service`.
     pub service: &'a str,
-    /// The method's name.
+    /// The method name, without the service.
     pub method: &'a str,
     /// The URI: absolute on a server, often only a path on a client.
     pub uri: &'a Uri,
-    /// The metadata, which is HTTP's headers.
+    /// The metadata, as HTTP headers.
     pub headers: &'a HeaderMap,
-    /// What other layers attached to the request.
+    /// The request extensions, which other layers may have set.
     pub extensions: &'a Extensions,
 }
 
@@ -48,7 +48,7 @@ impl<'a> CallHead<'a> {
 pub(crate) type Filter = Arc<dyn Fn(&CallHead<'_>) -> bool + Send + Sync>;
 pub(crate) type CallHook = Arc<dyn Fn(&CallHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 
-/// The options that a server's and a client's layer share.
+/// The options shared by the server and client layers.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) propagation: PropagatorHandle,
@@ -77,14 +77,14 @@ impl Options {
             response_metadata: CapturedHeaders::default(),
             known_methods: None,
             message_events: MessageEvents::Off,
-            // The SDK's default limit for a span.
+            // The SDK's default limit of events per span.
             most_events: 128,
             message_metrics: false,
             sampler_attributes: SamplerAttributes::IfParentAllows,
         }
     }
 
-    /// Whether this call is recorded at all.
+    /// Returns `true` if the filter and the excluded services allow this call to be recorded.
     pub(crate) fn records(&self, head: &CallHead<'_>) -> bool {
         !self.excluded.iter().any(|service| **service == *head.service)
             && self.filter.as_ref().is_none_or(|filter| filter(head))
@@ -120,18 +120,19 @@ pub(crate) fn scope() -> InstrumentationScope {
         .build()
 }
 
-/// The allow-list without binary metadata, whose values are not text.
+/// Creates an allow-list without binary metadata, whose values are not text.
 pub(crate) fn captured<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> CapturedHeaders {
     let is_text = |name: &&str| !name.to_ascii_lowercase().ends_with("-bin");
     CapturedHeaders::new(prefix, names.into_iter().filter(is_text))
 }
 
-/// The `with_*` methods that a server's and a client's layer share, for a type with `fn edit(self, …)`.
+/// Generates the `with_*` methods shared by the server and client layers, for a type with a method `edit(self, …)`.
 macro_rules! shared_options {
     () => {
         otel_operation::provider_options!();
 
-        /// Records only calls for which `filter` answers true; all others pass untouched.
+        /// Records only calls for which `filter` returns `true`. Others pass through without a span, metrics or
+        /// context propagation.
         #[must_use]
         pub fn with_filter<F>(self, filter: F) -> Self
         where
@@ -140,34 +141,35 @@ macro_rules! shared_options {
             self.edit(|options| options.filter = Some(std::sync::Arc::new(filter)))
         }
 
-        /// Records no calls of these services, such as `grpc.health.v1.Health` and `grpc.reflection.v1.ServerReflection`;
-        /// they pass untouched.
+        /// Excludes the calls of these services, such as `grpc.health.v1.Health` and
+        /// `grpc.reflection.v1.ServerReflection`: they pass through like calls rejected by
+        /// [`with_filter`](Self::with_filter).
         #[must_use]
         pub fn with_excluded_services<'a>(self, services: impl IntoIterator<Item = &'a str>) -> Self {
             let services = services.into_iter().map(Box::from).collect();
             self.edit(|options| options.excluded = services)
         }
 
-        /// Says which methods there are, as `package.Service/Method`: all others are recorded as `_OTHER`. May be
-        /// called several times.
+        /// Adds to the list of known methods, as `package.Service/Method`. Methods outside of the list are recorded
+        /// as `_OTHER`.
         #[must_use]
         pub fn with_known_methods<'a>(self, methods: impl IntoIterator<Item = &'a str>) -> Self {
             self.edit(|options| options.add_known_methods(methods))
         }
 
-        /// Adds the methods of an encoded file descriptor set to those that are
-        /// [known](Self::with_known_methods): of the one that tonic-build writes and tonic-reflection serves.
+        /// Adds the methods of an encoded file descriptor set, which tonic-build writes and tonic-reflection serves,
+        /// to the [known methods](Self::with_known_methods).
         ///
         /// # Errors
-        /// What makes it no file descriptor set.
+        /// Returns an error if `encoded` is not a valid file descriptor set.
         #[cfg(feature = "prost-types")]
         pub fn with_file_descriptor_set(self, encoded: &[u8]) -> Result<Self, prost::DecodeError> {
             let methods = $crate::method::of_descriptors(encoded)?;
             Ok(self.edit(|options| options.add_known_methods(methods)))
         }
 
-        /// Adds attributes to a span out of its call. Runs once a call, and only where a span records or a sampler looks
-        /// at it.
+        /// Adds span attributes from the head of the call. `attributes` runs at most once per call, only if the
+        /// sampler receives attributes or the span records.
         #[must_use]
         pub fn with_call_attributes<F>(self, attributes: F) -> Self
         where
@@ -176,41 +178,44 @@ macro_rules! shared_options {
             self.edit(|options| options.on_call = Some(std::sync::Arc::new(attributes)))
         }
 
-        /// Records this metadata of requests as `rpc.request.metadata.NAME`; none by default. At most 16 values a
-        /// name, each cut at 1,024 bytes, and never binary metadata (`-bin`). Do not list what carries secrets.
+        /// Records this request metadata as `rpc.request.metadata.NAME`. Default: none. At most 16 values per key are
+        /// recorded, each truncated to 1,024 bytes, and no binary metadata (`-bin`). Do not list keys that carry
+        /// secrets.
         #[must_use]
         pub fn with_request_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
             let captured = $crate::config::captured($crate::attributes::REQUEST_METADATA, names);
             self.edit(|options| options.request_metadata = captured)
         }
 
-        /// Records this metadata of replies as `rpc.response.metadata.NAME`, of their heads and not of their trailers;
-        /// none by default. The bounds are those of [`with_request_metadata`](Self::with_request_metadata).
+        /// Records this response metadata as `rpc.response.metadata.NAME`, from the headers and not from the
+        /// trailers. Default: none. The limits are those of [`with_request_metadata`](Self::with_request_metadata).
         #[must_use]
         pub fn with_response_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
             let captured = $crate::config::captured($crate::attributes::RESPONSE_METADATA, names);
             self.edit(|options| options.response_metadata = captured)
         }
 
-        /// Chooses what spans are told of a call's messages; nothing by default.
+        /// Sets the recording of messages on spans. Default: [`MessageEvents::Off`](crate::MessageEvents::Off).
         #[must_use]
         pub fn with_message_events(self, events: $crate::MessageEvents) -> Self {
             self.edit(|options| options.message_events = events)
         }
 
-        /// Bounds the events of [`MessageEvents::Each`](crate::MessageEvents::Each) that one span is told; 128 by default.
+        /// Limits the events of [`MessageEvents::Each`](crate::MessageEvents::Each) per span. Default: 128.
         #[must_use]
         pub fn with_max_message_events(self, most: u32) -> Self {
             self.edit(|options| options.most_events = most)
         }
 
-        /// Records the sizes (bytes on the wire, without their prefixes) and numbers of a call's messages as metrics.
+        /// Records the sizes (bytes on the wire, without prefixes) and numbers of a call's messages as metrics.
+        /// Default: `false`.
         #[must_use]
         pub fn with_message_metrics(self, record: bool) -> Self {
             self.edit(|options| options.message_metrics = record)
         }
 
-        /// Chooses whether samplers are given attributes also under a parent that is not sampled.
+        /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
+        /// [`SamplerAttributes::IfParentAllows`](crate::SamplerAttributes::IfParentAllows).
         #[must_use]
         pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
             self.edit(|options| options.sampler_attributes = input)

@@ -1,4 +1,4 @@
-//! The deadline that a caller has set, to tell a call that timed out from one that was cancelled.
+//! The caller's deadline, which distinguishes a call that timed out from one that was cancelled.
 //!
 //! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Timeout".
 
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
 
-/// Parsed already, for that costs as much as looking it up.
+/// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// A caller's reset may arrive a little before the deadline by our clock, which began later or runs slower: a tenth of
-/// the time, and no more than this.
+/// Bounds of the tolerance for a caller's reset that arrives before the deadline by the local clock, which started
+/// later or runs slower. Within the bounds the tolerance is a tenth of the timeout.
 const MOST_SLACK: Duration = Duration::from_millis(100);
 const LEAST_SLACK: Duration = Duration::from_millis(1);
 
-/// From when on a call that ended early ran out of time.
+/// The instant from which an unfinished call counts as timed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline of a call that begins now, if it has one. A malformed one is none.
+    /// Returns the deadline of a call that starts now, or `None` without a valid `grpc-timeout`.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let timeout = parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())?;
         Some(Self(Instant::now().checked_add(without_slack(timeout))?))
     }
 
-    /// Whether the time is up.
+    /// Returns `true` if the deadline has passed.
     pub(crate) fn has_passed(&self) -> bool {
         Instant::now() >= self.0
     }
@@ -35,7 +35,7 @@ fn without_slack(timeout: Duration) -> Duration {
     timeout.saturating_sub((timeout / 10).clamp(LEAST_SLACK, MOST_SLACK))
 }
 
-/// At most eight digits and a unit.
+/// Parses a timeout of at most eight digits and a unit.
 fn parse(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

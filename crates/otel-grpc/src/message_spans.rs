@@ -1,9 +1,10 @@
-//! A span for each message of a stream that lives long, linked to the stream's span.
+//! Spans for the messages of long-lived streams, linked to the stream's span.
 //!
-//! A stream's own span ends with the stream, which may be hours away, and a trace with all that ever went through it
-//! would be of no use. Follows the [OpenTelemetry specification, "Links between
-//! spans"](https://opentelemetry.io/docs/specs/otel/overview/#links-between-spans), and the kinds of the messaging
-//! conventions (PRODUCER where a message is sent, CONSUMER where it is worked on).
+//! A stream's span ends with the stream, which may take hours, and a trace of all its messages would grow without
+//! bound. Follows the [OpenTelemetry specification, "Links between
+//! spans"](https://opentelemetry.io/docs/specs/otel/overview/#links-between-spans), and the span kinds of the
+//! [messaging conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/#span-kind):
+//! PRODUCER for sending a message, CONSUMER for processing it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,9 +22,10 @@ use otel_propagation::{HeaderReader, HeaderWriter, PropagatorHandle};
 use crate::attributes::{GRPC, MESSAGE_TYPE, METHOD, SYSTEM};
 use crate::config::scope;
 
-/// The span of a client's call, as a request extension that the layer fills when the call begins: for who sends messages
-/// while the call is under way. A message that is made before the call begins has no link. On a server the span is current
-/// in the handler.
+/// A request extension that receives the span context of a client call, for [`MessageSpans::of`].
+///
+/// The client layer sets it when the call starts; message spans started earlier have no link to the stream. Servers
+/// do not need it, because the stream's span is current in the handler: see [`MessageSpans::current`].
 ///
 /// ```
 /// let stream = otel_grpc::StreamSlot::default();
@@ -39,11 +41,11 @@ impl StreamSlot {
     }
 }
 
-/// Starts a span for each message of a stream that lives long.
+/// Starts a span for each message of a long-lived stream.
 ///
-/// Each is linked to the stream's span, and is its child never: where nothing else is current a message begins a trace.
-/// Where the application has a place for context in its messages (a `map<string, string>` is one), a message that is
-/// received continues the trace of the one that was sent.
+/// A message's span is linked to the stream's span and never its child: without another parent it starts a trace. If
+/// the application's messages have a field for context, such as a `map<string, string>`, the span of a received
+/// message continues the trace of the sender.
 ///
 /// ```
 /// # use std::collections::HashMap;
@@ -69,8 +71,8 @@ pub struct MessageSpans {
 }
 
 impl MessageSpans {
-    /// Messages of the stream whose span is current, as it is in a server's handler. `method` is its full name,
-    /// `package.Service/Method`.
+    /// Creates the message spans of the stream whose span is current, as in a server's handler. `method` is the full
+    /// name, `package.Service/Method`.
     #[must_use]
     pub fn current(method: &str) -> Self {
         let stream = StreamSlot::default();
@@ -78,7 +80,8 @@ impl MessageSpans {
         Self::of(method, &stream)
     }
 
-    /// Messages of the stream whose request carries this slot.
+    /// Creates the message spans of the stream whose request carries this slot. `method` is the full name,
+    /// `package.Service/Method`.
     #[must_use]
     pub fn of(method: &str, stream: &StreamSlot) -> Self {
         Self {
@@ -90,7 +93,7 @@ impl MessageSpans {
         }
     }
 
-    /// Takes spans from this provider in place of the global one.
+    /// Starts spans with `provider`. Default: the global tracer provider.
     #[must_use]
     pub fn with_tracer_provider<P>(self, provider: &P) -> Self
     where
@@ -103,7 +106,7 @@ impl MessageSpans {
         Self { tracer: Arc::new(providers.tracer(scope())), ..self }
     }
 
-    /// Reads and writes context with this propagator in place of the global one.
+    /// Extracts and injects context with `propagator`. Default: the global propagator.
     #[must_use]
     pub fn with_propagator<P>(self, propagator: P) -> Self
     where
@@ -112,21 +115,21 @@ impl MessageSpans {
         Self { propagation: PropagatorHandle::new(propagator), ..self }
     }
 
-    /// Starts the span of a message that is about to be sent, a child of what is current, and writes its context into the
-    /// message's headers. It ends when it is dropped.
+    /// Starts the span of a message to send, as a child of the current span unless that is the stream's, and injects
+    /// its context into the message's headers. The span ends when the returned guard is dropped.
     pub fn send(&self, headers: &mut impl HeaderWriter) -> MessageSpan {
         let mut parent = Context::current();
         if self.stream.0.get() == Some(parent.span().span_context()) {
-            // In the stream's own handler nothing but the stream is current.
+            // The current span is the stream's, whose child a message must not be.
             parent = otel_propagation::without_span(&parent);
         }
         let operation = self.start(SpanKind::Producer, &parent);
-        self.propagation.inject(operation.context(), headers);
+        operation.inject(&self.propagation, headers);
         MessageSpan(operation)
     }
 
-    /// Runs the handling of a received message inside of a span, a child of the one in the message's headers. A message
-    /// that has no place for headers has an empty map.
+    /// Wraps the handling of a received message in a span, as a child of the span context in the message's headers.
+    /// For messages without headers, pass an empty map.
     pub fn receive<F: Future>(&self, headers: &impl HeaderReader, handling: F) -> MessageFuture<F> {
         let parent = self.propagation.extract(headers);
         OperationFuture::new(handling, Some(self.start(SpanKind::Consumer, &parent)))
@@ -158,33 +161,33 @@ impl fmt::Debug for MessageSpans {
     }
 }
 
-/// The span of a message that is being sent. It ends when it is dropped.
+/// The span of a message that is being sent. Dropping it ends the span.
 #[derive(Debug)]
 pub struct MessageSpan(Operation<MessageRecord>);
 
 impl MessageSpan {
-    /// The context that the message carries.
+    /// Returns the context that was injected into the message.
     #[must_use]
     pub fn context(&self) -> &Context {
         self.0.context()
     }
 
-    /// Ends the span of a message that could not be sent, with a class out of a small set as its `error.type`.
+    /// Ends the span of a message that could not be sent. `error_type` must have a low cardinality.
     pub fn fail(self, error_type: &'static str) {
         self.0.finish(&Outcome::error(error_type));
     }
 }
 
-/// The future of a message's handling.
+/// The future of [`MessageSpans::receive`].
 pub type MessageFuture<F> = OperationFuture<F, MessageRecord>;
 
-/// What a message's operation keeps until its end, which is nothing. It stands in types.
+/// The state of a message's operation. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct MessageRecord(());
 
 impl OperationObserver for MessageRecord {
     fn outcome_if_dropped(&mut self) -> Outcome {
-        // The end of sending is a drop, and who stops handling a message has not failed.
+        // Dropping a `MessageSpan` is its normal end, and dropped handling of a message is not an error.
         Outcome::ok()
     }
 

@@ -1,6 +1,7 @@
-//! The messages of a call: counted as their frames go by, and told as events where that was asked for.
+//! Counting of the messages of a call, and their events.
 //!
-//! Follows gRPC over HTTP/2, "Length-Prefixed-Message", and for the events the [RPC semantic
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
+//! "Length-Prefixed-Message". The events are those of the [RPC semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) before 1.38.
 
 use std::any::Any;
@@ -21,36 +22,36 @@ use crate::attributes::{
 };
 use crate::outcome::Side;
 
-/// What spans are told of a call's messages.
+/// The recording of a call's messages on its span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageEvents {
     /// Nothing.
     #[default]
     Off,
-    /// How many messages there were, as the attributes `rpc.messages.sent` and `rpc.messages.received` at the end.
+    /// The numbers of messages, as the attributes `rpc.messages.sent` and `rpc.messages.received`.
     Counted,
-    /// The same, and an event `rpc.message` for each of the first messages, with its direction, number and size.
+    /// Like `Counted`, with an event `rpc.message` for each of the first messages: its direction, number and size.
     Each,
 }
 
-/// Which half of a call a message belongs to.
+/// The direction of a message within a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Half {
     Request,
     Response,
 }
 
-/// Finds the messages in the bytes of a body.
+/// An incremental parser of the length-prefixed messages in a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scanner {
     prefix: [u8; 5],
     have: usize,
-    /// Of the message whose prefix is complete, what is to come.
+    /// Remaining bytes of the message whose prefix is complete.
     rest: usize,
 }
 
-/// A message that went by.
+/// The prefix of a complete message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Message {
     compressed: bool,
@@ -58,7 +59,7 @@ struct Message {
 }
 
 impl Scanner {
-    /// Calls `found` with each message whose last byte is in `bytes`.
+    /// Calls `found` for each message whose last byte is in `bytes`.
     fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(Message)) {
         loop {
             let prefix = &mut self.prefix[self.have..];
@@ -86,18 +87,18 @@ impl Scanner {
     }
 }
 
-/// The messages of one call so far. The request's body is elsewhere than the operation, and they share this.
+/// The counters of one call's messages, shared by its operation and its request body.
 #[derive(Debug)]
 pub(crate) struct Messages {
     side: Side,
-    /// How many events a span is told of at most.
+    /// Limit of events per span.
     events: u64,
     told: AtomicU64,
     counts: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
 }
 
-/// What a call's messages came to: the bytes of requests and of responses, the numbers of requests and of responses.
+/// The totals of a call: the bytes of requests and of responses, the numbers of requests and of responses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Totals {
     pub(crate) values: [u64; 4],
@@ -109,7 +110,7 @@ impl Messages {
         Self { side, events, told: AtomicU64::new(0), counts: Default::default(), bytes: Default::default() }
     }
 
-    /// Takes note of the messages that end in this frame.
+    /// Counts the messages that end in this frame, and adds their events to `span`.
     pub(crate) fn pass(&self, half: Half, scanner: &mut Scanner, data: &[u8], span: Option<&SpanRef<'_>>) {
         scanner.scan(data, |message| {
             let bytes = u64::from(message.bytes);
@@ -136,7 +137,7 @@ impl Messages {
         Totals { values: [request_bytes, response_bytes, requests, responses] }
     }
 
-    /// The numbers, for a span.
+    /// Returns the numbers of messages as span attributes.
     pub(crate) fn attributes(&self) -> [KeyValue; 2] {
         let [_, _, requests, responses] = self.totals().values.map(u64::cast_signed);
         let (sent, received) = match self.side {
@@ -147,8 +148,8 @@ impl Messages {
     }
 }
 
-/// Wraps a request's body so that it is polled inside of the call's context and its messages are counted, where the body
-/// is of a type that can be made anew: tonic's, and with the feature `axum` axum's. All others pass as they are.
+/// Wraps a request body so that it is polled in the call's context and its messages are counted. Only boxed body
+/// types can be replaced in place: tonic's and, with the feature `axum`, axum's. Other types remain unchanged.
 pub(crate) fn observe_request<B: 'static>(body: &mut B, messages: Option<&Arc<Messages>>, context: &Context) {
     let body: &mut dyn Any = body;
     #[cfg(feature = "axum")]
@@ -162,7 +163,7 @@ pub(crate) fn observe_request<B: 'static>(body: &mut B, messages: Option<&Arc<Me
 }
 
 pin_project! {
-    /// A request's body that is polled inside of its call's context, and whose messages are counted.
+    /// A request body that is polled in its call's context, and whose messages are counted.
     struct Observed<B> {
         #[pin]
         inner: B,

@@ -1,7 +1,7 @@
-//! Methods: what is prepared once for each, and which a server knows.
+//! The cached state of methods, and the detection of methods that a server has.
 //!
-//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/), `rpc.method`
-//! (full name; `_OTHER` for methods that the service does not know, whose names strangers choose).
+//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/), `rpc.method`:
+//! the full name, or `_OTHER` for methods that the service does not have, whose names are untrusted input.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,24 +14,24 @@ use tonic::{Code, Status};
 
 use crate::attributes::{GRPC, METHOD, OTHER, SYSTEM};
 
-/// More methods than a client calls or a server lists.
+/// Limit of cached methods of a client, or of a server with a list. Further methods are recorded as unknown.
 const MOST: usize = 1024;
 
-/// More methods than a server has that was not told which: from there on unknown ones stay unknown.
+/// Limit of methods that a server without a list learns. Further methods remain unknown.
 const MOST_LEARNED: usize = 256;
 
-/// The longest name of a method that is learned, in bytes.
+/// Limit in bytes of the path of a method that is learned.
 const LONGEST: usize = 256;
 
-/// What is prepared once for a method.
+/// The cached names, attributes and metrics of a method.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// `rpc.method`.
+    /// The value of `rpc.method`.
     pub(crate) name: Cow<'static, str>,
     pub(crate) span_name: Cow<'static, str>,
-    /// What spans and metrics have alike: the system, the method, on a client the server.
+    /// The attributes of both spans and metrics: the system, the method and, on a client, the server.
     pub(crate) common: Vec<KeyValue>,
-    /// By status, or by a number past them all for a panic.
+    /// The key is the status code, or `u8::MAX` for a panic.
     pub(crate) durations: SmallOnceMap<u8, AttributedHistogram<f64>, 18>,
     pub(crate) sizes: SmallOnceMap<u8, [AttributedHistogram<u64>; 4], 18>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Method {
 impl Method {
     fn new(name: &str, server: &[KeyValue]) -> Self {
         let name = intern(name);
-        // `_OTHER` names nothing; the conventions' name is the system then.
+        // The conventions use the system as the span name of unknown methods.
         let span_name = if name == OTHER { Cow::Borrowed(GRPC) } else { name.clone() };
         let mut common = vec![KeyValue::new(SYSTEM, GRPC), KeyValue::new(METHOD, name.clone())];
         common.extend_from_slice(server);
@@ -47,20 +47,20 @@ impl Method {
     }
 }
 
-/// A method as a request names it.
+/// The result of looking up the method of a request.
 #[derive(Debug)]
 pub(crate) enum Named {
     Known(Arc<Method>),
-    /// The service does not know it.
+    /// The service does not have the method.
     Unknown,
-    /// Whether the service knows it is seen by its answer.
+    /// The response will show if the service has the method.
     Unsettled,
 }
 
 /// The methods of one server.
 #[derive(Debug)]
 pub(crate) struct Methods {
-    /// `server.address` and `server.port` where the metrics have them.
+    /// `server.address` and `server.port`, which are metric attributes of clients; empty on servers.
     pub(crate) server: Vec<KeyValue>,
     known: BoundedCache<Method>,
     unknown: Arc<Method>,
@@ -75,12 +75,13 @@ impl Methods {
         }
     }
 
-    /// What stands for all methods that are not known.
+    /// Returns the entry that all unknown methods share.
     pub(crate) fn unknown(&self) -> Arc<Method> {
         Arc::clone(&self.unknown)
     }
 
-    /// The method that a path names, if `is_known` says of its name that there is one.
+    /// Returns the method of a path if it is cached, or if `is_known` returns `true` for its name and the cache has
+    /// room.
     pub(crate) fn named(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
         let method = || {
             let name = path.strip_prefix('/')?;
@@ -89,7 +90,7 @@ impl Methods {
         self.known.get_or_insert_opt(path, method)
     }
 
-    /// The method that a path names, of a server that knows these, or that learns them.
+    /// Looks up the method of a path on a server that has a list of methods, or that learns them.
     pub(crate) fn served(&self, path: &str, list: Option<&HashSet<Box<str>>>) -> Named {
         match self.named(path, |name| list.is_some_and(|list| list.contains(name))) {
             Some(method) => Named::Known(method),
@@ -98,13 +99,13 @@ impl Methods {
         }
     }
 
-    /// Keeps a method that the service has turned out to know.
+    /// Caches a method that the service has, as its response showed.
     pub(crate) fn learn(&self, path: &str) -> Arc<Method> {
         self.named(path, |_| true).unwrap_or_else(|| self.unknown())
     }
 }
 
-/// Whether a path has the form of a method's: `/package.Service/Method`.
+/// Returns `true` for a path of the form `/package.Service/Method`.
 fn could_be(path: &str) -> bool {
     let name = |part: &str| {
         let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
@@ -114,9 +115,10 @@ fn could_be(path: &str) -> bool {
     path.len() <= LONGEST && parts.is_some_and(|(service, method)| name(service) && name(method))
 }
 
-/// Whether the answer of a server shows that it knows the method. Tonic answers an unknown method with a bare status, and
-/// for an unknown service its router adds that there is nothing more. What keeps strangers out answers before anybody
-/// has looked for the method.
+/// Returns `true` if a response shows that the server has the method.
+///
+/// The UNIMPLEMENTED of tonic for an unknown method has no [`Status`] in its extensions, and that of its router for
+/// an unknown service has a `Content-Length`. Layers that authenticate respond before the method is looked up.
 pub(crate) fn is_known_by<B>(response: &Response<B>, status: Option<Code>) -> bool {
     match status {
         Some(Code::Unauthenticated | Code::PermissionDenied) => false,
@@ -125,7 +127,7 @@ pub(crate) fn is_known_by<B>(response: &Response<B>, status: Option<Code>) -> bo
                 && !response.headers().contains_key(header::CONTENT_LENGTH)
         }
         Some(_) => true,
-        // Another router than tonic's may answer with HTTP alone.
+        // A router other than tonic's may respond with an HTTP status only.
         None => response.status().is_success(),
     }
 }

@@ -1,7 +1,8 @@
 //! The metrics of calls.
 //!
 //! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/) 1.44,
-//! `rpc.{client,server}.call.duration`; the sizes and numbers of messages are those of earlier versions, and opt-in.
+//! `rpc.{client,server}.call.duration`. The sizes and numbers of messages are opt-in, with the names of versions
+//! before 1.38.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use crate::messages::Totals;
 use crate::method::Method;
 use crate::outcome;
 
-/// The instruments of one side.
+/// The instruments of a server or of a client.
 #[derive(Debug)]
 pub(crate) struct GrpcInstruments {
     duration: Histogram<f64>,
-    /// The bytes of requests and of responses, the numbers of requests and of responses.
+    /// In the order of [`Totals`].
     messages: [Histogram<u64>; 4],
 }
 
@@ -32,7 +33,8 @@ impl GrpcInstruments {
             "rpc.client.requests_per_rpc",
             "rpc.client.responses_per_rpc",
         ];
-        Self::new(meter, "rpc.client.call.duration", messages)
+        let description = "Measures the duration of an outgoing Remote Procedure Call (RPC).";
+        Self::new(meter, ("rpc.client.call.duration", description), messages)
     }
 
     pub(crate) fn server(meter: &Meter) -> Self {
@@ -42,16 +44,22 @@ impl GrpcInstruments {
             "rpc.server.requests_per_rpc",
             "rpc.server.responses_per_rpc",
         ];
-        Self::new(meter, "rpc.server.call.duration", messages)
+        let description = "Measures the duration of an incoming Remote Procedure Call (RPC).";
+        Self::new(meter, ("rpc.server.call.duration", description), messages)
     }
 
-    fn new(meter: &Meter, duration: &'static str, messages: [&'static str; 4]) -> Self {
+    /// The descriptions are the registry's, to the letter.
+    fn new(
+        meter: &Meter,
+        (duration, description): (&'static str, &'static str),
+        messages: [&'static str; 4],
+    ) -> Self {
         let histogram = |(index, name): (usize, &'static str)| {
             let (unit, description) = match index {
-                0 => ("By", "Size of a call's request messages."),
-                1 => ("By", "Size of a call's response messages."),
-                2 => ("{count}", "Number of a call's request messages."),
-                _ => ("{count}", "Number of a call's response messages."),
+                0 => ("By", "Measures the size of RPC request messages (uncompressed)."),
+                1 => ("By", "Measures the size of RPC response messages (uncompressed)."),
+                2 => ("{count}", "Measures the number of messages received per RPC."),
+                _ => ("{count}", "Measures the number of messages sent per RPC."),
             };
             meter.u64_histogram(name).with_unit(unit).with_description(description).build()
         };
@@ -60,7 +68,7 @@ impl GrpcInstruments {
             duration: meter
                 .f64_histogram(duration)
                 .with_unit("s")
-                .with_description("Duration of calls.")
+                .with_description(description)
                 .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build(),
             messages: [(0, a), (1, b), (2, c), (3, d)].map(histogram),
@@ -79,7 +87,7 @@ impl Method {
     ) {
         let error = outcome.error_type();
         let attributes = || self.attributes(code, error);
-        // An error that is not its status is a panic.
+        // Only a panic has an `error.type` other than the name of the status.
         let panicked = error.is_some_and(|error| error != outcome::name(code));
         let key = if panicked { u8::MAX } else { code as u8 };
         self.durations.get_or_init_with(

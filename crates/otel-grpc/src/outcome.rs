@@ -1,8 +1,9 @@
-//! How a call ended: its status out of trailers, headers and errors, and which statuses are errors to whom.
+//! Mapping of trailers, headers and errors to a gRPC status, and of the status to an outcome.
 //!
-//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Status" (a
-//! client's call fails with every status but OK, a server's only with those that are the server's fault), gRPC over
-//! HTTP/2, "Responses", and its mapping from HTTP's status codes.
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Status" (a client
+//! call fails with every status but OK, a server call only with those that the server is responsible for), [gRPC over
+//! HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses", and the [mapping of HTTP
+//! statuses](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
 
 use std::any::Any;
 use std::error::Error;
@@ -11,17 +12,17 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use otel_operation::Outcome;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
-/// Parsed already, for that costs as much as looking it up.
+/// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Who asks.
+/// The side of a call that a layer records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
     Server,
 }
 
-/// The status's name, as the conventions write it.
+/// Returns the name of a status in the conventions.
 pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -44,7 +45,8 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// How a call with this status ended. The status says it all, and its message may hold anything.
+/// Returns the outcome of a call with this status. It has no description, because the status message is unbounded and
+/// may contain secrets.
 pub(crate) fn of(side: Side, code: Code) -> Outcome {
     let failed = match side {
         Side::Client => code != Code::Ok,
@@ -61,12 +63,12 @@ pub(crate) fn of(side: Side, code: Code) -> Outcome {
     if failed { Outcome::error(name(code)) } else { Outcome::ok() }
 }
 
-/// The status that headers or trailers tell. What is no status is UNKNOWN.
+/// Returns the status in headers or trailers. An invalid status is UNKNOWN.
 pub(crate) fn told(headers: &HeaderMap) -> Option<Code> {
     headers.get(&GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
 }
 
-/// The status of a reply that tells none.
+/// Returns the status of a response without `grpc-status`, from its HTTP status.
 pub(crate) fn untold(status: StatusCode) -> Code {
     match status {
         StatusCode::BAD_REQUEST => Code::Internal,
@@ -81,8 +83,8 @@ pub(crate) fn untold(status: StatusCode) -> Code {
     }
 }
 
-/// The status of a call that failed with an error in place of a reply, or in the middle of a stream: what tonic makes of
-/// it, but for a deadline, which tonic calls cancelled.
+/// Returns the status of a call that failed with an error, before the response or within a stream. It is the status
+/// that tonic derives from the error, except that an expired deadline is DEADLINE_EXCEEDED instead of CANCELLED.
 pub(crate) fn of_error<E: 'static>(error: &E) -> Code {
     let any: &dyn Any = error;
     let mut cause: Option<&(dyn Error + 'static)> = if let Some(error) = any.downcast_ref::<Status>() {
@@ -92,7 +94,7 @@ pub(crate) fn of_error<E: 'static>(error: &E) -> Code {
     } else {
         known_by_feature(any)
     };
-    // A chain of causes that has no end is a bug elsewhere that must not become an endless loop here.
+    // Bounded, so that a faulty `source` with a cycle does not loop forever.
     for _ in 0..16 {
         let Some(error) = cause else { break };
         if let Some(code) = code(error) {
@@ -117,7 +119,7 @@ fn known_by_feature(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
     None
 }
 
-/// The status that this one error stands for.
+/// Returns the status of this error, without its causes.
 fn code(error: &(dyn Error + 'static)) -> Option<Code> {
     if let Some(status) = error.downcast_ref::<Status>() {
         return Some(status.code());
@@ -148,7 +150,7 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
     None
 }
 
-/// gRPC over HTTP/2, "Errors".
+/// Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Errors".
 #[cfg(feature = "transport")]
 fn of_reset(reason: Option<h2::Reason>) -> Code {
     match reason {

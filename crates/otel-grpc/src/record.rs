@@ -1,7 +1,9 @@
-//! What is recorded of a call, and when: the same on both sides, but for what is an error.
+//! The recording of a call, at the response headers and at the trailers. Both sides share it; they differ in the
+//! statuses that are errors.
 //!
 //! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/) (the span covers
-//! the whole call, streams included; the status comes from the trailers) and gRPC over HTTP/2, "Responses".
+//! the complete call, including streams; the status comes from the trailers) and [gRPC over
+//! HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses".
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::method::{self, Method, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome::{self, Side};
 
-/// What all services of a layer share.
+/// The state shared by all services of a layer.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) side: Side,
@@ -33,25 +35,25 @@ pub(crate) struct Shared {
     pub(crate) tracer: Tracer,
     pub(crate) instruments: LazyInstruments<GrpcInstruments>,
     pub(crate) methods: Methods,
-    /// Of a server: the names that it is called by.
+    /// The parsed hosts that a server is called by; unused by clients.
     pub(crate) hosts: BoundedCache<Vec<KeyValue>>,
 }
 
-/// What a call's operation keeps until its end. It has nothing to offer but to stand in types.
+/// The state of a call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct CallRecord {
     shared: Arc<Shared>,
     method: Arc<Method>,
-    /// The path of a call as long as no answer has shown that there is such a method.
+    /// The path of the call, until the response shows that the method exists.
     unsettled: Option<Box<str>>,
     deadline: Option<Deadline>,
     code: Option<Code>,
     http_status: StatusCode,
-    /// Only where messages are counted, so that all others carry less around.
+    /// Present only if messages are counted; boxed to keep the record small otherwise.
     messages: Option<Box<Responses>>,
 }
 
-/// The messages of a call, and where in them its response is.
+/// The message counters of a call, and the parser of its response body.
 #[derive(Debug)]
 struct Responses {
     messages: Arc<Messages>,
@@ -81,7 +83,7 @@ impl CallRecord {
         }
     }
 
-    /// The messages, where they are counted.
+    /// Returns the message counters, if messages are counted.
     pub(crate) fn messages(&self) -> Option<&Arc<Messages>> {
         self.messages.as_ref().map(|messages| &messages.messages)
     }
@@ -91,7 +93,7 @@ impl CallRecord {
     }
 
     fn ended_with(&mut self, mut code: Code) -> Outcome {
-        // A server may be faster to see a client's deadline, and tonic's calls it cancelled.
+        // The server may see the client's deadline expire first; tonic's server then responds with CANCELLED.
         if code == Code::Cancelled && self.shared.side == Side::Client && self.is_late() {
             code = Code::DeadlineExceeded;
         }
@@ -99,12 +101,12 @@ impl CallRecord {
         outcome::of(self.shared.side, code)
     }
 
-    /// A server that died over a call, without a status, did what the status codes call UNKNOWN.
+    /// Returns the status. A call that panicked has none and is UNKNOWN.
     fn code(&self) -> Code {
         self.code.unwrap_or(Code::Unknown)
     }
 
-    /// Tells the operation of the response's head; the status, if it is there already.
+    /// Records the response headers and returns their status, if they have one.
     fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>) -> Option<Code> {
         let code = outcome::told(response.headers());
         if operation.observer().unsettled.is_some() {
@@ -121,7 +123,7 @@ impl CallRecord {
         code
     }
 
-    /// The answer has shown whether there is a method of this name.
+    /// Names the span and the metrics after the method, if the response showed that the server has it.
     fn settle(operation: &mut Operation<Self>, known: bool) {
         if !known {
             return;
@@ -140,7 +142,7 @@ impl CallRecord {
 
 impl OperationObserver for CallRecord {
     fn outcome_if_dropped(&mut self) -> Outcome {
-        // A page in place of a reply has told its status with its head, and nobody reads it.
+        // A response with an HTTP error determines the status even if its body is dropped unread.
         self.ended_with(match self.http_status {
             StatusCode::OK if self.is_late() => Code::DeadlineExceeded,
             StatusCode::OK => Code::Cancelled,
@@ -190,7 +192,7 @@ where
                 Err(error)
             }
             Ok(response) => match Self::respond(&mut operation, &response) {
-                // A reply of trailers alone: nobody will poll its body.
+                // A trailers-only response, whose body readers need not poll.
                 Some(code) => {
                     let outcome = operation.observer_mut().ended_with(code);
                     operation.finish(&outcome);

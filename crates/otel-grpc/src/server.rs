@@ -1,7 +1,7 @@
-//! The server's side: a layer that continues the caller's trace and records each call once.
+//! The server layer: extracts the caller's context and records each call once.
 //!
 //! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Server", and the
-//! tower service contract (readiness belongs to the clone that is called).
+//! tower service contract: the service that was polled ready is the one that is called.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,21 +29,21 @@ use crate::metrics::GrpcInstruments;
 use crate::outcome::Side;
 use crate::record::{CallRecord, Shared};
 
-/// Names that the service is called by and that are kept taken apart.
+/// Limit of hosts that are cached in parsed form.
 const HOSTS: usize = 64;
 
 type Public = Arc<dyn Fn(&CallHead<'_>) -> bool + Send + Sync>;
 
-/// The future of a recorded call.
+/// The future of a [`ServerService`].
 pub type ServerFuture<F> = OperationFuture<F, CallRecord>;
 
-/// The body of a recorded reply: the call ends with its trailers.
+/// The response body of a [`ServerService`]. The span ends with its trailers.
 pub type ServerBody<B> = OperationBody<B, CallRecord>;
 
-/// Wraps a service so that each of its calls is recorded.
+/// A layer that records each call of a gRPC server.
 ///
-/// Requests that are no gRPC calls (by their content type) pass untouched: a service of both kinds has otel-http's layer
-/// beside this one.
+/// Requests whose content type is not gRPC's pass through unrecorded: a server of HTTP and gRPC has otel-http's layer
+/// as well.
 ///
 /// ```
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,7 +62,7 @@ pub struct ServerLayer {
 }
 
 impl ServerLayer {
-    /// A layer that records into the global providers, which may be set later.
+    /// Creates a layer that records into the global providers, which may be installed later.
     #[must_use]
     pub fn new() -> Self {
         Self { shared: shared(Options::new()), public: None }
@@ -76,15 +76,16 @@ impl ServerLayer {
 
     shared_options!();
 
-    /// Says that callers are strangers: their trace context becomes a link in place of the parent, and their baggage is
-    /// dropped.
+    /// Treats callers as untrusted: their span context becomes a link instead of the parent, and their baggage is
+    /// dropped. Default: `false`.
     #[must_use]
     pub fn with_public_endpoint(self, public: bool) -> Self {
         let always: Public = Arc::new(|_| true);
         Self { public: public.then_some(always), ..self }
     }
 
-    /// Says by call whether its caller is a stranger: see [`with_public_endpoint`](Self::with_public_endpoint).
+    /// Treats the callers of those calls as untrusted for which `is_public` returns `true`. See
+    /// [`with_public_endpoint`](Self::with_public_endpoint).
     #[must_use]
     pub fn with_public_endpoint_if<F>(self, is_public: F) -> Self
     where
@@ -125,7 +126,7 @@ impl<S> Layer<S> for ServerLayer {
     }
 }
 
-/// A service whose calls are recorded.
+/// An instrumented gRPC server.
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     inner: S,
@@ -180,13 +181,13 @@ impl ServerLayer {
             Named::Unsettled => (shared.methods.unknown(), None, Some(path)),
         };
 
-        let mut parent = options.propagation.extract(&HeaderExtractor(head.headers));
-        let mut link = None;
-        if self.public.as_ref().is_some_and(|is_public| is_public(&head)) {
-            let caller = parent.span().span_context().clone();
-            link = Some(Link::with_context(caller));
-            parent = Context::new();
-        }
+        let (propagation, carrier) = (&options.propagation, HeaderExtractor(head.headers));
+        let (parent, link) = if self.public.as_ref().is_some_and(|is_public| is_public(&head)) {
+            let caller = propagation.extract_without_baggage(&carrier).span().span_context().clone();
+            (Context::new(), Some(Link::with_context(caller)))
+        } else {
+            (propagation.extract(&carrier), None)
+        };
 
         let mut start = SpanStart::new(method.span_name.clone(), SpanKind::Server, started.time)
             .with_sampler_attributes(options.sampler_attributes);

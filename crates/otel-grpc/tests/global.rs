@@ -1,4 +1,4 @@
-//! Layers that were built before anything global was set. A process of its own, for globals are set in it.
+//! Layers built before the globals are set. A test binary of its own, because globals are set once per process.
 
 use std::convert::Infallible;
 
@@ -48,7 +48,7 @@ async fn layers_that_were_built_before_the_sdk_record_after_it() {
     assert_eq!(recorder.metric("rpc.client.call.duration").count(), 2);
     recorder.assert_clean();
 
-    // Another propagator takes over: ours is no longer used.
+    // OpenTelemetry's global propagator is replaced: the typed global of otel-propagation is no longer used.
     global::set_text_map_propagator(otel_propagation::B3Propagator::single());
     assert_eq!(call().await, "");
 }

@@ -222,7 +222,7 @@ impl Shared {
             list
         };
         let operation = Operation::start(&shared.tracer, start, &parent, started, record, attributes);
-        options.propagation.inject(operation.context(), &mut HeaderInjector(request.headers_mut()));
+        operation.inject(&options.propagation, &mut HeaderInjector(request.headers_mut()));
         Some(operation)
     }
 

@@ -30,14 +30,15 @@ pub(crate) struct HttpInstruments {
 
 impl HttpInstruments {
     pub(crate) fn server(meter: &Meter) -> Self {
-        Self::new(meter, "server")
+        Self::new(meter, "server", "Number of active HTTP server requests.")
     }
 
     pub(crate) fn client(meter: &Meter) -> Self {
-        Self::new(meter, "client")
+        Self::new(meter, "client", "Number of active HTTP requests.")
     }
 
-    fn new(meter: &Meter, side: &str) -> Self {
+    /// The descriptions are the registry's, to the letter.
+    fn new(meter: &Meter, side: &str, active: &'static str) -> Self {
         let name = |name: &str| format!("http.{side}.{name}");
         Self {
             duration: meter
@@ -49,7 +50,7 @@ impl HttpInstruments {
             active: meter
                 .i64_up_down_counter(name("active_requests"))
                 .with_unit("{request}")
-                .with_description(format!("Number of active HTTP {side} requests."))
+                .with_description(active)
                 .build(),
             request_size: meter
                 .u64_histogram(name("request.body.size"))

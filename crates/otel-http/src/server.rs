@@ -292,17 +292,14 @@ impl Shared {
             None => Arc::clone(&shared.no_route),
         };
 
-        let mut parent = options.shared.propagation.extract(&HeaderExtractor(head.headers));
-        let mut link = None;
-        if let Endpoint::Public(is_public) = &options.public
-            && is_public(&head)
-        {
-            let caller = parent.span().span_context().clone();
-            if caller.is_valid() {
-                link = Some(Link::with_context(caller));
+        let (propagation, carrier) = (&options.shared.propagation, HeaderExtractor(head.headers));
+        let (parent, link) = match &options.public {
+            Endpoint::Public(is_public) if is_public(&head) => {
+                let caller = propagation.extract_without_baggage(&carrier).span().span_context().clone();
+                (Context::new(), caller.is_valid().then(|| Link::with_context(caller)))
             }
-            parent = Context::new();
-        }
+            _ => (propagation.extract(&carrier), None),
+        };
 
         let name = options.shared.span_name.as_ref().and_then(|name| name(&head, route.route.as_deref()));
         let named = name.is_some();

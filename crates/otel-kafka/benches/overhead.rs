@@ -1,6 +1,7 @@
-//! What producing and processing cost over rdkafka's own types, on the mock cluster, in nanoseconds a message.
+//! The cost of producing and processing compared with rdkafka's own types, on the mock cluster, in nanoseconds per
+//! message.
 //!
-//! Threads of librdkafka take part in each of these: for a comparison in instructions, which repeat, see `benchmarks/`.
+//! Threads of librdkafka contribute to each measurement. `benchmarks/` compares instructions, which are repeatable.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -30,7 +31,7 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 fn producer<T: FromClientConfig>(cluster: &Cluster) -> KafkaResult<T> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers());
-    // The cluster is not what is measured: let nothing be waited for.
+    // Settings that avoid waiting for the cluster, which is not the subject of the measurement.
     config.set("queue.buffering.max.messages", "2000000").set("linger.ms", "100").set("acks", "0");
     config.create()
 }

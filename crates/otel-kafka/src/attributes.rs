@@ -1,8 +1,9 @@
-//! A record or a message → its attributes, and the facts of a client's configuration that become attributes.
+//! Conversion of a record or message into span attributes, and the attributes from a client's configuration.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) 1.44 (in Development) and
-//! their page on Kafka. The names are constants of our own, as all that moves are.
+//! [their page on Kafka](https://opentelemetry.io/docs/specs/semconv/messaging/kafka/). The names are defined here
+//! because the conventions for Kafka are not stable.
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
@@ -14,15 +15,15 @@ pub(crate) const SYSTEM: &str = "kafka";
 pub(crate) const KEY: &str = "messaging.kafka.message.key";
 pub(crate) const OFFSET: &str = "messaging.kafka.offset";
 pub(crate) const TOMBSTONE: &str = "messaging.kafka.message.tombstone";
-/// Not of the conventions.
+/// The age of a message when its processing starts. Defined by this crate, not by the conventions.
 pub(crate) const LAG: &str = "messaging.kafka.message.lag";
 /// The name of the `tracing` event of a rebalance.
 #[cfg(feature = "tracing")]
 pub(crate) const REBALANCE_EVENT: &str = "messaging.kafka.rebalance";
-/// The direction of a rebalance; a name of ours.
+/// The kind of a rebalance. Defined by this crate, not by the conventions.
 pub(crate) const REBALANCE: &str = "messaging.kafka.rebalance.type";
 
-/// What stands in a record or a message, and is known before anything is done with it.
+/// Adds the attributes that are known before a record is sent or a message is processed.
 pub(crate) fn of_message(
     attributes: &mut SpanAttributes,
     partition: Option<i32>,
@@ -41,12 +42,13 @@ pub(crate) fn of_message(
     };
 }
 
-/// `messaging.kafka.offset`; `None` for the negative numbers that stand for none.
+/// Returns `messaging.kafka.offset`, or `None` for a negative offset, which stands for no offset.
 pub(crate) fn offset(offset: i64) -> Option<KeyValue> {
     (offset >= 0).then(|| KeyValue::new(OFFSET, offset))
 }
 
-/// Where the broker has put a message, as far as that is known and not said yet.
+/// Sets the partition and the offset that the broker assigned to a message. `partition` is `None` if the span already
+/// has it.
 pub(crate) fn delivered(span: &SpanRef<'_>, partition: Option<i32>, at: i64) {
     let partition = partition.and_then(|partition| partition_id(i64::from(partition)));
     for attribute in [partition, offset(at)].into_iter().flatten() {
@@ -54,12 +56,12 @@ pub(crate) fn delivered(span: &SpanRef<'_>, partition: Option<i32>, at: i64) {
     }
 }
 
-/// What is common to the partitions of a commit.
+/// The topic, partition and offset that a commit refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Committed {
-    /// The topic, if there is only one.
+    /// The topic, if all partitions belong to the same one.
     pub(crate) topic: Option<String>,
-    /// Partition and offset, if there is only one partition. A commit of no known offset has −1.
+    /// The partition and offset, if there is only one partition. The offset is −1 if it is unknown.
     pub(crate) partition: Option<(i32, i64)>,
 }
 
@@ -76,7 +78,7 @@ impl Committed {
     }
 }
 
-/// What a client's configuration says about it.
+/// The properties of a client's configuration that are recorded as attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) client_id: Option<String>,
@@ -92,7 +94,8 @@ impl Facts {
     }
 }
 
-/// Host and port, where there is one broker: of several nobody knows which one a message goes to.
+/// Returns host and port if `servers` names a single broker. With several brokers the one that receives a message is
+/// unknown.
 fn single_server(servers: &str) -> Option<(String, u16)> {
     let address = servers.trim();
     let address = address.split_once("://").map_or(address, |(_, address)| address);
@@ -103,7 +106,7 @@ fn single_server(servers: &str) -> Option<(String, u16)> {
         Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {
             (host, port.parse().ok()?)
         }
-        // librdkafka's default.
+        // librdkafka's default port.
         _ => (address, 9092),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,9 +1,8 @@
-//! Kafka's headers as a carrier of context: any bytes may be their values and their names, and a name may be there
-//! more than once.
+//! Carriers for Kafka headers, whose names and values may be any bytes and whose names may repeat.
 //!
 //! Follows the [OpenTelemetry specification, Context, Propagators
-//! API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/), "Carrier". Clients of Kafka append
-//! headers and read the last one of a name, so that the last one counts here, too.
+//! API](https://opentelemetry.io/docs/specs/otel/context/api-propagators/), "Carrier". Among headers with the same
+//! name the last one is read, because Kafka clients append headers and read the last one.
 
 pub(crate) mod raw;
 
@@ -13,16 +12,15 @@ use std::ffi::{CStr, CString};
 use otel_propagation::{HeaderReader, HeaderWriter};
 use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
 
-/// Up to so many headers are compared with each other; beyond, they are hashed.
+/// The maximum number of headers whose names are compared with each other; with more headers, names are hashed.
 const FEW: usize = 16;
 
-/// Room for what a propagator writes; librdkafka makes more when it is needed.
+/// The initial capacity for the headers that a propagator writes; librdkafka grows it if necessary.
 const OURS: usize = 4;
 
-/// Reads context from a message's headers, those of a received message or `OwnedHeaders`.
+/// Reads context from the headers of a received message or from `OwnedHeaders`.
 ///
-/// Of headers whose names are the same but for their case, the last one is read. A header whose name is not UTF-8 is
-/// left out, and does no harm.
+/// Among headers whose names differ only in case, the last one is read. A header whose name is not UTF-8 is skipped.
 ///
 /// ```
 /// use otel_kafka::HeaderExtractor;
@@ -39,13 +37,13 @@ const OURS: usize = 4;
 pub struct HeaderExtractor<'a>(Option<&'a BorrowedHeaders>);
 
 impl<'a> HeaderExtractor<'a> {
-    /// Reads these headers: of `OwnedHeaders`, their `as_borrowed()`.
+    /// Reads the given headers. For `OwnedHeaders`, pass `as_borrowed()`.
     #[must_use]
     pub fn new(headers: &'a BorrowedHeaders) -> Self {
         Self(Some(headers))
     }
 
-    /// Reads the headers of a received message, which may have none.
+    /// Reads the headers of a received message, if it has any.
     #[must_use]
     pub fn of<M: Message<Headers = BorrowedHeaders>>(message: &'a M) -> Self {
         Self(message.headers())
@@ -67,7 +65,7 @@ impl HeaderReader for HeaderExtractor<'_> {
         let Some(headers) = self.0 else { return };
         let count = raw::count(headers);
         let mut later = HashSet::new();
-        // From the last one: what a name has been seen with is what counts.
+        // Iterates backwards, so that the first header seen of each name is the one to read.
         for index in (0..count).rev() {
             let Some((name, value)) = raw::get(headers, index) else { continue };
             let Ok(name) = name.to_str() else { continue };
@@ -85,9 +83,9 @@ impl HeaderReader for HeaderExtractor<'_> {
     }
 }
 
-/// Writes context into the headers of a record that is not sent yet: `HeaderInjector(&mut record.headers)`.
+/// Writes context into the headers of a record before it is sent: `HeaderInjector(&mut record.headers)`.
 ///
-/// A header that is replaced or removed goes with all of its namesakes, in any case; all others stay as they are, also
+/// Setting or removing a header removes all headers of that name in any case. Other headers are unchanged, including
 /// those whose names are not UTF-8.
 ///
 /// ```
@@ -125,27 +123,27 @@ fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &str) {
     *headers = Some(written.insert(Header { key: name, value: Some(value) }));
 }
 
-/// A header's name as it is written, if there is one of this name in any case.
+/// Returns the exact name of the first header that matches `name` in any case.
 fn find(headers: &BorrowedHeaders, name: &str) -> Option<CString> {
     let is_it = |found: &&CStr| found.to_bytes().eq_ignore_ascii_case(name.as_bytes());
     let mut names = (0..raw::count(headers)).filter_map(|index| raw::get(headers, index));
     names.find_map(|(found, _)| is_it(&found).then(|| found.to_owned()))
 }
 
-/// A record's headers while context is written into them, so that the record's own can be had back.
+/// The headers of a record during injection. They keep enough state to restore the record's original headers.
 pub(crate) struct Written {
     pub(crate) headers: Option<OwnedHeaders>,
     own: Own,
 }
 
-/// What a record's headers were before.
+/// The original headers of a record.
 #[derive(Debug)]
 pub(crate) enum Own {
-    /// There were none.
+    /// The record had no headers.
     None,
-    /// They are the first ones, so many; what follows is ours.
+    /// The first headers, this many, are the original ones; the injected ones follow them.
     First(usize),
-    /// Some of them had to be replaced.
+    /// A copy of the original headers, taken before injection replaced or removed one of them.
     Kept(OwnedHeaders),
 }
 
@@ -158,7 +156,7 @@ impl Written {
         Self { headers, own }
     }
 
-    /// The headers with what was written, and what the record's own ones were.
+    /// Returns the headers to send, and the original ones.
     pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, Own) {
         (self.headers, self.own)
     }
@@ -188,14 +186,15 @@ impl HeaderWriter for Written {
 }
 
 impl Own {
-    /// The record's own headers, out of those that it was sent with.
+    /// Restores the original headers from the headers that were sent.
     pub(crate) fn restore(self, sent: Option<OwnedHeaders>) -> Option<OwnedHeaders> {
         match self {
             Self::None => None,
             Self::Kept(headers) => Some(headers),
             Self::First(count) => {
                 let mut headers = sent?;
-                // Ours have names that none of the first ones has.
+                // `raw::remove` removes by name. No original header has the name of an injected one: otherwise this
+                // would be `Kept`.
                 while let Some(ours) = raw::get(headers.as_borrowed(), count).map(|(name, _)| name.to_owned())
                 {
                     raw::remove(&mut headers, &ours);

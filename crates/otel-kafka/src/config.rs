@@ -1,11 +1,11 @@
-//! What can be chosen for a producer or a consumer.
+//! The options of producers and consumers.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) wherever an attribute is
-//! opt-in or a relation may be chosen.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): an attribute that they make
+//! opt-in, or a span relation that they leave open, is an option here.
 
-/// The options of a producer or a consumer. Without any, the global providers and propagator are used, which may be
-/// set later.
+/// The options of a producer or a consumer. Default: the global providers and propagator, which are looked up at
+/// first use and can therefore be set later.
 ///
 /// ```
 /// use otel_kafka::{FutureProducer, Options};
@@ -24,7 +24,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults.
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -37,16 +37,17 @@ impl Options {
 
     otel_messaging::messaging_options!();
 
-    /// Records a `poll` span for each message, and for each error, that is received. Most of its length is waiting for
-    /// something to come, so that it is not recorded unless it is asked for.
+    /// Records a `poll` span for each received message and each receive error. Default: false, because the span
+    /// mostly measures the wait for the next message.
     #[must_use]
     pub fn with_poll_spans(mut self, record: bool) -> Self {
         self.poll_spans = record;
         self
     }
 
-    /// Records on a `process` span how old its message was when processing began, in seconds by this machine's clock
-    /// (`messaging.kafka.message.lag`, an attribute of ours).
+    /// Records the age of the message on its `process` span: the seconds between the message's timestamp and the
+    /// start of processing, by the local clock (`messaging.kafka.message.lag`, defined by this crate). Default:
+    /// false.
     #[must_use]
     pub fn with_lag(mut self, record: bool) -> Self {
         self.lag = record;

@@ -1,8 +1,8 @@
-//! The consumers: what they hand over can be processed inside a span, and what they settle is told.
+//! The consumers: they record received messages and settlements, and return messages with methods for processing.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans" and the
-//! page on Kafka.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans", and [their
+//! page on Kafka](https://opentelemetry.io/docs/specs/semconv/messaging/kafka/).
 
 mod context;
 mod for_each;
@@ -36,7 +36,7 @@ use crate::kafka::Kafka;
 pub use crate::consumer::context::{ConsumerContext, Traced};
 pub use crate::consumer::message::{BorrowedMessage, Processing};
 
-/// rdkafka's `StreamConsumer`. Its other methods are reached by rdkafka's trait `Consumer`.
+/// rdkafka's `StreamConsumer`. Other methods are available through rdkafka's trait `Consumer`.
 #[must_use = "Consumer polling thread will stop immediately if unused"]
 pub struct StreamConsumer<C = DefaultConsumerContext, R = DefaultRuntime>
 where
@@ -46,7 +46,7 @@ where
     kafka: Kafka,
 }
 
-/// rdkafka's `BaseConsumer`, which it derefs to.
+/// rdkafka's `BaseConsumer`, to which it dereferences.
 pub struct BaseConsumer<C = DefaultConsumerContext>
 where
     C: ConsumerContext + 'static,
@@ -59,30 +59,30 @@ impl<C, R> StreamConsumer<C, R>
 where
     C: ConsumerContext + 'static,
 {
-    /// Records with these options in place of the former ones.
+    /// Replaces the options.
     pub fn with_options(mut self, options: Options) -> Self {
         self.kafka = self.kafka.with_options(options);
         self.inner.context().record_with(self.kafka.clone());
         self
     }
 
-    /// Waits for the next message. The wait itself is not recorded, unless `poll` spans are asked for.
+    /// Waits for the next message. The wait is recorded only with [`Options::with_poll_spans`].
     ///
     /// # Errors
-    /// As rdkafka's.
+    /// Returns rdkafka's error.
     pub async fn recv(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
         let polled = self.kafka.polls().then(StartTime::now);
         let received = self.inner.recv().await;
         message::received(&self.kafka, polled, received)
     }
 
-    /// The messages as a stream.
+    /// Returns a stream of messages.
     pub fn stream(&self) -> MessageStream<'_, C> {
         MessageStream { inner: self.inner.stream(), kafka: &self.kafka, polled: None }
     }
 
-    /// Begins to process several messages as one: its `process` span links to each of them, and says how many they
-    /// are and what they have in common.
+    /// Starts one `process` span for several messages. The span links to each message, and records their number and
+    /// the attributes that they share.
     ///
     /// ```
     /// use otel_kafka::{BorrowedMessage, StreamConsumer};
@@ -100,7 +100,7 @@ impl<C> BaseConsumer<C>
 where
     C: ConsumerContext + 'static,
 {
-    /// Records with these options in place of the former ones.
+    /// Replaces the options.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         self.kafka = self.kafka.with_options(options);
@@ -108,25 +108,25 @@ where
         self
     }
 
-    /// Waits at most so long for a message, and serves other events.
+    /// Waits for a message until `timeout` expires, and serves other events.
     pub fn poll<T: Into<Timeout>>(&self, timeout: T) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         let polled = self.kafka.polls().then(StartTime::now);
         let received = self.inner.poll(timeout)?;
         Some(message::received(&self.kafka, polled, received))
     }
 
-    /// The messages as an iterator, which waits for each of them.
+    /// Returns an iterator over messages, which blocks until the next message arrives.
     pub fn iter(&self) -> Iter<'_, C> {
         Iter(self)
     }
 
-    /// As [`StreamConsumer::processing_batch`].
+    /// Starts one `process` span for several messages, as [`StreamConsumer::processing_batch`] does.
     pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> Processing {
         message::batch(&self.kafka, messages)
     }
 }
 
-/// What [`StreamConsumer::stream`] gives.
+/// The stream returned by [`StreamConsumer::stream`].
 #[must_use = "streams do nothing unless polled"]
 pub struct MessageStream<'a, C: ConsumerContext + 'static> {
     inner: bare::MessageStream<'a, Traced<C>>,
@@ -147,7 +147,7 @@ impl<'a, C: ConsumerContext + 'static> Stream for MessageStream<'a, C> {
     }
 }
 
-/// What [`BaseConsumer::iter`] gives.
+/// The iterator returned by [`BaseConsumer::iter`].
 pub struct Iter<'a, C: ConsumerContext + 'static>(&'a BaseConsumer<C>);
 
 impl<'a, C: ConsumerContext + 'static> Iterator for Iter<'a, C> {
@@ -155,7 +155,7 @@ impl<'a, C: ConsumerContext + 'static> Iterator for Iter<'a, C> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            // A poll without an end ends without a message where it served another event.
+            // A poll without a timeout may return `None` after it has served another event.
             if let Some(received) = self.0.poll(None) {
                 return Some(received);
             }

@@ -1,7 +1,7 @@
-//! What the contexts of producers and of consumers have in common: the callbacks of any client go to the user's own.
+//! The forwarding of client callbacks to the user's context, shared by the contexts of producers and consumers.
 
-/// The methods of rdkafka's `ClientContext`, for a type with `inner: C` in it. All of them, for a method that is
-/// missing here would silently be rdkafka's default.
+/// Implements the methods of rdkafka's `ClientContext` for a type with a field `inner: C`. All methods are listed,
+/// because an omitted one would silently fall back to rdkafka's default.
 macro_rules! client_context {
     () => {
         const ENABLE_REFRESH_OAUTH_TOKEN: bool = C::ENABLE_REFRESH_OAUTH_TOKEN;

@@ -1,8 +1,8 @@
-//! The instrumentation of one client: its destinations, its options, and the metrics that only Kafka has.
+//! The instrumentation of one client: its destinations, its options, and the metrics that are specific to Kafka.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/); the two metrics here are
-//! ours.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/). They do not define the two
+//! metrics that this module records.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::attributes::{Facts, REBALANCE, SYSTEM};
 use crate::config::Options;
 use crate::metrics::KafkaInstruments;
 
-/// What a producer or a consumer records with. Cloning is cheap.
+/// The instrumentation of a producer or a consumer. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Kafka(Arc<Inner>);
 
@@ -34,7 +34,7 @@ impl Kafka {
         Self::new(Facts::of(config), Options::new())
     }
 
-    /// The same client with other options.
+    /// Returns the instrumentation of the same client with other options.
     pub(crate) fn with_options(&self, options: Options) -> Self {
         Self::new(self.0.facts.clone(), options)
     }
@@ -68,7 +68,7 @@ impl Kafka {
         self.0.facts.group.as_deref()
     }
 
-    /// The topic, as a consumer's or a producer's destination.
+    /// Returns the destination for a topic, with the client's consumer group if it has one.
     #[inline]
     pub(crate) fn topic(&self, name: &str) -> Destination {
         self.0.messaging.destination(name, || {
@@ -80,14 +80,14 @@ impl Kafka {
         })
     }
 
-    /// Counts a message that went out bare.
+    /// Counts a message that was sent without its context.
     pub(crate) fn count_left_out(&self) {
         if let Some(instruments) = self.0.instruments.get() {
             instruments.left_out.add(1, &self.attributes());
         }
     }
 
-    /// Counts a rebalance: `assign`, `revoke` or `error`.
+    /// Counts a rebalance. `kind` is `assign`, `revoke` or `error`.
     pub(crate) fn count_rebalance(&self, kind: &'static str) {
         if let Some(instruments) = self.0.instruments.get() {
             let mut attributes = self.attributes();

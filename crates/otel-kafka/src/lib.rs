@@ -1,4 +1,4 @@
-//! OpenTelemetry for Kafka, on rdkafka.
+//! OpenTelemetry instrumentation for Kafka clients built on rdkafka.
 //!
 #![doc = include_str!("../README.md")]
 

@@ -1,6 +1,6 @@
-//! The metrics of Kafka that no convention has: messages sent without their context, and rebalances.
+//! The instruments for Kafka that the conventions do not define: messages sent without their context, and rebalances.
 //!
-//! Names that are ours are explained in `docs/conventions.md`.
+//! The crate's `README.md` lists them.
 
 use opentelemetry::metrics::{Counter, Meter};
 

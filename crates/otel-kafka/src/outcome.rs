@@ -1,19 +1,19 @@
-//! What the client or a handler gave → how the operation ended.
+//! Conversion of the client's results and a handler's output into the outcome of an operation.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Recording errors":
-//! `error.type` is out of a small set. It is the name that rdkafka gives the code, which is what an application
-//! compares with.
+//! `error.type` has low cardinality. Its value is rdkafka's name for the error code, so that it matches the
+//! application's source code.
 
 use std::borrow::Cow;
 
 use otel_operation::Outcome;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// `error.type` of what was in a transaction that was aborted.
+/// `error.type` of a record that was purged because its transaction was aborted.
 pub(crate) const ABORTED: &str = "aborted";
 
-/// How an operation ended that gave this error.
+/// Returns the outcome of an operation that failed with this error.
 pub(crate) fn of_error(error: &KafkaError) -> Outcome {
     Outcome::error(match error.rdkafka_error_code() {
         Some(code) => of_code(code),
@@ -28,24 +28,24 @@ pub(crate) fn of_error(error: &KafkaError) -> Outcome {
     })
 }
 
-/// How an operation of the client ended.
+/// Returns the outcome of a client operation.
 pub(crate) fn of_result<T>(result: &Result<T, KafkaError>) -> Outcome {
     result.as_ref().map_or_else(of_error, |_| Outcome::ok())
 }
 
-/// Whether the record was too large, for the client or for the broker.
+/// Returns true if the client or the broker rejected the record because of its size.
 pub(crate) fn is_too_large(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-/// Whether the record was taken out of the queue before the broker has confirmed it.
+/// Returns true if the record was purged before the broker confirmed it.
 pub(crate) fn is_purged(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
-/// The variant's name, which is what rdkafka prints before the description in brackets.
+/// Returns the variant's name, which rdkafka's `Display` prints before the description.
 fn of_code(code: RDKafkaErrorCode) -> Cow<'static, str> {
-    // The common ones without an allocation.
+    // The most common codes do not allocate.
     Cow::Borrowed(match code {
         RDKafkaErrorCode::QueueFull => "QueueFull",
         RDKafkaErrorCode::MessageTimedOut => "MessageTimedOut",
@@ -54,10 +54,10 @@ fn of_code(code: RDKafkaErrorCode) -> Cow<'static, str> {
     })
 }
 
-/// What a handler gives back, seen as the end of its `process` span.
+/// The output of a handler, from which the outcome of its `process` span is derived.
 ///
-/// `Ok` and `()` are successes. An `Err` is a failure whose `error.type` is the name of the error's type; implement
-/// the trait for a type of your own where something else is wanted.
+/// `Ok` and `()` are successes. An `Err` is a failure whose `error.type` is the name of the error's type. Implement
+/// the trait for your own type to choose another outcome.
 ///
 /// ```
 /// use otel_kafka::{Handled, Outcome};
@@ -74,7 +74,7 @@ fn of_code(code: RDKafkaErrorCode) -> Cow<'static, str> {
 /// }
 /// ```
 pub trait Handled {
-    /// How processing ended. An `error.type` must be out of a small set.
+    /// Returns the outcome of processing. Its `error.type` must have low cardinality.
     fn outcome(&self) -> Outcome;
 }
 

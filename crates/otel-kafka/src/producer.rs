@@ -1,8 +1,8 @@
-//! The producers that are polled: by their user, or by a thread of their own.
+//! The producers that report deliveries to a context: `BaseProducer` and `ThreadedProducer`.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and the
-//! page on Kafka.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans", and [their
+//! page on Kafka](https://opentelemetry.io/docs/specs/semconv/messaging/kafka/).
 
 mod context;
 mod future;
@@ -33,7 +33,7 @@ pub use crate::producer::future::{DeliveryFuture, FutureProducer, FutureProducer
 
 type Opaque<C, Part> = <C as ProducerContext<Part>>::DeliveryOpaque;
 
-/// The two producers differ in what they wrap, and in that one of them can be cloned.
+/// Defines a producer. The two differ only in the wrapped type, and in that `ThreadedProducer` implements `Clone`.
 macro_rules! producer {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -68,7 +68,7 @@ macro_rules! producer {
             Part: Partitioner + Send + Sync + 'static,
             C: ProducerContext<Part> + 'static,
         {
-            /// Records with these options in place of the former ones.
+            /// Replaces the options.
             #[must_use = "it is the producer"]
             pub fn with_options(mut self, options: Options) -> Self {
                 self.kafka = self.kafka.with_options(options);
@@ -76,10 +76,10 @@ macro_rules! producer {
                 self
             }
 
-            /// Enqueues a record, and starts the `send` span that its delivery report ends.
+            /// Enqueues a record, and starts its `send` span. The delivery report ends the span.
             ///
             /// # Errors
-            /// As rdkafka's: the record could not be enqueued, and is given back as it was.
+            /// Returns rdkafka's error and the unchanged record if the record could not be enqueued.
             #[expect(clippy::result_large_err, reason = "rdkafka gives the record back in this way")]
             pub fn send<'a, K, P>(
                 &self,
@@ -92,7 +92,7 @@ macro_rules! producer {
                 self.live.send(&self.kafka, record)
             }
 
-            /// Serves delivery reports and other events for at most so long.
+            /// Serves delivery reports and other events until `timeout` expires.
             pub fn poll<T: Into<Timeout>>(&self, timeout: T) {
                 (**self.live).poll(timeout);
             }
@@ -150,14 +150,14 @@ macro_rules! producer {
 }
 
 producer! {
-    /// rdkafka's `BaseProducer`: its user polls it. Its other methods are reached by `Deref` and by rdkafka's trait
-    /// `Producer`.
+    /// rdkafka's `BaseProducer`, which the application polls. Other methods are available through `Deref` and
+    /// rdkafka's trait `Producer`.
     BaseProducer
 }
 
 producer! {
-    /// rdkafka's `ThreadedProducer`: a thread of its own polls it. Its other methods are reached by `Deref` and by
-    /// rdkafka's trait `Producer`. Clones share the producer.
+    /// rdkafka's `ThreadedProducer`, which is polled by its own thread. Other methods are available through `Deref`
+    /// and rdkafka's trait `Producer`. Clones share the producer.
     #[must_use = "The threaded producer will stop immediately if unused"]
     ThreadedProducer
 }

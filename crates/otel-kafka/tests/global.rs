@@ -1,5 +1,5 @@
-//! What is global: providers and propagator, which are set after the clients are made, and the subscriber of `tracing`. A
-//! process of its own.
+//! Global providers and propagator that are set after the clients are created, and the `tracing` subscriber. A
+//! separate process, because the tests set globals.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ mod events {
     use tracing::field::{Field, Visit};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-    /// Our events, by their fields.
+    /// Collects the crate's events by their fields.
     #[derive(Clone, Default)]
     struct Events(Arc<(Mutex<Vec<String>>, Notify)>);
 

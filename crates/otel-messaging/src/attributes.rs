@@ -1,75 +1,79 @@
-//! The names of the messaging attributes, span names, and the writer by which transports add what they know of one
-//! message.
+//! Names of the messaging attributes, span names, and [`SpanAttributes`], through which a transport adds the
+//! attributes of one message.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) 1.44 (in Development): "Span
-//! name", "Messaging attributes". The names are constants of our own: the published crate is at schema 1.42.
+//! name", "Messaging attributes". The names are defined here because the published
+//! `opentelemetry-semantic-conventions` crate is at schema 1.42.
 
 use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, StringValue, Value};
 
-/// The schema that the attributes follow, for the transports' instrumentation scopes.
+/// The schema URL of these attributes, for the instrumentation scopes of the transports.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
-/// How many messages one call of a batch API was about.
+/// The number of messages in one call of a batch API.
 pub const BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
-/// How many messages of a batch were not linked, since there were too many. Not of the conventions.
+/// The number of messages of a batch that have no link because they exceed [`MAX_LINKS`](crate::MAX_LINKS). Defined
+/// by this crate, not by the conventions.
 pub const BATCH_LINKS_LEFT_OUT: &str = "messaging.batch.links_left_out";
-/// What the client calls itself.
+/// The id of the client.
 pub const CLIENT_ID: &str = "messaging.client.id";
-/// The group of consumers that share the messages.
+/// The name of the consumer group.
 pub const CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
-/// Whether the destination is anonymous: its name was made by the broker.
+/// True if the destination is anonymous, that is, if the broker generated its name.
 pub const DESTINATION_ANONYMOUS: &str = "messaging.destination.anonymous";
-/// The destination's name.
+/// The name of the destination.
 pub const DESTINATION_NAME: &str = "messaging.destination.name";
 /// The partition of the destination.
 pub const DESTINATION_PARTITION_ID: &str = "messaging.destination.partition.id";
-/// The subscription by which the messages came.
+/// The subscription through which the messages were received.
 pub const DESTINATION_SUBSCRIPTION_NAME: &str = "messaging.destination.subscription.name";
-/// The pattern that names of this kind have in common, of low cardinality.
+/// The low-cardinality pattern that the destination's name matches.
 pub const DESTINATION_TEMPLATE: &str = "messaging.destination.template";
-/// Whether the destination goes away with its user.
+/// True if the destination is deleted when its user disconnects.
 pub const DESTINATION_TEMPORARY: &str = "messaging.destination.temporary";
-/// The size of the message's body, in bytes.
+/// The size of the message body, in bytes.
 pub const MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
-/// What the message belongs to, also called its correlation id.
+/// The conversation id of the message, also called its correlation id.
 pub const MESSAGE_CONVERSATION_ID: &str = "messaging.message.conversation_id";
-/// The size of the body together with the message's other parts, in bytes.
+/// The size of the message body and metadata, in bytes.
 pub const MESSAGE_ENVELOPE_SIZE: &str = "messaging.message.envelope.size";
-/// The message's id.
+/// The id of the message.
 pub const MESSAGE_ID: &str = "messaging.message.id";
-/// What the broker calls the operation.
+/// The broker's name for the operation.
 pub const OPERATION_NAME: &str = "messaging.operation.name";
-/// One of the five types of the conventions.
+/// The type of the operation, one of the five values of [`OperationType`](crate::OperationType).
 pub const OPERATION_TYPE: &str = "messaging.operation.type";
-/// The address of the peer's socket.
+/// The network address of the peer.
 pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
-/// The port of the peer's socket.
+/// The port of the peer.
 pub const NETWORK_PEER_PORT: &str = "network.peer.port";
-/// The broker's address.
+/// The address of the broker.
 pub const SERVER_ADDRESS: &str = "server.address";
-/// The broker's port.
+/// The port of the broker.
 pub const SERVER_PORT: &str = "server.port";
-/// The broker's product.
+/// The messaging system, such as `kafka`.
 pub const SYSTEM: &str = "messaging.system";
 
-/// The longest name, id or pattern that is recorded, in bytes. All of them may come from strangers.
+/// The maximum length of a recorded name, id or template, in bytes. All of them may come from an untrusted peer.
 const LONGEST: usize = 512;
 
-/// A text as an attribute's value, cut at 512 bytes: names, ids and keys may come from strangers.
+/// Truncates an attribute value to at most 512 bytes, at a character boundary. Names, ids and keys may come from an
+/// untrusted peer.
 #[must_use]
 pub fn bounded(text: &str) -> &str {
     if text.len() <= LONGEST {
         return text;
     }
-    // Index 0 is always a boundary, so that one is found.
+    // The search always succeeds because index 0 is a character boundary.
     let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     &text[..end]
 }
 
-/// `messaging.destination.partition.id`; `None` for the negative numbers by which clients say that they do not know.
+/// Returns `messaging.destination.partition.id`, or `None` for a negative number, which clients use for an unknown
+/// partition.
 #[must_use]
 pub fn partition_id(partition: i64) -> Option<KeyValue> {
     let partition = usize::try_from(partition).ok()?;
@@ -79,20 +83,20 @@ pub fn partition_id(partition: i64) -> Option<KeyValue> {
     })
 }
 
-/// The ids of the first partitions, which are most of them: without an allocation a message.
+/// The ids of the first partitions as static strings, so that recording one of them does not allocate.
 const PARTITIONS: [&str; 32] = [
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18",
     "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
 ];
 
-/// The value that all have in common, for the span of a batch; what differs goes on the links.
+/// Returns the value that all items share, for the span of a batch. Values that differ belong on the links.
 pub fn common<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Option<T> {
     let mut values = values.into_iter();
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
 }
 
-/// `{operation} {target}`, or the operation alone.
+/// Returns `{operation} {target}`, or the operation alone if there is no target.
 pub(crate) fn span_name(operation: &'static str, target: Option<&str>) -> Cow<'static, str> {
     match target {
         Some(target) => otel_operation::intern(&format!("{operation} {}", bounded(target))),
@@ -100,10 +104,10 @@ pub(crate) fn span_name(operation: &'static str, target: Option<&str>) -> Cow<'s
     }
 }
 
-/// The attributes of one operation's span, to which a transport adds what it knows of the message.
+/// The attributes of one operation's span. A transport adds the attributes of the message to them.
 ///
-/// Texts are cut at 512 bytes. Sizes are left out unless they were asked for
-/// ([`Options::with_message_sizes`](crate::Options::with_message_sizes)).
+/// Texts are truncated to 512 bytes. Sizes are recorded only with
+/// [`Options::with_message_sizes`](crate::Options::with_message_sizes).
 #[derive(Debug)]
 pub struct SpanAttributes {
     pub(crate) list: Vec<KeyValue>,
@@ -111,51 +115,51 @@ pub struct SpanAttributes {
 }
 
 impl SpanAttributes {
-    /// Adds an attribute of the transport's own.
+    /// Adds a transport-specific attribute.
     pub fn push(&mut self, attribute: KeyValue) -> &mut Self {
         self.list.push(attribute);
         self
     }
 
-    /// Adds an attribute of the transport's own whose value may come from strangers.
+    /// Adds a transport-specific attribute whose value may come from an untrusted peer, truncated to 512 bytes.
     pub fn push_bounded(&mut self, key: &'static str, value: &str) -> &mut Self {
         self.push(KeyValue::new(key, bounded(value).to_owned()))
     }
 
-    /// The name of this message's destination, where the destination was prepared by its template alone. It takes the
-    /// place of a name that the destination was prepared with.
+    /// Sets the name of this message's destination, for a destination that was prepared from its template. Replaces
+    /// the name that the destination was prepared with, if any.
     pub fn destination_name(&mut self, name: &str) -> &mut Self {
         self.list.retain(|attribute| attribute.key.as_str() != DESTINATION_NAME);
         self.push_bounded(DESTINATION_NAME, name)
     }
 
-    /// The partition; negative numbers are left out.
+    /// Adds the partition, unless it is negative.
     pub fn partition_id(&mut self, partition: i64) -> &mut Self {
         self.list.extend(partition_id(partition));
         self
     }
 
-    /// The message's id.
+    /// Adds the id of the message.
     pub fn message_id(&mut self, id: &str) -> &mut Self {
         self.push_bounded(MESSAGE_ID, id)
     }
 
-    /// What the message belongs to, also called its correlation id.
+    /// Adds the conversation id of the message, also called its correlation id.
     pub fn conversation_id(&mut self, id: &str) -> &mut Self {
         self.push_bounded(MESSAGE_CONVERSATION_ID, id)
     }
 
-    /// The size of the body in bytes, if sizes are wanted.
+    /// Adds the size of the message body in bytes, if sizes are recorded.
     pub fn body_size(&mut self, bytes: usize) -> &mut Self {
         self.size(MESSAGE_BODY_SIZE, bytes)
     }
 
-    /// The size of the whole message in bytes, if sizes are wanted.
+    /// Adds the size of the message body and metadata in bytes, if sizes are recorded.
     pub fn envelope_size(&mut self, bytes: usize) -> &mut Self {
         self.size(MESSAGE_ENVELOPE_SIZE, bytes)
     }
 
-    /// The peer's socket.
+    /// Adds the network address and the port of the peer.
     pub fn peer(&mut self, address: impl Into<StringValue>, port: Option<u16>) -> &mut Self {
         self.list.push(KeyValue::new(NETWORK_PEER_ADDRESS, Value::String(address.into())));
         self.list.extend(port.map(|port| KeyValue::new(NETWORK_PEER_PORT, i64::from(port))));

@@ -1,8 +1,8 @@
-//! What can be chosen for the instrumentation of any broker's client.
+//! The options that the instrumentations of all brokers share.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/) wherever an attribute is
-//! opt-in or a relation may be chosen.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): an attribute that they make
+//! opt-in, or a span relation that they leave open, is an option here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::policy::{ExistingContext, ParentMode};
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The options that all brokers share. Without any, the global providers and propagator are used, which may be set
-/// later.
+/// The options that all brokers share. Default: the global providers and propagator, which are looked up at first use
+/// and can therefore be set later.
 #[derive(Clone, Default)]
 pub struct Options {
     pub(crate) propagation: PropagatorHandle,
@@ -33,13 +33,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults.
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes spans from this provider in place of the global one.
+    /// Uses this tracer provider instead of the global one.
     #[must_use]
     pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
     where
@@ -51,7 +51,7 @@ impl Options {
         self
     }
 
-    /// Takes instruments from this provider in place of the global one.
+    /// Uses this meter provider instead of the global one.
     #[must_use]
     pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
     where
@@ -61,7 +61,7 @@ impl Options {
         self
     }
 
-    /// Reads and writes context with this propagator in place of the global one.
+    /// Extracts and injects context with this propagator instead of the global one.
     #[must_use]
     pub fn with_propagator<P>(mut self, propagator: P) -> Self
     where
@@ -71,29 +71,32 @@ impl Options {
         self
     }
 
-    /// Chooses which span is the parent of a `process` span.
+    /// Sets the parent of `process` spans. Default: [`ParentMode::ProducerIfNoAmbient`].
     #[must_use]
     pub fn with_parent_mode(mut self, mode: ParentMode) -> Self {
         self.parent_mode = mode;
         self
     }
 
-    /// Chooses what becomes of a context that a message carries already when it is sent.
+    /// Sets how `send` treats a context that the message already carries. Default:
+    /// [`ExistingContext::ReplaceAndLink`].
     #[must_use]
     pub fn with_existing_context(mut self, existing: ExistingContext) -> Self {
         self.existing_context = existing;
         self
     }
 
-    /// Chooses whether samplers are given attributes also under a parent that is not sampled.
+    /// Sets when samplers receive attributes. Default: [`SamplerAttributes::IfParentAllows`], which omits them under an unsampled
+    /// parent.
     #[must_use]
     pub fn with_sampler_attributes(mut self, input: SamplerAttributes) -> Self {
         self.sampler_attributes = input;
         self
     }
 
-    /// Records only destinations for whose name (else template) `filter` answers true; messages of all others pass
-    /// untouched. It is asked when a destination is prepared, once for most, and must always answer the same.
+    /// Records only destinations for whose name (or, without a name, template) `filter` returns true. Messages of
+    /// other destinations pass unchanged; a destination with neither name nor template is always recorded. `filter`
+    /// must be deterministic because its result is cached with the destination.
     #[must_use]
     pub fn with_filter<F>(mut self, filter: F) -> Self
     where
@@ -103,22 +106,22 @@ impl Options {
         self
     }
 
-    /// Records the sizes of messages in bytes on spans: `messaging.message.body.size` and
-    /// `messaging.message.envelope.size`, as far as the transport knows them.
+    /// Records the sizes of messages on spans, `messaging.message.body.size` and `messaging.message.envelope.size` in
+    /// bytes, if the transport provides them. Default: false.
     #[must_use]
     pub fn with_message_sizes(mut self, record: bool) -> Self {
         self.message_sizes = record;
         self
     }
 
-    /// Records what the client calls itself on spans, as `messaging.client.id`.
+    /// Sets the client's id, recorded on spans as `messaging.client.id`.
     #[must_use]
     pub fn with_client_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// Records the broker's address on spans and metrics, as `server.address` and `server.port`.
+    /// Sets the broker's address, recorded on spans and metrics as `server.address` and `server.port`.
     #[must_use]
     pub fn with_server(mut self, address: impl Into<Arc<str>>, port: u16) -> Self {
         self.server = Some((address.into(), port));
@@ -126,7 +129,8 @@ impl Options {
     }
 }
 
-/// What the client's own configuration says, for the transports of this family: it counts where the user has not chosen.
+/// For transport crates: values from the client's own configuration, which apply only if the user has not set the
+/// option.
 #[doc(hidden)]
 impl Options {
     #[must_use]
@@ -162,13 +166,13 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The options that all brokers share, for a type with `fn edit(self, …)` that changes an [`Options`]. For the
-/// transports of this family.
+/// Defines the options that all brokers share on a transport's options type, which must have a method
+/// `fn edit(self, …)` that changes an [`Options`]. For transport crates.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! messaging_options {
     () => {
-        /// Takes spans from this provider in place of the global one.
+        /// Uses this tracer provider instead of the global one.
         #[must_use]
         pub fn with_tracer_provider<P>(self, provider: &P) -> Self
         where
@@ -179,7 +183,7 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_tracer_provider(provider))
         }
 
-        /// Takes instruments from this provider in place of the global one.
+        /// Uses this meter provider instead of the global one.
         #[must_use]
         pub fn with_meter_provider<P>(self, provider: &P) -> Self
         where
@@ -188,7 +192,7 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_meter_provider(provider))
         }
 
-        /// Reads and writes context with this propagator in place of the global one.
+        /// Extracts and injects context with this propagator instead of the global one.
         #[must_use]
         pub fn with_propagator<P>(self, propagator: P) -> Self
         where
@@ -197,26 +201,28 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_propagator(propagator))
         }
 
-        /// Chooses which span is the parent of a `process` span.
+        /// Sets the parent of `process` spans. Default: `ParentMode::ProducerIfNoAmbient`.
         #[must_use]
         pub fn with_parent_mode(self, mode: $crate::ParentMode) -> Self {
             self.edit(|options| options.with_parent_mode(mode))
         }
 
-        /// Chooses what becomes of a context that a message carries already when it is sent.
+        /// Sets how `send` treats a context that the message already carries. Default:
+        /// `ExistingContext::ReplaceAndLink`.
         #[must_use]
         pub fn with_existing_context(self, existing: $crate::ExistingContext) -> Self {
             self.edit(|options| options.with_existing_context(existing))
         }
 
-        /// Chooses whether samplers are given attributes also under a parent that is not sampled.
+        /// Sets when samplers receive attributes. Default: `SamplerAttributes::IfParentAllows`, which omits them under an unsampled
+        /// parent.
         #[must_use]
         pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
             self.edit(|options| options.with_sampler_attributes(input))
         }
 
-        /// Records only destinations for whose name `filter` answers true; messages of all others pass untouched. It
-        /// is asked once for most destinations, and must always answer the same.
+        /// Records only destinations for whose name `filter` returns true. Messages of other destinations pass
+        /// unchanged. `filter` must be deterministic because its result is cached for most destinations.
         #[must_use]
         pub fn with_filter<F>(self, filter: F) -> Self
         where
@@ -225,20 +231,20 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_filter(filter))
         }
 
-        /// Records the sizes of messages in bytes on spans, as far as they are known.
+        /// Records the sizes of messages in bytes on spans, if they are known. Default: false.
         #[must_use]
         pub fn with_message_sizes(self, record: bool) -> Self {
             self.edit(|options| options.with_message_sizes(record))
         }
 
-        /// What is recorded as `messaging.client.id`, in place of what the client's configuration says.
+        /// Sets `messaging.client.id`. Default: the client id in the client's configuration.
         #[must_use]
         pub fn with_client_id(self, id: impl Into<std::sync::Arc<str>>) -> Self {
             self.edit(|options| options.with_client_id(id))
         }
 
-        /// What is recorded as `server.address` and `server.port`, in place of what the client's configuration says,
-        /// as far as that names a single broker.
+        /// Sets `server.address` and `server.port`. Default: the address in the client's configuration, if it names a
+        /// single broker.
         #[must_use]
         pub fn with_server(self, address: impl Into<std::sync::Arc<str>>, port: u16) -> Self {
             self.edit(|options| options.with_server(address, port))

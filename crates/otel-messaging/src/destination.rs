@@ -1,4 +1,5 @@
-//! Destinations: what is prepared once for a topic, a queue or a subject, and used by each operation on it.
+//! Destinations: the names, attributes and metrics that are prepared once for a topic, queue or subject and shared by
+//! all operations on it.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Destinations" and "Span
@@ -22,13 +23,14 @@ use crate::metrics::Series;
 use crate::operation::{OperationName, OperationType};
 use crate::start::Start;
 
-/// Names of operations that are kept ready: more than a broker has.
+/// The maximum number of cached span names per destination. A broker has fewer operation names.
 const NAMES: usize = 16;
 
-/// What a destination is made of.
+/// The description from which a [`Destination`] is prepared.
 ///
-/// The template, else the name unless it is temporary or anonymous, stands in span names and on metrics. So what
-/// strangers choose freely belongs neither into a template nor, without one, into a name.
+/// The template, or else the name of a destination that is neither temporary nor anonymous, becomes part of span
+/// names and a metric attribute. Therefore a template, and a name without a template, must not contain text that an
+/// untrusted peer chooses.
 #[derive(Clone, Debug, Default)]
 pub struct DestinationParts<'a> {
     name: Option<Cow<'a, str>>,
@@ -41,63 +43,64 @@ pub struct DestinationParts<'a> {
 }
 
 impl<'a> DestinationParts<'a> {
-    /// A destination of which nothing is known yet.
+    /// Creates an empty description.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The name. Leave it out where it differs from message to message under one template, and tell it by
-    /// [`SpanAttributes::destination_name`](crate::attributes::SpanAttributes::destination_name).
+    /// Sets the name. If each message has a different name under one template, leave the name unset and record it per
+    /// message with [`SpanAttributes::destination_name`](crate::attributes::SpanAttributes::destination_name).
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Cow<'a, str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The pattern that names of this kind have in common.
+    /// Sets the low-cardinality pattern that the name matches.
     #[must_use]
     pub fn with_template(mut self, template: impl Into<Cow<'a, str>>) -> Self {
         self.template = Some(template.into());
         self
     }
 
-    /// Says whether the destination goes away with its user.
+    /// Marks the destination as temporary: it is deleted when its user disconnects.
     #[must_use]
     pub fn with_temporary(mut self, temporary: bool) -> Self {
         self.temporary = temporary;
         self
     }
 
-    /// Says whether the broker made the name.
+    /// Marks the destination as anonymous: the broker generated its name.
     #[must_use]
     pub fn with_anonymous(mut self, anonymous: bool) -> Self {
         self.anonymous = anonymous;
         self
     }
 
-    /// The group of consumers that share the messages.
+    /// Sets the name of the consumer group.
     #[must_use]
     pub fn with_consumer_group(mut self, group: impl Into<Cow<'a, str>>) -> Self {
         self.consumer_group = Some(group.into());
         self
     }
 
-    /// The subscription by which the messages come.
+    /// Sets the subscription through which the messages are received.
     #[must_use]
     pub fn with_subscription(mut self, subscription: impl Into<Cow<'a, str>>) -> Self {
         self.subscription = Some(subscription.into());
         self
     }
 
-    /// Attributes of the transport's own that all spans of this destination have. Metrics do not get them.
+    /// Adds transport-specific attributes to all spans of this destination. They are not recorded on metrics.
     #[must_use]
     pub fn with_attributes(mut self, attributes: impl IntoIterator<Item = KeyValue>) -> Self {
         self.attributes.extend(attributes);
         self
     }
 
-    /// What names the destination in spans and on metrics, with the attribute that says so.
+    /// Returns the text that identifies the destination in span names and on metrics, and the key of its metric
+    /// attribute.
     fn target(&self) -> Option<(&'static str, &str)> {
         match (&self.template, &self.name) {
             (Some(template), _) => Some((DESTINATION_TEMPLATE, template)),
@@ -106,20 +109,20 @@ impl<'a> DestinationParts<'a> {
         }
     }
 
-    /// The consumer's side, which is the same on spans and on metrics.
+    /// Returns the attributes of the consumer, which are the same on spans and on metrics.
     fn consumer(&self) -> impl Iterator<Item = KeyValue> {
         [(CONSUMER_GROUP_NAME, &self.consumer_group), (DESTINATION_SUBSCRIPTION_NAME, &self.subscription)]
             .into_iter()
             .filter_map(|(key, value)| value.as_ref().map(|value| text(key, value)))
     }
 
-    /// What a consumer's destinations beyond the bound are told apart by on metrics.
+    /// Returns the key under which the metrics of a consumer's destinations beyond the limit are aggregated.
     pub(crate) fn consumer_key(&self) -> String {
         let (group, subscription) = (self.consumer_group.as_deref(), self.subscription.as_deref());
         format!("{}\0{}", group.unwrap_or_default(), subscription.unwrap_or_default())
     }
 
-    /// The attributes of metrics, without the destination's name.
+    /// Returns the metric attributes without the destination's name.
     pub(crate) fn unnamed_metric_attributes(&self, core: &Core) -> Vec<KeyValue> {
         let mut list = core.metric_attributes.clone();
         list.extend(self.consumer());
@@ -147,14 +150,14 @@ impl<'a> DestinationParts<'a> {
     }
 }
 
-/// Shared, since each span gets a clone.
+/// Creates a text attribute as an `Arc<str>`, so that cloning it for each span does not copy the text.
 pub(crate) fn text(key: impl Into<Key>, value: &str) -> KeyValue {
     KeyValue::new(key, Arc::<str>::from(bounded(value)))
 }
 
-/// A destination, prepared: its names, attributes and metrics are made once. Cloning is cheap.
+/// A topic, queue or subject of one client, with its names, attributes and metrics prepared. Cloning is cheap.
 ///
-/// The methods begin operations on it. `operation` is what the broker calls the operation
+/// The methods build operations on the destination. `operation` is the broker's name for the operation
 /// (`messaging.operation.name`): `send`, `publish`, `poll`, `commit`, `ack` …
 #[derive(Clone)]
 pub struct Destination(pub(crate) Arc<Prepared>);
@@ -170,19 +173,19 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// A destination of its own name and metrics.
+    /// Prepares a destination with its own span names and metrics.
     pub(crate) fn new(core: &Arc<Core>, parts: &DestinationParts<'_>) -> Self {
         let series = Arc::new(Series::new(parts.metric_attributes(core)));
         let target = parts.target().map(|(_, target)| target);
         Self::with(core, parts, target, series)
     }
 
-    /// One past the bound: what it is called stands in the attributes of its spans alone.
+    /// Prepares a destination beyond the limit: only the attributes of its spans carry its name.
     pub(crate) fn unnamed(core: &Arc<Core>, parts: &DestinationParts<'_>, series: Arc<Series>) -> Self {
         Self::with(core, parts, None, series)
     }
 
-    /// What has no destination is named after the broker's address.
+    /// Prepares the target of operations without a destination. Their spans are named after the broker's address.
     pub(crate) fn nowhere(core: &Arc<Core>, series: Arc<Series>) -> Self {
         let address = core.options.server.as_ref().map(|(address, port)| format!("{address}:{port}"));
         Self::with(core, &DestinationParts::new(), address.as_deref(), series)
@@ -208,53 +211,55 @@ impl Prepared {
 }
 
 impl Destination {
-    /// Begins to make one message of a batch: its context goes into the message in place of the `send` span's.
+    /// Builds a `create` operation for one message of a batch. Its context goes into the message instead of the
+    /// `send` span's.
     #[must_use]
     #[inline]
     pub fn create(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, Some(OperationType::Create))
     }
 
-    /// Begins to send one message, or a batch. Ends with the broker's word.
+    /// Builds a `send` operation for one message or a batch. Finish it when the broker has confirmed or rejected the
+    /// messages.
     #[must_use]
     #[inline]
     pub fn send(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, Some(OperationType::Send))
     }
 
-    /// Begins to receive. Start it when the messages are there, with the time at which the wait for them began
-    /// ([`Start::with_started`]): a wait for nothing is then no span, and messages can be linked. It counts its
-    /// messages as consumed.
+    /// Builds a `receive` operation, which also counts its messages as consumed. Start it when the messages have
+    /// arrived, with the time at which the wait began ([`Start::with_started`]), so that a wait without messages
+    /// creates no span and the span can link to the messages.
     #[must_use]
     #[inline]
     pub fn receive(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, Some(OperationType::Receive))
     }
 
-    /// Begins to process one message, or a batch.
+    /// Builds a `process` operation for one message or a batch.
     #[must_use]
     #[inline]
     pub fn process(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, Some(OperationType::Process))
     }
 
-    /// Begins to settle: to acknowledge, reject or commit.
+    /// Builds a `settle` operation: an acknowledgement, a rejection or a commit.
     #[must_use]
     #[inline]
     pub fn settle(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, Some(OperationType::Settle))
     }
 
-    /// Begins an operation of none of the five types: one of a transaction, say. Its span is of kind CLIENT and has no
-    /// `messaging.operation.type`.
+    /// Builds an operation that has none of the five types, such as one of a transaction. Its span has kind CLIENT
+    /// and no `messaging.operation.type`.
     #[must_use]
     #[inline]
     pub fn other(&self, operation: &'static str) -> Start<'_> {
         Start::new(self, operation, None)
     }
 
-    /// Counts messages that were handed to the application without a receive operation: once a delivery, whether
-    /// they are processed or not.
+    /// Counts messages that were delivered without a `receive` operation. Call it once per delivery, even if the
+    /// messages are never processed.
     pub fn count_consumed(&self, operation: &'static str, messages: u64) {
         if self.0.recorded
             && messages > 0
@@ -264,7 +269,7 @@ impl Destination {
         }
     }
 
-    /// Whether operations on this destination are recorded: false where the filter says so.
+    /// Returns false if the client's filter excludes this destination from recording.
     #[must_use]
     #[inline]
     pub fn is_recorded(&self) -> bool {

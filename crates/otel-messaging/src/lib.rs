@@ -1,4 +1,4 @@
-//! What OpenTelemetry instrumentation of message brokers shares.
+//! The shared part of OpenTelemetry instrumentation for message brokers.
 //!
 #![doc = include_str!("../README.md")]
 

@@ -1,8 +1,8 @@
-//! The instrumentation of one client: where its spans and metrics go, and the destinations that it knows.
+//! The instrumentation of one client: its tracer, instruments and options, and the cache of its destinations.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): what is the same for all
-//! operations of a client is prepared once.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/). Attributes that all
+//! operations of a client share are built once.
 
 use std::sync::Arc;
 
@@ -15,14 +15,15 @@ use crate::config::Options;
 use crate::destination::{Destination, DestinationParts, Prepared, text};
 use crate::metrics::{MessagingInstruments, Series};
 
-/// Destinations that have names and metrics of their own, for each client: subjects and routing keys may be without
-/// number.
+/// The maximum number of destinations per client with their own span names and metrics, because subjects and routing
+/// keys can be unlimited in number.
 const DESTINATIONS: usize = 512;
 
-/// Groups and subscriptions that are told apart on the metrics of destinations beyond that.
+/// The maximum number of consumer groups and subscriptions with separate metrics for destinations beyond
+/// `DESTINATIONS`.
 const CONSUMERS: usize = 64;
 
-/// The instrumentation of one client of a broker: a producer, a consumer, a connection. Cloning is cheap.
+/// The instrumentation of one client of a broker: a producer, a consumer or a connection. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Messaging(Arc<Inner>);
 
@@ -30,14 +31,14 @@ pub struct Messaging(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     destinations: BoundedCache<Prepared>,
-    /// The metrics of destinations beyond the bound, by group and subscription.
+    /// The metrics of destinations beyond the limit, by consumer group and subscription.
     unnamed: BoundedCache<Series>,
-    /// The metrics of what has no destination.
+    /// The metrics of operations without a destination.
     no_series: Arc<Series>,
     nowhere: Destination,
 }
 
-/// What all destinations of a client share.
+/// The state that all destinations of a client share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) options: Options,
@@ -48,8 +49,9 @@ pub(crate) struct Core {
 }
 
 impl Messaging {
-    /// The instrumentation of a client. `system` is the value of `messaging.system`; the scope is the transport's
-    /// own, with its name, its version and [`attributes::SCHEMA_URL`](crate::attributes::SCHEMA_URL).
+    /// Creates the instrumentation of a client. `system` is the value of `messaging.system`. `scope` is the transport
+    /// crate's own instrumentation scope, with its name, version and
+    /// [`attributes::SCHEMA_URL`](crate::attributes::SCHEMA_URL).
     #[must_use]
     pub fn new(system: &'static str, scope: InstrumentationScope, options: Options) -> Self {
         let mut metric_attributes = vec![KeyValue::new(SYSTEM, system)];
@@ -76,12 +78,12 @@ impl Messaging {
         }))
     }
 
-    /// The destination of this key, which is prepared at the first use out of `parts`. A key stands for all of the
-    /// parts: where two destinations of one client differ in any, their keys differ.
+    /// Returns the destination for `key`, preparing it from `parts` at first use. The key must identify the complete
+    /// description: destinations of one client that differ in any part need different keys.
     ///
-    /// 512 destinations are kept. Those beyond have neither a name on metrics nor one in the names of their spans,
-    /// only among the attributes of their spans, and they are prepared at each use: where names are without number,
-    /// give them a template, and use that as the key.
+    /// A client caches 512 destinations. A destination beyond that limit is prepared at each use, and its name
+    /// appears only in the attributes of its spans, neither in span names nor on metrics. If names are unlimited in
+    /// number, give the destination a template and use the template as the key.
     #[must_use]
     pub fn destination<'a>(&self, key: &str, parts: impl Fn() -> DestinationParts<'a>) -> Destination {
         let Inner { core, destinations, unnamed, no_series, .. } = &*self.0;
@@ -95,16 +97,22 @@ impl Messaging {
         Destination(Arc::new(Prepared::unnamed(core, &parts, series)))
     }
 
-    /// For operations without a destination, or with several: a transaction, a commit of many partitions. Their spans
-    /// are named after the broker's address, if that is known.
+    /// Returns the target for operations without a destination or with several, such as a transaction or a commit of
+    /// many partitions. Their spans are named after the broker's address, if it is known.
     #[must_use]
     pub fn no_destination(&self) -> &Destination {
         &self.0.nowhere
     }
 
-    /// The context that a message carries. Headers that do not hold one give an empty context.
+    /// Extracts the context that a message carries. Headers without a valid context yield an empty context.
     #[must_use]
     pub fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
         self.0.core.options.propagation.extract(headers)
+    }
+
+    /// The context that a message carries, without its baggage, which is then not parsed: for a link.
+    #[must_use]
+    pub fn extract_without_baggage<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
+        self.0.core.options.propagation.extract_without_baggage(headers)
     }
 }

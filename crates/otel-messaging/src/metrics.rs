@@ -1,9 +1,9 @@
-//! The four metrics, and the attribute sets that are prepared once a destination.
+//! The four messaging metrics, and the attribute sets that are prepared once per destination.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/), "Metrics" (in
-//! Development): the duration of processing is a metric of its own, messages are counted as sent when the attempt is
-//! over and as consumed once a delivery.
+//! Development): processing has its own duration metric; messages are counted as sent when the send attempt ends, and
+//! as consumed once per delivery.
 
 use std::borrow::Cow;
 #[cfg(feature = "bound-metrics")]
@@ -19,7 +19,8 @@ use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outco
 use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
 use crate::operation::{OperationName, OperationType};
 
-/// Prepared sets of attributes: more than a destination's operations and errors in practice.
+/// The maximum number of prepared attribute sets per destination. In practice a destination has fewer combinations of
+/// operation and error; a set beyond the limit is built at each use.
 const SETS: usize = 16;
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct MessagingInstruments {
 }
 
 impl MessagingInstruments {
+    /// The descriptions are the registry's, to the letter.
     pub(crate) fn new(meter: &Meter) -> Self {
         let duration = |name: &'static str, description: &'static str| {
             meter
@@ -46,11 +48,17 @@ impl MessagingInstruments {
         Self {
             client_duration: duration(
                 "messaging.client.operation.duration",
-                "Duration of operations that a producer or consumer starts: send, receive, settle.",
+                "Duration of messaging operation initiated by a producer or consumer client.",
             ),
-            process_duration: duration("messaging.process.duration", "Duration of processing messages."),
-            sent: count("messaging.client.sent.messages", "Messages that were tried to send."),
-            consumed: count("messaging.client.consumed.messages", "Messages that were delivered."),
+            process_duration: duration("messaging.process.duration", "Duration of processing operation."),
+            sent: count(
+                "messaging.client.sent.messages",
+                "Number of messages producer attempted to send to the broker.",
+            ),
+            consumed: count(
+                "messaging.client.consumed.messages",
+                "Number of messages that were delivered to the application.",
+            ),
         }
     }
 
@@ -73,12 +81,12 @@ impl MessagingInstruments {
     }
 }
 
-/// A counter with one fixed set of attributes.
+/// A counter with a fixed attribute set.
 #[derive(Debug)]
 struct CounterSeries {
     counter: Counter<u64>,
     attributes: Box<[KeyValue]>,
-    // Bound late: a handle that was bound and never used would export a point of zero.
+    // Bound at first use, because an unused bound handle would export a zero point.
     #[cfg(feature = "bound-metrics")]
     bound: OnceLock<BoundCounter<u64>>,
 }
@@ -102,7 +110,7 @@ impl CounterSeries {
     }
 }
 
-/// What tells the measurements of one destination apart.
+/// The key of a prepared attribute set within one destination.
 #[derive(Clone, Copy, PartialEq)]
 struct Key {
     operation_type: Option<OperationType>,
@@ -110,17 +118,17 @@ struct Key {
     error: Option<&'static str>,
 }
 
-/// What the end of an operation records.
+/// The instruments that the end of an operation records to.
 #[derive(Debug)]
 struct Ended {
     duration: Option<AttributedHistogram<f64>>,
     messages: Option<CounterSeries>,
 }
 
-/// The measurements of one destination.
+/// The metrics of one destination.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// What all of them have in common.
+    /// The attributes that all metrics of the destination share.
     common: Vec<KeyValue>,
     ended: SmallOnceMap<Key, Ended, SETS>,
     delivered: SmallOnceMap<OperationName, CounterSeries, SETS>,
@@ -131,7 +139,7 @@ impl Series {
         Self { common, ended: SmallOnceMap::new(), delivered: SmallOnceMap::new() }
     }
 
-    /// Records the end of an operation.
+    /// Records the duration of an operation and the number of its messages.
     #[inline]
     pub(crate) fn measure(
         &self,
@@ -155,13 +163,14 @@ impl Series {
         let error = match outcome.error_type() {
             None => None,
             Some(Cow::Borrowed(error)) => Some(*error),
-            // A class that cannot be kept: rare enough to be prepared each time.
+            // An owned error type cannot be part of the `Copy` key. It is rare, so its attribute set is built at each
+            // use.
             Some(Cow::Owned(_)) => return record(&make()),
         };
         self.ended.get_or_init_with(Key { operation, operation_type, error }, make, record);
     }
 
-    /// Counts messages that were handed over without a receive operation.
+    /// Counts messages that were delivered without a `receive` operation.
     pub(crate) fn delivered(
         &self,
         instruments: &MessagingInstruments,

@@ -1,5 +1,5 @@
-//! A messaging operation while it runs: its type, what it keeps until its end, and its context on the way into a
-//! message.
+//! A running messaging operation: its type, the state that it keeps until its end, and the injection of its context
+//! into a message.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Operation types".
@@ -11,24 +11,24 @@ use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
 
-/// The operation types of the conventions.
+/// The operation types of the semantic conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationType {
-    /// One message of a batch is made.
+    /// The creation of one message of a batch.
     Create,
-    /// Messages are handed to the broker.
+    /// The hand-over of messages to the broker.
     Send,
-    /// Messages are taken from the broker.
+    /// The retrieval of messages from the broker.
     Receive,
-    /// Messages are handled.
+    /// The handling of messages.
     Process,
-    /// Messages are acknowledged, rejected, committed.
+    /// The acknowledgement, rejection or commit of messages.
     Settle,
 }
 
 impl OperationType {
-    /// The value of `messaging.operation.type`.
+    /// Returns the value of `messaging.operation.type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +41,8 @@ impl OperationType {
     }
 }
 
-/// What the broker calls an operation. The names are constants, so that most comparisons end at the address.
+/// The broker's name for an operation. Names are usually the same constants, so the pointer comparison decides most
+/// lookups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OperationName(pub(crate) &'static str);
 
@@ -52,11 +53,11 @@ impl PartialEq for OperationName {
     }
 }
 
-/// A running operation. It is finished exactly once: by `finish`, or as cancelled when it is dropped, or as panicked
-/// when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
+/// A running operation. It ends exactly once: with the outcome given to `finish`, as `cancelled` when it is dropped,
+/// or as `panic` when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
 pub type MessagingOperation = Operation<MessagingRecord>;
 
-/// What a messaging operation keeps until its end.
+/// The state that a messaging operation keeps until its end.
 #[derive(Debug)]
 pub struct MessagingRecord {
     pub(crate) destination: Destination,
@@ -67,14 +68,14 @@ pub struct MessagingRecord {
 }
 
 impl MessagingRecord {
-    /// Where the messages go or come from.
+    /// Returns the destination of the operation.
     #[must_use]
     pub fn destination(&self) -> &Destination {
         &self.destination
     }
 
-    /// Whether the operation's context belongs into the message. It does not where the message keeps the one that it
-    /// has ([`ExistingContext::Preserve`](crate::ExistingContext)), and where nothing is sent.
+    /// Returns true if the operation's context has to be written into the message: for `create` and for `send`,
+    /// unless the message keeps the context that it carries ([`ExistingContext::Preserve`](crate::ExistingContext)).
     #[must_use]
     pub fn injects(&self) -> bool {
         self.injects
@@ -88,8 +89,8 @@ impl OperationObserver for MessagingRecord {
     }
 }
 
-/// The future's output comes together with the operation, still to be finished: what in an output is a failure is
-/// the transport's knowledge.
+/// The future returns the operation unfinished with the output, because only the transport knows which outputs are
+/// failures.
 impl<T> FinishOnOutput<T> for MessagingRecord {
     type Output = (Option<Operation<Self>>, T);
 
@@ -98,11 +99,11 @@ impl<T> FinishOnOutput<T> for MessagingRecord {
     }
 }
 
-/// Writes the operation's context into the headers of its message, after what was there of an earlier hop is removed.
-/// Does nothing where the message keeps its context ([`MessagingRecord::injects`]).
+/// Writes the operation's context into the headers of its message, in place of the context of an earlier hop; see
+/// [`Operation::inject`]. Does nothing if the message keeps its context ([`MessagingRecord::injects`]).
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
     let record = operation.observer();
     if record.injects {
-        record.destination.options().propagation.inject(operation.context(), headers);
+        operation.inject(&record.destination.options().propagation, headers);
     }
 }

@@ -1,8 +1,8 @@
-//! How a message's span relates to the span that made the message: as child, by a link, or both.
+//! The relation of a message's span to the span that produced the message: parent, link or both.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation" and
-//! "Span kind", and the specification's rule that creation contexts are linked.
+//! "Span kind": a span links to the creation context of each message.
 
 use std::borrow::Cow;
 
@@ -11,39 +11,39 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 
 use crate::operation::OperationType;
 
-/// Which span is the parent of a `process` span. The link to the message's creation context is there in every mode.
+/// The parent of a `process` span. The span links to the message's creation context in every mode.
 ///
-/// An ambient span is a valid one that is current where processing starts. Where it is the parent, its baggage stays
-/// current as well; in all other cases that of the message is. A batch has no producer of its own: its parent is the
-/// ambient span, in every mode.
+/// The ambient span is the valid span, if any, that is current when processing starts. If it becomes the parent, its
+/// baggage stays current too; otherwise the message's baggage becomes current. The parent of a batch is the ambient
+/// span in every mode, because a batch has no single producer.
 ///
-/// A trace of its own keeps what travels with a message's context: baggage, and headers that are passed through.
+/// A new trace keeps the message's baggage and pass-through headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParentMode {
-    /// Never the producer: the ambient span, else none, so that processing begins a trace of its own.
+    /// The ambient span, or no parent: without an ambient span, processing starts a new trace.
     LinkOnly,
-    /// The ambient span; where there is none, the producer.
+    /// The ambient span, or the producer if there is no ambient span.
     #[default]
     ProducerIfNoAmbient,
-    /// Always the producer. A message without a context begins a trace of its own, whatever is current.
+    /// The producer. A message without a context starts a new trace, even if there is an ambient span.
     Producer,
 }
 
-/// What becomes of a trace context that a message carries already when it is sent: one that was received and is
-/// forwarded, or one that its author put there.
+/// The treatment of a trace context that a message already carries when it is sent, because it is forwarded or
+/// because the application wrote a context into it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExistingContext {
-    /// The `send` span's context takes its place, and the `send` span links to it. Each hop is then seen.
+    /// Replaces it with the context of the `send` span, which links to it. Traces then show each hop.
     #[default]
     ReplaceAndLink,
-    /// It stays in the message, as the conventions recommend. The `send` span links to it and is of kind CLIENT, and
+    /// Keeps it in the message, as the conventions recommend. The `send` span links to it and has kind CLIENT;
     /// consumers do not see the forwarding.
     Preserve,
 }
 
-/// The context that processing one message starts from: its span is the parent, its baggage is current.
+/// Returns the context in which one message is processed: its span becomes the parent, its baggage becomes current.
 pub(crate) fn process_parent<'a>(
     mode: ParentMode,
     current: &'a Context,
@@ -53,13 +53,14 @@ pub(crate) fn process_parent<'a>(
         return Cow::Borrowed(current);
     }
     if mode == ParentMode::LinkOnly && is_valid(message) {
-        // The trace ends here; what the producer said about the business (its baggage) is still true.
+        // The new trace drops the producer's span but keeps its baggage, which applies to the message and not to the
+        // trace.
         return Cow::Owned(otel_propagation::without_span(message));
     }
     Cow::Borrowed(message)
 }
 
-/// The kind of an operation's span, and whether its context is written into the message.
+/// Returns the kind of an operation's span, and true if its context has to be written into the message.
 pub(crate) fn kind(
     operation: Option<OperationType>,
     existing: ExistingContext,
@@ -108,7 +109,7 @@ mod tests {
         ] {
             let chosen = process_parent(mode, current, message);
             assert_eq!(chosen.span().span_context().span_id(), SpanId::from(parent), "{mode:?}");
-            // A sampler that asks its parent asks this.
+            // A parent-based sampler checks this.
             assert_eq!(chosen.has_active_span(), parent != 0, "{mode:?}");
         }
     }

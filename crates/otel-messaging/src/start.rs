@@ -1,8 +1,9 @@
-//! Starting an operation: its parent, its links, its attributes, at the least cost where nobody sees the span.
+//! The builder of an operation: parent, links and attributes. Attributes are built only if a sampler reads them or
+//! the span records.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Spans": creation contexts
-//! are linked, and a batch says how many messages it has.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Spans": a span links to the
+//! creation contexts of its messages, and a batch records its message count.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,13 +19,13 @@ use crate::destination::Destination;
 use crate::operation::{MessagingOperation, MessagingRecord, OperationName, OperationType};
 use crate::policy::{self, ExistingContext, ParentMode};
 
-/// The links that one span gets at most, which is also the SDK's default limit.
+/// The maximum number of message links of one span. The SDK's default limit is the same.
 pub const MAX_LINKS: usize = 128;
 
-/// Attributes of an operation, beside those of its destination: more than most transports add.
+/// The capacity reserved for attributes of the operation and the message. Most transports add fewer.
 const ROOM: usize = 10;
 
-/// An operation that is about to start: made by the methods of [`Destination`].
+/// The builder of an operation, returned by the methods of [`Destination`].
 pub struct Start<'a> {
     destination: &'a Destination,
     operation: OperationName,
@@ -35,7 +36,7 @@ pub struct Start<'a> {
     message: Option<&'a Context>,
     links: Vec<Link>,
     left_out: usize,
-    /// How many messages there are; `None` without a batch API.
+    /// The number of messages; `None` outside of batch APIs.
     count: Option<usize>,
 }
 
@@ -60,7 +61,7 @@ impl<'a> Start<'a> {
         }
     }
 
-    /// The operation began at that time, and not only now.
+    /// Sets the start time of the operation. Default: the time at which [`start`](Self::start) is called.
     #[must_use]
     #[inline]
     pub fn with_started(mut self, started: StartTime) -> Self {
@@ -68,9 +69,9 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// The context that the one message carries, as [`Messaging::extract`](crate::Messaging::extract) reads it. The
-    /// span links to it; for `process` it may be the parent ([`ParentMode`](crate::ParentMode)), for `send` see
-    /// [`ExistingContext`].
+    /// Sets the context that a single message carries, as returned by
+    /// [`Messaging::extract`](crate::Messaging::extract). The span links to it. A `process` span may use it as its
+    /// parent ([`ParentMode`](crate::ParentMode)); for `send`, see [`ExistingContext`].
     #[must_use]
     #[inline]
     pub fn with_message(mut self, context: &'a Context) -> Self {
@@ -78,11 +79,11 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// The operation is about these messages, by a batch API: one link each, `None` for a message that carries no
-    /// context. Links say by their attributes in what messages differ.
+    /// Sets the messages of a batch call: one link per message, or `None` for a message without a context. Attributes
+    /// whose values differ between the messages belong on the links.
     ///
-    /// The first [`MAX_LINKS`] messages are looked at; the number of the others stands in
-    /// `messaging.batch.links_left_out`.
+    /// Only the first [`MAX_LINKS`] messages are read. `messaging.batch.links_left_out` records the number of the
+    /// others.
     #[must_use]
     #[inline]
     pub fn with_batch<I>(mut self, messages: I) -> Self
@@ -98,7 +99,7 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// The operation is about so many messages, by a batch API, and their contexts are not known.
+    /// Sets the number of messages of a batch call whose contexts are unknown.
     #[must_use]
     #[inline]
     pub fn with_message_count(mut self, count: usize) -> Self {
@@ -106,8 +107,8 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// What becomes of contexts that the messages carry, other than the client's options say: `Preserve` for a batch
-    /// whose messages have `create` spans.
+    /// Overrides the client's [`ExistingContext`] for this operation. Use `Preserve` for a batch whose messages have
+    /// `create` spans.
     #[must_use]
     #[inline]
     pub fn with_existing_context(mut self, existing: ExistingContext) -> Self {
@@ -115,8 +116,8 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// Which span is the parent of this `process` span, other than the client's options say: `LinkOnly` for a message
-    /// that is known to be old.
+    /// Overrides the client's [`ParentMode`] for this `process` operation. Use `LinkOnly` for a message that is known
+    /// to be old.
     #[must_use]
     #[inline]
     pub fn with_parent_mode(mut self, mode: ParentMode) -> Self {
@@ -124,12 +125,11 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// Starts the operation. `current` is the context that is current in the application, most often
-    /// `Context::current()`.
+    /// Starts the operation. `current` is the application's current context, usually `Context::current()`.
     ///
-    /// `attributes` adds what the transport knows of the message. It is called at most once, and only where a span
-    /// records or a sampler looks at it. `None` is returned where the client's filter leaves the destination out:
-    /// then nothing is recorded, and nothing is to be written into the message.
+    /// `attributes` adds the attributes of the message. It is called at most once, and only if the span records or a
+    /// sampler reads attributes. Returns `None` if the client's filter excludes the destination: then nothing is
+    /// recorded, and the message must be sent unchanged.
     #[inline]
     pub fn start(
         self,
@@ -156,7 +156,8 @@ impl<'a> Start<'a> {
         for link in self.links {
             start = start.with_link(link);
         }
-        // Under a parent that is not sampled a link would be made for nobody.
+        // A span under an unsampled parent rarely records. Its link is added after the start, and only if it does
+        // record, to avoid cloning the span context.
         let early = options.sampler_attributes == SamplerAttributes::Always || {
             let parent = parent.span();
             let parent = parent.span_context();
@@ -196,7 +197,7 @@ impl<'a> Start<'a> {
     }
 }
 
-/// How many messages an operation counts. What is received need not be there.
+/// Returns the number of messages to count. A `receive` operation without a message counts none.
 fn messages(operation: Option<OperationType>, count: Option<usize>, one: bool) -> u64 {
     match count {
         Some(count) => count as u64,

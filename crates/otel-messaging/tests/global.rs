@@ -1,4 +1,5 @@
-//! A client that was made before anything global was set. A process of its own, for globals are set in it.
+//! A client that is created before the global providers and propagator are set. A separate process, because the test
+//! sets globals.
 
 use opentelemetry::{Context, InstrumentationScope, global};
 use otel_messaging::{DestinationParts, Messaging, Options, inject};

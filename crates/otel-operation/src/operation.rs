@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanRef, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
+use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 use crate::isolation::catch_panic;
 use crate::outcome::{ERROR_TYPE, Outcome};
@@ -83,6 +84,7 @@ impl StartTime {
 pub struct Operation<O: OperationObserver> {
     context: Context,
     start_time: StartTime,
+    owns_span: bool,
     recording: bool,
     counted: bool,
     finished: bool,
@@ -114,6 +116,7 @@ impl<O: OperationObserver> Operation<O> {
         Self {
             context: span.context,
             start_time,
+            owns_span: span.own,
             recording: span.recording,
             counted,
             finished: false,
@@ -124,13 +127,33 @@ impl<O: OperationObserver> Operation<O> {
     /// Creates an operation without a span of its own, in a context of another operation, and counts it as in flight.
     pub fn without_span(context: Context, start_time: StartTime, observer: O) -> Self {
         let counted = catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
-        Self { context, start_time, recording: false, counted, finished: false, observer }
+        Self { context, start_time, owns_span: false, recording: false, counted, finished: false, observer }
     }
 
     /// Returns the context of the operation's span, or `parent` if no span was started.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Returns false if the context holds the parent's span in place of one of the operation's: without an SDK, after
+    /// its shutdown, or where telemetry is suppressed.
+    #[must_use]
+    pub fn owns_span(&self) -> bool {
+        self.owns_span
+    }
+
+    /// Injects the operation's context into a carrier.
+    ///
+    /// If the operation owns its span, that replaces trace headers which the caller has written. Otherwise they stay,
+    /// and the context is written only as far as the carrier holds nothing yet.
+    #[inline]
+    pub fn inject<C: HeaderWriter>(&self, propagator: &PropagatorHandle, carrier: &mut C) {
+        if self.owns_span {
+            propagator.inject(&self.context, carrier);
+        } else {
+            propagator.inject_absent(&self.context, carrier);
+        }
     }
 
     /// Makes the operation's context the current one until the guard is dropped.

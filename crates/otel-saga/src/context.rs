@@ -1,4 +1,4 @@
-//! What a step is told beside its input: shared state, keys, the attempt, the trace, cancellation.
+//! The context that a step's function receives beside its input: shared state, keys, attempt, trace, cancellation.
 //!
 //! Follows `docs/sagas.md`, "Idempotency keys": they are the same over all retries and restarts.
 
@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use crate::flow::Phase;
 
-/// The context of one attempt. Cloning is cheap.
+/// The context of one attempt of a step. Cloning is cheap.
 pub struct StepContext<S> {
     state: Arc<S>,
     call: Arc<CallContext>,
 }
 
-/// What does not depend on the type of the shared state.
+/// The part of the context that does not depend on the type of the shared state.
 #[derive(Debug)]
 pub(crate) struct CallContext {
     pub(crate) id: Arc<str>,
@@ -32,38 +32,38 @@ impl<S> StepContext<S> {
         Self { state, call: Arc::new(call) }
     }
 
-    /// What the runtime was given to share with all steps: clients, pools, settings.
+    /// The state that the runtime shares with all steps: clients, pools, settings.
     #[must_use]
     pub fn state(&self) -> &S {
         &self.state
     }
 
-    /// The instance: the saga's name, a slash, and the key that it was started with.
+    /// The id of the instance: the saga's name, a slash, and the key that it was started with.
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.call.id
     }
 
-    /// The step's name.
+    /// Returns the name of the step.
     #[must_use]
     pub fn step(&self) -> &str {
         &self.call.step
     }
 
-    /// Whether the step is being done or undone.
+    /// The phase: whether the step is being done or undone.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.call.phase
     }
 
-    /// The attempt's number, from 1.
+    /// The number of the attempt, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.call.attempt
     }
 
-    /// The key under which the participant does this once, however often it is asked: the same over all attempts,
-    /// restarts and workers. Doing and undoing have different ones.
+    /// The key that makes the call idempotent at the participant: the same for all attempts, restarts and workers.
+    /// The action and the compensation of a step have different keys.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         match self.call.phase {
@@ -72,30 +72,30 @@ impl<S> StepContext<S> {
         }
     }
 
-    /// The key of the step's action, also while it is being undone. A participant that is asked to undo what it has not
-    /// seen remembers this key, and refuses the action if it comes late.
+    /// The idempotency key of the step's action, in both phases. A participant that is asked to undo an action that
+    /// it has not seen remembers this key, and refuses the action if it arrives late.
     #[must_use]
     pub fn action_key(&self) -> String {
         format!("{}/{}", self.call.id, self.call.step)
     }
 
-    /// The OpenTelemetry context of the attempt. It is the current one while the step's future is polled; a task that
-    /// the step spawns has to be given it.
+    /// The OpenTelemetry context of the attempt. It is current while the step's future is polled; pass it to tasks
+    /// that the step spawns.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.call.context
     }
 
-    /// Whether the answer is not needed any more: the attempt is out of time, or the saga is being undone.
+    /// Returns true if the result is no longer needed: the attempt has timed out, or the saga is being undone.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         *self.call.cancelled.borrow()
     }
 
-    /// Resolves when the answer is not needed any more. A step may stop then, and need not.
+    /// Resolves when the result is no longer needed. A step may stop then, but does not have to.
     pub async fn cancelled(&self) {
         let mut cancelled = self.call.cancelled.clone();
-        // The sender is gone when the attempt is over, which is a cancellation too.
+        // A dropped sender is a cancellation too: the attempt is over.
         let _ = cancelled.wait_for(|cancelled| *cancelled).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A saga's definition: a builder over plain async functions, and what it refuses.
+//! The definition of a saga: a builder over plain async functions, and the checks on it.
 //!
 //! Follows `docs/sagas.md`, "Definitions": a definition whose instances would get stuck is refused before anything
 //! runs, by an error that names the step.
@@ -24,14 +24,14 @@ use crate::context::StepContext;
 use crate::error::StepError;
 use crate::flow::StepShape;
 
-/// A saga's definition: its name, its version, and its steps over the shared state `S`, from an input `I`. Cloning is
-/// cheap.
+/// The definition of a saga: its name, its version, and its steps over the shared state `S`, from an input `I`.
+/// Cloning is cheap.
 pub struct Saga<S, I> {
     pub(crate) definition: Arc<Definition<S>>,
     input: PhantomData<fn(I)>,
 }
 
-/// A definition without the type of its input.
+/// The definition without the type of the input.
 pub(crate) struct Definition<S> {
     pub(crate) name: String,
     pub(crate) version: u32,
@@ -44,8 +44,8 @@ where
     S: Send + Sync + 'static,
     I: Serialize + DeserializeOwned + Send + 'static,
 {
-    /// Begins a definition. An instance goes on with the version that it began with: give a changed definition a new
-    /// version, and the runtime both until the old one's instances have ended.
+    /// Starts a definition. An instance keeps the version that it was started with: give a changed definition a new
+    /// version, and register both with the runtime until the instances of the old one have ended.
     #[must_use]
     pub fn builder(name: impl Into<String>, version: u32) -> SagaBuilder<S, I> {
         static IDS: AtomicU64 = AtomicU64::new(0);
@@ -97,7 +97,7 @@ impl<S> fmt::Debug for Definition<S> {
     }
 }
 
-/// A definition that is being written.
+/// A definition under construction.
 pub struct SagaBuilder<S, I> {
     id: u64,
     name: String,
@@ -113,8 +113,9 @@ where
     S: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
 {
-    /// Adds a step. `args` says whose outputs it needs: `()`, a handle, or a tuple of those. What it returns is to be
-    /// given an end: [`undo`](StepBuilder::undo), [`pivot`](StepBuilder::pivot) or [`forward`](StepBuilder::forward).
+    /// Adds a step. `args` selects the outputs of earlier steps that it needs: `()`, a handle, or a tuple of these.
+    /// Finish the returned builder with [`undo`](StepBuilder::undo), [`pivot`](StepBuilder::pivot) or
+    /// [`forward`](StepBuilder::forward).
     pub fn step<A, O, F, R>(
         &mut self,
         name: impl Into<String>,
@@ -131,7 +132,8 @@ where
         self.draft(name.into(), args, action, false)
     }
 
-    /// Adds steps that run at the same time. None of them can use another's output, and none can be the pivot.
+    /// Adds steps that run at the same time. A step of the group cannot use the output of another one, and cannot be
+    /// the pivot.
     pub fn parallel<T>(&mut self, steps: impl FnOnce(&mut Group<'_, S, I>) -> T) -> T {
         self.stages = self.stages.saturating_add(1);
         let before = self.drafts.len();
@@ -157,11 +159,11 @@ where
         StepBuilder::new(self)
     }
 
-    /// Checks the definition.
+    /// Checks and finishes the definition.
     ///
     /// # Errors
     ///
-    /// If an instance could get stuck, or two of them be taken for one another; see [`DefinitionError`].
+    /// Returns a [`DefinitionError`] if an instance could get stuck, or if names are ambiguous.
     pub fn build(self) -> Result<Saga<S, I>, DefinitionError> {
         check::check(&self)?;
         let (shapes, steps) = self.drafts.into_iter().filter_map(Draft::finish).unzip();

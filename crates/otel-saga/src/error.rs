@@ -1,4 +1,4 @@
-//! How a step fails, and how whole operations of this crate do.
+//! The errors of steps, and those of the operations of this crate.
 
 use std::error::Error;
 use std::fmt;
@@ -7,23 +7,22 @@ use otel_operation::Outcome;
 
 use crate::journal::JournalError;
 
-/// Any error.
+/// Any boxed error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The participant said no.
+    /// The participant refused.
     Refused,
-    /// The outcome is unknown.
     Uncertain,
-    /// The journal's data are not those that the definition's types expect.
+    /// The journal's data does not match the types of the definition.
     Data,
 }
 
-/// How an attempt of a step failed.
+/// The error of one attempt of a step.
 ///
-/// Whatever is an [`Error`] becomes one by `?`: the attempt's outcome is then unknown, it is made again, and if it is
-/// given up the step is undone. Only [`refused`](Self::refused) says that nothing has happened.
+/// The operator `?` converts any [`Error`]: the outcome of the attempt is then unknown, the attempt is repeated, and
+/// a step that is given up is undone. Only [`refused`](Self::refused) states that nothing has happened.
 pub struct StepError {
     kind: Kind,
     error_type: &'static str,
@@ -31,14 +30,14 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// The participant refused: under this idempotency key nothing has happened, nor ever will. There is no further
-    /// attempt. A compensation that is refused is tried again all the same.
+    /// The participant refused: under this idempotency key nothing has happened, and nothing will. No further attempt
+    /// is made. A refused compensation is retried nevertheless.
     #[must_use]
     pub fn refused(error: impl Into<BoxError>) -> Self {
         Self { kind: Kind::Refused, error_type: "refused", source: error.into() }
     }
 
-    /// The outcome is unknown, or there was none yet: the attempt is to be made again.
+    /// The outcome is unknown, or does not exist yet: the attempt is repeated.
     #[must_use]
     pub fn uncertain(error: impl Into<BoxError>) -> Self {
         Self { kind: Kind::Uncertain, error_type: "failed", source: error.into() }
@@ -48,7 +47,7 @@ impl StepError {
         Self { kind: Kind::Data, error_type: "data", source: error.into() }
     }
 
-    /// Names the class of the failure: the `error.type` of spans and metrics, out of a small set.
+    /// Sets the class of the failure, the `error.type` of spans and metrics. Use a small set of values.
     #[must_use]
     pub fn with_type(mut self, error_type: &'static str) -> Self {
         self.error_type = error_type;
@@ -63,13 +62,13 @@ impl StepError {
         Outcome::error(self.error_type).with_description(self.text())
     }
 
-    /// What goes into the journal.
+    /// The text for the journal.
     pub(crate) fn text(&self) -> String {
         with_causes(&*self.source)
     }
 }
 
-/// The error and its causes in one line, cut where it is very long.
+/// Formats an error and its causes in one line of at most 1024 bytes.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     const LONGEST: usize = 1024;
     let mut text = error.to_string();
@@ -78,7 +77,7 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
         && text.len() < LONGEST
     {
         let more = error.to_string();
-        // Some errors tell their cause themselves.
+        // Some errors include their cause in their own text.
         if !text.ends_with(&more) {
             text = format!("{text}: {more}");
         }
@@ -88,7 +87,8 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Where to cut so that no character is halved. `str::floor_char_boundary` is younger than the Rust that we ask for.
+/// The largest character boundary that is at most `longest`. `str::floor_char_boundary` needs Rust 1.91, more than
+/// this crate's `rust-version`.
 fn boundary(text: &str, longest: usize) -> usize {
     let mut end = longest.min(text.len());
     while !text.is_char_boundary(end) {
@@ -113,11 +113,11 @@ impl fmt::Debug for StepError {
     }
 }
 
-/// Why a saga was not started.
+/// The reason for which a saga was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// This saga was not given to the runtime.
+    /// This definition is not registered with the runtime.
     #[error("the saga `{saga}`, version {version}, is not one of this runtime's")]
     NotRegistered {
         /// The definition's name.
@@ -125,13 +125,13 @@ pub enum StartError {
         /// The definition's version.
         version: u32,
     },
-    /// The key is empty, longer than 200 bytes, or has a character that cannot be printed.
+    /// The key is empty, longer than 200 bytes, or contains a control character.
     #[error("a saga's key has 1 to 200 bytes, all of them printable")]
     Key,
-    /// There is an instance of this key, and it was started with another input.
+    /// An instance with this key exists, and was started with another input.
     #[error("`{id}` was started with another input")]
     OtherInput {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
     /// The input cannot be written as JSON.
@@ -140,63 +140,63 @@ pub enum StartError {
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,
-    /// The journal did not take it. Whether it did may be unknown: start it again with the same key.
+    /// The journal request failed, or its outcome is unknown: start the saga again with the same key.
     #[error("the journal did not answer")]
     Journal(#[source] JournalError),
 }
 
-/// Why an instance could not be looked at, or told something.
+/// The reason for which an instance could not be read, or did not accept a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstanceError {
-    /// The journal has no such instance: it never had, or its retention is over.
+    /// The journal has no such instance: it never existed, or was deleted after its retention.
     #[error("there is no instance `{id}`")]
     NotFound {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
-    /// Its records are not those of a saga, or of a later version of this crate.
+    /// The records are not those of a saga, or were written by a later version of this crate.
     #[error("the journal of `{id}` cannot be read")]
     Unreadable {
-        /// The instance.
+        /// Id of the instance.
         id: String,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: BoxError,
     },
-    /// It is a transaction of a coordinator, which alone writes to it.
+    /// The instance is a transaction of a coordinator, and only the coordinator writes to it.
     #[error(
         "`{id}` is a two-phase commit and no saga: only its coordinator changes anything in this journal"
     )]
     Transaction {
-        /// The transaction.
+        /// Id of the transaction.
         id: String,
     },
-    /// It has ended: there is nothing to cancel, park or unpark.
+    /// The instance has ended and accepts no requests.
     #[error("`{id}` has ended")]
     Ended {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
-    /// It is parked, and goes on when it is unparked.
+    /// The instance is parked; unpark it instead.
     #[error("`{id}` is parked: unpark it")]
     Parked {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
-    /// Cancelling comes too late: the pivot is done, or may be.
+    /// The cancellation is too late: the pivot has been done, or may have been.
     #[error("the pivot of `{id}` is done, or may be: there is only forward")]
     TooLate {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
-    /// It changed at the same time, again and again.
+    /// Other writers changed the instance during each of several tries.
     #[error("`{id}` kept changing")]
     Busy {
-        /// The instance.
+        /// Id of the instance.
         id: String,
     },
-    /// The journal did not answer.
+    /// The journal request failed, or its outcome is unknown.
     #[error("the journal did not answer")]
     Journal(#[from] JournalError),
 }

@@ -1,8 +1,8 @@
-//! The core: what a saga's journal means, and what is to be done next. Pure functions, without a clock, without
-//! input or output, without async.
+//! The pure core: `fold` computes the state of a saga from its records, `next` the commands for that state. No clock,
+//! no input or output, no async.
 //!
-//! Follows `docs/sagas.md`, "Pure core", "Intent before action" and "Order of steps and the pivot": uncertain steps are
-//! undone too, and after the pivot only forward steps follow.
+//! Follows `docs/sagas.md`, "Pure core", "Intent before action" and "Order of steps and the pivot": uncertain steps
+//! are undone too, and after the pivot only forward steps follow.
 
 mod next;
 mod record;

@@ -1,4 +1,4 @@
-//! Where sagas are kept: one small trait, and what all journals share.
+//! The storage of sagas: the trait [`Journal`], and the types that all journals share.
 //!
 //! Follows `docs/sagas.md`, "Appends": an append is a compare-and-swap with a fencing epoch.
 
@@ -24,67 +24,68 @@ use crate::error::BoxError;
 use crate::flow::End;
 use crate::two_phase::is_transaction;
 
-/// A place in an instance's journal: where the next record goes, and who may put it there.
+/// A position in an instance's journal: the number of records, and the epoch of the writer. An append at another
+/// position than the current one fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Cursor {
-    /// How many records there are.
+    /// The number of records.
     pub head: u64,
-    /// How often the instance was claimed: whoever has an older number is fenced.
+    /// The number of claims of the instance. A writer with an older epoch is fenced.
     pub epoch: u64,
 }
 
 impl Cursor {
-    /// The place behind `head` records, in this epoch.
+    /// Creates the position after `head` records, in this epoch.
     #[must_use]
     pub fn new(head: u64, epoch: u64) -> Self {
         Self { head, epoch }
     }
 }
 
-/// What becomes of an instance with an append.
+/// The ownership of an instance after an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Then {
-    /// It stays with the worker that has it. If none has it, it can be claimed at once.
+    /// The instance stays with its worker. If it has none, it can be claimed at once.
     Continue,
-    /// No worker has it any more. It can be claimed from this time on, in milliseconds since 1970.
+    /// The worker releases the instance. It can be claimed from this time on.
     Runnable {
-        /// Milliseconds since 1970.
+        /// Milliseconds since the Unix epoch.
         at: u64,
     },
-    /// No worker has it, and none can claim it.
+    /// The worker releases the instance, and it cannot be claimed.
     Parked,
-    /// It has ended.
+    /// The instance has ended.
     Finished(End),
 }
 
-/// What a journal knows of an instance without reading its records.
+/// The status of an instance, available without its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
-    /// Somebody is at work on it, or will be.
+    /// A worker owns the instance, or it waits to be claimed.
     Running,
-    /// It stands still until somebody looks at it.
+    /// The instance is parked until it is unparked.
     Parked,
-    /// It has ended: every step was done.
+    /// The instance has ended: every step was done.
     Completed,
-    /// It has ended: what was done was undone.
+    /// The instance has ended: every step that was done, or may have been, was undone.
     Compensated,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 4] = [Self::Running, Self::Parked, Self::Completed, Self::Compensated];
 
-    /// Whether it has ended.
+    /// Returns true if the instance has ended.
     #[must_use]
     pub fn is_finished(self) -> bool {
         matches!(self, Self::Completed | Self::Compensated)
     }
 
-    /// In one word.
+    /// The status as one word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,8 +96,8 @@ impl Status {
         }
     }
 
-    /// In the word that fits what the journal calls an instance, [`Header::saga`]: a two-phase commit that has ended is
-    /// `committed` or `aborted`.
+    /// The status as one word that fits [`Header::saga`]: a two-phase commit that has ended is `committed` or
+    /// `aborted`.
     #[must_use]
     pub fn word_for(self, saga: &str) -> &'static str {
         match self {
@@ -107,7 +108,7 @@ impl Status {
     }
 }
 
-/// An instance that is to be created.
+/// An instance to create.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewInstance {
@@ -117,20 +118,20 @@ pub struct NewInstance {
     pub saga: String,
     /// The definition's version.
     pub version: u32,
-    /// The worker that has it; none if it is to be claimed.
+    /// The worker that owns it; `None` if it is to be claimed.
     pub worker: Option<String>,
-    /// Its first records.
+    /// The first records.
     pub records: Vec<Vec<u8>>,
 }
 
 impl NewInstance {
-    /// An instance that is to be claimed.
+    /// Creates a description of an instance that is to be claimed.
     #[must_use]
     pub fn new(id: impl Into<String>, saga: impl Into<String>, version: u32, records: Vec<Vec<u8>>) -> Self {
         Self { id: id.into(), saga: saga.into(), version, worker: None, records }
     }
 
-    /// An instance that this worker has from the start.
+    /// Sets the worker that owns the instance from the start.
     #[must_use]
     pub fn with_worker(mut self, worker: impl Into<String>) -> Self {
         self.worker = Some(worker.into());
@@ -138,13 +139,13 @@ impl NewInstance {
     }
 }
 
-/// What came of creating an instance.
+/// The result of creating an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Created {
-    /// It is there, with these records.
+    /// The instance was created, and its journal ends at this position.
     New(Cursor),
-    /// There was one of this id already.
+    /// An instance with this id already exists.
     Exists,
 }
 
@@ -152,23 +153,23 @@ pub enum Created {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// What is known without the records.
+    /// The header, available without the records.
     pub header: Header,
-    /// All of them.
+    /// All records.
     pub records: Vec<Vec<u8>>,
 }
 
-/// Which instances to list.
+/// A selection of instances to list.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Query {
-    /// Of this saga; of all if not told.
+    /// Only instances of this saga; default: all.
     pub saga: Option<String>,
-    /// In this status; in any if not told.
+    /// Only instances in this status; default: any.
     pub status: Option<Status>,
-    /// Those that come after this id.
+    /// Only instances whose id sorts after this one.
     pub after: Option<String>,
-    /// At most so many; 100 if it is 0.
+    /// Maximum number of instances; 0 means 100.
     pub limit: usize,
 }
 
@@ -178,7 +179,7 @@ impl Query {
             && self.status.is_none_or(|status| status == header.status)
     }
 
-    /// Whether instances of this count may be taken.
+    /// Returns true if the query selects instances that this count includes.
     #[cfg(feature = "redb")]
     pub(crate) fn counts(&self, count: &Count) -> bool {
         self.saga.as_ref().is_none_or(|saga| *saga == count.saga)
@@ -190,31 +191,31 @@ impl Query {
     }
 }
 
-/// How many instances of a saga are in a status.
+/// The number of instances of a saga that have a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Count {
     /// The definition's name.
     pub saga: String,
-    /// In this status.
+    /// The status.
     pub status: Status,
-    /// So many.
+    /// The number of instances.
     pub count: u64,
-    /// When the oldest of them was created, in milliseconds since 1970.
+    /// The creation time of the oldest of them, in milliseconds since the Unix epoch.
     pub oldest: u64,
 }
 
-/// Why a journal did not do what it was asked.
+/// The error of a journal request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The answer was lost: it was done, or it was not.
+    /// The reply was lost: the request may have been carried out.
     #[error("whether the journal did it is unknown")]
     Unknown(#[source] BoxError),
-    /// It was not done.
+    /// The request was not carried out.
     #[error("the journal failed")]
     Failed(#[source] BoxError),
-    /// What was written is not what is read.
+    /// The data that was read is not the data that was written.
     #[error("the journal is damaged at `{at}`")]
     Damaged {
         /// The instance, or the part of the journal.
@@ -222,26 +223,26 @@ pub enum JournalError {
     },
 }
 
-/// Why records were not appended.
+/// The reason for which records were not appended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The instance is not at this cursor any more: somebody else has appended, or has claimed it.
+    /// The instance has moved past this cursor: another writer has appended to it or claimed it.
     #[error("the instance is not at this cursor any more")]
     Fenced,
-    /// The journal did not do it, or nobody knows.
+    /// The request failed, or its outcome is unknown.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
-/// Where sagas are kept. Records are opaque to it; what it answers has to be durable before it answers.
+/// The storage of sagas. Records are opaque to it. A change has to be durable before the call returns.
 #[async_trait]
 pub trait Journal: Send + Sync + fmt::Debug + 'static {
-    /// Creates an instance, unless there is one of its id.
+    /// Creates an instance, unless one with its id exists.
     async fn create(&self, instance: NewInstance) -> Result<Created, JournalError>;
 
-    /// Appends records, and changes what becomes of the instance, if it is still at this cursor. Without records it
-    /// only does the latter.
+    /// Appends records and sets the ownership of the instance, if it is still at this cursor. Without records only
+    /// the ownership changes.
     async fn append(
         &self,
         id: &str,
@@ -250,34 +251,35 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
         then: Then,
     ) -> Result<Cursor, AppendError>;
 
-    /// The instance and all of its records.
+    /// Returns the instance with all of its records.
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError>;
 
-    /// Gives the worker up to `limit` instances that are runnable now, and that no worker has whose lease lives. Each
-    /// gets a new epoch. Those that have waited longest come first.
+    /// Claims up to `limit` instances for the worker: those that are due, and those whose worker's lease has expired.
+    /// Each gets a new epoch. Instances that have waited longest come first.
     async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError>;
 
-    /// Makes the worker's lease live for so long from now: one lease for all that it has.
+    /// Extends the worker's lease, one for everything that it owns, to this length from now.
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError>;
 
-    /// Instances in the order of their ids, a page at a time.
+    /// Returns instances in the order of their ids, a page at a time.
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError>;
 
-    /// How many there are, by saga and status.
+    /// Returns the numbers of instances, by saga and status.
     async fn counts(&self) -> Result<Vec<Count>, JournalError>;
 
-    /// Forgets up to `limit` instances that ended before this time (milliseconds since 1970), and says how many.
+    /// Deletes up to `limit` instances that ended before this time, in milliseconds since the Unix epoch, and returns
+    /// their number.
     async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError>;
 }
 
-/// The time in milliseconds since 1970, by which everything here is due. Under tokio's paused clock it stands still
-/// and moves with that clock; elsewhere it is the system's.
+/// Returns the time in milliseconds since the Unix epoch, to which all due times refer. It follows tokio's clock if
+/// that is paused, and the system clock otherwise.
 #[must_use]
 pub fn now() -> u64 {
     let virtual_now = tokio::time::Instant::now().into_std();
     let real_now = std::time::Instant::now();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // The two clocks are one and the same, unless a test has paused tokio's.
+    // The two clocks differ only if a test has paused tokio's.
     let ahead = virtual_now.saturating_duration_since(real_now);
     let behind = real_now.saturating_duration_since(virtual_now);
     millis((since + ahead).saturating_sub(behind))

@@ -1,5 +1,4 @@
-//! Durable sagas whose trace survives the crash.
-//!
+//! Durable sagas, and two-phase commit, whose traces survive a crash.
 #![doc = include_str!("../README.md")]
 
 mod context;

@@ -1,7 +1,7 @@
-//! What people do to sagas, and what they look at: over a journal, with no runtime and without any definition.
+//! Inspection and control of sagas over a journal, without a runtime and without definitions.
 //!
-//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that has the instance reads it
-//! when its own append comes second, or at once if it is in the same process.
+//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that owns the instance reads
+//! it when its own append is fenced, or at once if it is in the same process.
 
 mod timeline;
 
@@ -13,20 +13,21 @@ use crate::flow::{Record, State, StepKind, fold};
 use crate::journal::{AppendError, Count, Header, Journal, Loaded, Query, Status, Then};
 use crate::two_phase::{History, is_transaction};
 
-/// An instance as the journal has it.
+/// An instance with its records.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Instance {
-    /// What is known without its records.
+    /// The header, available without the records.
     pub header: Header,
-    /// What its records amount to.
+    /// The state that the records fold to.
     pub state: State,
-    /// Everything that happened, in order.
+    /// All records, in order.
     pub records: Vec<Record>,
 }
 
-/// A person's hand on a journal. It works beside any number of runtimes, and knows no definition: what it asks for is
-/// done by the runtimes. Those in other processes notice at their next append, or when they next look for what is due.
+/// Inspects and controls sagas in a journal. It works beside any number of runtimes and needs no definition: it
+/// appends requests, and the runtimes carry them out. A runtime in another process notices a request at its next
+/// append, or at its next claim.
 #[derive(Clone, Debug)]
 pub struct Operator {
     journal: Arc<dyn Journal>,
@@ -35,17 +36,17 @@ pub struct Operator {
 const TRIES: usize = 20;
 
 impl Operator {
-    /// On this journal.
+    /// Creates an operator on this journal.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>) -> Self {
         Self { journal }
     }
 
-    /// The instance of this id, and all that happened to it.
+    /// Returns the instance with all of its records.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// Returns an error if the instance does not exist or cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
         let loaded = self.load(id).await?;
         is_saga(&loaded.header)?;
@@ -59,39 +60,39 @@ impl Operator {
         })
     }
 
-    /// The two-phase commit of this id, and all that happened to it, where the journal is a coordinator's.
+    /// Returns the two-phase commit with all of its records, from the journal of a coordinator.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// Returns an error if the transaction does not exist or cannot be read.
     pub async fn transaction(&self, id: &str) -> Result<History, InstanceError> {
         let loaded = self.load(id).await?;
         History::read(loaded).map_err(|source| InstanceError::Unreadable { id: id.to_owned(), source })
     }
 
-    /// Instances in the order of their ids, a page at a time.
+    /// Returns instances in the order of their ids, a page at a time.
     ///
     /// # Errors
     ///
-    /// If the journal does not answer.
+    /// Returns an error if the journal request fails.
     pub async fn list(&self, query: &Query) -> Result<Vec<Header>, InstanceError> {
         Ok(self.journal.list(query).await?)
     }
 
-    /// How many instances there are, by saga and status.
+    /// Returns the numbers of instances, by saga and status.
     ///
     /// # Errors
     ///
-    /// If the journal does not answer.
+    /// Returns an error if the journal request fails.
     pub async fn counts(&self) -> Result<Vec<Count>, InstanceError> {
         Ok(self.journal.counts().await?)
     }
 
-    /// Asks for the instance to be undone.
+    /// Requests a cancellation: the saga is undone.
     ///
     /// # Errors
     ///
-    /// If it has ended, or its pivot was begun: then there is only forward.
+    /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
         let too_late = |_: &Header, state: Option<&State>| {
             let state = state?;
@@ -102,31 +103,31 @@ impl Operator {
         self.request(id, Record::CancelRequested, too_late, Then::Continue).await
     }
 
-    /// Lets the instance stand still. Attempts that are under way end, and no other begins.
+    /// Parks the instance. Running attempts end, and no further ones start.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns an error if the instance has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
         let record = Record::Parked { reason: reason.to_owned() };
         self.request(id, record, |_, _| None, Then::Parked).await
     }
 
-    /// Lets a parked instance go on. One that waits for its next attempt does not wait any longer.
+    /// Unparks the instance. If it is not parked but waits for its next attempt, the attempt starts now.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns an error if the instance has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
         self.request(id, Record::Unparked, |_, _| None, Then::Continue).await
     }
 
-    /// Lets an instance that waits for its next attempt make it now. Unlike [`unpark`](Self::unpark) it leaves alone what
-    /// was parked, so that it can be said of many at once.
+    /// Starts the next attempt of a waiting instance now. Unlike [`unpark`](Self::unpark) it refuses parked
+    /// instances, so that it can be applied to many instances at once.
     ///
     /// # Errors
     ///
-    /// If it has ended, or is parked.
+    /// Returns an error if the instance has ended or is parked.
     pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
         let parked = |header: &Header, _: Option<&State>| {
             (header.status == Status::Parked).then(|| InstanceError::Parked { id: id.to_owned() })
@@ -134,13 +135,15 @@ impl Operator {
         self.request(id, Record::Unparked, parked, Then::Continue).await
     }
 
-    /// Forgets up to `limit` instances that ended before this time (milliseconds since 1970), and says how many.
+    /// Deletes up to `limit` instances that ended before this time, in milliseconds since the Unix epoch, and returns
+    /// their number.
     ///
     /// # Errors
     ///
-    /// If the journal does not answer, or is a coordinator's: what participants may ask about is known to that one.
+    /// Returns an error if the journal request fails, or if the journal is a coordinator's: the coordinator still
+    /// needs ended transactions to answer its participants.
     pub async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, InstanceError> {
-        // It holds transactions alone, or none.
+        // A journal holds either sagas or transactions, so that one instance decides.
         let first = Query { limit: 1, ..Query::default() };
         self.journal.list(&first).await?.iter().try_for_each(is_saga)?;
         Ok(self.journal.prune(ended_before, limit).await?)
@@ -151,7 +154,7 @@ impl Operator {
         loaded.ok_or_else(|| InstanceError::NotFound { id: id.to_owned() })
     }
 
-    /// Appends a request, at whatever place the instance is by then.
+    /// Appends a request at the current end of the instance's journal.
     async fn request(
         &self,
         id: &str,
@@ -168,12 +171,12 @@ impl Operator {
             if header.status.is_finished() {
                 return Err(InstanceError::Ended { id: id.to_owned() });
             }
-            // What cannot be read can be parked and unparked all the same.
+            // An instance whose records cannot be read can be parked and unparked nevertheless.
             let state = read(&loaded).ok();
             if let Some(error) = refuse(header, state.as_ref()) {
                 return Err(error);
             }
-            // Only unparking ends a parking.
+            // A parked instance stays parked until it is unparked.
             let stays = header.status == Status::Parked && record != Record::Unparked;
             let then = if stays { Then::Parked } else { then };
             match self.journal.append(id, header.cursor(), vec![encoded.clone()], then).await {
@@ -193,7 +196,7 @@ fn is_saga(header: &Header) -> Result<(), InstanceError> {
     Ok(())
 }
 
-/// The instance that these records are of.
+/// Computes the state from the records.
 pub(crate) fn read(loaded: &Loaded) -> Result<State, BoxError> {
     let records: Vec<Record> =
         loaded.records.iter().map(|one| Record::decode(one)).collect::<Result<_, _>>()?;

@@ -1,12 +1,12 @@
-//! When a failed attempt is made again.
+//! The back-off between attempts of a step.
 //!
-//! Follows `docs/sagas.md`, "Retries and alerts": the wait is between attempts, bounded, and spread, so that instances
-//! which failed together do not retry together.
+//! Follows `docs/sagas.md`, "Retries and alerts": the wait is between attempts, bounded, and spread, so that
+//! instances that failed together do not retry together.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// Exponential back-off: the first wait, doubled each time up to the longest, each shortened by up to a half.
+/// Exponential back-off: each wait is twice the one before, up to a maximum, and shortened by up to a half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
@@ -24,21 +24,24 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Waits `first` after the first failure, twice as long after each further one, `longest` at most; 5 attempts.
+    /// Creates a policy that waits `first` after the first failure and twice as long after each further one,
+    /// `longest` at most. It makes 5 attempts.
     #[must_use]
     pub fn exponential(first: Duration, longest: Duration) -> Self {
         Self { first, longest: longest.max(first), attempts: 5, jitter: true }
     }
 
-    /// How many attempts are made before a compensatable step is given up and undone; at least 1. Pivots, forward
-    /// steps and compensations go on for ever: for them it is the number of attempts after which there is an alert.
+    /// Sets the number of attempts after which a compensatable step is given up and undone; at least 1. Pivots,
+    /// forward steps and compensations are retried without end: for them it is the number of attempts after which
+    /// each failure raises an alert.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// Makes each wait exactly as long as it is, for those who have one instance at a time.
+    /// Disables the shortening, so that each wait has its exact length. Suits applications with one instance at a
+    /// time.
     #[must_use]
     pub fn without_jitter(mut self) -> Self {
         self.jitter = false;
@@ -49,7 +52,7 @@ impl RetryPolicy {
         self.attempts
     }
 
-    /// The wait after this attempt, counted from 1. Instances differ by their `key`.
+    /// Returns the wait after this attempt, counted from 1. The jitter depends on `key`, the instance.
     pub(crate) fn delay(&self, attempt: u32, key: &str) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let delay = self.first.saturating_mul(doubled).min(self.longest);
@@ -58,7 +61,7 @@ impl RetryPolicy {
         }
         let mut hasher = DefaultHasher::new();
         (key, attempt).hash(&mut hasher);
-        // Between a half and the whole, in steps of 1/1024.
+        // Between a half and all of it, in steps of 1/1024.
         let part = u32::try_from(hasher.finish() % 513).unwrap_or_default();
         delay.saturating_mul(512 + part) / 1024
     }

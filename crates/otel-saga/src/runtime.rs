@@ -1,6 +1,7 @@
-//! The runtime: starts sagas, drives those that are here, and finds those whose worker has died.
+//! The runtime: starts sagas, drives those that it owns, and claims those that are due or whose worker has died.
 //!
-//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies set.
+//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies
+//! set.
 
 mod append;
 mod attempt;
@@ -33,10 +34,10 @@ use crate::flow::Started;
 use crate::journal::{Journal, JournalError, now};
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
-/// A worker: it runs the sagas that it was given, over a journal that other workers may share. Cloning is cheap.
+/// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
 ///
-/// When the last clone is dropped, everything stops where it is, as in a crash, and the next worker on the journal
-/// goes on with it. [`shutdown`](Self::shutdown) is the gentle way.
+/// When the last clone is dropped, all work stops as in a crash, and another worker on the journal continues it. Use
+/// [`shutdown`](Self::shutdown) to let attempts end.
 pub struct Runtime<S> {
     inner: Arc<Inner<S>>,
     _running: Arc<StopOnDrop<S>>,
@@ -48,20 +49,20 @@ pub(crate) struct Inner<S> {
     sagas: HashMap<(String, u32), Known<S>>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
-    /// One for each instance that is here.
+    /// One permit for each instance that this worker drives.
     permits: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
-    /// There is something to claim.
+    /// Wakes the claiming loop, because an instance may be due.
     poke: Notify,
     here: Mutex<HashMap<String, Here>>,
     loops: Mutex<Vec<AbortHandle>>,
-    /// When the lease was last renewed.
+    /// The time of the last renewal of the lease.
     renewed: Mutex<Option<tokio::time::Instant>>,
-    /// An answer was lost: the journal may say that this worker has an instance, and it is not here.
+    /// Set after a lost reply: the journal may assign an instance to this worker that it does not drive.
     astray: AtomicBool,
 }
 
-/// A saga that this runtime was given.
+/// A saga that is registered with this runtime.
 struct Known<S> {
     definition: Arc<Definition<S>>,
     prepared: Arc<Prepared>,
@@ -76,27 +77,27 @@ impl<S> Clone for Known<S> {
 /// An instance that this runtime drives.
 struct Here {
     task: AbortHandle,
-    /// Somebody has appended a request.
+    /// Notified after a request was appended in this process.
     requested: Arc<Notify>,
-    /// Closed when it is not here any more.
+    /// Closed when the instance is no longer driven here.
     gone: watch::Receiver<()>,
 }
 
 impl<S: Send + Sync + 'static> Runtime<S> {
-    /// A runtime over this journal. `state` is what all steps share.
+    /// Starts to build a runtime over this journal. All steps share `state`.
     #[must_use]
     pub fn builder(journal: Arc<dyn Journal>, state: S) -> RuntimeBuilder<S> {
         RuntimeBuilder::new(journal, state)
     }
 
-    /// Starts a saga, and gives its id: the saga's name, a slash and the key. The same key again gives the same
-    /// instance, whatever has become of it by then. When this returns, the start is durable.
+    /// Starts a saga and returns its id: the saga's name, a slash and the key. A repeated key returns the same
+    /// instance, whatever its status is. The start is durable when this returns.
     ///
-    /// The span that is current is the parent of the whole saga. Dropping the future does not stop the start.
+    /// The current span is the parent of the start's span. Dropping the future does not stop the start.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. After [`StartError::Journal`], start it again with the same key.
+    /// See [`StartError`]. After [`StartError::Journal`], start the saga again with the same key.
     pub async fn start<I>(&self, saga: &Saga<S, I>, key: &str, input: I) -> Result<String, StartError>
     where
         I: Serialize + DeserializeOwned + Send + 'static,
@@ -119,7 +120,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
             span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
         let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
         let started = started.with_trace(trace).with_parent(parent);
-        // In a task of its own: a caller that does not wait for the answer cannot stop it halfway.
+        // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {
             let created = runtime.inner.create(&id, known, started).await;
@@ -130,16 +131,15 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         created.unwrap_or_else(|error| Err(StartError::Journal(JournalError::Unknown(error.into()))))
     }
 
-    /// Stops gently: nothing is started any more, attempts that are under way have `grace` to end, and what is not
-    /// finished is handed over to the other workers, or to the next one. True if all attempts ended in time; those that
-    /// did not are asked again by whoever goes on.
+    /// Shuts down: no attempt is started, running attempts have `grace` to end, and unfinished instances are released
+    /// to other workers. Returns true if all attempts ended in time; the others are repeated by the next worker.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
         let all = u32::try_from(inner.options.concurrency).unwrap_or(u32::MAX);
         let ended = tokio::time::timeout(grace, inner.permits.acquire_many(all)).await.is_ok();
         inner.abort();
-        // What is left has no worker any more, and need not wait for the lease to end.
+        // An expired lease lets other workers claim the remaining instances at once.
         if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
             crate::telemetry::alert("", "", "the lease was not given back", &error.to_string());
         }
@@ -155,17 +155,17 @@ impl<S: Send + Sync + 'static> Inner<S> {
 
 impl<S> Inner<S> {
     fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
-        // Nothing in there panics halfway through a change.
+        // A poisoned lock is safe to use: no code below it panics halfway through a change.
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The journal may say that this worker has an instance of which nothing is known here.
+    /// Records that the journal may assign an instance to this worker that it does not drive.
     fn lost_an_answer(&self) {
         self.astray.store(true, Ordering::Relaxed);
         self.poke.notify_one();
     }
 
-    /// Ends everything where it is.
+    /// Aborts all loops and instances.
     fn abort(&self) {
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let here = std::mem::take(&mut *self.here());
@@ -173,7 +173,7 @@ impl<S> Inner<S> {
     }
 }
 
-/// Ends a runtime whose last handle is gone.
+/// Stops the runtime when its last clone is dropped.
 struct StopOnDrop<S>(Arc<Inner<S>>);
 
 impl<S> Drop for StopOnDrop<S> {

@@ -1,4 +1,4 @@
-//! What sagas record: spans of starts and attempts, metrics, alerts.
+//! The telemetry of sagas: spans of starts and attempts, metrics, alerts.
 //!
 //! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": attempts are children of the persisted start span,
 //! because a span above them that is still open would be lost with the process.
@@ -22,7 +22,7 @@ pub(crate) use self::trace::{hexadecimal, parent, parse_traceparent, traceparent
 use crate::definition::Definition;
 use crate::journal::{Count, Status};
 
-/// Where a runtime's telemetry goes.
+/// The tracer and the instruments of a runtime.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     tracer: Tracer,
@@ -38,7 +38,7 @@ impl Telemetry {
         Self { tracer: providers.tracer(scope), instruments }
     }
 
-    /// What is recorded of this definition.
+    /// Prepares the telemetry of a definition.
     pub(crate) fn prepare<S>(&self, definition: &Definition<S>) -> Prepared {
         Prepared::new(Arc::clone(&self.instruments), definition)
     }
@@ -49,7 +49,8 @@ impl Telemetry {
         }
     }
 
-    /// Tells the gauges what the journal holds, of these sagas whether it holds any or not.
+    /// Records the gauges from the journal's counts. Each of these sagas is recorded in each status, with 0 if the
+    /// journal has none.
     pub(crate) fn counted(&self, sagas: &[&str], counts: &[Count], now: u64) {
         let Some(instruments) = self.instruments.get() else { return };
         for saga in sagas {
@@ -65,7 +66,7 @@ impl Telemetry {
     }
 }
 
-/// Somebody should look at this saga. An event of the `tracing` crate, with the feature of that name.
+/// Raises an alert: an ERROR event of the `tracing` crate, with the feature of that name.
 pub(crate) fn alert(id: &str, step: &str, what: &str, error: &str) {
     #[cfg(feature = "tracing")]
     tracing::error!(saga.id = id, saga.step.name = step, error, "{what}");

@@ -1,12 +1,12 @@
 //! Two-phase commit: several participants commit a transaction together, or none of them does.
 //!
-//! Follows `docs/sagas.md`, "Presumed abort" and the sections after it: the decision is durable before the first commit
-//! is sent, commits are repeated until acknowledged, branches in doubt are resolved at recovery, and heuristic outcomes
-//! are reported.
+//! Follows `docs/sagas.md`, "Presumed abort" and the sections after it: the decision is durable before the first
+//! commit is sent, commits are repeated until acknowledged, branches in doubt are resolved at recovery, and heuristic
+//! outcomes are reported.
 //!
-//! Built as sagas are: [`flow`] holds the pure core, the [`Coordinator`] carries out what it commands, over a
-//! [`Journal`](crate::journal::Journal) that is for transactions alone. Who takes part implements [`Participant`]. The
-//! crate's README shows a transaction of two databases, and says what is asked of participants.
+//! The structure is that of sagas: [`flow`] holds the pure core, and the [`Coordinator`] carries out its commands
+//! over a [`Journal`](crate::journal::Journal) that holds only transactions. Participants implement [`Participant`].
+//! The crate's README shows a transaction of two databases and the requirements on participants.
 
 mod coordinator;
 pub mod flow;
@@ -26,10 +26,11 @@ pub use self::participant::{Answer, Branch, BranchError, Participant, Vote};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBranch, PostgresParticipant, PostgresParticipantError};
 
-/// What the journal calls a transaction, before its name: so that a journal of sagas is told from one of transactions.
+/// The prefix of a transaction's name in [`Header::saga`](crate::journal::Header::saga), which distinguishes journals
+/// of transactions from journals of sagas.
 pub(crate) const KIND: &str = "2pc ";
 
-/// Whether what is called so in a journal is a transaction, and no saga.
+/// Returns true if this name in a journal is a transaction's.
 pub(crate) fn is_transaction(saga: &str) -> bool {
     saga.starts_with(KIND)
 }

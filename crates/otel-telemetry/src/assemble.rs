@@ -1,4 +1,4 @@
-//! The set-up itself: from a description and the environment to running providers.
+//! The set-up: from the builder's options and the environment to running providers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::runtime::ExportRuntime;
 use crate::sampler::{self, EnvError, Sampler};
 use crate::telemetry::{Parts, Telemetry};
 
-/// Everything is resolved before anything is started, so that an error leaves nothing behind.
+/// Resolves all options before it starts anything, so that an error leaves no thread behind.
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
     let resource = resource::resolve(&builder.described, &mut env);
@@ -145,7 +145,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     }))
 }
 
-/// Starts the worker of a queue.
+/// Creates a queue and starts its worker on the export runtime.
 fn start<T: Send + 'static>(
     signal: Signal,
     options: crate::batch::BatchOptions,
@@ -166,7 +166,7 @@ fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -
             Ok(sampler) => return sampler,
             Err(EnvError::InvalidArgument { argument }) => {
                 env.problem("OTEL_TRACES_SAMPLER_ARG", &argument, "a number from 0 to 1");
-                // The specification has the sampler go on as if it had no argument.
+                // As the specification requires, an invalid argument counts as unset.
                 if let Ok(sampler) = Sampler::from_env(&name, None) {
                     return sampler;
                 }
@@ -195,7 +195,7 @@ fn propagator(in_code: Option<CompositePropagator>, env: &mut Env) -> CompositeP
     })
 }
 
-/// Where a signal goes, all decided.
+/// The resolved destination of a signal.
 struct Target {
     signal: Signal,
     enabled: bool,
@@ -257,7 +257,7 @@ impl Target {
         })
     }
 
-    /// The exporter's component type of the semantic conventions.
+    /// Returns the `otel.component.type` of the exporter, as in the semantic conventions.
     fn component(&self) -> &'static str {
         let grpc = matches!(&self.to, To::Otlp(otlp) if otlp.protocol == Protocol::Grpc);
         match (&self.to, self.signal) {
@@ -270,7 +270,7 @@ impl Target {
     }
 }
 
-/// What a reader of metrics needs beside its exporter.
+/// The parameters of a metric reader, except for its exporter.
 struct MetricsReader<'a> {
     interval: std::time::Duration,
     timeout: std::time::Duration,

@@ -1,8 +1,8 @@
-//! Chosen baggage entries copied onto spans and log records.
+//! Copies selected baggage entries onto spans and log records.
 //!
-//! Follows [W3C Baggage](https://www.w3.org/TR/baggage/) and the
-//! [Baggage API](https://opentelemetry.io/docs/specs/otel/baggage/api/). Callers choose baggage freely, so only entries
-//! that are on a list are copied, and by default none.
+//! Follows [W3C Baggage](https://www.w3.org/TR/baggage/) and the [Baggage
+//! API](https://opentelemetry.io/docs/specs/otel/baggage/api/). A caller controls the baggage, so that only entries
+//! on a list are copied; by default the list is empty.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-/// The names that are copied, each as an attribute of the same name.
+/// The keys of the copied entries; the attribute has the same key.
 #[derive(Clone, Debug)]
 pub(crate) struct CopyBaggage(Arc<[Key]>);
 

@@ -1,9 +1,9 @@
-//! Batch export with exact accounts: what went in is either accepted by the exporter or counted as dropped, by reason.
+//! Batch export with exact counts: every record is either accepted by the exporter or counted as dropped, by reason.
 //!
-//! Follows the "Batching processor" of the
-//! [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#batching-processor) and of the
-//! [Logs SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#batching-processor). The SDK's own batch processors
-//! keep their counts private and do not apply the export timeout, which is why these exist.
+//! Follows the "Batching processor" of the [Trace
+//! SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#batching-processor) and of the [Logs
+//! SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#batching-processor). The SDK's own batch processors are
+//! not used, because they keep their counts private and do not apply the export timeout.
 
 mod counts;
 mod processors;
@@ -21,7 +21,7 @@ pub use self::counts::{Counts, Drops};
 pub(crate) use self::processors::{BatchLogs, BatchSpans, OwnedLog, deliver_logs, deliver_spans};
 pub(crate) use self::worker::{Deliver, DynDeliver, run};
 
-/// How records are gathered and exported. One value serves a signal's queue; the defaults are the specification's.
+/// Options of batch export for one signal. The defaults are the specification's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchOptions {
@@ -32,7 +32,8 @@ pub struct BatchOptions {
 }
 
 impl BatchOptions {
-    /// The specification's values for spans: a queue of 2048, batches of 512, every 5 seconds, 30 seconds for an export.
+    /// Returns the specification's defaults for spans: a queue of 2048 spans, batches of 512, a delay of 5 seconds,
+    /// an export timeout of 30 seconds.
     #[must_use]
     pub fn for_spans() -> Self {
         Self {
@@ -43,64 +44,66 @@ impl BatchOptions {
         }
     }
 
-    /// The specification's values for logs: as for spans, but every second.
+    /// Returns the specification's defaults for logs: as for spans, but with a delay of 1 second.
     #[must_use]
     pub fn for_logs() -> Self {
         Self { schedule_delay: Duration::from_secs(1), ..Self::for_spans() }
     }
 
-    /// How many records may wait. Those that come while the queue is full are dropped and counted. Zero becomes one.
+    /// Sets the capacity of the queue. Records that arrive while it is full are dropped and counted. Zero becomes
+    /// one.
     #[must_use]
     pub fn with_max_queue_size(mut self, records: usize) -> Self {
         self.max_queue_size = records;
         self
     }
 
-    /// How many records one export carries at most; so many waiting start an export at once. It is taken no larger than
-    /// the queue, and zero becomes one.
+    /// Sets the maximum number of records in one export; as many waiting records start an export immediately. The
+    /// value is limited to the capacity of the queue, and zero becomes one.
     #[must_use]
     pub fn with_max_batch_size(mut self, records: usize) -> Self {
         self.max_batch_size = records;
         self
     }
 
-    /// How long a record waits at most before an export is started.
+    /// Sets the maximum time that a record waits before an export starts.
     #[must_use]
     pub fn with_schedule_delay(mut self, delay: Duration) -> Self {
         self.schedule_delay = delay;
         self
     }
 
-    /// How long one export may take, retries included. What it carried is then dropped and counted.
+    /// Sets the timeout of one export, retries included. On timeout its records are dropped and counted.
     #[must_use]
     pub fn with_export_timeout(mut self, timeout: Duration) -> Self {
         self.export_timeout = timeout;
         self
     }
 
-    /// The values as the queue can use them: tokio's channel refuses a capacity of zero and one above its own limit.
+    /// Clamps the values to what the queue supports: tokio's channel panics for a capacity of zero and above its
+    /// limit.
     pub(crate) fn bounded(mut self) -> Self {
         self.max_queue_size = self.max_queue_size.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self.max_batch_size = self.max_batch_size.clamp(1, self.max_queue_size);
-        // A delay of zero would have the worker spin, and one without end would overflow the clock.
+        // A delay of zero would make the worker spin, and a very long one would overflow the clock.
         self.schedule_delay =
             self.schedule_delay.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 }
 
-/// What a queue's worker is asked to do; the callback gets the result once it is done.
+/// A request to a queue's worker; its callback receives the result.
 pub(crate) enum Command {
-    /// Export what is in the queue now.
+    /// Exports the records that are in the queue now.
     Flush(Done),
-    /// Take nothing more, export the rest, shut the exporter down, end.
+    /// Closes the queue, exports the rest, shuts the exporter down and ends the worker.
     Close(Done),
 }
 
-/// Told when a command is done.
+/// The callback of a command.
 pub(crate) type Done = Box<dyn FnOnce(OTelSdkResult) + Send>;
 
-/// The sending end of a queue, shared by the processor, the guard and the metrics.
+/// The sending end of a queue, shared by the processor, `Telemetry` and its shutdown.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     records: mpsc::Sender<T>,
@@ -118,7 +121,7 @@ impl<T> Clone for Queue<T> {
     }
 }
 
-/// What both ends of a queue see.
+/// The state that both ends of a queue share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) account: Account,
@@ -136,7 +139,7 @@ pub(crate) struct Intake<T> {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Makes the two ends of a queue.
+/// Creates the two ends of a queue.
 pub(crate) fn queue<T>(options: BatchOptions) -> (Queue<T>, Intake<T>) {
     let options = options.bounded();
     let (records, records_out) = mpsc::channel(options.max_queue_size);
@@ -154,7 +157,7 @@ pub(crate) fn queue<T>(options: BatchOptions) -> (Queue<T>, Intake<T>) {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Takes a record, or drops and counts it; never waits.
+    /// Adds a record, or drops and counts it; never blocks.
     pub(crate) fn push(&self, record: T) {
         let shared = &*self.shared;
         shared.account.ended();
@@ -163,8 +166,8 @@ impl<T: Send + 'static> Queue<T> {
         }
         shared.account.enter();
         match self.records.try_send(record) {
-            // The worker does not wait on the channel itself: being woken for every record would cost a system call
-            // for each. It is woken for a full batch and by its timer.
+            // The worker does not wait on the channel, because waking it for every record would cost a system call
+            // each. It is woken for a full batch and by its timer.
             Ok(()) => {
                 let waiting = self.records.max_capacity() - self.records.capacity();
                 if waiting >= shared.options.max_batch_size && !shared.account.is_busy() {
@@ -181,13 +184,13 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// From now on records are dropped and counted; those in the queue stay.
+    /// Drops and counts all further records; those in the queue remain.
     pub(crate) fn refuse(&self) {
         self.shared.refusing.store(true, Ordering::Relaxed);
     }
 
-    /// Gives the running export up and makes every later one fail at once, so that the queue drains within
-    /// milliseconds and all is counted.
+    /// Cancels the running export and makes every later one fail immediately, so that the queue drains within
+    /// milliseconds and all records are counted.
     pub(crate) fn cancel(&self) {
         self.shared.cancelled.send_replace(true);
     }
@@ -200,7 +203,7 @@ impl<T: Send + 'static> Queue<T> {
         &self.shared
     }
 
-    /// Hands a command to the worker. If it has ended, there is nothing left to do, and the callback is told so.
+    /// Sends a command to the worker. If the worker has ended, the callback receives `AlreadyShutdown`.
     pub(crate) fn command(&self, command: Command) {
         if let Err(mpsc::error::SendError(Command::Flush(done) | Command::Close(done))) =
             self.commands.send(command)
@@ -209,7 +212,7 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Waits on the calling thread until the worker has done a command; for the SDK's synchronous interface.
+    /// Blocks until the worker has executed a command, for the SDK's synchronous interface.
     pub(crate) fn command_blocking(
         &self,
         command: impl FnOnce(Done) -> Command,
@@ -217,7 +220,7 @@ impl<T: Send + 'static> Queue<T> {
     ) -> OTelSdkResult {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.command(command(Box::new(move |result| {
-            // Nobody listens any more once the wait has timed out.
+            // The receiver is gone if the wait has timed out.
             let _ = sender.try_send(result);
         })));
         match receiver.recv_timeout(timeout) {
@@ -227,7 +230,7 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// As [`command_blocking`](Self::command_blocking), for asynchronous code.
+    /// Like [`command_blocking`](Self::command_blocking), for asynchronous code.
     pub(crate) async fn command_async(&self, command: impl FnOnce(Done) -> Command) -> OTelSdkResult {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.command(command(Box::new(move |result| {

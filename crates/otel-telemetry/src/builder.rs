@@ -1,8 +1,8 @@
-//! The description of the telemetry, and its set-up.
+//! The builder of the telemetry.
 //!
-//! Follows the
-//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/):
-//! the values are resolved here and handed to the SDK as code.
+//! Follows the specification of [environment
+//! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/): the values are
+//! resolved in this crate and passed to the SDK as code.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,16 +26,16 @@ use crate::resource::{Described, Detector};
 use crate::sampler::Sampler;
 use crate::telemetry::{Options, Telemetry};
 
-/// Whether [`TelemetryBuilder::init`] has succeeded in this process.
+/// Set while an [`init`](TelemetryBuilder::init) runs, and after one has succeeded.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
-/// A change of one of the SDK's builders.
+/// A customization of one of the SDK's builders.
 pub(crate) type Map<B> = Box<dyn FnOnce(B) -> B + Send>;
 
-/// Makes the sampler for the name of the service.
+/// Creates the sampler for a service name.
 pub(crate) type MakeSampler = Box<dyn FnOnce(&str) -> Sampler + Send>;
 
-/// The description of the telemetry. The `OTEL_*` environment wins over what is said here.
+/// Builds [`Telemetry`]. The `OTEL_*` environment takes precedence over these settings.
 #[must_use = "a description does nothing until `init` or `build`"]
 pub struct TelemetryBuilder {
     pub(crate) described: Described,
@@ -64,7 +64,7 @@ pub struct TelemetryBuilder {
 
 impl fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the OTLP options, whose headers carry credentials.
+        // The OTLP options are omitted, because their headers carry credentials.
         f.debug_struct("TelemetryBuilder")
             .field("resource", &self.described)
             .field("exporters", &self.exporters)
@@ -107,145 +107,149 @@ impl Default for TelemetryBuilder {
 }
 
 impl TelemetryBuilder {
-    /// `service.name`; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override it.
+    /// Sets `service.name`. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override it.
     pub fn with_service_name(self, name: impl Into<Value>) -> Self {
         self.with_attribute(KeyValue::new("service.name", name))
     }
 
-    /// `service.version`, as a rule `env!("CARGO_PKG_VERSION")`.
+    /// Sets `service.version`, usually `env!("CARGO_PKG_VERSION")`.
     pub fn with_service_version(self, version: impl Into<Value>) -> Self {
         self.with_attribute(KeyValue::new("service.version", version))
     }
 
-    /// One more attribute of the resource; `OTEL_RESOURCE_ATTRIBUTES` overrides it.
+    /// Adds an attribute to the resource. `OTEL_RESOURCE_ATTRIBUTES` overrides it.
     pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
         self.described.attributes.push(attribute);
         self
     }
 
-    /// Switches a detector of resource attributes off.
+    /// Disables a detector of resource attributes.
     pub fn without_detector(mut self, detector: Detector) -> Self {
         self.described.without.push(detector);
         self
     }
 
-    /// Where a signal goes; `OTEL_TRACES_EXPORTER` and its like override it.
+    /// Sets the exporter of a signal. `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` and `OTEL_LOGS_EXPORTER`
+    /// override it.
     pub fn with_exporter(mut self, signal: Signal, exporter: Exporter) -> Self {
         self.exporters[signal as usize] = exporter;
         self
     }
 
-    /// Where all signals go.
+    /// Sets the exporter of all signals.
     pub fn with_exporters(mut self, exporter: Exporter) -> Self {
         self.exporters = [exporter; 3];
         self
     }
 
-    /// How the collector is reached.
+    /// Sets the OTLP options of all signals.
     pub fn with_otlp(mut self, options: OtlpOptions) -> Self {
         self.otlp = options;
         self
     }
 
-    /// Sends spans in batches to an exporter of your own. `OTEL_TRACES_EXPORTER` overrides it. It runs on the export
-    /// thread, inside a tokio runtime, and must not block it for long.
+    /// Sends spans in batches to a custom exporter. `OTEL_TRACES_EXPORTER` overrides it. The exporter runs on the
+    /// export thread, inside a tokio runtime, and must not block it for long.
     pub fn with_span_exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
         self.span_exporter = Some(deliver_spans(exporter));
         self
     }
 
-    /// Sends log records in batches to an exporter of your own, as [`with_span_exporter`](Self::with_span_exporter).
+    /// Sends log records in batches to a custom exporter, as [`with_span_exporter`](Self::with_span_exporter) does.
+    /// `OTEL_LOGS_EXPORTER` overrides it.
     pub fn with_log_exporter(mut self, exporter: impl LogExporter + 'static) -> Self {
         self.log_exporter = Some(deliver_logs(exporter));
         self
     }
 
-    /// How spans are batched; `OTEL_BSP_*` overrides it.
+    /// Sets the batch options of spans. `OTEL_BSP_*` overrides them.
     pub fn with_span_batch(mut self, options: BatchOptions) -> Self {
         self.span_batch = options;
         self
     }
 
-    /// How log records are batched; `OTEL_BLRP_*` overrides it.
+    /// Sets the batch options of log records. `OTEL_BLRP_*` overrides them.
     pub fn with_log_batch(mut self, options: BatchOptions) -> Self {
         self.log_batch = options;
         self
     }
 
-    /// How often metrics are exported, 60 seconds by default, and how long that may take, 30 seconds by default;
-    /// `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_METRIC_EXPORT_TIMEOUT` override it.
+    /// Sets the interval and the timeout of metric exports. Defaults: 60 seconds and 30 seconds.
+    /// `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_METRIC_EXPORT_TIMEOUT` override them.
     pub fn with_metric_export(mut self, interval: Duration, timeout: Duration) -> Self {
         self.metric_interval = interval;
         self.metric_timeout = timeout;
         self
     }
 
-    /// The sampler, `parent_based(always)` by default; `OTEL_TRACES_SAMPLER` overrides it.
+    /// Sets the sampler. Default: `parent_based(always)`. `OTEL_TRACES_SAMPLER` overrides it.
     pub fn with_sampler(self, sampler: impl Into<Sampler>) -> Self {
         let sampler = sampler.into();
         self.with_sampler_for(move |_| sampler)
     }
 
-    /// The sampler, made for the name that the service has once the environment has been asked: for tables of rules
-    /// that match on the service.
+    /// Sets the sampler by a function of the resolved service name, for tables of rules that match on the service.
     pub fn with_sampler_for(mut self, make: impl FnOnce(&str) -> Sampler + Send + 'static) -> Self {
         self.sampler = Some(Box::new(make));
         self
     }
 
-    /// The propagator, W3C Trace Context and Baggage by default; `OTEL_PROPAGATORS` overrides it.
+    /// Sets the propagator. Default: W3C Trace Context and Baggage. `OTEL_PROPAGATORS` overrides it.
     pub fn with_propagator(mut self, propagator: CompositePropagator) -> Self {
         self.propagator = Some(propagator);
         self
     }
 
-    /// Copies these baggage entries, where they are present, onto spans and log records as attributes of the same names.
+    /// Copies these baggage entries, if present, onto spans and log records as attributes with the same keys.
     pub fn with_baggage_attributes<K: Into<Key>>(mut self, names: impl IntoIterator<Item = K>) -> Self {
         self.baggage.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the `random` flag of Trace Context level 2 for traces that begin here. It is true of them in any case; that
-    /// it is not the default is for the price: three more allocations for each received `traceparent` without the flag.
+    /// Sets the `random` flag of Trace Context level 2 for traces that begin here. Their ids are random in any case;
+    /// the flag is not set by default, because it costs three more allocations for each received `traceparent`
+    /// without the flag.
     pub fn with_random_trace_flag(mut self) -> Self {
         self.random_trace_flag = true;
         self
     }
 
-    /// Has [`init`](Self::init) make OpenTelemetry spans of `tracing` spans, too.
+    /// Makes [`init`](Self::init) convert `tracing` spans into OpenTelemetry spans as well.
     pub fn with_tracing_spans(mut self) -> Self {
         self.tracing_spans = true;
         self
     }
 
-    /// The filter of the subscriber that [`init`](Self::init) installs, `info` by default; `RUST_LOG` overrides it.
+    /// Sets the filter of the subscriber that [`init`](Self::init) installs. Default: `info`. `RUST_LOG` overrides
+    /// it.
     pub fn with_log_filter(mut self, directives: impl Into<String>) -> Self {
         self.log_filter = directives.into();
         self
     }
 
-    /// Has [`init`](Self::init) leave the global `tracing` subscriber alone. Put
-    /// [`log_layer`](Telemetry::log_layer) and [`span_layer`](Telemetry::span_layer) into your own.
+    /// Makes [`init`](Self::init) leave the global `tracing` subscriber alone. Add
+    /// [`log_layer`](Telemetry::log_layer) and [`span_layer`](Telemetry::span_layer) to the application's subscriber
+    /// instead.
     pub fn without_subscriber(mut self) -> Self {
         self.subscriber = false;
         self
     }
 
-    /// The deadline of [`shutdown`](Telemetry::shutdown) and of dropping, 5 seconds by default.
+    /// Sets the deadline of [`shutdown`](Telemetry::shutdown) and of dropping. Default: 5 seconds.
     pub fn with_shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.options.shutdown_timeout = timeout;
         self
     }
 
-    /// How long after a signal the servers go on: time for load balancers to see that the service is not ready any more.
-    /// Zero by default.
+    /// Sets the time that the servers continue after a signal, so that load balancers notice that the service is no
+    /// longer ready. Default: zero.
     pub fn with_drain_delay(mut self, delay: Duration) -> Self {
         self.options.drain_delay = delay;
         self
     }
 
-    /// Changes the SDK's builder of the tracer provider: span limits, processors beside the export. It comes after the
-    /// resource and the sampler are set.
+    /// Customizes the SDK's builder of the tracer provider, for example span limits or additional processors. It is
+    /// called after the resource and the sampler are set.
     pub fn map_tracer_provider(
         mut self,
         map: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder + Send + 'static,
@@ -254,7 +258,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Changes the SDK's builder of the meter provider: views, readers beside the export.
+    /// Customizes the SDK's builder of the meter provider, for example views or additional readers.
     pub fn map_meter_provider(
         mut self,
         map: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder + Send + 'static,
@@ -263,7 +267,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Changes the SDK's builder of the logger provider: processors beside the export.
+    /// Customizes the SDK's builder of the logger provider, for example additional processors.
     pub fn map_logger_provider(
         mut self,
         map: impl FnOnce(LoggerProviderBuilder) -> LoggerProviderBuilder + Send + 'static,
@@ -272,15 +276,15 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Makes a variable of the environment that is not understood an error instead of a warning.
+    /// Makes an invalid environment variable an error instead of a warning.
     pub fn strict_env(mut self) -> Self {
         self.strict_env = true;
         self
     }
 
-    /// Reads these variables instead of the environment of the process: for tests, and for several set-ups in one
-    /// process. What the SDK and the OTLP exporter read by themselves (span limits; headers and `gzip`, once more) stays the
-    /// process's.
+    /// Reads these variables instead of the environment of the process, for tests and for several set-ups in one
+    /// process. The SDK and the OTLP exporter still read some variables of the process themselves: span limits,
+    /// headers, and `gzip`.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -290,8 +294,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets everything up without touching any global: no providers, no propagator, no subscriber are installed. Several
-    /// live side by side.
+    /// Sets everything up without installing any global: no provider, no propagator, no subscriber. Several can exist
+    /// side by side.
     ///
     /// # Errors
     ///
@@ -303,12 +307,13 @@ impl TelemetryBuilder {
         Ok(telemetry)
     }
 
-    /// Sets everything up and installs it: the providers, the propagator, and a `tracing` subscriber that prints to the
-    /// standard error and bridges to the log records.
+    /// Sets everything up and installs it globally: the providers, the propagator, and a `tracing` subscriber that
+    /// prints to standard error and sends events as log records.
     ///
     /// # Errors
     ///
-    /// See [`SetupError`]. A second call in a process is one, whatever became of the first telemetry.
+    /// See [`SetupError`]. A call after a successful one in the same process fails, even if the first telemetry was
+    /// shut down.
     pub fn init(mut self) -> Result<Telemetry, SetupError> {
         if INITIALISED.swap(true, Ordering::SeqCst) {
             return Err(SetupError::AlreadyInitialised);

@@ -1,8 +1,9 @@
-//! What a signal is sent with and where to: the choices in code, and how the environment overrides them.
+//! The options of signals and exporters: settings in code, and their overrides from the environment.
 //!
 //! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/) and the
-//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/),
-//! except in one point: the environment wins over code, because operators of a service decide after its authors.
+//! specification of [environment
+//! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/), with one exception:
+//! the environment takes precedence over code, because operators decide after authors.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,7 +33,7 @@ pub enum Signal {
 impl Signal {
     pub(crate) const ALL: [Self; 3] = [Self::Metrics, Self::Traces, Self::Logs];
 
-    /// As it stands in the names of variables.
+    /// Returns the name as used in environment variables.
     fn upper(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
@@ -41,7 +42,7 @@ impl Signal {
         }
     }
 
-    /// As it stands in paths and messages.
+    /// Returns the name as used in paths and messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Traces => "traces",
@@ -57,22 +58,23 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Where a signal goes.
+/// The destination of a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exporter {
-    /// To a collector over OTLP. The environment calls it `otlp`.
+    /// A collector, over OTLP. The value of the environment variable is `otlp`.
     #[default]
     Otlp,
-    /// To a collector if one of the endpoint variables of the environment is set, else nowhere: for development.
+    /// A collector if one of the endpoint variables of the environment is set, else none; for development.
     OtlpIfConfigured,
-    /// To the standard output, for development; its format may change. The environment calls it `console`.
+    /// The standard output, for development; its format may change. The value of the environment variable is
+    /// `console`.
     Stdout,
-    /// Nowhere. The environment calls it `none`.
+    /// No destination. The value of the environment variable is `none`.
     None,
 }
 
-/// How OTLP is transported.
+/// The transport of OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -83,7 +85,7 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// How a collector is reached, for all signals. Each value can be overridden by the environment, for all signals or one.
+/// OTLP options for all signals. The environment can override each value, for all signals or for one.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct OtlpOptions {
@@ -98,7 +100,7 @@ pub struct OtlpOptions {
 
 impl fmt::Debug for OtlpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of the headers only their names: the values carry credentials, as a part of the URL may.
+        // No header values and no endpoint: headers carry credentials, and the URL may.
         f.debug_struct("OtlpOptions")
             .field("protocol", &self.protocol)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
@@ -109,7 +111,7 @@ impl fmt::Debug for OtlpOptions {
 }
 
 impl Default for OtlpOptions {
-    /// `http/protobuf` to the local host, no headers, no compression, 10 seconds a request, retries included.
+    /// Returns `http/protobuf` to the local host, no headers, no compression, 10 seconds a request, retries included.
     fn default() -> Self {
         Self {
             protocol: Protocol::default(),
@@ -124,44 +126,45 @@ impl Default for OtlpOptions {
 }
 
 impl OtlpOptions {
-    /// The transport; `OTEL_EXPORTER_OTLP_PROTOCOL` overrides it.
+    /// Sets the transport. `OTEL_EXPORTER_OTLP_PROTOCOL` overrides it.
     #[must_use]
     pub fn with_protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
-    /// The collector's base URL, such as `http://collector:4318`; over HTTP `/v1/traces` and its like are appended.
-    /// `https` needs the feature `tls`. `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it.
+    /// Sets the base URL of the collector, such as `http://collector:4318`; over HTTP, the path of the signal
+    /// (`/v1/traces`, `/v1/metrics`, `/v1/logs`) is appended. `https` requires the feature `tls`.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it.
     #[must_use]
     pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
         self
     }
 
-    /// One more header, or gRPC metadata entry, of each request. Headers of the same name that
-    /// `OTEL_EXPORTER_OTLP_HEADERS` gives win.
+    /// Adds a header, or gRPC metadata entry, to each request. A header with the same name in
+    /// `OTEL_EXPORTER_OTLP_HEADERS` overrides it.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// How long a request may take, retries included; `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
+    /// Sets the timeout of a request, retries included. `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Compresses requests; `OTEL_EXPORTER_OTLP_COMPRESSION` overrides it.
+    /// Enables compression of requests. `OTEL_EXPORTER_OTLP_COMPRESSION` overrides it.
     #[must_use]
     pub fn with_gzip(mut self, gzip: bool) -> Self {
         self.gzip = gzip;
         self
     }
 
-    /// What counts for a signal once the environment has been asked.
+    /// Returns the options of a signal after the overrides from the environment.
     pub(crate) fn resolve(&self, signal: Signal, env: &mut Env) -> Otlp {
         let [own, general] = variables(signal, "PROTOCOL");
         let protocols = [("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)];
@@ -199,13 +202,13 @@ impl OtlpOptions {
         }
     }
 
-    /// The endpoint, and whether the environment says it.
+    /// Returns the endpoint, and true if it comes from the environment.
     fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> (String, bool) {
         let [own, general] = variables(signal, "ENDPOINT");
         let [own_insecure, insecure] = variables(signal, "INSECURE");
         let insecure = env.flag(&own_insecure).or_else(|| env.flag(&insecure)).unwrap_or(false);
         let with_scheme = |url: String| match protocol {
-            // Over gRPC an endpoint may be a bare `host:port`, and the variable says whether it is encrypted.
+            // Over gRPC an endpoint may be a bare `host:port`; the `INSECURE` variable then selects the scheme.
             Protocol::Grpc if !url.contains("://") => {
                 format!("{}://{url}", if insecure { "http" } else { "https" })
             }
@@ -216,7 +219,7 @@ impl OtlpOptions {
             if is_usable(&url, protocol) {
                 return Some(url);
             }
-            // What stands before an `@` are credentials.
+            // The part before an `@` is credentials.
             let shown = if url.contains('@') { "(not shown)" } else { &url };
             env.problem(variable, shown, URLS);
             None
@@ -238,7 +241,7 @@ impl OtlpOptions {
     }
 }
 
-/// What an endpoint can be.
+/// The description of valid endpoints, for errors.
 const URLS: &str = if cfg!(feature = "tls") {
     "a URL like http://collector:4318 or https://collector:4318"
 } else {
@@ -246,7 +249,7 @@ const URLS: &str = if cfg!(feature = "tls") {
 };
 
 fn is_usable(url: &str, protocol: Protocol) -> bool {
-    // A path of the file system is no URI that the parser knows.
+    // `Uri` cannot parse the path of a Unix socket.
     if protocol == Protocol::Grpc && url.starts_with("unix:") {
         return true;
     }
@@ -256,12 +259,12 @@ fn is_usable(url: &str, protocol: Protocol) -> bool {
     is_scheme && url.host().is_some_and(|host| !host.is_empty())
 }
 
-/// The signal's own variable of a kind, and the general one.
+/// Returns the signal's own variable of a kind, and the one for all signals.
 pub(crate) fn variables(signal: Signal, kind: &str) -> [String; 2] {
     [format!("OTEL_EXPORTER_OTLP_{}_{kind}", signal.upper()), format!("OTEL_EXPORTER_OTLP_{kind}")]
 }
 
-/// How a collector is reached for one signal, all decided.
+/// The resolved OTLP options of one signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Otlp {
     pub(crate) protocol: Protocol,
@@ -269,7 +272,7 @@ pub(crate) struct Otlp {
     pub(crate) headers: HashMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
-    /// Whether the environment says where the collector is.
+    /// True if the environment sets the endpoint.
     pub(crate) is_in_env: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
@@ -282,14 +285,14 @@ impl Otlp {
 }
 
 impl Exporter {
-    /// What the environment says.
+    /// Returns the exporter that the environment selects.
     pub(crate) fn in_env(signal: Signal, env: &mut Env) -> Option<Self> {
         let variable = format!("OTEL_{}_EXPORTER", signal.upper());
         env.choice(&variable, &[("otlp", Self::Otlp), ("console", Self::Stdout), ("none", Self::None)])
     }
 }
 
-/// A queue's options once the environment (`OTEL_BSP_*`, `OTEL_BLRP_*`) has been asked.
+/// Returns a queue's options after the overrides from `OTEL_BSP_*` or `OTEL_BLRP_*`.
 pub(crate) fn resolve_batch(options: BatchOptions, prefix: &str, env: &mut Env) -> BatchOptions {
     let mut options = options;
     if let Some(records) = env.number(&format!("{prefix}_MAX_QUEUE_SIZE")) {

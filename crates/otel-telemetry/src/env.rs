@@ -1,23 +1,23 @@
-//! The `OTEL_*` environment: looked up in one place, parsed by small functions, and complained about as a list.
+//! The `OTEL_*` environment: one place that reads variables, parses them and collects invalid ones.
 //!
-//! Follows the
-//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/):
-//! an empty value counts as unset; a value that cannot be parsed is warned about and ignored.
+//! Follows the specification of [environment
+//! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/): an empty value
+//! counts as unset; a value that cannot be parsed is reported and ignored.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A variable of the environment whose value is not understood.
+/// An environment variable with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnvProblem {
-    /// The variable.
+    /// The name of the variable.
     pub variable: String,
-    /// Its value; not told for variables that carry credentials.
+    /// The value; replaced by a placeholder for variables that carry credentials.
     pub value: String,
-    /// What it could be.
+    /// The description of valid values.
     pub choices: String,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for EnvProblem {
     }
 }
 
-/// Where variables are looked up, and the problems found so far.
+/// The source of the variables, and the problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Env {
     fixed: Option<HashMap<String, String>>,
@@ -44,12 +44,12 @@ impl Env {
         Self::default()
     }
 
-    /// A given set of variables instead.
+    /// A fixed set of variables instead of the environment of the process.
     pub(crate) fn fixed(variables: HashMap<String, String>) -> Self {
         Self { fixed: Some(variables), problems: Vec::new() }
     }
 
-    /// The value of a variable without surrounding white space, if it is set and not empty.
+    /// Returns the trimmed value of a variable, if it is set and not empty.
     pub(crate) fn get(&mut self, variable: &str) -> Option<String> {
         let value = match &self.fixed {
             Some(variables) => variables.get(variable).cloned(),
@@ -71,7 +71,7 @@ impl Env {
             value: value.to_owned(),
             choices: choices.to_owned(),
         };
-        // A variable for all signals is asked for by each.
+        // Each signal reads the variables that apply to all signals.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -81,7 +81,7 @@ impl Env {
         self.problems
     }
 
-    /// The value of a variable as one of a few names.
+    /// Returns the value that belongs to the name in a variable, ignoring case.
     pub(crate) fn choice<T: Copy>(&mut self, variable: &str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.get(variable)?;
         let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&value));
@@ -92,12 +92,12 @@ impl Env {
         found.map(|(_, choice)| *choice)
     }
 
-    /// True only for `true`, in any case. Anything but `true` and `false` is a problem, and false.
+    /// Returns true for `true` and false for `false`, in any case. Any other value is a problem and counts as unset.
     pub(crate) fn flag(&mut self, variable: &str) -> Option<bool> {
         self.choice(variable, &[("true", true), ("false", false)])
     }
 
-    /// A number that is not negative.
+    /// Returns a number that is not negative.
     pub(crate) fn number<T: FromStr>(&mut self, variable: &str) -> Option<T> {
         let value = self.get(variable)?;
         let parsed = value.parse().ok();
@@ -107,18 +107,18 @@ impl Env {
         parsed
     }
 
-    /// A number of milliseconds.
+    /// Returns a duration from a number of milliseconds.
     pub(crate) fn millis(&mut self, variable: &str) -> Option<Duration> {
         self.number(variable).map(Duration::from_millis)
     }
 
-    /// The first of several variables that is set: the signal's own before the general one.
+    /// Returns the first variable that is set, with its value.
     pub(crate) fn first<'a>(&mut self, variables: &[&'a str]) -> Option<(&'a str, String)> {
         variables.iter().find_map(|variable| self.get(variable).map(|value| (*variable, value)))
     }
 
-    /// Pairs as in W3C Baggage, values percent-encoded, as headers and resource attributes are written. One that is
-    /// malformed costs the whole value, as the specification says for resource attributes.
+    /// Returns the pairs of headers or resource attributes, in the format of W3C Baggage with percent-encoded values.
+    /// One malformed pair invalidates the entire value, as the specification requires for resource attributes.
     pub(crate) fn pairs(&mut self, variable: &str, secret: bool) -> Option<Vec<(String, String)>> {
         let value = self.get(variable)?;
         let pairs: Option<Vec<_>> =
@@ -137,7 +137,7 @@ fn pair(text: &str) -> Option<(String, String)> {
     (!key.is_empty()).then_some((key, percent_decoded(value.trim())?))
 }
 
-/// `None` for a broken escape and for what is not UTF-8 once decoded.
+/// Returns `None` for an invalid escape and for a result that is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());

@@ -1,40 +1,41 @@
-//! What can go wrong while telemetry is set up.
+//! The errors of the set-up.
 
 use crate::config::Signal;
 use crate::env::EnvProblem;
 
-/// Why telemetry could not be set up. Nothing is left behind then: no thread, no globals.
+/// An error of the set-up. It leaves neither a thread nor globals behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// Under [`strict_env`](crate::TelemetryBuilder::strict_env), variables of the environment are not understood.
+    /// Under [`strict_env`](crate::TelemetryBuilder::strict_env): environment variables have invalid values.
     #[error("the environment is not understood: {}", list(.0))]
     Environment(Vec<EnvProblem>),
-    /// The exporter of a signal cannot be built, for example because its endpoint is not a URL or needs the feature `tls`.
+    /// The exporter of a signal cannot be built, for example because its endpoint is not a URL or requires the
+    /// feature `tls`.
     #[error("the exporter of {signal} cannot be built")]
     Exporter {
-        /// Whose exporter.
+        /// The signal of the exporter.
         signal: Signal,
-        /// What its crate says.
+        /// The error of the exporter's crate.
         source: opentelemetry_otlp::ExporterBuildError,
     },
-    /// A header that code adds has a name or a value that HTTP headers cannot have.
+    /// A header set in code has a name or a value that is invalid in HTTP.
     #[error("{name:?} with its value cannot be a header")]
     Header {
-        /// Its name; the value may be a secret.
+        /// The name of the header; its value may be a secret.
         name: String,
     },
-    /// Certificates cannot be read, do not fit their key, or the endpoint needs the feature `tls`.
+    /// Certificates cannot be read or do not match their key, or the endpoint requires the feature `tls`.
     #[error("TLS cannot be set up")]
     Tls(#[source] std::io::Error),
-    /// The thread that exports could not be started.
+    /// The export thread could not be started.
     #[error("the thread that exports cannot be started")]
     Thread(#[source] std::io::Error),
-    /// [`init`](crate::TelemetryBuilder::init) was called before in this process.
+    /// [`init`](crate::TelemetryBuilder::init) has already succeeded in this process, or is running.
     #[error("telemetry was already initialised in this process")]
     AlreadyInitialised,
-    /// A global `tracing` subscriber is there already.
-    /// [`without_subscriber`](crate::TelemetryBuilder::without_subscriber) leaves it alone.
+    /// A global `tracing` subscriber is already installed; use
+    /// [`without_subscriber`](crate::TelemetryBuilder::without_subscriber) to keep it.
     #[error("a global tracing subscriber is already set")]
     Subscriber(#[source] tracing_subscriber::util::TryInitError),
 }

@@ -1,7 +1,7 @@
-//! The exporters themselves, built from decided options; nothing here looks at the environment.
+//! The OTLP exporters, built from resolved options without access to the environment.
 //!
-//! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/). Must be
-//! called inside the export runtime, where gRPC channels start their tasks.
+//! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/). The
+//! functions must be called inside the export runtime, because gRPC channels spawn tasks.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -81,8 +81,8 @@ fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result
     Ok(if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }
 
-/// The headers, which the exporters would leave out without a word where they are none. Those of the environment were
-/// looked at before: what is wrong here comes from code.
+/// Validates the headers, because the exporters silently drop invalid ones. Those from the environment are already
+/// valid, so that an error here concerns the code.
 fn headers(otlp: &Otlp) -> Result<HeaderMap, SetupError> {
     let header = |(name, value): (&String, &String)| {
         let found = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());

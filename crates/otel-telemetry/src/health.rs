@@ -1,6 +1,8 @@
-//! Whether the application is alive and ready: named checks, the state of the shutdown, and the exporters as a detail.
+//! Liveness and readiness of the application: named checks, the state of the shutdown, and failing exporters.
 //!
-//! Liveness and readiness mean what they mean in Kubernetes; the gRPC side follows the gRPC Health Checking Protocol.
+//! Liveness and readiness follow the [probes of
+//! Kubernetes](https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-probes); the gRPC service
+//! follows the [gRPC Health Checking Protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 
 #[cfg(feature = "axum")]
 mod axum;
@@ -21,26 +23,27 @@ use tokio::sync::watch;
 #[cfg(feature = "tonic")]
 pub use self::tonic::GrpcHealth;
 
-/// How something is.
+/// The state of a check or of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HealthStatus {
-    /// Well.
+    /// Healthy.
     Up,
-    /// Something is wrong that the service can live with. Counts as ready.
+    /// Impaired but able to serve. Counts as ready.
     Degraded,
-    /// Not able to serve.
+    /// Unable to serve.
     Down,
 }
 
-/// The answer to "live?" or "ready?", with what led to it.
+/// The result of a liveness or readiness request, with its details.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HealthReport {
-    /// The worst of all details.
+    /// The worst status of all details.
     pub status: HealthStatus,
-    /// By name: the checks, `shutdown` once it has begun, and `exporter.traces` and its like where one is failing.
+    /// The details by name: the checks, `shutdown` once it has begun, and `exporter.SIGNAL` for each failing
+    /// exporter.
     pub details: BTreeMap<String, HealthDetail>,
 }
 
@@ -50,20 +53,20 @@ impl HealthReport {
         Self { status: worst.unwrap_or(HealthStatus::Up), details }
     }
 
-    /// Whether the service can serve: [`Up`](HealthStatus::Up) or [`Degraded`](HealthStatus::Degraded).
+    /// Returns true if the service can serve: [`Up`](HealthStatus::Up) or [`Degraded`](HealthStatus::Degraded).
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.status != HealthStatus::Down
     }
 }
 
-/// How one thing is, and why.
+/// The status of one check, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HealthDetail {
-    /// How it is.
+    /// The status.
     pub status: HealthStatus,
-    /// Why, where it is not well.
+    /// The reason, if the status is not `Up`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -87,10 +90,9 @@ struct Check {
     run: Box<CheckFn>,
 }
 
-/// The health of the application. Clones are the same health; get it from
-/// [`Telemetry::health`](crate::Telemetry::health).
+/// The health of the application, from [`Telemetry::health`](crate::Telemetry::health). Clones share their state.
 ///
-/// [`ready`](Self::ready) must be called inside a tokio runtime whose timers are enabled, as axum's and tonic's are.
+/// [`ready`](Self::ready) must be called inside a tokio runtime with enabled timers, as in axum and tonic.
 #[derive(Clone)]
 pub struct Health {
     inner: Arc<Inner>,
@@ -128,9 +130,9 @@ impl Health {
         self.inner.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a check of readiness, such as a ping of the database. It runs for each question, at the same time as the
-    /// others, and is down if it returns an error, panics, or takes longer than its timeout. A check of the same name
-    /// is replaced.
+    /// Adds a readiness check, such as a ping of the database. It runs for each readiness request, concurrently with
+    /// the other checks, and is down if it returns an error, panics, or exceeds its timeout. It replaces a check with
+    /// the same name.
     pub fn add_check<F, Fut, E>(&self, name: impl Into<String>, timeout: Duration, check: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -151,14 +153,15 @@ impl Health {
         checks.push(check);
     }
 
-    /// Whether the process is alive. It is, if it can answer: a failing dependency is no reason to restart it.
+    /// Returns the liveness. A process that can answer is alive, because a failing dependency is no reason to restart
+    /// it.
     #[must_use]
     pub fn live(&self) -> HealthReport {
         HealthReport::of(BTreeMap::new())
     }
 
-    /// Whether the service can take requests: all checks are up and no shutdown has begun. A failing exporter is a
-    /// degraded detail and leaves the service ready.
+    /// Returns the readiness: all checks are up and no shutdown has begun. A failing exporter is a degraded detail
+    /// and leaves the service ready.
     pub async fn ready(&self) -> HealthReport {
         let checks = self.checks().clone();
         let ran = join_all(checks.iter().map(|check| async move { (check.name.clone(), run(check).await) }));
@@ -178,7 +181,7 @@ impl Health {
         HealthReport::of(details)
     }
 
-    /// From now on the service is not ready. The shutdown of the telemetry calls it first.
+    /// Makes the service not ready from now on. The shutdown of the telemetry calls it first.
     pub fn begin_shutdown(&self) {
         self.inner.stopping.send_replace(true);
     }
@@ -190,7 +193,7 @@ impl Health {
 }
 
 async fn run(check: &Check) -> HealthDetail {
-    // The closure itself may panic, not only its future.
+    // The closure can panic as well as its future.
     let checking = AssertUnwindSafe(async { (check.run)().await }).catch_unwind();
     match tokio::time::timeout(check.timeout, checking).await {
         Ok(Ok(Ok(()))) => HealthDetail::up(),

@@ -1,11 +1,11 @@
-//! The ids of spans and traces: random, but for a span that is told again under the id that it had.
+//! The ids of spans and traces: random, unless the code that starts a span requests certain ids.
 //!
 //! Follows the [Trace SDK, "Id Generators"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#id-generators).
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
-/// The SDK's random ids, unless whoever starts the span wants certain ones (`otel_operation::with_span_identity`).
+/// The SDK's random ids, except for ids requested with `otel_operation::with_span_identity`.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 

@@ -1,4 +1,4 @@
-//! One call sets OpenTelemetry up in an application, and one call takes it down.
+//! Sets OpenTelemetry up in an application with one call, and shuts it down with one call.
 //!
 #![doc = include_str!("../README.md")]
 

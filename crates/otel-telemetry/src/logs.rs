@@ -1,9 +1,9 @@
-//! The bridge from `tracing`: events become log records, and, on request, spans become OpenTelemetry spans.
+//! The bridge from `tracing`: events become log records and, on request, spans become OpenTelemetry spans.
 //!
 //! Follows the [Logs API](https://opentelemetry.io/docs/specs/otel/logs/api/), which such bridges use. Events of the
-//! exporters' own stack (hyper, h2, tonic) are kept out without a list of names, which would silence the application's
-//! own use of those crates, too: the export thread is marked as suppressed, and the SDK drops the events that are
-//! emitted there.
+//! exporters' own dependencies (hyper, h2, tonic) are suppressed by thread and not by target, which would also
+//! suppress the application's events of these crates: the export thread is marked as suppressed, and the SDK drops
+//! events emitted on it.
 
 use std::io::IsTerminal;
 
@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::env::Env;
 use crate::error::SetupError;
 
-/// A layer that sends `tracing` events out as log records, with the ids of the span that is current.
+/// Returns a layer that sends `tracing` events as log records, with the ids of the current span.
 pub(crate) fn log_layer<S>(provider: &SdkLoggerProvider) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -28,7 +28,7 @@ where
     OpenTelemetryTracingBridge::new(provider)
 }
 
-/// A layer that makes OpenTelemetry spans of `tracing` spans.
+/// Returns a layer that converts `tracing` spans into OpenTelemetry spans.
 pub(crate) fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -36,7 +36,7 @@ where
     tracing_opentelemetry::layer().with_tracer(provider.tracer("tracing"))
 }
 
-/// The filter of the subscriber that is installed: `RUST_LOG`, else what the code says.
+/// Returns the filter of the installed subscriber: `RUST_LOG`, else the default from code.
 pub(crate) fn filter(default: &str, env: &mut Env) -> EnvFilter {
     if let Some(directives) = env.get("RUST_LOG") {
         match EnvFilter::try_new(&directives) {
@@ -47,14 +47,14 @@ pub(crate) fn filter(default: &str, env: &mut Env) -> EnvFilter {
     EnvFilter::new(default)
 }
 
-/// Installs the global subscriber: text on the standard error, events as log records, spans on request.
+/// Installs the global subscriber: text on standard error, events as log records, spans on request.
 pub(crate) fn install(
     filter: EnvFilter,
     logs: Option<&SdkLoggerProvider>,
     spans: Option<&SdkTracerProvider>,
 ) -> Result<(), SetupError> {
     let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    // By itself the layer colours files and pipes, too.
+    // The layer's default also colours files and pipes.
     let text = if std::io::stderr().is_terminal() { text } else { text.with_ansi(false) };
     tracing_subscriber::registry()
         .with(filter)

@@ -1,9 +1,8 @@
-//! The export of metrics: an exporter under a timeout, given up on request; and the metrics about the export itself.
+//! The export of metrics: an exporter with a timeout that can be cancelled, and the metrics about the export itself.
 //!
-//! Follows the
-//! [Metrics SDK, "Periodic exporting MetricReader"](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#periodic-exporting-metricreader),
-//! and the semantic conventions for [SDK metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/)
-//! (`otel.sdk.*`).
+//! Follows "Periodic exporting MetricReader" of the [Metrics
+//! SDK](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#periodic-exporting-metricreader), and the semantic
+//! conventions for [SDK metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/) (`otel.sdk.*`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +20,14 @@ use tokio::sync::watch;
 use crate::batch::{Counts, Shared};
 use crate::runtime::Entered;
 
-/// How the export of metrics is doing, and the switch that gives it up.
+/// The state of the metric export, and the switch that cancels it.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsState {
     pub(crate) failing: AtomicBool,
     pub(crate) cancelled: watch::Sender<bool>,
 }
 
-/// An exporter whose exports end in time and can be given up. The SDK's reader has neither.
+/// An exporter whose exports have a timeout and can be cancelled, which the SDK's reader does not provide.
 #[derive(Debug)]
 pub(crate) struct TimedMetrics<E> {
     exporter: E,
@@ -73,9 +72,10 @@ impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
     }
 }
 
-/// Publishes the account of a queue: processed and exported records by `error.type`, queue size and capacity.
+/// Publishes the counts of a queue: processed and exported records by `error.type`, queue size and capacity.
 ///
-/// `kind` is `span` or `log`; `exporter` is the well-known component type of the exporter.
+/// `kind` is `span` or `log`; `exporter` is the well-known component type of the exporter. The descriptions are the
+/// registry's, to the letter.
 pub(crate) fn observe_queue(
     meters: &impl MeterProvider,
     kind: &'static str,
@@ -84,11 +84,15 @@ pub(crate) fn observe_queue(
 ) {
     let meter = meters.meter("otel_telemetry");
     let unit = format!("{{{kind}}}").replace("log", "log_record");
+    let [records, in_queue, in_full_queue] = match kind {
+        "span" => ["spans", "SDK span processor", "SDK span processor"],
+        _ => ["log records", "SDK log processor", "SDK Log Record processor"],
+    };
     let processor = match kind {
         "span" => "batching_span_processor",
         _ => "batching_log_processor",
     };
-    // Both component names end in an index that tells several of a kind apart in one provider; there is one of each.
+    // A component name ends in an index, which distinguishes components of one type; each type occurs once here.
     let component = |kind: &'static str| {
         [
             KeyValue::new("otel.component.type", kind),
@@ -101,7 +105,9 @@ pub(crate) fn observe_queue(
         &meter,
         format!("otel.sdk.processor.{kind}.processed"),
         &unit,
-        "Records for which processing has finished, successfully or not.",
+        format!(
+            "The number of {records} for which the processing has finished, either successful or failed."
+        ),
         processor.clone(),
         shared,
         |counts| {
@@ -117,7 +123,7 @@ pub(crate) fn observe_queue(
         &meter,
         format!("otel.sdk.exporter.{kind}.exported"),
         &unit,
-        "Records for which the export has finished, successfully or not.",
+        format!("The number of {records} for which the export has finished, either successful or failed."),
         exporter,
         shared,
         |counts| {
@@ -132,7 +138,9 @@ pub(crate) fn observe_queue(
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.size"))
         .with_unit(unit.clone())
-        .with_description("Records that wait or are being exported.")
+        .with_description(format!(
+            "The number of {records} in the queue of a given instance of an {in_queue}."
+        ))
         .with_callback(move |observer| {
             let pending = size.account.read().pending;
             observer.observe(i64::try_from(pending).unwrap_or(i64::MAX), &attributes);
@@ -142,19 +150,21 @@ pub(crate) fn observe_queue(
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{kind}.queue.capacity"))
         .with_unit(unit)
-        .with_description("Records that can wait.")
+        .with_description(format!(
+            "The maximum number of {records} the queue of a given instance of an {in_full_queue} can hold."
+        ))
         .with_callback(move |observer| observer.observe(capacity, &processor))
         .build();
 }
 
-/// An `error.type`, or none for success, and how many records it applies to.
+/// An `error.type`, or none for success, and its number of records.
 type ByError = (Option<&'static str>, u64);
 
 fn observe_sum(
     meter: &Meter,
     name: String,
     unit: &str,
-    description: &'static str,
+    description: String,
     component: [KeyValue; 2],
     shared: &Arc<Shared>,
     values: fn(Counts) -> Vec<ByError>,
@@ -168,7 +178,7 @@ fn observe_sum(
             for (error, value) in values(shared.account.read()) {
                 let mut attributes = component.to_vec();
                 match error {
-                    // A reason that never occurred makes no series.
+                    // A reason that never occurred gets no series.
                     Some(_) if value == 0 => continue,
                     Some(error) => attributes.push(KeyValue::new("error.type", error)),
                     None => {}

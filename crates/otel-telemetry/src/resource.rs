@@ -1,4 +1,4 @@
-//! Who sends the telemetry: detectors, attributes from code, and the environment, in this order of growing precedence.
+//! The resource: attributes from detectors, from code and from the environment, in order of increasing precedence.
 //!
 //! Follows the [Resource SDK](https://opentelemetry.io/docs/specs/otel/resource/sdk/) and the
 //! [semantic conventions for resources](https://opentelemetry.io/docs/specs/semconv/resource/).
@@ -13,22 +13,22 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 use crate::env::Env;
 
-/// One source of resource attributes. All are on by default.
+/// A source of resource attributes. All are enabled by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Detector {
-    /// `service.instance.id`: a random UUID for each set-up. Switch it off where the platform gives a better one.
+    /// `service.instance.id`: a random UUID for each set-up. Disable it if the platform provides a better one.
     ServiceInstance,
     /// `host.name`, `host.id`, `host.arch`.
     Host,
     /// `os.type`, `os.name`, `os.version`, `os.description`.
     Os,
-    /// `process.pid`, `process.executable.name`, `process.executable.path`. Never the command line, which may carry
+    /// `process.pid`, `process.executable.name`, `process.executable.path`; never the command line, which may contain
     /// secrets.
     Process,
     /// `container.id`, from the cgroup or mount table of the process.
     Container,
-    /// `k8s.*` from the variables of the downward API, inside a cluster only.
+    /// `k8s.*` from variables of the downward API, only inside a cluster.
     Kubernetes,
     /// `telemetry.sdk.*`.
     Sdk,
@@ -62,14 +62,14 @@ impl Detector {
     }
 }
 
-/// What the code says about the service.
+/// The resource options set in code.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Described {
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) without: Vec<Detector>,
 }
 
-/// The resource once the environment has been asked.
+/// Returns the resource after the overrides from the environment.
 pub(crate) fn resolve(described: &Described, env: &mut Env) -> Resource {
     let mut attributes = vec![KeyValue::new("service.name", unknown_service())];
     for detector in Detector::ALL {
@@ -83,7 +83,7 @@ pub(crate) fn resolve(described: &Described, env: &mut Env) -> Resource {
     if let Some(name) = env.get("OTEL_SERVICE_NAME") {
         attributes.push(KeyValue::new("service.name", name));
     }
-    // Of several attributes with one key the last wins.
+    // Of several attributes with the same key, the last one wins.
     Resource::builder_empty().with_attributes(attributes).build()
 }
 
@@ -94,7 +94,7 @@ fn unknown_service() -> String {
     )
 }
 
-/// A version 4 UUID out of the generator that makes trace ids.
+/// Returns a version 4 UUID from the generator of trace ids.
 fn random_uuid() -> String {
     let random = u128::from_be_bytes(RandomIdGenerator::default().new_trace_id().to_bytes());
     let bits = random & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);

@@ -1,8 +1,8 @@
-//! The thread and the tokio runtime on which everything is exported.
+//! The export thread and its tokio runtime.
 //!
-//! Exporting on a runtime of its own means that a busy application does not delay it, that a blocked exporter cannot
-//! block the application, and that set-up works in a `main` without any runtime. All that runs on the thread is marked
-//! as suppressed, so that the exporter's own connections make neither spans nor log records.
+//! The separate runtime means that a busy application does not delay exports, that a blocked exporter does not block
+//! the application, and that set-up works in a `main` without a runtime. The thread is marked as suppressed, so that
+//! the exporters' own connections produce neither spans nor log records.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Ends the thread when it is dropped.
+/// The export runtime; dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct ExportRuntime {
     handle: Handle,
@@ -26,9 +26,9 @@ impl ExportRuntime {
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new().name("otel-telemetry".into()).spawn(move || {
             let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-            // Nothing is ever sent: the sender's end is the signal.
+            // No value is ever sent: dropping the sender ends the wait.
             let _ = runtime.block_on(stopped);
-            // A metrics shutdown that hangs in a blocking thread must not keep this one.
+            // A blocking metrics shutdown that hangs must not keep this thread alive.
             runtime.shutdown_background();
         })?;
         Ok(Self { handle, _stop: stop })
@@ -40,7 +40,7 @@ impl ExportRuntime {
 }
 
 pin_project! {
-    /// A future that finds the runtime's timers and sockets, wherever it is polled.
+    /// A future that is polled inside a runtime's context, on whatever thread.
     #[derive(Debug)]
     pub(crate) struct Entered<F> {
         handle: Handle,

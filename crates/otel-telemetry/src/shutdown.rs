@@ -1,10 +1,10 @@
-//! Taking everything down in order, within one deadline.
+//! The ordered shutdown within one deadline.
 //!
-//! Follows "Shutdown" of the [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#shutdown), the
-//! [Metrics SDK](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#shutdown) and the
-//! [Logs SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#shutdown). The order: not ready, no more spans,
-//! metrics, traces, logs, close. Each step gets its share of the rest of the deadline; a step that does not finish is
-//! given up, counted and reported.
+//! Follows "Shutdown" of the [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#shutdown), the [Metrics
+//! SDK](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#shutdown) and the [Logs
+//! SDK](https://opentelemetry.io/docs/specs/otel/logs/sdk/#shutdown). The order is: not ready, no more spans,
+//! metrics, traces, logs, close. Each step gets its share of the remaining time; a step that does not finish is
+//! cancelled, counted and reported.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use crate::batch::{Command, Counts, Queue};
 use crate::config::Signal;
 use crate::telemetry::Parts;
 
-/// The share of the deadline that is kept back for giving up what hangs.
+/// Divisor of the deadline that gives the time reserved for cancelling unfinished steps.
 const RESERVE: u32 = 10;
 
-/// How the shutdown went.
+/// The result of a shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// What did not finish, and why; empty if all did.
+    /// The signals whose shutdown failed or did not finish, with the reason; empty on success.
     pub unfinished: Vec<(Signal, String)>,
-    /// The final account of the spans.
+    /// The final counts of the spans.
     pub spans: Counts,
-    /// The final account of the log records.
+    /// The final counts of the log records.
     pub logs: Counts,
-    /// How long it took.
+    /// The duration of the shutdown.
     pub took: Duration,
 }
 
 impl ShutdownReport {
-    /// Whether each signal was drained and its last export succeeded. Records that were dropped earlier do not count.
+    /// Returns true if each signal was drained and its last export succeeded. Earlier drops do not count.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unfinished.is_empty()
@@ -57,7 +57,7 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-/// Runs on the export runtime, so that the caller only waits, in whatever way suits it.
+/// Runs the shutdown; spawned on the export runtime, so that the caller can wait for it synchronously or not.
 pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport {
     let start = Instant::now();
     let reserve = deadline / RESERVE;
@@ -70,7 +70,7 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
     for signal in Signal::ALL {
         let share = shares.next(Instant::now());
         let shutting = Arc::clone(&parts);
-        // The SDK's shutdown blocks, and so may processors and readers that the application added.
+        // The SDK's shutdown blocks, and so can processors and readers of the application.
         let shutdown = tokio::task::spawn_blocking(move || shutting.shut_down(signal, share));
         let result = match tokio::time::timeout(share + reserve / 6, shutdown).await {
             Ok(Ok(result)) => result,
@@ -80,7 +80,7 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
         parts.give_up(signal);
         settle(&parts, signal, reserve / 6).await;
         match result {
-            // Somebody shut the provider down before, which is no less finished.
+            // The provider was already shut down by the application, which counts as finished.
             Ok(()) | Err(OTelSdkError::AlreadyShutdown) => {}
             Err(error) => unfinished.push((signal, error.to_string())),
         }
@@ -99,10 +99,10 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
     report
 }
 
-/// Waits until a queue that was given up has counted all that it held.
+/// Waits until a cancelled queue has counted all its records.
 async fn settle(parts: &Parts, signal: Signal, most: Duration) {
     let ended = async {
-        // A worker that has ended answers that it has; one that is about to, drops the command when it does.
+        // An ended worker rejects the command; a worker that is about to end drops it. Either ends the wait.
         match signal {
             Signal::Traces => {
                 if let Some(queue) = &parts.spans {
@@ -120,7 +120,7 @@ async fn settle(parts: &Parts, signal: Signal, most: Duration) {
     let _ = tokio::time::timeout(most, ended).await;
 }
 
-/// What is left of the time, divided among the steps that are left.
+/// Divides the remaining time among the remaining steps.
 struct Shares {
     end: Instant,
     steps: u32,
@@ -143,7 +143,7 @@ impl Parts {
         }
     }
 
-    /// Ends what still runs for a signal. After a shutdown that finished there is nothing.
+    /// Cancels the remaining work of a signal; a no-op after a complete shutdown.
     fn give_up(&self, signal: Signal) {
         match signal {
             Signal::Traces => self.spans.iter().for_each(Queue::cancel),

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C as a future that servers take for their graceful shutdown.
+//! SIGTERM and Ctrl-C as a future for the graceful shutdown of servers.
 
 use std::fmt;
 use std::io;
@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::health::Health;
 
-/// Resolves when the process was told to stop. Clones resolve together; hand them to axum's and tonic's
-/// `with_graceful_shutdown` or `serve_with_shutdown`.
+/// A future that resolves when the process receives a termination signal. Clones resolve together; pass them to
+/// `with_graceful_shutdown` of axum and `serve_with_shutdown` of tonic.
 #[derive(Clone)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ShutdownSignal(Shared<BoxFuture<'static, ()>>);
@@ -34,7 +34,7 @@ impl Future for ShutdownSignal {
 }
 
 impl ShutdownSignal {
-    /// Listens from now on. `delay` lies between not being ready any more and the servers' stopping.
+    /// Starts to listen. `delay` is the time between becoming not ready and resolving.
     pub(crate) fn listen(runtime: &Handle, health: Health, delay: Duration) -> Self {
         let (told, signal) = oneshot::channel();
         let told_to_stop = {
@@ -47,12 +47,12 @@ impl ShutdownSignal {
                     told_to_stop.await;
                     health.begin_shutdown();
                     tokio::time::sleep(delay).await;
-                    // Nobody may be waiting.
+                    // The receiver is gone if all futures were dropped.
                     let _ = told.send(());
                 });
                 Self(
                     async move {
-                        // When the telemetry is gone before a signal came, none will ever be told of.
+                        // The telemetry was dropped before a signal arrived, so that none will be reported.
                         if signal.await.is_err() {
                             std::future::pending::<()>().await;
                         }
@@ -69,7 +69,7 @@ impl ShutdownSignal {
     }
 }
 
-/// Registers the handlers at once; the future waits for one of them.
+/// Registers the handlers immediately; the returned future waits for one of the signals.
 #[cfg(unix)]
 fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};

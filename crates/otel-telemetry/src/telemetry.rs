@@ -1,4 +1,4 @@
-//! The telemetry of a running application: its providers, its accounts, its health, and its end.
+//! The running telemetry of an application: providers, counts, health, flush and shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +22,20 @@ use crate::shutdown::{self, ShutdownReport};
 use crate::signal::ShutdownSignal;
 use crate::{config::Signal, logs};
 
-/// No deadline is longer than this, so that adding it to the clock cannot overflow.
+/// Maximum of all deadlines, so that adding one to the clock cannot overflow.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// The telemetry of an application. Keep it until the end of `main`, and end it with [`shutdown`](Self::shutdown).
 ///
-/// Dropping it shuts it down too, and waits for that on the thread that drops it, at most for the configured deadline.
+/// Dropping it also shuts it down, and blocks the dropping thread for at most the configured deadline.
 #[derive(Debug)]
 #[must_use = "dropping it shuts the telemetry down"]
 pub struct Telemetry {
-    /// `None` once the shutdown has taken it.
+    /// `None` after the shutdown has taken it.
     parts: Option<Arc<Parts>>,
 }
 
-/// All that the shutdown needs.
+/// The components that the shutdown needs.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) tracer_provider: SdkTracerProvider,
@@ -48,11 +48,11 @@ pub(crate) struct Parts {
     pub(crate) propagator: CompositePropagator,
     pub(crate) options: Options,
     pub(crate) problems: Vec<EnvProblem>,
-    // Last, so that the thread outlives what exports on it.
+    // The last field, so that the thread outlives the components that export on it.
     pub(crate) runtime: ExportRuntime,
 }
 
-/// What the builder decided about the end.
+/// The builder's options for the shutdown.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) shutdown_timeout: Duration,
@@ -61,7 +61,8 @@ pub(crate) struct Options {
 }
 
 impl Telemetry {
-    /// Describes the telemetry; [`init`](TelemetryBuilder::init) or [`build`](TelemetryBuilder::build) sets it up.
+    /// Returns a builder; [`init`](TelemetryBuilder::init) or [`build`](TelemetryBuilder::build) sets the telemetry
+    /// up.
     pub fn builder() -> TelemetryBuilder {
         TelemetryBuilder::default()
     }
@@ -75,33 +76,33 @@ impl Telemetry {
         self.parts.as_ref().expect("taken only at the end")
     }
 
-    /// The provider of tracers.
+    /// Returns the tracer provider.
     #[must_use]
     pub fn tracer_provider(&self) -> &SdkTracerProvider {
         &self.parts().tracer_provider
     }
 
-    /// The provider of meters.
+    /// Returns the meter provider.
     #[must_use]
     pub fn meter_provider(&self) -> &SdkMeterProvider {
         &self.parts().meter_provider
     }
 
-    /// The provider of loggers.
+    /// Returns the logger provider.
     #[must_use]
     pub fn logger_provider(&self) -> &SdkLoggerProvider {
         &self.parts().logger_provider
     }
 
-    /// The propagator, once the environment has been asked. [`init`](TelemetryBuilder::init) installs it; after
-    /// [`build`](TelemetryBuilder::build) it is for layers, or for `otel_propagation::set_global`.
+    /// Returns the propagator, after the override from the environment. [`init`](TelemetryBuilder::init) installs it;
+    /// after [`build`](TelemetryBuilder::build), pass it to layers or to `otel_propagation::set_global`.
     #[must_use]
     pub fn propagator(&self) -> &CompositePropagator {
         &self.parts().propagator
     }
 
-    /// A layer for a `tracing` subscriber of your own: events become log records with the ids of the current span.
-    /// [`init`](TelemetryBuilder::init) installs one by itself.
+    /// Returns a layer for a `tracing` subscriber of the application: events become log records with the ids of the
+    /// current span. [`init`](TelemetryBuilder::init) installs such a layer.
     pub fn log_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -109,8 +110,9 @@ impl Telemetry {
         logs::log_layer(self.logger_provider())
     }
 
-    /// A layer for a `tracing` subscriber of your own: `tracing` spans become OpenTelemetry spans.
-    /// [`with_tracing_spans`](TelemetryBuilder::with_tracing_spans) has [`init`](TelemetryBuilder::init) install one.
+    /// Returns a layer for a `tracing` subscriber of the application: `tracing` spans become OpenTelemetry spans.
+    /// With [`with_tracing_spans`](TelemetryBuilder::with_tracing_spans), [`init`](TelemetryBuilder::init) installs
+    /// such a layer.
     pub fn span_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -118,46 +120,47 @@ impl Telemetry {
         logs::span_layer(self.tracer_provider())
     }
 
-    /// What became of the spans so far; all zero where they are not exported.
+    /// Returns the counts of the spans so far; all zero if spans are not exported.
     #[must_use]
     pub fn span_counts(&self) -> Counts {
         let spans = self.parts().spans.as_ref();
         spans.map(Queue::counts).unwrap_or_default()
     }
 
-    /// What became of the log records so far; all zero where they are not exported.
+    /// Returns the counts of the log records so far; all zero if log records are not exported.
     #[must_use]
     pub fn log_counts(&self) -> Counts {
         let logs = self.parts().logs.as_ref();
         logs.map(Queue::counts).unwrap_or_default()
     }
 
-    /// The variables of the environment that were not understood and were ignored.
+    /// Returns the environment variables that were ignored because their values are invalid.
     #[must_use]
     pub fn env_problems(&self) -> &[EnvProblem] {
         &self.parts().problems
     }
 
-    /// The health of the application, for checks and endpoints.
+    /// Returns the health of the application, for checks and endpoints.
     #[must_use]
     pub fn health(&self) -> Health {
         self.parts().health.clone()
     }
 
-    /// Listens to SIGTERM and Ctrl-C from now on. When one comes, the health is not ready any more, and after the
-    /// [drain delay](TelemetryBuilder::with_drain_delay) the future resolves.
+    /// Starts to listen for SIGTERM and Ctrl-C. When one arrives, the health becomes not ready, and the future
+    /// resolves after the [drain delay](TelemetryBuilder::with_drain_delay).
     ///
-    /// It replaces the system's default handling for the rest of the process: what awaits the future must then end it.
+    /// This replaces the system's default handling for the rest of the process, so that the code that awaits the
+    /// future must end the process.
     pub fn shutdown_on_signal(&self) -> ShutdownSignal {
         let parts = self.parts();
         ShutdownSignal::listen(parts.runtime.handle(), self.health(), parts.options.drain_delay.min(LONGEST))
     }
 
-    /// Exports what waits, of all signals, without shutting anything down. It never blocks the runtime of the caller.
+    /// Exports all pending data of all signals without a shutdown. It never blocks the caller's runtime.
     ///
     /// # Errors
     ///
-    /// By signal, what its provider says.
+    /// Returns the errors of the providers, by signal.
     pub async fn flush(&self) -> Result<(), Vec<(Signal, String)>> {
         let parts = Arc::clone(self.parts());
         let flushing = self.parts().runtime.handle().spawn_blocking(move || {
@@ -176,10 +179,10 @@ impl Telemetry {
         self.shutdown_within(deadline).await
     }
 
-    /// Shuts down in order, and returns when all is done or the deadline has passed, whichever is first: the health is
-    /// not ready any more, spans are refused, then metrics, traces and logs are drained and closed.
+    /// Shuts down in order: the health becomes not ready, spans are refused, then metrics, traces and logs are
+    /// drained and closed. It returns when all steps are done or the deadline has passed, whichever is first.
     ///
-    /// The work is done on another thread, so that no runtime is blocked, and goes on if the future is dropped.
+    /// The work runs on another thread, so that it blocks no runtime and continues if the future is dropped.
     pub async fn shutdown_within(mut self, deadline: Duration) -> ShutdownReport {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.start_shutdown(deadline, move |report| {
@@ -191,7 +194,7 @@ impl Telemetry {
         }
     }
 
-    /// As [`shutdown_within`](Self::shutdown_within), for a `main` without a runtime: it blocks the calling thread.
+    /// Like [`shutdown_within`](Self::shutdown_within), for a `main` without a runtime: blocks the calling thread.
     pub fn shutdown_blocking(mut self, deadline: Duration) -> ShutdownReport {
         self.block_on_shutdown(deadline).unwrap_or_else(|| lost_report(deadline))
     }
@@ -213,7 +216,7 @@ impl Telemetry {
     }
 }
 
-/// For the case that the thread which shuts down is gone, or later than the deadline that it keeps itself.
+/// The report if the export thread has ended, or has exceeded the deadline that it is given.
 fn lost_report(deadline: Duration) -> ShutdownReport {
     ShutdownReport {
         unfinished: Signal::ALL
@@ -241,7 +244,7 @@ impl Drop for Telemetry {
     fn drop(&mut self) {
         let Some(parts) = &self.parts else { return };
         let deadline = parts.options.shutdown_timeout;
-        // The report is in the log; there is nobody else to give it to.
+        // The shutdown logs the report; a drop cannot return it.
         let _ = self.block_on_shutdown(deadline);
     }
 }

@@ -1,7 +1,7 @@
-//! What an encrypted connection to a collector trusts and shows.
+//! The trusted authorities and the client certificate for an encrypted connection to a collector (feature `tls`).
 //!
 //! Follows the [OTLP exporter specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)
-//! (`OTEL_EXPORTER_OTLP_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY`). Only with the feature `tls`.
+//! (`OTEL_EXPORTER_OTLP_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY`).
 
 use std::fmt;
 use std::io;
@@ -16,18 +16,18 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::{OtlpOptions, Signal, variables};
 use crate::env::Env;
 
-/// Certificates and a key, as PEM.
+/// Certificates and a private key, as PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// The authorities that are trusted; the system's if there are none.
+    /// The trusted authorities; `None` trusts the system's.
     authorities: Option<Vec<u8>>,
-    /// The certificate, with those between it and its authority, that is shown to the collector, and its key.
+    /// The client certificate with its chain, and the private key.
     client: Option<[Vec<u8>; 2]>,
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the key.
+        // The private key is never shown.
         f.debug_struct("Tls")
             .field("authorities", &self.authorities.is_some())
             .field("client", &self.client.is_some())
@@ -36,16 +36,16 @@ impl fmt::Debug for Tls {
 }
 
 impl OtlpOptions {
-    /// Trusts these certificate authorities, as PEM, instead of the system's. Needs the feature `tls`. The file that
-    /// `OTEL_EXPORTER_OTLP_CERTIFICATE` names overrides it.
+    /// Trusts these certificate authorities, as PEM, instead of the system's. Requires the feature `tls`. The file
+    /// named by `OTEL_EXPORTER_OTLP_CERTIFICATE` overrides it.
     #[must_use]
     pub fn with_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.authorities = Some(pem.into());
         self
     }
 
-    /// Shows this certificate to the collector, with its key, both as PEM. Needs the feature `tls`. The files that
-    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `OTEL_EXPORTER_OTLP_CLIENT_KEY` name override them.
+    /// Sets the client certificate and its private key, both as PEM. Requires the feature `tls`. The files named by
+    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `OTEL_EXPORTER_OTLP_CLIENT_KEY` override them.
     #[must_use]
     pub fn with_client_certificate(
         mut self,
@@ -58,7 +58,7 @@ impl OtlpOptions {
 }
 
 impl Tls {
-    /// What counts for a signal once the environment has been asked.
+    /// Returns the options of a signal after the overrides from the environment.
     pub(crate) fn resolve(&self, signal: Signal, env: &mut Env) -> Self {
         const CERTIFICATES: &str = "the path of a file with certificates as PEM";
         let authorities = file(signal, "CERTIFICATE", CERTIFICATES, has_certificate, env);
@@ -125,7 +125,7 @@ fn has_key(pem: &[u8]) -> bool {
     PrivateKeyDer::from_pem_slice(pem).is_ok()
 }
 
-/// The file that a variable names, and the variable; a file that is of no use is a problem.
+/// Returns the variable that is set and the content of the file that it names; an unusable file is a problem.
 fn file(
     signal: Signal,
     kind: &str,

@@ -1,4 +1,4 @@
-//! What `init` installs. A process of its own, for globals are set in it.
+//! The globals that `init` installs; in its own process, because it sets them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ fn builder() -> TelemetryBuilder {
     Telemetry::builder().with_env([("OTEL_PROPAGATORS", "b3,tracecontext")]).with_exporters(Exporter::None)
 }
 
-/// One test, since its parts share the globals: a set-up that fails leaves them alone, the next installs them, a second is
-/// an error, and a signal reaches the shutdown future.
+/// One test, because its parts share the globals: a failing set-up leaves them alone, the next one installs them, a
+/// further one is an error, and a signal reaches the shutdown future.
 #[tokio::test]
 async fn once_a_process() {
     let failed = builder().with_env([("OTEL_TRACES_EXPORTER", "zipkin")]).strict_env().init();

@@ -1,5 +1,5 @@
-//! What the exporters' own stack says stays out of the log records. A process of its own: the other tests' servers speak
-//! through the same crates, and a global subscriber would hear them.
+//! Events of the exporters' own dependencies are not log records. In its own process, because the servers of other
+//! tests use the same crates, and the subscriber is global.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -17,18 +17,18 @@ fn quiet() -> TelemetryBuilder {
     Telemetry::builder().with_env::<&str, &str>([]).with_exporters(Exporter::None)
 }
 
-/// Everything at level TRACE, with real exporters at work over gRPC and HTTP: what they say about their connections must
-/// not come back as log records, or each export would make the next.
+/// Real exporters over gRPC and HTTP at level TRACE: events of their connections must not become log records,
+/// otherwise each export would cause the next.
 #[tokio::test]
 async fn the_exporters_own_stack_is_kept_out_and_the_applications_is_not() {
     let logs = InMemoryLogExporter::default();
     let logging = quiet().with_log_exporter(logs.clone()).build().unwrap();
     let seen = Seen::default();
     let subscriber = tracing_subscriber::registry().with(logging.log_layer()).with(seen.clone());
-    // The export threads are other ones: only a global subscriber sees them.
+    // The exports run on other threads, which only a global subscriber observes.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     for (protocol, stack) in [(Protocol::Grpc, "h2"), (Protocol::HttpProtobuf, "hyper_util")] {
-        // The system accepts connections up to the backlog; nobody will ever answer.
+        // The system accepts connections up to the backlog; no response is ever sent.
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let exporting = quiet()
             .with_exporter(Signal::Traces, Exporter::Otlp)
@@ -62,7 +62,7 @@ async fn the_exporters_own_stack_is_kept_out_and_the_applications_is_not() {
     assert_eq!(targets, ["hyper::client"]);
 }
 
-/// Counts events by the beginning of their target.
+/// Counts events by the prefix of their target.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 

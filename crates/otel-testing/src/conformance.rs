@@ -62,9 +62,9 @@
 //! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
-//! 8. Where no span is recorded, the received context is passed on.
+//! 8. The received context is passed on when no span is recorded.
 //!
-//! What the suite takes for granted: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
+//! The suite assumes the following: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
 //! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
 //! before the span is ended. A messaging harness sets the mode in which the producer is the parent also when something
 //! else is current.
@@ -87,7 +87,7 @@ pub use counts::Measurement;
 pub use observed::{CallResult, ContextProbe, Observed, ProbePoint, Run};
 pub use scenario::{Flow, Scenario};
 
-/// Which side of a transport a harness stands for.
+/// The side of a transport that a harness runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a message either comes in or goes out")]
 pub enum Role {
@@ -97,22 +97,22 @@ pub enum Role {
     Outbound,
 }
 
-/// Why a transport does not support a scenario. The same text stands in the README of its crate.
+/// Why a transport does not support a scenario. The README of its crate has the same text.
 pub type Reason = &'static str;
 
 /// One side of a transport, with its instrumentation, ready to be put into a [`Scenario`].
 pub trait Harness: Send + Sync {
-    /// Which side it is.
+    /// The side of the transport that this harness runs.
     fn role(&self) -> Role;
 
-    /// Whether the scenario can happen in this transport.
+    /// Returns `Ok` if the scenario can happen in this transport.
     ///
     /// # Errors
     /// The reason why it cannot.
     fn supports(&self, scenario: Scenario) -> Result<(), Reason>;
 
-    /// Whether the transport's conventions call an inbound operation that is dropped an error (`error.type` and the
-    /// status Error). They do in HTTP; a gRPC server does not count CANCELLED among its errors.
+    /// Returns true if the transport's conventions call an inbound operation that is dropped an error (`error.type` and
+    /// the status Error). They do in HTTP; a gRPC server does not count CANCELLED among its errors.
     fn dropped_is_error(&self) -> bool {
         true
     }
@@ -128,9 +128,9 @@ pub trait Harness: Send + Sync {
     fn run(&self, recorder: &Recorder, scenario: Scenario) -> impl Future<Output = Observed> + Send;
 }
 
-/// How long a scenario may take; none needs a second.
+/// The time that a scenario may take; none needs a second.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long a span may stay open after that.
+/// The time that a span may stay open after that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs one scenario and judges it. For the usual case there is [`conformance!`](crate::conformance!).
@@ -146,7 +146,7 @@ pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), St
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_patience(PATIENCE)
         .build();
-    if scenario == Scenario::SdkShutDown {
+    if scenario.shuts_down() {
         recorder.shutdown();
     }
     let fail = |complaint: String| {
@@ -165,7 +165,7 @@ pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), St
 }
 
 /// The body of one test that [`conformance!`](crate::conformance!) makes: runs the scenario, or asserts that the
-/// harness gave a reason for not supporting it, and that this reason stands in the README.
+/// harness gave a reason for not supporting it, and that the README has this reason.
 ///
 /// # Panics
 /// If the scenario fails, or there is no such reason.
@@ -232,7 +232,11 @@ macro_rules! conformance {
         );
     };
     (outbound, $harness:path) => {
-        $crate::conformance!(@tests Outbound, $harness, stale_headers: StaleHeaders,);
+        $crate::conformance!(@tests Outbound, $harness,
+            stale_headers: StaleHeaders,
+            stale_baggage: StaleBaggage,
+            callers_headers: CallersHeaders,
+        );
     };
     (@tests $role:ident, $harness:path, $($own:ident: $own_scenario:ident $(($own_run:literal))?,)*) => {
         $crate::conformance!(@each $role, $harness,

@@ -9,6 +9,8 @@ mod metrics;
 mod normalize;
 mod provider;
 mod recorder;
+#[cfg(feature = "registry")]
+pub mod registry;
 mod span_log;
 mod tree;
 

@@ -22,7 +22,7 @@ use crate::MetricKind;
 
 /// A [`MeterProvider`] over the SDK's, whose instruments count their measurements.
 ///
-/// What the SDK exports is aggregated: an up-down counter that was increased twice and decreased twice is at 0, as is
+/// The SDK exports aggregates: an up-down counter that was increased twice and decreased twice is at 0, as is
 /// one that was never used, and after a shutdown nothing is exported at all. Here all of them differ.
 #[derive(Clone, Debug)]
 pub struct RecordingMeterProvider {
@@ -33,7 +33,7 @@ pub struct RecordingMeterProvider {
 impl MeterProvider for RecordingMeterProvider {
     fn meter_with_scope(&self, scope: InstrumentationScope) -> Meter {
         let sdk = self.sdk.meter_with_scope(scope);
-        Meter::new(Arc::new(CountedInstruments { sdk, log: self.log.clone() }))
+        Meter::new(Arc::new(CountingInstrumentProvider { sdk, log: self.log.clone() }))
     }
 }
 
@@ -102,7 +102,7 @@ fn lock(tally: &SharedTally) -> std::sync::MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct CountedInstruments {
+struct CountingInstrumentProvider {
     sdk: Meter,
     log: MeasurementLog,
 }
@@ -135,29 +135,29 @@ type Bound<T> = Box<dyn Fn(T) + Send + Sync>;
 type Bind<T> = Box<dyn Fn(&[KeyValue]) -> Bound<T> + Send + Sync>;
 
 /// The SDK's instrument, and the count in front of it.
-struct Counted<T> {
+struct CountingInstrument<T> {
     tally: SharedTally,
     measure: Measure<T>,
     bind: Bind<T>,
 }
 
-impl<T: Number> SyncInstrument<T> for Counted<T> {
+impl<T: Number> SyncInstrument<T> for CountingInstrument<T> {
     fn measure(&self, measurement: T, attributes: &[KeyValue]) {
         lock(&self.tally).add(measurement.number());
         (self.measure)(measurement, attributes);
     }
 
     fn bind(&self, attributes: &[KeyValue]) -> Box<dyn BoundSyncInstrument<T> + Send + Sync> {
-        Box::new(BoundCounted { tally: Arc::clone(&self.tally), measure: (self.bind)(attributes) })
+        Box::new(BoundCountingInstrument { tally: Arc::clone(&self.tally), measure: (self.bind)(attributes) })
     }
 }
 
-struct BoundCounted<T> {
+struct BoundCountingInstrument<T> {
     tally: SharedTally,
     measure: Bound<T>,
 }
 
-impl<T: Number> BoundSyncInstrument<T> for BoundCounted<T> {
+impl<T: Number> BoundSyncInstrument<T> for BoundCountingInstrument<T> {
     fn measure(&self, measurement: T) {
         lock(&self.tally).add(measurement.number());
         (self.measure)(measurement);
@@ -175,7 +175,7 @@ macro_rules! counted {
             $(builder.$more = given.$more;)?
             let sdk = builder.build();
             let bindable = sdk.clone();
-            $instrument::new(Arc::new(Counted::<$value> {
+            $instrument::new(Arc::new(CountingInstrument::<$value> {
                 tally,
                 measure: Box::new(move |value, attributes| sdk.$record(value, attributes)),
                 bind: Box::new(move |attributes| {
@@ -203,7 +203,7 @@ macro_rules! observed {
     )*};
 }
 
-impl InstrumentProvider for CountedInstruments {
+impl InstrumentProvider for CountingInstrumentProvider {
     counted! {
         u64_counter: InstrumentBuilder Counter<u64> add Counter {};
         f64_counter: InstrumentBuilder Counter<f64> add Counter {};
@@ -227,8 +227,8 @@ impl InstrumentProvider for CountedInstruments {
     }
 }
 
-impl fmt::Debug for CountedInstruments {
+impl fmt::Debug for CountingInstrumentProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CountedInstruments").finish_non_exhaustive()
+        f.debug_struct("CountingInstrumentProvider").finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
 //! Collected metrics: as values that assertions can ask for, and as text for snapshots.
-//! Follows the OpenTelemetry specification, Metrics data model (cumulative sums, histograms, gauges).
+//! Follows <https://opentelemetry.io/docs/specs/otel/metrics/data-model/> (cumulative sums, histograms, gauges).
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -8,7 +8,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 
 use crate::normalize;
 
-/// What an instrument measures.
+/// The kind of an instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricKind {
@@ -27,6 +27,7 @@ pub enum MetricKind {
 pub struct Metric {
     name: String,
     unit: String,
+    description: String,
     kind: Option<MetricKind>,
     points: Vec<Point>,
 }
@@ -42,7 +43,13 @@ pub struct Point {
 
 impl Metric {
     pub(crate) fn empty(name: &str) -> Self {
-        Self { name: name.to_owned(), unit: String::new(), kind: None, points: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            unit: String::new(),
+            description: String::new(),
+            kind: None,
+            points: Vec::new(),
+        }
     }
 
     /// The name of the instrument.
@@ -57,7 +64,13 @@ impl Metric {
         &self.unit
     }
 
-    /// What the instrument measures; `None` where nothing was recorded.
+    /// The description of the instrument, empty if there is none.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The kind of the instrument; `None` where nothing was recorded.
     #[must_use]
     pub fn kind(&self) -> Option<MetricKind> {
         self.kind
@@ -141,6 +154,7 @@ pub(crate) fn gather(collected: &ResourceMetrics) -> BTreeMap<String, Metric> {
         let name = metric.name();
         let entry = metrics.entry(name.to_owned()).or_insert_with(|| Metric::empty(name));
         entry.unit = metric.unit().to_owned();
+        entry.description = metric.description().to_owned();
         entry.kind = Some(kind);
         entry.points.extend(points);
     }

@@ -1,5 +1,6 @@
 //! The tracer provider that counts explicit ends of spans, and its deterministic ids.
-//! Follows the OpenTelemetry specification, Trace API, "End" (a span is ended once; later calls are ignored).
+//!
+//! Follows <https://opentelemetry.io/docs/specs/otel/trace/api/#end> (a span is ended once; later calls are ignored).
 
 use std::{
     borrow::Cow,
@@ -94,7 +95,7 @@ impl Span for RecordingSpan {
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        // Counted first: whoever is woken by the end of the span must already see the count.
+        // Counted first, so that a task that the end of the span wakes sees the count.
         self.span_log.explicit_end(self.sdk.span_context().span_id());
         self.sdk.end_with_timestamp(timestamp);
     }

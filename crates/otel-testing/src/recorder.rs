@@ -1,5 +1,7 @@
 //! The recorder: a tracer provider and a meter provider in memory, without globals, and what tests ask of them.
-//! Follows the OpenTelemetry specification, Trace SDK and Metrics SDK.
+//!
+//! Follows <https://opentelemetry.io/docs/specs/otel/trace/sdk/> and
+//! <https://opentelemetry.io/docs/specs/otel/metrics/sdk/>.
 
 use std::{
     collections::BTreeMap,
@@ -125,7 +127,7 @@ impl Recorder {
         }
     }
 
-    /// How often the span with this id was ended by a call of `end`; being dropped does not count.
+    /// The number of calls of `end` on the span with this id; being dropped does not count.
     /// `None` if no such span was started here, or if it did not record.
     #[must_use]
     pub fn ended(&self, span_id: SpanId) -> Option<usize> {
@@ -184,7 +186,7 @@ impl Recorder {
     }
 
     /// Asserts all that must hold when nothing is going on any more: each span was ended explicitly exactly once,
-    /// all that were started have finished, no attribute stands on a span twice, and nothing is in flight.
+    /// all that were started have finished, no attribute is recorded on a span twice, and nothing is in flight.
     ///
     /// # Panics
     /// If one of these does not hold.
@@ -212,7 +214,7 @@ impl Recorder {
                 span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
             keys.sort_unstable();
             if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(format!("`{}` stands twice on the span `{}`", twice[0], span.name));
+                return Err(format!("`{}` is recorded twice on the span `{}`", twice[0], span.name));
             }
         }
         Ok(())
@@ -314,7 +316,7 @@ impl RecorderBuilder {
         self
     }
 
-    /// How long the waits go on before they give up with a panic; 10 seconds if nothing else is set.
+    /// The time after which a wait gives up with a panic. Default: 10 seconds.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -1,5 +1,6 @@
 //! The spans of a recorder: which spans started, how often each was ended explicitly, and what they recorded.
-//! Follows the OpenTelemetry specification, Trace SDK, "Span processor" (`OnStart`, `OnEnd`).
+//!
+//! Follows <https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor> (`OnStart`, `OnEnd`).
 
 use std::{
     borrow::Cow,
@@ -27,7 +28,7 @@ pub(crate) struct SpanLogState {
     /// Every span that records, in the order of start.
     pub(crate) started: Vec<Entry>,
     by_id: HashMap<SpanId, usize>,
-    /// What the SDK exported, in the order of end.
+    /// The spans that the SDK exported, in the order of end.
     pub(crate) finished: Vec<SpanData>,
     wakers: Vec<Waker>,
 }

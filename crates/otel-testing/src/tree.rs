@@ -158,7 +158,7 @@ fn kind(kind: &SpanKind) -> &'static str {
     }
 }
 
-/// Both ids by their first and last four digits: enough to tell the ones in a test apart.
+/// Both ids by their first and last four digits: enough to distinguish those of one test.
 fn short((trace_id, span_id): Id) -> String {
     let ends = |hex: String| format!("{}…{}", &hex[..4], &hex[hex.len() - 4..]);
     format!("{}/{}", ends(trace_id.to_string()), ends(span_id.to_string()))

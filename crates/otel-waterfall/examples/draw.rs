@@ -1,5 +1,5 @@
-//! Draws a trace of two services, in colours where there is a terminal. With `--otlp FILE` it draws the traces of an
-//! OTLP JSON file as text, with `--html FILE` as a page.
+//! Draws a trace of two services, in colours if the output is a terminal. With `--otlp FILE` it draws the traces of
+//! an OTLP JSON file as text, with `--html FILE` as a page.
 
 use std::{
     io::Write,
@@ -69,7 +69,7 @@ fn sample() {
         .with_start_time(after(12))
         .start_with_context(&at_shop, &order);
     let call = order.with_span(call);
-    // What the network would do: only the context travels.
+    // The network transports only the context.
     let received = Context::new().with_remote_span_context(call.span().span_context().clone());
     let served = at_stock
         .span_builder("GET /stock/{id}")

@@ -1,6 +1,6 @@
-//! A span's bar in terminal cells, with the precision of an eighth of a cell.
+//! The bar of a span, in terminal cells with a resolution of one eighth of a cell.
 
-/// The left one to seven eighths of a cell.
+/// Blocks that fill the left zero to seven eighths of a cell, by index.
 const LEFT: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// One cell of the bar column.
@@ -8,12 +8,12 @@ const LEFT: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 pub(crate) enum Cell {
     Empty,
     Filled(char),
-    /// Drawn with the colours swapped, which is the only way to fill the right part of a cell exactly.
+    /// Drawn with foreground and background swapped, because Unicode has no blocks for most right-aligned eighths.
     Swapped(char),
     Event,
 }
 
-/// What is to be drawn; all times in nanoseconds, offsets from the start of the picture.
+/// The input of a bar. Times are in nanoseconds; `offset` and `events` count from the start of the trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar<'a> {
     pub(crate) offset: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Bar<'a> {
 }
 
 impl Bar<'_> {
-    /// The cells, exactly as many as asked for. Without `swap` left edges are rounded to what one character can show.
+    /// Returns `count` cells. Without `swap`, the left edge is rounded to a glyph that needs no swapped colours.
     pub(crate) fn cells(&self, count: usize, swap: bool) -> Vec<Cell> {
         let eighths = count * 8;
         if eighths == 0 {

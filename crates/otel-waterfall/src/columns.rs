@@ -1,11 +1,11 @@
-//! How the width of the text is shared between names, services, kinds, times and bars.
+//! The widths of the columns of the text: name, service, kind, offset, duration and bar.
 
 use crate::{
     escape::{visible, width},
     layout::{Layout, Row, service_name},
 };
 
-/// Widths in cells; a column that is left out has none.
+/// Column widths in cells; an omitted column has the width 0.
 #[derive(Debug)]
 pub(crate) struct Columns {
     pub(crate) width: usize,
@@ -15,12 +15,12 @@ pub(crate) struct Columns {
     pub(crate) offset: usize,
     pub(crate) duration: usize,
     pub(crate) bar: usize,
-    /// How many levels of the tree are drawn as lines before a number takes their place.
+    /// Number of tree levels that are drawn as guide lines; in a deeper row a number replaces the outer levels.
     pub(crate) levels: usize,
 }
 
 impl Columns {
-    /// How many levels are still drawn as lines where the tree is cut.
+    /// Number of inner levels that are still drawn as guide lines in such a deeper row.
     pub(crate) const INNERMOST: usize = 2;
 
     pub(crate) fn new(columns: usize, layout: &Layout<'_>) -> Self {
@@ -38,7 +38,7 @@ impl Columns {
             width: columns,
             label: 0,
             service,
-            // Three letters tell the kinds apart, too.
+            // Three letters still distinguish the kinds.
             kind: if wide { 8 } else { 3 },
             offset: if wide { 8 } else { 0 },
             duration: 7,
@@ -49,14 +49,14 @@ impl Columns {
         let bar_at_least = columns * 3 / 10;
         let label_at_most = room.saturating_sub(bar_at_least).max(4);
         out.levels = (label_at_most / 6).max(Self::INNERMOST);
-        // Names get what they need, but the bars keep their share; what names leave goes to the bars.
+        // Names get the width that they need as long as the bars keep 30 %; the bars also get the width that is left.
         let needed = layout.shown().map(|(_, row)| out.needed(row)).max().unwrap_or(0);
         out.label = needed.clamp(4, label_at_most);
         out.bar = columns - out.before_bar();
         out
     }
 
-    /// How many cells stand before the bars.
+    /// Returns the number of cells before the bars.
     pub(crate) fn before_bar(&self) -> usize {
         let gap = |cells: usize| if cells == 0 { 0 } else { cells + 1 };
         self.label + gap(self.service) + gap(self.kind) + gap(self.offset) + gap(self.duration) + 1
@@ -65,7 +65,7 @@ impl Columns {
     fn needed(&self, row: &Row<'_>) -> usize {
         let mark = |failed: bool| if failed { 2 } else { 0 };
         let name = row.span().map_or(0, |span| width(&visible(&span.name)) + mark(span.is_error()));
-        // A tree that is cut has a number and a sign before its lines.
+        // The guide lines of a deeper row start with the number of replaced levels and an ellipsis.
         let guides = if row.depth > self.levels + 1 { Self::INNERMOST * 3 + 9 } else { row.depth * 3 };
         guides + name
     }

@@ -1,8 +1,8 @@
-//! Durations for people: three significant digits and a unit.
+//! Human-readable durations: three significant digits with one unit below a minute, two units above.
 
 const UNITS: [(u64, &str); 3] = [(1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s")];
 
-/// Nanoseconds as text of at most seven characters.
+/// Formats nanoseconds in at most seven characters.
 pub(crate) fn human(nanos: u64) -> String {
     if nanos < 1_000 {
         return format!("{nanos} ns");

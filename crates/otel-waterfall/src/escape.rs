@@ -1,15 +1,15 @@
-//! Text from strangers made safe to show: no control codes, no bidirectional overrides, a known width.
+//! Escaping of untrusted text for display: no control characters, no bidirectional overrides, a known width.
 //!
-//! Widths follow Unicode Standard Annex 11.
+//! Widths follow [Unicode Standard Annex 11](https://www.unicode.org/reports/tr11/).
 
 use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// How many combining marks may follow one character before the rest is spelled out.
+/// Maximum number of combining marks after a character; further marks are escaped.
 const MAX_MARKS: usize = 2;
 
-/// The text on one line, with everything that could move the cursor or reorder what is around it spelled out.
+/// Returns the text on one line, with all characters escaped that could move the cursor or reorder adjacent text.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return Cow::Borrowed(text);
@@ -23,7 +23,8 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // These only choose between two looks of a character, of which terminals disagree about the width.
+            // Variation selectors are removed: they only choose a presentation, and terminals disagree about its
+            // width.
             '\u{fe00}'..='\u{fe0f}' => {}
             _ if width.is_none() || is_format(c) || marks > MAX_MARKS => {
                 out.extend(c.escape_unicode());
@@ -34,19 +35,19 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Characters that change the text around them and show nothing themselves.
+/// Returns true for characters that are invisible and change the text around them.
 fn is_format(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// How many cells a text that went through [`visible`] takes.
+/// Returns the width in cells of a text returned by [`visible`].
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
-/// The text cut to a number of cells, with `…` at the end if something is missing.
+/// Cuts the text to a number of cells, with `…` at the end of a cut text.
 pub(crate) fn fit(text: &str, cells: usize) -> Cow<'_, str> {
     if text.len() <= cells || width(text) <= cells {
         return Cow::Borrowed(text);
@@ -66,7 +67,7 @@ pub(crate) fn fit(text: &str, cells: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The text for HTML, as content or inside a quoted attribute.
+/// Escapes the text for HTML content and for quoted attributes, after escaping it as [`visible`] does.
 pub(crate) fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in visible(text).chars() {

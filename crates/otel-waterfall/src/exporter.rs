@@ -1,4 +1,4 @@
-//! The SDK's side: one exporter a tracer provider.
+//! The span exporter, one for each tracer provider.
 //!
 //! Follows the [Trace SDK, "Span Exporter"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter).
 
@@ -20,11 +20,12 @@ use opentelemetry_sdk::{
 
 use crate::{model::Span, waterfall::Handle};
 
-/// Hands one tracer provider's spans to a [`Waterfall`](crate::Waterfall), whose
-/// [`exporter`](crate::Waterfall::exporter) makes it.
+/// Passes the spans of one tracer provider to a [`Waterfall`](crate::Waterfall); created by
+/// [`Waterfall::exporter`](crate::Waterfall::exporter).
 ///
-/// Export neither blocks nor fails while it is open. Shutting the last exporter down draws what is left; `force_flush`
-/// does nothing, for the spans of other services may be on their way: use [`Waterfall::flush`](crate::Waterfall::flush).
+/// An export does not block, and fails only after shutdown. Shutting down the last exporter draws the remaining
+/// spans. `force_flush` does nothing, because spans of other services may still arrive; use
+/// [`Waterfall::flush`](crate::Waterfall::flush) instead.
 pub struct Exporter {
     handle: Arc<Handle>,
     service: Arc<str>,

@@ -1,7 +1,8 @@
-//! What has arrived and when it is to be drawn: a pure state machine over spans and instants, bounded in memory.
+//! Spans grouped by trace, and the time at which each trace is due to be drawn: a state machine without I/O or a
+//! clock, bounded in memory.
 //!
-//! An exporter sees only spans that have ended. A trace is held to be finished when its root has arrived and so has
-//! every parent that is referred to; as there is no end mark, each stage is followed by a time in which nothing arrives.
+//! An exporter receives only spans that have ended, and a trace has no end mark. A trace therefore counts as complete
+//! when its root and all referenced parents have arrived and no span has arrived for some time since.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -12,10 +13,10 @@ use opentelemetry::trace::{SpanId, TraceId};
 
 use crate::model::{Span, Trace};
 
-/// The limits and times that a user can set.
+/// Limits and times that the user sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How long nothing must arrive for a trace whose callers are elsewhere.
+    /// Time without a new span after which a trace is drawn whose missing parents are all in other services.
     pub(crate) quiet: Duration,
     pub(crate) max_traces: usize,
     pub(crate) max_spans: usize,
@@ -27,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-/// How many drawn traces are remembered, to say so when late spans come.
+/// Number of drawn traces that are remembered, so that late spans can be marked as late.
 const REMEMBERED: usize = 1_000;
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ pub(crate) struct Gathering {
     open: HashMap<TraceId, Open>,
     spans: usize,
     drawn: VecDeque<TraceId>,
-    /// Spans not kept since the last time this was said, of traces that have no place of their own.
+    /// Spans not kept since the last [`take_unsaid`](Self::take_unsaid) that belong to no gathered trace.
     unsaid: u64,
     not_kept: u64,
     arrivals: u64,
@@ -47,34 +48,35 @@ pub(crate) struct Gathering {
 struct Open {
     trace: Trace,
     ids: HashSet<SpanId>,
-    /// Parents that have not arrived, and whether all who refer to them are in other services.
+    /// Parents that have not arrived; true if all spans that refer to the parent are in other services.
     awaited: HashMap<SpanId, bool>,
-    /// How many of the awaited are in the same service as a span that refers to them.
+    /// Number of awaited parents that are in the same service as a span that refers to them.
     awaited_here: usize,
     has_root: bool,
     last: Instant,
-    /// Its place in the order of arrival, for traces are drawn in that order.
+    /// Position in the order of arrival; traces are drawn in this order.
     number: u64,
 }
 
 impl Open {
     fn due(&self, quiet: Duration) -> Instant {
         let wait = if self.awaited_here > 0 {
-            // The parent is in this process and has not ended yet, or was not sampled.
+            // The parent is in this process and either has not ended or was not sampled.
             quiet.saturating_mul(10)
         } else if self.awaited.is_empty() && self.has_root {
             quiet / 10
         } else {
             quiet
         };
-        // Far enough away to be never, for a time that has no place on the clock.
+        // `wait` can be too long to be added to an `Instant`; a year then means never.
         let never = Duration::from_secs(60 * 60 * 24 * 365);
         self.last.checked_add(wait).unwrap_or_else(|| self.last + never)
     }
 }
 
 impl Gathering {
-    /// Takes a span in; returns when its trace is due if nothing else arrives, or nothing if it was not kept.
+    /// Adds a span. Returns the time at which its trace is due if no other span arrives, or `None` if the span was
+    /// not kept.
     pub(crate) fn add(&mut self, span: Span, now: Instant) -> Option<Instant> {
         let limits = self.limits;
         if !self.open.contains_key(&span.trace_id) {
@@ -96,7 +98,8 @@ impl Gathering {
         let trace_id = span.trace_id;
         let open = self.open.get_mut(&trace_id)?;
         open.last = now;
-        // Parents end last: an eighth of the room is kept for them, so that a trace that is too large stays a tree.
+        // Parents end after their children: one eighth of the capacity is reserved for them, so that a trace that is
+        // too large remains a tree.
         let wanted = span.parent.is_none() || open.awaited.contains_key(&span.span_id);
         let room = if wanted { limits.max_spans } else { limits.max_spans - limits.max_spans / 8 };
         if open.awaited.remove(&span.span_id) == Some(false) {
@@ -127,7 +130,7 @@ impl Gathering {
             Some(open) if !open.trace.spans.is_empty() => open.trace.not_kept += 1,
             _ => {
                 self.unsaid += 1;
-                // Without a span there is nothing to draw and so nothing to wait for.
+                // A trace without any kept span has nothing to draw.
                 if let Some(id) = of {
                     self.open.remove(&id);
                 }
@@ -136,18 +139,18 @@ impl Gathering {
         None
     }
 
-    /// When the next trace is due.
+    /// Returns the time at which the next trace is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.open.values().map(|open| open.due(self.limits.quiet)).min()
     }
 
-    /// Hands out the traces that are due, in the order in which they began to arrive.
+    /// Removes and returns the traces that are due, in the order of their first spans' arrival.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Trace> {
         let quiet = self.limits.quiet;
         self.take(|open| open.due(quiet) <= now)
     }
 
-    /// Hands out everything.
+    /// Removes and returns all traces.
     pub(crate) fn take_all(&mut self) -> Vec<Trace> {
         self.take(|_| true)
     }
@@ -171,12 +174,12 @@ impl Gathering {
         traces
     }
 
-    /// How many spans were not kept and have not been spoken of; from then on they have been.
+    /// Returns the number of spans that were not kept and not reported yet, and resets it.
     pub(crate) fn take_unsaid(&mut self) -> u64 {
         std::mem::take(&mut self.unsaid)
     }
 
-    /// How many spans were not kept in all.
+    /// Returns the total number of spans that were not kept.
     pub(crate) fn not_kept(&self) -> u64 {
         self.not_kept
     }

@@ -1,4 +1,4 @@
-//! The rows as one HTML page that needs nothing else: the same picture, with all attributes one click away.
+//! The HTML renderer: one self-contained page with the rows of the layout, all attributes in collapsed details.
 
 use std::fmt::Write;
 
@@ -10,16 +10,16 @@ use crate::{
     text::kind,
 };
 
-/// More rows than this of one trace make a page slow; those in the middle are left out and counted.
+/// Maximum number of rows of one trace, because more make the page slow; those in the middle are omitted and counted.
 const MAX_ROWS: usize = 2_000;
-/// Deeper levels are not indented any further.
+/// Depth from which rows are not indented further.
 const MAX_INDENT: usize = 24;
-/// The hues of the services; red is kept for errors.
+/// Hues of the services; red is reserved for errors.
 const HUES: [u16; 6] = [190, 130, 220, 280, 45, 165];
 
-/// The traces as one self-contained page: no scripts, nothing loaded from elsewhere, everything escaped.
+/// Renders the traces as one self-contained page: no scripts, no external resources, all text escaped.
 ///
-/// Of a trace with more than 2,000 rows those in the middle are left out and counted.
+/// If a trace has more than 2,000 rows, those in the middle are omitted and counted.
 #[must_use]
 pub fn html(traces: &[Trace]) -> String {
     let mut out = String::from(include_str!("page.html"));
@@ -107,7 +107,7 @@ fn span_row(out: &mut String, layout: &Layout<'_>, row: &Row<'_>, span: &Span) {
     out.push_str("</span></summary>\n");
     details(out, layout, row, span, offset);
     out.push_str("</details>\n");
-    // Failures and oddities are seen without a click.
+    // Errors and oddities are visible without opening the details.
     let notes = Layout::error(span).into_iter().map(|error| format!("✗ {error}"));
     for note in notes.chain(layout.oddities(row).into_iter().map(|note| format!("! {note}"))) {
         let depth = row.depth.min(MAX_INDENT);
@@ -147,7 +147,7 @@ fn hue(service: usize) -> u16 {
     HUES[service % HUES.len()]
 }
 
-/// A share of the whole as a percentage with three decimals.
+/// Formats a share as a percentage with three decimals.
 fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "0.000".to_owned();

@@ -1,7 +1,6 @@
-//! From the spans of a trace to the rows of its picture; both renderers draw these rows and nothing else.
+//! The layout of a trace: from spans to the rows that both renderers draw.
 //!
-//! Every input has a picture: parents that are missing get a row of their own, cycles are cut, clocks that
-//! disagree are said.
+//! Every input has a layout: a missing parent gets a row, a cycle is cut, and a row notes inconsistent clocks.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -12,31 +11,31 @@ use crate::{
     model::{Span, Trace},
 };
 
-/// A trace ready to be drawn.
+/// The layout of a trace.
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
-    /// When the picture begins, in nanoseconds since the Unix epoch: the earliest start of all spans.
+    /// Earliest start of all spans, in nanoseconds since the Unix epoch.
     pub(crate) start: u64,
-    /// How long it is, in nanoseconds.
+    /// Time from the earliest start to the latest end, in nanoseconds.
     pub(crate) total: u64,
     /// All rows, from top to bottom.
     pub(crate) rows: Vec<Row<'a>>,
-    /// Which of the rows are left out, if there are too many.
+    /// Rows that are not drawn because there are too many.
     pub(crate) hidden: Range<usize>,
     /// The services in the order of their first row.
     pub(crate) services: Vec<&'a str>,
-    /// How many spans failed.
+    /// Number of spans with the status Error.
     pub(crate) errors: usize,
 }
 
-/// One row: a span, or a parent that is referred to but is not there.
+/// One row: a span, or the placeholder of a missing parent.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) item: Item<'a>,
     pub(crate) depth: usize,
-    /// Whether it is the last of its siblings.
+    /// True for the last of its siblings.
     pub(crate) last: bool,
-    /// The row of its parent.
+    /// Index of the parent's row.
     pub(crate) parent: Option<usize>,
 }
 
@@ -44,7 +43,7 @@ pub(crate) struct Row<'a> {
 pub(crate) enum Item<'a> {
     Span {
         span: &'a Span,
-        /// Whether the spans above it lead back to it, so that it stands at the top for want of a better place.
+        /// True if the parents of the span lead back to it, so that it is drawn at the top.
         cycle: bool,
     },
     Missing(SpanId),
@@ -60,7 +59,7 @@ impl<'a> Row<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Lays a trace out; of more than `max_rows` rows those in the middle are hidden.
+    /// Lays out a trace. If it has more than `max_rows` rows, those in the middle are hidden.
     pub(crate) fn new(trace: &'a Trace, max_rows: usize) -> Self {
         let spans = &trace.spans;
         let start = spans.iter().map(|s| s.start).min().unwrap_or(0);
@@ -68,7 +67,7 @@ impl<'a> Layout<'a> {
         let rows = Forest::new(spans).rows();
 
         let hidden = if rows.len() > max_rows {
-            // The row that says how many are missing takes the place of one.
+            // The note about the hidden rows is a row itself.
             let shown = max_rows.saturating_sub(1);
             let tail = shown / 3;
             shown - tail..rows.len() - tail
@@ -85,12 +84,12 @@ impl<'a> Layout<'a> {
         Self { start, total: end - start, rows, hidden, services, errors }
     }
 
-    /// The rows that are shown, with their places.
+    /// Returns the rows that are not hidden, with their indices.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, &Row<'a>)> {
         self.rows.iter().enumerate().filter(|(place, _)| !self.hidden.contains(place))
     }
 
-    /// What the row in place of the hidden ones says.
+    /// Returns the note that is drawn instead of the hidden rows.
     pub(crate) fn hidden_note(&self) -> String {
         let hidden = &self.rows[self.hidden.clone()];
         let spans = hidden.iter().filter_map(Row::span);
@@ -99,17 +98,17 @@ impl<'a> Layout<'a> {
         if errors == 0 { note } else { format!("{note}, {}", count(errors as u64, "error")) }
     }
 
-    /// Whether the row has rows beneath it that belong to it.
+    /// Returns true if the next row is a child of this row.
     pub(crate) fn has_children(&self, place: usize) -> bool {
         self.rows.get(place + 1).is_some_and(|next| next.depth > self.rows[place].depth)
     }
 
-    /// The place of the service among all of them, for its colour.
+    /// Returns the index of the service, which determines its colour.
     pub(crate) fn service_number(&self, service: &str) -> usize {
         self.services.iter().position(|s| *s == service).unwrap_or(0)
     }
 
-    /// How the span failed, from `error.type` and the status's description.
+    /// Returns the error of a failed span, from `error.type` and the description of the status.
     pub(crate) fn error(span: &Span) -> Option<String> {
         let Status::Error { description } = &span.status else { return None };
         Some(match (span.attribute("error.type"), description.as_ref()) {
@@ -120,7 +119,7 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// What is odd about where this row stands or when it ran.
+    /// Returns notes about a cycle, a parent in another process, and inconsistent times.
     pub(crate) fn oddities(&self, row: &Row<'_>) -> Vec<String> {
         let Item::Span { span, cycle } = row.item else { return Vec::new() };
         let mut notes = Vec::new();
@@ -141,7 +140,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// A number with a noun, in the plural where it needs one; thousands are separated.
+/// Formats a number with thousands separators and a noun, in the plural unless the number is 1.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -159,7 +158,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     out
 }
 
-/// The spans with their parents found.
+/// The spans with their parents resolved, and the rows added so far.
 struct Forest<'a> {
     spans: &'a [Span],
     parents: Vec<Option<usize>>,
@@ -202,7 +201,7 @@ impl<'a> Forest<'a> {
         for i in tops {
             match self.missing_parent(i) {
                 None => self.grow(&[i], None, false),
-                // The first of the orphans brings its siblings along.
+                // The children of a missing parent are placed together, at the position of the first of them.
                 Some(missing) => {
                     if let Some(orphans) = orphans.remove(&missing) {
                         let place = self.rows.len();
@@ -217,7 +216,7 @@ impl<'a> Forest<'a> {
                 }
             }
         }
-        // What no root leads to hangs on a cycle: cut it where one goes up from the earliest span.
+        // The remaining spans descend from cycles. A cycle is cut at its first member above the earliest such span.
         for &i in &by_start {
             if !self.seen[i] {
                 let place = self.on_cycle(i);
@@ -227,12 +226,12 @@ impl<'a> Forest<'a> {
         self.rows
     }
 
-    /// A parent of the same service that should be here; one that is remote is merely elsewhere.
+    /// Returns the id of an absent parent that belongs to the same service; a remote parent is only elsewhere.
     fn missing_parent(&self, i: usize) -> Option<SpanId> {
         self.spans[i].parent.filter(|_| !self.spans[i].parent_is_remote)
     }
 
-    /// Some span of the cycle that the spans above `i` end in.
+    /// Returns a span of the cycle that is reached by following the parents of `i`.
     fn on_cycle(&self, mut i: usize) -> usize {
         let mut passed = std::collections::HashSet::new();
         while passed.insert(i) {
@@ -244,7 +243,7 @@ impl<'a> Forest<'a> {
         i
     }
 
-    /// Adds rows for these siblings and all that is beneath them, without recursion, for depth is not bounded.
+    /// Adds rows for the siblings and all their descendants, without recursion, because the depth is unbounded.
     fn grow(&mut self, siblings: &[usize], parent: Option<usize>, cycle: bool) {
         let depth = usize::from(parent.is_some());
         let mut stack = Vec::new();
@@ -269,7 +268,7 @@ fn push(stack: &mut Vec<Pending>, siblings: &[usize], parent: Option<usize>, dep
     }
 }
 
-/// What a service is called where it is named.
+/// Returns the display name of a service.
 pub(crate) fn service_name(service: &Arc<str>) -> &str {
     if service.is_empty() { "unknown" } else { service }
 }

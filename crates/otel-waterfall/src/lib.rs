@@ -1,4 +1,4 @@
-//! Finished spans drawn as a waterfall in the terminal and as one HTML page: see a trace with no backend.
+//! Draws finished spans as a waterfall in the terminal or as an HTML page, without a tracing backend.
 //!
 #![doc = include_str!("../README.md")]
 

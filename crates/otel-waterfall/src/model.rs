@@ -1,4 +1,4 @@
-//! The data that is drawn: traces and spans as plain structs, whether they came from the SDK or from a file.
+//! The data that is drawn: traces and spans as plain structs, from the SDK or from a file.
 //!
 //! Follows the [Trace API, "Span"](https://opentelemetry.io/docs/specs/otel/trace/api/#span).
 
@@ -10,18 +10,18 @@ use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Trace {
-    /// The trace's id.
+    /// The trace id.
     pub id: TraceId,
     /// The spans, in any order.
     pub spans: Vec<Span>,
-    /// How many more spans the trace had that were not kept, because a limit was reached.
+    /// Number of further spans that were not kept because a limit was reached.
     pub not_kept: u64,
-    /// Whether spans of this trace have been drawn before, so that these are only the late ones.
+    /// True if spans of this trace were drawn before; `spans` then has only those that arrived late.
     pub continued: bool,
 }
 
 impl Trace {
-    /// Groups spans by their trace, in the order in which the traces first appear.
+    /// Groups spans by trace, in the order in which the traces first appear.
     #[must_use]
     pub fn group(spans: impl IntoIterator<Item = Span>) -> Vec<Self> {
         let mut traces: Vec<Self> = Vec::new();
@@ -45,36 +45,36 @@ impl Trace {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Span {
-    /// The trace that it belongs to.
+    /// The trace id.
     pub trace_id: TraceId,
-    /// Its own id.
+    /// The span id.
     pub span_id: SpanId,
-    /// The id of its parent, if it has one.
+    /// The parent's span id; `None` for a root.
     pub parent: Option<SpanId>,
-    /// Whether the parent's context came from another service.
+    /// True if the parent's context was received from another service.
     pub parent_is_remote: bool,
-    /// The resource's `service.name`; empty if it is not known.
+    /// The resource's `service.name`; empty if unknown.
     pub service: Arc<str>,
-    /// The span's name.
+    /// The name.
     pub name: String,
-    /// The span's kind.
+    /// The kind.
     pub kind: SpanKind,
-    /// When it started, in nanoseconds since the Unix epoch.
+    /// The start time, in nanoseconds since the Unix epoch.
     pub start: u64,
-    /// When it ended, in nanoseconds since the Unix epoch.
+    /// The end time, in nanoseconds since the Unix epoch.
     pub end: u64,
-    /// Its status.
+    /// The status.
     pub status: Status,
-    /// Its attributes, the values as text.
+    /// The attributes, with values as text.
     pub attributes: Vec<(String, String)>,
-    /// What happened while it ran.
+    /// The events.
     pub events: Vec<Event>,
-    /// The spans that it is linked to.
+    /// The links.
     pub links: Vec<Link>,
 }
 
 impl Span {
-    /// A root span of kind internal without attributes, of a service that is not known.
+    /// Creates a root span of kind internal, without attributes, of an unknown service.
     ///
     /// Both times are in nanoseconds since the Unix epoch. An end before the start is drawn as a zero duration.
     #[must_use]
@@ -96,7 +96,7 @@ impl Span {
         }
     }
 
-    /// Makes it a child of a span in the same service.
+    /// Makes the span a child of a span in the same service.
     #[must_use]
     pub fn with_parent(mut self, parent: SpanId) -> Self {
         self.parent = Some(parent);
@@ -104,7 +104,7 @@ impl Span {
         self
     }
 
-    /// Makes it a child of a span whose context came from another service.
+    /// Makes the span a child of a span whose context was received from another service.
     #[must_use]
     pub fn with_remote_parent(mut self, parent: SpanId) -> Self {
         self.parent = Some(parent);
@@ -112,21 +112,21 @@ impl Span {
         self
     }
 
-    /// Sets the name of the service that made it.
+    /// Sets the name of the service that created the span.
     #[must_use]
     pub fn with_service(mut self, service: impl Into<Arc<str>>) -> Self {
         self.service = service.into();
         self
     }
 
-    /// Sets its kind.
+    /// Sets the kind.
     #[must_use]
     pub fn with_kind(mut self, kind: SpanKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Sets its status.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
@@ -167,20 +167,20 @@ impl Span {
     }
 }
 
-/// Something that happened while a span ran.
+/// An event of a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The event's name.
+    /// The name.
     pub name: String,
-    /// When it happened, in nanoseconds since the Unix epoch.
+    /// The time, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Its attributes, the values as text.
+    /// The attributes, with values as text.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Event {
-    /// An event at a time in nanoseconds since the Unix epoch.
+    /// Creates an event at a time in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn new(name: impl Into<String>, time: u64) -> Self {
         Self { name: name.into(), time, attributes: Vec::new() }
@@ -194,20 +194,20 @@ impl Event {
     }
 }
 
-/// A reference from one span to another, usually in another trace.
+/// A link from a span to another one, usually in another trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// The trace of the span that is linked to.
+    /// The trace id of the linked span.
     pub trace_id: TraceId,
-    /// The span that is linked to.
+    /// The span id of the linked span.
     pub span_id: SpanId,
-    /// Its attributes, the values as text.
+    /// The attributes, with values as text.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Link {
-    /// A link to a span.
+    /// Creates a link to a span.
     #[must_use]
     pub fn new(trace_id: TraceId, span_id: SpanId) -> Self {
         Self { trace_id, span_id, attributes: Vec::new() }

@@ -1,4 +1,4 @@
-//! How many spans are open: a span processor that counts, so that a demonstration can tell when a trace is over.
+//! The number of open spans: a span processor that counts, so that a short program can wait for the end of a trace.
 //!
 //! Follows the [Trace SDK, "Span processor"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor).
 
@@ -13,8 +13,8 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 /// Counts the recorded spans that have started and not ended, over all providers that have a clone of it.
 ///
-/// What a server does may outlast its answer, and a producer's span the message: a picture that is drawn too early lacks
-/// them. Programs that run for long need nothing like it.
+/// A server's work can outlast its response, and a producer's span can outlast the message; a trace that is drawn too
+/// early lacks these spans. A long-running program does not need this processor.
 #[derive(Clone, Debug, Default)]
 pub struct OpenSpans(Arc<Mutex<State>>);
 
@@ -25,18 +25,18 @@ struct State {
 }
 
 impl OpenSpans {
-    /// Counts none yet.
+    /// Creates a counter at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Waits until none is open, under any async runtime.
+    /// Waits until no span is open, under any async runtime.
     pub async fn none(&self) {
         self.at_most(0).await;
     }
 
-    /// Waits until no more than these are open.
+    /// Waits until at most this many spans are open.
     pub async fn at_most(&self, spans: usize) {
         poll_fn(|cx| {
             let mut state = self.state();
@@ -52,7 +52,7 @@ impl OpenSpans {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in there panics halfway through a change.
+        // The lock is never held over code that can panic halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
-//! Traces from OTLP JSON, so that what a file or a collector holds can be drawn.
+//! The reader for OTLP JSON, which a collector or a file exporter writes.
 //!
-//! Follows [OTLP, "JSON Protobuf Encoding"](https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding): keys in
-//! lowerCamelCase, ids as hexadecimal digits, 64-bit integers as strings or numbers, enumerations as numbers (names are
-//! understood, too), unknown keys ignored.
+//! Follows [OTLP, "JSON Protobuf Encoding"](https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding): keys
+//! in lowerCamelCase, ids as hexadecimal digits, 64-bit integers as strings or numbers, enumerations as numbers
+//! (names are accepted, too), unknown keys ignored.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::model::{Event, Link, Span, Trace};
 
-/// Why a text is not OTLP JSON.
+/// The reason why a text is not valid OTLP JSON.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,32 +19,33 @@ pub enum Error {
     #[error("not JSON")]
     #[non_exhaustive]
     Json {
-        /// What is wrong, with line and column.
+        /// The error of the JSON parser, with line and column.
         #[source]
         source: serde_json::Error,
     },
-    /// The text is JSON but a field is not what OTLP says.
+    /// The text is JSON, but a field does not conform to OTLP.
     #[error("{place}: {problem}")]
     #[non_exhaustive]
     Field {
-        /// Where, for example `resourceSpans[0].scopeSpans[0].spans[2].traceId`.
+        /// The path of the field, for example `resourceSpans[0].scopeSpans[0].spans[2].traceId`.
         place: String,
-        /// What is wrong there.
+        /// The description of the problem.
         problem: String,
     },
-    /// The text is empty.
+    /// The text has no JSON document.
     #[error("there is no JSON document")]
     Empty,
 }
 
-/// Reads the traces of an `ExportTraceServiceRequest` or `TracesData`, or of several of them one after the other (as
-/// the collector's file exporter writes them, one a line).
+/// Reads the traces of an `ExportTraceServiceRequest` or `TracesData`, or of several such documents one after the
+/// other. The collector's file exporter writes one document a line.
 ///
-/// Spans of one trace are gathered over all documents. Nothing is left out and nothing bounded but by the text.
+/// Spans of one trace are collected from all documents. No limit applies: all spans are returned.
 ///
 /// # Errors
 ///
-/// If the text is not JSON, or a field that is read is not what OTLP says; the error names the place.
+/// Returns an error if the text is not JSON or is empty, or if a field that is read does not conform to OTLP; the
+/// error names the field.
 pub fn from_otlp_json(text: &str) -> Result<Vec<Trace>, Error> {
     let mut spans = Vec::new();
     let mut documents = 0;
@@ -60,7 +61,7 @@ pub fn from_otlp_json(text: &str) -> Result<Vec<Trace>, Error> {
     if documents == 0 { Err(Error::Empty) } else { Ok(Trace::group(spans)) }
 }
 
-/// An error while its place is still being found: each level on the way out puts its own name in front.
+/// An error whose path is incomplete: each caller prepends its own key or index.
 #[derive(Debug)]
 struct Problem {
     place: String,
@@ -81,12 +82,12 @@ fn at<T>(key: &str, result: Read<T>) -> Read<T> {
     })
 }
 
-/// A field that is there; null is the same as absent.
+/// Returns a field; null counts as absent.
 fn field<'a>(of: &'a Value, key: &str) -> Option<&'a Value> {
     of.get(key).filter(|value| !value.is_null())
 }
 
-/// Reads each element of an array that may be absent.
+/// Calls `read` for each object of an array; the array may be absent.
 fn each(of: &Value, key: &str, mut read: impl FnMut(&Value) -> Read<()>) -> Read<()> {
     let Some(array) = field(of, key) else { return Ok(()) };
     let Some(items) = array.as_array() else { return at(key, problem("is not an array")) };
@@ -149,7 +150,7 @@ fn read_span(of: &Value, service: &Arc<str>) -> Read<Span> {
     Ok(span)
 }
 
-/// Bits 8 and 9 of the flags: whether it is known that the parent is remote, and whether it is.
+/// Returns true if bit 8 of the flags (the parent's origin is known) and bit 9 (it is remote) are both set.
 fn parent_is_remote(flags: Option<u64>) -> bool {
     flags.is_some_and(|flags| flags & 0x300 == 0x300)
 }
@@ -191,7 +192,7 @@ fn read_text(of: &Value, key: &str) -> Read<String> {
     }
 }
 
-/// A time in nanoseconds since the epoch; absent means zero, as everywhere in Protobuf.
+/// Reads a time in nanoseconds since the Unix epoch; an absent field is zero, as in Protobuf.
 fn read_time(of: &Value, key: &str) -> Read<u64> {
     Ok(read_number(of, key)?.unwrap_or(0))
 }
@@ -215,7 +216,7 @@ fn read_kind(of: &Value) -> Read<SpanKind> {
         (Some(3), _) | (_, Some("SPAN_KIND_CLIENT")) => SpanKind::Client,
         (Some(4), _) | (_, Some("SPAN_KIND_PRODUCER")) => SpanKind::Producer,
         (Some(5), _) | (_, Some("SPAN_KIND_CONSUMER")) => SpanKind::Consumer,
-        // Numbers that a later version may bring are no error in Protobuf.
+        // An unknown enumeration number is not an error in Protobuf: a later version may define it.
         (Some(_), _) | (_, Some("SPAN_KIND_INTERNAL" | "SPAN_KIND_UNSPECIFIED")) => SpanKind::Internal,
         _ => return at("kind", problem("is not a span kind")),
     })
@@ -245,7 +246,7 @@ fn read_attributes(of: &Value) -> Read<Vec<(String, String)>> {
     Ok(out)
 }
 
-/// Writes an `AnyValue` as text. It is nested no deeper than the JSON reader allows (128 levels).
+/// Writes an `AnyValue` as text. The recursion is bounded, because the JSON parser allows at most 128 levels.
 fn write_value(value: &Value, out: &mut String) -> Read<()> {
     let Some(fields) = value.as_object() else { return problem("is not an object") };
     let Some((kind, value)) = fields.iter().find(|(_, value)| !value.is_null()) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The SDK's finished spans as ours, with every text bounded so that one span cannot hold much memory.
+//! Conversion of the SDK's finished spans, with all sizes limited so that one span cannot hold much memory.
 //!
 //! Follows the [Trace SDK, "Span Exporter"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter).
 
@@ -12,15 +12,15 @@ use opentelemetry_sdk::trace::SpanData;
 
 use crate::model::{Event, Link, Span};
 
-/// No name or value of a span that is being gathered is longer than this, in bytes.
+/// Maximum length of a name or value of a gathered span, in bytes.
 pub(crate) const MAX_TEXT: usize = 1024;
-/// No span that is being gathered has more attributes, events or links than this; the SDK's own default is the same.
+/// Maximum number of attributes, of events and of links of a gathered span; the same as the SDK's default.
 pub(crate) const MAX_ITEMS: usize = 128;
 
 impl Span {
-    /// Takes over a span that the SDK has finished, with the `service.name` of its resource.
+    /// Converts a finished span of the SDK; `service` is the `service.name` of its resource.
     ///
-    /// Texts are cut at 1,024 bytes; attributes, events and links beyond the 128th are left out.
+    /// Texts are cut to 1,024 bytes; attributes, events and links after the 128th are dropped.
     #[must_use]
     pub fn from_sdk(data: SpanData, service: impl Into<Arc<str>>) -> Self {
         Self {

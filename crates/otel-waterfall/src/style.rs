@@ -1,11 +1,12 @@
-//! How a trace is drawn as text, and what the terminal allows.
+//! Options of the text renderer, and the properties of the terminal that it adapts to.
 //!
-//! Colours follow the conventions `NO_COLOR` (no-color.org) and `CLICOLOR_FORCE` (bixense.com/clicolors).
+//! Colours follow the conventions [`NO_COLOR`](https://no-color.org) and
+//! [`CLICOLOR_FORCE`](https://bixense.com/clicolors).
 
-/// How a trace is drawn as text.
+/// Options of the text renderer.
 ///
-/// The default fits the terminal that is written to, or 100 columns without one, and shows events as marks on the
-/// bars only, no attributes, and 200 rows at most.
+/// By default the text is as wide as the terminal that a [`Waterfall`](crate::Waterfall) writes to, else 100 columns.
+/// It shows events only as marks on the bars, no attributes, and at most 200 rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub(crate) width: Option<usize>,
@@ -15,12 +16,13 @@ pub struct Style {
     pub(crate) max_rows: Option<usize>,
 }
 
-/// When colours are used.
+/// The use of colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Color {
-    /// Where the output is a terminal and neither `NO_COLOR` nor `TERM=dumb` says otherwise, or where
-    /// `CLICOLOR_FORCE` asks for them. A string is no terminal.
+    /// Colours if the output is a terminal and `TERM` is not `dumb`, or if `CLICOLOR_FORCE` is set; none if
+    /// `NO_COLOR` is set. Only [`Waterfall::stdout`](crate::Waterfall::stdout) checks this: other writers and strings
+    /// get no colours.
     #[default]
     Auto,
     /// Always.
@@ -29,49 +31,49 @@ pub enum Color {
     Never,
 }
 
-/// The narrowest picture that still has a place for everything.
+/// The minimum width that has room for every column.
 const MIN_WIDTH: usize = 40;
 const MAX_WIDTH: usize = 1_000;
 const PIPE_WIDTH: usize = 100;
 const MAX_ROWS: usize = 200;
 
 impl Style {
-    /// The default style.
+    /// Returns the default style.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Draws this many columns wide, from 40 to 1,000.
+    /// Sets the width in columns, from 40 to 1,000.
     #[must_use]
     pub fn with_width(mut self, columns: usize) -> Self {
         self.width = Some(columns);
         self
     }
 
-    /// Says when to use colours.
+    /// Sets the use of colours.
     #[must_use]
     pub fn with_color(mut self, color: Color) -> Self {
         self.color = color;
         self
     }
 
-    /// Lists each span's events beneath it.
+    /// Lists the events of each span beneath it.
     #[must_use]
     pub fn with_events(mut self) -> Self {
         self.events = true;
         self
     }
 
-    /// Lists attributes beneath each span: those with these keys, where a key that ends in `*` stands for all that
-    /// begin like it.
+    /// Lists the attributes with these keys beneath each span; a key that ends in `*` selects all keys with that
+    /// prefix.
     #[must_use]
     pub fn with_attributes<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.attributes = keys.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Draws at most this many rows of a trace, at least 3; those in the middle are left out and counted.
+    /// Sets the maximum number of rows of a trace, at least 3; those in the middle are omitted and counted.
     #[must_use]
     pub fn with_max_rows(mut self, rows: usize) -> Self {
         self.max_rows = Some(rows);
@@ -93,14 +95,14 @@ impl Style {
         })
     }
 
-    /// The style with what was left to the output decided.
+    /// Returns the style with width and colours resolved for the output.
     pub(crate) fn decided(&self, output: &Terminal) -> Self {
         let color = if output.wants_color(self.color) { Color::Always } else { Color::Never };
         Self { width: self.width.or(output.columns), color, ..self.clone() }
     }
 }
 
-/// What is known about the output and the user's wishes.
+/// Properties of the output, and the user's preferences from the environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terminal {
     pub(crate) is_terminal: bool,
@@ -111,7 +113,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Asks the environment; again for each picture, for windows change their size.
+    /// Reads the environment and the terminal's size, once for each drawn batch, because a terminal can be resized.
     pub(crate) fn of_stdout() -> Self {
         use std::io::IsTerminal;
         let stdout = std::io::stdout();

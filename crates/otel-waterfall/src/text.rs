@@ -1,6 +1,7 @@
-//! The rows as text for a terminal or a pipe.
+//! The text renderer, for a terminal or a pipe.
 //!
-//! Escape codes follow ECMA-48 (SGR); without colours there are none at all.
+//! Colours follow SGR of [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/);
+//! without colours the text has no escape sequences.
 
 use std::fmt::Write;
 
@@ -16,10 +17,10 @@ use crate::{
     style::{Color, Style},
 };
 
-/// The trace as text, each line ending with a newline and no wider than the style says.
+/// Renders the trace as text; each line ends with a newline and is no wider than the style allows.
 ///
-/// Names and values are on one line each, with control characters spelled out, so that what a stranger sent
-/// cannot steer the terminal.
+/// Each name and value is on one line with control characters escaped, so that untrusted text cannot control the
+/// terminal.
 #[must_use]
 pub fn text(trace: &Trace, style: &Style) -> String {
     let layout = Layout::new(trace, style.rows());
@@ -48,7 +49,7 @@ const BOLD: &str = "1";
 const DIM: &str = "2";
 const RED: &str = "31";
 const YELLOW: &str = "33";
-/// One colour a service; red is kept for errors.
+/// Colours of the services; red is reserved for errors.
 const SERVICES: [&str; 6] = ["36", "32", "34", "35", "33", "96"];
 
 struct Text<'a> {
@@ -83,7 +84,7 @@ impl Text<'_> {
         self.wrapped("", &parts, " · ", BOLD);
     }
 
-    /// The scale above the bars: its begin, its middle where there is room, its end.
+    /// Writes the scale above the bars: start, middle (if there is room) and end.
     fn axis(&mut self) {
         let total = self.layout.total;
         let (before, cells) = (self.columns.before_bar(), self.columns.bar);
@@ -189,7 +190,7 @@ impl Text<'_> {
         }
     }
 
-    /// What a link leads to: a name if it is in this trace, else the beginnings of both ids.
+    /// Describes the target of a link: its name if it is in this trace, else the first eight digits of both ids.
     fn target(&self, link: &Link) -> String {
         let here = (link.trace_id == self.trace.id)
             .then(|| self.trace.spans.iter().find(|span| span.span_id == link.span_id))
@@ -200,7 +201,7 @@ impl Text<'_> {
         }
     }
 
-    /// The lines that lead from the row's ancestors to it.
+    /// Returns the guide lines from the row's ancestors to the row.
     fn guides(&self, place: usize) -> String {
         let row = &self.layout.rows[place];
         if row.depth == 0 {
@@ -211,14 +212,15 @@ impl Text<'_> {
         out
     }
 
-    /// The lines that pass by what stands beneath the row.
+    /// Returns the guide lines beside the details of the row.
     fn detail_guides(&self, place: usize) -> String {
         let mut out = self.passing(Some(place));
         out.push_str(if self.layout.has_children(place) { "│  " } else { "   " });
         out
     }
 
-    /// The lines of a row and its ancestors that go on downwards; of very deep ones a number and the innermost.
+    /// Returns the guide lines of the row and its ancestors that continue downwards; in a deep tree, the innermost
+    /// ones after the number of the others.
     fn passing(&self, mut place: Option<usize>) -> String {
         let depth = place.map_or(0, |place| self.layout.rows[place].depth);
         let cut = depth > self.columns.levels;
@@ -242,7 +244,7 @@ impl Text<'_> {
         self.line(&[(indent.to_owned(), DIM), (fit(text, room).into_owned(), color)]);
     }
 
-    /// Parts one after the other, on as many lines as they need; a part that is wider than a line is cut.
+    /// Writes parts one after the other, on as many lines as they need; a part wider than a line is cut.
     fn wrapped(&mut self, indent: &str, parts: &[String], separator: &str, color: &'static str) {
         let room = self.columns.width.saturating_sub(width(indent)).max(1);
         let mut line = String::new();
@@ -259,7 +261,7 @@ impl Text<'_> {
         self.detail(indent, &line, color);
     }
 
-    /// Writes one line, without spaces at its end.
+    /// Writes one line without trailing spaces.
     fn line(&mut self, segments: &[(String, &str)]) {
         let room = self.columns.width;
         let end =
@@ -279,7 +281,7 @@ impl Text<'_> {
     }
 }
 
-/// The same colour with foreground and background exchanged.
+/// Returns the SGR parameters for the colour with foreground and background swapped.
 fn swapped(color: &str) -> &'static str {
     match color {
         RED => "7;31",
@@ -312,7 +314,7 @@ fn pad_left(text: &str, cells: usize) -> String {
     out
 }
 
-/// The kind in lower case.
+/// Returns the kind in lower case.
 pub(crate) fn kind(kind: &SpanKind) -> &'static str {
     match kind {
         SpanKind::Client => "client",

@@ -1,4 +1,4 @@
-//! The handle that a user holds, and the thread that draws what has become complete.
+//! The user's handle, and the thread that draws traces when they are due.
 
 use std::{
     fmt,
@@ -21,31 +21,32 @@ use crate::{
     text::text,
 };
 
-/// Gathers spans and draws each trace once it is complete.
+/// Gathers spans and draws each trace when it is complete.
 ///
-/// A clone is another handle to the same picture: settings made on one hold for all. Each service in the process has
+/// A clone is another handle to the same waterfall: settings apply to all handles. Each service in the process has
 /// its own [`exporter`](Self::exporter).
 ///
-/// A trace is drawn when nothing has arrived for a tenth of the [quiet time](Self::with_quiet) and its root and all
-/// parents are there; after the whole quiet time, if its caller is elsewhere; after ten times that, if a parent in this
-/// process is missing, because it has not ended or was not sampled. What is left is drawn when the last exporter is
-/// shut down or the last handle is dropped. A writer that fails loses that text, and nothing else happens.
+/// A trace is drawn when its root and all parents have arrived and no span has arrived for a tenth of the [quiet
+/// time](Self::with_quiet); after the full quiet time if its caller is in another process; after ten times the quiet
+/// time if a parent in this process is missing, because it has not ended or was not sampled. The remaining traces are
+/// drawn when the last exporter is shut down or the last handle is dropped. Errors of the writer are ignored; the
+/// text is lost.
 #[derive(Clone)]
 pub struct Waterfall {
     handle: Arc<Handle>,
 }
 
 impl Waterfall {
-    /// Draws on the standard output, in the width of the terminal, in colours where it has them.
+    /// Draws to the standard output, as wide as the terminal, in colours if it supports them.
     #[must_use]
     pub fn stdout() -> Self {
         Self::new(Box::new(std::io::stdout()), true)
     }
 
-    /// Draws to a writer, 100 columns wide and without colours unless told otherwise.
+    /// Draws to a writer, by default 100 columns wide and without colours.
     ///
-    /// The writer is called from a thread of this crate, from [`flush`](Self::flush), and where the last exporter is
-    /// shut down; it must not call [`flush`](Self::flush) itself.
+    /// The writer is called on a thread of this crate, in [`flush`](Self::flush), and on the thread that shuts down
+    /// the last exporter or drops the last handle. It must not call [`flush`](Self::flush), which would deadlock.
     #[must_use]
     pub fn to(writer: impl Write + Send + 'static) -> Self {
         Self::new(Box::new(writer), false)
@@ -60,41 +61,41 @@ impl Waterfall {
         Self { handle: Arc::new(Handle { core: Arc::new(core) }) }
     }
 
-    /// How long nothing must arrive before a trace is drawn; see [above](Self) for how this is applied. One second by
-    /// default. With batch processors it must be longer than the time between their batches (5 s by default) for the
-    /// spans of several services to come together.
+    /// Sets the quiet time, after which a trace without new spans is drawn; see [above](Self). Default: 1 s. With
+    /// batch processors it must be longer than their interval (5 s by default), otherwise the spans of several
+    /// services are drawn apart.
     #[must_use]
     pub fn with_quiet(self, quiet: Duration) -> Self {
         self.set(|state| state.gathering.limits.quiet = quiet)
     }
 
-    /// How many traces are gathered at the same time; spans of more are not kept, which is counted and said. 1,000 by
-    /// default.
+    /// Sets the maximum number of traces gathered at the same time. Spans of further traces are not kept; they are
+    /// counted and reported. Default: 1,000.
     #[must_use]
     pub fn with_max_traces(self, traces: usize) -> Self {
         self.set(|state| state.gathering.limits.max_traces = traces)
     }
 
-    /// How many spans are held at the same time, over all traces; more are not kept, which is counted and said. An
-    /// eighth of it is for roots and parents of held spans alone. 20,000 by default.
+    /// Sets the maximum number of spans held at the same time, over all traces. Further spans are not kept; they are
+    /// counted and reported. One eighth is reserved for roots and for parents of held spans. Default: 20,000.
     #[must_use]
     pub fn with_max_spans(self, spans: usize) -> Self {
         self.set(|state| state.gathering.limits.max_spans = spans)
     }
 
-    /// Draws this many columns wide, from 40 to 1,000.
+    /// Sets the width in columns, from 40 to 1,000.
     #[must_use]
     pub fn with_width(self, columns: usize) -> Self {
         self.styled(|style| style.with_width(columns))
     }
 
-    /// Says when to use colours.
+    /// Sets the use of colours.
     #[must_use]
     pub fn with_color(self, color: Color) -> Self {
         self.styled(|style| style.with_color(color))
     }
 
-    /// Lists each span's events beneath it.
+    /// Lists the events of each span beneath it.
     #[must_use]
     pub fn with_events(self) -> Self {
         self.styled(Style::with_events)
@@ -106,7 +107,7 @@ impl Waterfall {
         self.styled(|style| style.with_attributes(keys))
     }
 
-    /// Draws at most this many rows of a trace; see [`Style::with_max_rows`]. 200 by default.
+    /// Sets the maximum number of rows of a trace; see [`Style::with_max_rows`]. Default: 200.
     #[must_use]
     pub fn with_max_rows(self, rows: usize) -> Self {
         self.styled(|style| style.with_max_rows(rows))
@@ -118,27 +119,27 @@ impl Waterfall {
 
     fn set(self, change: impl FnOnce(&mut State)) -> Self {
         change(&mut lock(&self.handle.core.state));
-        // What is due, and when, may be different now.
+        // The change can make a trace due earlier than the thread would wake.
         self.handle.core.wake.notify_one();
         self
     }
 
-    /// An exporter for one service's tracer provider; each provider needs its own, for it carries that provider's
-    /// `service.name`.
+    /// Creates an exporter for one tracer provider. Each provider needs its own, because an exporter has the
+    /// `service.name` of one provider.
     #[must_use]
     pub fn exporter(&self) -> Exporter {
         lock(&self.handle.core.state).exporters += 1;
         Exporter::new(Arc::clone(&self.handle))
     }
 
-    /// Draws all that has arrived, complete or not, before it returns.
+    /// Draws all spans that have arrived, complete or not, before it returns.
     ///
-    /// Spans that a batch processor still holds have not arrived: call its provider's `force_flush` first.
+    /// Spans that a batch processor still holds have not arrived: call the provider's `force_flush` first.
     pub fn flush(&self) {
         self.handle.core.draw(Gathering::take_all);
     }
 
-    /// How many spans were not kept because a limit was reached, since the beginning.
+    /// Returns the number of spans that were not kept because a limit was reached, since the start.
     #[must_use]
     pub fn not_kept(&self) -> u64 {
         lock(&self.handle.core.state).gathering.not_kept()
@@ -151,27 +152,28 @@ impl fmt::Debug for Waterfall {
     }
 }
 
-/// What all handles share; the thread does not have it, so that it ends with the last of them.
+/// The state that all handles and exporters share. The thread holds only the [`Core`], so that it ends with the last
+/// of them.
 pub(crate) struct Handle {
     core: Arc<Core>,
 }
 
 impl Handle {
-    /// Takes spans in and wakes the thread if it would sleep too long.
+    /// Adds spans, and wakes the thread if a trace is due before it would wake.
     pub(crate) fn add(&self, spans: impl IntoIterator<Item = Span>) {
         let mut state = lock(&self.core.state);
         let now = Instant::now();
         let due = spans.into_iter().filter_map(|span| state.gathering.add(span, now)).min();
         let Some(due) = due else { return };
         if !state.has_thread {
-            // Without a thread there is still `flush`.
+            // If the thread cannot be started, `flush` still draws.
             state.has_thread = Core::start(&self.core);
         } else if state.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
             self.core.wake.notify_one();
         }
     }
 
-    /// An exporter has been shut down or dropped; the last one draws what is left.
+    /// Closes an exporter that is shut down or dropped; the last one draws the remaining spans.
     pub(crate) fn close_exporter(&self, open: &AtomicBool) {
         if open.swap(false, Ordering::AcqRel) {
             let mut state = lock(&self.core.state);
@@ -196,7 +198,7 @@ impl Drop for Handle {
 struct Core {
     state: Mutex<State>,
     wake: Condvar,
-    /// Locked before `state` where both are, so that whoever waits for it has everything drawn that was taken before.
+    /// Locked before `state` if both are, so that a caller that waits for it finds all earlier traces drawn.
     output: Mutex<Output>,
 }
 
@@ -241,9 +243,9 @@ impl Core {
         }
     }
 
-    /// Draws what is taken out of the gathering, in one piece.
+    /// Draws the traces that `take` removes, without interleaving with other calls.
     fn draw(&self, take: impl FnOnce(&mut Gathering) -> Vec<Trace>) {
-        // A writer with instrumentation of its own must not make spans of the drawing of spans.
+        // An instrumented writer must not record spans while spans are drawn.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let mut output = lock(&self.output);
         let (traces, unsaid, style) = {
@@ -258,7 +260,7 @@ impl Core {
         for trace in traces {
             let mut picture = text(&trace, &style);
             picture.push('\n');
-            // Nobody can be told that the place for telling is gone.
+            // A failed write cannot be reported: the writer is the only output.
             let _ = output.writer.write_all(picture.as_bytes());
         }
         if unsaid > 0 {
@@ -269,7 +271,7 @@ impl Core {
     }
 }
 
-/// A panic elsewhere leaves nothing here half done that matters to a picture.
+/// Locks a mutex and ignores poisoning: no panic leaves this state inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

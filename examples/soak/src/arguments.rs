@@ -1,23 +1,23 @@
-//! The arguments that every soak takes.
+//! The command line of a soak.
 
-/// How long a soak is, and what it does.
+/// The parameters of a soak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arguments {
-    /// How many operations there are.
+    /// The number of operations.
     pub requests: u64,
-    /// What decides what each operation does.
+    /// The seed of the random numbers that determine each operation.
     pub seed: u64,
-    /// How many operations run at the same time.
+    /// The number of concurrent operations.
     pub concurrency: u64,
 }
 
 impl Arguments {
-    /// Reads `--seed N`, `--concurrency N`, and how many operations there are: what that argument is called, and what
-    /// it and the concurrency are if nothing is said, differs.
+    /// Parses `--seed N`, `--concurrency N` and the number of operations. The tuple has the name of that argument, its
+    /// default, and the default of the concurrency.
     ///
     /// # Errors
-    /// A complaint about the first argument that is wrong.
+    /// A description of the first invalid argument.
     pub fn parse(
         (operations, requests, concurrency): (&str, u64, u64),
         arguments: impl IntoIterator<Item = String>,
@@ -26,20 +26,20 @@ impl Arguments {
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let field = match argument.as_str() {
-                given if given == operations => &mut parsed.requests,
+                name if name == operations => &mut parsed.requests,
                 "--seed" => &mut parsed.seed,
                 "--concurrency" => &mut parsed.concurrency,
                 _ => {
                     return Err(format!(
-                        "there is no argument `{argument}`; there are {operations} N, --seed N, --concurrency N"
+                        "unknown argument `{argument}`; expected {operations} N, --seed N, --concurrency N"
                     ));
                 }
             };
             let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
-            *field = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
+            *field = value.parse().map_err(|_| format!("invalid number `{value}` for {argument}"))?;
         }
         if parsed.requests == 0 || parsed.concurrency == 0 {
-            return Err("nothing would be done".to_owned());
+            return Err(format!("{operations} and --concurrency must be positive"));
         }
         Ok(parsed)
     }
@@ -54,17 +54,17 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_read() {
+    fn arguments_are_parsed() {
         assert_eq!(parse(""), Ok(Arguments { requests: 200_000, seed: 1, concurrency: 64 }));
         let all = parse("--seed 7 --requests 20 --concurrency 3");
         assert_eq!(all, Ok(Arguments { requests: 20, seed: 7, concurrency: 3 }));
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        assert!(parse("--request 3").unwrap_err().starts_with("there is no argument `--request`"));
+    fn invalid_arguments_are_errors() {
+        assert!(parse("--request 3").unwrap_err().starts_with("unknown argument `--request`"));
         assert_eq!(parse("--seed").unwrap_err(), "--seed needs a number");
-        assert_eq!(parse("--seed x").unwrap_err(), "`x` is not a number");
-        assert_eq!(parse("--requests 0").unwrap_err(), "nothing would be done");
+        assert_eq!(parse("--seed x").unwrap_err(), "invalid number `x` for --seed");
+        assert_eq!(parse("--requests 0").unwrap_err(), "--requests and --concurrency must be positive");
     }
 }

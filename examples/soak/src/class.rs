@@ -1,7 +1,7 @@
-//! Outcome classes, and how often each has been seen.
+//! Outcome classes and their counts.
 //!
-//! A class is what a span and its duration both say of an end: in HTTP's semantic conventions the protocol's version, the
-//! status and `error.type`, in messaging's the operation's name and `error.type`.
+//! A class consists of the attributes that a span and its duration have in common: protocol version, status and
+//! `error.type` in HTTP's semantic conventions, operation name and `error.type` in messaging's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,31 +9,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 
-/// How an operation ended.
+/// The outcome class of an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Class {
-    /// What was done, in messaging: `messaging.operation.name`.
+    /// `messaging.operation.name`, in messaging.
     pub operation: Option<String>,
-    /// The protocol's version, where it was known.
+    /// The protocol version, if known.
     pub version: Option<String>,
-    /// The status, where there was an answer.
+    /// The status, if there was a response.
     pub status: Option<i64>,
     /// The `error.type` of a failure.
     pub error: Option<String>,
 }
 
 impl Class {
-    /// The class that these attributes of a span or of a metric's series tell.
+    /// Returns the class of a span or a metric data point with these attributes.
     #[must_use]
-    pub fn of_attributes<'a>(attributes: impl IntoIterator<Item = &'a KeyValue>) -> Self {
+    pub fn from_attributes<'a>(attributes: impl IntoIterator<Item = &'a KeyValue>) -> Self {
         let mut class = Self::default();
         for attribute in attributes {
             match attribute.key.as_str() {
                 "messaging.operation.name" => class.operation = Some(attribute.value.to_string()),
                 "network.protocol.version" => class.version = Some(attribute.value.to_string()),
                 "http.response.status_code" => {
-                    // A status that is no number is a class of its own, so that it is seen.
+                    // An invalid status becomes −1, a class that no other count has.
                     class.status = Some(attribute.value.to_string().parse().unwrap_or(-1));
                 }
                 "error.type" => class.error = Some(attribute.value.to_string()),
@@ -57,7 +57,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// How often each class has been seen. Clones share their counts.
+/// The counts of all classes. Clones share their counts.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<Mutex<BTreeMap<Class, u64>>>);
 
@@ -72,7 +72,7 @@ impl Tally {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(class).or_default() += count;
     }
 
-    /// The counts so far.
+    /// Returns the current counts.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Class, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

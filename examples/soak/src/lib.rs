@@ -1,7 +1,7 @@
-//! What all soaks share: counting without keeping, and the checks at the end.
+//! The common parts of all soaks: counting of spans, outcome classes, and the checks at the end.
 //!
-//! A soak is a binary of this package (`src/bin/NAME`, started by `cargo xtask soak NAME`). It makes traffic over real
-//! sockets, cuts much of it off, and then compares what an observer outside of the instrumentation has counted with the
+//! A soak is a binary of this package (`src/bin/NAME`, started by `cargo xtask soak NAME`). It generates traffic over
+//! real sockets, aborts part of it, and compares the counts of an observer outside of the instrumentation with the
 //! spans and the metrics, by outcome class.
 
 mod arguments;

@@ -1,13 +1,13 @@
-//! Whether memory stays flat: the resident set, sampled while operations go by.
+//! The memory check: samples of the resident set during a run.
 
 use std::sync::{Mutex, PoisonError};
 
-/// By how much the second half's peak may exceed the first half's, in KiB. One thing of 50 bytes that is kept for each
-/// operation is more than that over the 100,000 operations of half a run.
+/// The maximum growth of the peak from the first half to the second, in KiB. A leak of 50 bytes per operation exceeds
+/// it within the 100,000 operations of half a run.
 const ALLOWED_GROWTH: u64 = 4096;
 
-/// In fewer operations than these, caches and pools are still filling up, and there is nothing to be said.
-const ENOUGH: u64 = 10_000;
+/// The minimum number of operations for the check, because caches and pools fill up in shorter runs.
+const MIN_OPERATIONS: u64 = 10_000;
 
 /// Samples of the resident set.
 #[derive(Debug)]
@@ -17,13 +17,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// For a run of so many operations.
+    /// Creates the check for a run of this many operations.
     #[must_use]
     pub fn new(operations: u64) -> Self {
         Self { operations, samples: Mutex::new([0; 2]) }
     }
 
-    /// Takes a sample after so many operations. In KiB; `None` where the system does not tell.
+    /// Takes a sample after `done` operations. Returns the resident set in KiB, or `None` on systems without `/proc`.
     pub fn sample(&self, done: u64) -> Option<u64> {
         let resident = resident()?;
         let half = usize::from(done > self.operations / 2);
@@ -32,26 +32,26 @@ impl Memory {
         Some(resident)
     }
 
-    /// What is to be said of it: good, or bad.
+    /// Returns a description of the result.
     ///
     /// # Errors
-    /// If memory has grown.
+    /// If memory has grown by more than the limit.
     pub fn verdict(&self) -> Result<String, String> {
         let [first, second] = *self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if second == 0 {
-            return Ok("memory: not judged, this system does not tell it".to_owned());
+            return Ok("memory: not checked, because this system has no /proc".to_owned());
         }
         let text = format!(
-            "memory: peak of the first half {first} KiB, of the second {second} KiB (may grow by {ALLOWED_GROWTH} KiB)"
+            "memory: peak of the first half {first} KiB, of the second {second} KiB (limit: growth of {ALLOWED_GROWTH} KiB)"
         );
-        if self.operations < ENOUGH {
-            return Ok(format!("{text}; not judged below {ENOUGH} operations"));
+        if self.operations < MIN_OPERATIONS {
+            return Ok(format!("{text}; not checked below {MIN_OPERATIONS} operations"));
         }
         if second > first + ALLOWED_GROWTH { Err(text) } else { Ok(text) }
     }
 }
 
-/// The resident set in KiB, from Linux' `/proc`.
+/// Reads the resident set in KiB from Linux' `/proc`.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -60,7 +60,7 @@ fn resident() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALLOWED_GROWTH, ENOUGH, Memory, resident};
+    use super::{ALLOWED_GROWTH, MIN_OPERATIONS, Memory, resident};
 
     fn verdict(operations: u64, first: u64, second: u64) -> Result<String, String> {
         let memory = Memory::new(operations);
@@ -69,21 +69,25 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_judged_by_peaks() {
-        assert!(verdict(ENOUGH, 20_000, 20_000 + ALLOWED_GROWTH).is_ok());
-        assert!(verdict(ENOUGH, 20_000, 20_001 + ALLOWED_GROWTH).is_err());
-        assert!(verdict(ENOUGH, 20_000, 10_000).is_ok());
-        assert!(verdict(ENOUGH - 1, 20_000, 90_000).unwrap().ends_with("not judged below 10000 operations"));
+    fn growth_is_measured_by_peaks() {
+        assert!(verdict(MIN_OPERATIONS, 20_000, 20_000 + ALLOWED_GROWTH).is_ok());
+        assert!(verdict(MIN_OPERATIONS, 20_000, 20_001 + ALLOWED_GROWTH).is_err());
+        assert!(verdict(MIN_OPERATIONS, 20_000, 10_000).is_ok());
+        assert!(
+            verdict(MIN_OPERATIONS - 1, 20_000, 90_000)
+                .unwrap()
+                .ends_with("not checked below 10000 operations")
+        );
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn memory_that_is_kept_is_seen() {
-        let memory = Memory::new(ENOUGH);
+    fn a_leak_is_detected() {
+        let memory = Memory::new(MIN_OPERATIONS);
         memory.sample(1).unwrap();
-        let kept = vec![1_u8; 64 << 20];
-        memory.sample(ENOUGH).unwrap();
-        assert!(kept.iter().all(|byte| *byte == 1));
+        let leak = vec![1_u8; 64 << 20];
+        memory.sample(MIN_OPERATIONS).unwrap();
+        assert!(leak.iter().all(|byte| *byte == 1));
         assert!(memory.verdict().is_err(), "{:?}", resident());
     }
 }

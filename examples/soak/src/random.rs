@@ -1,20 +1,20 @@
-//! Numbers that are the same in each run of a seed, whatever the scheduler does: each operation has its own sequence.
+//! Reproducible random numbers. Each operation has a separate sequence, so that scheduling does not change it.
 
-/// SplitMix64, which needs no more than its state, and gives neighbouring seeds unrelated sequences.
+/// The SplitMix64 generator, <https://prng.di.unimi.it/splitmix64.c>, whose sequences for adjacent seeds are unrelated.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of one operation.
+    /// Creates the sequence of one operation.
     #[must_use]
     pub fn new(seed: u64, operation: u64) -> Self {
-        let mut of_seed = Self(seed);
-        Self(of_seed.next() ^ operation.wrapping_mul(0xd134_2543_de82_ef95))
+        let mut seeded = Self(seed);
+        Self(seeded.next() ^ operation.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
-    /// A number from 0 to `bound` − 1; 0 for a bound of 0.
+    /// Returns a number from 0 to `bound` − 1; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // A little uneven for large bounds, which does not matter here.
+        // The modulo bias is negligible for the bounds used here.
         self.next() % bound.max(1)
     }
 
@@ -40,8 +40,8 @@ mod tests {
             counts[number as usize] += 1;
         }
         assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
-        let of_seed =
+        let sequence =
             |seed| (0..64).map(|operation| Random::new(seed, operation).below(1000)).collect::<Vec<_>>();
-        assert_ne!(of_seed(1), of_seed(2));
+        assert_ne!(sequence(1), sequence(2));
     }
 }

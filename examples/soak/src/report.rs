@@ -1,4 +1,4 @@
-//! The checks at the end, and the table that shows them.
+//! The checks at the end of a soak, and their table.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,24 +8,24 @@ use otel_testing::{Metric, MetricKind};
 use crate::class::{Class, Tally};
 use crate::spans::SpanCounts;
 
-/// One side of the traffic: what was observed outside of the instrumentation, and what the instrumentation recorded.
+/// One side of the traffic: the observer's counts and the recorded telemetry.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Side<'a> {
-    /// What the side is called.
+    /// The name of the side.
     pub name: &'a str,
-    /// What the observer has counted.
+    /// The counts of the observer outside of the instrumentation.
     pub observed: &'a Tally,
-    /// The spans.
+    /// The span counts.
     pub spans: &'a SpanCounts,
-    /// The durations.
+    /// The duration metrics.
     pub durations: &'a [Metric],
-    /// The operations in flight, where the conventions have a metric of them.
+    /// The metric of operations in flight, if the conventions define one.
     pub active: Option<&'a Metric>,
 }
 
 impl<'a> Side<'a> {
-    /// A side.
+    /// Creates a side.
     #[must_use]
     pub fn new(
         name: &'a str,
@@ -38,7 +38,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What the checks have found.
+/// The results of all checks.
 #[derive(Debug, Default)]
 pub struct Report {
     text: String,
@@ -46,23 +46,23 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a check that is good with something to say of it, or bad.
+    /// Adds the result of a check, with its description.
     pub fn check(&mut self, result: Result<String, String>) {
         match result {
             Ok(text) => self.line(&text),
             Err(text) => {
-                self.line(&format!("{text}  <-- wrong"));
+                self.line(&format!("{text}  <-- failed"));
                 self.failures.push(text);
             }
         }
     }
 
-    /// Checks a side: spans, durations and what was observed agree by class, each span was ended by exactly one call,
-    /// and nothing is in flight.
+    /// Checks a side: the counts of spans, durations and the observer agree in each class, each span was ended by
+    /// exactly one call, and no operation is in flight.
     pub fn side(&mut self, side: &Side<'_>) {
         let samples = Tally::default();
         for point in side.durations.iter().flat_map(Metric::points) {
-            samples.add_many(Class::of_attributes(point.attributes()), point.count());
+            samples.add_many(Class::from_attributes(point.attributes()), point.count());
         }
         let (observed, spans, samples) =
             (side.observed.counts(), side.spans.classes().counts(), samples.counts());
@@ -74,7 +74,7 @@ impl Report {
         let classes: BTreeSet<_> = observed.keys().chain(spans.keys()).chain(samples.keys()).collect();
         let mut totals = [0; 3];
         for class in classes {
-            let counts = [&observed, &spans, &samples].map(|of| of.get(class).copied().unwrap_or(0));
+            let counts = [&observed, &spans, &samples].map(|counts| counts.get(class).copied().unwrap_or(0));
             for (total, count) in totals.iter_mut().zip(counts) {
                 *total += count;
             }
@@ -86,7 +86,7 @@ impl Report {
 
         let (started, once) = (side.spans.started(), side.spans.ended_once());
         let text = format!(
-            "  spans started {started}: ended once {once}, by drop {}, more than once {}, not gone {}",
+            "  spans started {started}: ended once {once}, by drop {}, more than once {}, not dropped {}",
             side.spans.ended_by_drop(),
             side.spans.ended_again(),
             side.spans.alive()
@@ -96,18 +96,18 @@ impl Report {
         let Some(active) = side.active else { return };
         let open: f64 = active.points().iter().map(|point| point.sum().abs()).sum();
         let text = format!("  in flight {open}");
-        // A metric that is not there would be in order, too.
-        let is_good = open == 0.0 && active.kind() == Some(MetricKind::UpDownCounter);
-        self.check(if is_good { Ok(text) } else { Err(text) });
+        // The sum of a missing metric would be 0 as well, so the kind is checked.
+        let passed = open == 0.0 && active.kind() == Some(MetricKind::UpDownCounter);
+        self.check(if passed { Ok(text) } else { Err(text) });
     }
 
-    /// All that was checked, as text.
+    /// The results of all checks as text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The checks that were bad.
+    /// The failed checks.
     #[must_use]
     pub fn failures(&self) -> &[String] {
         &self.failures

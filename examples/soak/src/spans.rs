@@ -1,7 +1,8 @@
-//! A tracer provider that counts its spans and keeps none of them.
+//! A tracer provider that counts its spans without keeping them.
 //!
-//! Follows the OpenTelemetry specification, Trace API, "End": the SDK ends a span that is dropped and ignores a second
-//! end, so that ends are counted here, in the span itself.
+//! The SDK ends a span when it is dropped and ignores a second call of `end`
+//! (<https://opentelemetry.io/docs/specs/otel/trace/api/#end>), so the calls are counted here, in a wrapper of the
+//! span.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanProce
 
 use crate::class::Tally;
 
-/// What has become of the spans.
+/// The span counts.
 #[derive(Debug, Default)]
 pub struct SpanCounts {
     started: AtomicU64,
@@ -27,50 +28,50 @@ pub struct SpanCounts {
 }
 
 impl SpanCounts {
-    /// How many were started.
+    /// The number of started spans.
     #[must_use]
     pub fn started(&self) -> u64 {
         self.started.load(Ordering::SeqCst)
     }
 
-    /// How many of those that have ended had a parent in another service.
+    /// The number of ended spans with a remote parent.
     #[must_use]
     pub fn with_remote_parent(&self) -> u64 {
         self.with_remote_parent.load(Ordering::SeqCst)
     }
 
-    /// How many are gone and were ended by exactly one call.
+    /// The number of dropped spans that were ended by exactly one call.
     #[must_use]
     pub fn ended_once(&self) -> u64 {
         self.ended_once.load(Ordering::SeqCst)
     }
 
-    /// How many are gone and were not ended by any call.
+    /// The number of dropped spans that were not ended by a call.
     #[must_use]
     pub fn ended_by_drop(&self) -> u64 {
         self.ended_by_drop.load(Ordering::SeqCst)
     }
 
-    /// How many are gone and were ended by more than one call.
+    /// The number of dropped spans that were ended by more than one call.
     #[must_use]
     pub fn ended_again(&self) -> u64 {
         self.ended_again.load(Ordering::SeqCst)
     }
 
-    /// How many are not gone.
+    /// The number of spans that are not dropped.
     #[must_use]
     pub fn alive(&self) -> u64 {
         self.started() - self.ended_once() - self.ended_by_drop() - self.ended_again()
     }
 
-    /// The spans that the SDK has exported, by their class.
+    /// The exported spans by class.
     #[must_use]
     pub fn classes(&self) -> &Tally {
         &self.classes
     }
 }
 
-/// A tracer provider over the SDK's, every span of which is sampled, counted and forgotten.
+/// A tracer provider that wraps the SDK's. Every span is sampled, counted and discarded.
 #[derive(Clone, Debug)]
 pub struct CountingTracerProvider {
     sdk: SdkTracerProvider,
@@ -78,15 +79,16 @@ pub struct CountingTracerProvider {
 }
 
 impl CountingTracerProvider {
-    /// A provider that has counted nothing yet.
+    /// Creates a provider with all counts at zero.
     #[must_use]
     pub fn new() -> Self {
         let counts = Arc::<SpanCounts>::default();
-        let sdk = SdkTracerProvider::builder().with_span_processor(Forget(Arc::clone(&counts))).build();
+        let sdk =
+            SdkTracerProvider::builder().with_span_processor(CountingProcessor(Arc::clone(&counts))).build();
         Self { sdk, counts }
     }
 
-    /// What it has counted.
+    /// Returns the counts.
     #[must_use]
     pub fn counts(&self) -> &SpanCounts {
         &self.counts
@@ -127,7 +129,7 @@ impl Tracer for CountingTracer {
     }
 }
 
-/// The span of a [`CountingTracer`]: it tells how often it was ended when it goes.
+/// The span of a [`CountingTracer`]. On drop it counts how often it was ended.
 #[derive(Debug)]
 pub struct CountingSpan {
     sdk: opentelemetry_sdk::trace::Span,
@@ -187,18 +189,18 @@ impl Span for CountingSpan {
     }
 }
 
-/// Counts what the SDK would export.
+/// A span processor that counts ended spans and discards them.
 #[derive(Debug)]
-struct Forget(Arc<SpanCounts>);
+struct CountingProcessor(Arc<SpanCounts>);
 
-impl SpanProcessor for Forget {
+impl SpanProcessor for CountingProcessor {
     fn on_start(&self, _span: &mut opentelemetry_sdk::trace::Span, _cx: &Context) {}
 
     fn on_end(&self, span: SpanData) {
         if span.parent_span_is_remote {
             self.0.with_remote_parent.fetch_add(1, Ordering::SeqCst);
         }
-        self.0.classes.add(crate::Class::of_attributes(&span.attributes));
+        self.0.classes.add(crate::Class::from_attributes(&span.attributes));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -217,7 +219,7 @@ mod tests {
     use super::CountingTracerProvider;
 
     #[test]
-    fn each_way_to_end_is_counted() {
+    fn each_way_to_end_a_span_is_counted() {
         let provider = CountingTracerProvider::new();
         let tracer = provider.tracer("test");
         let counts = || {
@@ -227,7 +229,7 @@ mod tests {
         let mut once = tracer.start("once");
         assert_eq!(counts(), [1, 0, 0, 0]);
         once.end();
-        assert_eq!(counts(), [1, 0, 0, 0], "only when it is gone no second end can follow");
+        assert_eq!(counts(), [1, 0, 0, 0], "counted on drop, because a second end can follow until then");
         drop(once);
         assert_eq!(counts(), [0, 1, 0, 0]);
 
@@ -244,6 +246,6 @@ mod tests {
         assert_eq!(counts(), [1, 1, 1, 1]);
         assert_eq!(provider.counts().started(), 4);
         let exported: u64 = provider.counts().classes().counts().values().sum();
-        assert_eq!(exported, 3, "the SDK sees no difference between these ends");
+        assert_eq!(exported, 3, "the SDK exports each of them once");
     }
 }

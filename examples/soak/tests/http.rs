@@ -1,6 +1,6 @@
-//! A short soak from its command line; the long ones are `cargo xtask soak http`.
+//! A short HTTP soak through its command line; `cargo xtask soak http` runs the long one.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::process::{Command, Output};
 
@@ -9,14 +9,14 @@ fn http(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn everything_is_accounted_for() {
+fn all_checks_pass() {
     let output = http(&["--requests", "2000", "--seed", "3"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}{stderr}");
     assert!(text.contains("2000 requests, 64 at a time, seed 3"), "{text}");
-    assert!(text.contains("soak http: everything is accounted for"), "{text}");
-    // Each way to end is there, over both versions.
+    assert!(text.contains("soak http: all checks passed"), "{text}");
+    // Each outcome class occurs over both protocol versions.
     for version in ["1.1 ", "2   "] {
         for class in ["-    cancelled", "-    panic", "200  -", "200  cancelled", "200  panic", "503  503"] {
             let start = format!("  {version} {class} ");
@@ -26,8 +26,8 @@ fn everything_is_accounted_for() {
 }
 
 #[test]
-fn a_wrong_argument_is_told() {
+fn an_unknown_argument_is_an_error() {
     let output = http(&["--request", "2"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("there is no argument `--request`"));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("unknown argument `--request`"));
 }

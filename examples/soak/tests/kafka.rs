@@ -1,6 +1,6 @@
-//! The command line of the Kafka soak. The soak itself needs a broker: `cargo xtask ci soak-kafka` runs a short one.
+//! The command line of the Kafka soak. A run needs a broker: `cargo xtask ci soak-kafka` runs a short one.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::process::{Command, Output};
 
@@ -10,20 +10,17 @@ fn kafka(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_wrong_argument_is_told() {
+fn an_unknown_argument_is_an_error() {
     let output = kafka(&["--requests", "2"]);
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        complaint.starts_with("there is no argument `--requests`; there are --messages N"),
-        "{complaint}"
-    );
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("unknown argument `--requests`; expected --messages N"), "{stderr}");
 }
 
 #[test]
-fn a_broker_that_is_not_there_is_a_failure() {
+fn a_missing_broker_program_is_an_error() {
     let output = kafka(&["--messages", "2"]);
     assert_eq!(output.status.code(), Some(1));
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.starts_with("soak kafka: cannot run /no/such/program"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("soak kafka: cannot run /no/such/program"), "{stderr}");
 }

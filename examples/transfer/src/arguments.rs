@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-/// What is printed for `--help`, and beneath a complaint.
+/// The usage, printed for `--help` and after an error.
 pub(crate) const HELP: &str = "\
 transfer [--postgres URL | --no-postgres] [--html FILE]
 
-  (no arguments)    the orders need nothing; the transfers need a Postgres, which is the one of POSTGRES_URL, or one that
-                    is started if its programs are installed; else they are left out
-  --postgres URL    on this server, in two databases which are made and dropped; postgres://USER:PASSWORD@HOST:PORT
-  --no-postgres     the orders alone
-  --html FILE       where the page with all traces goes; beside the program if not told
+  (no arguments)    runs the orders and the transfers; the transfers use the server of POSTGRES_URL or a temporary one,
+                    and are skipped if PostgreSQL is not installed
+  --postgres URL    uses this server and creates two temporary databases; postgres://USER:PASSWORD@HOST:PORT
+  --no-postgres     runs the orders only
+  --html FILE       path of the page with all traces; default: transfer.html next to the program
   --help            prints this
 ";
 
-/// What the program is to do.
+/// The mode that the arguments select.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Help,
@@ -22,11 +22,11 @@ pub(crate) enum Mode {
         page: Option<PathBuf>,
         postgres: Postgres,
     },
-    /// The program starts itself so, to be killed.
+    /// Runs an order in a child process that the parent kills.
     OrderVictim {
         folder: PathBuf,
     },
-    /// The same for a transfer: the URL of the database `checking` and the address of the service `savings`.
+    /// Runs a transfer in a child process that the parent kills, on the database `checking` and the service `savings`.
     TransferVictim {
         folder: PathBuf,
         checking: String,
@@ -34,26 +34,27 @@ pub(crate) enum Mode {
     },
 }
 
-/// Which Postgres.
+/// The choice of the Postgres server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Postgres {
-    At(String),
-    IfThere,
-    Without,
+    Url(String),
+    /// The server of `POSTGRES_URL`, or a temporary one.
+    Auto,
+    Disabled,
 }
 
 impl Mode {
-    /// Reads the arguments; a complaint about the first one that is wrong is the error.
+    /// Parses the arguments; the error describes the first invalid one.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
-        let (mut page, mut postgres) = (None, Postgres::IfThere);
+        let (mut page, mut postgres) = (None, Postgres::Auto);
         while let Some(argument) = arguments.next() {
-            let mut value = |what| arguments.next().ok_or(format!("{argument} needs {what}"));
+            let mut value = |kind| arguments.next().ok_or(format!("{argument} needs {kind}"));
             match argument.as_str() {
                 "--help" | "-h" => return Ok(Self::Help),
                 "--html" => page = Some(value("a file")?.into()),
-                "--postgres" => postgres = Postgres::At(value("a URL")?),
-                "--no-postgres" => postgres = Postgres::Without,
+                "--postgres" => postgres = Postgres::Url(value("a URL")?),
+                "--no-postgres" => postgres = Postgres::Disabled,
                 "--order-victim" => return Ok(Self::OrderVictim { folder: value("a folder")?.into() }),
                 "--transfer-victim" => {
                     return Ok(Self::TransferVictim {
@@ -62,7 +63,7 @@ impl Mode {
                         savings: value("an address")?,
                     });
                 }
-                _ => return Err(format!("there is no argument `{argument}`")),
+                _ => return Err(format!("unknown argument `{argument}`")),
             }
         }
         Ok(Self::Demo { page, postgres })
@@ -78,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_read() {
-        assert_eq!(parse(""), Ok(Mode::Demo { page: None, postgres: Postgres::IfThere }));
-        let there = Postgres::At("postgres://db".to_owned());
+    fn arguments_are_parsed() {
+        assert_eq!(parse(""), Ok(Mode::Demo { page: None, postgres: Postgres::Auto }));
+        let server = Postgres::Url("postgres://db".to_owned());
         assert_eq!(
             parse("--html a.html --postgres postgres://db"),
-            Ok(Mode::Demo { page: Some("a.html".into()), postgres: there })
+            Ok(Mode::Demo { page: Some("a.html".into()), postgres: server })
         );
-        assert_eq!(parse("--no-postgres"), Ok(Mode::Demo { page: None, postgres: Postgres::Without }));
+        assert_eq!(parse("--no-postgres"), Ok(Mode::Demo { page: None, postgres: Postgres::Disabled }));
         assert_eq!(parse("--html a.html -h"), Ok(Mode::Help));
         assert_eq!(parse("--order-victim d"), Ok(Mode::OrderVictim { folder: "d".into() }));
         let (folder, [checking, savings]) = ("d".into(), ["c", "s"].map(str::to_owned));
@@ -93,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        assert_eq!(parse("--hmtl").unwrap_err(), "there is no argument `--hmtl`");
+    fn invalid_arguments_are_errors() {
+        assert_eq!(parse("--hmtl").unwrap_err(), "unknown argument `--hmtl`");
         assert_eq!(parse("--html").unwrap_err(), "--html needs a file");
         assert_eq!(parse("--transfer-victim d").unwrap_err(), "--transfer-victim needs a database");
     }

@@ -1,4 +1,4 @@
-//! The demonstration: a folder, telemetry, the orders, the transfers, and the page.
+//! The demonstration: runs the orders and the transfers, and writes the page with all traces.
 
 use std::path::{Path, PathBuf};
 
@@ -14,38 +14,38 @@ pub(crate) async fn run(page: Option<PathBuf>, postgres: Postgres) -> Result<(),
     };
     let folder = Folder::new()?;
     let mut stage = Stage::new(folder.path());
-    let played = play(&mut stage, folder.path(), postgres).await;
-    let shown = played.and_then(|()| stage.page(&page));
+    let result = run_script(&mut stage, folder.path(), postgres).await;
+    let result = result.and_then(|()| stage.page(&page));
     stage.shut_down().await;
-    shown?;
-    println!("All of these on one page: {}", page.display());
+    result?;
+    println!("All traces on one page: {}", page.display());
     Ok(())
 }
 
-async fn play(stage: &mut Stage, folder: &Path, postgres: Postgres) -> Result<(), Failure> {
-    order::demo::play(stage, folder).await?;
+async fn run_script(stage: &mut Stage, folder: &Path, postgres: Postgres) -> Result<(), Failure> {
+    order::demo::run(stage, folder).await?;
     let server = match postgres {
-        Postgres::At(url) => Ok(Server::at(url)),
-        Postgres::IfThere => Server::find(folder).await,
-        Postgres::Without => Err("--no-postgres".into()),
+        Postgres::Url(url) => Ok(Server::external(url)),
+        Postgres::Auto => Server::find(folder).await,
+        Postgres::Disabled => Err("--no-postgres".into()),
     };
     match server {
         Ok(server) => {
-            let played = transfer::demo::play(stage, folder, server.url()).await;
+            let result = transfer::demo::run(stage, folder, server.url()).await;
             server.stop().await;
-            played
+            result
         }
-        Err(why) => {
+        Err(error) => {
             println!(
-                "The transfers are left out, for they need a Postgres: {}\n",
-                crate::whole(why.as_ref())
+                "The transfers are skipped, because no Postgres server is available: {}\n",
+                crate::with_causes(error.as_ref())
             );
             Ok(())
         }
     }
 }
 
-/// A folder that is gone at the end.
+/// A temporary folder, removed on drop.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -66,7 +66,7 @@ impl Drop for Folder {
     }
 }
 
-/// A part of a name that nobody else has.
+/// Returns a random suffix for names.
 pub(crate) fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))

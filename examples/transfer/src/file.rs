@@ -1,7 +1,8 @@
-//! A span exporter that writes a line of OTLP JSON as soon as a span has ended: what a process has written outlives it, and
-//! several processes write into one file.
+//! A span exporter that appends a line of OTLP JSON to a file as soon as a span ends, so that the span survives a
+//! crash. Several processes can write to the same file.
 //!
-//! Follows the OTLP specification, "JSON Protobuf Encoding", and the OTLP file exporter's "JSON File serialization".
+//! Implements <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding> and
+//! <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/#json-file-serialization>.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use serde_json::{Value, json};
 
-/// Writes one service's spans into the file.
+/// The exporter of one service.
 #[derive(Debug)]
 pub(crate) struct FileExporter {
     file: File,
@@ -36,7 +37,7 @@ impl SpanExporter for FileExporter {
             json!({ "attributes": attributes(&[KeyValue::new("service.name", self.service.clone())]) });
         let scopes = json!([{ "spans": spans }]);
         let line = json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": scopes }] });
-        // In one write, so that lines of several processes do not mix.
+        // One `write` call per line, so that lines of several processes do not interleave.
         let written = (&self.file).write_all(format!("{line}\n").as_bytes());
         written.map_err(|error| OTelSdkError::InternalFailure(error.to_string()))
     }
@@ -52,7 +53,7 @@ fn span(span: &SpanData) -> Value {
     let mut json = ids(&span.span_context);
     if span.parent_span_id != SpanId::INVALID {
         json["parentSpanId"] = span.parent_span_id.to_string().into();
-        // Whether the parent is remote is known, and whether it is.
+        // Bit 8: the remote flag is valid; bit 9: the parent is remote.
         let remote = if span.parent_span_is_remote { 0x300 } else { 0x100 };
         json["flags"] = (remote | u32::from(span.span_context.trace_flags().to_u8())).into();
     }
@@ -99,7 +100,7 @@ fn kind(kind: &SpanKind) -> u8 {
     }
 }
 
-/// 64-bit integers are strings in JSON.
+/// Formats a time as a string, because OTLP JSON encodes 64-bit integers as strings.
 fn nanos(time: SystemTime) -> String {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
 }
@@ -118,7 +119,7 @@ fn value(value: &Attribute) -> Value {
                 values.iter().map(|value| json!({ "stringValue": value.as_str() })).collect();
             json!({ "arrayValue": { "values": values } })
         }
-        // Nothing here has other lists; as text they are told all the same.
+        // This program has no other arrays; they would be exported as text.
         other => json!({ "stringValue": other.as_str() }),
     }
 }

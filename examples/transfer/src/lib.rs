@@ -1,3 +1,3 @@
-//! A two-phase commit whose participants are services: what the coordinator calls over gRPC, and what answers it.
+//! Two-phase commit with remote participants over gRPC: the coordinator's and the service's side.
 
 pub mod remote;

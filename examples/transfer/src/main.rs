@@ -1,9 +1,9 @@
-//! The program: its arguments, and which part of it runs.
+//! Entry point of the `transfer` example: the demonstration, and the child processes that it kills.
 //!
-//! Start reading in `order.rs` (a saga of three steps) with `order/store.rs` (what a saga asks of those who take part), and
-//! in `transfer.rs` (a two-phase commit) with `transfer/savings.rs` (a service that takes part).
+//! Start reading in `order.rs` (a saga of three steps) with `order/store.rs` (the requirements on its services), and in
+//! `transfer.rs` (a two-phase commit) with `transfer/savings.rs` (a participating service).
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to its terminal")]
 
 mod arguments;
 mod demo;
@@ -25,19 +25,19 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::arguments::{HELP, Mode};
 
-/// What ends the program.
+/// The error type of the program.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// How long anything is waited for that should take a moment; on a machine that is busy with other things, too.
+/// The timeout of each wait, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // For warnings, and for what sagas and transactions alert of; not for what a slow disk makes sqlx warn of.
+    // Prints warnings, and the alerts of sagas and transactions. sqlx's warnings about slow statements are excluded.
     let levels = Targets::new().with_default(LevelFilter::WARN).with_target("sqlx", LevelFilter::ERROR);
     let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(levels)).init();
-    let played = match Mode::parse(std::env::args().skip(1)) {
+    let result = match Mode::parse(std::env::args().skip(1)) {
         Ok(Mode::Help) => {
             print!("{HELP}");
             Ok(())
@@ -47,22 +47,22 @@ async fn main() -> ExitCode {
         Ok(Mode::TransferVictim { folder, checking, savings }) => {
             transfer::demo::victim(&folder, &checking, &savings).await
         }
-        Err(complaint) => {
-            eprint!("{complaint}\n\n{HELP}");
+        Err(message) => {
+            eprint!("{message}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
-    match played {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", whole(error.as_ref()));
+            eprintln!("error: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// An error with its causes.
-fn whole(error: &dyn Error) -> String {
+/// Formats an error with its causes.
+fn with_causes(error: &dyn Error) -> String {
     std::iter::successors(error.source(), |&cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

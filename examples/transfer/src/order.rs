@@ -11,9 +11,9 @@ use otel_saga::{DefinitionError, RetryPolicy, Saga, StepContext, StepError};
 use serde::{Deserialize, Serialize};
 
 use self::services::{Bank, Carrier, Stock};
-use crate::victim::Death;
+use crate::victim::KillPoint;
 
-/// What a customer wants.
+/// An order, the input of the saga.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) customer: String,
@@ -21,18 +21,19 @@ pub(crate) struct Order {
     pub(crate) cents: i64,
 }
 
-/// What all steps share.
+/// The state that all steps share.
 pub(crate) struct Shop {
     pub(crate) stock: Stock,
     pub(crate) bank: Bank,
     pub(crate) carrier: Carrier,
-    /// For the demonstration of a crash; a shop has none.
-    pub(crate) death: Option<Death>,
+    /// The point at which the demonstration kills the process.
+    pub(crate) kill_point: Option<KillPoint>,
 }
 
 type Cx = StepContext<Shop>;
 
-/// Until the payment each step can be undone; the payment decides; after it there is only forward.
+/// Defines the saga. Steps before the payment can be undone; the payment is the pivot; steps after it are retried until
+/// they succeed.
 pub(crate) fn saga() -> Result<Saga<Shop, Order>, DefinitionError> {
     let patient = RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(30));
     let mut saga = Saga::builder("order", 1);
@@ -46,7 +47,8 @@ async fn reserve(cx: Cx, order: Order, (): ()) -> Result<i64, StepError> {
     Ok(cx.state().stock.reserve(&cx.idempotency_key(), &order.item).await?)
 }
 
-/// By the action's key: whether the reservation was made, was not, or is still on its way, the stock can tell.
+/// Undoes by the action's key, so that the stock can handle a reservation that was made, was not made, or arrives
+/// later.
 async fn release(cx: Cx, order: Order, _: Option<i64>) -> Result<(), StepError> {
     Ok(cx.state().stock.release(&cx.action_key(), &order.item).await?)
 }
@@ -54,9 +56,9 @@ async fn release(cx: Cx, order: Order, _: Option<i64>) -> Result<(), StepError> 
 async fn pay(cx: Cx, order: Order, _: i64) -> Result<i64, StepError> {
     let shop = cx.state();
     let left = shop.bank.charge(&cx.idempotency_key(), &order.customer, order.cents).await?;
-    if let Some(death) = &shop.death {
-        // The money is taken, and the journal does not know it yet.
-        death.strike::<()>().await;
+    if let Some(point) = &shop.kill_point {
+        // The account is charged, and the journal has not recorded it.
+        point.reached::<()>().await;
     }
     Ok(left)
 }

@@ -1,7 +1,7 @@
-//! Participants over gRPC: the protocol of `proto/participant.proto`, and both of its sides.
+//! Participants over gRPC: both sides of the protocol in `proto/participant.proto`.
 //!
-//! Both are traced by otel-grpc. A call of a participant is a span of otel-saga; below it are the client's span and, in the
-//! other process, the server's.
+//! otel-saga records a span for each call of a participant; otel-grpc adds the client span below it and the server span
+//! in the other process.
 
 mod client;
 mod server;

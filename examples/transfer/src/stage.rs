@@ -1,7 +1,7 @@
-//! Where telemetry is set up, and what draws it.
+//! Setup of telemetry, and the drawing of traces.
 //!
-//! A program that is one service calls `init` instead of `build`. The demonstration is several services in one process, and
-//! several processes: each service has telemetry of its own, and all of them write their spans into one file.
+//! A process with a single service calls `init` instead of `build`. The demonstration runs several services in several
+//! processes: each service builds its own telemetry, and all write their spans to one file.
 
 use std::collections::HashSet;
 use std::fs::read_to_string;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::file::FileExporter;
 use crate::{Failure, PATIENCE};
 
-/// What is drawn beside the spans.
+/// The span attributes that are drawn.
 const ATTRIBUTES: [&str; 5] = ["request.*", "saga.outcome", "twopc.decision", "twopc.outcome", "twopc.vote"];
 
 /// The telemetry of all services of a process.
@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     drawn: HashSet<TraceId>,
 }
 
-/// Where one service records.
+/// The providers of one service.
 pub(crate) struct Providers {
     pub(crate) tracer: SdkTracer,
     pub(crate) traces: SdkTracerProvider,
@@ -39,7 +39,7 @@ pub(crate) struct Providers {
 }
 
 impl Stage {
-    /// All processes that are given the same folder have one file of spans.
+    /// Creates a stage. All processes with the same folder share one file of spans.
     pub(crate) fn new(folder: &Path) -> Self {
         Self {
             spans: folder.join("spans.jsonl"),
@@ -49,17 +49,17 @@ impl Stage {
         }
     }
 
-    /// Sets up the telemetry of one service: its spans go into the file, and all of it goes to a collector, too, if the
-    /// environment says where one is. With it comes the id generator by which a span that a crash has cut off is told
-    /// again under its own id.
+    /// Builds the telemetry of one service. Spans are written to the file, and all signals are also exported if the
+    /// environment configures an OTLP endpoint. otel-telemetry's ID generator lets recovery export an interrupted span
+    /// with its original ID.
     pub(crate) fn service(&mut self, name: &'static str) -> Result<Providers, Failure> {
         let (file, open_spans) = (FileExporter::open(&self.spans)?, self.open_spans.clone());
         let telemetry = Telemetry::builder()
             .with_service_name(name)
             .with_service_version(env!("CARGO_PKG_VERSION"))
             .with_exporters(Exporter::OtlpIfConfigured)
-            // Each span at its end, and not in batches: the batch of a process that is killed is lost. The exporter comes
-            // first: a span that is no longer open has been written.
+            // Not batched, because a killed process loses its batch. The exporter comes before `open_spans`, so that a
+            // span has been written when it counts as closed.
             .map_tracer_provider(|traces| traces.with_simple_exporter(file).with_span_processor(open_spans))
             .build()?;
         let traces = telemetry.tracer_provider().clone();
@@ -69,9 +69,9 @@ impl Stage {
         Ok(Providers { tracer: traces.tracer("transfer"), traces, metrics, propagator })
     }
 
-    /// Waits until nothing is under way in this process, and draws the traces that were not drawn yet.
+    /// Waits until all spans of this process have ended, and draws the new traces.
     pub(crate) async fn draw(&mut self) -> Result<(), Failure> {
-        timeout(PATIENCE, self.open_spans.none()).await.map_err(|_| "a span does not end")?;
+        timeout(PATIENCE, self.open_spans.none()).await.map_err(|_| "a span did not end in time")?;
         let style = Style::new().with_attributes(ATTRIBUTES);
         println!();
         for trace in self.traces()? {
@@ -89,39 +89,39 @@ impl Stage {
 
     fn traces(&self) -> Result<Vec<Trace>, Failure> {
         let lines = read_to_string(&self.spans)?;
-        // There are none when telemetry is switched off.
+        // The file is empty when telemetry is disabled.
         if lines.is_empty() { Ok(Vec::new()) } else { Ok(from_otlp_json(&lines)?) }
     }
 
     pub(crate) async fn shut_down(self) {
         for telemetry in self.services {
-            // What did not end well is in the log, as a warning.
+            // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
     }
 }
 
 impl Providers {
-    /// What records the calls that this service makes.
+    /// The layer that records outbound calls.
     pub(crate) fn client_layer(&self) -> ClientLayer {
         ClientLayer::new()
             .with_tracer_provider(&self.traces)
             .with_meter_provider(&self.metrics)
             .with_propagator(self.propagator.clone())
-            .with_filter(is_of_interest)
+            .with_filter(is_recorded)
     }
 
-    /// What records the calls that it answers.
+    /// The layer that records inbound calls.
     pub(crate) fn server_layer(&self) -> ServerLayer {
         ServerLayer::new()
             .with_tracer_provider(&self.traces)
             .with_meter_provider(&self.metrics)
             .with_propagator(self.propagator.clone())
-            .with_filter(is_of_interest)
+            .with_filter(is_recorded)
     }
 }
 
-/// A coordinator looks for what it may have forgotten, at its start and once in a while: these are no part of a transfer.
-fn is_of_interest(call: &CallHead<'_>) -> bool {
+/// Excludes `InDoubt`, which a coordinator calls at its start and periodically, outside of any transfer.
+fn is_recorded(call: &CallHead<'_>) -> bool {
     call.method != "InDoubt"
 }

@@ -1,4 +1,4 @@
-//! A transfer as a two-phase commit: money leaves a database that is here, and arrives in one that another service has.
+//! A transfer as a two-phase commit between a local database and the database of another service.
 
 mod databases;
 pub(crate) mod demo;
@@ -23,7 +23,7 @@ use self::pb::PayInRequest;
 use self::pb::account_client::AccountClient;
 use crate::Failure;
 use crate::stage::Stage;
-use crate::victim::Death;
+use crate::victim::KillPoint;
 
 /// The protocol of `proto/account.proto`.
 mod pb {
@@ -38,16 +38,16 @@ mod pb {
     tonic::include_proto!("transfer.v1");
 }
 
-/// What a coordinator finds again after a crash.
-pub(crate) struct Place {
-    /// Its journal, in which there are transactions and nothing else.
+/// The identity of a coordinator, by which it resumes after a crash.
+pub(crate) struct Identity {
+    /// The path of its journal, which contains only two-phase commit transactions.
     pub(crate) journal: PathBuf,
-    /// What databases know its transactions by. No other coordinator that uses the same server has it, also in another
-    /// database: Postgres knows prepared transactions by names that are unique on the server.
+    /// The prefix of its prepared transactions. It must be unique on a Postgres server, across databases, because the
+    /// names of prepared transactions are.
     pub(crate) name: String,
 }
 
-/// The bank with the checking accounts, which moves money into savings accounts.
+/// The service with the checking accounts, which coordinates transfers to savings accounts.
 pub(crate) struct Transfers {
     coordinator: Coordinator,
     checking: PostgresParticipant,
@@ -56,33 +56,33 @@ pub(crate) struct Transfers {
 }
 
 impl Transfers {
-    /// Starts the coordinator: transfers that are in doubt since a crash are resolved from here on.
+    /// Starts the coordinator, which resolves transfers that are in doubt after a crash.
     pub(crate) async fn open(
         stage: &mut Stage,
-        at: &Place,
+        identity: &Identity,
         checking: PgPool,
         savings: &Endpoint,
-        death: Option<Death>,
+        kill_point: Option<KillPoint>,
     ) -> Result<Self, Failure> {
         let telemetry = stage.service("checking")?;
         let checking = PostgresParticipant::connect("checking", checking).await?;
         let layer = telemetry.client_layer();
         let remote = RemoteParticipant::new("savings", savings, layer.clone());
         let channel = layer.with_target(savings.uri()).layer(savings.connect_lazy());
-        let builder = Coordinator::builder(Arc::new(RedbJournal::open(&at.journal)?), &*at.name)
+        let builder = Coordinator::builder(Arc::new(RedbJournal::open(&identity.journal)?), &*identity.name)
             .with_tracer_provider(&telemetry.traces)
             .with_meter_provider(&telemetry.metrics);
-        let builder = match death {
+        let builder = match kill_point {
             None => builder.with_participant(checking.clone()).with_participant(remote.clone()),
-            Some(death) => builder
-                .with_participant(Condemned(checking.clone(), death))
-                .with_participant(Condemned(remote.clone(), death)),
+            Some(point) => builder
+                .with_participant(KilledAtCommit(checking.clone(), point))
+                .with_participant(KilledAtCommit(remote.clone(), point)),
         };
         let coordinator = builder.start().await?;
         Ok(Self { coordinator, checking, savings: remote, savings_accounts: AccountClient::new(channel) })
     }
 
-    /// Moves money, or leaves everything as it is. The same key again tells what has become of the first.
+    /// Moves money atomically. A repeated key returns the outcome of the first call.
     pub(crate) async fn transfer(
         &self,
         key: &str,
@@ -93,7 +93,7 @@ impl Transfers {
         let transfer = self.coordinator.begin("transfer", key)?;
         let mut debit = self.checking.begin(&transfer).await?;
         book(debit.connection(), from, -cents).await?;
-        // The other service works in its branch of the transaction, and keeps it until it is asked to prepare.
+        // The other service works in its branch of the transaction and keeps it open until `prepare`.
         let branch = transfer.branch("savings")?.to_string();
         let request = PayInRequest { branch, account: to.to_owned(), cents };
         let mut savings = self.savings_accounts.clone();
@@ -110,19 +110,19 @@ impl Transfers {
     }
 }
 
-/// Adds to an account, or takes from it.
+/// Posts an amount, positive or negative, to an account.
 async fn book(database: &mut PgConnection, account: &str, cents: i64) -> Result<(), sqlx::Error> {
     let posting = sqlx::query("INSERT INTO posting (account, cents) VALUES ($1, $2)");
     posting.bind(account).bind(cents).execute(database).await?;
     Ok(())
 }
 
-/// For the demonstration of a crash: the process dies when the participant is to be told that it is decided to commit.
+/// A participant for the demonstration of a crash: the process is killed in `commit`, after the decision is durable.
 #[derive(Debug)]
-struct Condemned<P>(P, Death);
+struct KilledAtCommit<P>(P, KillPoint);
 
 #[async_trait]
-impl<P: Participant> Participant for Condemned<P> {
+impl<P: Participant> Participant for KilledAtCommit<P> {
     fn name(&self) -> &str {
         self.0.name()
     }
@@ -132,7 +132,7 @@ impl<P: Participant> Participant for Condemned<P> {
     }
 
     async fn commit(&self, _: &Branch) -> Result<Answer, BoxError> {
-        self.1.strike().await
+        self.1.reached().await
     }
 
     async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {

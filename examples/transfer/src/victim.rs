@@ -1,4 +1,4 @@
-//! A process that is killed: how it tells that its moment has come, and how it is started and killed.
+//! A child process that is killed at a defined point: the child's signal, and the parent that waits for it.
 
 use std::ffi::OsStr;
 use std::future::pending;
@@ -10,45 +10,47 @@ use tokio::time::timeout;
 
 use crate::{Failure, PATIENCE};
 
-/// What the victim says last.
-const NOW: &str = "now";
+/// The line that the child prints when it has reached the point.
+const REACHED: &str = "now";
 
-/// In the victim: the moment at which it is killed.
+/// The point at which the child is killed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Death;
+pub(crate) struct KillPoint;
 
-impl Death {
-    /// Says that this is the moment, and waits for what nothing can handle.
-    pub(crate) async fn strike<T>(&self) -> T {
-        println!("{NOW}");
-        // Standard output is flushed with each line.
+impl KillPoint {
+    /// Signals the parent and waits to be killed.
+    pub(crate) async fn reached<T>(&self) -> T {
+        // `println!` flushes the standard output at each newline.
+        println!("{REACHED}");
         pending().await
     }
 }
 
-/// Starts this program again, repeats what it says, and kills it with SIGKILL at its moment.
+/// Starts this program as a child, prints its output, and kills it with SIGKILL when it has reached its [`KillPoint`].
 pub(crate) async fn kill(arguments: &[&OsStr], environment: &[(&str, &str)]) -> Result<(), Failure> {
     let mut victim = Command::new(std::env::current_exe()?)
         .args(arguments)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // Also if this process ends first, by an error.
+        // Kills the child if this function returns early with an error.
         .kill_on_drop(true)
         .spawn()?;
-    let output = victim.stdout.take().ok_or("the victim has no output")?;
+    let output = victim.stdout.take().ok_or("the child process has no standard output")?;
     let mut lines = BufReader::new(output).lines();
     let listening = async {
         while let Some(line) = lines.next_line().await? {
-            if line == NOW {
+            if line == REACHED {
                 return Ok(());
             }
             println!("{line}");
         }
-        Err::<(), Failure>("the victim has ended before its time".into())
+        Err::<(), Failure>("the child process ended before it was killed".into())
     };
-    timeout(PATIENCE, listening).await.map_err(|_| "the victim's moment does not come")??;
+    timeout(PATIENCE, listening)
+        .await
+        .map_err(|_| "the child process did not reach its kill point in time")??;
     victim.kill().await?;
-    println!("  kill -9: the process ends there");
+    println!("  kill -9: the process is gone");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The cells of the tables, the process that measures one, and what is checked before it is measured.
+//! The cells of the tables, the measurement of one cell, and the check before it.
 
 use benchmarks::measure::{self, Mode};
 use benchmarks::named;
@@ -13,7 +13,7 @@ use tower_layer::Layer as _;
 use crate::echo::{self, Answer, Greeter};
 
 named! {
-    /// Whose layer is measured.
+    /// The measured layer.
     Candidate {
         Bare = "bare",
         TonicTracing = "tonic-tracing-opentelemetry",
@@ -23,7 +23,7 @@ named! {
 }
 
 named! {
-    /// What the call's parent is, and what is installed.
+    /// The parent of the call, and the installed providers.
     Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
@@ -32,7 +32,7 @@ named! {
 }
 
 named! {
-    /// Which side of which kind of call.
+    /// The side and the kind of the call.
     Side {
         Server = "server",
         Client = "client",
@@ -51,7 +51,7 @@ impl Side {
     }
 }
 
-/// Every attribute of a span that is not opt-in and that the call can supply.
+/// The attributes of a span that are not opt-in and that the call can supply.
 const SERVER: [&str; 6] = [
     "network.peer.address=192.0.2.7",
     "network.peer.port=49152",
@@ -67,16 +67,16 @@ const CLIENT: [&str; 4] = [
     "server.port=8080",
 ];
 
-/// Measures the cell that the arguments name: `SIDE CANDIDATE VARIANT MODE`.
+/// Measures the cell given by the arguments `SIDE CANDIDATE VARIANT MODE`.
 pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
     let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
     let metrics = install(candidate, variant);
-    // A client's parent is what is current where it is called.
+    // A client takes its parent from the current context.
     let _current = (!side.is_server() && variant != Variant::Nothing).then(|| caller(variant).attach());
     let run = Run { side, candidate, variant, mode, metrics };
-    // Axum, in which tonic's router is, would otherwise be finished for each call.
+    // Otherwise axum, which implements tonic's router, would be finished for each call.
     let routes = || Routes::new(Greeter).prepare();
     match (side.is_server(), candidate) {
         (true, Candidate::Bare) => run.run(routes()),
@@ -133,9 +133,9 @@ impl Run {
         measure::measure(self.mode, request, |request| echo::serve(&mut service, request));
     }
 
-    /// That what was asked for is really recorded: nobody can look cheap by recording less.
+    /// Checks that the expected telemetry is recorded, so that a candidate is not measured while it records less.
     fn check(&self, mut serve: impl FnMut()) {
-        // The first call of a method is where our server learns it.
+        // The server layer learns a method with its first call.
         serve();
         let spans = sdk::spans_of(&mut serve);
         let instrumented = self.candidate != Candidate::Bare;
@@ -151,7 +151,7 @@ impl Run {
                 for expected in expected {
                     assert!(
                         attributes.iter().any(|kv| kv == expected),
-                        "{expected} is not in {attributes:?}"
+                        "missing {expected} in {attributes:?}"
                     );
                 }
             }
@@ -171,7 +171,7 @@ impl Run {
     }
 }
 
-/// Sets the globals, as an application does that knows of the candidate: our propagator for us, the SDK's for all others.
+/// Installs the global providers and the propagator: ours for our layers, the SDK's for the others.
 fn install(candidate: Candidate, variant: Variant) -> Option<Metrics> {
     if variant == Variant::Nothing {
         return None;
@@ -191,7 +191,7 @@ fn install(candidate: Candidate, variant: Variant) -> Option<Metrics> {
     Some(sdk::install_metrics())
 }
 
-/// The context in which a client is called.
+/// Creates the context in which a client is called.
 fn caller(variant: Variant) -> Context {
     let flags = if variant == Variant::Sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let (trace, span) = (TraceId::from(echo::TRACE_ID), SpanId::from(echo::SPAN_ID));

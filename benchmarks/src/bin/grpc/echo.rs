@@ -1,4 +1,4 @@
-//! The service that is called, and the channel that has its answer ready: what all candidates are around.
+//! The service and the channel that all candidates wrap; the channel responds immediately.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -25,7 +25,7 @@ pub(crate) const SPAN_ID: u64 = 0x00f0_67aa_0ba9_02b7;
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// Messages of a stream: enough that the call itself does not count.
+/// The number of messages in a stream, large enough that the cost of the call is negligible.
 pub(crate) const STREAMED: usize = 100;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -34,7 +34,7 @@ struct Hello {
     name: String,
 }
 
-/// The server: one unary method and one stream, as tonic-build would write them.
+/// The server with one unary and one streaming method, as tonic-build generates it.
 #[derive(Clone)]
 pub(crate) struct Greeter;
 
@@ -63,7 +63,7 @@ impl tonic::server::ServerStreamingService<Hello> for Greet {
     }
 }
 
-/// A stream whose messages come one at a time, as over a network: after each it waits once.
+/// A stream that returns `Pending` once after each message, as over a network.
 struct Greetings {
     left: usize,
     waits: bool,
@@ -110,14 +110,14 @@ where
     }
 }
 
-/// The headers that came out of the layer, while a check is running.
+/// The headers that the layer has sent, kept while a check runs.
 static SENT: Mutex<Option<HeaderMap>> = Mutex::new(None);
 
 pub(crate) fn sent() -> HeaderMap {
     SENT.lock().unwrap_or_else(PoisonError::into_inner).take().expect("the request was sent")
 }
 
-/// A channel whose answer is there.
+/// A channel that responds immediately.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer;
 
@@ -140,7 +140,7 @@ impl Service<Request<Body>> for Answer {
     }
 }
 
-/// Messages one by one, and trailers.
+/// A response body with one frame per message, and trailers.
 struct Reply {
     messages: usize,
     ended: bool,
@@ -171,7 +171,7 @@ impl http_body::Body for Reply {
     }
 }
 
-/// A request as a server or a channel gets it.
+/// Creates a request as a server or a channel receives it.
 pub(crate) fn request(side: Side, variant: Variant) -> Request<Body> {
     let method = if side.streams() { "GreetOften" } else { "Greet" };
     let uri = if side.is_server() { "http://api.example.com:8080" } else { "" };
@@ -192,7 +192,7 @@ pub(crate) fn request(side: Side, variant: Variant) -> Request<Body> {
     request.body(Body::new(Full::new(message))).expect("the parts are valid")
 }
 
-/// What hyper does with one call: calls the service, polls the body to its last frame, drops everything.
+/// Serves one call as hyper does: calls the service, polls the body to its last frame and drops everything.
 pub(crate) fn serve<S, B>(service: &mut S, request: Request<Body>)
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
@@ -200,12 +200,12 @@ where
 {
     let mut task = TaskContext::from_waker(Waker::noop());
     let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut task) else {
-        unreachable!("nothing here waits")
+        unreachable!("the future is always ready")
     };
     assert!(response.status().is_success());
     let mut body = pin!(response.into_body());
     while !body.is_end_stream() {
-        // The stream wakes itself at once.
+        // A pending stream has already woken the task.
         if let Poll::Ready(frame) = body.as_mut().poll_frame(&mut task) {
             let Some(Ok(_)) = frame else { break };
         }

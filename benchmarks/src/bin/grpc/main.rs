@@ -1,6 +1,6 @@
-//! What tracing and measuring gRPC costs: our layers and the peers', in one run.
+//! The cost of gRPC instrumentation: our layers and the peers, in one run.
 //!
-//! Without arguments it runs itself once for each cell of its tables and prints them; see the README.
+//! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
 
 mod cell;
 mod echo;

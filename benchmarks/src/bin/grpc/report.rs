@@ -1,4 +1,4 @@
-//! Runs every cell in a process of its own, and prints the tables with the goals.
+//! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::cells::{Key, Measured, Results, facts, measure};
 use benchmarks::cli::Options;
@@ -8,11 +8,11 @@ use benchmarks::table::{Goals, Table, count, whole};
 use crate::cell::{Candidate, Side, Variant};
 use crate::echo::STREAMED;
 
-/// Native measurements are repeated this often, one round over all cells after the other, so that a machine which is slow
-/// for a while is slow for all.
+/// The number of rounds of native measurements. Each round covers all cells, so that a temporary load affects all of
+/// them.
 const ROUNDS: usize = 3;
 
-/// Measures everything and prints it.
+/// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
     let default = process::build_default("grpc")?;
@@ -24,7 +24,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
     let results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
     let mut goals = (0, 0);
-    println!("# gRPC: what observing a call costs\n");
+    println!("# gRPC: cost per call\n");
     println!("{}\n", facts(valgrind.as_deref()));
     for &side in Side::ALL {
         println!("## {}\n", title(side));
@@ -57,13 +57,13 @@ fn keys() -> Vec<Key> {
 
 fn title(side: Side) -> &'static str {
     match side {
-        Side::Server => "Server: what a unary call costs over the bare service",
-        Side::Client => "Client: what a unary call costs over the bare channel",
+        Side::Server => "Server: cost per unary call over the bare service",
+        Side::Client => "Client: cost per unary call over the bare channel",
         Side::ServerStream => {
-            "Server: what a message of a stream costs over the bare service (a call of 100 messages ÷ 100)"
+            "Server: cost per message of a stream over the bare service (a call of 100 messages ÷ 100)"
         }
         Side::ClientStream => {
-            "Client: what a message of a stream costs over the bare channel (a call of 100 messages ÷ 100)"
+            "Client: cost per message of a stream over the bare channel (a call of 100 messages ÷ 100)"
         }
     }
 }
@@ -72,8 +72,8 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     println!(
         "### {}\n",
         match variant {
-            Variant::Sampled => "The parent is sampled",
-            Variant::Unsampled => "The parent is not sampled",
+            Variant::Sampled => "Sampled parent",
+            Variant::Unsampled => "Unsampled parent",
             Variant::Nothing => "Nothing installed",
         }
     );
@@ -102,14 +102,14 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare call itself: {} instructions, {} allocations, {} ns.\n",
+        "The bare call: {} instructions, {} allocations, {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
         whole(bare.native.nanoseconds)
     );
 }
 
-/// What a cell costs beyond the bare one of the same build: a call, or a message of a stream.
+/// Returns the difference to the bare cell of the same build, per call or per message of a stream.
 fn over_bare(results: &Results, at: Key, side: Side, variant: Variant) -> Measured {
     let bare = key(at.default_build, side, Candidate::Bare, variant);
     let mut cost = results.get(at).over(results.get(bare));
@@ -132,7 +132,7 @@ fn name(candidate: Candidate, default_build: bool) -> &'static str {
     }
 }
 
-/// The goals of our layers, given what they cost.
+/// Checks the goals of our layers.
 fn goals(results: &Results, side: Side, variant: Variant, ours: Measured) -> Goals {
     let mut goals = Goals::default();
     if side.streams() {

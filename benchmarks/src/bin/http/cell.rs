@@ -1,4 +1,4 @@
-//! The cells of the tables: a side, a candidate and a variant, and the process that measures one of them.
+//! The cells of the tables, each with a side, a candidate and a variant, and the measurement of one cell.
 
 use benchmarks::measure::Mode;
 use benchmarks::named;
@@ -8,7 +8,7 @@ use opentelemetry::{Context, ContextGuard, global};
 use crate::{check, client, requests, server};
 
 named! {
-    /// Whose layer is measured.
+    /// The measured layer.
     Candidate {
         Bare = "bare",
         PassThrough = "pass-through",
@@ -21,7 +21,7 @@ named! {
 }
 
 named! {
-    /// What the request carries, and what is installed.
+    /// The headers of the request, and the installed providers.
     Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
@@ -35,7 +35,7 @@ named! {
 }
 
 named! {
-    /// Which side of a call.
+    /// The side of a call.
     Side { Server = "server", Client = "client", }
 }
 
@@ -48,7 +48,7 @@ impl Candidate {
         self.is_instrumented() && self != Self::AxumTracing
     }
 
-    /// Whether spans come out of `tracing`.
+    /// Returns `true` if the candidate creates spans with `tracing`.
     pub(crate) fn uses_tracing(self) -> bool {
         matches!(self, Self::TowerOtel | Self::AxumTracing)
     }
@@ -63,20 +63,20 @@ impl Variant {
         !matches!(self, Self::Forwarding | Self::Nothing)
     }
 
-    /// Whether the request's span is recorded.
+    /// Returns `true` if the request's span is recorded.
     pub(crate) fn records(self) -> bool {
         self.has_traces() && self != Self::Unsampled
     }
 }
 
-/// What a cell's process has installed.
+/// The providers that a cell's process has installed.
 #[derive(Debug)]
 pub(crate) struct Installed {
     pub(crate) metrics: Option<Metrics>,
     _current: Option<ContextGuard>,
 }
 
-/// Measures the cell that the arguments name: `SIDE CANDIDATE VARIANT MODE`.
+/// Measures the cell given by the arguments `SIDE CANDIDATE VARIANT MODE`.
 pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     #[cfg(feature = "comparison")]
     if let ["propagation", candidate, variant, mode] = arguments {
@@ -103,8 +103,8 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     Some(())
 }
 
-/// Sets the globals, as an application does that knows of the candidate: our propagator for us, the SDK's for all
-/// others, with the same formats.
+/// Installs the global providers and the propagator: ours for our layers, the SDK's for the others, with the same
+/// formats.
 fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
     if variant != Variant::Nothing {
         if candidate == Candidate::Ours {
@@ -135,7 +135,7 @@ fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
         }
     }
     let metrics = variant.has_sdk().then(sdk::install_metrics);
-    // A client's parent is whatever is current where it is called.
+    // A client takes its parent from the current context.
     let current: Option<Context> = (side == Side::Client).then(|| requests::caller(variant)).flatten();
     Installed { metrics, _current: current.map(Context::attach) }
 }

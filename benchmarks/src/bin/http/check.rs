@@ -1,4 +1,4 @@
-//! What is checked before anything is measured: that what was asked for was really recorded.
+//! The check before a measurement: the expected telemetry was recorded.
 
 use benchmarks::sdk;
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use crate::cell::{Candidate, Installed, Variant};
 use crate::{client, requests};
 
-/// Every attribute of a server's span that is not opt-in and that the request can supply.
+/// The attributes of a server span that are not opt-in and that the request can supply.
 const SERVER: [&str; 10] = [
     "http.request.method=GET",
     "http.response.status_code=200",
@@ -21,11 +21,11 @@ const SERVER: [&str; 10] = [
     "user_agent.original=curl/8.5.0",
 ];
 
-/// The same, where the server knows its peer.
+/// The additional attributes if the peer address is known.
 const PEER: [&str; 3] =
     ["client.address=192.0.2.7", "network.peer.address=192.0.2.7", "network.peer.port=49152"];
 
-/// Every attribute of a client's span that is not opt-in and that request and response can supply.
+/// The attributes of a client span that are not opt-in and that request and response can supply.
 const CLIENT: [&str; 6] = [
     "http.request.method=GET",
     "http.response.status_code=200",
@@ -61,7 +61,7 @@ pub(crate) fn client(candidate: Candidate, variant: Variant, installed: &Install
 
     let headers = client::sent().expect("the request was sent");
     let sent = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // The metrics layer of tower-otel propagates nothing, and without `tracing` its other one does not either.
+    // tower-otel's metrics layer injects no context, and neither does its traces layer without `tracing`.
     let propagates = candidate.is_instrumented()
         && variant != Variant::Nothing
         && (candidate != Candidate::TowerOtel || variant.has_traces());
@@ -76,7 +76,7 @@ pub(crate) fn client(candidate: Candidate, variant: Variant, installed: &Install
     }
 }
 
-/// Of the peers it is not asked that their spans are complete, only that they are there.
+/// Returns `true` if the attributes are checked; for peers only the existence of the span is.
 fn is_complete(candidate: Candidate) -> bool {
     matches!(candidate, Candidate::Ours | Candidate::Floor)
 }
@@ -101,7 +101,7 @@ fn has_all(span: &SpanData, expected: &[&str]) {
     for attribute in expected {
         assert!(
             attributes.iter().any(|present| present == attribute),
-            "{attribute} is not in {attributes:?}"
+            "missing {attribute} in {attributes:?}"
         );
     }
 }

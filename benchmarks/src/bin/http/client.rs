@@ -1,4 +1,4 @@
-//! The client's side: a service that has its answer ready, under each candidate's layer.
+//! The client side: a service that responds immediately, under each candidate's layer.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::cell::{Candidate, Installed, Variant};
 use crate::{check, requests, server};
 
-/// The headers that came out of the layer, while a check is running.
+/// The headers that the layer has sent, kept while a check runs.
 static SENT: Mutex<Option<HeaderMap>> = Mutex::new(None);
 
 pub(crate) fn sent() -> Option<HeaderMap> {
@@ -45,7 +45,7 @@ impl Service<Request<Full<Bytes>>> for Answer {
     }
 }
 
-/// Measures a candidate, or answers `None` where this build does not hold it.
+/// Measures a candidate; returns `None` if this build does not include it.
 pub(crate) fn measure(
     candidate: Candidate,
     variant: Variant,
@@ -95,7 +95,7 @@ where
     benchmarks::measure::measure(mode, requests::client, |request| call(&mut service, request));
 }
 
-/// What an application does with one call: sends it, reads the answer to its end, drops everything.
+/// Makes one call as an application does: sends the request, reads the response to its end and drops everything.
 fn call<S, B>(service: &mut S, request: Request<Full<Bytes>>)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,

@@ -1,5 +1,5 @@
-//! The least that could be done with the SDK's own parts: its propagator, a span, its attributes, bound metrics. No
-//! guard against drops or panics, no body, one route, nothing looked up.
+//! A minimal handwritten instrumentation with the SDK: propagator, span, attributes, bound metrics. It does not handle
+//! drops, panics and bodies, and supports one route.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! What tracing and measuring HTTP costs: our layers, the peers' and the least that could be done, in one run.
+//! The cost of HTTP instrumentation: our layers, the peers and a minimal handwritten one, in one run.
 //!
-//! Without arguments it runs itself once for each cell of its tables and prints them; see the README.
+//! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
 
 mod cell;
 mod check;

@@ -1,4 +1,5 @@
-//! Propagation alone, on a header map: the SDK's propagators through `opentelemetry_http`'s carriers, and ours.
+//! Propagation without a service, on a header map: the SDK's propagators with `opentelemetry_http`'s carriers, and
+//! ours.
 
 use std::hint::black_box;
 
@@ -16,10 +17,10 @@ use otel_propagation::{BaggagePropagator, CompositePropagator, PropagatorHandle,
 use crate::cell::Variant;
 use crate::requests;
 
-/// Who propagates: the SDK and ours, each given by hand, and each as the global propagator.
+/// The candidates: the SDK's propagator and ours, each called directly and as the global propagator.
 pub(crate) const CANDIDATES: [&str; 4] = ["sdk", "ours", "sdk-global", "ours-global"];
 
-/// What is propagated, how the table calls it, and by how much ours should be faster in nanoseconds.
+/// The variants: name, title in the table, and the goal for the ratio of the times.
 pub(crate) const VARIANTS: [(&str, &str, Option<f64>); 4] = [
     ("extract-traceparent", "extract `traceparent`", Some(4.0)),
     ("extract-tracestate", "extract `traceparent` and `tracestate`", None),
@@ -36,7 +37,7 @@ fn headers(more: &[(&'static str, &'static str)]) -> HeaderMap {
     usual.iter().chain(more).map(line).collect()
 }
 
-/// Measures one candidate at one task.
+/// Measures one candidate with one variant.
 pub(crate) fn measure(candidate: &str, variant: &str, mode: Mode) -> Option<()> {
     let baggage = variant == "extract-baggage";
     let headers = match variant {
@@ -73,7 +74,7 @@ pub(crate) fn measure(candidate: &str, variant: &str, mode: Mode) -> Option<()> 
     Some(())
 }
 
-/// `None` is the global propagator.
+/// Measures the SDK; `None` is the global propagator.
 fn sdk(propagator: Option<&dyn TextMapPropagator>, variant: &str, mut headers: HeaderMap, mode: Mode) {
     if variant == "inject-traceparent" {
         let context = caller();

@@ -1,4 +1,4 @@
-//! Runs every cell in a process of its own, and prints the tables with the goals.
+//! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::cells::{Key, Measured, Results, facts, measure};
 use benchmarks::cli::Options;
@@ -8,15 +8,14 @@ use benchmarks::table::{Goals, Table, count, whole};
 use crate::cell::{Candidate, Side, Variant};
 use crate::propagation;
 
-/// Native measurements are repeated this often, one round over all cells after the other, so that a machine which is
-/// slow for a while is slow for all.
+/// The number of rounds of native measurements. Each round covers all cells, so that a temporary load affects all of
+/// them.
 const ROUNDS: usize = 3;
 
-/// The same for propagation, whose goals are ratios of nanoseconds.
+/// The number of rounds for propagation, whose goals are ratios of nanoseconds.
 const PROPAGATION_ROUNDS: usize = 9;
 
-/// What the goals are told over: a layer that does nothing, for axum itself asks two allocations and some 900
-/// instructions for having any layer, and the goals were set without them.
+/// The base of the goals. Any layer costs two allocations and about 900 instructions in axum, which the goals exclude.
 const GOALS_OVER: Candidate = Candidate::PassThrough;
 
 impl Candidate {
@@ -24,12 +23,12 @@ impl Candidate {
         matches!(self, Self::TowerOtel | Self::InstrumentationTower | Self::AxumTracing)
     }
 
-    /// Whether there is such a cell.
+    /// Returns `true` if the tables have this cell.
     fn is_in(self, side: Side, variant: Variant) -> bool {
         match self {
             Self::InstrumentationTower => side == Side::Server,
             Self::AxumTracing => side == Side::Server && variant != Variant::MetricsOnly,
-            // A client is a tower service on its own, which nobody layers: there is nothing to pass through.
+            // A client is a plain tower service, where the no-op layer costs nothing.
             Self::PassThrough => side == Side::Server,
             _ => true,
         }
@@ -37,16 +36,16 @@ impl Candidate {
 }
 
 impl Variant {
-    /// A client's peer address is known below it, not to it.
+    /// Returns `true` if the side has this variant; a client does not know the peer address.
     fn is_on(self, side: Side) -> bool {
         side == Side::Server || self != Self::Peer
     }
 }
 
-/// The side of the cells without a service.
+/// The side of cells without a service.
 const PROPAGATION: &str = "propagation";
 
-/// Measures everything and prints it.
+/// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
     let default = process::build_default("http")?;
@@ -60,7 +59,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What others are compared with is always wanted: everything else is told as what it costs beyond them.
+/// Returns `true` if the cell is measured. The bases of the differences are always measured.
 fn wanted(key: Key, text: &str) -> bool {
     key.label().contains(text) || matches!(key.candidate, "bare" | "pass-through")
 }
@@ -94,14 +93,14 @@ fn keys() -> Vec<Key> {
 
 fn print(results: &Results, valgrind: Option<&str>) {
     let mut goals = (0, 0);
-    println!("# HTTP: what observing a request costs\n");
+    println!("# HTTP: cost per request\n");
     println!("{}\n", facts(valgrind));
     for &side in Side::ALL {
         let (title, over) = match side {
             Side::Server => ("Server layers", "the bare axum service"),
             Side::Client => ("Client layers", "the bare tower service"),
         };
-        println!("## {title}: what a request costs over {over}\n");
+        println!("## {title}: cost per request over {over}\n");
         for &variant in Variant::ALL.iter().filter(|variant| variant.is_on(side)) {
             print_variant(results, side, variant, &mut goals);
         }
@@ -112,15 +111,15 @@ fn print(results: &Results, valgrind: Option<&str>) {
 
 fn title(side: Side, variant: Variant) -> &'static str {
     match (side, variant) {
-        (Side::Server, Variant::Sampled) => "`traceparent` alone, the parent is sampled",
-        (Side::Server, Variant::Unsampled) => "`traceparent` alone, the parent is not sampled",
-        (Side::Client, Variant::Sampled) => "The parent is sampled",
-        (Side::Client, Variant::Unsampled) => "The parent is not sampled",
+        (Side::Server, Variant::Sampled) => "`traceparent` only, sampled parent",
+        (Side::Server, Variant::Unsampled) => "`traceparent` only, unsampled parent",
+        (Side::Client, Variant::Sampled) => "Sampled parent",
+        (Side::Client, Variant::Unsampled) => "Unsampled parent",
         (_, Variant::TraceState) => "With `tracestate`, sampled",
         (_, Variant::Baggage) => "With `baggage` (two members), sampled",
-        (_, Variant::Peer) => "With the peer's address (`ConnectInfo`), sampled",
+        (_, Variant::Peer) => "With the peer address (`ConnectInfo`), sampled",
         (_, Variant::MetricsOnly) => "Metrics only: no tracer provider",
-        (_, Variant::Forwarding) => "No SDK, but a propagator: context is passed on",
+        (_, Variant::Forwarding) => "No SDK, only a propagator: context is forwarded",
         (_, Variant::Nothing) => "Nothing installed",
     }
 }
@@ -129,7 +128,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     println!("### {}\n", title(side, variant));
     let mut head = vec!["", "instructions", "allocations", "ns"];
     if side == Side::Server {
-        head.extend(["over a layer that does nothing: instructions", "allocations"]);
+        head.extend(["over the no-op layer: instructions", "allocations"]);
     }
     head.push("goals");
     let mut table = Table::new(&head);
@@ -164,7 +163,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare service itself: {} instructions, {} allocations, {} ns.\n",
+        "The bare service: {} instructions, {} allocations, {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
         whole(bare.native.nanoseconds)
@@ -174,7 +173,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
 fn name(candidate: Candidate) -> &'static str {
     match candidate {
         Candidate::Bare => "bare",
-        Candidate::PassThrough => "a layer that does nothing",
+        Candidate::PassThrough => "no-op layer",
         Candidate::TowerOtel => "tower-otel 0.12",
         Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
         Candidate::AxumTracing => "axum-tracing-opentelemetry 0.42 (traces only)",
@@ -183,7 +182,7 @@ fn name(candidate: Candidate) -> &'static str {
     }
 }
 
-/// The goals of our server layer, given what it costs.
+/// Checks the goals of our server layer.
 fn goals(results: &Results, variant: Variant, ours: Measured, default_build: bool) -> Goals {
     let mut goals = Goals::default();
     let of = |candidate| results.get(key(false, Side::Server, candidate, variant));

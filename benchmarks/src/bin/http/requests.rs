@@ -1,4 +1,4 @@
-//! The requests that are sent: ordinary ones, with the headers of the variant.
+//! The measured requests, with the headers of the variant.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00
 pub(crate) const TRACESTATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
 pub(crate) const BAGGAGE: &str = "userId=alice,tenant=acme%20corp";
 
-/// A request as a server gets it.
+/// Creates a request as a server receives it.
 pub(crate) fn server(variant: Variant) -> Request<Body> {
     let mut request = Request::get("/users/42?fields=name")
         .header("host", "api.example.com:8080")
@@ -38,7 +38,7 @@ pub(crate) fn server(variant: Variant) -> Request<Body> {
     request.body(Body::empty()).expect("the parts are valid")
 }
 
-/// A request as an application gives it to its client.
+/// Creates a request as an application passes it to its client.
 pub(crate) fn client() -> Request<Full<Bytes>> {
     Request::get("http://users.example.com:8080/users/42?fields=name")
         .header("user-agent", "benchmark/1.0")
@@ -47,7 +47,7 @@ pub(crate) fn client() -> Request<Full<Bytes>> {
         .expect("the parts are valid")
 }
 
-/// The context in which a client is called.
+/// Creates the context in which a client is called.
 pub(crate) fn caller(variant: Variant) -> Option<Context> {
     if variant == Variant::Nothing {
         return None;

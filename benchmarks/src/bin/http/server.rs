@@ -1,4 +1,4 @@
-//! The server's side: the same axum service under each candidate's layer.
+//! The server side: the same axum service under each candidate's layer.
 
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -13,7 +13,7 @@ use tower_service::Service as _;
 
 use crate::cell::{Candidate, Variant};
 
-/// The service under this candidate's layer, or `None` where this build does not hold the candidate.
+/// Creates the service with the candidate's layer; returns `None` if this build does not include the candidate.
 pub(crate) fn of(candidate: Candidate, variant: Variant) -> Option<Router> {
     let app = Router::new().route("/users/{id}", get(|| async { "Ada" }));
     let app = match candidate {
@@ -22,7 +22,7 @@ pub(crate) fn of(candidate: Candidate, variant: Variant) -> Option<Router> {
         Candidate::Ours => app.layer(otel_http::ServerLayer::new()),
         _ => compared(app, candidate, variant)?,
     };
-    // As `axum::serve` and `into_make_service` do, once: otherwise axum would put the layer on for each request.
+    // `axum::serve` and `into_make_service` do the same; without it axum applies the layer for each request.
     Some(app.with_state(()))
 }
 
@@ -53,7 +53,7 @@ fn compared(_app: Router, _candidate: Candidate, _variant: Variant) -> Option<Ro
     None
 }
 
-/// What a server does with one request: calls the service, reads the body to its end, drops everything.
+/// Serves one request as a server does: calls the service, reads the body to its end and drops everything.
 pub(crate) fn serve(app: &mut Router, request: Request<Body>) {
     let response = ready(app.call(request));
     let Ok(response) = response;
@@ -65,10 +65,10 @@ pub(crate) fn serve(app: &mut Router, request: Request<Body>) {
     }
 }
 
-/// The output of a future that never waits.
+/// Returns the output of a future that is ready at the first poll.
 pub(crate) fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("nothing here waits"),
+        Poll::Pending => unreachable!("the future is always ready"),
     }
 }

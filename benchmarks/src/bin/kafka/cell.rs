@@ -1,4 +1,4 @@
-//! The cells of the tables, the process that measures one, and what all of them share.
+//! The cells of the tables, the measurement of one cell, and their common parts.
 
 use std::future::Future;
 use std::pin::pin;
@@ -23,11 +23,11 @@ const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 const PAYLOAD: [u8; 100] = [b'x'; 100];
 
-/// Of so many messages one is sampled in [`Variant::Tenth`].
+/// The ratio of messages to sampled messages in [`Variant::Tenth`].
 const TENTH: usize = 10;
 
 named! {
-    /// Whose client is measured.
+    /// The measured client.
     Candidate {
         Bare = "bare",
         Floor = "floor",
@@ -36,7 +36,7 @@ named! {
 }
 
 named! {
-    /// Whether the parent is sampled: where a message is sent what is current, where it is processed its producer.
+    /// The sampling of the parent: the current context when sending, the producer's context when processing.
     Variant {
         Unsampled = "unsampled",
         Tenth = "tenth",
@@ -45,20 +45,20 @@ named! {
 }
 
 named! {
-    /// What is done with messages.
+    /// The measured operation.
     Side {
-        /// Sends them, and serves the broker's word on them.
+        /// Sends messages and serves their delivery reports.
         Producer = "producer",
-        /// Receives them and, where it is ours, processes them.
+        /// Receives messages and, with otel-kafka, processes them.
         Consumer = "consumer",
-        /// Sends more of them than the queue holds.
+        /// Sends more messages than the queue holds.
         Full = "full",
-        /// Sends them to a real broker at a fixed pace.
+        /// Sends messages to a real broker at a fixed rate.
         Paced = "paced",
     }
 }
 
-/// Measures the cell that the arguments name: `SIDE CANDIDATE VARIANT MODE`.
+/// Measures the cell given by the arguments `SIDE CANDIDATE VARIANT MODE`.
 pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
@@ -76,7 +76,7 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     Some(())
 }
 
-/// Sets the globals as an application does. For rdkafka's own clients they change nothing.
+/// Installs the global providers and the propagator, which rdkafka's clients do not use.
 fn install() -> Metrics {
     let formats = otel_propagation::CompositePropagator::empty();
     otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContextPropagator::new()));
@@ -84,12 +84,12 @@ fn install() -> Metrics {
     sdk::install_metrics()
 }
 
-/// What the instruments of that name have counted.
+/// Returns the sum of all data points with this name.
 pub(crate) fn counted(metrics: &Metrics, name: &str) -> f64 {
     metrics.points().iter().filter(|point| point.name == name).map(|point| point.value).sum()
 }
 
-/// Whether the parent of the message of that number is sampled.
+/// Returns `true` if the parent of the message with this number is sampled.
 pub(crate) fn is_sampled(variant: Variant, number: usize) -> bool {
     match variant {
         Variant::Unsampled => false,
@@ -98,25 +98,26 @@ pub(crate) fn is_sampled(variant: Variant, number: usize) -> bool {
     }
 }
 
-/// The context in which a message is sent.
+/// Creates the context in which a message is sent.
 pub(crate) fn caller(sampled: bool) -> Context {
     let flags = TraceFlags::default().with_sampled(sampled);
     let (trace, span) = (TraceId::from(TRACE_ID), SpanId::from(SPAN_ID));
     Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, TraceState::NONE))
 }
 
-/// A record without headers.
+/// Creates a record without headers.
 pub(crate) fn record() -> FutureRecord<'static, [u8], [u8]> {
     FutureRecord::to(TOPIC).key(b"order-7".as_slice()).payload(PAYLOAD.as_slice()).partition(0)
 }
 
-/// The one header of somebody who writes it by hand.
+/// Creates a handwritten `traceparent` header.
 pub(crate) fn by_hand(sampled: bool) -> OwnedHeaders {
     let value = Some(if sampled { SAMPLED } else { UNSAMPLED });
     OwnedHeaders::new_with_capacity(1).insert(Header { key: "traceparent", value })
 }
 
-/// A mock cluster of one broker, and the configuration of its clients. It is never dropped: the process ends first.
+/// Starts a mock cluster of one broker, which runs until the process exits, and returns the configuration of its
+/// clients.
 pub(crate) fn cluster() -> ClientConfig {
     let cluster = MockCluster::<DefaultProducerContext>::new(1).expect("the mock cluster starts");
     cluster.create_topic(TOPIC, 1, 1).expect("the topic is created");

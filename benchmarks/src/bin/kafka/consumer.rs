@@ -1,7 +1,7 @@
-//! Receiving: rdkafka's `recv`, and ours with `process` on what it gave.
+//! Receiving: rdkafka's `recv`, and otel-kafka's `recv` with `process`.
 //!
-//! The messages lie in the client's queue when it begins. Counted is what the caller's thread does; librdkafka's own
-//! threads are not.
+//! The messages are in the client's queue before the measurement. Only the calling thread is counted, without
+//! librdkafka's threads.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::cell::{self, Candidate, SPAN_ID, TOPIC, TRACE_ID, Variant, by_hand, is_sampled, record};
 
-/// Enough for handles to be bound and tables to have grown.
+/// Iterations before the measurement, so that handles are bound and tables have grown.
 const WARM_UP: usize = 300;
 
-/// Timed batches.
+/// The number of timed batches.
 const BATCHES: usize = 11;
 
-/// How long nothing may come.
+/// The timeout of the first message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Longer than it takes to fetch all messages into the client's queue.
+/// A delay in which the client fetches all messages into its queue.
 const FETCHING: Duration = Duration::from_secs(3);
 
 pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics) {
@@ -44,7 +44,8 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
                 config.create().expect("the configuration is right");
             consumer.assign(&list).expect("the assignment is right");
             run(candidate, variant, mode, metrics, || {
-                cell::poll(async { consumer.recv().await.expect("a message comes").payload_len() }).is_ready()
+                cell::poll(async { consumer.recv().await.expect("a message is received").payload_len() })
+                    .is_ready()
             });
             std::mem::forget(consumer);
         }
@@ -56,7 +57,7 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
             let floor = crate::floor::Processor::new();
             run(candidate, variant, mode, metrics, || {
                 let received = cell::poll(async {
-                    floor.process(&consumer.recv().await.expect("a message comes"));
+                    floor.process(&consumer.recv().await.expect("a message is received"));
                 });
                 received.is_ready()
             });
@@ -69,7 +70,7 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
             consumer.assign(&list).expect("the assignment is right");
             run(candidate, variant, mode, metrics, || {
                 let received = cell::poll(async {
-                    let message = consumer.recv().await.expect("a message comes");
+                    let message = consumer.recv().await.expect("a message is received");
                     message.process(async |message| assert_eq!(message.payload_len(), 100)).await;
                 });
                 received.is_ready()
@@ -87,22 +88,22 @@ fn run(
     mut receive: impl FnMut() -> bool,
 ) {
     let began = Instant::now();
-    // The first one is for the check; when it is there, the others are coming.
+    // The first message is for the check; the others follow in the same fetches.
     let spans = sdk::spans_of(|| {
         while !receive() {
-            assert!(began.elapsed() < PATIENCE, "no message came");
+            assert!(began.elapsed() < PATIENCE, "no message received in time");
             thread::sleep(Duration::from_millis(10));
         }
     });
     check(candidate, variant, metrics, &spans);
     thread::sleep(FETCHING);
     for _ in 0..WARM_UP {
-        assert!(receive(), "the message is there");
+        assert!(receive(), "a message is in the queue");
     }
     let mut batch = || {
         let (allocations, started) = (allocations::count(), Instant::now());
         for _ in 0..ITERATIONS {
-            counted_region(&mut |()| assert!(receive(), "the message is there"), ());
+            counted_region(&mut |()| assert!(receive(), "a message is in the queue"), ());
         }
         let took = started.elapsed().as_nanos() as f64 / ITERATIONS as f64;
         (took, (allocations::count() - allocations) as f64 / ITERATIONS as f64)
@@ -114,7 +115,7 @@ fn run(
     }
 }
 
-/// Writes the messages, each with the context of a producer.
+/// Writes the messages, each with a producer's context.
 fn write(config: &ClientConfig, variant: Variant, messages: usize) {
     let producer: FutureProducer = config.create().expect("the configuration is right");
     for number in 0..messages {
@@ -126,7 +127,7 @@ fn write(config: &ClientConfig, variant: Variant, messages: usize) {
     producer.flush(PATIENCE).expect("the messages are written");
 }
 
-/// That what was asked for is really recorded: nobody can look cheap by recording less.
+/// Checks that the expected telemetry is recorded, so that a candidate is not measured while it records less.
 fn check(
     candidate: Candidate,
     variant: Variant,
@@ -153,7 +154,7 @@ fn check(
             "messaging.system=kafka",
             "server.address=127.0.0.1",
         ] {
-            assert!(attributes.iter().any(|kv| kv == expected), "{expected} is not in {attributes:?}");
+            assert!(attributes.iter().any(|kv| kv == expected), "missing {expected} in {attributes:?}");
         }
     }
     for name in ["messaging.process.duration", "messaging.client.consumed.messages"] {

@@ -1,6 +1,6 @@
-//! The least that could be done with the SDK's own parts around a message: propagator, span, attributes, bound metrics.
-//! The span ends when the message is enqueued, not when the broker has answered; no guard against drops or panics,
-//! nothing given back, nothing looked up.
+//! A minimal handwritten instrumentation of messages with the SDK: propagator, span, attributes, bound metrics. The
+//! `send` span ends when the message is enqueued instead of when the broker acknowledges it; drops and panics are not
+//! handled.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer};
 use crate::cell::{TOPIC, record};
 use crate::producer::Halting;
 
-/// Tracer and instruments of one side.
+/// The tracer and the instruments of one side.
 struct Parts {
     tracer: BoxedTracer,
     duration: BoundHistogram<f64>,
@@ -68,7 +68,7 @@ fn of_message(attributes: &mut Vec<KeyValue>, partition: i32, key: Option<&[u8]>
     attributes.push(KeyValue::new("messaging.kafka.message.key", key.to_owned()));
 }
 
-/// Sends with what the SDK has.
+/// A producer with handwritten instrumentation.
 pub(crate) struct Sender {
     pub(crate) producer: FutureProducer<Halting>,
     parts: Parts,
@@ -108,7 +108,7 @@ impl Sender {
     }
 }
 
-/// Processes with what the SDK has.
+/// Message processing with handwritten instrumentation.
 pub(crate) struct Processor(Parts);
 
 struct Received<'a>(Option<&'a BorrowedHeaders>);

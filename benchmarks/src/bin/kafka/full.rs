@@ -1,4 +1,4 @@
-//! More messages than the queue holds, sent at once: how long it takes until all of them are delivered.
+//! A full queue: the time until all messages are delivered, if more are sent at once than the queue holds.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ async fn timed<F>(send: impl Fn() -> F) -> Duration
 where
     F: Future<Output = rdkafka::error::KafkaResult<()>>,
 {
-    // The first one waits for the connection.
+    // The first message waits for the connection.
     send().await.expect("the message is delivered");
     let started = Instant::now();
     for sent in join_all((0..MESSAGES).map(|_| send())).await {

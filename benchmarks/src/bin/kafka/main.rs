@@ -1,6 +1,6 @@
-//! What tracing and measuring Kafka costs: otel-kafka's clients beside rdkafka's own, in one run.
+//! The cost of Kafka instrumentation: otel-kafka's clients compared with rdkafka's, in one run.
 //!
-//! Without arguments it runs itself once for each cell of its tables and prints them; see the README.
+//! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
 
 mod cell;
 mod consumer;

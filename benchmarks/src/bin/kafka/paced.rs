@@ -1,4 +1,4 @@
-//! A fixed number of messages a second to a real broker, all sampled: how much processor time the whole process takes.
+//! A fixed rate of messages to a real broker, all sampled: the processor time of the process.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use rdkafka::producer::{FutureRecord, Producer};
 
 use crate::cell::{self, Candidate, by_hand, caller, record};
 
-/// Nobody else's: it is deleted when all is done.
+/// A topic that only this benchmark uses; it is deleted at the end.
 pub(crate) const TOPIC: &str = "otel-kafka-benchmark";
 
-/// Messages a second.
+/// Messages per second.
 pub(crate) const RATE: u32 = 20_000;
 
-/// Sent at once, then nothing until it is time for the next ones.
+/// The number of messages that are sent at once, before a pause.
 const BURST: u32 = 20;
 
-/// Before it is measured.
+/// The duration of the warm-up.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Ticks of 10 ms are a five-hundredth of a per cent of that.
+/// The duration of the measurement. Processor time has a resolution of 10 ms, 0.1 % of it.
 const MEASURED: Duration = Duration::from_secs(10);
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +57,8 @@ fn to_topic() -> FutureRecord<'static, [u8], [u8]> {
     FutureRecord { topic: TOPIC, ..observer() }
 }
 
-/// Sends at the pace; prints what it took in a second, as the nanoseconds of a cell. Says how many were sent.
+/// Sends at the fixed rate and prints the processor time per second as the nanoseconds of the cell. Returns the number
+/// of sent messages.
 fn run<P, C>(producer: &P, mut send: impl FnMut() -> KafkaResult<()>) -> u32
 where
     P: Producer<C>,
@@ -66,7 +67,7 @@ where
     let mut sent = paced(WARM_UP, &mut send);
     let (allocated, processor) = (allocations::count(), processor());
     let measured = paced(MEASURED, &mut send);
-    producer.flush(PATIENCE).expect("the broker takes all of them");
+    producer.flush(PATIENCE).expect("the broker acknowledges all messages");
     let processor = self::processor() - processor;
     sent += measured;
     println!("allocations {}", (allocations::count() - allocated) as f64 / f64::from(measured));
@@ -81,19 +82,19 @@ fn paced(time: Duration, send: &mut impl FnMut() -> KafkaResult<()>) -> u32 {
         let due = began + Duration::from_secs(1) * burst / (RATE / BURST);
         thread::sleep(due.saturating_duration_since(Instant::now()));
         for _ in 0..BURST {
-            send().expect("there is room in the queue");
+            send().expect("the queue has space");
         }
     }
     bursts * BURST
 }
 
-/// The processor time that this process has taken, in user space and in the kernel.
+/// Returns the processor time of this process, in user space and in the kernel.
 fn processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the system tells processor times");
-    // The second field is the program's name in brackets.
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc/self/stat is readable");
+    // The second field is the program's name in parentheses.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks: u64 =
-        [11, 12].iter().map(|&field| fields[field].parse::<u64>().expect("it is a number")).sum();
-    // A tick is 10 ms in what Linux tells programs, on all machines.
-    Duration::from_millis(10) * u32::try_from(ticks).expect("the process is young")
+        [11, 12].iter().map(|&field| fields[field].parse::<u64>().expect("the field is a number")).sum();
+    // USER_HZ is 100 on all Linux systems, so a tick is 10 ms.
+    Duration::from_millis(10) * u32::try_from(ticks).expect("the processor time fits into 32 bits")
 }

@@ -1,8 +1,8 @@
-//! Sending: what the caller's thread does, and what is done where the broker's word is served.
+//! Sending: the calling thread, and the delivery reports.
 //!
-//! Both producers have a thread of their own for delivery reports. It is halted, and this thread serves them in its
-//! place, in one batch after all messages were sent, so that the same work is done in the same order in each run.
-//! What librdkafka's threads do is not counted.
+//! Both producers serve delivery reports in a separate thread. The benchmark blocks that thread and serves the reports
+//! in the calling thread, in one batch after all messages, so that each run does the same work in the same order.
+//! librdkafka's threads are not counted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -17,20 +17,20 @@ use rdkafka::ClientContext;
 
 use crate::cell::{self, Candidate, SPAN_ID, TRACE_ID, Variant, by_hand, caller, is_sampled, record};
 
-/// Enough for handles to be bound and tables to have grown.
+/// Iterations before the measurement, so that handles are bound and tables have grown.
 const WARM_UP: usize = 300;
 
-/// Timed batches.
+/// The number of timed batches.
 const BATCHES: usize = 11;
 
-/// Longer than it takes to send a batch, so that the broker gets it as a whole and answers once.
+/// Returns a linger time longer than sending a batch, so that the broker receives one batch and responds once.
 fn linger(mode: Mode) -> Duration {
     Duration::from_millis(if mode == Mode::Instructions { 2000 } else { 100 })
 }
 
 static HALTED: AtomicBool = AtomicBool::new(false);
 
-/// Halts the thread that serves delivery reports as soon as statistics come, which it serves as well.
+/// A context that blocks the thread for delivery reports when that thread serves the first statistics.
 pub(crate) struct Halting;
 
 impl ClientContext for Halting {
@@ -44,17 +44,17 @@ impl ClientContext for Halting {
     }
 }
 
-/// A producer.
+/// A measured producer.
 trait Sends {
-    /// The broker's word, when it comes.
+    /// The future of the delivery report.
     type Report;
 
     fn send(&self, sampled: bool) -> Self::Report;
 
-    /// Serves what is there.
+    /// Serves the pending delivery reports.
     fn poll(&self);
 
-    /// Whether the broker's word has come; it must be good.
+    /// Returns `true` if the delivery report has arrived; panics if the delivery failed.
     fn is_delivered(report: &mut Self::Report) -> bool;
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
     config
         .set("linger.ms", linger(mode).as_millis().to_string())
         .set("statistics.interval.ms", "500")
-        // A thousand messages are one batch.
+        // One batch has all 1,000 messages.
         .set("batch.size", "10000000");
     match candidate {
         Candidate::Bare => {
@@ -150,7 +150,7 @@ fn run<S: Sends>(candidate: Candidate, variant: Variant, mode: Mode, metrics: &M
             (0..BATCHES).map(|_| batch.send(ITERATIONS).took.as_nanos() as f64 / ITERATIONS as f64).collect();
         println!("nanoseconds {}", median(&mut batches));
     }
-    // Its thread is halted, and dropping it would wait for that.
+    // Not dropped, because dropping it would wait for the blocked thread.
     std::mem::forget(producer);
 }
 
@@ -168,7 +168,7 @@ struct Cost {
 }
 
 impl<S: Sends> Batch<'_, S> {
-    /// Sends so many messages, and serves the broker's word on them.
+    /// Sends the messages and serves their delivery reports.
     fn send(&self, messages: usize) -> Cost {
         let mut cost = Cost::default();
         let mut reports = Vec::with_capacity(messages);
@@ -198,7 +198,7 @@ impl<S: Sends> Batch<'_, S> {
     }
 }
 
-/// That what was asked for is really recorded: nobody can look cheap by recording less.
+/// Checks that the expected telemetry is recorded, so that a candidate is not measured while it records less.
 fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, batch: &Batch<'_, S>) {
     let spans = sdk::spans_of(|| {
         batch.send(1);
@@ -210,8 +210,8 @@ fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, ba
         assert_eq!(span.span_context.trace_id(), TraceId::from(TRACE_ID));
         assert_eq!(span.parent_span_id, SpanId::from(SPAN_ID));
         let attributes = sdk::texts(span.attributes.iter());
-        // The floor does not wait for the broker to tell the offset.
-        let told = |name: &&str| candidate == Candidate::Ours || *name != "messaging.kafka.offset=0";
+        // The floor ends its span before the offset is known.
+        let is_expected = |name: &&str| candidate == Candidate::Ours || *name != "messaging.kafka.offset=0";
         for expected in [
             "messaging.client.id=till-3",
             "messaging.destination.name=orders",
@@ -224,9 +224,9 @@ fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, ba
             "server.address=127.0.0.1",
         ]
         .into_iter()
-        .filter(told)
+        .filter(is_expected)
         {
-            assert!(attributes.iter().any(|kv| kv == expected), "{expected} is not in {attributes:?}");
+            assert!(attributes.iter().any(|kv| kv == expected), "missing {expected} in {attributes:?}");
         }
     }
     for name in ["messaging.client.operation.duration", "messaging.client.sent.messages"] {

@@ -1,4 +1,4 @@
-//! Runs every cell in a process of its own, and prints the tables with the goals.
+//! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::cells::{Key, Results, facts, measure};
 use benchmarks::cli::Options;
@@ -8,22 +8,22 @@ use benchmarks::table::{Goals, Table, count, whole};
 use crate::cell::{Candidate, Side, Variant};
 use crate::{paced, topic};
 
-/// Native measurements are repeated this often, bare and ours in turn.
+/// The number of rounds of native measurements, alternating between rdkafka and otel-kafka.
 const ROUNDS: usize = 3;
 
-/// Instructions are counted this often: a message that stays in a queue can be allocated in several ways.
+/// The number of instruction counts, because the heap layout of queued messages varies.
 const COUNTS: usize = 3;
 
-/// The same at a fixed pace, which is judged by the differences.
+/// The number of rounds at a fixed rate, whose result is the median of the differences.
 const PACED_ROUNDS: usize = 5;
 
-/// The candidates without the floor, which holds bound metrics and has nothing of a queue.
+/// The candidates without the floor, which needs bound metrics and does not handle a full queue.
 const BARE_AND_OURS: [Candidate; 2] = [Candidate::Bare, Candidate::Ours];
 
-/// Where the broker is.
+/// The variable with the address of a real broker.
 const BROKERS: &str = "KAFKA_BROKERS";
 
-/// Measures everything and prints it.
+/// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
     let default = process::build_default("kafka")?;
@@ -46,7 +46,7 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     }
     let results = results?;
     let mut goals = (0, 0);
-    println!("# Kafka: what observing a message costs\n");
+    println!("# Kafka: cost per message\n");
     println!("{}\n", facts(valgrind.as_deref()));
     for side in [Side::Producer, Side::Consumer] {
         print_side(&results, side, &mut goals);
@@ -118,7 +118,7 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, Variant::Sampled));
     println!(
-        "rdkafka's own part of it: {} instructions, {} allocations, {} ns.\n",
+        "rdkafka itself: {} instructions, {} allocations, {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
         whole(bare.native.nanoseconds)
@@ -133,7 +133,7 @@ fn sampled(variant: Variant) -> &'static str {
     }
 }
 
-/// The most instructions that a message may cost.
+/// Returns the goal for the instructions per message.
 fn most(side: Side, variant: Variant) -> Option<f64> {
     match (side, variant) {
         (Side::Producer, Variant::Unsampled) => Some(1000.0),
@@ -150,10 +150,10 @@ fn print_full(results: &Results, sum: &mut (usize, usize)) {
     if !results.has(ours) {
         return;
     }
-    println!("## A queue of 10, and 200 messages at once\n");
+    println!("## 200 messages at once into a queue of 10\n");
     let mut goals = Goals::default();
     let milliseconds = |key| results.get(key).native.nanoseconds / 1e6;
-    // Not one of rdkafka's pauses.
+    // The goal is below the duration of one retry pause of rdkafka.
     goals.at_most_exactly(milliseconds(ours), 100.0, " ms");
     goals.add_to(sum);
     println!(
@@ -166,13 +166,13 @@ fn print_full(results: &Results, sum: &mut (usize, usize)) {
 }
 
 fn print_paced(results: &Results, sum: &mut (usize, usize)) {
-    println!("## {} messages a second to a real broker, all sampled\n", paced::RATE);
+    println!("## {} messages per second to a real broker, all sampled\n", paced::RATE);
     let [bare, ours] = BARE_AND_OURS.map(|of| key(false, Side::Paced, of, Variant::Sampled));
     if !results.has(ours) {
         println!("Not measured: {} is not set (`cargo xtask services up kafka`).\n", BROKERS);
         return;
     }
-    // What a cell took in a second.
+    // The processor time per second.
     let share = |nanoseconds: f64| nanoseconds / 1e7;
     let of = |key| share(results.get(key).native.nanoseconds);
     let more = share(results.nanoseconds_more(ours, bare));

@@ -1,4 +1,4 @@
-//! The topic of the paced cells, made before and deleted after them.
+//! The topic of the paced cells, created before and deleted after them.
 
 use benchmarks::process::Failure;
 use rdkafka::ClientConfig;
@@ -8,11 +8,11 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use crate::paced::{PATIENCE, TOPIC};
 
-/// Makes the topic.
+/// Creates the topic.
 pub(crate) fn create(brokers: &str) -> Result<(), Failure> {
     let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1));
     let results = administer(brokers, async |admin, options| admin.create_topics([&topic], options).await)?;
-    // A run that was killed has left it there.
+    // The topic exists if an earlier run was killed.
     let is_bad = |(_, code): &(String, RDKafkaErrorCode)| *code != RDKafkaErrorCode::TopicAlreadyExists;
     first(results.into_iter().filter_map(Result::err).filter(is_bad))
 }

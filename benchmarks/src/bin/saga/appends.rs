@@ -1,4 +1,4 @@
-//! Appends a second, and appends a sync, with so many sagas at once that each have one append under way.
+//! Appends per second and per sync, with many concurrent sagas that each have one append in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,27 +9,27 @@ use otel_saga::journal::{Created, Journal, NewInstance, Then};
 
 use crate::journals::Opened;
 
-/// Caches are filled, and the file has grown.
+/// The duration of the warm-up, in which caches are filled and the file grows.
 const WARM_UP: Duration = Duration::from_secs(1);
 const COUNTED: Duration = Duration::from_secs(5);
-/// An instance is followed by another one after so many appends, as sagas end.
+/// The number of appends per instance, after which the next instance begins.
 const LENGTH: usize = 8;
 
-/// The first record of an instance.
+/// Returns the first record of an instance.
 pub(crate) fn started() -> Vec<u8> {
     let steps = vec![StepShape::new("only", StepKind::Compensatable, 1)];
     let started = Started::new("bench", 1, steps, 7.into(), otel_saga::journal::now());
-    Record::Started(started).encode().expect("it can be written")
+    Record::Started(started).encode().expect("the record can be encoded")
 }
 
 pub(crate) fn intent() -> Vec<u8> {
     let (span, at) = (Some("00f067aa0ba902b7".to_owned()), otel_saga::journal::now());
     let intent = Record::Intent { step: 0, phase: Phase::Action, attempt: 1, at, span };
-    intent.encode().expect("it can be written")
+    intent.encode().expect("the record can be encoded")
 }
 
 fn done() -> Vec<u8> {
-    Record::Done { step: 0, output: "reservation-4711".into() }.encode().expect("it can be written")
+    Record::Done { step: 0, output: "reservation-4711".into() }.encode().expect("the record can be encoded")
 }
 
 pub(crate) async fn measure(opened: &Opened, sagas: usize) {
@@ -55,12 +55,12 @@ pub(crate) async fn measure(opened: &Opened, sagas: usize) {
 }
 
 async fn append(journal: Arc<dyn Journal>, saga: usize, count: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
-    // The sagas that are at work at one time are not at the same place.
+    // The first instances differ in length, so that concurrent sagas are not in step.
     let mut length = 1 + saga % LENGTH;
     for round in 0.. {
         let id = format!("bench/{saga}-{round}");
         let new = NewInstance::new(&id, "bench", 1, vec![started(), intent()]).with_worker("w");
-        let created = journal.create(new).await.expect("it is created");
+        let created = journal.create(new).await.expect("the instance is created");
         let Created::New(mut cursor) = created else { panic!("it is new") };
         count.fetch_add(1, Ordering::Relaxed);
         for number in 1..=length {
@@ -69,7 +69,7 @@ async fn append(journal: Arc<dyn Journal>, saga: usize, count: Arc<AtomicU64>, s
             } else {
                 (vec![done(), intent()], Then::Continue)
             };
-            cursor = journal.append(&id, cursor, records, then).await.expect("it is appended");
+            cursor = journal.append(&id, cursor, records, then).await.expect("the append succeeds");
             count.fetch_add(1, Ordering::Relaxed);
             if stop.load(Ordering::Relaxed) {
                 return;

@@ -1,4 +1,4 @@
-//! The cells of the tables, each of which is a process of its own.
+//! The cells of the tables, each measured in a separate process.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use benchmarks::named;
 use crate::{appends, journals, recovery, step};
 
 named! {
-    /// Where sagas are kept.
+    /// The kind of journal.
     Kind {
         Memory = "memory",
         Redb = "redb",
@@ -15,7 +15,7 @@ named! {
     }
 }
 
-/// Measures the cell that the arguments name.
+/// Measures the cell given by the arguments.
 pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     match arguments {
         ["appends", kind, sagas] => {

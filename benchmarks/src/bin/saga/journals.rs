@@ -1,4 +1,4 @@
-//! The journals that are measured. Files lie in the target folder: a folder for temporary files may be in memory.
+//! The measured journals. Files are in the target folder, because the system's temporary folder may be in memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use otel_saga::journal::{Journal, MemoryJournal, RedbJournal};
 
 use crate::cell::Kind;
 
-/// Where Postgres is.
+/// The variable with the URL of a Postgres server.
 #[cfg(feature = "comparison")]
 pub(crate) const POSTGRES_URL: &str = "POSTGRES_URL";
 
-/// A journal, and where it is.
+/// An open journal and its location.
 pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
-    /// How often it has synced, where that is known.
+    /// Returns the number of syncs, if known.
     pub(crate) syncs: Box<dyn Fn() -> u64 + Send + Sync>,
     place: Place,
 }
@@ -23,12 +23,12 @@ pub(crate) struct Opened {
 enum Place {
     Memory,
     File(PathBuf),
-    /// The name of a schema.
+    /// A Postgres schema.
     #[cfg(feature = "comparison")]
     Schema(String),
 }
 
-/// An empty journal.
+/// Creates an empty journal.
 pub(crate) async fn open(kind: Kind) -> Opened {
     match kind {
         Kind::Memory => {
@@ -36,8 +36,8 @@ pub(crate) async fn open(kind: Kind) -> Opened {
             Opened { journal, syncs: Box::new(|| 0), place: Place::Memory }
         }
         Kind::Redb => {
-            let folder = process::target().expect("there is a target folder").join("saga");
-            std::fs::create_dir_all(&folder).expect("a folder can be made in the target folder");
+            let folder = process::target().expect("the binary is in a target folder").join("saga");
+            std::fs::create_dir_all(&folder).expect("a folder in the target folder can be created");
             let path = folder.join(format!("{}.redb", std::process::id()));
             let _ = std::fs::remove_file(&path);
             file(path)
@@ -45,11 +45,11 @@ pub(crate) async fn open(kind: Kind) -> Opened {
         #[cfg(feature = "comparison")]
         Kind::Postgres => {
             let schema = format!("bench_{}", std::process::id());
-            postgres::options(&schema).migrate().await.expect("the tables are made");
+            postgres::options(&schema).migrate().await.expect("the tables can be created");
             postgres::connect(schema).await
         }
         #[cfg(not(feature = "comparison"))]
-        Kind::Postgres => panic!("this build is without the feature `comparison`"),
+        Kind::Postgres => panic!("this build lacks the feature `comparison`"),
     }
 }
 
@@ -60,7 +60,7 @@ fn file(path: PathBuf) -> Opened {
 }
 
 impl Opened {
-    /// Closes the journal and opens it again, as the next process does.
+    /// Closes and reopens the journal, as a restarted process does.
     pub(crate) async fn reopen(self) -> Self {
         match self.place {
             Place::Memory => self,
@@ -76,12 +76,12 @@ impl Opened {
         }
     }
 
-    /// Leaves nothing behind.
+    /// Removes the journal's data.
     pub(crate) async fn remove(self) {
         drop((self.journal, self.syncs));
         match self.place {
             Place::Memory => {}
-            Place::File(path) => std::fs::remove_file(path).expect("the file is there"),
+            Place::File(path) => std::fs::remove_file(path).expect("the file exists"),
             #[cfg(feature = "comparison")]
             Place::Schema(schema) => postgres::remove(&schema).await,
         }
@@ -106,13 +106,13 @@ mod postgres {
     }
 
     pub(super) async fn connect(schema: String) -> Opened {
-        let journal = options(&schema).connect().await.expect("Postgres is there");
+        let journal = options(&schema).connect().await.expect("Postgres is reachable");
         Opened { journal: Arc::new(journal), syncs: Box::new(|| 0), place: Place::Schema(schema) }
     }
 
     pub(super) async fn remove(schema: &str) {
-        let mut connection = PgConnection::connect(&url()).await.expect("Postgres is there");
+        let mut connection = PgConnection::connect(&url()).await.expect("Postgres is reachable");
         let drop = sqlx::AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));
-        connection.execute(sqlx::query(drop)).await.expect("the schema is there");
+        connection.execute(sqlx::query(drop)).await.expect("the schema exists");
     }
 }

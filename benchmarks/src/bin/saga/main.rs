@@ -1,6 +1,6 @@
-//! What sagas cost: appends to a journal with fsync, recovery of many, and the share that telemetry has in a step.
+//! The cost of sagas: durable appends to a journal, recovery of many sagas, and telemetry's share of a step.
 //!
-//! Without arguments it runs itself once for each cell of its tables and prints them; see the README.
+//! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
 
 mod appends;
 mod cell;

@@ -1,4 +1,4 @@
-//! Many unfinished sagas whose worker is dead: how long until the first goes on, and until all are claimed.
+//! Recovery of many unfinished sagas of a dead worker: the time until the first step runs and until all are claimed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,15 @@ use crate::appends::{intent, started};
 use crate::cell::Kind;
 use crate::journals::{self, Opened};
 
-/// Sagas in the journal.
+/// The number of sagas in the journal.
 pub(crate) const SAGAS: u64 = 100_000;
-/// As many as a runtime has places for.
+/// The batch size of claims, equal to the concurrency of a runtime.
 const CLAIM: usize = 256;
 const WRITERS: u64 = 512;
 
 async fn act(cx: StepContext<Arc<Notify>>, input: u32, (): ()) -> Result<u32, StepError> {
     cx.state().notify_one();
-    // No further one goes on while the first is waited for.
+    // Keeps other sagas from advancing until the first call has been measured.
     std::future::pending::<()>().await;
     Ok(input)
 }
@@ -33,7 +33,7 @@ pub(crate) async fn measure(kind: Kind) {
     let opened = fill(journals::open(kind).await).await;
     let opened = claimed(opened).await;
     let began = Instant::now();
-    let counts = opened.journal.counts().await.expect("they are counted");
+    let counts = opened.journal.counts().await.expect("counting succeeds");
     assert_eq!(counts.iter().map(|one| one.count).sum::<u64>(), SAGAS);
     println!("counts_ms {}", began.elapsed().as_secs_f64() * 1e3);
 
@@ -41,7 +41,7 @@ pub(crate) async fn measure(kind: Kind) {
     let mut saga = Saga::builder("bench", 1);
     saga.step("only", (), act).undo(undo);
     let saga = saga.build().expect("the definition is right");
-    // From opening the journal to the step's first call.
+    // Measured from opening the journal to the first call of a step.
     let began = Instant::now();
     let opened = opened.reopen().await;
     println!("open_ms {}", began.elapsed().as_secs_f64() * 1e3);
@@ -52,7 +52,7 @@ pub(crate) async fn measure(kind: Kind) {
     opened.remove().await;
 }
 
-/// Makes the sagas, with a worker that has a lease no more.
+/// Creates the sagas of a worker without a lease.
 async fn fill(opened: Opened) -> Opened {
     let next = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..WRITERS)
@@ -66,26 +66,26 @@ async fn fill(opened: Opened) -> Opened {
                     }
                     let records = vec![started(), intent()];
                     let new = NewInstance::new(format!("bench/{number}"), "bench", 1, records);
-                    journal.create(new.with_worker("dead")).await.expect("it is created");
+                    journal.create(new.with_worker("dead")).await.expect("the instance is created");
                 }
             })
         })
         .collect();
     for writer in writers {
-        writer.await.expect("all are created");
+        writer.await.expect("all instances are created");
     }
     opened
 }
 
-/// Claims all of them, and lets them go again.
+/// Claims all sagas and releases them.
 async fn claimed(opened: Opened) -> Opened {
     let journal: &Arc<dyn Journal> = &opened.journal;
     let lease = std::time::Duration::from_secs(600);
-    journal.renew("claiming", lease).await.expect("it has a lease");
+    journal.renew("claiming", lease).await.expect("the lease is acquired");
     let began = Instant::now();
     let mut claimed = 0;
     loop {
-        let got = journal.claim("claiming", CLAIM).await.expect("they are claimed").len();
+        let got = journal.claim("claiming", CLAIM).await.expect("claiming succeeds").len();
         if claimed == 0 {
             println!("first_claim_ms {}", began.elapsed().as_secs_f64() * 1e3);
         }
@@ -96,6 +96,6 @@ async fn claimed(opened: Opened) -> Opened {
     }
     assert_eq!(claimed as u64, SAGAS);
     println!("claimed_s {}", began.elapsed().as_secs_f64());
-    journal.renew("claiming", std::time::Duration::ZERO).await.expect("it has none any more");
+    journal.renew("claiming", std::time::Duration::ZERO).await.expect("the lease is released");
     opened
 }

@@ -1,4 +1,4 @@
-//! Runs every cell in a process of its own, and prints the tables with the goals.
+//! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::cells::facts;
 use benchmarks::cli::Options;
@@ -11,21 +11,21 @@ use crate::journals::POSTGRES_URL;
 use crate::recovery::SAGAS;
 use crate::step::STEPS;
 
-/// Measurements of time are repeated this often, and the median is told.
+/// The number of repetitions of time measurements, of which the median is reported.
 const ROUNDS: usize = 3;
-/// Sagas of which a step's instructions are the difference: what the process does beside is in both.
+/// The numbers of sagas whose difference gives the instructions per step, without the fixed cost of the process.
 const FEW: usize = 50;
 const MANY: usize = 250;
-/// Sagas at once, as in the appends with the same goal.
+/// The number of concurrent sagas, as in the appends with the same goal.
 const TOGETHER: usize = 64;
 
-/// Measures everything and prints it.
+/// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
     let wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|text| name.contains(&**text));
     let mut goals = (0, 0);
-    println!("# Sagas: what a journal and telemetry cost\n");
+    println!("# Sagas: cost of journals and telemetry\n");
     println!("{}\n", facts(valgrind.as_deref()));
     if !has_postgres() {
         println!(
@@ -53,7 +53,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
     Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Postgres || has_postgres())
 }
 
-/// The medians of what a cell prints, one for each name.
+/// Returns the medians of the values that a cell prints, one per name.
 fn medians<const N: usize>(cell: &[&str], names: [&str; N]) -> Result<[f64; N], Failure> {
     let arguments: Vec<&str> = ["--cell"].iter().chain(cell).copied().collect();
     let binary = std::env::current_exe()?;
@@ -68,8 +68,8 @@ fn medians<const N: usize>(cell: &[&str], names: [&str; N]) -> Result<[f64; N], 
 }
 
 fn appends(sum: &mut (usize, usize)) -> Result<(), Failure> {
-    println!("## Appends, each of them durable when it is answered\n");
-    let mut table = Table::new(&["", "sagas at once", "appends a second", "appends a sync", "goals"]);
+    println!("## Durable appends\n");
+    let mut table = Table::new(&["", "concurrent sagas", "appends per second", "appends per sync", "goals"]);
     for kind in kinds().filter(|kind| *kind != Kind::Memory) {
         for sagas in ["64", "512"] {
             let cell = ["appends", kind.name(), sagas];
@@ -95,8 +95,8 @@ fn appends(sum: &mut (usize, usize)) -> Result<(), Failure> {
 }
 
 fn recovery(sum: &mut (usize, usize)) -> Result<(), Failure> {
-    println!("## {} unfinished sagas whose worker is dead\n", whole(SAGAS as f64));
-    let head = ["", "opened, ms", "first step, ms", "all claimed, s", "counted, ms", "goals"];
+    println!("## {} unfinished sagas of a dead worker\n", whole(SAGAS as f64));
+    let head = ["", "open, ms", "first step, ms", "claim all, s", "count, ms", "goals"];
     let mut table = Table::new(&head);
     for kind in kinds() {
         let names = ["open_ms", "first_ms", "claimed_s", "counts_ms"];
@@ -124,8 +124,8 @@ fn recovery(sum: &mut (usize, usize)) -> Result<(), Failure> {
 }
 
 fn step(counts: bool, sum: &mut (usize, usize)) -> Result<(), Failure> {
-    println!("## One step, of sagas of {STEPS} that do nothing\n");
-    let head = ["", "sagas at once", "instructions", "allocations", "ns", "telemetry's share"];
+    println!("## One step of sagas with {STEPS} no-op steps\n");
+    let head = ["", "concurrent sagas", "instructions", "allocations", "ns", "telemetry's share"];
     let mut table = Table::new(&head);
     let mut telemetry_own = f64::NAN;
     for (kind, at_once) in [(Kind::Memory, 1), (Kind::Redb, 1), (Kind::Redb, TOGETHER)] {
@@ -147,7 +147,7 @@ fn step(counts: bool, sum: &mut (usize, usize)) -> Result<(), Failure> {
             ]);
         }
         let [off, on] = instructions;
-        // redb's part differs from run to run, with how many appends share a transaction, by more than telemetry is.
+        // The cost of redb varies with the number of appends per transaction by more than the cost of telemetry.
         if kind == Kind::Memory {
             telemetry_own = on - off;
         }
@@ -157,20 +157,20 @@ fn step(counts: bool, sum: &mut (usize, usize)) -> Result<(), Failure> {
             goals.at_most_exactly(share, 5.0, " %");
         }
         goals.add_to(sum);
-        let told = if kind == Kind::Redb || !counts { goals.cell() } else { format!("{share:.1} %") };
-        table.last(told);
+        let share = if kind == Kind::Redb || !counts { goals.cell() } else { format!("{share:.1} %") };
+        table.last(share);
     }
     table.print();
     Ok(())
 }
 
-/// What one step takes in all threads of the process.
+/// Counts the instructions of one step in all threads of the process.
 fn instructions_of(kind: Kind, telemetry: &str, at_once: usize) -> Result<f64, Failure> {
     let binary = std::env::current_exe()?;
     let (few, many) = if at_once == 1 { (FEW, MANY) } else { (2 * at_once, 10 * at_once) };
     let of = |sagas: usize| {
         eprintln!(
-            "counting instructions of {sagas} sagas, {at_once} at once, {}, telemetry {telemetry}",
+            "counting instructions of {sagas} sagas, {at_once} concurrent, {}, telemetry {telemetry}",
             kind.name()
         );
         let (sagas, at_once) = (sagas.to_string(), at_once.to_string());

@@ -1,4 +1,4 @@
-//! Sagas of eight steps one after the other that do nothing, one saga at a time or several.
+//! Sagas of eight sequential no-op steps, one or several sagas at a time.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::cell::Kind;
 use crate::journals;
 
-/// Steps of one saga.
+/// The number of steps of a saga.
 pub(crate) const STEPS: usize = 8;
 
 pub(crate) async fn act<A>(_: StepContext<()>, input: u32, _: A) -> Result<u32, StepError> {
@@ -31,7 +31,7 @@ fn definition() -> Saga<(), u32> {
     saga.build().expect("the definition is right")
 }
 
-/// Runs this many sagas, so many of them at once, and says what one step took.
+/// Runs the sagas with the given concurrency and prints the cost of one step.
 pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize, at_once: usize) {
     if telemetry {
         sdk::install_traces();
@@ -55,10 +55,10 @@ pub(crate) fn measure(kind: Kind, telemetry: bool, sagas: usize, at_once: usize)
             });
         }
         while let Some(ended) = callers.join_next().await {
-            ended.expect("all sagas end");
+            ended.expect("all sagas complete");
         }
         let steps = (sagas * STEPS) as f64;
-        // Of each saga one append is its start.
+        // Each saga has one append for its start.
         let appends = (sagas * (STEPS + 1)) as f64;
         println!("appends_a_sync {}", appends / ((opened.syncs)() - syncs) as f64);
         println!("nanoseconds {}", began.elapsed().as_nanos() as f64 / steps);

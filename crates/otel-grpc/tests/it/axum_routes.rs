@@ -18,7 +18,7 @@ use crate::echo::{EchoClient, EchoServer, UNARY, say};
 use crate::layers::{headlines, http_client, http_server};
 use crate::support::{attribute, client, client_layer, endpoint, listen, server_layer, spans_of};
 
-/// REST and gRPC on one port: the REST handler calls the gRPC service that stands beside it.
+/// Serves REST and gRPC on one port. The REST handler calls the gRPC service.
 async fn serve_both(recorder: &Recorder, grpc_outside: bool) -> SocketAddr {
     let (address, incoming) = listen().await;
     let own: Channel = endpoint(address).connect_lazy();
@@ -67,7 +67,7 @@ async fn one_trace_runs_through_rest_and_grpc_on_one_port() {
         }
         recorder.assert_clean();
 
-        // The same port, called by gRPC from outside.
+        // An external gRPC call to the same port.
         let recorder = Recorder::new();
         let address = serve_both(&recorder, grpc_outside).await;
         client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();

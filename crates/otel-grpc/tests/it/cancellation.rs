@@ -1,4 +1,4 @@
-//! Calls that somebody gives up: the client, the handler, a deadline, a timeout.
+//! Calls that are cancelled by the client, the handler, a deadline or a timeout.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::support::{
     serve, server_layer,
 };
 
-/// Short, where nothing but the time's end is waited for.
+/// A timeout that a test only waits for.
 const SHORT: Duration = Duration::from_millis(50);
-/// Long enough for a call to reach its server before, also on a busy machine.
+/// A timeout before which a call reaches its server, also on a busy machine.
 const SOON: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A stream of two messages that then goes on for ever.
+/// Requests a stream that remains open after two messages.
 fn endless() -> Say {
     Say { text: "wait".into(), ..repeat(2, Code::Ok) }
 }
@@ -78,7 +78,7 @@ async fn a_client_that_drops_a_stream_cancels_it_on_both_sides() {
             answers.next().await.unwrap().unwrap();
         }
         assert!(recorder.spans().is_empty(), "a stream that is open is not over:\n{}", recorder.tree());
-        // hyper resets a stream when nobody holds either of its halves.
+        // hyper resets a stream once both of its halves are dropped.
         drop((answers, words));
         assert_call(&recorder, "CANCELLED", "CANCELLED").await;
     }
@@ -106,11 +106,11 @@ async fn a_deadline_is_seen_by_both_sides() {
     let recorder = Recorder::new();
     let status = pair(&recorder).await.unary(within(SOON, say("wait"))).await.unwrap_err();
     assert_eq!(status.code(), Code::Cancelled, "what tonic calls it");
-    // Without the feature the error of tonic's channel is not known.
+    // Without the feature `transport` the error of tonic's channel is not classified.
     let seen = if cfg!(feature = "transport") { "DEADLINE_EXCEEDED" } else { "UNKNOWN" };
     assert_call(&recorder, seen, "DEADLINE_EXCEEDED").await;
 
-    // Far from its deadline a dropped call is only cancelled.
+    // A call that is dropped long before its deadline is CANCELLED.
     let recorder = Recorder::new();
     let client = pair(&recorder).await;
     drop_when_served(&recorder, client.unary(within(LONG, say("wait")))).await;
@@ -126,7 +126,7 @@ async fn a_stream_that_is_dropped_past_its_deadline_has_exceeded_it() {
         for _ in 0..2 {
             answers.next().await.unwrap().unwrap();
         }
-        // Once the head is out, tonic leaves the deadline to the application.
+        // tonic does not enforce the deadline after the response headers.
         tokio::time::sleep(SOON).await;
         assert!(recorder.spans().is_empty(), "{}", recorder.tree());
         drop(answers);
@@ -156,7 +156,7 @@ async fn a_timeout_that_only_the_server_knows_cancels_both() {
     assert_call(&recorder, "CANCELLED", "CANCELLED").await;
 }
 
-/// A call without a socket whose server answers that it was cancelled.
+/// Makes a call without a socket to a server that responds with CANCELLED.
 async fn cancelled_by_the_server(recorder: &Recorder, timeout: Option<Duration>) {
     let server = tower::service_fn(move |_: Request<Body>| async move {
         tokio::time::sleep(timeout.map_or(SHORT, |timeout| timeout.min(SHORT))).await;
@@ -186,7 +186,7 @@ async fn a_server_that_was_faster_to_see_the_deadline_calls_it_cancelled() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     let recorder = Recorder::new();
-    // A port that was free a moment ago and that nobody listens on.
+    // A port without a listener: it was free a moment ago.
     let (address, incoming) = listen().await;
     drop(incoming);
     let client = support::client(&client_layer(&recorder), address);

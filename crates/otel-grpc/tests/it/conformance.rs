@@ -26,7 +26,7 @@ use tower::{BoxError, Layer, Service};
 use crate::echo::{EchoServer, REPEAT, Say, UNARY, repeat, say};
 use crate::support::{client_layer, server_layer};
 
-type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type SentHeaders = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 mod server {
     otel_testing::conformance!(inbound, super::Side::server);
@@ -111,10 +111,10 @@ impl Harness for Side {
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let (probe, sent) = (ContextProbe::new(recorder), SentHeaders::default());
         let bare_probe = ContextProbe::new(recorder);
         let inner = peer(self.0, scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(self.0, scenario, bare_probe.clone(), Sent::default());
+        let bare = peer(self.0, scenario, bare_probe.clone(), SentHeaders::default());
         let bare = drive(self.0, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.0 {
@@ -136,8 +136,8 @@ fn peer(
     role: Role,
     scenario: Scenario,
     probe: ContextProbe,
-    sent: Sent,
-) -> impl Service<Request<Body>, Response = Response<Noted>, Error = BoxError, Future: Send> {
+    sent: SentHeaders,
+) -> impl Service<Request<Body>, Response = Response<ProbedBody>, Error = BoxError, Future: Send> {
     let routes = Routes::new(EchoServer);
     tower::service_fn(move |request: Request<Body>| {
         probe.note(ProbePoint::Call);
@@ -151,7 +151,7 @@ fn peer(
             // A server that goes away breaks its client's stream.
             let goes_away = role == Role::Outbound && scenario.flow() == Flow::DroppedByPeer;
             let response = routes.call(request).await?;
-            Ok(response.map(|inner| Noted {
+            Ok(response.map(|inner| ProbedBody {
                 inner,
                 probe,
                 breaks_after: if goes_away { 1 } else { usize::MAX },
@@ -161,13 +161,13 @@ fn peer(
 }
 
 /// A body that notes the context that it is polled in.
-struct Noted {
+struct ProbedBody {
     inner: Body,
     probe: ContextProbe,
     breaks_after: usize,
 }
 
-impl http_body::Body for Noted {
+impl http_body::Body for ProbedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -188,7 +188,7 @@ impl http_body::Body for Noted {
     }
 }
 
-/// Calls a service as the scenario's flow has it, and tells what came of it.
+/// Calls a service as the scenario's flow has it, and returns its result.
 async fn drive<S, B>(role: Role, mut service: S, request: Request<Body>, flow: Flow) -> CallResult
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>,

@@ -1,5 +1,5 @@
-//! A service with all four kinds of calls, as tonic-build would write it, and its client. What a call does is told in its
-//! messages.
+//! A service with all four kinds of calls, as tonic-build would generate it, and its client. The messages of a call
+//! determine its behaviour.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,16 +25,16 @@ pub(crate) const COLLECT: &str = "test.Echo/Collect";
 pub(crate) const REPEAT: &str = "test.Echo/Repeat";
 pub(crate) const TALK: &str = "test.Echo/Talk";
 
-/// A message, and what the server does with it: `panic` panics, `wait` waits for ever, a status fails with it, `leave` ends
-/// a conversation, `context` is answered with what is current, all others are sent back.
+/// A message that determines the server's behaviour: `panic` panics, `wait` never completes, a status fails the call,
+/// `leave` ends a bidirectional stream, `context` returns the current context, all others are echoed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Say {
     #[prost(string, tag = "1")]
     pub(crate) text: String,
-    /// The status to fail with: of a stream after its messages.
+    /// The status to fail with; a stream fails after its messages.
     #[prost(int32, tag = "2")]
     pub(crate) status: i32,
-    /// Of a server's stream: how many messages there are.
+    /// The number of messages of a server stream.
     #[prost(uint32, tag = "3")]
     pub(crate) number: u32,
 }
@@ -47,7 +47,7 @@ pub(crate) fn fail(code: Code) -> Say {
     Say { text: "as it was asked to".into(), status: code as i32, number: 0 }
 }
 
-/// A stream of this many messages, which then ends with this status.
+/// Requests a stream of `number` messages that ends with the status `code`.
 pub(crate) fn repeat(number: u32, code: Code) -> Say {
     Say { text: "again".into(), status: code as i32, number }
 }
@@ -63,7 +63,7 @@ async fn answer(say: Say) -> Result<Say, Status> {
     }
 }
 
-/// The current context: its span, the trace's state, the baggage.
+/// Formats the current context: its span, its trace state and its baggage.
 pub(crate) fn current() -> String {
     let context = TelemetryContext::current();
     let span = context.span().span_context().clone();
@@ -113,7 +113,7 @@ async fn talk(request: Request<Streaming<Say>>) -> Result<Response<Messages>, St
     Ok(Response::new(messages.then(|message| async { answer(message?).await }).boxed()))
 }
 
-/// The server. A call's metadata may bound its messages, in bytes: `x-most-in` and `x-most-out`.
+/// The server. The metadata `x-most-in` and `x-most-out` limit the size of a call's messages, in bytes.
 #[derive(Clone)]
 pub(crate) struct EchoServer;
 
@@ -202,7 +202,7 @@ where
         self.ready().await?.streaming(request, path, ProstCodec::default()).await
     }
 
-    /// A call of a method by its path, as one does by hand.
+    /// Calls a method by its path, without a `GrpcMethod`.
     pub(crate) async fn by_hand(&self, path: &str) -> Result<Response<Say>, Status> {
         let path = PathAndQuery::try_from(path).unwrap();
         self.ready().await?.unary(Request::new(say("by hand")), path, ProstCodec::default()).await
@@ -214,7 +214,7 @@ fn known<M>(mut request: Request<M>, method: &'static str) -> (Request<M>, PathA
     (request, PathAndQuery::try_from(format!("/test.Echo/{method}")).unwrap())
 }
 
-/// A stream that is boxed for a request.
+/// Boxes a stream of request messages.
 pub(crate) fn messages(
     messages: impl Stream<Item = Say> + Send + 'static,
 ) -> Pin<Box<dyn Stream<Item = Say> + Send>> {

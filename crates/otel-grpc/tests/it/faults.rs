@@ -1,4 +1,4 @@
-//! Calls that go wrong inside: messages too large, panics, too much load.
+//! Calls that fail inside of a server or client: too large messages, panics, overload.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +18,7 @@ use crate::support::{
     server_layer, spans_of, until_served,
 };
 
-/// Who finds a message too large.
+/// The size limit that a message exceeds.
 #[derive(Clone, Copy)]
 enum Most {
     ClientOut,
@@ -27,7 +27,7 @@ enum Most {
     ClientIn,
 }
 
-/// A call with a message that one of the four limits forbids.
+/// Makes a call with a message that exceeds one of the four limits.
 async fn too_large(recorder: &Recorder, most: Most) -> Status {
     let EchoClient(channel) = pair(recorder).await;
     let mut request = Request::new(say("x".repeat(100)));
@@ -60,7 +60,7 @@ async fn a_message_that_a_client_finds_too_large_to_send_fails_the_call() {
     recorder.wait_until_finished().await;
     let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
     assert_one(&recorder, SpanKind::Client, seen, Some(seen));
-    // The call's head may have reached the server, which then saw it go.
+    // The request headers may have reached the server, which then saw the call dropped.
     for span in spans_of(&recorder, SpanKind::Server) {
         assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("CANCELLED"));
     }
@@ -71,15 +71,15 @@ async fn a_message_that_a_client_finds_too_large_to_read_is_a_call_that_it_gives
     let recorder = Recorder::new();
     assert_eq!(too_large(&recorder, Most::ClientIn).await.code(), Code::OutOfRange);
     recorder.wait_for_spans(2).await;
-    // The layer saw a reply that nobody read to its end, and so it is told.
+    // The layer saw a response body that was dropped before its end.
     assert_one(&recorder, SpanKind::Client, "CANCELLED", Some("CANCELLED"));
     let server = &spans_of(&recorder, SpanKind::Server)[0];
-    // By then the server has sent it all, or has not.
+    // The server may or may not have sent the complete response before.
     let status = attribute(server, "rpc.response.status_code").unwrap();
     assert!(["OK", "CANCELLED"].contains(&&*status), "{status}");
 }
 
-/// The server's side of a call that panicked, and the client's, which saw the stream reset.
+/// Asserts the server span of a call that panicked, and the client span, which saw the stream reset.
 async fn assert_panicked(recorder: &Recorder, client: &'static str) {
     recorder.wait_for_spans(2).await;
     assert_one(recorder, SpanKind::Server, "UNKNOWN", Some("panic"));
@@ -100,7 +100,7 @@ async fn a_handler_that_panics_is_told() {
         assert_eq!(status.code(), Code::Cancelled);
         let seen = if cfg!(feature = "transport") { "CANCELLED" } else { "UNKNOWN" };
         assert_panicked(&recorder, seen).await;
-        // The connection has survived.
+        // The connection is still usable.
         assert_eq!(client.unary(say("again")).await.unwrap().into_inner().text, "again");
     }
 }
@@ -191,7 +191,7 @@ async fn a_layer_inside_that_fails_is_what_tonic_makes_of_it() {
             assert_eq!(status.code(), Code::Aborted);
             assert_call(&recorder, "ABORTED", "ABORTED").await;
         } else {
-            // Tonic knows no status for it and resets the stream.
+            // tonic has no status for this error and resets the stream.
             let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
             assert_call(&recorder, seen, "UNKNOWN").await;
         }
@@ -199,7 +199,7 @@ async fn a_layer_inside_that_fails_is_what_tonic_makes_of_it() {
     }
 }
 
-/// What `second` comes to, while `first` goes on, which is then dropped.
+/// Returns the output of `second` while `first` is pending, and drops `first`.
 async fn drop_and_take<T, U>(first: impl Future<Output = T>, second: impl Future<Output = U>) -> U {
     tokio::select! {
         _ = first => panic!("the call should not end"),

@@ -1,5 +1,5 @@
-//! Property tests: whatever stands in heads, trailers and bodies, the layers neither panic nor change it, and they let it
-//! into no name and no metric.
+//! Property tests: for any headers, trailers and bodies, the layers do not panic, do not change them, and use no
+//! untrusted value in names or metrics.
 
 use std::convert::Infallible;
 
@@ -19,7 +19,7 @@ use tower::{Layer, ServiceExt};
 
 use crate::support::{NAMES, attribute, client_layer, server_layer};
 
-/// The names that the layers read, and some that they do not.
+/// Names of headers that the layers read, and some that they ignore.
 const READ: [&str; 12] = [
     "traceparent",
     "tracestate",
@@ -38,7 +38,7 @@ const READ: [&str; 12] = [
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..80),
-        // Close to what is meant, so that the parsers get far.
+        // Almost valid values, which reach deep into the parsers.
         "[0-9]{0,9}[HMSmun]{0,2}".prop_map(String::into_bytes),
         "-?[0-9]{0,3}".prop_map(String::into_bytes),
         "0[0-9]-[0-9a-f]{30,34}-[0-9a-f]{14,18}-[0-9a-f]{1,3}".prop_map(String::into_bytes),
@@ -62,7 +62,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
     })
 }
 
-/// Any path, some of them close to a method's.
+/// Generates paths, some of them similar to that of a method.
 fn path() -> impl Strategy<Value = Uri> {
     let text = prop_oneof![
         "/[!-~]{0,60}",
@@ -74,11 +74,11 @@ fn path() -> impl Strategy<Value = Uri> {
     text.prop_map(|text| text.parse().unwrap_or_default())
 }
 
-/// A body of frames, with trailers or without, that may fail.
+/// Generates the frames of a body, and its trailers, if it has any.
 fn frames() -> impl Strategy<Value = (Vec<Vec<u8>>, Option<HeaderMap>)> {
     let message = vec(any::<u8>(), 0..40).prop_map(|mut bytes| {
         if bytes.len() > 5 {
-            // A prefix that may be right.
+            // A prefix that may be valid.
             bytes[..4].fill(0);
         }
         bytes
@@ -102,7 +102,7 @@ fn longest(value: &Value) -> usize {
     }
 }
 
-/// What must hold of the one call that was recorded.
+/// Asserts the invariants of the one call that was recorded.
 fn check(recorder: &Recorder, side: &str) {
     recorder.assert_clean();
     let spans = recorder.spans();
@@ -117,7 +117,7 @@ fn check(recorder: &Recorder, side: &str) {
     assert_eq!(durations.with("rpc.response.status_code", status).count(), 1);
 }
 
-/// A reply as it came, to be compared.
+/// Reads a response completely, for comparison.
 async fn seen<B>(response: Response<B>) -> (String, Bytes, Option<HeaderMap>)
 where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,

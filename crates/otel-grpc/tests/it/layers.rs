@@ -1,4 +1,4 @@
-//! Other layers beside ours, otel-http's before all: each request is recorded once.
+//! Combinations with other layers, in particular otel-http's: each request is recorded once.
 
 use http::Request;
 use otel_testing::Recorder;
@@ -25,7 +25,7 @@ pub(crate) fn http_client(recorder: &Recorder) -> otel_http::ClientLayer {
         .with_propagator(otel_propagation::CompositePropagator::default())
 }
 
-/// The spans of a tree without what they say, and without their nesting's lines.
+/// Returns the first lines of a tree's spans, without attributes and nesting.
 pub(crate) fn headlines(recorder: &Recorder) -> Vec<String> {
     let tree = recorder.tree();
     let lines = tree.lines().filter(|line| ["CLIENT ", "SERVER "].iter().any(|kind| line.contains(kind)));
@@ -110,7 +110,7 @@ async fn what_is_no_call_passes_a_servers_layer_untouched() {
     assert_eq!(recorder.metrics(), "");
 }
 
-/// tonic serves whatever comes, so that one of the two has to record it.
+/// tonic serves all of these requests, so that one of the two layers has to record them.
 #[tokio::test]
 async fn no_request_falls_between_the_layers_of_http_and_grpc() {
     for (method, kind) in [
@@ -140,7 +140,7 @@ async fn one_service_may_have_a_layer_of_its_own() {
     tokio::spawn(server.serve_with_incoming(incoming));
     let client = EchoClient(endpoint(address).connect_lazy());
     client.unary(say("hello")).await.unwrap();
-    // Which has never heard of such a service, but is asked.
+    // The health service does not know the checked service, and its calls are not recorded.
     let status = client.by_hand("/grpc.health.v1.Health/Check").await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     recorder.wait_for_spans(1).await;
@@ -161,7 +161,7 @@ async fn what_an_interceptor_refuses_is_a_call_where_the_layer_is_outside_of_it(
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_call(&recorder, "UNAUTHENTICATED", "UNAUTHENTICATED").await;
 
-    // A client's own interceptor around the layer: the call was never made.
+    // A client interceptor outside of the layer rejects the call, so that no call is recorded.
     let recorder = Recorder::new();
     let channel = client_layer(&recorder).layer(endpoint(address).connect_lazy());
     let client = EchoClient(InterceptedService::new(channel, refuse));

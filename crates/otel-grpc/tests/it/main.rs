@@ -1,4 +1,4 @@
-//! The behaviour of otel-grpc through its public API, on tonic's own server and client.
+//! Integration tests of otel-grpc's public API, with tonic's server and client.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,6 +6,7 @@
 mod axum_routes;
 mod cancellation;
 mod conformance;
+mod conventions;
 mod echo;
 mod faults;
 mod hostile;

@@ -1,4 +1,4 @@
-//! A span for each message of a stream: its links, its parents, its ends.
+//! Message spans: their links, parents and ends.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -156,7 +156,7 @@ async fn baggage_travels_with_messages_and_nothing_else_that_is_current_is_joine
     drop(spans.send(&mut headers));
     let room = async { Context::current().baggage().get("room").map(ToString::to_string) };
     assert_eq!(spans.receive(&headers, room).await.as_deref(), Some("lobby"));
-    // The stream is current here as well, and a message without context must not join it.
+    // The stream's span is current here, and a message without context must not become its child.
     spans.receive(&HashMap::<String, String>::new(), async {}).await;
     drop(attached);
     let received = spans_of(&recorder, SpanKind::Consumer);

@@ -1,4 +1,4 @@
-//! The metrics of either side, rendered, and what keeps their number small.
+//! Server and client metrics, rendered, and their cardinality limits.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -142,7 +142,7 @@ async fn methods_that_strangers_choose_make_one_series() {
     assert!(recorder.spans().iter().all(|span| span.name == "grpc"));
 }
 
-/// Calls a server's layer whose service answers every path, without a socket.
+/// Calls a server layer whose service responds to every path, without a socket.
 async fn call_behind<S>(service: &S, path: &str)
 where
     S: Service<Request<Body>, Error = Infallible> + Clone,
@@ -232,7 +232,7 @@ async fn a_panic_is_told_apart_from_the_status_that_it_has() {
     }
 }
 
-/// Takes all and keeps the names that it was asked about.
+/// A sampler that samples every span and collects the names that it received.
 #[derive(Clone, Debug, Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);
 
@@ -266,7 +266,7 @@ async fn a_method_is_learned_from_its_first_answer() {
         client.unary(say("hello")).await.unwrap();
     }
     recorder.wait_for_spans(2).await;
-    // A sampler is asked before anybody has answered.
+    // The sampler runs before the response.
     assert_eq!(*asked.0.lock().unwrap(), ["grpc", UNARY]);
     assert!(recorder.spans().iter().all(|span| span.name == UNARY));
     assert_eq!(recorder.metric("rpc.server.call.duration").with("rpc.method", UNARY).count(), 2);
@@ -292,7 +292,7 @@ async fn what_is_known_is_known_from_the_start_and_nothing_else_is() {
     let client = EchoClient(endpoint(address).connect_lazy());
     client.unary(say("hello")).await.unwrap();
     client.talk(messages(stream::iter([say("hello")]))).await.unwrap().into_inner().message().await.unwrap();
-    // The service has it, but nobody said so.
+    // The service has this method, but the list does not.
     client.collect(messages(stream::iter([say("hello")]))).await.unwrap();
     recorder.wait_for_spans(3).await;
     assert_eq!(*asked.0.lock().unwrap(), [UNARY, TALK, "grpc"]);

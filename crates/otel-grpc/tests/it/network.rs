@@ -1,4 +1,4 @@
-//! Connections that break in the middle of a call: cut off or shut down.
+//! Connections that are cut or shut down during a call.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use tonic::transport::Server;
 use crate::echo::{EchoServer, Say, messages, repeat, say};
 use crate::support::{assert_call, client, client_layer, listen, name, serve, server_layer, until_served};
 
-/// A cable to `server`, to be cut.
+/// Starts a TCP proxy to `server`, which a test aborts to cut the connection.
 async fn cable(server: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,12 +26,12 @@ async fn cable(server: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
     (address, cable)
 }
 
-/// A stream of one message that then goes on for ever.
+/// Requests a stream that remains open after one message.
 fn endless() -> Say {
     Say { text: "wait".into(), ..repeat(1, Code::Ok) }
 }
 
-/// What the client's layer makes of tonic's errors: without the feature it does not know them.
+/// Returns the status that the client layer records for tonic's errors, which it classifies only with `transport`.
 fn seen(code: Code) -> &'static str {
     if cfg!(feature = "transport") { name(code) } else { "UNKNOWN" }
 }
@@ -59,7 +59,7 @@ async fn a_connection_that_is_cut_ends_the_stream_on_both_sides() {
     assert!(recorder.spans().is_empty(), "{}", recorder.tree());
     cable.abort();
     let status = answers.next().await.unwrap().unwrap_err();
-    // Of a body that fails, tonic's own status is there to be read, with every feature.
+    // The error of a failing body is tonic's `Status`, which is read with any set of features.
     assert_call(&recorder, name(status.code()), "CANCELLED").await;
 }
 

@@ -1,4 +1,4 @@
-//! What can be chosen: which calls are recorded, under which parent, with which attributes. And attempts.
+//! Options: recorded calls, parents, attributes; and resend counts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ async fn excluded_services_are_served_unrecorded() {
     assert!(!recorder.metrics().contains("health"), "{}", recorder.metrics());
     recorder.assert_clean();
 
-    // Who excludes nothing sees it.
+    // A layer without excluded services records the call.
     check(&client_layer(&recorder)).await;
     assert_eq!(recorder.span("grpc.health.v1.Health/Check").span_kind, SpanKind::Client);
 }
@@ -75,7 +75,7 @@ async fn a_filter_sees_the_call_and_leaves_it_alone() {
     recorder.assert_clean();
 }
 
-/// Calls with a caller's context and baggage, and answers what the handler saw.
+/// Makes a call with a caller's context and baggage, and returns the context that the handler observed.
 async fn called_from_outside(address: std::net::SocketAddr, via: bool) -> String {
     let mut request = tonic::Request::new(say("context"));
     let metadata = request.metadata_mut();
@@ -161,7 +161,7 @@ async fn a_sampler_may_see_attributes_under_every_parent() {
     }
 }
 
-/// The values of a captured piece of metadata.
+/// Returns the values of captured metadata.
 fn captured(span: &opentelemetry_sdk::trace::SpanData, name: &str) -> Option<Vec<String>> {
     let value = &span.attributes.iter().find(|kv| kv.key.as_str() == name)?.value;
     let Value::Array(opentelemetry::Array::String(values)) = value else { panic!("{name} is {value:?}") };
@@ -192,7 +192,7 @@ async fn metadata_is_captured_by_name_and_within_bounds() {
     for number in 0..40 {
         metadata.append("x-many", number.to_string().parse().unwrap());
     }
-    // The answer has no message.
+    // The response has no message, so that tonic returns an error.
     client(&layer, address).unary(request).await.unwrap_err();
     recorder.wait_for_spans(2).await;
     for kind in [SpanKind::Client, SpanKind::Server] {
@@ -218,7 +218,7 @@ async fn no_metadata_is_captured_unless_it_is_listed() {
     assert!(!recorder.tree().contains("metadata") && !recorder.tree().contains("secret"));
 }
 
-/// Tries a call again until it is answered.
+/// A policy that retries a call until it succeeds.
 #[derive(Clone)]
 struct Again;
 

@@ -1,4 +1,4 @@
-//! Context through metadata: by the layers, by hand, past tasks that the call moves to.
+//! Propagation through metadata: by the layers, by application code, and across tasks.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ use crate::support::{client, client_layer, endpoint, listen, pair, serve, server
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// A context from elsewhere, with all that can travel.
+/// Returns a remote context with a trace state and baggage.
 fn elsewhere(flags: TraceFlags) -> Context {
     let state = TraceState::from_key_value([("a", "1")]).unwrap();
     let span = SpanContext::new(TraceId::from_hex(TRACE).unwrap(), SpanId::from(7), flags, true, state);
@@ -35,7 +35,7 @@ fn elsewhere(flags: TraceFlags) -> Context {
 
 type Seen = Arc<Mutex<HeaderMap>>;
 
-/// Serves the echo and keeps the head of the last request that reached it.
+/// Serves the echo service and stores the headers of the last request.
 async fn serve_seeing(layer: ServerLayer) -> (std::net::SocketAddr, Seen) {
     let seen = Seen::default();
     let (address, incoming) = listen().await;
@@ -87,7 +87,7 @@ async fn other_propagators_have_their_own_metadata() {
         assert!(seen.contains_key(if multi { "x-b3-traceid" } else { "b3" }), "{seen:?}");
         assert!(!seen.contains_key("traceparent"), "{seen:?}");
     }
-    // And one that is not ours.
+    // A propagator of the SDK.
     let recorder = Recorder::new();
     let address = serve(server_layer(&recorder).with_propagator(TraceContextPropagator::new())).await;
     let layer = client_layer(&recorder).with_propagator(TraceContextPropagator::new());
@@ -114,11 +114,37 @@ async fn what_stands_in_the_metadata_already_is_replaced_and_the_rest_goes_on() 
     let own = spans_of(&recorder, SpanKind::Client)[0].span_context.clone();
     let own = format!("00-{}-{}-01", own.trace_id(), own.span_id());
     assert_eq!(seen.get_all("traceparent").iter().collect::<Vec<_>>(), [own.as_str()]);
-    assert!(!seen.contains_key("tracestate") && !seen.contains_key("baggage"), "{seen:?}");
+    assert!(!seen.contains_key("tracestate"), "{seen:?}");
+    assert_eq!(seen["baggage"], "old=1", "the context has none");
     assert_eq!(seen.get_all("x-other").iter().collect::<Vec<_>>(), ["one", "two"]);
     let seen = MetadataMap::from_headers(seen.clone());
     assert_eq!(seen.get_bin("x-data-bin").unwrap().to_bytes().unwrap(), &b"\x00\xff"[..]);
     assert!(!recorder.tree().contains("x-"), "{}", recorder.tree());
+}
+
+#[tokio::test]
+async fn where_the_span_is_not_the_calls_own_the_callers_metadata_stays() {
+    let (caller, callee) = (Recorder::new(), Recorder::new());
+    caller.shutdown();
+    let (address, seen) = serve_seeing(server_layer(&callee)).await;
+    let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let mut request = tonic::Request::new(say("hello"));
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    request.metadata_mut().insert("baggage", "old=1".parse().unwrap());
+    let call = client(&client_layer(&caller), address);
+    call.unary(request).with_context(elsewhere(TraceFlags::SAMPLED)).await.unwrap();
+    {
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.get_all("traceparent").iter().collect::<Vec<_>>(), [parent.as_str()]);
+        assert!(!seen.contains_key("tracestate"));
+        assert_eq!(seen.get_all("baggage").iter().collect::<Vec<_>>(), ["old=1"]);
+    }
+    let call = client(&client_layer(&caller), address);
+    call.unary(tonic::Request::new(say("hello"))).with_context(elsewhere(TraceFlags::SAMPLED)).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen["traceparent"], format!("00-{TRACE}-0000000000000007-01"));
+    assert_eq!(seen["tracestate"], "a=1");
+    assert_eq!(seen["baggage"], "tenant=acme");
 }
 
 #[tokio::test]
@@ -136,7 +162,7 @@ async fn context_is_written_and_read_by_hand() {
     assert_eq!(read.span().span_context().trace_state().header(), "a=1");
     assert_eq!(read.baggage().get("tenant").unwrap().as_str(), "acme");
 
-    // A server's layer continues what was written by hand.
+    // A server layer continues the context that application code injected.
     let recorder = Recorder::new();
     let mut request = tonic::Request::new(say("hello"));
     *request.metadata_mut() = metadata;
@@ -151,7 +177,7 @@ async fn a_context_among_the_extensions_is_the_parent() {
     let client = pair(&recorder).await;
     let mut request = tonic::Request::new(say("hello"));
     request.extensions_mut().insert(elsewhere(TraceFlags::SAMPLED));
-    // More than what is current: whoever puts it there means it.
+    // The context in the extensions takes precedence over the current one.
     let other = Context::new().with_remote_span_context(SpanContext::new(
         TraceId::from(1),
         SpanId::from(1),
@@ -166,7 +192,7 @@ async fn a_context_among_the_extensions_is_the_parent() {
 
 #[tokio::test]
 async fn a_buffer_inside_of_the_layer_loses_nothing() {
-    // Tonic's own channel is such a buffer too, below this one.
+    // tonic's channel is also a buffer, inside of this one.
     let recorder = Recorder::new();
     let address = serve(server_layer(&recorder)).await;
     let buffer = tower::buffer::Buffer::new(endpoint(address).connect_lazy(), 4);

@@ -1,5 +1,5 @@
-//! Servers that speak HTTP/2 at most: they reset streams, fall silent, hang up. What the client's layer makes of them needs
-//! the feature that knows tonic's transport.
+//! Faulty HTTP/2 servers, which reset streams, stop responding or disconnect. The client layer classifies these
+//! errors only with the feature `transport`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tower::Layer;
 use crate::echo::{EchoClient, say};
 use crate::support::{self, assert_one, client, client_layer, name};
 
-/// A server that resets each stream at once, or after a head and a message when it is told to.
+/// Starts a server that resets each stream at once, or after headers and a message once `when` is notified.
 async fn resetting(reason: Reason, when: Option<Arc<Notify>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -68,7 +68,7 @@ async fn a_reset_is_what_http2_says_that_it_is() {
         when.notify_one();
         let status = answers.next().await.unwrap().unwrap_err();
         if reason == Reason::NO_ERROR {
-            // hyper takes it for an end of the body, which then lacks its status.
+            // hyper treats it as the end of the body, which has no status then.
             assert_eq!(status.code(), Code::Unknown);
         } else {
             assert_eq!(status.code(), code, "{reason:?}");
@@ -88,7 +88,7 @@ async fn a_server_that_falls_silent_is_unavailable() {
         let (socket, _) = listener.accept().await.unwrap();
         let mut connection = h2::server::handshake(socket).await.unwrap();
         let _call = connection.accept().await;
-        // Nobody looks after the connection from here on, so that pings have no answer.
+        // The connection is no longer polled, so that pings are not acknowledged.
         std::future::pending::<()>().await;
     });
     let client = EchoClient(client_layer(&recorder).layer(endpoint.connect_lazy()));

@@ -1,4 +1,4 @@
-//! What spans look like, for each kind of call.
+//! Spans of each kind of call, compared as rendered trees.
 
 use std::convert::Infallible;
 
@@ -19,7 +19,7 @@ async fn a_unary_call_is_a_span_on_each_side() {
     let client = pair(&recorder).await;
     assert_eq!(client.unary(say("hello")).await.unwrap().into_inner().text, "hello");
     recorder.wait_for_spans(2).await;
-    // Only tonic's transport tells a server its peer.
+    // The peer's address comes from tonic's transport.
     let peer = "        network.peer.address: 127.0.0.1\n        network.peer.port: PORT\n";
     let peer = if cfg!(feature = "transport") { peer } else { "" };
     assert_eq!(
@@ -95,7 +95,7 @@ async fn a_method_that_the_server_does_not_know_is_other() {
     assert!(!recorder.metrics().contains("Nonsense"), "{}", recorder.metrics());
     recorder.assert_clean();
 
-    // What a handler refuses is known: the service has the method.
+    // A handler that returns UNIMPLEMENTED is a known method.
     let recorder = Recorder::new();
     let client = pair(&recorder).await;
     client.unary(fail(Code::Unimplemented)).await.unwrap_err();
@@ -103,7 +103,7 @@ async fn a_method_that_the_server_does_not_know_is_other() {
     assert!(recorder.tree().contains("SERVER test.Echo/Unary  error  ⇠ remote\n"), "{}", recorder.tree());
 }
 
-/// Calls a URI through a client's layer whose channel adds nothing to it, and gives back what the span tells of the server.
+/// Calls a URI through a client layer and returns `server.address` and `server.port` of its span.
 async fn called(layer: ClientLayer, recorder: &Recorder, uri: &str) -> (Option<String>, Option<String>) {
     let client = layer.layer(tower::service_fn(|_: Request<Body>| async {
         let response = Response::builder().header("grpc-status", 0);
@@ -124,7 +124,7 @@ async fn a_clients_server_is_its_target_or_else_its_origin() {
     assert_eq!(called(bare(), &recorder, "http://origin:81/a.B/C").await, some("origin", "81"));
     assert_eq!(called(aimed(), &recorder, "/a.B/C").await, some("orders.internal", "443"));
     assert_eq!(called(aimed(), &recorder, "http://origin:81/a.B/C").await, some("orders.internal", "443"));
-    // Options that come later keep the target.
+    // Options set after the target keep it.
     let later = aimed().with_message_metrics(true);
     assert_eq!(called(later, &recorder, "/a.B/C").await, some("orders.internal", "443"));
     assert_eq!(called(bare(), &recorder, "http://user:secret@origin/a.B/C").await, (None, None));

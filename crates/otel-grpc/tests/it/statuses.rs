@@ -1,4 +1,4 @@
-//! Statuses, as they arrive: each of them, none at all, malformed ones. And heads that are malformed.
+//! Statuses that are valid, missing or malformed, and malformed headers.
 
 use std::convert::Infallible;
 
@@ -41,12 +41,12 @@ async fn each_status_is_told_by_the_trailers_after_messages() {
         }
         let end = answers.message().await;
         assert_eq!(end.map_or_else(|status| status.code(), |_| Code::Ok), Code::from_i32(number));
-        // The last frame ends the call: nobody need let go of it.
+        // The last frame ends the call; the body need not be dropped.
         assert_call(&recorder, name, name).await;
     }
 }
 
-/// A client of a server that gives this answer.
+/// Returns a client of a server that responds with `answer`.
 async fn answering<F>(recorder: &Recorder, answer: F) -> EchoClient<ClientService<Channel>>
 where
     F: Fn() -> Response<Body> + Clone + Send + 'static,
@@ -61,7 +61,7 @@ where
     client(&client_layer(recorder), address)
 }
 
-/// A reply that comes in these frames.
+/// Builds a response of these frames.
 fn reply(status: u16, frames: Vec<Frame<Bytes>>) -> Response<Body> {
     let frames = stream::iter(frames.into_iter().map(Ok::<_, Infallible>));
     let response = Response::builder().status(status).header("content-type", "application/grpc");
@@ -166,7 +166,7 @@ async fn a_malformed_parent_is_none() {
         "00-0af7651916cd43dd-01",
     ] {
         let recorder = Recorder::new();
-        // A bare client, whose metadata goes out as it is.
+        // An uninstrumented client, which sends the metadata unchanged.
         let address = serve(server_layer(&recorder)).await;
         let mut request = tonic::Request::new(say("hello"));
         request.metadata_mut().insert("traceparent", parent.parse().unwrap());

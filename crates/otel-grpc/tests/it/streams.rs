@@ -1,4 +1,4 @@
-//! Streams: what is told of their messages, what is current inside of them, and when their calls end.
+//! Streams: the recording of their messages, their current context, and the end of their spans.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use tower::{Layer, ServiceExt};
 use crate::echo::{COLLECT, REPEAT, Say, TALK, UNARY, messages, repeat, say};
 use crate::support::{assert_call, attribute, client, client_layer, pair, serve, server_layer, spans_of};
 
-/// The events of a span, as their directions, numbers and sizes.
+/// Returns the events of a span, as directions, numbers and sizes.
 fn events(span: &SpanData) -> Vec<String> {
     let events = span.events.iter().map(|event| {
         assert_eq!(event.name, "rpc.message");
@@ -37,7 +37,7 @@ fn events(span: &SpanData) -> Vec<String> {
     events.collect()
 }
 
-/// One call of each kind, with three messages where there is a stream.
+/// Makes one call of each kind, with three messages per stream.
 async fn calls(recorder: &Recorder, told: MessageEvents, most: u32) {
     let server = server_layer(recorder).with_message_events(told).with_max_message_events(most);
     let layer = client_layer(recorder).with_message_events(told).with_max_message_events(most);
@@ -82,7 +82,7 @@ async fn each_message_is_an_event_where_that_was_asked_for() {
                 sizes.collect::<Vec<_>>()
             };
             let (requests, responses) = (expected(out, requests), expected(back, responses));
-            // Where both sides talk at once, only each direction has an order.
+            // In a bidirectional stream only the messages of one direction are ordered.
             told.sort_by_key(|event| event.starts_with(back));
             assert_eq!(told, [&requests[..], &responses[..]].concat(), "{kind:?} {name}");
             let number = |key| attribute(&span, key).unwrap().parse::<usize>().unwrap();
@@ -216,7 +216,7 @@ async fn a_stream_that_is_forgotten_stays_open_until_it_is_let_go() {
     for _ in 0..2 {
         answers.next().await.unwrap().unwrap();
     }
-    // The server is done; nobody has asked how it ended.
+    // The server has finished, but the client has not read the trailers.
     recorder.wait_for_spans(1).await;
     assert!(spans_of(&recorder, SpanKind::Client).is_empty(), "{}", recorder.tree());
     drop(answers);

@@ -1,4 +1,4 @@
-//! A real server and a real client, both with one recorder, and what must hold when a call is over.
+//! A server and a client with one recorder, and assertions about finished calls.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tower::Layer;
 
 use crate::echo::{EchoClient, EchoServer};
 
-/// A server's layer that records into `recorder`.
+/// Returns a server layer that records into `recorder`.
 pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
     ServerLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
@@ -24,7 +24,7 @@ pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
         .with_propagator(CompositePropagator::default())
 }
 
-/// A client's layer that records into `recorder`.
+/// Returns a client layer that records into `recorder`.
 pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
     ClientLayer::new()
         .with_tracer_provider(recorder.tracer_provider())
@@ -32,14 +32,14 @@ pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
         .with_propagator(CompositePropagator::default())
 }
 
-/// Serves the echo on a port of its own.
+/// Serves the echo service on an unused port.
 pub(crate) async fn serve(layer: ServerLayer) -> SocketAddr {
     let (address, incoming) = listen().await;
     tokio::spawn(Server::builder().layer(layer).add_service(EchoServer).serve_with_incoming(incoming));
     address
 }
 
-/// A port of its own, for a server that a test puts together.
+/// Listens on an unused port, for a server that a test builds.
 pub(crate) async fn listen() -> (SocketAddr, TcpListenerStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), TcpListenerStream::new(listener))
@@ -49,19 +49,19 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint::from_shared(format!("http://{address}")).unwrap()
 }
 
-/// A client of the server at `address`, which need not be there.
+/// Returns a client of the server at `address`. The connection is established lazily.
 pub(crate) fn client(layer: &ClientLayer, address: SocketAddr) -> EchoClient<ClientService<Channel>> {
     let endpoint = endpoint(address);
     let layer = layer.clone().with_target(endpoint.uri());
     EchoClient(layer.layer(endpoint.connect_lazy()))
 }
 
-/// Server and client, recorded together.
+/// Starts an instrumented server and returns an instrumented client of it.
 pub(crate) async fn pair(recorder: &Recorder) -> EchoClient<ClientService<Channel>> {
     client(&client_layer(recorder), serve(server_layer(recorder)).await)
 }
 
-/// Waits for something that nobody announces.
+/// Polls a condition that has no notification.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -70,12 +70,12 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Waits until the server has begun with a call.
+/// Waits until the server has started a call.
 pub(crate) async fn until_served(recorder: &Recorder) {
     until("the server", || recorder.tree().contains("SERVER")).await;
 }
 
-/// Drops a call that will have no end, once the server has begun with it.
+/// Drops a call that never completes, once the server has started it.
 pub(crate) async fn drop_when_served<T>(recorder: &Recorder, call: impl Future<Output = T>) {
     tokio::select! {
         _ = call => panic!("the call should not end"),
@@ -83,24 +83,24 @@ pub(crate) async fn drop_when_served<T>(recorder: &Recorder, call: impl Future<O
     }
 }
 
-/// The finished spans of one side.
+/// Returns the finished spans of one side.
 pub(crate) fn spans_of(recorder: &Recorder, kind: SpanKind) -> Vec<SpanData> {
     recorder.spans().into_iter().filter(|span| span.span_kind == kind).collect()
 }
 
-/// An attribute of a span as text.
+/// Returns an attribute of a span as text.
 pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.to_string())
 }
 
-/// What the conventions make of a status: every one but OK is a client's error, and these are a server's.
+/// Returns the `error.type` of a status: every status but OK is an error on clients, these are errors on servers.
 fn error(kind: &SpanKind, status: &'static str) -> Option<&'static str> {
     let servers = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
     let failed = if *kind == SpanKind::Client { status != "OK" } else { servers.contains(&status) };
     failed.then_some(status)
 }
 
-/// One span of this kind, one duration that tells the same, nothing open, each span ended once.
+/// Asserts one span of this kind, ended once, one duration with the same status and error, and no open span.
 #[track_caller]
 pub(crate) fn assert_one(recorder: &Recorder, kind: SpanKind, status: &'static str, error: Option<&str>) {
     recorder.assert_clean();
@@ -125,7 +125,7 @@ pub(crate) fn assert_one(recorder: &Recorder, kind: SpanKind, status: &'static s
     assert_eq!(durations.count(), 1, "{}", recorder.metrics());
 }
 
-/// Waits for one call's two sides and compares how they ended: with these statuses, and errors where those are errors.
+/// Waits for both spans of one call and asserts their statuses and the errors that follow from them.
 #[track_caller]
 pub(crate) fn assert_call(
     recorder: &Recorder,
@@ -145,7 +145,7 @@ pub(crate) fn assert_call(
     }
 }
 
-/// The statuses' names, as the conventions write them.
+/// The names of the statuses in the conventions.
 pub(crate) const NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",

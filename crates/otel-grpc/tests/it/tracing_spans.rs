@@ -1,4 +1,5 @@
-//! `tracing` spans and ours in one service nest in both directions, by tracing-opentelemetry's activation.
+//! Nesting of `tracing` spans and spans of the layers in both directions, by tracing-opentelemetry's context
+//! activation.
 
 use std::convert::Infallible;
 
@@ -18,11 +19,11 @@ use crate::support::{client, client_layer, listen, serve, server_layer};
 async fn spans_of_tracing_nest_inside_and_around_ours() {
     let recorder = Recorder::new();
     let bridge = tracing_opentelemetry::layer().with_tracer(recorder.tracer_provider().tracer("app"));
-    // Tonic and what it stands on have spans of their own.
+    // tonic and its dependencies have `tracing` spans of their own.
     let bridge = bridge.with_filter(filter_fn(|metadata| metadata.target().starts_with(module_path!())));
     let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(bridge));
 
-    // A server whose handler works, and calls another server meanwhile.
+    // A server whose handler calls another server within a `tracing` span.
     let behind = client(&client_layer(&recorder), serve(server_layer(&recorder)).await);
     let (address, incoming) = listen().await;
     let service = tower::service_fn(move |_: Request<Body>| {
@@ -39,7 +40,7 @@ async fn spans_of_tracing_nest_inside_and_around_ours() {
     tokio::spawn(async move { server.serve_with_incoming(service, incoming).await });
 
     let client = client(&client_layer(&recorder), address);
-    // The answer has no message.
+    // The response has no message, so that tonic returns an error.
     client.unary(say("hello")).instrument(tracing::info_span!("ask")).await.unwrap_err();
     recorder.wait_for_spans(6).await;
 

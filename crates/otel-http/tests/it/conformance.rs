@@ -1,7 +1,7 @@
-//! The conformance suite, run for the server, the client, and the client whose span ends with the body.
+//! The suite that all transports share, mounted as server, as client, and as client that lasts to the body's end.
 //!
-//! The traffic runs through the layers without a socket: a socket's own limits (100 headers, 16 KiB of them) would
-//! keep hostile headers away. The other modules are on sockets.
+//! The traffic runs through the layers without a socket: a socket's own limits (100 headers, 16 KiB of them) would keep
+//! hostile headers away. The other modules are on sockets.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -22,8 +22,8 @@ use tower::{Layer, Service};
 
 use crate::support::{client_layer, server_layer};
 
-type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
-type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+type SentHeaders = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type BoxedResponse = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 mod server {
     otel_testing::conformance!(inbound, super::Side::server);
@@ -95,10 +95,10 @@ impl Harness for Side {
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (probe, sent) = (ContextProbe::new(recorder), Sent::default());
+        let (probe, sent) = (ContextProbe::new(recorder), SentHeaders::default());
         let bare_probe = ContextProbe::new(recorder);
         let inner = peer(scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(scenario, bare_probe.clone(), Sent::default());
+        let bare = peer(scenario, bare_probe.clone(), SentHeaders::default());
         let bare = drive(self.role, bare, self.request(scenario), scenario.flow()).await;
         let request = self.request(scenario);
         let seen = match self.role {
@@ -118,12 +118,12 @@ impl Harness for Side {
     }
 }
 
-/// The handler of a server, or the remote end of a client call.
+/// The handler of a server, or the far end of a client's call.
 fn peer(
     scenario: Scenario,
     probe: ContextProbe,
-    sent: Sent,
-) -> impl Service<Request<Empty<Bytes>>, Response = Answer, Error = io::Error, Future: Send> {
+    sent: SentHeaders,
+) -> impl Service<Request<Empty<Bytes>>, Response = BoxedResponse, Error = io::Error, Future: Send> {
     tower::service_fn(move |request: Request<Empty<Bytes>>| {
         probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
@@ -178,7 +178,7 @@ where
     };
     let mut seen = response.status().as_u16().to_string().into_bytes();
     let mut body = Box::pin(response.into_body());
-    // A server sees a disconnecting client as a dropped body; a client sees a disconnecting server as a failing body.
+    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
     let dropped = match role {
         Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
         Role::Outbound => flow == Flow::DroppedByUser,

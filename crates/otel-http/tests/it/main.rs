@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod conformance;
+mod conventions;
 mod hostile;
 mod metrics;
 mod propagation;

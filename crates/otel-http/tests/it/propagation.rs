@@ -1,5 +1,6 @@
 //! Propagation: extraction from headers only, sanitized injection, independence of the current context.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,8 +11,12 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
+use otel_http::ClientLayer;
+use otel_propagation::{CompositePropagator, TraceContextPropagator};
 use otel_testing::Recorder;
 use tower::{Layer, Service as _, ServiceExt};
 
@@ -105,6 +110,39 @@ async fn a_public_endpoint_links_its_caller_and_drops_its_baggage() {
     assert_eq!(recorder.span("GET").span_context.trace_id().to_string(), TRACE, "not from outside");
 }
 
+/// Reads Trace Context, and marks each context that it made from a carrier with baggage.
+#[derive(Debug)]
+struct SeesBaggage(Arc<AtomicBool>);
+
+impl TextMapPropagator for SeesBaggage {
+    fn inject_context(&self, _: &Context, _: &mut dyn Injector) {}
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        self.0.store(extractor.get("baggage").is_some(), Ordering::Relaxed);
+        TraceContextPropagator::new().extract_with_context(cx, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&[])
+    }
+}
+
+#[tokio::test]
+async fn a_public_endpoint_parses_no_baggage() {
+    for public in [true, false] {
+        let (recorder, seen) = (Recorder::new(), Arc::new(AtomicBool::new(false)));
+        let layer = server_layer(&recorder).with_propagator(SeesBaggage(Arc::clone(&seen)));
+        let request = Request::get("/").header("traceparent", TRACEPARENT).header("baggage", "a=1");
+        let layer = layer.with_public_endpoint(public);
+        support::call(&layer, request.body(Empty::new()).unwrap(), |_| async {
+            Response::new(Body::empty())
+        })
+        .await;
+        assert_eq!(recorder.span("GET").links.links.len(), usize::from(public));
+        assert_eq!(seen.load(Ordering::Relaxed), !public);
+    }
+}
+
 /// Sends one request through a client layer and returns the headers that were sent.
 async fn sent(layer: otel_http::ClientLayer, cx: Context, request: Request<Empty<Bytes>>) -> HeaderMap {
     let headers = Arc::new(Mutex::new(HeaderMap::new()));
@@ -125,7 +163,7 @@ async fn sent(layer: otel_http::ClientLayer, cx: Context, request: Request<Empty
 }
 
 #[tokio::test]
-async fn a_stale_header_does_not_go_on() {
+async fn a_stale_trace_header_does_not_go_on_and_the_callers_baggage_does() {
     let recorder = Recorder::new();
     let request = Request::get("http://api.example/")
         .header("traceparent", TRACEPARENT)
@@ -138,8 +176,51 @@ async fn a_stale_header_does_not_go_on() {
     let span = recorder.span("GET").span_context;
     let own = format!("00-{}-{}-01", span.trace_id(), span.span_id());
     assert_eq!(headers.get_all("traceparent").iter().collect::<Vec<_>>(), [own.as_str()]);
-    assert!(!headers.contains_key("tracestate") && !headers.contains_key("baggage"));
+    assert!(!headers.contains_key("tracestate"));
+    assert_eq!(headers["baggage"], "old=1");
     assert_eq!(headers["x-other"], "kept");
+
+    // The context's baggage takes the place of the caller's.
+    let request = Request::get("http://api.example/").header("baggage", "old=1").body(Empty::new()).unwrap();
+    let cx = Context::new().with_baggage([KeyValue::new("tenant", "acme")]);
+    let headers = sent(client_layer(&recorder), cx, request).await;
+    assert_eq!(headers.get_all("baggage").iter().collect::<Vec<_>>(), ["tenant=acme"]);
+}
+
+#[tokio::test]
+async fn where_the_span_is_not_the_operations_own_the_callers_headers_stay() {
+    let without_sdk = || ClientLayer::new().with_propagator(CompositePropagator::default());
+    let stopped = Recorder::new();
+    stopped.shutdown();
+    let running = Recorder::new();
+    let ambient = Context::new()
+        .with_remote_span_context(remote(TraceFlags::SAMPLED))
+        .with_baggage([KeyValue::new("tenant", "acme")]);
+    for (layer, cx) in [
+        (without_sdk(), Context::new()),
+        (without_sdk(), ambient.clone()),
+        (client_layer(&stopped), ambient.clone()),
+        (client_layer(&running), ambient.with_telemetry_suppressed()),
+    ] {
+        let request = Request::get("http://api.example/")
+            .header("traceparent", TRACEPARENT)
+            .header("baggage", "old=1")
+            .body(Empty::new())
+            .unwrap();
+        let headers = sent(layer.clone(), cx.clone(), request).await;
+        assert_eq!(headers.get_all("traceparent").iter().collect::<Vec<_>>(), [TRACEPARENT]);
+        assert!(!headers.contains_key("tracestate"), "the context's does not belong to this parent");
+        assert_eq!(headers.get_all("baggage").iter().collect::<Vec<_>>(), ["old=1"]);
+
+        // One header of a trace is enough to keep the others out; baggage is a matter of its own.
+        let request =
+            Request::get("http://api.example/").header("tracestate", "old=1").body(Empty::new()).unwrap();
+        let headers = sent(layer, cx.clone(), request).await;
+        assert_eq!(headers["tracestate"], "old=1");
+        assert!(!headers.contains_key("traceparent"));
+        assert_eq!(headers.contains_key("baggage"), !cx.baggage().is_empty());
+    }
+    assert!(running.spans().is_empty());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! Headers as librdkafka holds them: read without asking that a name be UTF-8, and removed.
+//! Access to librdkafka's headers that rdkafka lacks: reading names that are not UTF-8, and removing headers.
 //!
-//! The one module of the libraries with `unsafe` code. rdkafka panics where it reads a header whose name is not UTF-8,
-//! so that one hostile record would end a consumer; and it cannot remove a header, which a copy of the others could
-//! only stand in for if each had a name that is UTF-8.
+//! The only module of the libraries with `unsafe` code. rdkafka panics when it reads a header whose name is not
+//! UTF-8, so a single hostile record could stop a consumer. It also cannot remove a header, and copying the others
+//! instead would require all names to be UTF-8.
 
 #![expect(unsafe_code, reason = "rdkafka has no safe way to read such a name, nor any to remove a header")]
 
@@ -13,50 +13,51 @@ use rdkafka::bindings;
 use rdkafka::error::IsError as _;
 use rdkafka::message::{BorrowedHeaders, Headers as _, OwnedHeaders};
 
-/// librdkafka's own pointer to these headers.
+/// Returns librdkafka's pointer to these headers.
 fn native(headers: &BorrowedHeaders) -> *const bindings::rd_kafka_headers_t {
-    // rdkafka makes such a reference out of that pointer, and turns it back in the same way.
+    // rdkafka creates such a reference from that pointer, and converts it back in the same way.
     ptr::from_ref(headers).cast()
 }
 
-/// How many headers there are.
+/// Returns the number of headers.
 pub(crate) fn count(headers: &BorrowedHeaders) -> usize {
-    // Reads the number alone, no name.
+    // rdkafka's `count` reads only the number and no name, so it does not panic.
     headers.count()
 }
 
-/// The name and the value of one header; `None` past the last one.
+/// Returns the name and the value of one header, or `None` if `index` is out of range.
 ///
-/// A name ends at its first zero byte, as librdkafka hands it out. A value that is null is not an empty one.
+/// librdkafka ends a name at its first zero byte. A null value is distinct from an empty one.
 pub(crate) fn get(headers: &BorrowedHeaders, index: usize) -> Option<(&CStr, Option<&[u8]>)> {
-    // librdkafka looks at the index as a signed number of 32 bits, and reads before the first header at a negative one.
+    // librdkafka converts the index to a signed 32-bit number and reads out of bounds if that is negative.
     if index >= count(headers) {
         return None;
     }
     let (mut name, mut value, mut size) = (ptr::null(), ptr::null::<c_void>(), 0);
-    // SAFETY: the headers are alive for as long as the reference is, there is one at this index, and the three
-    // out-pointers are valid for writes.
+    // SAFETY: the headers live as long as the reference, the index is in range, and the three out-pointers are valid
+    // for writes.
     let error = unsafe {
         bindings::rd_kafka_header_get_all(native(headers), index, &mut name, &mut value, &mut size)
     };
     if error.is_error() || name.is_null() {
         return None;
     }
-    // SAFETY: librdkafka ends each name with a zero byte and keeps it, unmoved, until its header is removed or the
-    // headers are destroyed. Both take the headers by value or by `&mut`, which the returned lifetime rules out.
+    // SAFETY: librdkafka terminates each name with a zero byte and keeps it at its address until the header is
+    // removed or the headers are destroyed. Both require the headers by value or by `&mut`, which the returned
+    // lifetime excludes.
     let name = unsafe { CStr::from_ptr(name) };
     let value = (!value.is_null()).then(|| {
-        // SAFETY: the value is `size` bytes that librdkafka keeps for as long as the name; it is not null, and `u8` has
-        // no alignment.
+        // SAFETY: the value consists of `size` bytes that live as long as the name. The pointer is not null, and `u8`
+        // has no alignment requirement.
         unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) }
     });
     Some((name, value))
 }
 
-/// Removes all headers of exactly this name.
+/// Removes all headers with exactly this name.
 pub(crate) fn remove(headers: &mut OwnedHeaders, name: &CStr) {
-    // SAFETY: owned headers are writable, the exclusive reference shows that nothing read from them is still borrowed,
-    // and the name is another's memory that ends with a zero byte. That there is no such header is its only error.
+    // SAFETY: owned headers are writable; the exclusive reference excludes borrows of their contents; the name is
+    // zero-terminated and does not point into the headers. The only possible error is that no such header exists.
     unsafe {
         bindings::rd_kafka_header_remove(native(headers.as_borrowed()).cast_mut(), name.as_ptr());
     }
@@ -70,10 +71,10 @@ mod tests {
 
     use rdkafka::message::Header;
 
-    /// Headers with a name that no safe code can write.
+    /// Returns headers whose names may not be UTF-8, which safe code cannot create.
     fn headers(names: &[&[u8]], value: Option<&[u8]>) -> OwnedHeaders {
         names.iter().fold(OwnedHeaders::new(), |headers, name| {
-            // SAFETY: the bytes are never looked at as text: `insert` hands address and length to librdkafka.
+            // SAFETY: the bytes are never read as text, because `insert` passes address and length to librdkafka.
             let key = unsafe { std::str::from_utf8_unchecked(name) };
             headers.insert(Header { key, value })
         })

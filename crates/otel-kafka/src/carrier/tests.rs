@@ -1,4 +1,4 @@
-//! The carriers, read and written.
+//! Tests of reading and writing headers.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn seen(headers: &OwnedHeaders) -> Vec<(String, Vec<u8>)> {
     seen
 }
 
-/// All headers as they are written, in their order.
+/// Returns all headers in their order.
 fn all(headers: &OwnedHeaders) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let headers = headers.as_borrowed();
     (0..raw::count(headers))
@@ -32,7 +32,7 @@ fn of_several_headers_of_one_name_the_last_is_read() {
     let mut list = vec![("traceparent", "old"), ("x", "1"), ("TraceParent", "new")];
     let expected = [("TraceParent".to_owned(), b"new".to_vec()), ("x".to_owned(), b"1".to_vec())];
     assert_eq!(seen(&headers(&list)), expected);
-    // The same where there are many.
+    // More headers than `FEW`.
     list.splice(0..0, std::iter::repeat_n(("traceparent", "oldest"), 2 * FEW));
     assert_eq!(seen(&headers(&list)), expected);
 }
@@ -75,7 +75,7 @@ proptest! {
         own in proptest::option::of(proptest::collection::vec((name(), ".{0,8}"), 0..24)),
         set in proptest::collection::vec((name(), ".{0,8}", any::<bool>()), 0..4),
     ) {
-        // A name that holds a zero byte is cut by librdkafka, in the record's own as well.
+        // librdkafka truncates a name at a zero byte, in the original headers too.
         let list = own.as_ref().map(|own| own.iter().map(|(name, value)| (&**name, &**value)).collect::<Vec<_>>());
         let before = list.as_ref().map(|list| headers(list));
         let mut written = Written::new(before.clone());

@@ -1,5 +1,5 @@
-//! The context that rdkafka calls back: it records commits that nobody asked for and rebalances, and then asks the
-//! user's own context.
+//! The context that rdkafka calls back: it records automatic commits and rebalances, then calls the user's context.
+//! It also defers a revocation until the adapter of `for_each_concurrent` has finished its messages.
 
 use std::error::Error;
 use std::fmt;
@@ -24,10 +24,10 @@ use crate::context::client_context;
 use crate::kafka::Kafka;
 use crate::outcome;
 
-/// rdkafka's `ConsumerContext` for the consumers of this crate.
+/// The replacement for rdkafka's `ConsumerContext`, to be implemented for a user's context.
 ///
-/// Its methods are those of rdkafka's trait, but for the consumer that they are given, which is the one inside, and for
-/// `rebalance`, which is not there. A context of one's own implements this trait in place of rdkafka's.
+/// It has the methods of rdkafka's trait with two differences: the rebalance hooks receive
+/// `&impl Consumer<Traced<Self>>`, and `rebalance` cannot be overridden.
 ///
 /// ```
 /// use otel_kafka::{ConsumerContext, StreamConsumer, Traced};
@@ -57,12 +57,12 @@ pub trait ConsumerContext: ClientContext + Sized {
         let _ = (consumer, rebalance);
     }
 
-    /// Called after offsets were committed that nobody committed by hand.
+    /// Called after an automatic commit.
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         let _ = (result, offsets);
     }
 
-    /// The longest wait of one poll of the queue, within which other events are not served.
+    /// Returns the longest time that one poll may block before it serves other events.
     fn main_queue_min_poll_interval(&self) -> Timeout {
         Timeout::After(Duration::from_secs(1))
     }
@@ -70,19 +70,19 @@ pub trait ConsumerContext: ClientContext + Sized {
 
 impl ConsumerContext for DefaultConsumerContext {}
 
-/// The context of a consumer: that of the user, which it derefs to, and what records commits and rebalances.
+/// The context of a consumer, which records commits and rebalances. It dereferences to the user's context.
 pub struct Traced<C> {
     inner: C,
     kafka: RwLock<Kafka>,
     drain: Mutex<Drain>,
 }
 
-/// What is to be finished before partitions are let go.
+/// The state that defers a revocation until messages have been processed.
 #[derive(Default)]
 struct Drain {
-    /// How many adapters have messages in hand.
+    /// The number of running adapters.
     adapters: usize,
-    /// The partitions that are to be let go when the one adapter has none in hand any more.
+    /// The revoked partitions that the adapter has still to release.
     revoked: Option<TopicPartitionList>,
 }
 
@@ -103,23 +103,23 @@ impl<C: ConsumerContext> Traced<C> {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An adapter has messages in hand from now on.
+    /// Registers a running adapter.
     pub(crate) fn adapter_begins(&self) {
         self.drain().adapters += 1;
     }
 
-    /// The adapter is gone, with all that it had in hand.
+    /// Unregisters an adapter, whose messages have been dropped, and releases deferred partitions.
     pub(crate) fn adapter_ends(&self, consumer: &impl Consumer<Self>) {
         self.drain().adapters -= 1;
         self.let_go(consumer);
     }
 
-    /// Whether partitions are to be let go as soon as nothing is in hand.
+    /// Returns true if revoked partitions wait for the messages in flight.
     pub(crate) fn is_draining(&self) -> bool {
         self.drain().revoked.is_some()
     }
 
-    /// Lets the partitions go that were waited for.
+    /// Releases the partitions whose revocation was deferred.
     pub(crate) fn let_go(&self, consumer: &impl Consumer<Self>) {
         let revoked = self.drain().revoked.take();
         if let Some(revoked) = revoked {
@@ -127,7 +127,8 @@ impl<C: ConsumerContext> Traced<C> {
         }
     }
 
-    /// Puts a revocation off, if there is one adapter that will see to it.
+    /// Defers a revocation and returns true if exactly one adapter is running. With several it is not deferred,
+    /// because an adapter knows only its own messages in flight.
     fn put_off(&self, list: &TopicPartitionList) -> bool {
         let mut drain = self.drain();
         let waits = drain.adapters == 1;
@@ -137,7 +138,7 @@ impl<C: ConsumerContext> Traced<C> {
         waits
     }
 
-    /// What rdkafka does about a rebalance: the group goes on when it is done.
+    /// Performs a rebalance as rdkafka's default implementation does. The group waits until this is done.
     fn answer(&self, consumer: &impl Consumer<Self>, rebalance: &Rebalance<'_>) {
         self.inner.pre_rebalance(consumer, rebalance);
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
@@ -147,7 +148,7 @@ impl<C: ConsumerContext> Traced<C> {
             Rebalance::Revoke(list) if cooperative => consumer.incremental_unassign(list),
             Rebalance::Revoke(_) | Rebalance::Error(_) => consumer.unassign(),
         };
-        // rdkafka leaves it there as well; it fails where the consumer is being closed.
+        // rdkafka ignores this error too. The call fails while the consumer is being closed.
         let _ = result;
         self.inner.post_rebalance(consumer, rebalance);
     }

@@ -1,8 +1,8 @@
-//! A handler for each message of a stream: one after the other, or partitions side by side.
+//! The adapters that call a handler for each message: `for_each` and `for_each_concurrent`.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": each
-//! message is a `process` operation of its own.
+//! message has its own `process` operation.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -26,15 +26,15 @@ impl<C, R> StreamConsumer<C, R>
 where
     C: ConsumerContext + 'static,
 {
-    /// Processes messages one after the other, each inside its `process` span, until `stop` is ready.
+    /// Processes messages sequentially, each inside its `process` span, until `stop` completes.
     ///
-    /// A message that is being processed when that happens is finished first. What the handler gives is told by the
-    /// span and is otherwise left to the handler, and so are commits; a handler that has to end the loop readies `stop`, or
-    /// use `recv` and `process`. Partitions are never taken away while a message
-    /// is processed, since that happens only between messages.
+    /// A message that is being processed when `stop` completes is finished first. The handler's output is recorded on
+    /// the span and then dropped: committing and error handling are up to the handler. To end the loop from the
+    /// handler, complete `stop`, or use `recv` and `process` instead. Partitions are not revoked while a message is
+    /// processed, because the consumer is polled only between messages.
     ///
     /// # Errors
-    /// The first error of receiving, as `recv` would give it. It can be called again to go on.
+    /// Returns the first receive error, as `recv` does. The method can be called again afterwards.
     ///
     /// ```
     /// use otel_kafka::StreamConsumer;
@@ -69,17 +69,18 @@ where
         }
     }
 
-    /// Processes messages of several partitions side by side, those of one partition in their order, each inside its
-    /// `process` span, until `stop` is ready. At most `limit` messages (at least one) are in hand: processed, or
-    /// waiting for their predecessor.
+    /// Processes messages of different partitions concurrently and those of one partition in order, each inside its
+    /// `process` span, until `stop` completes. At most `limit` messages (at least one) are in flight: being
+    /// processed, or waiting for an earlier message of their partition.
     ///
-    /// All of it happens in the task that polls the future; a handler that wants another thread spawns there. When
-    /// partitions are to be given to another consumer, receiving stops until all that is in hand is done, and only
-    /// then they are let go; the same happens before this returns. Where several of these run on one consumer, none
-    /// waits for the others.
+    /// All handlers run in the task that polls the future; a handler can spawn a task to use another thread. When
+    /// partitions are revoked, receiving stops until all messages in flight are processed, and only then are the
+    /// partitions released. The messages in flight are also processed before this method returns. If several of these
+    /// adapters run on one consumer, revocations are not deferred.
     ///
     /// # Errors
-    /// The first error of receiving, once all that was in hand is done. It can be called again to go on.
+    /// Returns the first receive error, after all messages in flight have been processed. The method can be called
+    /// again afterwards.
     pub async fn for_each_concurrent<'s, F>(
         &'s self,
         limit: usize,
@@ -92,7 +93,8 @@ where
         let mut stop = pin!(stop);
         let mut stream = self.stream();
         let limit = limit.max(1);
-        // Dropped after what is in hand, so that nothing is let go that is still being processed.
+        // Declared before `running` and `waiting` and therefore dropped after them, so that partitions are not
+        // released while their messages are being processed.
         let adapter = Adapter::begin(self);
         let handler = &handler;
         let run = |place: Place, message: BorrowedMessage<'s>| async move {
@@ -100,7 +102,7 @@ where
             place
         };
         let mut running = FuturesUnordered::new();
-        // A partition is in here while one of its messages is running.
+        // Contains a partition while one of its messages is being processed.
         let mut waiting: HashMap<Place, VecDeque<BorrowedMessage<'s>>> = HashMap::new();
         let mut in_hand = 0;
         let mut end = None;
@@ -126,7 +128,7 @@ where
                     if let Poll::Ready(Some(received)) = stream.poll_next_unpin(cx) {
                         return Poll::Ready(Step::Received(received));
                     }
-                    // rdkafka calls the context back inside of that poll.
+                    // The poll may have called the rebalance callback.
                     if self.context().is_draining() {
                         return Poll::Ready(Step::Drain);
                     }
@@ -172,7 +174,7 @@ enum Step<'a> {
     Done(Place),
 }
 
-/// Says that there are messages in hand for as long as it is there; when it goes, so does what waited for that.
+/// Guard that registers a running adapter with the consumer's context. Dropping it releases deferred partitions.
 struct Adapter<'a, C: ConsumerContext + 'static, R>(&'a StreamConsumer<C, R>);
 
 impl<'a, C: ConsumerContext + 'static, R> Adapter<'a, C, R> {

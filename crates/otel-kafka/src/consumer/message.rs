@@ -1,8 +1,8 @@
-//! A message that was received, and the spans of handling it.
+//! A received message, and the spans of receiving and processing it.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": `process`
-//! is told by whoever handles the message, and the message's creation context is linked.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": the
+//! application starts `process` spans through this type, and they link to the message's creation context.
 
 use std::fmt;
 use std::ops::Deref;
@@ -22,7 +22,7 @@ use crate::carrier::HeaderExtractor;
 use crate::kafka::Kafka;
 use crate::outcome::{self, Handled};
 
-/// rdkafka's `BorrowedMessage`, which it derefs to, with the ways to tell that it is processed.
+/// rdkafka's `BorrowedMessage`, to which it dereferences, with methods that record processing.
 pub struct BorrowedMessage<'a> {
     inner: bare::BorrowedMessage<'a>,
     kafka: &'a Kafka,
@@ -30,10 +30,10 @@ pub struct BorrowedMessage<'a> {
 }
 
 impl<'a> BorrowedMessage<'a> {
-    /// Runs `handler` on the message inside a `process` span, whose context is current in it.
+    /// Runs `handler` on the message inside a `process` span, whose context is current in the handler.
     ///
-    /// The span ends with what the handler gives ([`Handled`]), as `cancelled` where this future is dropped, or as
-    /// `panic`. Settling is not part of it.
+    /// The span ends with the outcome of the handler's output ([`Handled`]), as `cancelled` if this future is
+    /// dropped, or as `panic` if the handler panics. Settling the message is not part of the span.
     ///
     /// ```
     /// use otel_kafka::StreamConsumer;
@@ -56,11 +56,11 @@ impl<'a> BorrowedMessage<'a> {
         &self,
         handler: impl for<'x, 'y> AsyncFnOnce(&'x bare::BorrowedMessage<'y>) -> T,
     ) -> T {
-        // Called inside, for a handler may do things before it gives its future.
+        // The handler is called inside the operation, because it may run code before it returns its future.
         self.processing().run(async { handler(&self.inner).await }).await
     }
 
-    /// Begins to process the message, by hand: for handlers that are no closure, or are not async.
+    /// Starts the `process` span of the message, for handlers that are not closures or not async.
     #[must_use = "processing that is dropped ends as cancelled"]
     pub fn processing(&self) -> Processing {
         if !self.topic.is_recorded() {
@@ -78,7 +78,7 @@ impl<'a> BorrowedMessage<'a> {
         ))
     }
 
-    /// Hands the message to a handler, inside of its `process` span.
+    /// Passes the message to a handler, inside its `process` span.
     pub(crate) async fn handled_by<F>(self, handler: impl FnOnce(bare::BorrowedMessage<'a>) -> F)
     where
         F: Future<Output: Handled>,
@@ -99,7 +99,7 @@ impl<'a> BorrowedMessage<'a> {
     }
 }
 
-/// A message that rdkafka has handed over is counted, and told by a `poll` span if that is wanted.
+/// Counts a message that rdkafka has returned, or records it as a `poll` span if `polled` is set.
 pub(crate) fn received<'a>(
     kafka: &'a Kafka,
     polled: Option<StartTime>,
@@ -122,7 +122,7 @@ pub(crate) fn received<'a>(
             };
             (Ok(message), polling)
         }
-        // The end of a partition is news, not a failure.
+        // The end of a partition is a notification, not a failure.
         Err(error @ KafkaError::PartitionEOF(_)) => (Err(error), None),
         Err(error) => {
             let start = polled
@@ -136,14 +136,14 @@ pub(crate) fn received<'a>(
     result
 }
 
-/// How old a message is, in seconds, by this machine's clock; 0 if it is from the future.
+/// Returns the age of a message in seconds by the local clock; 0 if its timestamp is missing or in the future.
 fn lag(timestamp: Timestamp) -> f64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let written = timestamp.to_millis().and_then(|millis| u64::try_from(millis).ok());
     written.map_or(0.0, |millis| now.saturating_sub(std::time::Duration::from_millis(millis)).as_secs_f64())
 }
 
-/// Begins to process several messages as one: linked to each, and told by what they have in common.
+/// Starts one `process` span for several messages, with a link to each and the attributes that they share.
 pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processing {
     let topic = common(messages.iter().map(|message| message.topic()));
     let first = messages.first().filter(|_| topic.is_some());
@@ -169,7 +169,7 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
     }))
 }
 
-/// Processing, told by hand: the `process` span of one message or of a batch, until it is finished.
+/// The running `process` span of one message or of a batch.
 ///
 /// If it is dropped without [`finish`](Self::finish), it ends as `cancelled`; if a panic unwinds out of
 /// [`inside`](Self::inside) or [`run`](Self::run), as `panic`.
@@ -190,7 +190,7 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 pub struct Processing(Option<MessagingOperation>);
 
 impl Processing {
-    /// The context of the span, or what is current where the topic is not recorded.
+    /// Returns the context of the span, or the current context if the topic is not recorded.
     #[must_use]
     pub fn context(&self) -> Context {
         self.0.as_ref().map_or_else(Context::current, |operation| operation.context().clone())
@@ -209,7 +209,8 @@ impl Processing {
         }
     }
 
-    /// Runs `handler` with the context current whenever it is polled, and ends the span with what it gives.
+    /// Runs `handler` inside the span, whose context is current during each poll, and ends the span with the outcome
+    /// of its output.
     pub async fn run<T: Handled>(self, handler: impl Future<Output = T>) -> T {
         let (operation, handled) = OperationFuture::new(handler, self.0).await;
         if let Some(operation) = operation {
@@ -218,7 +219,7 @@ impl Processing {
         handled
     }
 
-    /// Ends the span.
+    /// Ends the span with this outcome.
     pub fn finish(self, outcome: &Outcome) {
         if let Some(operation) = self.0 {
             operation.finish(outcome);

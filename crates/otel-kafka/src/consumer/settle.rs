@@ -1,4 +1,4 @@
-//! Telling the broker how far processing has come: commits, and offsets that are stored to be committed later.
+//! The `settle` operations of a consumer: commits, and offsets that are stored for a later commit.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): each settlement is a
@@ -16,7 +16,7 @@ use crate::carrier::HeaderExtractor;
 use crate::kafka::Kafka;
 use crate::outcome;
 
-/// Starts a settlement: of what the list says, and of one message if that is known.
+/// Starts a settlement of the given partitions, with a link to `message` if it is known.
 pub(crate) fn settle(
     kafka: &Kafka,
     name: &'static str,
@@ -42,7 +42,8 @@ pub(crate) fn settle(
     })
 }
 
-/// Settles, and tells how that went. An asynchronous commit is over when it is on its way.
+/// Runs a settlement and records its outcome. The operation of an asynchronous commit ends when the request is
+/// queued.
 pub(crate) fn settling(
     kafka: &Kafka,
     name: &'static str,
@@ -52,7 +53,7 @@ pub(crate) fn settling(
     finish(settle(kafka, name, committed, None), run)
 }
 
-/// Settles one message, which is linked.
+/// Settles one message, with a link to it.
 pub(crate) fn settling_message(
     kafka: &Kafka,
     name: &'static str,
@@ -63,7 +64,7 @@ pub(crate) fn settling_message(
         topic: Some(message.topic().to_owned()),
         partition: Some((message.partition(), message.offset())),
     };
-    let carried = kafka.messaging().extract(&HeaderExtractor::of(message));
+    let carried = kafka.messaging().extract_without_baggage(&HeaderExtractor::of(message));
     finish(settle(kafka, name, &committed, Some(&carried)), run)
 }
 
@@ -75,7 +76,8 @@ fn finish(operation: Option<MessagingOperation>, run: impl FnOnce() -> KafkaResu
     result
 }
 
-/// The methods of rdkafka's `Consumer`, for a type with `inner` and `kafka` in it: those that settle are recorded.
+/// Implements the methods of rdkafka's `Consumer` for a type with fields `inner` and `kafka`. Settlements are
+/// recorded.
 macro_rules! consumer_methods {
     ($context:ty) => {
         fn commit(&self, list: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {

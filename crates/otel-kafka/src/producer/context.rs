@@ -1,4 +1,4 @@
-//! The context that rdkafka calls back: it ends `send` spans and then asks the user's own context.
+//! The context that rdkafka calls back: it ends `send` spans, then calls the user's context.
 
 use std::error::Error;
 use std::fmt;
@@ -15,8 +15,8 @@ use rdkafka::producer::{NoCustomPartitioner, Partitioner, ProducerContext};
 use crate::context::client_context;
 use crate::producer::sending::{Pending, Shared};
 
-/// The context of a [`BaseProducer`](crate::BaseProducer) or a [`ThreadedProducer`](crate::ThreadedProducer): that of
-/// the user, which it derefs to, and what ends `send` spans.
+/// The context of a [`BaseProducer`](crate::BaseProducer) or a [`ThreadedProducer`](crate::ThreadedProducer), which
+/// ends `send` spans. It dereferences to the user's context.
 pub struct TracedProducerContext<C, Part = NoCustomPartitioner>
 where
     Part: Partitioner,

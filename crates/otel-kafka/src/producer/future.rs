@@ -1,8 +1,8 @@
-//! The producer whose sends are awaited.
+//! The producer that returns a future for each delivery: `FutureProducer`.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans": the
-//! broker's word ends a `send` span, whether somebody awaits it or not.
+//! delivery report ends a `send` span, even if the future has been dropped.
 
 use std::error::Error;
 use std::fmt;
@@ -31,17 +31,18 @@ use crate::kafka::Kafka;
 use crate::producer::live::{Live, producer_methods};
 use crate::producer::sending::{self, Parts, Pending, Produce, Sent, Shared};
 
-/// How long to wait for room in the queue before looking, when no delivery report comes; doubled up to the second.
-/// A report comes a moment before its record has left the queue.
+/// The first and the longest interval between checks for room in the queue while no delivery report arrives; each
+/// interval is twice the previous one. Reports alone are not sufficient, because a report arrives shortly before its
+/// record leaves the queue.
 const WAIT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 type Reply = oneshot::Sender<OwnedDeliveryResult>;
 
-/// The context of a [`FutureProducer`]: that of the user, which it derefs to, and what ends `send` spans.
+/// The context of a [`FutureProducer`], which ends `send` spans. It dereferences to the user's context.
 pub struct FutureProducerContext<C: ClientContext + 'static> {
     inner: C,
     shared: Shared<Reply>,
-    /// Told by each delivery report, for whoever waits for room in the queue.
+    /// Notified by each delivery report, to wake a sender that waits for room in the queue.
     room: Notify,
 }
 
@@ -83,7 +84,7 @@ impl<C: ClientContext + 'static> ProducerContext for FutureProducerContext<C> {
                     Err((error.clone(), message))
                 }
             };
-            // Whether anybody waits is the caller's matter.
+            // Sending fails if the caller has dropped the future.
             let _ = reply.send(result);
         }
         self.room.notify_one();
@@ -102,10 +103,10 @@ impl<C: ClientContext + 'static> Produce<Reply> for Inner<C> {
     }
 }
 
-/// rdkafka's `FutureProducer`. Its other methods are reached by rdkafka's trait `Producer`. Clones share the producer.
+/// rdkafka's `FutureProducer`. Other methods are available through rdkafka's trait `Producer`. Clones share the
+/// producer.
 ///
-/// A record for which there is no room in the queue waits until a delivery report has made some, in place of
-/// rdkafka's fixed 100 ms.
+/// If the queue is full, `send` waits for the next delivery report instead of rdkafka's fixed 100 ms.
 #[must_use = "Producer polling thread will stop immediately if unused"]
 pub struct FutureProducer<C = DefaultClientContext, R = DefaultRuntime>
 where
@@ -116,7 +117,8 @@ where
     runtime: PhantomData<R>,
 }
 
-/// What [`FutureProducer::send_result`] gives: the broker's word, when it comes. Dropping it changes nothing.
+/// The future returned by [`FutureProducer::send_result`], which resolves to the delivery result. Dropping it does
+/// not affect the delivery.
 #[derive(Debug)]
 pub struct DeliveryFuture {
     reply: oneshot::Receiver<OwnedDeliveryResult>,
@@ -135,20 +137,20 @@ where
     C: ClientContext + 'static,
     R: AsyncRuntime,
 {
-    /// Records with these options in place of the former ones.
+    /// Replaces the options.
     pub fn with_options(mut self, options: Options) -> Self {
         self.kafka = self.kafka.with_options(options);
         self.live.resend_with(&self.kafka);
         self
     }
 
-    /// Sends a record, and waits for the broker's word; `queue_timeout` is for how long to wait for room in the queue.
+    /// Sends a record and waits for its delivery. `queue_timeout` limits the wait for room in the queue.
     ///
-    /// The future may be dropped: a record that is in the queue is sent nevertheless, and its span ends with the
-    /// broker's word. One that still waits for room is not sent, and its span ends as `cancelled`.
+    /// If the future is dropped, a record that is in the queue is still sent, and the delivery report ends its span.
+    /// A record that waits for room is not sent, and its span ends as `cancelled`.
     ///
     /// # Errors
-    /// As rdkafka's, with the message and its own headers.
+    /// Returns rdkafka's error, and the message with its original headers.
     pub async fn send<K, P, T>(&self, record: FutureRecord<'_, K, P>, queue_timeout: T) -> OwnedDeliveryResult
     where
         K: ToBytes + ?Sized,
@@ -163,7 +165,8 @@ where
         let refused = loop {
             let error = match self.live.enqueue(&self.kafka, record) {
                 Ok(()) => {
-                    // The producer is alive for as long as this borrows it, and it answers for each record.
+                    // The producer cannot be dropped while it is borrowed here, and it reports on each enqueued
+                    // record.
                     match answer.await {
                         Ok(result) => return result,
                         Err(oneshot::Canceled) => break (KafkaError::Canceled, None),
@@ -204,10 +207,10 @@ where
         Err((error, message))
     }
 
-    /// Enqueues a record; the future that it gives is the broker's word.
+    /// Enqueues a record, and returns a future of its delivery.
     ///
     /// # Errors
-    /// As rdkafka's: the record could not be enqueued, and is given back as it was.
+    /// Returns rdkafka's error and the unchanged record if the record could not be enqueued.
     #[expect(clippy::result_large_err, reason = "rdkafka gives the record back in this way")]
     pub fn send_result<'a, K, P>(
         &self,
@@ -230,7 +233,7 @@ where
         }
     }
 
-    /// Serves delivery reports for at most so long. The producer's own thread does that, too.
+    /// Serves delivery reports until `timeout` expires. The producer's own thread also serves them.
     pub fn poll<T: Into<Timeout>>(&self, timeout: T) {
         (**self.live).poll(timeout);
     }

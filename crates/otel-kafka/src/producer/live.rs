@@ -1,8 +1,8 @@
-//! A producer of rdkafka's with what records its operations, and all of its methods.
+//! The instrumented producer that the three producer types share, and their implementation of rdkafka's `Producer`.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): the operations of a
-//! transaction are of none of the conventions' types.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), which define no operation
+//! type for the operations of a transaction.
 
 #![expect(clippy::result_large_err, reason = "rdkafka gives a record back in this way")]
 
@@ -18,7 +18,8 @@ use crate::kafka::Kafka;
 use crate::outcome;
 use crate::producer::sending::{self, Parts, Produce, Resend, Sent};
 
-/// The inner producer. Dropping it first takes it from the delivery reports, which only use it to send again.
+/// The wrapped producer. The delivery reports hold a reference to it for resending; dropping this type removes that
+/// reference first.
 pub(crate) struct Live<P: Produce<O> + 'static, O: Send + Sync + 'static> {
     producer: Arc<P>,
     opaque: std::marker::PhantomData<fn(O)>,
@@ -31,13 +32,13 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         Arc::new(live)
     }
 
-    /// Records that are sent again are counted here.
+    /// Makes the delivery reports resend records through this producer and count them with `kafka`.
     pub(crate) fn resend_with(&self, kafka: &Kafka) {
         let producer: Arc<dyn Produce<O>> = Arc::clone(&self.producer) as _;
         self.producer.shared().resend_by(Some(Resend { producer, kafka: kafka.clone() }));
     }
 
-    /// Enqueues a record that has begun.
+    /// Enqueues a record whose `send` operation has started.
     pub(crate) fn enqueue<'a>(
         &self,
         kafka: &Kafka,
@@ -46,7 +47,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         sending::enqueue(kafka, &*self.producer, record)
     }
 
-    /// Sends a record as rdkafka's `BaseProducer` and `ThreadedProducer` do.
+    /// Sends a record of rdkafka's `BaseProducer` or `ThreadedProducer`.
     pub(crate) fn send<'a, K, V>(
         &self,
         kafka: &Kafka,
@@ -73,7 +74,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         })
     }
 
-    /// Runs an operation of a transaction.
+    /// Runs and records an operation of a transaction.
     pub(crate) fn transaction(
         &self,
         kafka: &Kafka,
@@ -108,7 +109,8 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Drop for Live<P, O> {
     }
 }
 
-/// The methods of rdkafka's `Producer`, for a type with `live` and `kafka` in it: those of transactions are recorded.
+/// Implements the methods of rdkafka's `Producer` for a type with fields `live` and `kafka`. Operations of
+/// transactions are recorded.
 macro_rules! producer_methods {
     ($context:ty) => {
         fn client(&self) -> &rdkafka::client::Client<$context> {
@@ -142,7 +144,7 @@ macro_rules! producer_methods {
             cgm: &rdkafka::consumer::ConsumerGroupMetadata,
             timeout: T,
         ) -> KafkaResult<()> {
-            // What was consumed is settled here, with what was produced from it.
+            // A settlement: the transaction commits these offsets of the consumer.
             let committed = crate::attributes::Committed::of(offsets);
             crate::consumer::settling(&self.kafka, "send_offsets_to_transaction", &committed, || {
                 (**self.live).send_offsets_to_transaction(offsets, cgm, timeout)

@@ -1,8 +1,9 @@
-//! One record on its way: what waits for the broker's word, and what is done about a record that became too large.
+//! The `send` operation of one record, from its start to its delivery report, and the resending of a record that the
+//! injected headers made too large.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans": a `send`
-//! span lasts until the broker has answered.
+//! span ends when the broker has acknowledged or rejected the record.
 
 #![expect(clippy::result_large_err, reason = "rdkafka gives a record back in this way")]
 
@@ -22,10 +23,10 @@ use crate::carrier::{HeaderExtractor, Own, Written};
 use crate::kafka::Kafka;
 use crate::outcome;
 
-/// A record as it is handed to librdkafka.
+/// A record as it is passed to librdkafka.
 pub(crate) type Sent<'a, O> = BaseRecord<'a, [u8], [u8], Box<Pending<O>>>;
 
-/// What of a record is borrowed from the caller, or copied: all but headers and opaque.
+/// The parts of a record that are `Copy`: all except headers and opaque.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) topic: &'a str,
@@ -35,7 +36,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) timestamp: Option<i64>,
 }
 
-/// What librdkafka keeps with a record until it is delivered, or is not.
+/// The opaque that librdkafka keeps with a record until its delivery report.
 #[derive(Debug)]
 pub struct Pending<O> {
     sending: Option<Sending>,
@@ -45,33 +46,34 @@ pub struct Pending<O> {
 #[derive(Debug)]
 struct Sending {
     operation: MessagingOperation,
-    /// The record's own headers; `None` once the record is sent with nothing but them.
+    /// The original headers; `None` if the record is sent without injected headers.
     own: Option<Own>,
-    /// What the record was given; a delivery report does not always tell it.
+    /// The timestamp of the record, which a delivery report does not always contain.
     timestamp: Option<i64>,
-    /// The span says the partition since its start: the caller has chosen it.
+    /// True if the caller chose the partition, which is then recorded at the start.
     has_partition: bool,
 }
 
-/// A producer of rdkafka's, as far as sending goes.
+/// A producer of rdkafka, reduced to sending.
 pub(crate) trait Produce<O: Send + Sync>: Send + Sync {
-    /// Enqueues the record, or gives it back.
+    /// Enqueues the record, or returns it with the error.
     fn produce<'a>(&self, record: Sent<'a, O>) -> Result<(), (KafkaError, Sent<'a, O>)>;
 
-    /// What the producer shares with its delivery reports.
+    /// Returns the state that is shared with the delivery reports.
     fn shared(&self) -> &Shared<O>;
 }
 
-/// What a producer and its delivery reports share; it lives in rdkafka's context.
+/// The state that a producer shares with its delivery reports, stored in rdkafka's context.
 pub(crate) struct Shared<O: Send + Sync> {
-    /// A transaction is being aborted.
+    /// True while a transaction is being aborted.
     aborting: AtomicBool,
-    /// For records that the broker finds too large. Taken away before the producer is dropped, so that no delivery
-    /// report ever holds the last reference to it: a producer that is dropped waits for its thread of reports.
+    /// Resends records that the broker rejected as too large. It is removed before the producer is dropped, so that a
+    /// delivery report never holds the last reference: dropping the producer waits for the thread that serves the
+    /// reports.
     resend: RwLock<Option<Resend<O>>>,
 }
 
-/// Sends records again that the broker has found too large.
+/// The producer and the instrumentation for resending records that the broker rejected as too large.
 pub(crate) struct Resend<O: Send + Sync> {
     pub(crate) producer: Arc<dyn Produce<O>>,
     pub(crate) kafka: Kafka,
@@ -84,7 +86,7 @@ impl<O: Send + Sync> Default for Shared<O> {
 }
 
 impl<O: Send + Sync> Shared<O> {
-    /// From now on too large records are sent again by this producer.
+    /// Sets or removes the producer that resends records.
     pub(crate) fn resend_by(&self, resend: Option<Resend<O>>) {
         let before = {
             let mut place = self.resend.write().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +95,7 @@ impl<O: Send + Sync> Shared<O> {
         drop(before);
     }
 
-    /// Aborts a transaction: what is purged meanwhile is told as aborted.
+    /// Aborts a transaction. The spans of records that are purged meanwhile end with the error type `aborted`.
     pub(crate) fn abort(&self, abort: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
         self.aborting.store(true, Ordering::Release);
         let result = abort();
@@ -101,8 +103,8 @@ impl<O: Send + Sync> Shared<O> {
         result
     }
 
-    /// The broker's word on a record. Gives back whom it is for, with the record's own headers where it failed and was
-    /// sent with ours; `None` if the record was sent again, bare.
+    /// Handles a delivery report. Returns the user's opaque, and the original headers if the record failed and was
+    /// sent with injected ones. Returns `None` if the record was sent again without injected headers.
     pub(crate) fn delivered(
         &self,
         result: &DeliveryResult<'_>,
@@ -136,8 +138,8 @@ impl<O: Send + Sync> Shared<O> {
         Some((opaque, own))
     }
 
-    /// Sends a record again without our headers, if it was sent with them. Gives back what it cannot send: then it is
-    /// as if it had not been tried.
+    /// Sends a record again with its original headers if it was sent with injected ones. Returns the opaque unchanged
+    /// if it cannot be sent.
     fn again(&self, message: &BorrowedMessage<'_>, mut pending: Box<Pending<O>>) -> Option<Box<Pending<O>>> {
         let resend = self.resend.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Resend { producer, kafka }) = &*resend else { return Some(pending) };
@@ -176,7 +178,7 @@ fn record<'a, O: Send + Sync>(
     BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque: pending }
 }
 
-/// Starts the `send` operation of a record and writes its context into the record.
+/// Starts the `send` operation of a record and injects its context.
 pub(crate) fn begin<'a, O: Send + Sync>(
     kafka: &Kafka,
     parts: Parts<'a>,
@@ -184,10 +186,9 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     opaque: O,
 ) -> Sent<'a, O> {
     let destination = kafka.topic(parts.topic);
-    let carried = headers
-        .as_ref()
-        .filter(|_| destination.is_recorded())
-        .map(|headers| kafka.messaging().extract(&HeaderExtractor::new(headers.as_borrowed())));
+    let carried = headers.as_ref().filter(|_| destination.is_recorded()).map(|headers| {
+        kafka.messaging().extract_without_baggage(&HeaderExtractor::new(headers.as_borrowed()))
+    });
     let mut start = destination.send("send");
     if let Some(carried) = &carried {
         start = start.with_message(carried);
@@ -211,7 +212,7 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     record(parts, headers, Box::new(Pending { sending: Some(sending), opaque }))
 }
 
-/// Enqueues a record, bare if it is only too large with our headers.
+/// Enqueues a record, with its original headers if the injected ones make it too large.
 pub(crate) fn enqueue<'a, O: Send + Sync>(
     kafka: &Kafka,
     producer: &dyn Produce<O>,
@@ -230,7 +231,7 @@ pub(crate) fn enqueue<'a, O: Send + Sync>(
     Err((error, record))
 }
 
-/// Ends the operation of a record that was refused, and gives back what the caller gave: headers and opaque.
+/// Ends the operation of a record that was rejected. Returns the record's original headers and the user's opaque.
 pub(crate) fn refused<O: Send + Sync>(error: &KafkaError, record: Sent<'_, O>) -> (Option<OwnedHeaders>, O) {
     let BaseRecord { headers, delivery_opaque, .. } = record;
     let Pending { sending, opaque } = *delivery_opaque;

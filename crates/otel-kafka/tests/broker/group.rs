@@ -1,4 +1,4 @@
-//! A group whose member is killed: the other one takes over, and no message is lost.
+//! A group whose member is killed: the other member takes over, and no message is lost.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::support::{LONG, config, error_type, member_of, options, recorder, setting, topic, until};
 
-/// The topic of a member that is a process of its own, which is this program again.
+/// Names the topic for a member that runs as a separate process, started from this test binary.
 const MEMBER: &str = "OTEL_KAFKA_TEST_MEMBER";
 
 fn member(topic: &str, recorder: &Recorder) -> StreamConsumer {
@@ -40,7 +40,7 @@ async fn another_member_takes_over_what_a_killed_one_had() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // A member takes part for as long as it is polled.
+    // A member stays in the group only while it is polled.
     tokio::select! {
         _ = first.recv() => panic!("there is no message"),
         () = until("both members", || first.assignment().is_ok_and(|list| list.count() == 1)) => {}
@@ -51,7 +51,7 @@ async fn another_member_takes_over_what_a_killed_one_had() {
         let record = FutureRecord::<str, _>::to(&topic).payload(&payload).partition(number % 2);
         producer.send(record, LONG).await.unwrap();
     }
-    // It neither commits nor leaves the group when it is killed.
+    // The killed member neither commits nor leaves the group.
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("it is processing")));
     child.kill().unwrap();
@@ -75,7 +75,7 @@ async fn another_member_takes_over_what_a_killed_one_had() {
     recorder.assert_clean();
 }
 
-/// The member that is killed while it processes its first message.
+/// Runs the member that is killed while it processes its first message.
 async fn be_killed(topic: &str) {
     let recorder = recorder();
     let member = member(topic, &recorder);

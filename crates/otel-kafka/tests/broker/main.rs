@@ -1,11 +1,12 @@
-//! Producers and consumers on a real Kafka.
+//! Producers and consumers with a real Kafka broker.
 //!
-//! The broker is the one that `cargo xtask services up kafka` starts. Without it these tests fail and say so.
+//! `cargo xtask services up kafka` starts the broker. Without it these tests fail with a message that names this
+//! command.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod group;
-/// Tests of half a minute and more, which the quick checks leave out.
+/// Tests that take half a minute or more, which the quick checks skip.
 mod long {
     mod restart;
     mod unknown_topic;

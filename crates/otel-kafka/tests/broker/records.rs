@@ -1,4 +1,4 @@
-//! Records that arrive, and records that the broker refuses.
+//! Records that are delivered, and records that the broker rejects.
 
 use opentelemetry::trace::SpanKind;
 use otel_kafka::{FutureProducer, StreamConsumer};
@@ -50,7 +50,7 @@ async fn a_record_that_our_headers_make_too_large_for_its_topic_arrives_bare() {
     let bare: rdkafka::producer::FutureProducer = config().create().unwrap();
     let own = || OwnedHeaders::new().insert(Header { key: "a", value: Some("1") });
 
-    // The largest payload that arrives without us, found as an application would.
+    // The largest payload that is delivered without instrumentation, determined by sending.
     let mut size = 1000;
     let payload = loop {
         let payload = "p".repeat(size);
@@ -78,7 +78,7 @@ async fn a_record_that_our_headers_make_too_large_for_its_topic_arrives_bare() {
         assert_eq!(message.headers().unwrap().count(), 1);
     }
 
-    // One that is too large by itself is refused, with its own headers.
+    // A record that is too large by itself is rejected, and returned with its original headers.
     let payload = "p".repeat(1100);
     let record = FutureRecord::<str, _>::to(&topic).payload(&payload).headers(own());
     let (error, message) = producer.send(record, LONG).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Where the broker is, topics of one's own, clients that record.
+//! The broker's address, unique topics, and clients that record.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use rdkafka::config::ClientConfig;
 
 pub(crate) const START: &str = "start the broker: `cargo xtask services up kafka`";
 
-/// More than anything takes on a busy machine.
+/// A timeout that is sufficient on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+/// Returns a variable from the environment or from the file that `cargo xtask services up` wrote.
 pub(crate) fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
@@ -43,7 +43,7 @@ pub(crate) fn config() -> ClientConfig {
     config_of(&setting("KAFKA_BROKERS"))
 }
 
-/// For a member of a group that reads from the beginning, and commits only when told to.
+/// Returns the configuration of a group member that reads from the beginning and has no automatic commits.
 pub(crate) fn member_of(brokers: &str, group: &str) -> ClientConfig {
     let mut config = config_of(brokers);
     config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
@@ -61,12 +61,12 @@ pub(crate) fn recorder() -> Recorder {
     Recorder::builder().with_patience(LONG).build()
 }
 
-/// A name that no other run has.
+/// Returns a name that is unique to this run.
 pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos())
 }
 
-/// A topic of its own, on a broker that may just have been started.
+/// Creates a unique topic on a broker that may just have been started.
 pub(crate) async fn topic_on(
     brokers: &str,
     name: &str,
@@ -94,7 +94,7 @@ pub(crate) fn error_type(span: &SpanData) -> Option<String> {
     attribute(span, "error.type")
 }
 
-/// Waits for something that nobody announces.
+/// Polls until a condition holds for which no event exists.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

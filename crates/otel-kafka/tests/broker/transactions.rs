@@ -1,4 +1,4 @@
-//! Transactions, committed and aborted, with the offsets of what was consumed.
+//! Committed and aborted transactions, with the consumer's offsets.
 
 use otel_kafka::{FutureProducer, StreamConsumer};
 use rdkafka::Message as _;
@@ -31,7 +31,7 @@ async fn what_is_committed_arrives_and_what_is_aborted_says_so() {
     producer.send(record("committed"), LONG).await.unwrap();
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(&topic, 0, Offset::Offset(2)).unwrap();
-    // The group has members, so that offsets are taken from one of them alone.
+    // The group has members, and the broker then accepts offsets only from one of them.
     let message = async { consumer.recv().await.unwrap().payload().unwrap().to_vec() };
     let member = async {
         crate::support::until("the group", || consumer.assignment().unwrap().count() == 1).await;
@@ -43,7 +43,7 @@ async fn what_is_committed_arrives_and_what_is_aborted_says_so() {
     assert_eq!(payload, b"committed");
 
     let spans = recorder.spans();
-    // Without what is sent to they are named after the broker, if there is one.
+    // The destination is removed from the names: the random topic, or the broker's address.
     let name = |name: &str| name.replace(&topic, "TOPIC").replace(&format!(" {brokers}"), "");
     let names: Vec<_> = spans.iter().map(|span| name(&span.name)).collect();
     let expected = [
@@ -59,7 +59,7 @@ async fn what_is_committed_arrives_and_what_is_aborted_says_so() {
     assert_eq!(names, expected);
     assert!(spans.iter().all(|span| error_type(span).is_none()));
 
-    // A second producer of the same name fences the first one off.
+    // A second producer with the same transactional id fences the first one.
     let other: FutureProducer = config.create().unwrap();
     let other = other.with_options(options(&recorder));
     other.init_transactions(LONG).unwrap();

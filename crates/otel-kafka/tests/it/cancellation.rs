@@ -1,4 +1,4 @@
-//! Futures that are dropped at each of their waits, and handlers that panic.
+//! Futures that are dropped at each of their await points, and handlers that panic.
 
 use std::panic::AssertUnwindSafe;
 

@@ -1,6 +1,7 @@
 //! The suite that all transports share, mounted as producer and as consumer.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
@@ -37,6 +38,8 @@ struct Side {
     traced: tokio::sync::OnceCell<(FutureProducer, StreamConsumer)>,
 }
 
+/// More than a poll takes on a busy machine.
+const DELAY: Duration = Duration::from_secs(2);
 /// The payload of a message that marks the end of those that a run has sent.
 const MARKER: &str = "marker";
 
@@ -87,6 +90,12 @@ impl Side {
     fn fail(&self, request: RDKafkaApiKey) {
         let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         self.cluster.client().mock_cluster().unwrap().request_errors(request, &[error]);
+    }
+
+    /// Makes the broker answer later.
+    fn delay(&self, delay: Duration) {
+        let mock = self.cluster.client().mock_cluster().unwrap();
+        mock.broker_round_trip_time(1, delay).unwrap();
     }
 
     fn record(&self, scenario: Scenario) -> FutureRecord<'static, str, str> {
@@ -141,7 +150,10 @@ impl Side {
         match scenario.flow() {
             Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
             Flow::DroppedAtAwait => {
+                // The broker's answer must not overtake the one poll.
+                self.delay(DELAY);
                 assert!((&mut sending).now_or_never().is_none());
+                self.delay(Duration::ZERO);
                 return CallResult::Cancelled(Vec::new());
             }
             _ => {}

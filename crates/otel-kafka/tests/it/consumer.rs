@@ -1,4 +1,4 @@
-//! Receiving and processing: what is a span, and in which context a handler runs.
+//! Receiving and processing: the recorded spans, and the context in which a handler runs.
 
 use std::sync::{Arc, Mutex};
 
@@ -59,7 +59,7 @@ async fn processing_can_be_spawned() {
         seen: Mutex<Vec<String>>,
     }
     impl App {
-        /// A real argument, and borrows over awaits: what a bound that is not general enough would refuse.
+        /// A reference argument that is held across an await, which an insufficiently general bound would reject.
         async fn handle(
             &self,
             message: &rdkafka::message::BorrowedMessage<'_>,
@@ -141,7 +141,7 @@ async fn a_base_consumers_messages_are_processed_by_hand() {
     assert_eq!(Context::current().span().span_context(), processing.context().span().span_context());
     drop(attached);
     processing.finish(&Outcome::ok());
-    // By the iterator too, and forgotten.
+    // Through the iterator too, and dropped without `finish`.
     drop(consumer.iter().next().unwrap().unwrap().processing());
     let message = (&consumer).into_iter().next().unwrap().unwrap();
     message.processing().run(async { Ok::<(), ()>(()) }).await.unwrap();
@@ -189,7 +189,7 @@ async fn polls_and_lag_are_told_where_that_is_wanted() {
         other => panic!("{other:?}"),
     };
     assert!((0.0..60.0).contains(&lag), "{lag}");
-    // Counted once, though it was both received and delivered.
+    // Counted once, although the message was both polled and processed.
     assert_eq!(recorder.metric("messaging.client.consumed.messages").sum(), 1.0);
     recorder.assert_clean();
 }
@@ -238,7 +238,7 @@ async fn a_batch_links_to_every_message() {
         span.links.iter().map(|link| (link.span_context.span_id(), link.attributes[0].to_owned())).collect();
     let offset = |offset: i64| opentelemetry::KeyValue::new("messaging.kafka.offset", offset);
     assert_eq!(linked, [(7.into(), offset(0)), (9.into(), offset(2))]);
-    // What is empty is told, too, and has no topic.
+    // An empty batch is recorded too, without a topic.
     consumer.processing_batch(&[]).run(async {}).await;
     assert_eq!(value(&recorder.span("process"), "messaging.batch.message_count"), Some(&0.into()));
     recorder.assert_clean();

@@ -1,4 +1,4 @@
-//! The user's own context is called back for everything that is not ours: logs, statistics, errors, tokens.
+//! The user's context receives all callbacks: logs, statistics, errors, tokens.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, Statistics};
 
 use crate::support::{Cluster, cluster, config};
 
-/// Writes down what it is called with.
+/// Records the calls that it receives.
 #[derive(Clone, Default)]
 struct Own(Arc<Mutex<Vec<String>>>);
 
@@ -28,7 +28,7 @@ impl ClientContext for Own {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        // librdkafka logs on threads of its own; only what the test says is of interest.
+        // librdkafka logs from its own threads; only the test's own lines count.
         if fac == "TEST" {
             self.called(format!("log {level:?} {message}"));
         }

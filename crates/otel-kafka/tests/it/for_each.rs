@@ -56,7 +56,8 @@ async fn partitions_are_processed_side_by_side_and_each_in_its_order() {
         let seen = Mutex::new(Vec::new());
         let ended = consumer
             .for_each_concurrent(10, done.notified(), async |message| {
-                // The first of each waits for the first of the other: one after the other they would wait forever.
+                // The first message of each partition waits for that of the other: sequential processing would
+                // deadlock.
                 if message.offset() == 0 {
                     let other = both.notified();
                     if begun.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -131,10 +132,10 @@ async fn partitions_are_let_go_when_what_is_in_hand_is_done() {
         let (stop, go) = (Notify::new(), Notify::new());
         let begun = AtomicUsize::new(0);
         let running = first.for_each_concurrent(10, stop.notified(), async |_| {
-            // Nothing is committed, so that they come again after the rebalance.
+            // Nothing is committed, so the messages are delivered again after the rebalance.
             if begun.fetch_add(1, Ordering::SeqCst) < 2 {
                 go.notified().await;
-                // Still ours while they are processed.
+                // The partitions are still assigned while their messages are processed.
                 assert_eq!(first.assignment().unwrap().count(), 2);
             }
         });
@@ -152,7 +153,7 @@ async fn partitions_are_let_go_when_what_is_in_hand_is_done() {
                 go.notify_waiters();
                 until("the second member", || second.assignment().unwrap().count() == 1).await;
             };
-            // A member takes part for as long as it is polled.
+            // A member stays in the group only while it is polled.
             tokio::select! {
                 () = both => {}
                 error = async { loop { let _ = second.recv().await; } } => error,
@@ -181,7 +182,7 @@ async fn an_adapter_that_is_dropped_ends_what_it_had_and_holds_nothing_back() {
     }
     let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();
     assert_eq!(errors, ["cancelled"]);
-    // Closing the consumer revokes its partitions, which nobody puts off any more.
+    // Closing the consumer revokes its partitions, and no adapter defers that any more.
     drop(consumer);
     recorder.assert_clean();
 }

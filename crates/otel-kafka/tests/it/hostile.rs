@@ -1,4 +1,4 @@
-//! Messages that were made to do harm: none keeps the consumer from the next one.
+//! Hostile messages: none prevents the consumer from receiving the next one.
 
 use otel_kafka::BaseConsumer;
 use otel_testing::Recorder;
@@ -10,11 +10,12 @@ use crate::support::{
     LONG, attribute, cluster, consumer, consumer_config, headers, next, options, traceparent, write,
 };
 
-/// A header whose name is not UTF-8. rdkafka hands the name to librdkafka by address and length, and never reads it.
+/// Returns headers of which one has a name that is not UTF-8. rdkafka passes the name to librdkafka by address and
+/// length.
 #[expect(unsafe_code, reason = "no safe code can write such a name, and strangers can")]
 fn not_utf_8() -> OwnedHeaders {
     let name = vec![0xff, 0xfe, 0xfd];
-    // SAFETY: the bytes are not looked at as text on their way to librdkafka.
+    // SAFETY: the bytes are passed to librdkafka without being read as text.
     let key = unsafe { std::str::from_utf8_unchecked(&name) };
     headers(&[("traceparent", &traceparent(7))]).insert(Header { key, value: Some("v") })
 }
@@ -48,7 +49,7 @@ async fn a_hostile_message_is_forwarded_as_it_is() {
     let consumer = consumer.with_options(options(&recorder));
     consumer.subscribe(&["orders"]).unwrap();
     let message = next(&consumer);
-    // Printed as rdkafka prints it, which reads no name; detaching copies them.
+    // rdkafka's `Debug` output contains only pointers; `detach` copies the headers.
     assert!(format!("{message:?}").contains("Message"));
     let detached = message.detach();
     assert_eq!(rdkafka::message::Headers::count(detached.headers().unwrap()), 2);

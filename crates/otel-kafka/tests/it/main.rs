@@ -6,6 +6,7 @@ mod cancellation;
 mod conformance;
 mod consumer;
 mod context;
+mod conventions;
 mod for_each;
 mod hostile;
 mod metrics;

@@ -1,4 +1,4 @@
-//! What metrics look like.
+//! Names, units and attributes of the metrics.
 
 use otel_kafka::FutureProducer;
 use otel_testing::Recorder;

@@ -1,4 +1,4 @@
-//! The three producers, when all goes well: whose opaque comes back, who polls, what is dropped.
+//! The three producers in the success case: the user's opaque, polling, and drops.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rdkafka::{ClientConfig, ClientContext, Message as _};
 
 use crate::support::{Cluster, LONG, attribute, client, cluster, config, messages, options};
 
-/// A context of a user's own, with an opaque and a partitioner.
+/// A user's context with an opaque and a partitioner.
 #[derive(Clone, Default)]
 struct Mine {
     delivered: Arc<Mutex<Vec<(usize, i32)>>>,
@@ -41,7 +41,7 @@ impl ProducerContext<Last> for Mine {
     }
 }
 
-/// rdkafka 0.39 sets a partitioner through a null pointer unless the configuration has a property of topics.
+/// rdkafka 0.39 sets a partitioner through a null pointer unless the configuration has a topic property.
 fn with_partitioner(cluster: &Cluster) -> ClientConfig {
     let mut config = config(cluster);
     config.set("message.timeout.ms", "60000");
@@ -74,7 +74,7 @@ fn a_base_producer_keeps_its_users_context() {
         .collect();
     let expected = ["0", "1", "2"].map(|offset| [Some("2".to_owned()), Some(offset.to_owned())]);
     assert_eq!(told, expected);
-    // The user's context is still reached by name.
+    // The user's context is still reachable through `Deref`.
     assert_eq!(producer.context().delivered.lock().unwrap().len(), 3);
     recorder.assert_clean();
 }
@@ -129,7 +129,7 @@ async fn a_full_queue_is_not_slept_for() {
     let bare: rdkafka::producer::FutureProducer = config.create().unwrap();
     let producer: FutureProducer = config.create().unwrap();
     let producer = producer.with_options(options(&recorder));
-    // The first waits for connections.
+    // The first send waits for connections.
     bare.send(record(), LONG).await.unwrap();
     producer.send(record(), LONG).await.unwrap();
 
@@ -141,7 +141,7 @@ async fn a_full_queue_is_not_slept_for() {
     let sent = futures_util::future::join_all((0..30).map(|_| producer.send(record(), LONG))).await;
     let with = begun.elapsed();
     assert!(sent.iter().all(Result::is_ok));
-    // rdkafka's producer sleeps 100 ms before it looks again.
+    // rdkafka's producer sleeps 100 ms between attempts.
     assert!(with * 2 < without, "it took {with:?}, without us {without:?}");
     assert_eq!(recorder.metric("messaging.client.sent.messages").sum(), 31.0);
     recorder.assert_clean();

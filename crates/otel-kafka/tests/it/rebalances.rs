@@ -1,4 +1,4 @@
-//! Rebalances: they are counted, and the user's own context still sees them.
+//! Rebalances: they are counted, and the user's context is called.
 
 use std::sync::mpsc;
 
@@ -25,7 +25,7 @@ impl ConsumerContext for Mine {
 
 impl Mine {
     fn tell(&self, when: &'static str, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
-        // A consumer that is being closed does not say what it has.
+        // A consumer that is being closed does not report its assignment.
         let (listed, has) = match rebalance {
             Rebalance::Assign(list) => (list.count(), consumer.assignment().unwrap().count()),
             Rebalance::Revoke(list) => (list.count(), 0),

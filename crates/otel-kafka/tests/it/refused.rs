@@ -1,4 +1,4 @@
-//! Records that are refused, by the client or by the broker: the error is told, the record comes back as it was.
+//! Records that the client or the broker rejects: the error is recorded, and the record is returned unchanged.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn shown(headers: Option<&OwnedHeaders>) -> Vec<(String, Vec<u8>)> {
     listed(headers.map(OwnedHeaders::as_borrowed))
 }
 
-/// The record's own headers of these tests: one that has to be replaced, and one that stays.
+/// The original headers of these tests: one that injection replaces, and one that stays.
 fn own() -> OwnedHeaders {
     headers(&[("traceparent", "nonsense"), ("a", "1")])
 }
@@ -39,7 +39,7 @@ async fn a_record_that_only_our_headers_make_too_large_goes_out_bare() {
     assert_eq!(recorder.metric("messaging.kafka.context.left_out").sum(), 1.0);
     assert_eq!(error_type(&recorder.span("send orders")), None);
 
-    // One that is too large without them is refused, and is not counted.
+    // A record that is too large without injected headers is rejected and not counted.
     let payload = "p".repeat(1100);
     let record = FutureRecord::to("orders").key("k").payload(&payload).headers(own());
     let (error, message) = producer.send(record, LONG).await.unwrap_err();
@@ -68,7 +68,7 @@ async fn a_record_that_the_broker_finds_too_large_is_sent_again_bare() {
     assert_eq!(recorder.metric("messaging.kafka.context.left_out").sum(), 1.0);
     assert_eq!(error_type(&recorder.span("send orders")), None);
 
-    // Too large without them, too.
+    // Too large without injected headers too.
     cluster.request_errors(RDKafkaApiKey::Produce, &[too_large, too_large]);
     let record = FutureRecord::to("orders").key("k").payload("p").headers(own());
     let (error, message) = producer.send(record, LONG).await.unwrap_err();
@@ -128,7 +128,7 @@ fn a_full_queue_and_a_purge_say_so() {
     assert_eq!(shown(record.headers.as_ref()), shown(Some(&own())));
     assert_eq!(error_type(&recorder.span("send orders")).as_deref(), Some("QueueFull"));
 
-    // The same record can be sent once there is room, and is not linked to its first try.
+    // The same record can be sent when there is room, and its span does not link to the first attempt.
     producer.purge(PurgeConfig::default().queue().inflight());
     producer.poll(LONG.min(Duration::from_secs(1)));
     assert_eq!(error_type(&recorder.spans()[1]).as_deref(), Some("PurgeQueue"));

@@ -47,8 +47,8 @@ async fn each_commit_is_a_span() {
     assert_eq!(attribute(&spans[1], "messaging.consumer.group.name").as_deref(), Some("till"));
     assert!(spans.iter().all(|span| span.span_kind == SpanKind::Client && error_type(span).is_none()));
 
-    // rdkafka does not call back for a commit that was asked for: if it ever does, that would be a span too many.
-    // All of them hold on to the consumer, which waits for that to end when it is dropped.
+    // rdkafka does not call back for an explicit commit; if it did, a further span would be recorded. The values are
+    // dropped first because they hold the consumer, which waits for them when it is dropped.
     drop((message, list, committed));
     drop(consumer);
     assert_eq!(recorder.spans().len(), 4);
@@ -89,7 +89,7 @@ async fn a_stored_offset_is_settled_when_it_is_stored_and_when_it_is_committed()
     list.add_partition_offset("orders", 0, Offset::Offset(1)).unwrap();
     consumer.store_offsets(&list).unwrap();
     assert!(consumer.store_offset("elsewhere", 0, 0).is_err());
-    // Nobody asks for the commit of what is stored. Events are served by whoever receives.
+    // Stored offsets are committed automatically, and `recv` serves the event.
     let committed = until("the commit", || recorder.spans().len() == 5);
     tokio::select! {
         message = consumer.recv() => panic!("{message:?}"),
@@ -114,7 +114,7 @@ async fn a_stored_offset_is_settled_when_it_is_stored_and_when_it_is_committed()
     recorder.assert_clean();
 }
 
-/// A user's own context, which is still asked.
+/// A user's context, which is still called.
 struct Mine(std::sync::mpsc::Sender<KafkaResult<()>>);
 
 impl ClientContext for Mine {}
@@ -136,7 +136,7 @@ async fn an_automatic_commit_is_a_span_and_the_users_context_hears_of_it() {
     let consumer = consumer.with_options(options(&recorder));
     consumer.subscribe(&["orders"]).unwrap();
     drop(consumer.recv().await.unwrap());
-    // Events are served by whoever receives.
+    // `recv` serves the event.
     let recorded = until("the commit", || !recorder.spans().is_empty());
     tokio::select! {
         _ = consumer.recv() => panic!("there is no second message"),

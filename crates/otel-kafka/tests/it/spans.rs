@@ -1,4 +1,4 @@
-//! What spans look like.
+//! Names, kinds and attributes of spans.
 
 use opentelemetry::trace::{FutureExt as _, SpanKind};
 use otel_kafka::FutureProducer;

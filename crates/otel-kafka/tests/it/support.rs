@@ -1,4 +1,5 @@
-//! A mock cluster, clients that record into one recorder, and bare ones to look at what was sent.
+//! A mock cluster, clients that record into one recorder, and clients without instrumentation to inspect sent
+//! records.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,12 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Offset, TopicPartitionList};
 
-/// More than anything takes on a busy machine.
+/// A timeout that is sufficient on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-/// A cluster of one broker with a topic `orders` of so many partitions.
+/// Creates a cluster of one broker with a topic `orders`.
 pub(crate) fn cluster(partitions: i32) -> Cluster {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("orders", partitions, 1).unwrap();
@@ -29,7 +30,7 @@ pub(crate) fn cluster(partitions: i32) -> Cluster {
 
 pub(crate) fn config(cluster: &Cluster) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // What the mock cluster's port is differs from run to run: two addresses, so that none is recorded.
+    // Two addresses, so that the mock cluster's port, which differs in each run, is not recorded.
     let servers = cluster.bootstrap_servers();
     config.set("bootstrap.servers", format!("{servers},{servers}"));
     config
@@ -42,12 +43,12 @@ pub(crate) fn options(recorder: &Recorder) -> Options {
         .with_propagator(CompositePropagator::default())
 }
 
-/// A client with no settings but the cluster's address.
+/// Creates a client with no settings except the cluster's address.
 pub(crate) fn client<T: FromClientConfig>(cluster: &Cluster) -> T {
     config(cluster).create().unwrap()
 }
 
-/// Reads a partition from its beginning until there were so many messages.
+/// Reads a partition from its beginning until `count` messages have been received.
 pub(crate) fn messages<T>(
     cluster: &Cluster,
     partition: i32,
@@ -69,7 +70,7 @@ pub(crate) fn messages<T>(
     seen
 }
 
-/// Headers as they are, in their order.
+/// Returns all headers in their order.
 pub(crate) fn listed(headers: Option<&BorrowedHeaders>) -> Vec<(String, Vec<u8>)> {
     use rdkafka::message::Headers as _;
     headers.map_or_else(Vec::new, |headers| {
@@ -80,7 +81,7 @@ pub(crate) fn listed(headers: Option<&BorrowedHeaders>) -> Vec<(String, Vec<u8>)
     })
 }
 
-/// The headers of the first message of partition 0.
+/// Returns the headers of the first message of partition 0.
 pub(crate) fn sent(cluster: &Cluster) -> Vec<(String, Vec<u8>)> {
     messages(cluster, 0, 1, |message| listed(message.headers())).remove(0)
 }
@@ -96,7 +97,7 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
     })
 }
 
-/// What our carrier reads, in any order.
+/// Returns the headers that `HeaderExtractor` reads, sorted.
 pub(crate) fn carried(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
     let mut seen = Vec::new();
     otel_kafka::HeaderExtractor::new(headers)
@@ -105,7 +106,7 @@ pub(crate) fn carried(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
     seen
 }
 
-/// The context of a span in another process.
+/// Returns a context with the span of another process.
 pub(crate) fn remote(id: u64, sampled: bool) -> Context {
     let flags = TraceFlags::default().with_sampled(sampled);
     let span =
@@ -121,7 +122,7 @@ pub(crate) fn value<'s>(span: &'s SpanData, key: &str) -> Option<&'s Value> {
     span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| &kv.value)
 }
 
-/// An attribute of a span as text.
+/// Returns an attribute of a span as text.
 pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
     value(span, key).map(ToString::to_string)
 }
@@ -130,13 +131,14 @@ pub(crate) fn error_type(span: &SpanData) -> Option<String> {
     attribute(span, "error.type")
 }
 
-/// The `traceparent` that a span writes.
+/// Returns the `traceparent` of a span.
 pub(crate) fn traceparent_of(span: &SpanData) -> String {
     let context = &span.span_context;
     format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
 }
 
-/// For a member of the group `till` that reads from the beginning, and commits only when told to.
+/// Returns the configuration of a member of the group `till` that reads from the beginning and has no automatic
+/// commits.
 pub(crate) fn consumer_config(cluster: &Cluster) -> ClientConfig {
     let mut config = config(cluster);
     config
@@ -149,10 +151,10 @@ pub(crate) fn consumer_config(cluster: &Cluster) -> ClientConfig {
     config
 }
 
-/// A consumer that has all partitions of `orders`.
+/// Creates a consumer of all partitions of `orders`.
 pub(crate) fn consumer(cluster: &Cluster, options: Options) -> otel_kafka::StreamConsumer {
     let consumer: otel_kafka::StreamConsumer = consumer_config(cluster).create().unwrap();
-    // By hand: a group of the mock cluster takes seconds to form.
+    // Assigned explicitly, because a group of the mock cluster takes seconds to form.
     let metadata = consumer.fetch_metadata(Some("orders"), LONG).unwrap();
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
@@ -182,7 +184,7 @@ pub(crate) async fn write_to(
     producer.send(record, LONG).await.unwrap();
 }
 
-/// Waits for something that nobody announces.
+/// Polls until a condition holds for which no event exists.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -191,7 +193,7 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The next message; a poll may also serve another event, and give none.
+/// Returns the next message. A poll that serves another event returns none.
 pub(crate) fn next(consumer: &otel_kafka::BaseConsumer) -> otel_kafka::BorrowedMessage<'_> {
     let begun = Instant::now();
     loop {

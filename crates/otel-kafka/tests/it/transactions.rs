@@ -1,4 +1,4 @@
-//! Transactions: their operations are spans, and what is aborted says so.
+//! Transactions: spans of their operations, and the error type of aborted records.
 
 use opentelemetry::trace::SpanKind;
 use otel_kafka::FutureProducer;
@@ -56,7 +56,7 @@ async fn each_operation_is_a_span_and_what_is_aborted_says_so() {
         assert_eq!(attribute(span, "messaging.operation.name").as_deref(), span.name.split(' ').next());
         assert_eq!(attribute(span, "messaging.kafka.offset").as_deref(), settles.then_some("1"));
     }
-    // A negative offset stands for none.
+    // A negative offset is not recorded.
     let aborted = spans.iter().find(|span| error_type(span).is_some()).unwrap();
     assert_eq!(attribute(aborted, "messaging.kafka.offset"), None);
     recorder.assert_clean();

@@ -1,4 +1,4 @@
-//! Batches: what is equal is on the span, what differs on the links.
+//! Batches: shared values are on the span, differing values on the links.
 
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};

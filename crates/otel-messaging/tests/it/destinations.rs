@@ -1,4 +1,4 @@
-//! Names of destinations in span names and on metrics, and the bound of their number.
+//! Destination names in span names and on metrics, and the limit of their number.
 
 use opentelemetry::Context;
 use otel_messaging::{Destination, DestinationParts};
@@ -11,7 +11,7 @@ fn send(destination: &Destination) {
     destination.send("send").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
 }
 
-/// The span's name, and the attributes of span and metric that tell the destination.
+/// Returns the span's name, and the destination attributes of the span and of the metric.
 fn seen(recorder: &Recorder) -> (String, Vec<String>, Vec<String>) {
     let of_destination = |attributes: &[opentelemetry::KeyValue]| {
         let mut list: Vec<_> = attributes

@@ -1,5 +1,5 @@
-//! Property tests: whatever strangers put into names, ids and headers, nothing panics, texts are bounded, and metrics
-//! do not grow without end.
+//! Property tests with hostile names, ids and headers: nothing panics, texts are truncated, and the number of series
+//! is limited.
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;

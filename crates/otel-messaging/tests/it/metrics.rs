@@ -1,4 +1,4 @@
-//! The four metrics: which operation records what, and under which attributes.
+//! The four metrics: the operations that record each, and its attributes.
 
 use opentelemetry::Context;
 use otel_messaging::{DestinationParts, OperationType};

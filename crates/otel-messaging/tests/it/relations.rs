@@ -1,4 +1,4 @@
-//! Parents, links, baggage, and what is written into messages that were sent before.
+//! Parents, links and baggage, and the headers of forwarded messages.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
@@ -9,7 +9,7 @@ use otel_testing::Recorder;
 
 use crate::support::{Headers, header, messaging, named, remote, with};
 
-/// The id of the span that is current in the operation's application.
+/// Returns a context with a local span and with baggage.
 fn ambient(recorder: &Recorder) -> Context {
     let tracer = recorder.tracer_provider().tracer("app");
     let cx = Context::new().with_span(tracer.start_with_context("app", &Context::new()));
@@ -110,7 +110,7 @@ fn an_unsampled_producer_is_followed_and_linked() {
     assert_eq!(recorder.span("process orders").links.len(), 1, "not sampled, but a span all the same");
 }
 
-/// Sends a message that carries `existing` already; the headers as they leave.
+/// Sends a message that already carries a context; `headers` become the headers that are sent.
 fn forward(messaging: &Messaging, existing: ExistingContext, headers: &mut Headers) -> MessagingOperation {
     let carried = messaging.extract(&*headers);
     let orders = named(messaging, "orders");
@@ -144,11 +144,7 @@ fn an_existing_context_is_replaced_or_kept_and_linked_either_way() {
         assert_eq!(span.links.links[0].span_context.trace_id().to_string(), &OLD[3..35]);
         assert_eq!(header(&headers, "traceparent") != Some(OLD), replaced);
         assert_eq!(header(&headers, "tracestate").is_none(), replaced, "nothing stale is left");
-        assert_eq!(
-            header(&headers, "baggage"),
-            Some("old=1"),
-            "the context has no baggage to replace it with"
-        );
+        assert_eq!(header(&headers, "baggage"), Some("old=1"), "the context has none");
     }
 }
 
@@ -191,4 +187,19 @@ fn without_an_sdk_that_runs_the_received_context_is_passed_on() {
     inject(&sent, &mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "baggage"), Some("of=producer"));
+}
+
+#[test]
+fn without_an_sdk_a_message_keeps_the_context_that_its_author_gave_it() {
+    let recorder = Recorder::new();
+    let messaging = messaging(&recorder);
+    recorder.shutdown();
+    let mut headers: Headers =
+        vec![("traceparent".into(), OLD.into()), ("tracestate".into(), "old=1".into())];
+    let ambient = produced().with_remote_span_context(remote(9, true).span().span_context().clone());
+    let sent = named(&messaging, "next").send("send").start(&ambient, |_| {}).unwrap();
+    inject(&sent, &mut headers);
+    assert_eq!(header(&headers, "traceparent"), Some(OLD));
+    assert_eq!(header(&headers, "tracestate"), Some("old=1"));
+    assert_eq!(header(&headers, "baggage"), Some("of=producer"), "there was none");
 }

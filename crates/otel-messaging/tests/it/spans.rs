@@ -1,4 +1,4 @@
-//! What the spans of each operation look like.
+//! Name, kind, parent and attributes of the span of each operation.
 
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};

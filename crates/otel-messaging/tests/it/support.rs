@@ -1,4 +1,4 @@
-//! A broker's client that is no client: what a transport does with this crate, by hand.
+//! A minimal transport: uses the crate as the instrumentation of a broker's client does.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, InstrumentationScope};
@@ -6,7 +6,6 @@ use otel_messaging::{Destination, DestinationParts, Messaging, Options, attribut
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 
-/// The headers of a message.
 pub(crate) type Headers = Vec<(String, String)>;
 
 pub(crate) fn messaging(recorder: &Recorder) -> Messaging {
@@ -29,7 +28,7 @@ pub(crate) fn named(messaging: &Messaging, name: &str) -> Destination {
     messaging.destination(name, || DestinationParts::new().with_name(name))
 }
 
-/// The context of a span in another process.
+/// Returns a context with the span of another process.
 pub(crate) fn remote(id: u64, sampled: bool) -> Context {
     let flags = TraceFlags::default().with_sampled(sampled);
     let span =

@@ -6,6 +6,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
 use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime, Tracer};
+use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 use otel_testing::Recorder;
 
 use crate::support::{Job, scope};
@@ -57,6 +58,11 @@ fn a_span_that_does_not_record_keeps_its_identity_and_its_traces_random_flag() {
     let recorder = Recorder::builder().with_sampler(Sampler::AlwaysOff).build();
     let (operation, _) = start(&recorder, &remote(0x02), SamplerAttributes::IfParentAllows);
     let identity = operation.context().span().span_context().clone();
+    assert!(operation.owns_span());
+    let mut headers = vec![("tracestate".to_owned(), "stale=1".to_owned())];
+    operation.inject(&PropagatorHandle::new(TraceContextPropagator::new()), &mut headers);
+    let own = format!("00-{}-{}-02", identity.trace_id(), identity.span_id());
+    assert_eq!(headers, [("traceparent".to_owned(), own)], "one set");
     assert_eq!(identity.trace_id(), TraceId::from(7));
     assert_ne!(identity.span_id(), SpanId::from(8), "it is a span of its own");
     assert_eq!(identity.trace_flags().to_u8(), 0x02);
@@ -73,7 +79,15 @@ fn where_no_span_can_be_started_the_parents_context_is_handed_on() {
     for (recorder, parent) in [(stopped, remote(1)), (Recorder::new(), suppressed)] {
         let (operation, _) = start(&recorder, &parent, SamplerAttributes::IfParentAllows);
         assert_eq!(operation.context().span().span_context().span_id(), SpanId::from(8));
-        assert!(operation.recording().is_none());
+        assert!(operation.recording().is_none() && !operation.owns_span());
+        let inject = |mut headers: Vec<(String, String)>| {
+            operation.inject(&PropagatorHandle::new(TraceContextPropagator::new()), &mut headers);
+            headers
+        };
+        let parent = format!("00-{:032x}-{:016x}-01", 7, 8);
+        assert_eq!(inject(Vec::new()), [("traceparent".to_owned(), parent)]);
+        let set = vec![("tracestate".to_owned(), "set=1".to_owned())];
+        assert_eq!(inject(set.clone()), set, "the caller's");
         drop(operation);
         assert!(recorder.spans().is_empty());
     }

@@ -1,6 +1,6 @@
-//! Typed handles: a step's output as a value that later steps are given.
+//! Typed handles: the output of a step as a value that later steps take as an argument.
 //!
-//! Outputs are serde values in the journal; the type is known where the saga is defined.
+//! Outputs are JSON values in the journal; their types are known only to the definition.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::flow::State;
 
-/// Stands for the output of a step.
+/// The output of a step, as a typed argument of later steps.
 pub struct Handle<T> {
     pub(super) saga: u64,
     pub(super) step: usize,
@@ -31,7 +31,7 @@ impl<T> fmt::Debug for Handle<T> {
     }
 }
 
-/// Which step of which definition a handle stands for.
+/// The step and the definition that a handle refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     pub(super) saga: u64,
@@ -42,9 +42,9 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Whose outputs a step is given: `()`, a [`Handle`], or a tuple of up to four of these.
+/// The outputs that a step takes: `()`, a [`Handle`], or a tuple of up to four of these.
 pub trait Args: sealed::Sealed + Send + Sync + 'static {
-    /// What the step's function gets.
+    /// The values that the step's function receives.
     type Values: Send + 'static;
 
     #[doc(hidden)]
@@ -76,7 +76,7 @@ impl<T: DeserializeOwned + Send + 'static> Args for Handle<T> {
     }
 
     fn read(&self, state: &State) -> Result<T, serde_json::Error> {
-        // Registration has made sure that the step comes earlier; an output that is missing is one of another type.
+        // The definition check guarantees that the step is earlier. A missing output is read as null.
         let output = state.steps.get(self.step).and_then(|step| step.action.output());
         T::deserialize(output.unwrap_or(&Value::Null))
     }

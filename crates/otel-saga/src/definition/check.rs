@@ -1,4 +1,4 @@
-//! What registration refuses: definitions whose instances would get stuck, or be taken for one another.
+//! The checks of a definition: it is refused if instances could get stuck, or if names are ambiguous.
 //!
 //! Follows `docs/sagas.md`, "Definitions", which gives the reason of each refusal.
 
@@ -8,45 +8,45 @@ use super::SagaBuilder;
 use super::step::Draft;
 use crate::flow::StepKind;
 
-/// Why a definition is refused.
+/// The reason for which a definition is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the field of each is the name of the saga or of the step")]
 pub enum DefinitionError {
-    /// Names are parts of idempotency keys: they must not run into each other.
+    /// The name is invalid. Names are parts of idempotency keys, in which `/` and `:` are separators.
     #[error("`{name}` is no name: 1 to 64 bytes, printable, without `/` and `:`")]
     Name { name: String },
-    /// A saga without steps.
+    /// The saga has no steps.
     #[error("the saga `{saga}` has no steps")]
     NoSteps { saga: String },
-    /// More steps than a journal can number.
+    /// The saga has more steps than the limit of 1000.
     #[error("the saga `{saga}` has more than 1000 steps")]
     TooManySteps { saga: String },
-    /// A group without steps.
+    /// A parallel group has no steps.
     #[error("the saga `{saga}` has a parallel group without steps")]
     EmptyGroup { saga: String },
-    /// Two steps of one name have one idempotency key.
+    /// Two steps have the same name, and so the same idempotency key.
     #[error("there are two steps `{step}`")]
     DuplicateName { step: String },
-    /// Nobody said what becomes of the step when the saga cannot go on.
+    /// The step has no end: it is neither compensatable nor the pivot nor a forward step.
     #[error("the step `{step}` was given no end: `undo`, `pivot` or `forward`")]
     NoEnd { step: String },
-    /// While it is uncertain, its neighbours could neither be undone nor left.
+    /// The pivot is in a parallel group. While it is uncertain, its neighbours could neither be undone nor left.
     #[error("the step `{step}` is a pivot in a parallel group")]
     PivotInGroup { step: String },
-    /// After the first pivot there is only forward, and a pivot can be refused.
+    /// The saga has a second pivot. It could be refused, and the first pivot cannot be undone.
     #[error("the step `{step}` is a second pivot")]
     SecondPivot { step: String },
-    /// After the pivot there is only forward.
+    /// A compensatable step comes after the pivot, where nothing is undone.
     #[error("the step `{step}` can be undone, but comes after the pivot")]
     CompensatableAfterPivot { step: String },
-    /// Before the pivot, what was done must be undone when a later step is refused.
+    /// A forward step comes before the pivot. It could not be undone when a later step is refused.
     #[error("the step `{step}` is a forward step, but no pivot comes before it")]
     ForwardBeforePivot { step: String },
-    /// A handle that another definition has given out.
+    /// The handle comes from another definition.
     #[error("the step `{step}` uses the output of another saga's step")]
     ForeignHandle { step: String },
-    /// Steps of one group run at the same time.
+    /// The step uses the output of a step of its own group, which runs at the same time.
     #[error("the step `{step}` uses the output of a step that runs at the same time")]
     SiblingOutput { step: String },
 }

@@ -1,4 +1,4 @@
-//! One step: its functions without their types, its policies, and the three ends that it can be given.
+//! One step: its type-erased functions, its policies, and the three ends that it can be given.
 //!
 //! Follows `docs/sagas.md`, "Order of steps and the pivot": a step is compensatable, the pivot, or forward.
 
@@ -19,22 +19,22 @@ use crate::error::StepError;
 use crate::flow::{State, StepKind, StepShape};
 use crate::retry::RetryPolicy;
 
-/// A running attempt: an action's output, or null.
+/// A running attempt. It resolves to the action's output; a compensation resolves to null.
 type Running = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send>>;
 
-/// A step's function, that reads what it needs out of the journal.
+/// A step's function. It reads its arguments from the state of the instance.
 pub(crate) type Call<S> = Box<dyn Fn(StepContext<S>, &State) -> Result<Running, StepError> + Send + Sync>;
 
-/// What the runtime needs to know of a step beside its shape.
+/// The executable part of a step; its [`StepShape`] is the journaled part.
 pub(crate) struct Step<S> {
-    /// Its shape's name, to be shared.
+    /// The name in the step's shape, shared with each attempt.
     pub(crate) name: Arc<str>,
     pub(crate) action: Call<S>,
     pub(crate) undo: Option<Call<S>>,
     pub(crate) policy: Policy,
 }
 
-/// How often, and how long.
+/// The limits of a step's attempts: number, back-off, duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
@@ -42,7 +42,7 @@ pub(crate) struct Policy {
     pub(crate) deadline: Option<Duration>,
 }
 
-/// A step that may still lack its end.
+/// A step under construction, possibly without an end.
 pub(super) struct Draft<S> {
     pub(super) name: String,
     pub(super) stage: u16,
@@ -75,13 +75,13 @@ impl<S: Send + Sync + 'static> Draft<S> {
         Self { name, stage, parallel, sources, kind: None, step }
     }
 
-    /// `None` for a step without an end, which registration has refused.
+    /// Returns `None` for a step without an end, which the definition check has already refused.
     pub(super) fn finish(self) -> Option<(StepShape, Step<S>)> {
         Some((StepShape::new(self.name, self.kind?, self.stage), self.step))
     }
 }
 
-/// A step that is to be given an end.
+/// A step that still needs an end.
 #[must_use = "a step without an end (`undo`, `pivot`, `forward`) is refused"]
 pub struct StepBuilder<'b, S, I, O> {
     saga: &'b mut SagaBuilder<S, I>,
@@ -94,30 +94,31 @@ where
     I: DeserializeOwned + Send + 'static,
     O: DeserializeOwned + Send + 'static,
 {
-    /// For the step that was added last.
+    /// Builds on the step that was added last.
     pub(super) fn new(saga: &'b mut SagaBuilder<S, I>) -> Self {
         Self { saga, output: PhantomData }
     }
 
-    /// How often an attempt is made, and when; [`RetryPolicy::default`] if not told. Holds for the compensation as well,
-    /// which is however never given up.
+    /// Sets the retry policy (default: [`RetryPolicy::default`]). It applies to the compensation as well, except that
+    /// a compensation is never given up.
     pub fn retry(self, retry: RetryPolicy) -> Self {
         self.policy(|policy| policy.retry = retry)
     }
 
-    /// How long one attempt may take, 30 s if not told. Its outcome is then unknown.
+    /// Sets the time limit of one attempt (default: 30 s). The outcome of an attempt that reaches it is unknown.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.policy(|policy| policy.timeout = timeout)
     }
 
-    /// How long after the first attempt has begun the last one may begin. A compensatable step is then given up and
-    /// undone; for a pivot and a forward step there is an alert.
+    /// Sets the time from the start of the first attempt until which another attempt may start. Afterwards a
+    /// compensatable step is given up and undone; a pivot or a forward step raises an alert.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.policy(|policy| policy.deadline = Some(deadline))
     }
 
-    /// The step can be undone, by this function. It gets the output, or `None` if it is not known whether there was one:
-    /// then the action may have been done, or may yet arrive. It is tried until it succeeds.
+    /// Makes the step compensatable: `undo` undoes it, and is retried until it succeeds. It receives the output of
+    /// the action, or `None` if the outcome is unknown: the action may have been done, or may still arrive at the
+    /// participant.
     pub fn undo<F, R>(self, undo: F) -> Handle<O>
     where
         F: Fn(StepContext<S>, I, Option<O>) -> R + Send + Sync + 'static,
@@ -134,12 +135,13 @@ where
         self.end(StepKind::Compensatable, Some(call))
     }
 
-    /// The step decides: once it is done, or may be, nothing is undone any more.
+    /// Makes the step the pivot: once it has been done, or may have been, nothing is undone any more.
     pub fn pivot(self) -> Handle<O> {
         self.end(StepKind::Pivot, None)
     }
 
-    /// The step comes after the pivot, and is tried until it succeeds. If it is refused, the saga is parked.
+    /// Makes the step a forward step: it comes after the pivot and is retried until it succeeds. If it is refused,
+    /// the saga is parked.
     pub fn forward(self) -> Handle<O> {
         self.end(StepKind::Forward, None)
     }
@@ -168,7 +170,7 @@ impl<S, I, O> fmt::Debug for StepBuilder<'_, S, I, O> {
     }
 }
 
-/// Steps that run at the same time.
+/// A group of steps that run at the same time.
 pub struct Group<'g, S, I>(pub(super) &'g mut SagaBuilder<S, I>);
 
 impl<S, I> Group<'_, S, I>

@@ -1,4 +1,4 @@
-//! `next`: what is to be done for a saga in this state.
+//! `next`: the commands for a saga in a given state.
 //!
 //! Follows `docs/sagas.md`, "Order of steps and the pivot": stages run forward one after the other, or backward,
 //! undoing each step that may have had an effect; an uncertain pivot is asked again.
@@ -6,32 +6,32 @@
 use super::record::{End, Phase, StepKind};
 use super::state::{State, Verdict};
 
-/// What the runtime is to do. It journals the intent of an attempt before it makes it.
+/// A command to the runtime. The intent of an attempt is journaled before the attempt starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Command {
-    /// Try this, if it is not being tried.
+    /// Start this attempt, unless an attempt of the step is running.
     Attempt {
-        /// The step's number.
+        /// Number of the step.
         step: u16,
-        /// Whether it is done or undone.
+        /// Phase of the step.
         phase: Phase,
-        /// The attempt's number, from 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
-        /// Not before this time, in milliseconds since 1970.
+        /// Earliest start, in milliseconds since the Unix epoch.
         not_before: u64,
     },
-    /// Let the saga stand still: this step was refused where there is only forward.
+    /// Park the saga: a step that can only be retried forward was refused.
     Park {
-        /// The step's number.
+        /// Number of the step.
         step: u16,
     },
-    /// Nothing is left to do.
+    /// End the saga: no step is left.
     Finish(End),
 }
 
-/// What is to be done next. Nothing for a saga that has ended or is parked. Attempts that are under way are listed as
-/// well, as those that come next: whoever makes them knows which these are.
+/// Returns the next commands; none for a saga that has ended or is parked. A running attempt appears as the attempt
+/// that would follow it, because the state does not know which attempts are running; the caller skips these.
 #[must_use]
 pub fn next(state: &State) -> Vec<Command> {
     if state.ended.is_some() || state.parked.is_some() {
@@ -52,7 +52,7 @@ pub fn next(state: &State) -> Vec<Command> {
     vec![Command::Finish(if aborting { End::Compensated } else { End::Completed })]
 }
 
-/// What is still to be done of this stage.
+/// The commands of a stage that runs forward; none if the stage is complete.
 fn go_on(state: &State, stage: u16) -> Vec<Command> {
     let open =
         in_stage(state, stage).filter_map(|step| match state.steps.get(usize::from(step))?.action.verdict {
@@ -63,7 +63,7 @@ fn go_on(state: &State, stage: u16) -> Vec<Command> {
     open.collect()
 }
 
-/// What is still to be undone of this stage.
+/// The commands of a stage that runs backward; none if nothing in it is left to undo.
 fn undo(state: &State, stage: u16) -> Vec<Command> {
     let stands = in_stage(state, stage).filter(|step| {
         let index = usize::from(*step);

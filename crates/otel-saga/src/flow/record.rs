@@ -1,58 +1,58 @@
-//! What a journal holds of a saga: the records, and the versioned form in which they are written.
+//! The records of a saga, and the versioned form in which a journal holds them.
 //!
 //! Follows `docs/sagas.md`, "Records": a record is never changed, and a form that was written once stays readable.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The form that is written today.
+/// The form that this version writes.
 const FORM: u16 = 1;
 
-/// What becomes of a step when the saga cannot go on.
+/// The role of a step when the saga is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepKind {
-    /// It is undone.
+    /// The step is undone by its compensation.
     Compensatable,
-    /// It decides: before it everything can be undone, after it there is only forward.
+    /// The step decides: before it everything can be undone, after it nothing is.
     Pivot,
-    /// It comes after the pivot and is tried until it succeeds.
+    /// The step comes after the pivot and is retried until it succeeds.
     Forward,
 }
 
-/// A step as the journal knows it: without its functions.
+/// The journaled part of a step: everything but its functions and policies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepShape {
-    /// The step's name, of which there is one in a saga.
+    /// The step's name, unique in its saga.
     pub name: String,
-    /// What becomes of it when the saga cannot go on.
+    /// The step's role when the saga is undone.
     pub kind: StepKind,
-    /// Steps of one stage run at the same time, stages one after the other.
+    /// The step's stage. Steps of one stage run at the same time, stages one after the other.
     pub stage: u16,
 }
 
 impl StepShape {
-    /// A step of this name, kind and stage.
+    /// Creates the shape of a step.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: StepKind, stage: u16) -> Self {
         Self { name: name.into(), kind, stage }
     }
 }
 
-/// Whether a step is done or undone.
+/// The phase of an attempt: a step is done or undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
     /// The step's action.
     Action,
-    /// What undoes it.
+    /// The step's compensation, which undoes the action.
     Compensation,
 }
 
-/// How a saga ended.
+/// The outcome of a saga that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,44 +63,44 @@ pub enum End {
     Compensated,
 }
 
-/// The first record of a saga.
+/// The first record of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Started {
     /// The definition's name.
     pub saga: String,
-    /// The definition's version: an instance goes on with the one that it began with.
+    /// The definition's version. An instance keeps the version that it was started with.
     pub version: u32,
-    /// The steps of that version.
+    /// The steps of that version, in the order of their definition.
     pub steps: Vec<StepShape>,
-    /// What the saga was started with.
+    /// The input of the saga.
     pub input: Value,
-    /// When it was started, in milliseconds since 1970.
+    /// The time of the start, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The span that started it, as a `traceparent`, under which its attempts hang.
+    /// The span that started the saga, as a `traceparent`; the parent of the spans of attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// The id of that span's own parent in hexadecimal, zeros for none, by which the span can be told again. Absent if the
-    /// start had no span of its own, and `trace` is its caller's.
+    /// The id of that span's parent in hexadecimal, zeros for a root span, from which recovery can record the span
+    /// again. Absent if the start recorded no span of its own and `trace` is the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }
 
 impl Started {
-    /// The first record of an instance of this saga.
+    /// Creates the first record of an instance.
     #[must_use]
     pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepShape>, input: Value, at: u64) -> Self {
         Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None }
     }
 
-    /// Keeps the span that started the saga, as a `traceparent`.
+    /// Sets the span that started the saga, as a `traceparent`.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>) -> Self {
         self.trace = trace;
         self
     }
 
-    /// Keeps the id of that span's parent, zeros for none, if the span is the start's own.
+    /// Sets the id of that span's parent, zeros for a root span. Only for a span that the start recorded itself.
     #[must_use]
     pub fn with_parent(mut self, parent: Option<String>) -> Self {
         self.parent = parent;
@@ -108,21 +108,21 @@ impl Started {
     }
 }
 
-/// One thing that happened to a saga. Steps are numbered in the order of their definition.
+/// One event in the life of a saga. Steps are numbered in the order of their definition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that are the same in each variant are described once, above them")]
 pub enum Record {
-    /// It began.
+    /// The saga started.
     Started(Started),
-    /// An attempt is about to be made: from here on its outcome is unknown until another record tells it.
+    /// An attempt is about to start. Its outcome is unknown until a later record states it.
     Intent {
         step: u16,
         phase: Phase,
-        /// Counted from 1, for each step and phase.
+        /// Number of the attempt, from 1, counted per step and phase.
         attempt: u32,
-        /// Milliseconds since 1970.
+        /// Milliseconds since the Unix epoch.
         at: u64,
         /// The id of the attempt's span, in hexadecimal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,42 +130,42 @@ pub enum Record {
     },
     /// The action succeeded.
     Done { step: u16, output: Value },
-    /// The participant refused the action: under this key nothing has happened, nor will it.
+    /// The participant refused the action: under this key nothing has happened, and nothing will.
     Refused { step: u16, error: String },
-    /// The attempt failed, and whether it had an effect is unknown.
+    /// The attempt failed; it may have had an effect.
     Failed {
         step: u16,
         phase: Phase,
         error: String,
-        /// When the next attempt may begin, in milliseconds since 1970.
+        /// Earliest start of the next attempt, in milliseconds since the Unix epoch.
         retry_at: u64,
-        /// There is no next attempt: the step is undone. Pivots, forward steps and compensations are never given up.
+        /// No further attempt follows, and the step is undone. Only the action of a compensatable step is given up.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         gave_up: bool,
     },
     /// The compensation succeeded.
     Undone { step: u16 },
-    /// Somebody asked for the saga to be undone. Too late once the pivot may have been done.
+    /// A cancellation was requested. It has no effect once the pivot has begun.
     CancelRequested,
-    /// It stands still until somebody looks at it.
+    /// The saga was parked: nothing runs until it is unparked.
     Parked { reason: String },
-    /// It goes on; what waited for its next attempt waits no longer.
+    /// The saga was unparked. Steps that wait for their next attempt become due.
     Unparked,
-    /// Nothing is left to do.
+    /// The saga ended.
     Ended { end: End },
 }
 
-/// A record that cannot be read: written by a later version of this crate, or not by it.
+/// A record that cannot be read: a later version of this crate wrote it, or another program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The form is one that this version does not know.
+    /// The form is unknown to this version.
     #[error("a record of form {form}, which this version of otel-saga does not know")]
     Form {
-        /// The form's number.
+        /// Number of the form.
         form: u16,
     },
-    /// The record is no JSON, or not that of a record.
+    /// The text is not JSON, or not a record.
     #[error("a record that cannot be read")]
     Json(#[from] serde_json::Error),
 }
@@ -187,22 +187,22 @@ struct Read {
 }
 
 impl Record {
-    /// The record as it is written: one JSON object.
+    /// Returns the record in its written form, one JSON object.
     ///
     /// # Errors
     ///
-    /// Where an output holds what JSON cannot, which [`Value`] rules out.
+    /// Returns an error if a value cannot be written as JSON, which does not occur with a [`Value`].
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Written { v: FORM, r: self })
     }
 
-    /// Reads a record.
+    /// Reads a record from its written form.
     ///
     /// # Errors
     ///
-    /// If the record has a form that is not known, or is none.
+    /// Returns an error if the form is unknown, or if the text is not a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        // The form first: a later one may have records that are not known here.
+        // The form is checked first: a later form may have records that this version does not know.
         let Form { v: form } = serde_json::from_slice(bytes)?;
         if form != FORM {
             return Err(DecodeError::Form { form });

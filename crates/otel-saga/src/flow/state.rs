@@ -1,4 +1,4 @@
-//! `fold`: what the records of a saga amount to.
+//! `fold`: computes the state of a saga from its records.
 //!
 //! Follows `docs/sagas.md`, "Intent before action": an attempt whose outcome was not recorded is uncertain, and stays
 //! so.
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use super::record::{End, Phase, Record, Started, StepKind};
 
-/// How the attempts of a step's action, or of its compensation, were decided.
+/// The final outcome of a step's action, or of its compensation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It succeeded; an action with this output, a compensation with null.
+    /// It succeeded: an action with this output, a compensation with null.
     Done(Value),
-    /// The participant refused.
+    /// It was refused: the participant will not do it.
     Refused,
-    /// No further attempt is made; what the earlier ones did is unknown.
+    /// No further attempt is made; the effect of the earlier ones is unknown.
     GaveUp,
 }
 
@@ -23,28 +23,28 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Side {
-    /// How many attempts were begun.
+    /// The number of attempts that have started.
     pub attempts: u32,
-    /// Whether the last attempt's outcome was not recorded: it is running, or was interrupted.
+    /// True if the last attempt has no recorded outcome: it is running, or was interrupted.
     pub open: bool,
-    /// Whether an attempt ended without anybody knowing what it did.
+    /// True if an attempt ended with an unknown effect.
     pub uncertain: bool,
-    /// When the first attempt began, in milliseconds since 1970.
+    /// Start of the first attempt, in milliseconds since the Unix epoch.
     pub first_at: u64,
-    /// When the last attempt began.
+    /// Start of the last attempt, in milliseconds since the Unix epoch.
     pub last_at: u64,
-    /// The span of the last attempt.
+    /// The span id of the last attempt.
     pub last_span: Option<String>,
-    /// When the next attempt may begin.
+    /// Earliest start of the next attempt, in milliseconds since the Unix epoch.
     pub retry_at: u64,
-    /// What the last failure said.
+    /// The text of the last error.
     pub error: Option<String>,
-    /// How it was decided, if it was.
+    /// The final outcome; `None` while the phase is undecided.
     pub verdict: Option<Verdict>,
 }
 
 impl Side {
-    /// The output, if it succeeded.
+    /// Returns the output of a phase that succeeded.
     #[must_use]
     pub fn output(&self) -> Option<&Value> {
         match &self.verdict {
@@ -59,18 +59,18 @@ impl Side {
     }
 }
 
-/// A step's action and its compensation.
+/// The state of a step: its action and its compensation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct StepState {
-    /// Doing it.
+    /// The attempts of the action.
     pub action: Side,
-    /// Undoing it.
+    /// The attempts of the compensation.
     pub compensation: Side,
 }
 
 impl StepState {
-    /// The attempts of this phase.
+    /// Returns the attempts of this phase.
     #[must_use]
     pub fn side(&self, phase: Phase) -> &Side {
         match phase {
@@ -79,57 +79,57 @@ impl StepState {
         }
     }
 
-    /// Whether the action had an effect, or may have had one, that was not undone.
+    /// Returns true if the action had an effect, or may have had one, that was not undone.
     #[must_use]
     pub fn may_stand(&self) -> bool {
         let begun = self.action.attempts > 0;
-        // A participant that refuses at once has done nothing. After an attempt of unknown outcome that is not known.
+        // A refusal states that nothing has happened, except for an earlier attempt with an unknown effect.
         let nothing = self.action.verdict == Some(Verdict::Refused) && !self.action.uncertain;
         begun && !nothing && self.compensation.verdict.is_none()
     }
 }
 
-/// What is known of a saga.
+/// The state of a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
-    /// How it began.
+    /// The first record.
     pub started: Started,
-    /// Its steps, in the order of their definition.
+    /// The states of the steps, in the order of their definition.
     pub steps: Vec<StepState>,
-    /// Whether somebody asked for it to be undone.
+    /// True if a cancellation was requested.
     pub cancel_requested: bool,
-    /// Why it stands still, if it does.
+    /// The reason, if the saga is parked.
     pub parked: Option<String>,
-    /// How it ended, if it has.
+    /// The outcome, if the saga has ended.
     pub ended: Option<End>,
 }
 
-/// Records that are those of no saga.
+/// Records that do not form one saga.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FoldError {
-    /// The first record does not begin a saga, or a later one does.
+    /// The first record does not start a saga, or a later one does.
     #[error("record {index} is out of place: a saga begins with one `started`")]
     OutOfPlace {
-        /// The record's place, from 0.
+        /// Position of the record, from 0.
         index: usize,
     },
-    /// A record speaks of a step that the saga does not have.
+    /// A record refers to a step that the saga does not have.
     #[error("record {index} speaks of step {step}, which the saga does not have")]
     NoSuchStep {
-        /// The record's place, from 0.
+        /// Position of the record, from 0.
         index: usize,
-        /// The step's number.
+        /// Number of the step.
         step: u16,
     },
 }
 
-/// What these records amount to.
+/// Computes the state of a saga from its records.
 ///
 /// # Errors
 ///
-/// If they are not those of one saga.
+/// Returns an error if the records do not form one saga.
 pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, FoldError> {
     let mut records = records.into_iter().enumerate();
     let Some((_, Record::Started(started))) = records.next() else {
@@ -143,7 +143,7 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
 }
 
 impl State {
-    /// What is known of a saga that has just begun.
+    /// The state of a saga after its first record.
     pub(crate) fn begun(started: Started) -> Self {
         Self {
             steps: vec![StepState::default(); started.steps.len()],
@@ -154,7 +154,7 @@ impl State {
         }
     }
 
-    /// Whether no attempt has been made a second time, and none has ended.
+    /// Returns true if no attempt has been repeated and none has ended.
     pub(crate) fn has_only_begun(&self) -> bool {
         self.steps.iter().all(|step| {
             let action = &step.action;
@@ -163,7 +163,7 @@ impl State {
         })
     }
 
-    /// Whether the saga is to be undone: a step was refused or given up, or it was cancelled in time.
+    /// Returns true if the saga is to be undone: a step was refused or given up, or the saga was cancelled in time.
     #[must_use]
     pub fn is_aborting(&self) -> bool {
         let mut pivot_begun = false;
@@ -171,7 +171,8 @@ impl State {
             match (shape.kind, &step.action.verdict) {
                 (StepKind::Compensatable, Some(Verdict::Refused | Verdict::GaveUp))
                 | (StepKind::Pivot, Some(Verdict::Refused)) => return true,
-                // What the pivot did may be unknown: it is asked again, and cancelling has to wait for its answer.
+                // The effect of a pivot that has begun may be unknown: it is asked again, and a cancellation waits
+                // for its outcome.
                 (StepKind::Pivot, _) => pivot_begun |= step.action.attempts > 0,
                 _ => {}
             }
@@ -179,13 +180,13 @@ impl State {
         self.cancel_requested && !pivot_begun
     }
 
-    /// Applies one more record, the one at this place.
+    /// Applies one more record; `index` is its position.
     pub(crate) fn apply(&mut self, index: usize, record: &Record) -> Result<(), FoldError> {
         match record {
             Record::Started(_) => return Err(FoldError::OutOfPlace { index }),
             Record::Intent { step, phase, attempt, at, span } => {
                 let side = self.side(index, *step, *phase)?;
-                // An intent after one without an outcome: that attempt was interrupted.
+                // An intent after one without an outcome: the earlier attempt was interrupted.
                 side.uncertain |= side.open;
                 if side.attempts == 0 {
                     side.first_at = *at;
@@ -233,7 +234,8 @@ impl State {
         for (shape, step) in self.started.steps.iter().zip(&mut self.steps) {
             step.action.retry_at = 0;
             step.compensation.retry_at = 0;
-            // A forward step that was refused is what parks a saga; whoever lets it go on has seen to the reason.
+            // The refusal of a forward step parked the saga. Unparking it means that the cause is removed, so that
+            // the step is tried again.
             if shape.kind == StepKind::Forward && step.action.verdict == Some(Verdict::Refused) {
                 step.action.verdict = None;
             }

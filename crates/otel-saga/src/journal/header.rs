@@ -1,5 +1,5 @@
-//! An instance without its records: who has it, when it is due, where its journal ends. The rules of append and claim
-//! that journals in this process share.
+//! The header of an instance: its owner, its due time, the end of its journal. Holds the rules of append and claim
+//! that the journals of this process share.
 //!
 //! Follows `docs/sagas.md`, "Appends": an append at another cursor changes nothing, and each claim raises the epoch.
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Cursor, NewInstance, Status, Then};
 use crate::flow::End;
 
-/// What a journal knows of an instance without reading its records. Times are milliseconds since 1970.
+/// The data of an instance that a journal has without reading the records. Times are milliseconds since the Unix
+/// epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Header {
@@ -18,24 +19,24 @@ pub struct Header {
     pub saga: String,
     /// The definition's version.
     pub version: u32,
-    /// What is known of it.
+    /// The status.
     pub status: Status,
-    /// When it was created.
+    /// The time of creation.
     pub created: u64,
-    /// When its journal was last appended to.
+    /// The time of the last append.
     pub changed: u64,
-    /// When it is due, if it is running and no worker has it.
+    /// The due time, if the instance is running and unowned.
     pub due: u64,
-    /// The worker that has it, or had it when that died.
+    /// The worker that owns the instance, or owned it until its lease expired.
     pub owner: Option<String>,
-    /// How many records there are.
+    /// The number of records.
     pub head: u64,
-    /// How often it was claimed.
+    /// The epoch: 1 at creation, one higher with each claim.
     pub epoch: u64,
 }
 
 impl Header {
-    /// The header of a new instance.
+    /// Creates the header of a new instance.
     #[must_use]
     pub fn new(instance: &NewInstance, now: u64) -> Self {
         Self {
@@ -52,13 +53,14 @@ impl Header {
         }
     }
 
-    /// Where its journal ends.
+    /// Returns the end of the journal, and the epoch.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         Cursor::new(self.head, self.epoch)
     }
 
-    /// Moves on by so many records; false, and nothing has changed, if it is not at this cursor.
+    /// Advances by `records` and sets the ownership. Returns false, and changes nothing, if the header is not at this
+    /// cursor.
     #[must_use]
     pub fn advance(&mut self, at: Cursor, records: usize, then: Then, now: u64) -> bool {
         if self.cursor() != at {
@@ -83,7 +85,7 @@ impl Header {
         true
     }
 
-    /// Gives it to this worker.
+    /// Assigns the instance to this worker in a new epoch.
     pub fn give_to(&mut self, worker: &str) {
         self.owner = Some(worker.to_owned());
         self.epoch += 1;

@@ -1,6 +1,6 @@
 //! The journal in memory: for tests, and for sagas that need not survive the process.
 //!
-//! It is the reference for the other journals: the simplest implementation that passes their suite.
+//! Reference for the other journals: the simplest implementation that passes their test suite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -14,23 +14,23 @@ use super::{
     Then, millis, now,
 };
 
-/// A journal that is gone with the process.
+/// A journal in memory, lost with the process.
 #[derive(Debug, Default)]
 pub struct MemoryJournal(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     instances: BTreeMap<String, Loaded>,
-    /// Running instances that no worker has, those that are due longest first.
+    /// Running instances without an owner, by due time.
     due: BTreeSet<(u64, String)>,
-    /// Running instances by the worker that has them.
+    /// Running instances by their owner.
     owned: BTreeMap<String, BTreeSet<String>>,
-    /// Until when each worker's lease lives.
+    /// The expiry of each worker's lease, in milliseconds since the Unix epoch.
     leases: HashMap<String, u64>,
 }
 
 impl Kept {
-    /// The instance waits where its header says.
+    /// Adds a running instance to `due` or `owned`, according to its header.
     fn wait(&mut self, header: &Header) {
         match &header.owner {
             _ if header.status != Status::Running => {}
@@ -39,7 +39,7 @@ impl Kept {
         }
     }
 
-    /// The instance does not wait any more where its header says.
+    /// Removes an instance from `due` or `owned`, according to its header.
     fn leave(&mut self, header: &Header) {
         let Some(owner) = &header.owner else {
             self.due.remove(&(header.due, header.id.clone()));
@@ -55,14 +55,14 @@ impl Kept {
 }
 
 impl MemoryJournal {
-    /// An empty journal.
+    /// Creates an empty journal.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing in here panics halfway through a change.
+        // A poisoned lock is safe to use: no code below it panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ impl Journal for MemoryJournal {
         let mut kept = self.kept();
         let Loaded { header, records: kept_records } =
             kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
-        // Most appends leave the instance with its worker, and then it waits where it did.
+        // Most appends leave the owner unchanged, and with it the index.
         let before = (then != Then::Continue || header.owner.is_none()).then(|| header.clone());
         if !header.advance(at, records.len(), then, now()) {
             return Err(AppendError::Fenced);

@@ -1,11 +1,12 @@
-//! The journal in Postgres: for several workers, each of which has a lease.
+//! The journal in Postgres, for several workers, each of which has a lease.
 //!
-//! Follows `docs/sagas.md`, "Group commit" and "Leases and recovery": appends are written in batches, and a claim skips
-//! rows that another claim has locked.
+//! Follows `docs/sagas.md`, "Group commit" and "Leases and recovery": appends are written in batches, and a claim
+//! skips rows that another claim has locked.
 //!
-//! All times in the tables are by the server's clock. Leases are: whether a worker still lives must not depend on the
-//! clock of whoever asks. And so are due times: a worker says how long from now, and not when. Workers whose clocks differ
-//! then neither take over what others have nor begin too early; times in records are theirs alone.
+//! All times in the tables follow the server's clock. Leases do, because the expiry of a lease must not depend on the
+//! clock of the worker that checks it. Due times do as well: a worker sends a delay, not a time. Workers whose clocks
+//! differ therefore neither take over each other's instances nor start attempts early. Times in records follow the
+//! worker's clock.
 
 mod connections;
 mod options;
@@ -30,8 +31,8 @@ use super::{
 
 /// A journal in Postgres 15 or later, for any number of workers.
 ///
-/// [`PostgresOptions`] open it. Everything that a call answers is on the server's disk by then. While Postgres is away,
-/// calls fail at once or when their time is over; when it is there again, they go on.
+/// [`PostgresOptions`] open it. Every change is on the server's disk when its call returns. While Postgres is
+/// unavailable, calls fail at once or at their time-out; they succeed again when it is back.
 ///
 /// ```no_run
 /// use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,15 +46,15 @@ use super::{
 /// }
 /// ```
 ///
-/// An id, a saga's name and a worker's have no NUL, and an id at most 1000 bytes.
+/// Ids, saga names and worker names must not contain NUL, and an id has at most 1000 bytes.
 pub struct PostgresJournal {
-    /// Where it is, for people.
+    /// The server and the schema, for `Debug`.
     place: String,
     connections: Arc<Connections>,
     writer: Writer,
-    /// When the last one was due that was claimed, while there may be more behind it; 0 to begin anew.
+    /// The due time of the last claimed instance, while more may follow it; 0 starts from the earliest.
     claimed_to: AtomicI64,
-    /// The dead worker and the instance that were claimed last, as well.
+    /// The dead worker and the instance at which the last takeover stopped, while more may follow; empty otherwise.
     left_to: Mutex<(String, String)>,
 }
 
@@ -80,7 +81,7 @@ impl PostgresJournal {
         Ok(free)
     }
 
-    /// Takes over from dead workers until there are as many as wanted; an error only if there are none.
+    /// Claims instances of dead workers until `given` has `limit`. Returns an error only if `given` is empty.
     async fn take_over(
         &self,
         worker: &str,
@@ -92,7 +93,7 @@ impl PostgresJournal {
             match self.claim_left(worker, most(limit - ids.len()), ids).await {
                 Ok(left) if left.is_empty() => return Ok(()),
                 Ok(left) => given.extend(left),
-                // Those that were given before have to be driven.
+                // The instances that were claimed before the error have to be driven.
                 Err(_) if !given.is_empty() => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -105,7 +106,7 @@ impl PostgresJournal {
         headers(&self.connections.once(free.bind(worker).bind(limit).bind(from)).await?)
     }
 
-    /// What one dead worker has. Nothing, if none has any.
+    /// Claims instances of dead workers, in the order of worker and id after `left_to`.
     async fn claim_left(
         &self,
         worker: &str,
@@ -123,7 +124,7 @@ impl PostgresJournal {
                 last = last.max(place);
             }
             *self.left_to() = last;
-            // Behind that place there was nothing; before it there may be.
+            // No instance follows that position, but some may precede it: the loop starts again from the beginning.
             if !rows.is_empty() || owner.is_empty() {
                 return headers(&rows);
             }
@@ -131,7 +132,7 @@ impl PostgresJournal {
     }
 
     fn left_to(&self) -> MutexGuard<'_, (String, String)> {
-        // Nothing in there panics halfway through a change.
+        // A poisoned lock is safe to use: no code below it panics halfway through a change.
         self.left_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,7 +166,7 @@ impl Journal for PostgresJournal {
         let header = header(row)?;
         let records: Vec<Vec<u8>> = row.try_get(10).map_err(unreadable)?;
         let last: Option<i64> = row.try_get(11).map_err(unreadable)?;
-        // A place is there once, so that these two rule out gaps.
+        // The positions are unique, so that the count and the last position together rule out gaps.
         let next = last.map_or(0, |last| unsigned(last) + 1);
         if records.len() as u64 != header.head || next != header.head {
             return Err(JournalError::Damaged { at: header.id });
@@ -175,7 +176,8 @@ impl Journal for PostgresJournal {
 
     async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
         let mut given = Vec::new();
-        // Where there was more to take over, that goes on: looking for what is free would read all that was.
+        // A takeover that is not finished continues first: a search for due instances would read all rows that it has
+        // already claimed.
         if !self.left_to().0.is_empty() {
             self.take_over(worker, limit, &mut given).await?;
         }
@@ -183,7 +185,7 @@ impl Journal for PostgresJournal {
             let limit = limit - given.len();
             match self.take_free(worker, limit).await {
                 Ok(free) => given.extend(free),
-                // Those that were given before have to be driven.
+                // The instances that were claimed before the error have to be driven.
                 Err(_) if !given.is_empty() => {}
                 Err(error) => return Err(error),
             }
@@ -274,7 +276,7 @@ fn header(row: &PgRow) -> Result<Header, JournalError> {
     read().map_err(unreadable)
 }
 
-/// Only tables that somebody else has changed give these.
+/// Only tables that another program has changed cause this.
 fn unreadable(error: sqlx::Error) -> JournalError {
     JournalError::Failed(error.into())
 }
@@ -283,7 +285,7 @@ fn decode(error: impl Into<crate::error::BoxError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// As `sql/1.sql` has it.
+/// The codes of `postgres/sql/1.sql`.
 fn status_code(status: Status) -> i16 {
     match status {
         Status::Running => 0,

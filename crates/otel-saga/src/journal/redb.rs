@@ -1,4 +1,4 @@
-//! The journal in one file: redb, written by one thread that commits for all who wait.
+//! The journal in one file: redb, written by one thread that commits all queued jobs together.
 //!
 //! Follows `docs/sagas.md`, "Group commit" and "Damage and outages": appends that arrive during one fsync share the
 //! next; each value has a checksum; repair is quick; a file that failed is opened again.
@@ -24,37 +24,37 @@ use crate::error::BoxError;
 
 /// A journal in one file, for one process at a time.
 ///
-/// The file is locked exclusively while it is open: no other process can even read it. Everything that a call answers
-/// is on the disk by then. Leases are not: who opens the file is alone, and what workers of an earlier process had can be
-/// claimed at once.
+/// The file is locked exclusively while it is open, also against readers. Every change is on the disk when its call
+/// returns. Leases are kept in memory only: a process that opens the file is alone, and can claim the instances of
+/// earlier workers at once.
 pub struct RedbJournal {
     path: PathBuf,
     thread: Thread,
 }
 
-/// Why a journal's file was not opened.
+/// The reason for which a journal's file was not opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it, or another journal of this one.
+    /// The file is open in another process, or in another journal of this process.
     #[error("`{}` is in use", path.display())]
     InUse {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// It cannot be opened or created, or is not a journal, or is damaged.
+    /// The file cannot be opened or created, is not a journal, or is damaged.
     #[error("`{}` cannot be opened", path.display())]
     Failed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: BoxError,
     },
 }
 
 impl RedbJournal {
-    /// Opens a journal, and creates the file if there is none. Blocks while it does.
+    /// Opens a journal, and creates the file if it does not exist. Blocks the thread while it does so.
     ///
     /// # Errors
     ///
@@ -64,7 +64,8 @@ impl RedbJournal {
         Ok(Self { thread: Thread::open(&path)?, path })
     }
 
-    /// How often the file was synced since it was opened; two for each commit, which all who wait share.
+    /// Returns the number of syncs of the file since the journal was opened: two for each commit, which all queued
+    /// appends share.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.thread.disk().syncs()
@@ -131,7 +132,7 @@ impl Journal for RedbJournal {
             for number in tables.claimable(now, limit, |owner| leases.lives(owner, now))? {
                 let before = match tables.at(number) {
                     Ok(kept) => kept,
-                    // One that cannot be read stands still, and holds nobody up.
+                    // An unreadable instance leaves the indexes of claims, so that it does not block the others.
                     Err(Fault::Damaged(_)) => {
                         tables.forget_waiting(number)?;
                         continue;

@@ -1,6 +1,6 @@
-//! An instance's journal as a person reads it.
+//! The journal of an instance as readable text.
 //!
-//! Inputs and outputs of steps are shown on request alone, because they are the application's data.
+//! Inputs and outputs of steps are shown only on request, because they are the application's data.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use serde_json::Value;
 use super::Instance;
 use crate::flow::{End, Phase, Record, StepKind};
 
-/// One thing that happened to an instance, in words.
+/// One event of an instance, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
-    /// When, in milliseconds since 1970. Known where something begins.
+    /// The time in milliseconds since the Unix epoch. Only starts of sagas and attempts have one.
     pub at: Option<u64>,
-    /// The step that it happened to.
+    /// The step that the event concerns.
     pub step: Option<String>,
-    /// What happened.
+    /// The event.
     pub what: String,
 }
 
 impl Instance {
-    /// Everything that happened, in order and in words. Inputs and outputs of steps only with `payloads`. Texts of errors
-    /// and reasons are there always.
+    /// Returns all events in order. Inputs and outputs of steps are included only with `payloads`; texts of errors
+    /// and reasons always.
     #[must_use]
     pub fn timeline(&self, payloads: bool) -> Vec<Moment> {
         let value = |verb: &str, value: &Value| {
@@ -78,7 +78,7 @@ fn name(name: &str, kind: StepKind) -> String {
     }
 }
 
-/// In one line: the time, the step and what happened.
+/// One line: the time, the step and the event.
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.map(utc).unwrap_or_default();
@@ -90,12 +90,13 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A time in milliseconds since 1970, as RFC 3339 has it, in UTC.
+/// Formats milliseconds since the Unix epoch as RFC 3339 in UTC.
 #[must_use]
 pub fn utc(millis: u64) -> String {
     let (seconds, fraction) = (millis / 1000, millis % 1000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Civil date of a day's number, by years that begin in March: a leap day is then the last of its year.
+    // Computes the civil date of a day's number in years that begin in March, so that a leap day is the last of its
+    // year.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,4 +1,4 @@
-//! Appending to an instance's journal until there is an answer.
+//! Appends to an instance's journal, repeated until the outcome is known.
 //!
 //! Follows `docs/sagas.md`, "Appends": an append whose answer was lost is unknown, so the journal is loaded and
 //! compared.
@@ -12,15 +12,15 @@ use crate::journal::{AppendError, Cursor, Loaded, Then};
 use crate::operator::read;
 use crate::telemetry::alert;
 
-/// What an append came to.
+/// The result of an append.
 pub(super) enum Appended {
-    /// It is in the journal.
+    /// The records are in the journal.
     At(Cursor),
-    /// Somebody has asked for something meanwhile; this is the instance now, and nothing was appended.
+    /// Nothing was appended, because a request was appended first; this is the new state.
     Moved(State, Cursor),
-    /// Another worker has the instance.
+    /// Another worker owns the instance.
     Lost,
-    /// What is there cannot be read.
+    /// The journal of the instance cannot be read.
     Unreadable(BoxError),
 }
 
@@ -28,8 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    /// Appends. While the journal is away it waits, for nothing else can be done: what was done is not forgotten, and
-    /// what is to be done may not begin.
+    /// Appends records. Retries while the journal is unavailable, because the instance cannot continue without it: an
+    /// outcome must not be lost, and an attempt must not start before its intent is durable.
     pub(super) async fn append(
         &self,
         id: &str,
@@ -51,7 +51,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     alert(id, "", "the journal did not take a record", &with_causes(&error));
                 }
             }
-            // Fenced, or nobody knows: what is there tells.
+            // Fenced or unknown: reload the journal to find out which.
             match self.journal.load(id).await {
                 Ok(None) => return Ok(Appended::Lost),
                 Ok(Some(loaded)) => {
@@ -76,12 +76,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 }
 
-/// Again for each try: there is hardly ever a second one.
+/// Encodes the records for one try; further tries are rare.
 fn encode(records: &[Record]) -> Result<Vec<Vec<u8>>, serde_json::Error> {
     records.iter().map(Record::encode).collect()
 }
 
-/// Whether these records are in the journal just behind this cursor: the answer was lost, not the records.
+/// Returns true if these records follow the cursor in the journal: the append succeeded and its reply was lost.
 fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
     let head = usize::try_from(at.head).unwrap_or(usize::MAX);
     !encoded.is_empty()

@@ -1,4 +1,4 @@
-//! One attempt: the step's function, in its context, in its time.
+//! One attempt: the step's function, run in its context and under its time limit.
 //!
 //! Follows `ARCHITECTURE.md`, "What must stay true", 3: the context is current wherever the step's code runs.
 
@@ -16,7 +16,7 @@ use crate::error::StepError;
 use crate::flow::{Phase, State};
 use crate::telemetry::AttemptOperation;
 
-/// A step, and whether it is done or undone: of each there is one attempt at a time.
+/// A step and a phase; at most one attempt of each runs at a time.
 pub(super) type Try = (u16, Phase);
 
 /// An attempt whose intent is in the journal.
@@ -32,7 +32,7 @@ pub(super) struct Made<S> {
 }
 
 impl<S: Send + Sync + 'static> Made<S> {
-    /// Runs it to its end, which is an error if it panics or takes too long.
+    /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
     pub(super) async fn run(self) -> (Try, Result<Value, StepError>) {
         let Self { definition, shared, state, id, tried, attempt, cancelled, operation } = self;
         let (number, phase) = tried;
@@ -49,7 +49,7 @@ impl<S: Send + Sync + 'static> Made<S> {
             let call_context =
                 CallContext { id, step: Arc::clone(&step.name), phase, attempt, cancelled, context };
             let running = call(StepContext::new(shared, call_context), &state)?;
-            // So that the instance can go on in place when the answer is there.
+            // Released before the wait, so that the instance can change its state without copying it.
             drop(state);
             match tokio::time::timeout(step.policy.timeout, running).await {
                 Ok(answer) => answer,

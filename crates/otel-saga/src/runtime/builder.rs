@@ -1,4 +1,4 @@
-//! What a runtime can be told.
+//! The options of a runtime.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     pub(crate) retention: Option<Duration>,
 }
 
-/// A runtime that is being set up.
+/// A runtime under construction.
 pub struct RuntimeBuilder<S> {
     journal: Arc<dyn Journal>,
     state: S,
@@ -46,7 +46,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         Self { journal, state, sagas: HashMap::new(), options, providers: Providers::default() }
     }
 
-    /// Runs this saga. Of one name and version there is one, the last.
+    /// Registers a saga. A later saga with the same name and version replaces the earlier one.
     #[must_use]
     pub fn with_saga<I>(mut self, saga: &Saga<S, I>) -> Self {
         let definition = Arc::clone(&saga.definition);
@@ -54,45 +54,47 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         self
     }
 
-    /// The worker's name in the journal, made up if not told. No two workers that live at the same time may have one
-    /// name; a worker that comes back under its old name has to wait for its own lease.
+    /// Sets the worker's name in the journal (default: a random name). Workers that run at the same time must have
+    /// different names. A restarted worker must not keep its name either, because it would renew the lease of its
+    /// former instances without resuming them.
     #[must_use]
     pub fn with_worker(mut self, name: impl Into<String>) -> Self {
         self.options.worker = name.into();
         self
     }
 
-    /// How many instances are driven at once, 256 if not told. One that waits longer than the poll interval for its
-    /// next attempt is not counted: it waits in the journal.
+    /// Sets the maximum number of instances that are driven at once (default: 256). An instance that waits longer
+    /// than the poll interval for its next attempt is not counted, because it waits in the journal.
     #[must_use]
     pub fn with_concurrency(mut self, instances: usize) -> Self {
         self.options.concurrency = instances.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         self
     }
 
-    /// How long a worker that does not answer keeps its instances, 30 s if not told. It is renewed three times as often.
+    /// Sets the time after which the instances of a worker that does not renew its lease can be claimed
+    /// (default: 30 s). The lease is renewed every third of this time.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self
     }
 
-    /// How often the journal is asked for instances that are due, 1 s if not told.
+    /// Sets the interval at which the worker claims instances that are due (default: 1 s).
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How long instances that have ended are kept, for ever if not told. Once one is forgotten, its key can be used
-    /// again, and is then another saga.
+    /// Sets the time for which ended instances are kept (default: forever). The key of a deleted instance can be used
+    /// again and then starts a new saga.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);
         self
     }
 
-    /// Records spans here, and not with the global provider.
+    /// Sets the tracer provider (default: the global provider).
     #[must_use]
     pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
     where
@@ -104,7 +106,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         self
     }
 
-    /// Records metrics here, and not with the global provider.
+    /// Sets the meter provider (default: the global provider).
     #[must_use]
     pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
     where
@@ -114,11 +116,11 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         self
     }
 
-    /// Begins to work: it claims what is due, and waits for starts.
+    /// Starts the runtime: it claims instances that are due, and accepts starts.
     ///
     /// # Panics
     ///
-    /// As [`tokio::spawn`] does, outside of a tokio runtime.
+    /// Panics outside of a tokio runtime, like [`tokio::spawn`].
     #[must_use]
     pub fn start(self) -> Runtime<S> {
         let telemetry = Telemetry::new(&self.providers);
@@ -145,7 +147,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     }
 }
 
-/// A name that no other worker has: of this process, this start of it, this runtime.
+/// Returns a random name, so that each runtime of each process has its own.
 fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());

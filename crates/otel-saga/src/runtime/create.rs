@@ -1,4 +1,5 @@
-//! Creating an instance, once for its key: with the intents of its first attempts where there is room for it here.
+//! Creates an instance, once for its key. If this worker has capacity, the first append includes the intents of the
+//! first attempts.
 //!
 //! Follows `docs/sagas.md`, "Appends": `n` sequential steps are `n + 1` appends, the first of which is this one.
 
@@ -23,8 +24,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         known: Known<S>,
         started: Started,
     ) -> Result<(), StartError> {
-        // One that is here already is started again. If there is no room here, it is created without a worker and without
-        // intents: whoever has room first will claim it.
+        // An instance that is already driven here needs no permit. Without a free permit the instance is created
+        // without a worker and without intents, and the first worker with capacity claims it.
         let is_here = self.here().contains_key(&**id);
         let permit = (!is_here).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         let state = State::begun(started.clone());
@@ -33,7 +34,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let mut drive = Drive::new(self, known, Arc::clone(id), state, nowhere);
         let (intents, attempts) = match permit.as_ref().map(|_| plan(&mut drive)) {
             Some(Ok(Plan { records, attempts, .. })) => (records, attempts),
-            // A definition without steps that it speaks of is refused long before.
+            // Does not occur: the intents refer to steps of the definition.
             Some(Err(error)) => return Err(StartError::Journal(JournalError::Failed(error.into()))),
             None => (Vec::new(), Vec::new()),
         };
@@ -51,7 +52,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         match self.create_once(&instance, &record).await {
             Ok(Some(cursor)) => drive.cursor = cursor,
             Ok(None) => {
-                // A start that is made again is no error.
+                // A repeated start is not an error.
                 not_made(attempts, &Outcome::ok());
                 return Ok(());
             }
@@ -69,7 +70,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         Ok(())
     }
 
-    /// Where the new instance's journal ends, or none if it was there already.
+    /// Creates the instance and returns the end of its journal, or `None` if it existed before.
     async fn create_once(
         &self,
         instance: &NewInstance,
@@ -107,7 +108,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    /// Whether it is this very instance that is there: the answer was lost, not the creation.
+    /// Returns true if the stored instance is the one of this call: the reply was lost, not the creation.
     fn is_mine(&self, loaded: &Loaded, instance: &NewInstance) -> bool {
         instance.worker.is_some()
             && loaded.header.owner == instance.worker
@@ -129,7 +130,8 @@ fn same_input(id: &str, records: &[Vec<u8>], wanted: &Record) -> Result<(), Star
     }
 }
 
-/// While it is not known what became of a creation, this worker may have an instance that is not here.
+/// Guards a creation: if it ends with an unknown outcome or is dropped, this worker may own an instance that it does
+/// not drive.
 struct Astray<'i, S> {
     inner: &'i Inner<S>,
     armed: bool,

@@ -1,4 +1,4 @@
-//! One instance on its way: what the core commands is journaled, then done.
+//! Drives one instance: journals the commands of the core, then carries them out.
 //!
 //! Follows `docs/sagas.md`, "Appends": an outcome and the intents that follow from it are one append.
 
@@ -33,12 +33,13 @@ pub(super) struct Drive<S> {
     pub(super) definition: Arc<Definition<S>>,
     pub(super) prepared: Arc<Prepared>,
     pub(super) id: Arc<str>,
-    /// The context that attempts begin in.
+    /// The parent context of attempts.
     pub(super) parent: Context,
-    /// Ahead of the journal from the plan of an append until that is there. Attempts let go of it when they have begun.
+    /// The current state. It includes the records of a planned append before the journal has them. Attempts release
+    /// their reference once they have read it.
     pub(super) state: Arc<State>,
     pub(super) cursor: Cursor,
-    /// What is under way, and how to tell it that its answer is not needed.
+    /// The running attempts, each with the sender that cancels it.
     pub(super) running: HashMap<Try, watch::Sender<bool>>,
     tasks: JoinSet<Settled>,
     /// Outcomes that are not in the journal yet.
@@ -47,7 +48,7 @@ pub(super) struct Drive<S> {
 }
 
 impl<S: Send + Sync + 'static> Drive<S> {
-    /// An instance that this worker has, or is about to have.
+    /// Prepares to drive an instance that this worker owns or is about to create.
     pub(super) fn new(
         inner: &Arc<Inner<S>>,
         known: Known<S>,
@@ -70,13 +71,14 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
     }
 
-    /// Goes on with the instance until it ends, stands still, waits, or is lost.
+    /// Spawns the task that drives the instance until it ends, is parked, waits in the journal, or is lost to another
+    /// worker.
     pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
         let mut drive = self;
         let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
         let (there, gone) = watch::channel(());
-        // Locked, so that a task which ends at once finds itself there.
+        // The lock is held while spawning, so that a task that ends at once finds its entry.
         let mut here = inner.here();
         let task = tokio::spawn(async move {
             if let Err(error) = drive.run().await {
@@ -111,10 +113,10 @@ impl<S: Send + Sync + 'static> Drive<S> {
                 }
             };
             tokio::select! {
-                // What has ended goes first: most often it is that, and then nothing else need be looked at.
+                // Ended attempts first: they are the most frequent event, and the others need not be polled then.
                 biased;
                 Some(settled) = self.tasks.join_next() => {
-                    // The task catches panics, and nobody aborts it while this is polled.
+                    // The attempt's future catches panics, and its task is never aborted while this is polled.
                     let (tried, answer) = settled?;
                     self.settle(tried, answer);
                 }
@@ -125,7 +127,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
     }
 
-    /// Journals the plan and begins its attempts; false if the instance is not what the plan was made for.
+    /// Journals the plan and starts its attempts. Returns false if the instance has changed since it was planned.
     async fn carry_out(&mut self, plan: Plan) -> Result<bool, BoxError> {
         let Plan { mut records, settled, then, attempts, .. } = plan;
         if records.is_empty() && then == Then::Continue {
@@ -134,7 +136,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
         if !matches!(appended, Appended::At(_)) {
             self.prepared.conflicted();
-            // What has happened is told again behind what the instance is then.
+            // The outcomes are planned again on top of the new state.
             records.truncate(settled);
             self.settled = records;
             let fenced = Outcome::error("fenced");
@@ -157,7 +159,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         Ok(true)
     }
 
-    /// Begins attempts whose intents are in the journal.
+    /// Starts attempts whose intents are in the journal.
     pub(super) fn begin(&mut self, attempts: Vec<Planned>) {
         for Planned { tried, attempt, mut operation } in attempts {
             Telemetry::made(&mut operation);
@@ -180,9 +182,9 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
     }
 
-    /// Somebody has appended a request.
+    /// Reloads the instance after a request was appended.
     async fn reload(&mut self) -> Result<(), BoxError> {
-        // A journal that does not answer will tell at the next append.
+        // An unavailable journal is noticed at the next append.
         if let Ok(Some(loaded)) = self.inner.journal.load(&self.id).await
             && loaded.header.epoch == self.cursor.epoch
         {
@@ -191,7 +193,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         Ok(())
     }
 
-    /// What the attempt's end means to the journal.
+    /// Turns the result of an attempt into a record.
     fn settle(&mut self, tried: Try, answer: Result<Value, StepError>) {
         self.running.remove(&tried);
         let (step, phase) = tried;
@@ -229,7 +231,8 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
     }
 
-    /// Whether no attempt of this is made any more at this time, after those that were.
+    /// Returns true if the step is to be given up: at this time, after the attempts so far, no further attempt is
+    /// allowed.
     pub(super) fn gives_up(&self, (step, phase): Try, at: u64) -> bool {
         let index = usize::from(step);
         let (Some(shape), Some(known)) =

@@ -1,5 +1,5 @@
-//! What a runtime does beside driving: it keeps its lease, claims what is due, forgets what ended long ago, and reads
-//! the gauges.
+//! The background loops of a runtime: renewing its lease, claiming due instances, pruning ended ones, and reading the
+//! gauges.
 //!
 //! Follows `docs/sagas.md`, "Leases and recovery": a saga that cannot be read or is unknown is parked alone, and no
 //! other stops.
@@ -20,16 +20,17 @@ use crate::operator::read;
 use crate::telemetry::{AttemptSpan, alert};
 use crate::two_phase::is_transaction;
 
-/// How many instances are claimed at once: few enough that the first one need not wait for the last.
+/// Maximum number of instances in one claim. It is small, so that the first instance does not wait long for the
+/// others.
 const BATCH: usize = 64;
-/// How many instances are forgotten at once.
+/// Maximum number of instances that one request prunes.
 const PRUNED: usize = 1000;
-/// How often gauges are read and ended instances forgotten.
+/// Interval of reading gauges and pruning.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
-/// When a transaction, which should not be there, is looked at again.
+/// Delay until a two-phase commit, which does not belong in this journal, can be claimed again.
 const LATER: Duration = Duration::from_secs(30);
 
-/// Begins all of it.
+/// Spawns the loops.
 pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
     let lease = tokio::spawn(Arc::clone(inner).keep_lease());
     let claims = tokio::spawn(Arc::clone(inner).keep_claiming());
@@ -58,8 +59,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
         true
     }
 
-    /// Whether the lease lives, if need be after renewing it. Without one, others would claim at once what is claimed
-    /// here; and after a pause, what is still at work here would be claimed by this worker itself.
+    /// Returns true if the lease is valid, renewing it if necessary. Without a valid lease other workers would
+    /// immediately claim the instances that are claimed here; after a pause, this worker would claim its own running
+    /// instances.
     async fn has_lease(&self) -> bool {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renew().await
@@ -68,12 +70,13 @@ impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_claiming(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow() {
-            // Whoever waits for room here waits for an instance to end, which is the time to claim the next.
+            // A permit becomes free when an instance ends, which is the time to claim the next one.
             let Ok(room) = Arc::clone(&self.permits).acquire_owned().await else { return };
             if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
                 continue;
             }
-            // At the pace of polls, for a journal that does not answer is asked again then.
+            // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
+            // in a loop.
             if self.astray.swap(false, Ordering::Relaxed)
                 && let Err(error) = self.release_astray().await
             {
@@ -88,8 +91,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    /// Lets go of what this worker has by the journal's word and not in fact, so that it can be claimed. If one of these
-    /// is on its way here, it is fenced, and goes on with whoever claims it.
+    /// Releases the instances that the journal assigns to this worker and that it does not drive, so that they can be
+    /// claimed. An instance that is just being created here is fenced by that, and continues at the worker that
+    /// claims it.
     async fn release_astray(&self) -> Result<(), BoxError> {
         let mut query = Query { status: Some(Status::Running), ..Query::default() };
         loop {
@@ -109,7 +113,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    /// Claims what there is room for; whether there may be more.
+    /// Claims as many instances as there are permits. Returns true if more may be due.
     async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
         let mut rooms = vec![room];
         while rooms.len() < BATCH
@@ -138,10 +142,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
         full
     }
 
-    /// Goes on with an instance that was claimed, or parks it.
+    /// Resumes a claimed instance, or parks it.
     async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
         if is_transaction(&header.saga) {
-            // Parked by a saga's record it could never be ended, and whoever is prepared would be for ever.
+            // A transaction must not be parked by a saga's record: it could never end, and its participants would
+            // stay prepared.
             let then = Then::Runnable { at: now().saturating_add(millis(LATER)) };
             self.journal.append(&header.id, header.cursor(), Vec::new(), then).await?;
             return Err("it is a two-phase commit: the journal is a coordinator's".into());
@@ -150,7 +155,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
             Err(error @ JournalError::Damaged { .. }) => {
-                // Claimed again and again it would only be in the way.
+                // Parked, because otherwise each claim would return it again.
                 self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Parked).await?;
                 return Err(error.into());
             }
@@ -207,8 +212,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 all_same &= self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
             }
         }
-        // Nothing has come of any attempt: the start was just before the crash. It is told again only where it gets its
-        // own id, which the attempts have shown; another start would be one too many.
+        // No attempt has an outcome, so that the process may have died before it exported the start's span. The span
+        // is recorded again only under its own id, which the ids of the attempts' spans show to be possible; a second
+        // start span would be wrong.
         if any && all_same && state.has_only_begun() {
             self.telemetry.start_again(prepared, id, &state.started);
         }

@@ -1,7 +1,7 @@
-//! What is asked about an instance, and of it: by any worker, of whichever worker has it.
+//! Queries and requests: from any worker, for instances that any worker owns.
 //!
-//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that has the instance reads it
-//! when its own append comes second, or at once if it is in this process.
+//! Follows `docs/sagas.md`, "Requests": a request is a record like any other; the worker that owns the instance reads
+//! it when its own append is fenced, or at once if it is in this process.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::journal::{Header, Query, Status};
 use crate::operator::{Instance, Operator};
 
 impl<S: Send + Sync + 'static> Runtime<S> {
-    /// The instance of this id, and all that happened to it.
+    /// Returns the instance with all of its records.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// Returns an error if the instance does not exist or cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
         self.inner.operator().status(id).await
     }
 
-    /// Waits until the instance has ended or is parked, wherever it is.
+    /// Waits until the instance has ended or is parked, on any worker.
     ///
     /// # Errors
     ///
-    /// If there is none, or the journal does not answer.
+    /// Returns an error if the instance does not exist or the journal request fails.
     pub async fn wait(&self, id: &str) -> Result<Status, InstanceError> {
         loop {
-            // Asked before the journal is, so that an end in between is noticed.
+            // Subscribes before the journal is read, so that an end in between is noticed.
             let gone = self.inner.here().get(id).map(|here| here.gone.clone());
             let status = self.inner.operator().load(id).await?.header.status;
             if status != Status::Running {
@@ -48,53 +48,53 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         }
     }
 
-    /// Instances in the order of their ids, a page at a time.
+    /// Returns instances in the order of their ids, a page at a time.
     ///
     /// # Errors
     ///
-    /// If the journal does not answer.
+    /// Returns an error if the journal request fails.
     pub async fn list(&self, query: &Query) -> Result<Vec<Header>, InstanceError> {
         self.inner.operator().list(query).await
     }
 
-    /// Asks for the instance to be undone. It is when [`wait`](Self::wait) says so.
+    /// Requests a cancellation: the saga is undone. Use [`wait`](Self::wait) to wait for the outcome.
     ///
     /// # Errors
     ///
-    /// If it has ended, or its pivot was begun: then there is only forward.
+    /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
         self.inner.operator().cancel(id).await?;
         self.inner.requested(id);
         Ok(())
     }
 
-    /// Lets the instance stand still. Attempts that are under way end, and no other begins.
+    /// Parks the instance. Running attempts end, and no further ones start.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns an error if the instance has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
         self.inner.operator().park(id, reason).await?;
         self.inner.requested(id);
         Ok(())
     }
 
-    /// Lets a parked instance go on. One that waits for its next attempt does not wait any longer.
+    /// Unparks the instance. If it is not parked but waits for its next attempt, the attempt starts now.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns an error if the instance has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
         self.inner.operator().unpark(id).await?;
         self.inner.requested(id);
         Ok(())
     }
 
-    /// Lets an instance that waits for its next attempt make it now; not one that is parked.
+    /// Starts the next attempt of a waiting instance now. Parked instances are refused.
     ///
     /// # Errors
     ///
-    /// If it has ended, or is parked.
+    /// Returns an error if the instance has ended or is parked.
     pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
         self.inner.operator().retry(id).await?;
         self.inner.requested(id);
@@ -107,7 +107,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         Operator::new(Arc::clone(&self.journal))
     }
 
-    /// There is a request in the journal, which is seen at once if the instance is here.
+    /// Wakes the driving task of the instance, if it is in this process, and the claiming loop.
     fn requested(&self, id: &str) {
         if let Some(here) = self.here().get(id) {
             here.requested.notify_one();

@@ -1,7 +1,7 @@
 //! The spans of a start and of an attempt, as operations that end exactly once.
 //!
-//! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": an attempt's span is a child of the start's, whichever
-//! process makes it.
+//! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": an attempt's span is a child of the start's,
+//! whichever process makes it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use super::{Prepared, Telemetry, names, parse_traceparent};
 use crate::error::StepError;
 use crate::flow::{self, Phase};
 
-/// The record of a start: nothing is known of it that its span does not say.
+/// The operation of a start, which has a span and no metrics.
 #[derive(Debug)]
 pub(crate) struct Start;
 
@@ -26,12 +26,12 @@ impl OperationObserver for Start {
     fn record_metrics(&mut self, _: &Outcome, _: Duration) {}
 }
 
-/// What is known of an attempt while it runs.
+/// The operation of an attempt.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     saga: Arc<Prepared>,
     tried: (u16, Phase),
-    /// An attempt whose intent did not get into the journal was none.
+    /// True once the intent is in the journal. Without that the attempt is not measured, because it was never made.
     made: bool,
 }
 
@@ -54,15 +54,15 @@ impl FinishOnOutput<Result<Value, StepError>> for Attempt {
     }
 }
 
-/// An attempt that has a span, and perhaps not yet an intent.
+/// The operation of an attempt whose intent may not be in the journal yet.
 pub(crate) type AttemptOperation = Operation<Attempt>;
 
-/// What the span of an attempt says.
+/// The attributes of an attempt's span, and its parent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptSpan<'a> {
     pub(crate) saga: &'a Arc<Prepared>,
     pub(crate) id: &'a Arc<str>,
-    /// In which the start's span is, as it was kept.
+    /// The context of the start's span, restored from the journal.
     pub(crate) parent: &'a Context,
     pub(crate) tried: (u16, Phase),
     pub(crate) attempt: u32,
@@ -94,12 +94,12 @@ impl Telemetry {
         Operation::start(&self.tracer, start, about.parent, started, record, attributes)
     }
 
-    /// The attempt's intent is in the journal: it is made.
+    /// Marks the attempt as made: its intent is in the journal.
     pub(crate) fn made(attempt: &mut AttemptOperation) {
         attempt.observer_mut().made = true;
     }
 
-    /// The attempt's intent did not get into the journal: it is not made.
+    /// Ends the operation of an attempt that was not made, because its intent did not get into the journal.
     pub(crate) fn not_made(attempt: AttemptOperation, why: &Outcome) {
         if let Some(span) = attempt.recording() {
             span.set_attribute(KeyValue::new(names::OUTCOME, "not_made"));
@@ -107,7 +107,7 @@ impl Telemetry {
         attempt.finish(why);
     }
 
-    /// The attempt that a crash has interrupted, again: whether under the id that its own span had.
+    /// Records an interrupted attempt again. Returns true if the span has its original id.
     pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) -> bool {
         let start = about.start(UNIX_EPOCH + Duration::from_millis(began));
         let trace = about.parent.has_active_span().then(|| about.parent.span());
@@ -125,15 +125,15 @@ impl Telemetry {
         same
     }
 
-    /// The start of a saga of which nothing is known but that it has begun: the process may have died with the start's
-    /// span, and without it all attempts would hang on nothing.
+    /// Records the start's span again, for a saga without any outcome: the process may have died before it exported
+    /// the span, and the attempts would have no parent.
     pub(crate) fn start_again(&self, saga: &Prepared, id: &Arc<str>, begun: &flow::Started) {
         let trace = begun.trace.as_deref().and_then(parse_traceparent).filter(SpanContext::is_sampled);
         let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
         let parent = span_id(parent)
             .map_or_else(Context::new, |parent| context_with_remote_parent(beside(&lost, parent)));
         let mut started = StartTime::now();
-        // How long it took is not known; it is in the journal, so that it was no failure.
+        // Its duration is unknown. It was successful, because the start is in the journal.
         started.time = UNIX_EPOCH + Duration::from_millis(begun.at);
         let start = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
         let attributes = || {
@@ -147,8 +147,8 @@ impl Telemetry {
     }
 }
 
-/// Starts a span again that was lost, or was exported all the same: under its own id where the id generator gives it that,
-/// else linked to it. Whether it is its own.
+/// Starts a span again that may have been lost: under its original id if the id generator allows that, otherwise with
+/// a link to it. Returns true if it has its original id.
 pub(crate) fn again<R: OperationObserver>(
     lost: Option<SpanContext>,
     begin: impl FnOnce() -> Operation<R>,
@@ -162,12 +162,12 @@ pub(crate) fn again<R: OperationObserver>(
     (operation, same)
 }
 
-/// The span of this id in the same trace.
+/// The context of the span with this id in the same trace.
 fn beside(trace: &SpanContext, id: SpanId) -> SpanContext {
     SpanContext::new(trace.trace_id(), id, trace.trace_flags(), true, trace.trace_state().clone())
 }
 
-/// The id that was kept, if it is one.
+/// Parses a journaled span id. `None` for text that is not an id, and for zeros.
 fn span_id(text: &str) -> Option<SpanId> {
     SpanId::from_hex(text).ok().filter(|id| *id != SpanId::INVALID)
 }

@@ -1,4 +1,4 @@
-//! The metrics of sagas. None has an attribute that callers choose: names come from definitions.
+//! The metrics of sagas. Their attributes come from definitions, never from callers, and so are bounded.
 //!
 //! Follows `docs/conventions.md`.
 
@@ -10,11 +10,11 @@ use otel_operation::{AttributedHistogram, ERROR_TYPE, SmallOnceMap};
 
 use super::names;
 
-/// Seconds: a step is a request or two.
+/// Bucket boundaries of attempts in seconds: a step is one or two requests.
 const STEP: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// Seconds: a saga may wait for hours.
+/// Bucket boundaries of sagas in seconds: a saga may wait for hours.
 const SAGA: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
-/// Seconds: an append is an fsync.
+/// Bucket boundaries of appends in seconds: an append is one fsync.
 const APPEND: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct SagaInstruments {
     duration: Histogram<f64>,
     step_duration: Histogram<f64>,
     append_duration: Histogram<f64>,
-    /// By error: none, fenced, the journal's.
+    /// The series by error type: none, `fenced`, `journal`.
     appends: SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, 3>,
     retries: Counter<u64>,
     recoveries: Counter<u64>,

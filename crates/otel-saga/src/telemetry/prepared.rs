@@ -1,4 +1,4 @@
-//! What is recorded of one definition, prepared once: names, attributes, series.
+//! The telemetry of one definition, prepared once: names, attributes, series.
 //!
 //! Follows `docs/conventions.md`. A definition has few steps, and an attempt only refers to them.
 
@@ -14,10 +14,10 @@ use super::names;
 use crate::definition::Definition;
 use crate::flow::{Phase, StepKind};
 
-/// Classes of errors that a step has in practice; what is beyond them is prepared each time.
+/// The number of error types with a prepared series per step and phase; further ones are built at each use.
 const CLASSES: usize = 8;
 
-/// What a runtime records of one definition.
+/// The prepared telemetry of one definition.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     instruments: Arc<LazyInstruments<SagaInstruments>>,
@@ -82,12 +82,12 @@ impl Prepared {
         })
     }
 
-    /// The name of the span of an attempt at this.
+    /// Returns the name of an attempt's span.
     pub(super) fn span(&self, step: u16, phase: Phase) -> Cow<'static, str> {
         self.side(step, phase).map_or(Cow::Borrowed(names::SPAN_STEP), |side| side.span.clone())
     }
 
-    /// What all spans of an instance say, with room for so many attributes more.
+    /// Returns the attributes of all spans of an instance, with capacity for `more`.
     pub(super) fn instance(&self, id: &Arc<str>, more: usize) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(3 + more);
         attributes.push(self.named());
@@ -96,7 +96,7 @@ impl Prepared {
         attributes
     }
 
-    /// What the span of an attempt says, with room for so many attributes more.
+    /// Returns the attributes of an attempt's span, with capacity for `more`.
     pub(super) fn attempt(
         &self,
         id: &Arc<str>,
@@ -114,7 +114,7 @@ impl Prepared {
         attributes
     }
 
-    /// An attempt has ended.
+    /// Records the duration of an attempt.
     pub(super) fn attempted(&self, step: u16, phase: Phase, outcome: &Outcome, elapsed: Duration) {
         let (Some(instruments), Some(prepared)) = (self.instruments.get(), self.step(step)) else { return };
         let make = || {
@@ -127,7 +127,7 @@ impl Prepared {
         let class = match outcome.error_type() {
             None => None,
             Some(Cow::Borrowed(class)) => Some(*class),
-            // A class that cannot be kept.
+            // A class that is not static is not stored as a key.
             Some(Cow::Owned(_)) => return record(&make()),
         };
         if let Some(side) = self.side(step, phase) {
@@ -135,28 +135,28 @@ impl Prepared {
         }
     }
 
-    /// An instance has ended.
+    /// Records the duration of an instance that has ended.
     pub(crate) fn ended(&self, outcome: &'static str, elapsed: Duration) {
         let Some(instruments) = self.instruments.get() else { return };
         let make = || instruments.duration(vec![self.named(), KeyValue::new(names::OUTCOME, outcome)]);
         self.ended.get_or_init_with(outcome, make, |series| series.record(elapsed.as_secs_f64()));
     }
 
-    /// An attempt is made that is not the first one.
+    /// Counts an attempt after the first one.
     pub(crate) fn retried(&self, step: u16) {
         if let (Some(instruments), Some(step)) = (self.instruments.get(), self.step(step)) {
             instruments.retried(&[self.named(), step.named()]);
         }
     }
 
-    /// An instance has gone on here whose worker had died.
+    /// Counts an instance that was resumed after an interrupted attempt.
     pub(crate) fn recovered(&self) {
         if let Some(instruments) = self.instruments.get() {
             instruments.recovered(&[self.named()]);
         }
     }
 
-    /// An append came second.
+    /// Counts an append that failed because the instance had changed.
     pub(crate) fn conflicted(&self) {
         if let Some(instruments) = self.instruments.get() {
             instruments.conflicted(&[self.named()]);

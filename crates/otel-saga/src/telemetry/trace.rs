@@ -1,4 +1,4 @@
-//! A span's identity as text, as it is kept in a journal.
+//! The text form of a span's identity in a journal.
 //!
 //! Follows [W3C Trace Context, "traceparent"](https://www.w3.org/TR/trace-context-2/#traceparent-header), version 00.
 
@@ -6,7 +6,8 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use otel_propagation::context_with_remote_parent;
 
-/// The span as a `traceparent`; none if it is not valid: an invalid parent would be one that is not sampled.
+/// Formats the span as a `traceparent`. Returns `None` for an invalid span, because samplers treat an invalid parent
+/// as not sampled.
 pub(crate) fn traceparent(span: &SpanContext) -> Option<String> {
     span.is_valid().then(|| {
         let mut text = Vec::with_capacity(55);
@@ -20,7 +21,7 @@ pub(crate) fn traceparent(span: &SpanContext) -> Option<String> {
     })
 }
 
-/// The span that a `traceparent` of ours names.
+/// Parses a journaled `traceparent`.
 pub(crate) fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let (_, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -31,14 +32,14 @@ pub(crate) fn parse_traceparent(text: &str) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// The id as it is kept.
+/// Formats a span id in hexadecimal.
 pub(crate) fn hexadecimal(id: SpanId) -> String {
     let mut text = Vec::with_capacity(16);
     write(&mut text, &id.to_bytes());
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// In hexadecimal, at a quarter of what formatting costs: there is an id in each intent.
+/// Writes hexadecimal by hand, at about a quarter of the cost of formatting, because each intent contains an id.
 fn write(text: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
     for byte in bytes {
@@ -46,7 +47,7 @@ fn write(text: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// The context that attempts begin in: the start's span is the parent, where it was kept.
+/// Returns the parent context of attempts: the start's span, if it was journaled.
 pub(crate) fn parent(trace: Option<&str>) -> Context {
     trace.and_then(parse_traceparent).map_or_else(Context::new, context_with_remote_parent)
 }

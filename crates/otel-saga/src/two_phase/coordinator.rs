@@ -1,7 +1,8 @@
-//! The coordinator: begins transactions, drives those that are here to their end, and finds those whose coordinator has
-//! died.
+//! The coordinator: begins transactions, drives those that it owns, and claims those that are due or whose
+//! coordinator has died.
 //!
-//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies set.
+//! Follows `docs/sagas.md`, "Pure core": it carries out the core's commands, at the times that clocks and policies
+//! set.
 
 mod append;
 mod builder;
@@ -35,8 +36,8 @@ use crate::journal::Journal;
 
 /// A coordinator of two-phase commits. Cloning is cheap.
 ///
-/// When the last clone is dropped, everything stops where it is, as in a crash, and the next coordinator on the journal
-/// goes on with it. [`shutdown`](Self::shutdown) is the gentle way.
+/// When the last clone is dropped, all work stops as in a crash, and another coordinator on the journal continues it.
+/// Use [`shutdown`](Self::shutdown) to let transactions finish.
 #[derive(Clone)]
 pub struct Coordinator {
     inner: Arc<Inner>,
@@ -49,46 +50,47 @@ pub(super) struct Inner {
     participants: BTreeMap<String, Arc<dyn Participant>>,
     options: Options,
     telemetry: Telemetry,
-    /// One for each transaction that was claimed. Those that were begun here are not counted.
+    /// One permit for each claimed transaction. Transactions that were begun here need none.
     permits: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
-    /// How many transactions are driven here.
+    /// The number of transactions that are driven here.
     driven: watch::Sender<usize>,
-    /// One has ended here, or was handed over.
+    /// Notified when a task of this coordinator stops driving a transaction.
     moved: Notify,
-    /// There is something to claim.
+    /// Wakes the claiming loop, because a transaction may be due.
     poke: Notify,
     here: Mutex<HashMap<u64, Here>>,
-    /// The number of the next of these.
+    /// Key of the next entry of `here`.
     next: AtomicU64,
     loops: Mutex<Vec<AbortHandle>>,
-    /// When the lease was last renewed.
+    /// The time of the last renewal of the lease.
     renewed: Mutex<Option<Instant>>,
-    /// An answer was lost: the journal may say that this worker has a transaction, and it is not here.
+    /// Set after a lost reply: the journal may assign a transaction to this worker that it does not drive.
     astray: AtomicBool,
 }
 
-/// A task that has a transaction, or waits for what becomes of one.
+/// A task that drives a transaction, or waits for its outcome.
 struct Here {
     id: String,
     task: AbortHandle,
 }
 
 impl Coordinator {
-    /// A coordinator of this name over this journal, which is for transactions alone.
+    /// Starts to build a coordinator of this name over this journal, which must hold only transactions.
     ///
-    /// The name is the first part of what participants know a transaction by. It is the same for all coordinators on one
-    /// journal and after each restart. Coordinators on different journals that share a participant must have different ones:
-    /// what is prepared under the name and not in the journal is rolled back.
+    /// The name is the first part of the identifier by which participants know a transaction. All coordinators on one
+    /// journal use the same name, also after a restart. Coordinators on different journals that share a participant
+    /// must have different names, because a branch that is prepared under the name and is not in the journal is
+    /// rolled back.
     #[must_use]
     pub fn builder(journal: Arc<dyn Journal>, name: impl Into<String>) -> CoordinatorBuilder {
         CoordinatorBuilder::new(journal, name.into())
     }
 
-    /// Begins a transaction of this name. Of one name and key there is one: whoever commits it again is told what has become
-    /// of the first, and so a transaction that was aborted is tried again under another key.
+    /// Begins a transaction. A name and a key identify it: a repeated commit returns the outcome of the first one, so
+    /// that an aborted transaction has to be retried under another key.
     ///
-    /// Nothing is durable yet. The span that is current is the parent of the transaction's.
+    /// Nothing is durable yet. The current span is the parent of the transaction's span.
     ///
     /// # Errors
     ///
@@ -97,26 +99,27 @@ impl Coordinator {
         Transaction::begin(&self.inner, name, key)
     }
 
-    /// What has become of a transaction: its name, a slash and its key. None as long as it is not decided.
+    /// Returns the outcome of a transaction, whose id is its name, a slash and its key. Returns `None` while it is
+    /// undecided.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// Returns an error if the transaction does not exist or cannot be read.
     pub async fn outcome(&self, id: &str) -> Result<Option<Outcome>, InstanceError> {
         Ok(Outcome::of(id, &self.inner.state(id).await?))
     }
 
-    /// Waits until all participants have acknowledged, wherever the transaction is driven.
+    /// Waits until all participants have acknowledged, on any coordinator.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// Returns an error if the transaction does not exist or cannot be read.
     pub async fn wait(&self, id: &str) -> Result<Outcome, InstanceError> {
         self.inner.until(id, |state| state.ended).await
     }
 
-    /// Stops gently: nothing is begun any more, what is under way has `grace` to go as far as it can, and the rest is handed
-    /// over to the other coordinators, or to the next one. True if nothing was cut off.
+    /// Shuts down: no transaction is begun, running ones have `grace` to make progress, and the rest is released to
+    /// other coordinators. Returns true if no transaction was interrupted.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
@@ -137,7 +140,7 @@ impl Inner {
         read(&loaded).map_err(|source| InstanceError::Unreadable { id: id.to_owned(), source })
     }
 
-    /// Waits until the transaction is so, and decided.
+    /// Waits until the transaction is decided and `is` holds for its state.
     async fn until(&self, id: &str, is: impl Fn(&State) -> bool) -> Result<Outcome, InstanceError> {
         loop {
             let moved = self.moved.notified();
@@ -155,11 +158,11 @@ impl Inner {
     }
 
     fn here(&self) -> MutexGuard<'_, HashMap<u64, Here>> {
-        // Nothing in there panics halfway through a change.
+        // A poisoned lock is safe to use: no code below it panics halfway through a change.
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs what drives this transaction, so that it is known to be here for as long as it is.
+    /// Spawns a task that drives this transaction, and registers it in `here` until it ends.
     fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
         id: &str,
@@ -168,20 +171,20 @@ impl Inner {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.driven.send_modify(|driven| *driven += 1);
         let present = Present { inner: Arc::clone(self), number };
-        // Locked, so that a task which ends at once finds itself there.
+        // The lock is held while spawning, so that a task that ends at once finds its entry.
         let mut here = self.here();
         let task = tokio::spawn(run(present));
         here.insert(number, Here { id: id.to_owned(), task: task.abort_handle() });
         task
     }
 
-    /// The journal may say that this worker has a transaction of which nothing is known here.
+    /// Records that the journal may assign a transaction to this worker that it does not drive.
     fn lost_an_answer(&self) {
         self.astray.store(true, Ordering::Relaxed);
         self.poke.notify_one();
     }
 
-    /// Ends everything where it is.
+    /// Aborts all loops and tasks.
     fn abort(&self) {
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let here = std::mem::take(&mut *self.here());
@@ -189,14 +192,15 @@ impl Inner {
     }
 }
 
-/// A task is there for as long as this lives.
+/// The registration of a task in `here`, removed when it is dropped.
 struct Present {
     inner: Arc<Inner>,
     number: u64,
 }
 
 impl Present {
-    /// The transaction is not driven by this task any more: if it is by none, it can be let go of.
+    /// Removes the registration early: this task no longer drives the transaction, and if no other task does, it is
+    /// released.
     fn lets_go(&self) {
         self.inner.here().remove(&self.number);
         self.inner.lost_an_answer();
@@ -211,7 +215,7 @@ impl Drop for Present {
     }
 }
 
-/// Ends a coordinator whose last handle is gone.
+/// Stops the coordinator when its last clone is dropped.
 struct StopOnDrop(Arc<Inner>);
 
 impl Drop for StopOnDrop {
@@ -232,7 +236,7 @@ impl fmt::Debug for Coordinator {
     }
 }
 
-/// Why a text cannot be a coordinator's, a participant's or a transaction's name, if it cannot.
+/// Returns true if the text cannot be the name of a coordinator, a participant or a transaction.
 fn wrong_name(name: &str) -> bool {
     !(1..=40).contains(&name.len()) || name.chars().any(|one| one.is_control() || one == '/')
 }

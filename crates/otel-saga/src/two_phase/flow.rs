@@ -1,4 +1,4 @@
-//! The pure core: what a transaction's records amount to, and what is to be done next.
+//! The pure core: `fold` computes the state of a transaction from its records, `next` the commands for that state.
 //!
 //! Follows `docs/sagas.md`, "Pure core" and "Presumed abort": a coordinator that finds no decision decides to abort.
 

@@ -1,6 +1,6 @@
-//! What a coordinator's journal has of a transaction, for people to read.
+//! The journal of a transaction, for operators.
 //!
-//! An [`Operator`](crate::Operator) reads it; coordinators alone write to it.
+//! An [`Operator`](crate::Operator) reads it; only coordinators write to it.
 
 use super::flow::{Decision, Record, State, fold};
 use super::participant::Answer;
@@ -8,16 +8,16 @@ use crate::error::BoxError;
 use crate::journal::{Header, Loaded};
 use crate::operator::Moment;
 
-/// A transaction as the journal has it.
+/// A transaction with its records.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct History {
-    /// What is known without its records. Its status is completed where all were told to commit, and compensated where all
-    /// were told to roll back.
+    /// The header, available without the records. Its status is completed after a commit, and compensated after an
+    /// abort.
     pub header: Header,
-    /// What its records amount to.
+    /// The state that the records fold to.
     pub state: State,
-    /// Everything that happened, in order.
+    /// All records, in order.
     pub records: Vec<Record>,
 }
 
@@ -28,8 +28,8 @@ impl History {
         Ok(Self { header: loaded.header, state: fold(&records)?, records })
     }
 
-    /// Everything that happened, in order and in words, and at last what is still to come. A moment's step is the participant
-    /// that it happened to. Texts of errors and reasons are there always.
+    /// Returns all events in order, followed by the pending step of an unfinished transaction. A moment's `step` is
+    /// the name of the participant that it concerns. Texts of errors and reasons are always included.
     #[must_use]
     pub fn timeline(&self) -> Vec<Moment> {
         let mut told: Vec<Moment> = self.records.iter().map(|record| self.moment(record)).collect();
@@ -61,7 +61,7 @@ impl History {
             Record::Acknowledged { participant, answer } => {
                 let what = match answer {
                     Answer::Done => "acknowledged".to_owned(),
-                    // By itself is how a single one commits.
+                    // A single participant commits in one phase, which is not a heuristic outcome.
                     Answer::Committed if self.state.is_single() => "committed".to_owned(),
                     other => format!("decided on its own: {}", other.heuristic().unwrap_or_default()),
                 };

@@ -1,4 +1,4 @@
-//! What a coordinator asks of a participant: one small object-safe trait.
+//! The interface between a coordinator and a participant: one small object-safe trait.
 //!
 //! Follows `docs/sagas.md`, "In-doubt resolution" and "Late prepares": each call may come more than once, late, and
 //! from another process than the one before.
@@ -12,19 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BoxError;
 
-/// How long a branch's text may be. Postgres takes identifiers of less than 200 bytes.
+/// Maximum length of a branch's text. Postgres limits the identifier of a prepared transaction to less than 200
+/// bytes.
 const LONGEST: usize = 199;
 
-/// One participant's share in one transaction, as a text that no other has: the coordinator's name, the participant's, the
-/// transaction's and its key, between slashes. Only the key may have slashes of its own.
+/// The identifier of one participant's part in one transaction: the names of the coordinator, the participant and the
+/// transaction, and the key, separated by slashes. Only the key may contain slashes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Branch {
     text: String,
-    /// Where the participant's name begins and ends.
+    /// The start and the end of the participant's name in the text.
     participant: (usize, usize),
 }
 
-/// A text that is no branch's.
+/// A text that does not identify a branch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not `coordinator/participant/transaction/key`, printable and of less than 200 bytes")]
 #[non_exhaustive]
@@ -34,11 +35,11 @@ pub struct BranchError {
 }
 
 impl Branch {
-    /// The branch of this text, as it came with a request or out of a database.
+    /// Parses the text of a branch, for example from a request or a database.
     ///
     /// # Errors
     ///
-    /// If it is none's.
+    /// Returns an error if the text does not identify a branch.
     pub fn parse(text: impl Into<String>) -> Result<Self, BranchError> {
         let text = text.into();
         let parts: Vec<&str> = text.splitn(4, '/').collect();
@@ -55,12 +56,12 @@ impl Branch {
         Self::parse(format!("{}{transaction}", Self::prefix(coordinator, participant)))
     }
 
-    /// What the texts of all branches of this coordinator at this participant begin with.
+    /// Returns the common prefix of all branches of this coordinator at this participant.
     pub(crate) fn prefix(coordinator: &str, participant: &str) -> String {
         format!("{coordinator}/{participant}/")
     }
 
-    /// The text: what a participant knows the branch by.
+    /// Returns the text, by which the participant identifies the branch.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -73,7 +74,7 @@ impl Branch {
         self.text.get(begin..end).unwrap_or_default()
     }
 
-    /// The transaction's name, a slash, and its key.
+    /// Returns the transaction's id: its name, a slash, and its key.
     #[must_use]
     pub fn transaction(&self) -> &str {
         self.text.get(self.participant.1 + 1..).unwrap_or_default()
@@ -92,37 +93,39 @@ impl fmt::Debug for Branch {
     }
 }
 
-/// What a participant says when it is asked to prepare.
+/// The answer of a participant to a prepare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Vote {
-    /// It has made the branch durable, and can commit it and roll it back, whatever happens.
+    /// The branch is durable, and can be committed and rolled back, whatever happens.
     Yes,
-    /// The branch has changed nothing and holds nothing any more: it need not be told how the transaction ended.
+    /// The branch changed nothing and holds no locks any more. It is not called with the decision.
     ReadOnly,
-    /// It has rolled the branch back, for this reason, and will never commit it.
+    /// The branch was rolled back, for this reason, and will never be committed.
     No(String),
 }
 
-/// What a participant says when it is told the decision.
+/// The answer of a participant to a commit or a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Answer {
-    /// It is as it was told, by now or since an earlier call.
+    /// The branch is in the requested state, by this call or by an earlier one.
     Done,
-    /// Told to roll back: it is committed. Told to commit: somebody else had committed it before.
+    /// To a rollback: the branch is committed. To a commit: it had been committed by other means than a coordinator's
+    /// call.
     Committed,
-    /// Told to commit: it was rolled back. Told to roll back: somebody else had done so after it was prepared.
+    /// To a commit: the branch is rolled back. To a rollback: it had been rolled back, after it was prepared, by
+    /// other means than a coordinator's call.
     RolledBack,
-    /// Parts of it are committed, and parts are not.
+    /// The branch is committed in part.
     Mixed,
-    /// Nobody knows what has become of it, and nobody will.
+    /// The outcome of the branch is lost.
     Hazard,
 }
 
 impl Answer {
-    /// In one word; none if there is nothing to tell.
+    /// Returns the heuristic outcome as one word; `None` for [`Done`](Self::Done).
     #[must_use]
     pub fn heuristic(self) -> Option<&'static str> {
         match self {
@@ -135,28 +138,30 @@ impl Answer {
     }
 }
 
-/// Somebody who can prepare, commit and roll back: a database, a queue, another service.
+/// A resource that can prepare, commit and roll back: a database, a queue, another service.
 ///
-/// Each call is idempotent by its branch: the same call again does nothing again, and is answered as it was the first time.
-/// Any error means that the outcome is unknown. After a prepare it is an abort; commits and rollbacks are asked again.
+/// Each call is idempotent by its branch: a repeated call changes nothing, and returns the answer of the first one.
+/// Any error means that the outcome is unknown. After a prepare the transaction is aborted; commits and rollbacks are
+/// repeated.
 #[async_trait]
 pub trait Participant: Send + Sync + fmt::Debug + 'static {
-    /// Its name, by which it is found again after a crash: the same in all processes, 40 bytes at most, no slashes.
+    /// Returns the name by which recovery finds the participant: the same in all processes, at most 40 bytes, no
+    /// slashes.
     fn name(&self) -> &str;
 
-    /// Makes what was done in this branch durable, so that either can still happen. A branch that was rolled back before
-    /// is voted against: a prepare that comes late must leave nothing behind.
+    /// Makes the work of this branch durable, so that it can be committed and rolled back. A branch that was rolled
+    /// back before has to vote [`Vote::No`], so that a late prepare leaves nothing behind.
     async fn prepare(&self, branch: &Branch) -> Result<Vote, BoxError>;
 
-    /// Commits a branch that was prepared.
+    /// Commits a prepared branch.
     async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError>;
 
-    /// Rolls a branch back, whether it was prepared or was never heard of; the latter it remembers, against a late prepare.
-    /// A branch that is committed is answered with [`Answer::Committed`].
+    /// Rolls back a branch, prepared or unknown. A participant remembers an unknown branch, so that a late prepare is
+    /// refused. The answer for a committed branch is [`Answer::Committed`].
     async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError>;
 
-    /// Commits a branch that is the transaction's only one, without preparing it if that can be. [`Vote::Yes`] says that
-    /// it is committed. After an error it is rolled back, and what that answers tells what has become of it.
+    /// Commits the only branch of a transaction, without preparing it if possible. [`Vote::Yes`] means that it is
+    /// committed. After an error a rollback follows, whose answer decides the transaction.
     async fn commit_in_one_phase(&self, branch: &Branch) -> Result<Vote, BoxError> {
         match self.prepare(branch).await? {
             Vote::Yes => match self.commit(branch).await? {
@@ -168,14 +173,14 @@ pub trait Participant: Send + Sync + fmt::Debug + 'static {
         }
     }
 
-    /// Branches that are prepared, and whose texts begin so. Whoever cannot tell has none; then only what the journal knows
-    /// of is resolved.
+    /// Returns the prepared branches whose texts begin with this prefix. A participant that cannot list them returns
+    /// none; recovery then resolves only transactions in the journal.
     async fn in_doubt(&self, prefix: &str) -> Result<Vec<Branch>, BoxError> {
         let _ = prefix;
         Ok(Vec::new())
     }
 
-    /// Forgets what it remembers of branches that begin so and ended longer than this ago.
+    /// Deletes what the participant remembers of branches with this prefix that ended longer than this ago.
     async fn prune(&self, prefix: &str, older_than: Duration) -> Result<(), BoxError> {
         let _ = (prefix, older_than);
         Ok(())

@@ -19,9 +19,10 @@ pub use self::branch::PostgresBranch;
 use super::participant::{Answer, Branch, Participant, Vote};
 use crate::error::BoxError;
 
-/// A database whose transactions can be prepared. Cloning is cheap.
+/// A Postgres database as a participant. Cloning is cheap.
 ///
-/// Commits and rollbacks of what was prepared go to the same database, by the same user: Postgres asks for both.
+/// Prepared transactions are committed and rolled back in the same database by the same user, which Postgres
+/// requires.
 #[derive(Clone)]
 pub struct PostgresParticipant {
     inner: Arc<Inner>,
@@ -32,25 +33,25 @@ struct Inner {
     pool: PgPool,
 }
 
-/// Why a database cannot take part.
+/// The error of a Postgres participant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostgresParticipantError {
-    /// It prepares no transactions: the server's setting `max_prepared_transactions` is 0, as it is by default.
+    /// The server cannot prepare transactions: its setting `max_prepared_transactions` is 0, the default.
     #[error("`max_prepared_transactions` is 0: set it to what `max_connections` is, and restart the server")]
     NotPrepared,
-    /// The transaction has no branch of this participant: the name cannot be one.
+    /// The participant's name is not valid in a branch.
     #[error(transparent)]
     Branch(#[from] super::BranchError),
-    /// The database answered with an error, or did not answer.
+    /// The database returned an error, or did not answer.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 
 impl PostgresParticipant {
-    /// The database of this pool, as a participant of this name. Looks whether transactions can be prepared there, and
-    /// makes the table `twopc_branch` if there is none. The pool needs room for a connection more than there are branches
-    /// that are worked on at once: commits use it.
+    /// Connects the database of this pool as a participant of this name. Checks that transactions can be prepared,
+    /// and creates the table `twopc_branch` if it does not exist. The pool needs one connection more than there are
+    /// branches at a time, because commits use a connection of their own.
     ///
     /// # Errors
     ///
@@ -64,7 +65,8 @@ impl PostgresParticipant {
         Ok(Self { inner: Arc::new(Inner { name: name.into(), pool }) })
     }
 
-    /// Begins this participant's branch of a transaction: what is done on its connection is prepared with it.
+    /// Begins this participant's branch of a transaction. The work on its connection is prepared with the
+    /// transaction.
     ///
     /// # Errors
     ///
@@ -77,7 +79,7 @@ impl PostgresParticipant {
         self.begin_branch(branch).await
     }
 
-    /// Begins a branch of a transaction whose coordinator is elsewhere: it came with a request.
+    /// Begins a branch whose coordinator is in another process, and whose identifier came with a request.
     ///
     /// # Errors
     ///
@@ -86,7 +88,7 @@ impl PostgresParticipant {
         PostgresBranch::begin(self, branch).await
     }
 
-    /// Whether the branch is prepared in this database.
+    /// Returns true if the branch is prepared in this database.
     async fn is_prepared(&self, connection: &mut PgConnection, branch: &Branch) -> Result<bool, sqlx::Error> {
         let found = sqlx::query(sql::IS_PREPARED).bind(branch.as_str()).fetch_optional(connection).await?;
         Ok(found.is_some())
@@ -99,7 +101,7 @@ impl Participant for PostgresParticipant {
         &self.inner.name
     }
 
-    /// Asked without the connection on which the branch was worked on: it is prepared already, or never will be.
+    /// A call without the connection of the branch: the branch either is prepared already or never will be.
     async fn prepare(&self, branch: &Branch) -> Result<Vote, BoxError> {
         let mut connection = self.inner.pool.acquire().await?;
         if self.is_prepared(&mut connection, branch).await? {
@@ -116,7 +118,8 @@ impl Participant for PostgresParticipant {
             Err(error) if sql::is(&error, sql::UNDEFINED_OBJECT) => {}
             Err(error) => return Err(error.into()),
         }
-        // It is not prepared. What was committed has left its row, and what somebody else rolled back has not.
+        // The branch is not prepared. A committed branch has left its row; one that was rolled back by other means
+        // has not.
         let row = sqlx::query(sql::ROW).bind(branch.as_str()).fetch_optional(&mut *connection).await?;
         match row {
             Some(row) if row.try_get::<bool, _>(0)? => Ok(Answer::RolledBack),
@@ -133,8 +136,9 @@ impl Participant for PostgresParticipant {
             Err(error) if sql::is(&error, sql::UNDEFINED_OBJECT) => {}
             Err(error) => return Err(error.into()),
         }
-        // It is not prepared, and must not be later: the tombstone waits for an open transaction that has written the row,
-        // and not for long, since that one may wait to be prepared. Then the rollback is asked again.
+        // The branch is not prepared, and must not be later. The tombstone waits for an open transaction that has
+        // written the row, but only briefly, because that transaction may itself wait for its prepare; the rollback
+        // is then repeated.
         let mut tombstone = connection.begin().await?;
         sqlx::raw_sql(sql::LOCK_TIMEOUT).execute(&mut *tombstone).await?;
         sqlx::query(sql::TOMBSTONE).bind(branch.as_str()).execute(&mut *tombstone).await?;
@@ -148,7 +152,7 @@ impl Participant for PostgresParticipant {
         let rows = sqlx::query(sql::IN_DOUBT).bind(prefix).fetch_all(&self.inner.pool).await?;
         let texts = rows.iter().map(|row| row.try_get::<String, _>(0));
         let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
-        // Whatever is no branch is somebody else's.
+        // Prepared transactions of other programs have other identifiers.
         Ok(texts.into_iter().filter_map(|text| Branch::parse(text).ok()).collect())
     }
 

@@ -1,4 +1,4 @@
-//! What two-phase commits record: the transaction's span, one for each call, metrics, alerts.
+//! The telemetry of two-phase commits: the spans of transactions and calls, metrics, alerts.
 //!
 //! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": calls are children of the transaction's span, whose
 //! identity is in the journal, whichever process makes them.
@@ -21,10 +21,10 @@ use super::participant::{Answer, Vote};
 use crate::error::BoxError;
 use crate::telemetry::{again, parse_traceparent};
 
-/// Seconds: a call is a request and an fsync.
+/// Bucket boundaries of calls in seconds: a call is a request and an fsync.
 const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
 
-/// Where a coordinator's telemetry goes.
+/// The tracer and the instruments of a coordinator.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     tracer: Tracer,
@@ -67,7 +67,7 @@ impl TwoPhaseInstruments {
     }
 }
 
-/// What is asked of a participant.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Prepare,
@@ -85,7 +85,7 @@ impl Phase {
     }
 }
 
-/// How a call failed.
+/// The failure of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
     Failed,
@@ -104,7 +104,7 @@ impl Failure {
     }
 }
 
-/// What a participant says, as its span tells it.
+/// The answer of a participant as telemetry.
 pub(super) trait Spoken {
     fn attribute(&self) -> Option<KeyValue>;
     fn outcome(&self) -> Outcome;
@@ -138,7 +138,7 @@ impl Spoken for Answer {
     }
 }
 
-/// What is known of a call while it runs.
+/// The operation of a call.
 #[derive(Debug)]
 pub(super) struct Called {
     instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
@@ -172,7 +172,7 @@ impl OperationObserver for Called {
     }
 }
 
-/// What the span of a call says.
+/// The attributes of a call's span.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSpan<'a> {
     pub(super) id: &'a str,
@@ -181,11 +181,11 @@ pub(super) struct CallSpan<'a> {
     pub(super) phase: Phase,
 }
 
-/// The record of a transaction: how it was decided is told at the end.
+/// The operation of a transaction, with the decision once it is known.
 #[derive(Debug, Default)]
 pub(super) struct Decided(pub(super) Option<Decision>);
 
-/// The transaction's span, until it has ended.
+/// The operation of a transaction's span; `None` once it has ended.
 pub(super) type TransactionSpan = Option<Operation<Decided>>;
 
 impl OperationObserver for Decided {
@@ -207,7 +207,7 @@ impl Telemetry {
         Self { tracer: providers.tracer(scope), instruments }
     }
 
-    /// The transaction's span begins, under what is current.
+    /// Starts the transaction's span, as a child of the current one.
     pub(super) fn begin(&self, id: &str, name: &str) -> Operation<Decided> {
         let started = StartTime::now();
         let attributes = || transaction(id, name);
@@ -238,15 +238,15 @@ impl Telemetry {
         Operation::start(&self.tracer, start, parent, started, record, attributes)
     }
 
-    /// The transaction whose coordinator has died, again: under the id that its own span had, where the id generator gives it
-    /// that, else linked to it.
+    /// Records the span of a transaction again whose coordinator has died: under its original id if the id generator
+    /// allows that, otherwise with a link to it.
     pub(super) fn interrupted(&self, id: &str, state: &State) {
         let started = &state.started;
         let start = span(&started.name, UNIX_EPOCH + Duration::from_millis(started.at));
         let lost = started.trace.as_deref().and_then(parse_traceparent);
         let parent = match (started.parent.as_deref().and_then(parse_traceparent), &lost) {
             (Some(parent), _) => context_with_remote_parent(parent),
-            // A root would be sampled anew.
+            // Without a parent the span would be a root, and sampled independently of the lost one.
             (None, Some(lost)) if !lost.is_sampled() => context_with_remote_parent(lost.clone()),
             (None, _) => Context::new(),
         };
@@ -273,7 +273,7 @@ impl Telemetry {
         }
     }
 
-    /// Tells the gauges how many transactions of this name have not ended, and how old the oldest of them is.
+    /// Records the gauges: the number of transactions of this name that have not ended, and the age of the oldest.
     pub(super) fn counted(&self, name: &str, count: u64, age: Duration) {
         if let Some(instruments) = self.instruments.get() {
             let attributes = [KeyValue::new(names::NAME, name.to_owned())];
@@ -291,7 +291,7 @@ fn transaction(id: &str, name: &str) -> Vec<KeyValue> {
     vec![KeyValue::new(names::NAME, name.to_owned()), KeyValue::new(names::ID, id.to_owned())]
 }
 
-/// Somebody should look at this transaction. An event of the `tracing` crate, with the feature of that name.
+/// Raises an alert: an ERROR event of the `tracing` crate, with the feature of that name.
 pub(super) fn alert(id: &str, participant: &str, what: &str, error: &str) {
     #[cfg(feature = "tracing")]
     tracing::error!(twopc.id = id, twopc.participant = participant, error, "{what}");

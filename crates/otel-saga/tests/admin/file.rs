@@ -1,4 +1,4 @@
-//! On a file, which the application has to leave first.
+//! `saga-admin` on a file, with the application stopped.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use otel_saga::journal::{Journal, RedbJournal, Status};
 use crate::order;
 use crate::program::{admin, admin_with};
 
-/// A directory that is gone with the test.
+/// A directory that is removed after the test.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -31,7 +31,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Two sagas, each of which waits for its second attempt to pay; the application has stopped.
+/// Leaves two sagas that wait for their second attempt to pay, and a stopped application.
 async fn two_wait(file: &str) {
     let journal: Arc<dyn Journal> = Arc::new(RedbJournal::open(file).unwrap());
     let saga = order();
@@ -50,7 +50,7 @@ async fn two_wait(file: &str) {
         }
     }
     runtime.shutdown(Duration::from_secs(60)).await;
-    // Tasks that have been stopped let go of the journal when they are polled.
+    // Aborted tasks drop the journal when they are polled.
     while Arc::strong_count(&journal) > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -85,7 +85,7 @@ async fn a_stopped_applications_sagas_are_looked_at_and_told() {
     assert_eq!(admin(on, "retry order/1").fine(), "retried order/1\n");
     assert_eq!(admin(on, "cancel order/2").fine(), "asked to cancel order/2\n");
 
-    // What was asked is done by the application, when it is there again.
+    // The application carries out the requests when it runs again.
     let journal: Arc<dyn Journal> = Arc::new(RedbJournal::open(&file).unwrap());
     let saga = order();
     let runtime = Runtime::builder(Arc::clone(&journal), ()).with_saga(&saga).start();
@@ -133,7 +133,7 @@ async fn inputs_and_outputs_are_shown_on_request_alone() {
         "reserve attempt 1",
         "reserve done",
         "pay attempt 1",
-        // A line feed would be a line of the table.
+        // A raw line feed would start another row of the table.
         "pay failed, again from no\\nanswer",
     ];
     assert_eq!(told, expected, "{show}");

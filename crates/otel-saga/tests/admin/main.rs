@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use otel_saga::{RetryPolicy, Saga, StepContext, StepError};
 
-/// A saga whose second step is never done: what waits can be looked at and told things.
+/// A saga whose second step never succeeds, so that it waits, and can be shown and controlled.
 pub(crate) fn order() -> Saga<(), String> {
     async fn reserve(_: StepContext<()>, _: String, (): ()) -> Result<String, StepError> {
         Ok("secret-output".to_owned())

@@ -1,4 +1,4 @@
-//! The program and what it has said.
+//! Runs the program, and holds its exit code and output.
 
 use std::process::Command;
 
@@ -9,13 +9,13 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// What it printed, when it has done what it was told.
+    /// Returns the output of a run that succeeded.
     pub(crate) fn fine(self) -> String {
         assert_eq!((self.code, self.error.as_str()), (0, ""), "{}", self.out);
         self.out
     }
 
-    /// What it complained of, with 1.
+    /// Returns the error output of a run with exit code 1.
     pub(crate) fn failed(self) -> String {
         assert_eq!(self.code, 1, "{}{}", self.out, self.error);
         self.error
@@ -26,7 +26,7 @@ impl Said {
     }
 }
 
-/// Runs it with these arguments, parted at spaces, behind the journal's.
+/// Runs the program with the journal's arguments followed by these, which are split at spaces.
 pub(crate) fn admin(journal: [&str; 2], arguments: &str) -> Said {
     admin_with(journal, &arguments.split(' ').collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! On Postgres, while a worker runs.
+//! `saga-admin` on Postgres, while a worker runs.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! In a coordinator's journal: what there is is shown, and nothing is changed.
+//! `saga-admin` on a coordinator's journal: transactions are shown, and changes are refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use otel_saga::two_phase::{Answer, Branch, Coordinator, Participant, Vote};
 use crate::file::Scratch;
 use crate::program::admin;
 
-/// Votes yes, and acknowledges if it is there.
+/// A participant that votes yes, and acknowledges while its flag is set.
 #[derive(Clone, Debug)]
 struct Bank(&'static str, Arc<AtomicBool>);
 
@@ -35,7 +35,7 @@ impl Participant for Bank {
     }
 }
 
-/// One that is committed, one that is aborted, and one that waits for the shop.
+/// Leaves one committed transaction, one aborted one, and one that waits for the shop.
 async fn three(file: &str) {
     let journal: Arc<dyn Journal> = Arc::new(RedbJournal::open(file).unwrap());
     let there = Arc::new(AtomicBool::new(true));

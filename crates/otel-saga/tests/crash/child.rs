@@ -1,5 +1,5 @@
-//! The process that is killed or paused, and the one that goes on: a saga in a journal, with participants that remember
-//! in a file.
+//! The process that is killed or paused, and the one that continues: a saga in a journal, with participants that keep
+//! their state in a file.
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
@@ -20,11 +20,11 @@ use crate::spans;
 
 const LEASE: Duration = Duration::from_millis(1500);
 
-/// Counts the points at which a process can be killed, and stops at one.
+/// Counts the points at which the process can be killed, and stops at one.
 #[derive(Debug)]
 struct Points {
     stop_at: Option<usize>,
-    /// It goes on when it is told to, by the end of its input; else never.
+    /// If true, the process continues at the end of its input; otherwise it stops for good.
     goes_on: bool,
     passed: AtomicUsize,
 }
@@ -35,7 +35,7 @@ impl Points {
         if Some(number) == self.stop_at {
             println!("here");
             std::io::stdout().flush().unwrap();
-            // All of it stands still: there is one thread.
+            // The runtime has a single thread, so that the complete process stops.
             if self.goes_on {
                 std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
                 return;
@@ -47,7 +47,7 @@ impl Points {
     }
 }
 
-/// The journal, with a point before and after everything that it writes for a saga.
+/// A journal with a point before and after every write for a saga.
 #[derive(Debug)]
 struct Stopping {
     inner: Arc<dyn Journal>,
@@ -111,7 +111,7 @@ struct Participants {
 }
 
 impl Participants {
-    /// Whether this was done, by a line that a killed process has left as well.
+    /// Returns true if the line is in the file, also if a killed process wrote it.
     fn remembers(&self, line: &str) -> bool {
         let effects = std::fs::read_to_string(&self.effects).unwrap_or_default();
         effects.lines().any(|one| one == line)
@@ -164,10 +164,10 @@ fn definition() -> Saga<Participants, u32> {
     saga.build().unwrap()
 }
 
-/// What a child is to do.
+/// The configuration of a child process.
 pub(crate) struct Task<'t> {
     pub(crate) directory: &'t Path,
-    /// The journal is in this database, or in a file.
+    /// The database of the journal; `None` for a file.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "there is only the file"))]
     pub(crate) postgres: Option<&'t str>,
     pub(crate) kind: &'t str,
@@ -197,14 +197,14 @@ async fn go_on(task: &Task<'_>) {
     let provider = spans::provider(directory);
     let participants = Participants { effects: directory.join("effects"), kind: kind.to_owned(), points };
     let saga = definition();
-    // In Postgres it outlives the process, and has to end before another one goes on.
+    // In Postgres the lease outlives the process, and has to expire before another process can continue.
     let runtime = Runtime::builder(journal, participants).with_saga(&saga).with_lease(LEASE);
     let runtime =
         runtime.with_poll_interval(Duration::from_millis(5)).with_tracer_provider(&provider).start();
     let key = directory.file_name().and_then(|name| name.to_str()).unwrap();
-    // The caller asks again as well: it cannot know whether its request was taken.
+    // The caller repeats the start, because it cannot know if the first one was accepted.
     let id = runtime.start(&saga, key, 7).await.unwrap();
-    // Long enough for a busy machine; a saga that is stuck fails the check, and does not hold it up.
+    // Long enough for a busy machine; a stuck saga fails the check instead of blocking it.
     let status = tokio::time::timeout(Duration::from_secs(120), runtime.wait(&id)).await.unwrap().unwrap();
     let instance = runtime.status(&id).await.unwrap();
     let trace = instance.state.started.trace.as_ref().unwrap();
@@ -216,7 +216,7 @@ async fn go_on(task: &Task<'_>) {
     }
     println!("end {}", status.as_str());
     if goes_on {
-        // What was paused still has a say, which must have no effect.
+        // The paused process still runs its saga, which must have no effect.
         runtime.shutdown(Duration::from_secs(60)).await;
     }
 }

@@ -1,11 +1,12 @@
-//! Killed for real: a process runs a saga, and is killed with SIGKILL at every append to the journal and around every
-//! action. Another one goes on. The saga ends as it should, no action runs under two keys, the trace is whole. On a file,
-//! and on the Postgres that `cargo xtask services up postgres` starts.
+//! Crash tests with real processes: a process runs a saga and is killed with SIGKILL at every append to the journal
+//! and around every action. Another process continues. The saga has to end correctly, no action may run under two
+//! keys, and the trace has to be complete. The journal is in a file, and on the Postgres that `cargo xtask services
+//! up postgres` starts.
 //!
-//! On Postgres a process is also paused at each of these points, with SIGSTOP, until another one has taken its saga over
-//! and ended it. When it is resumed it is fenced, and nothing has an effect twice.
+//! On Postgres a process is also paused at each of these points, with SIGSTOP, until another one has taken its saga
+//! over and ended it. When it is resumed it is fenced, and nothing has an effect twice.
 //!
-//! Not a test harness of its own kind: this program starts itself, and kills what it has started.
+//! The program has its own `main` instead of a test harness, because it starts copies of itself and kills them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "the two processes talk through it")]
@@ -25,14 +26,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use otel_saga::journal::Status;
 
-/// What the child is told by its environment.
+/// The environment variables that configure the child.
 const DIRECTORY: &str = "OTEL_SAGA_CRASH_DIRECTORY";
 const KIND: &str = "OTEL_SAGA_CRASH_KIND";
 const STOP_AT: &str = "OTEL_SAGA_CRASH_STOP_AT";
 const GOES_ON: &str = "OTEL_SAGA_CRASH_GOES_ON";
 const POSTGRES: &str = "OTEL_SAGA_CRASH_POSTGRES";
 
-/// The kinds of sagas: the first is run on a file in every run of the tests, all of them, and on Postgres, by `long::`.
+/// The kinds of sagas: every run of the tests runs the first one on a file; `long::` runs all of them, also on
+/// Postgres.
 const KINDS: [(&str, Status); 3] =
     [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)];
 
@@ -97,7 +99,7 @@ impl Chosen {
         chosen
     }
 
-    /// Returns true if the test is to be run; prints that it is left out otherwise.
+    /// Returns true if the test is selected; prints that it is filtered out otherwise.
     fn runs(&self, test: &str) -> bool {
         let matches = |name: &String| if self.exact { test == name } else { test.contains(name.as_str()) };
         let runs =
@@ -112,11 +114,11 @@ impl Chosen {
 fn on_a_file(kind: &str, end: Status) {
     let points = killed_at_every_point(kind, end, None);
     println!("{kind}: killed at each of {points} points, and ended {} each time", end.as_str());
-    // A create, three appends and three actions at least, before and after.
+    // The minimum is a create, three appends and three actions, each with a point before and after it.
     assert!(points >= 14, "{kind}: {points} points only");
 }
 
-/// Kills at the first point, at the second … until there is none; how many there were.
+/// Kills a process at the first point, the second … until there is none. Returns the number of points.
 fn killed_at_every_point(kind: &str, end: Status, postgres: Option<&str>) -> usize {
     for point in 1.. {
         let scratch = Scratch::new(&format!("{kind}-{point}"));
@@ -133,7 +135,7 @@ fn killed_at_every_point(kind: &str, end: Status, postgres: Option<&str>) -> usi
     unreachable!("a saga ends")
 }
 
-/// Another process runs the saga to its end.
+/// Runs the saga to its end in another process.
 fn goes_on(directory: &Path, kind: &str, postgres: Option<&str>) -> Vec<String> {
     let (mut process, mut output) = spawn(directory, kind, postgres, None, false);
     let said = said(&mut output);
@@ -164,7 +166,7 @@ fn spawn(
     (child, output)
 }
 
-/// Everything until it stops at its point, or ends.
+/// Reads lines until the process stops at its point, or ends.
 fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
     let mut lines = Vec::new();
     for line in output.lines() {
@@ -179,7 +181,7 @@ fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
 fn check(what: &str, directory: &Path, end: Status, said: &[String]) {
     assert!(said.contains(&format!("end {}", end.as_str())), "{what}: {said:?}");
 
-    // What the participants saw, over both processes.
+    // The effects on the participants, by both processes.
     let effects = std::fs::read_to_string(directory.join("effects")).unwrap();
     let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut standing = BTreeSet::new();
@@ -199,7 +201,7 @@ fn check(what: &str, directory: &Path, end: Status, said: &[String]) {
     spans::check(what, directory, said);
 }
 
-/// A directory that is gone with the check.
+/// A directory that is removed after the check.
 struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! The same on Postgres, and a worker that is paused past its lease.
+//! The crash tests on Postgres, and a worker that is paused past its lease.
 
 use std::process::Command;
 
@@ -19,12 +19,12 @@ pub(crate) fn run() {
     }
     let (points, fenced) = paused_at_every_point(&url);
     println!("paused at each of {points} points, and fenced {fenced} times when resumed");
-    // Not before the saga is there, and not behind its last append.
+    // At the first point the saga does not exist yet, and after its last append it has ended: neither is fenced.
     assert!(points >= 14 && fenced + 2 == points, "{points} points, fenced {fenced} times");
 }
 
-/// Pauses at the first point, at the second … until there is none; how many there were, and after how many of them the
-/// worker was fenced.
+/// Pauses a process at the first point, the second … until there is none. Returns the number of points, and the
+/// number of those at which the worker was fenced.
 fn paused_at_every_point(url: &str) -> (usize, usize) {
     let mut fenced = 0;
     for point in 1.. {

@@ -1,5 +1,5 @@
-//! What outlives the process of its telemetry: each span is a line in a file as soon as it ends. One that had not ended is
-//! lost with the process, and told again by the next one under the id that the journal remembers.
+//! The spans that survive their process: each is a line in a file as soon as it ends. A span that has not ended is
+//! lost with the process, and the next process records it again under its journaled id.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -24,7 +24,7 @@ impl SpanExporter for File {
     }
 }
 
-/// As that of `otel-telemetry`.
+/// An id generator like that of `otel-telemetry`.
 #[derive(Debug, Default)]
 struct Ids(RandomIdGenerator);
 
@@ -47,7 +47,7 @@ pub(crate) fn provider(directory: &Path) -> SdkTracerProvider {
     builder.with_simple_exporter(File(file(directory))).build()
 }
 
-/// Every attempt that the journal knows has a span, and every span of the trace has its parent.
+/// Checks that every journaled attempt has a span, and that every span of the trace has its parent.
 pub(crate) fn check(what: &str, directory: &Path, said: &[String]) {
     let trace = said.iter().find_map(|line| line.strip_prefix("trace ")).unwrap();
     let [_, trace, start, _] = trace.split('-').collect::<Vec<_>>()[..] else { panic!("{trace}") };

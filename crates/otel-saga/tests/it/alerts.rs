@@ -1,4 +1,4 @@
-//! Alerts: what somebody should look at is an event of `tracing`, and what sorts itself out is none.
+//! Alerts: failures that need an operator are `tracing` events, and transient ones are not.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ impl MakeWriter<'_> for Lines {
 async fn compensations_and_forward_steps_that_keep_failing_raise_alerts() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
-    // For this thread, on which everything of this test runs.
+    // The default of this thread, on which the complete test runs.
     let _guard = tracing::subscriber::set_default(subscriber);
     let text = || lines.text();
 

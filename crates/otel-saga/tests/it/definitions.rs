@@ -1,4 +1,4 @@
-//! What registration refuses, and by what error: the step is named.
+//! Definitions that are refused, and the errors, which name the step.
 
 use otel_saga::{DefinitionError, Handle, Saga, SagaBuilder, StepContext, StepError};
 

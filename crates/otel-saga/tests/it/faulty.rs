@@ -1,4 +1,4 @@
-//! A journal between a worker and the real one, that is away when a test says so, or loses its answers.
+//! A journal in front of the real one, which a test can make unavailable, or which loses replies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use otel_saga::journal::{
 pub(crate) struct Faulty {
     inner: Arc<dyn Journal>,
     away: AtomicBool,
-    /// Of every so many calls the answer to one is lost, though it was done; none if 0.
+    /// Loses the reply to one of this many calls, after carrying it out; 0 loses none.
     loses_every: usize,
     asked: AtomicUsize,
     written: AtomicUsize,
@@ -33,7 +33,7 @@ impl Faulty {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// How many times something was created or appended, or was tried to be.
+    /// Returns the number of creations and appends, including failed ones.
     pub(crate) fn written(&self) -> usize {
         self.written.load(Ordering::SeqCst)
     }
@@ -43,7 +43,7 @@ impl Faulty {
         if self.away.load(Ordering::SeqCst) { Err(JournalError::Failed("away".into())) } else { Ok(()) }
     }
 
-    /// Scattered, for a rhythm could always hit the same kind of call.
+    /// Pseudo-random, because a regular pattern could always hit the same kind of call.
     fn loses(&self) -> bool {
         let mut mixed = (self.asked() as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

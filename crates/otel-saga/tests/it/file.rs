@@ -1,4 +1,4 @@
-//! The journal in a file: opened again, locked, damaged, torn, full.
+//! The journal in a file: reopened, locked, damaged, torn, full.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn records(instance: usize) -> Vec<Vec<u8>> {
     (0..6_usize).map(|record| format!("{instance}/{record}:").repeat(20 + record).into_bytes()).collect()
 }
 
-/// A journal of many instances, in a file of some hundred pages.
+/// Fills a journal with many instances, in a file of several hundred pages.
 async fn filled(path: &Path) {
     let journal = open(path);
     for instance in 0..40 {
@@ -44,7 +44,7 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
         let loaded = journal.load(&format!("order/{instance:02}")).await.unwrap().unwrap();
         assert!(loaded.records == records(instance));
     }
-    // No lease outlives the process: everything can be claimed at once.
+    // Leases do not outlive the process, so that everything can be claimed at once.
     assert_eq!(journal.claim("w", 100).await.unwrap().len(), 40);
 }
 
@@ -66,7 +66,7 @@ async fn a_file_that_is_in_use_or_is_none_says_so() {
     assert!(matches!(nowhere, OpenError::Failed { .. }), "{nowhere}");
 }
 
-/// What a damaged file gives: what was written, less of it, or an error; never anything else.
+/// Checks that a damaged file yields the written data, less of it, or an error, and never anything else.
 async fn assert_no_wrong_bytes(path: &Path, what: &str) -> bool {
     let Ok(journal) = RedbJournal::open(path) else { return true };
     let mut noticed = false;
@@ -80,7 +80,7 @@ async fn assert_no_wrong_bytes(path: &Path, what: &str) -> bool {
             Ok(None) | Err(_) => noticed = true,
         }
     }
-    // Whatever cannot be read holds nothing else up.
+    // Unreadable instances do not block the others.
     let _ = journal.list(&Query::default()).await;
     noticed
 }
@@ -95,7 +95,7 @@ async fn a_damaged_file_gives_errors_and_no_wrong_bytes() {
     let mut noticed = 0;
     for round in 0..60_usize {
         let mut bytes = whole.clone();
-        // Spread over the file, one bit or a stretch of zeros.
+        // Damages one bit or a range, at places spread over the file.
         let at = round * 7919 * 131 % bytes.len();
         if round % 2 == 0 {
             bytes[at] ^= 1 << (round % 8);
@@ -123,7 +123,7 @@ async fn a_file_that_was_cut_gives_errors_and_no_wrong_bytes() {
     }
 }
 
-/// Flips bytes of one instance's record, found by its text, wherever it is in the file.
+/// Flips bytes in all copies of one instance's record, found by its text.
 fn spoil(path: &Path, needle: &str) {
     let mut bytes = fs::read(path).unwrap();
     let needle = needle.as_bytes();
@@ -164,7 +164,7 @@ async fn a_damaged_saga_is_parked_and_the_others_go_on() {
             tokio::task::yield_now().await;
         }
         drop(runtime);
-        // The tasks are aborted, and let go of the journal when they are polled.
+        // Aborted tasks drop the journal when they are polled.
         while Arc::strong_count(&journal) > 1 {
             tokio::task::yield_now().await;
         }
@@ -185,11 +185,11 @@ async fn a_damaged_saga_is_parked_and_the_others_go_on() {
     }
 }
 
-/// What tells this test that it is the child, and where the file is.
+/// The environment variable with the path of the file, which marks the child process.
 #[cfg(unix)]
 const CHILD: &str = "OTEL_SAGA_FULL";
 
-/// The real thing beside the simulated ones: a process whose files may not grow beyond a limit of the system.
+/// Complements the simulated faults: a process whose files may not grow beyond a limit of the system.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_process_that_may_write_no_more_loses_nothing_that_was_answered() {
@@ -198,7 +198,7 @@ async fn a_process_that_may_write_no_more_loses_nothing_that_was_answered() {
     }
     let dir = Scratch::new();
     let path = dir.path().join("j");
-    // The signal that comes with the error is ignored, and so stays in the child.
+    // The child ignores the signal that accompanies the error.
     let output = std::process::Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; ulimit -f 6000; exec "$0" "$@""#])
         .arg(std::env::current_exe().unwrap())

@@ -1,6 +1,6 @@
 //! The traces of a success, of a failure with compensation, and of a crash with recovery, as trees in files.
 //!
-//! `OTEL_SAGA_GOLDEN=write cargo test -p otel-saga golden` writes them anew; what changed is then seen in the diff.
+//! `OTEL_SAGA_GOLDEN=write cargo test -p otel-saga golden` rewrites them; the diff shows the changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn traced(
         .with_meter_provider(recorder.meter_provider())
 }
 
-/// Starts an order, or a trip, inside a request, which ends before the saga does.
+/// Starts a saga inside a request's span, which ends before the saga does.
 async fn requested(
     recorder: &Recorder,
     runtime: &Runtime<Shop>,
@@ -86,7 +86,7 @@ async fn a_failure_with_compensation() {
     assert_golden("compensated", &recorder.tree());
 }
 
-/// Runs a saga until its process dies with all of its spans; what the next one tells.
+/// Runs a saga until its process dies with all of its spans, and returns the spans of the next process.
 async fn crashed(
     recorder: &Recorder,
     saga: &otel_saga::Saga<Shop, u32>,
@@ -116,7 +116,7 @@ async fn a_crash_in_the_first_step_with_recovery() {
     let recorder = with_span_identity();
     let lost = crashed(&recorder, &order(1), "reserve", 1).await;
     assert_golden("recovered", &recorder.tree());
-    // What died unfinished is told again: under its own id, in its own trace, beneath its own parent.
+    // Unfinished spans are recorded again, under their own ids, in their own trace, and with their own parents.
     let (start, request) = (lost.span("saga start order"), lost.span("POST /orders"));
     let again = recorder.span("saga start order");
     assert_eq!(again.span_context.span_id(), start.span_context.span_id());

@@ -1,4 +1,4 @@
-//! The suite that every journal passes, mounted for each.
+//! The test suite of all journals, mounted for the memory and the redb journal.
 
 #[macro_use]
 mod suite;

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "tracing")]
 mod alerts;
+mod conventions;
 mod definitions;
 mod faulty;
 #[cfg(feature = "redb")]

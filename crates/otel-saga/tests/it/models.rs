@@ -1,5 +1,6 @@
-//! Every order of a crash, a lost or late outcome, a refusal, a takeover with a living zombie, a cancellation and a
-//! giving-up, in three small sagas: the invariants hold, and without any one protection one of them does not.
+//! Model checking of three small sagas: every order of crashes, lost and late outcomes, refusals, takeovers from a
+//! worker that still runs, cancellations and giving up. All invariants hold, and without any one protection one of
+//! them does not.
 
 mod participant;
 mod world;
@@ -19,7 +20,7 @@ const AFTER_PIVOT: &str = "a forward step is done after the pivot";
 const CAN_COMPLETE: &str = "it can be completed";
 const CAN_COMPENSATE: &str = "it can be compensated";
 
-/// One of each kind, and so many of them together.
+/// A budget with one fault of each kind, and this many in total.
 const fn any(faults: u8) -> Budget {
     Budget { faults, crashes: 1, losses: 1, refusals: 1, takeovers: 1, cancels: 1, give_ups: 1 }
 }
@@ -67,13 +68,13 @@ const COMPENSATABLE: &[(StepKind, u16)] =
 const PARALLEL: &[(StepKind, u16)] =
     &[(StepKind::Compensatable, 0), (StepKind::Compensatable, 0), (StepKind::Pivot, 1)];
 
-/// Every situation that there is, and all invariants hold in each.
+/// Checks that all invariants hold in every reachable state.
 fn holds(steps: &[(StepKind, u16)], budget: Budget) {
     let checker = world(steps, budget, Without::Nothing).checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
 }
 
-/// Without this protection, one of these does not hold.
+/// Checks that without this protection one of the expected invariants fails.
 fn breaks(steps: &[(StepKind, u16)], without: Without, expected: &[&str]) {
     let model = world(steps, any(3), without);
     let wanted: std::collections::BTreeSet<&'static str> =

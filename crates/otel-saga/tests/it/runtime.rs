@@ -1,4 +1,4 @@
-//! What the runtime does with sagas, under a clock that stands still until all wait.
+//! Tests of the runtime, under a clock that advances only when all tasks wait.
 
 mod any_order;
 mod appends;

@@ -1,4 +1,4 @@
-//! A shop whose participants do what a test tells them, and remember what they were asked.
+//! A shop whose participants follow a test's script and record their calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -9,17 +9,17 @@ use otel_saga::journal::Journal;
 use otel_saga::{RetryPolicy, Runtime, RuntimeBuilder, Saga, StepContext, StepError};
 use tokio::time::{Instant, sleep};
 
-/// What becomes of one call.
+/// The scripted result of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Fine,
     Refuse,
-    /// Nothing happens, and the caller cannot know.
+    /// The call has no effect, and the caller does not know that.
     Lose,
-    /// It happens, and the answer is lost.
+    /// The call has its effect, and the answer is lost.
     LoseAnswer,
     Panic,
-    /// It happens, after so many milliseconds.
+    /// The call has its effect after this many milliseconds.
     Slow(u64),
     Hang,
 }
@@ -32,20 +32,20 @@ pub(crate) struct Call {
     pub(crate) key: String,
     pub(crate) attempt: u32,
     pub(crate) at: Instant,
-    /// What an undo was told of the output.
+    /// The output that a compensation received.
     pub(crate) output: Option<String>,
 }
 
-/// The participants, and what they have done.
+/// The state of the participants.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     script: HashMap<(String, Phase), VecDeque<Fault>>,
     pub(crate) calls: Vec<Call>,
-    /// Keys of actions that stand.
+    /// The keys of actions that have an effect.
     pub(crate) standing: BTreeSet<String>,
     refused: BTreeSet<String>,
     undone: BTreeSet<String>,
-    /// Keys that a step was ever called with.
+    /// The keys of all calls, by step.
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     pub(crate) at_once: usize,
     pub(crate) most_at_once: usize,
@@ -61,12 +61,12 @@ impl Shop {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The next calls of this step meet with this, and those behind them with nothing.
+    /// Sets the results of the next calls of this step; later calls succeed.
     pub(crate) fn script(&self, step: &str, phase: Phase, faults: impl IntoIterator<Item = Fault>) {
         self.world().script.insert((step.to_owned(), phase), faults.into_iter().collect());
     }
 
-    /// What was called, in order: `step`, or `-step` for undoing.
+    /// Returns the calls in order: `step`, or `-step` for a compensation.
     pub(crate) fn called(&self) -> String {
         let name = |call: &Call| match call.phase {
             Phase::Action => call.step.clone(),
@@ -93,7 +93,7 @@ impl Shop {
             let script = world.script.get_mut(&(cx.step().to_owned(), cx.phase()));
             script.and_then(VecDeque::pop_front).unwrap_or(Fault::Fine)
         };
-        /// Counts down also where the call is dropped.
+        /// Counts down when the call ends or is dropped.
         struct Leave<'s>(&'s Shop);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
@@ -115,7 +115,7 @@ impl Shop {
         done
     }
 
-    /// What a participant has to do: remember each key, and what it has answered.
+    /// Implements the duties of a participant: it remembers each key and its answer.
     fn take_effect(&self, cx: &Cx, refuse: bool) -> Result<String, StepError> {
         let mut world = self.world();
         let key = cx.action_key();
@@ -149,7 +149,7 @@ pub(crate) fn policy() -> RetryPolicy {
     RetryPolicy::exponential(first, longest).with_attempts(3).without_jitter()
 }
 
-/// Reserve, which can be undone; pay, the pivot; ship, which comes after it.
+/// A saga of reserve, which is compensatable; pay, the pivot; and ship, a forward step.
 pub(crate) fn order(version: u32) -> Saga<Shop, u32> {
     let mut saga = Saga::builder("order", version);
     let reserved = saga.step("reserve", (), act).retry(policy()).timeout(Duration::from_secs(5)).undo(undo);
@@ -158,7 +158,7 @@ pub(crate) fn order(version: u32) -> Saga<Shop, u32> {
     saga.build().unwrap()
 }
 
-/// Two at once that can be undone, and one more.
+/// A saga of two parallel compensatable steps, and a third one.
 pub(crate) fn trip() -> Saga<Shop, u32> {
     let mut saga = Saga::builder("trip", 1);
     let (flight, hotel) = saga.parallel(|g| {

@@ -1,4 +1,4 @@
-//! What several tests need: a directory of their own, and ids that can be asked for.
+//! Helpers that several tests share: a directory, and an id generator that accepts requested ids.
 
 #[cfg(feature = "redb")]
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
 
-/// A directory that is gone with the test.
+/// A directory that is removed after the test.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -33,7 +33,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Ids that count up, but for spans that are to have certain ones, as that of `otel-telemetry`.
+/// Sequential ids, except for spans with a requested id, as in `otel-telemetry`.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(AtomicU64);
 

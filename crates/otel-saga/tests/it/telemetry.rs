@@ -1,4 +1,4 @@
-//! What sagas record: the trace from the request on, over crashes; the metrics.
+//! The telemetry of sagas: the trace from the request on, across crashes; the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn memory() -> Arc<dyn Journal> {
     Arc::new(MemoryJournal::new())
 }
 
-/// Starts a saga inside a request, which ends before the saga does.
+/// Starts a saga inside a request's span, which ends before the saga does.
 async fn requested(recorder: &Recorder, runtime: &Runtime<Shop>, key: &str) -> String {
     use opentelemetry::context::FutureExt as _;
     let tracer = recorder.tracer_provider().tracer("service");
@@ -41,7 +41,7 @@ async fn requested(recorder: &Recorder, runtime: &Runtime<Shop>, key: &str) -> S
 #[tokio::test(start_paused = true)]
 async fn the_trace_goes_on_after_a_crash_and_shows_what_it_interrupted() {
     let (journal, shop, recorder) = (memory(), Shop::default(), Recorder::new());
-    // The first process dies with its spans: what it did not export is in no recorder.
+    // The first process dies with its spans: no recorder has those that it did not export.
     let lost = Recorder::new();
     let first = traced(&journal, &shop, "first", &lost).start();
     shop.script("pay", Phase::Action, [Fault::Slow(4_000)]);
@@ -68,7 +68,7 @@ async fn the_trace_goes_on_after_a_crash_and_shows_what_it_interrupted() {
     assert_eq!(attribute(0, "saga.step.attempt").as_deref(), Some("1"));
     assert_eq!(attribute(1, "saga.recovered"), None);
     assert_eq!(attribute(1, "saga.step.attempt").as_deref(), Some("2"));
-    // It is linked to the span that the first process had begun, by the id that is in the journal.
+    // The span has a link to the one of the first process, by its journaled id.
     let begun = lost.spans().into_iter().find(|span| span.name == "saga step pay");
     let linked = spans[0].links.links[0].span_context.span_id();
     assert!(begun.is_none_or(|begun| begun.span_context.span_id() == linked));

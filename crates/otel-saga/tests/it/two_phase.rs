@@ -4,6 +4,7 @@
 mod alerts;
 mod bank;
 mod behaviour;
+mod conventions;
 mod models;
 mod operator;
 mod recovery;

@@ -1,4 +1,4 @@
-//! What shares a batch, and what each of its errors means.
+//! Jobs that share a batch, and the meaning of its errors for each of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn a_zombie_in_the_same_batch_is_told_that_it_is_fenced() {
     let journal = database.journal().await;
     let mut at = created(&journal, "a").await;
     for round in 0..40 {
-        // Nobody renews: each claim takes it from the one before.
+        // The lease is never renewed, so that each claim takes the instance from the previous worker.
         let claimed = journal.claim(&format!("w{round}"), 1).await.unwrap();
         let zombie = at;
         at = claimed[0].cursor();
@@ -56,7 +56,7 @@ async fn of_two_that_create_one_id_in_a_batch_one_does() {
     let journal = database.journal().await;
     for round in 0..20 {
         let id = format!("i{round}");
-        // Without records, nothing but the batch itself tells them apart.
+        // Without records, the jobs differ only by their numbers in the batch.
         let records = |text: String| if round % 2 == 0 { vec![text.into_bytes()] } else { vec![] };
         let create = |text: String| journal.create(NewInstance::new(&id, "order", 1, records(text)));
         let answers = join_all((0..10).map(|one| create(format!("{one}")))).await;
@@ -73,7 +73,7 @@ async fn of_two_that_create_one_id_in_a_batch_one_does() {
 async fn what_postgres_cannot_hold_is_in_nobodys_way() {
     let database = Scratch::new();
     let journal = database.journal().await;
-    // Scattered, for what repeats itself would be compressed, and fit into an index.
+    // Pseudo-random, because repetitive text would be compressed and fit into an index.
     let mut number = 1_u64;
     let letter = || {
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -92,7 +92,7 @@ async fn what_postgres_cannot_hold_is_in_nobodys_way() {
     assert_eq!(journal.counts().await.unwrap()[0].count, 150);
 }
 
-/// Holds the instance so that nobody can write it, until it is dropped.
+/// Locks the instance against writes until the connection is dropped.
 async fn held(database: &Scratch, id: &str) -> PgConnection {
     let mut holder = PgConnection::connect(&database.url()).await.unwrap();
     let hold = "SET search_path = saga; BEGIN";
@@ -122,13 +122,13 @@ async fn an_append_whose_session_ends_is_unknown_and_the_next_one_is_done() {
     let journal = Arc::new(database.journal().await);
     let at = created(&journal, "a").await;
     let holder = held(&database, "a").await;
-    // In a transaction, the activity would be that of its beginning.
+    // Inside a transaction, `pg_stat_activity` would show a snapshot of its start.
     let mut other = PgConnection::connect(&database.url()).await.unwrap();
     let appending = tokio::spawn({
         let journal = Arc::clone(&journal);
         async move { journal.append("a", at, record("lost?"), Then::Continue).await }
     });
-    // As soon as it waits for the holder, its session is ended.
+    // Ends the session as soon as it waits for the lock.
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while sqlx::query(end).fetch_all(&mut other).await.unwrap().is_empty() {
@@ -162,7 +162,7 @@ async fn sessions_that_were_ended_while_idle_are_no_errors_for_reads() {
 async fn a_batch_that_is_a_deadlocks_victim_is_begun_anew() {
     let database = Scratch::new();
     let journal = database.journal().await;
-    // Counts tries, which no rollback undoes, and fails as the server does.
+    // Counts tries in a sequence, which no rollback undoes, and fails like the server.
     let victim = "SET search_path = saga; CREATE SEQUENCE tries;
         CREATE FUNCTION victim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('tries') <= 3 THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF;

@@ -1,4 +1,4 @@
-//! The journal under tokio's paused clock: the server's clock is made to tell the same time.
+//! The journal under tokio's paused clock, which the server's clock is made to follow.
 
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Clocked {
     _still: Still,
 }
 
-/// While it lives, the paused clock stands still although all wait: for an answer of the server.
+/// Keeps the paused clock from advancing while all tasks wait for an answer of the server.
 #[derive(Debug)]
 pub(crate) struct Still(#[expect(dead_code, reason = "its end is all that it tells")] Sender<()>);
 

@@ -21,11 +21,11 @@ async fn a_worker_whose_clock_is_ahead_takes_nothing_from_the_living() {
     let later = Then::Runnable { at: now() + 600_000 };
     journal.append("waiting", cursor, vec![], later).await.unwrap();
 
-    // From here on this process believes that it is an hour later.
+    // From here on the clock of this process is an hour ahead.
     tokio::time::advance(HOUR).await;
     assert!(journal.claim("ahead", 10).await.unwrap().is_empty());
     assert_eq!(journal.prune(now(), 10).await.unwrap(), 0);
-    // What it calls now, is now.
+    // A due time is converted to a delay, so that this process's present is the server's.
     journal.append("waiting", cursor, vec![], Then::Runnable { at: now() }).await.unwrap();
     assert_eq!(journal.claim("ahead", 10).await.unwrap()[0].id, "waiting");
 }

@@ -1,4 +1,4 @@
-//! The suite that every journal passes, mounted for Postgres.
+//! The test suite of all journals, mounted for Postgres.
 
 #[macro_use]
 #[path = "../it/journals/suite.rs"]

@@ -1,6 +1,5 @@
-//! The journal in Postgres, on a real one.
-//!
-//! It is the one that `cargo xtask services up postgres` starts. Without it these tests fail and say so.
+//! The Postgres journal on a real server, the one that `cargo xtask services up postgres` starts. Without it these
+//! tests fail with an error that says so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Postgres goes away in the middle, as after a crash, and comes back.
+//! Postgres stops while sagas run, as in a crash, and starts again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::support::Scratch;
 
 const SAGAS: usize = 24;
 
-/// Half of them are in the middle of a step, the others begin and end all the time.
+/// Starts sagas: half of them are in the middle of a step, the others start and end all the time.
 async fn some_sagas(runtime: &Runtime<Shop>, shop: &Shop) -> Vec<String> {
     shop.script("pay", Phase::Action, [Fault::Slow(400); SAGAS]);
     let mut ids = Vec::new();
@@ -29,13 +29,13 @@ async fn some_sagas(runtime: &Runtime<Shop>, shop: &Shop) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_crashes_and_comes_back_has_lost_nothing() {
     let mut server = Server::start();
-    // It listens before it lets anybody in.
+    // The server listens before it accepts sessions.
     let url = format!("{}/postgres", server.url());
     while PgConnection::connect(&url).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let database = Scratch::on(&server.url());
-    // The wrapper loses nothing: it counts.
+    // The wrapper only counts calls; it loses none.
     let real: Arc<dyn Journal> = Arc::new(database.journal().await);
     let counting = Faulty::new(&real, 0);
     let journal: Arc<dyn Journal> = counting.clone();
@@ -53,11 +53,11 @@ async fn a_server_that_crashes_and_comes_back_has_lost_nothing() {
     let StartError::Journal(source) = refused else { panic!("{refused:?}") };
     println!("after {:?}: {source:?}", asked.elapsed());
     assert!(asked.elapsed() < Duration::from_secs(30), "it fails at once, and not when time is over");
-    // What is under way ends and is kept in mind; nothing begins that cannot be journaled.
+    // Running attempts end, and their outcomes are kept in memory; no further attempt starts.
     let before = counting.asked();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let during = counting.asked() - before;
-    // One append and one load at 0, 50, 150, 350, 750, 1550 and 3150 ms, for each; and what the loops ask.
+    // Each saga appends and loads at 0, 50, 150, 350, 750, 1550 and 3150 ms; the loops call as well.
     assert!((1..SAGAS * 20).contains(&during), "asked {during} times in four seconds");
 
     server.start_again();

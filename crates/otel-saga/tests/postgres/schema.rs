@@ -63,13 +63,13 @@ async fn what_is_answered_is_durable_whatever_the_databases_settings_are() {
     let database = Scratch::new();
     database.options().migrate().await.unwrap();
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-    // And a stricter isolation, under which claims would fail that wait for each other.
+    // The stricter isolation would fail claims that wait for each other.
     let settings = "DO $$ BEGIN
         EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
         EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
         END $$";
     sqlx::raw_sql(settings).execute(&mut connection).await.unwrap();
-    // Reports the settings of the session that writes.
+    // Records the settings of the session that writes.
     let spy = "SET search_path = saga; CREATE TABLE spied (durable text, isolation text);
         CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             INSERT INTO spied VALUES

@@ -1,4 +1,4 @@
-//! A server of one's own, to be stopped and started again.
+//! A separate server, which a test can stop and start.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}", self.port)
     }
 
-    /// Goes on with the data that are there, after a crash as well, and waits until it answers.
+    /// Starts the server on its existing data, also after a crash, and waits until it answers.
     pub(crate) fn start_again(&mut self) {
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let mut postgres = self.command("postgres");
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// Stops it at once, as a crash would: what was committed has to be on the disk.
+    /// Stops the server immediately, like a crash: only committed data is on the disk.
     pub(crate) fn crash(&mut self) {
         if let Some(mut process) = self.process.take() {
             done(Command::new("kill").args(["-QUIT", &process.id().to_string()]));
@@ -82,7 +82,7 @@ impl Drop for Server {
     }
 }
 
-/// Debian and Ubuntu have each release in a folder of its number; elsewhere they are on the path.
+/// Debian and Ubuntu install each release in a numbered folder; other systems have the programs on the path.
 fn programs() -> Option<PathBuf> {
     let whole = |folder: &Path| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
     let releases = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! Where Postgres is, and a database of one's own.
+//! The address of Postgres, and a separate database per test.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 const START: &str = "start Postgres: `cargo xtask services up postgres`";
 
-/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
@@ -26,7 +26,7 @@ fn setting(name: &str) -> String {
         .to_owned()
 }
 
-/// A database that is gone with the test.
+/// A database that is dropped after the test.
 pub(crate) struct Scratch {
     server: String,
     name: String,
@@ -37,11 +37,11 @@ impl Scratch {
         Self::on(&setting("POSTGRES_URL"))
     }
 
-    /// On a server of one's own.
+    /// Creates the database on this server.
     pub(crate) fn on(server: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Another process's number can come again, after a test that was killed.
+        // The number of another process can return, after a test that was killed.
         let time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
         let name = format!("otel_saga_{}_{time}_{number}", std::process::id());
         let scratch = Self { server: server.to_owned(), name };
@@ -60,14 +60,14 @@ impl Scratch {
         PostgresOptions::new(&self.url()).unwrap()
     }
 
-    /// A new journal in the schema `saga`.
+    /// Opens a new journal in the schema `saga`.
     pub(crate) async fn journal(&self) -> PostgresJournal {
         let options = self.options();
         options.migrate().await.unwrap();
         options.connect().await.unwrap()
     }
 
-    /// On a thread and a runtime of its own: a database is also dropped where no runtime is left.
+    /// Uses its own thread and runtime, because `drop` also runs outside of a runtime.
     fn tell_server(&self, sql: String) -> Result<(), sqlx::Error> {
         let url = format!("{}/postgres", self.server);
         let told = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A server that prepares no transactions, as they are by default: it cannot take part in two-phase commits.
+//! A server with the default settings, which prepares no transactions and so cannot take part in two-phase commits.
 
 use otel_saga::two_phase::{PostgresParticipant, PostgresParticipantError};
 use sqlx::postgres::{PgConnection, PgPool};
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::server::Server;
 
-/// A pool, when the server lets somebody in: it listens before.
+/// Opens a pool once the server accepts sessions; it listens before it does.
 async fn pool(server: &Server) -> PgPool {
     let url = format!("{}/postgres", server.url());
     while PgConnection::connect(&url).await.is_err() {
@@ -32,7 +32,7 @@ async fn a_server_that_prepares_nothing_is_refused_until_it_is_told_to() {
         sqlx::query_scalar("SELECT to_regclass('twopc_branch')::text").fetch_one(&refusing).await.unwrap();
     assert_eq!(table, None, "nothing is made where nothing can take part");
 
-    // As the error says.
+    // The remedy that the error names.
     let set = AssertSqlSafe("ALTER SYSTEM SET max_prepared_transactions = 5".to_owned());
     sqlx::raw_sql(set).execute(&refusing).await.unwrap();
     refusing.close().await;

@@ -1,4 +1,4 @@
-//! The participant by itself: each call again, late, and out of order.
+//! The Postgres participant alone: each call repeated, late, and out of order.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::support::{BEGIN, Banks, until, url};
 
-/// A branch whose vote is kept back after it was prepared.
+/// A branch that delays its vote after it has prepared.
 #[derive(Clone)]
 pub(crate) struct Slow {
     inner: Arc<PostgresBranch>,
@@ -27,12 +27,12 @@ impl Slow {
         Self { inner: Arc::new(branch), proceed: Arc::default(), voted: Arc::default() }
     }
 
-    /// Whether it has voted, and all that it does for that is done.
+    /// Returns true once the branch has prepared.
     pub(crate) fn has_voted(&self) -> bool {
         self.voted.load(Ordering::SeqCst)
     }
 
-    /// Keeps the vote back until this is used.
+    /// Delays the vote until the returned sender is used.
     pub(crate) async fn prepared(&self) -> oneshot::Sender<()> {
         let (proceed, wait) = oneshot::channel();
         *self.proceed.lock().unwrap() = Some(wait);
@@ -117,10 +117,10 @@ async fn a_late_prepare_finds_the_tombstone() {
     let banks = Banks::new().await;
     let one = branch(&banks, "1");
     let open = begin(&banks, &one, 5).await;
-    // It does not wait for the branch, which has not written its row.
+    // The rollback does not wait for the branch, which has not written its row.
     assert_eq!(banks.participants[0].rollback(&one).await.unwrap(), Answer::Done);
     assert!(is_no(&open.prepare(&one).await.unwrap()));
-    // Nor is it committed in one phase.
+    // The branch cannot commit in one phase either.
     let open = begin(&banks, &one, 5).await;
     assert!(is_no(&open.commit_in_one_phase(&one).await.unwrap()));
     assert_eq!(banks.cents().await, [BEGIN, BEGIN]);
@@ -132,7 +132,7 @@ async fn a_rollback_that_meets_an_open_branch_is_asked_again() {
     let banks = Banks::new().await;
     let participant = &banks.participants[0];
     let one = branch(&banks, "1");
-    // A branch between its row and its PREPARE.
+    // A branch between its row and its `PREPARE TRANSACTION`.
     let mut open = begin(&banks, &one, 5).await;
     let row = sqlx::query("INSERT INTO twopc_branch (gid, tombstone) VALUES ($1, false)").bind(one.as_str());
     row.execute(open.connection()).await.unwrap();
@@ -179,7 +179,7 @@ async fn the_scan_sees_what_is_ours_in_this_database() {
     }
     let found = participant.in_doubt(&format!("{}/a/", banks.coordinator)).await.unwrap();
     assert_eq!(found, std::slice::from_ref(&ours));
-    // What its journal does not know, a coordinator rolls back when it starts; what is not its own stays.
+    // A starting coordinator rolls back branches of its name that its journal does not have, and leaves others.
     let coordinator = banks.coordinator().await;
     until("the stray to be gone", || async { !banks.prepared().await.contains(&ours.to_string()) }).await;
     let left = banks.prepared().await;
@@ -223,7 +223,7 @@ async fn connections_go_back_to_the_pool_and_never_in_a_transaction() {
         if key % 3 == 0 {
             banks.participants[0].rollback(&one).await.unwrap();
         }
-        // Each connection that the pool gives is in no transaction: what it does is there for all to see.
+        // The pool's connections are in no transaction: their changes are visible at once.
         banks.execute(0, format!("UPDATE account SET cents = {key}")).await;
         assert_eq!(banks.cents().await[0], key);
     }
@@ -239,7 +239,7 @@ async fn only_the_same_user_in_the_same_database_ends_a_branch() {
     let user = PgPoolOptions::new().max_connections(1).connect_with(monitor).await.unwrap();
     let user = PostgresParticipant::connect("a", user).await.unwrap();
     for (stranger, text) in [(&user, "permission denied"), (&banks.participants[1], "another database")] {
-        // An error that it is asked again after, and no outcome.
+        // An error, after which the call is repeated, and not an outcome.
         for error in [stranger.commit(&one).await.unwrap_err(), stranger.rollback(&one).await.unwrap_err()] {
             assert!(error.to_string().contains(text), "{error}");
         }

@@ -1,5 +1,5 @@
-//! The process that is killed or paused, and the one that goes on: a transfer between the two databases, with a journal in
-//! a file, or in a schema of the first database.
+//! The process that is killed or paused, and the one that continues: a transfer between the two databases, with a
+//! journal in a file, or in a schema of the first database.
 
 #![expect(clippy::print_stdout, reason = "the two processes talk through it")]
 
@@ -22,14 +22,14 @@ use super::journal::options;
 use super::spans;
 use super::support::{Banks, LONG};
 
-/// In Postgres it outlives the process, and has to end before another one goes on.
+/// In Postgres the lease outlives the process, and has to expire before another process can continue.
 const LEASE: Duration = Duration::from_millis(1500);
 
-/// Counts the points at which a process can be killed, and stops at one.
+/// Counts the points at which the process can be killed, and stops at one.
 #[derive(Debug)]
 struct Points {
     stop_at: Option<usize>,
-    /// It goes on when it is told to, by the end of its input; else never.
+    /// If true, the process continues at the end of its input; otherwise it stops for good.
     goes_on: bool,
     passed: AtomicUsize,
 }
@@ -40,7 +40,7 @@ impl Points {
         if Some(number) == self.stop_at {
             println!("\nhere");
             std::io::stdout().flush().unwrap();
-            // All of it stands still: there is one thread.
+            // The runtime has a single thread, so that the complete process stops.
             if self.goes_on {
                 std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
                 return;
@@ -52,7 +52,7 @@ impl Points {
     }
 }
 
-/// The journal, with a point before and after everything that it writes for a transaction.
+/// A journal with a point before and after every write for a transaction.
 #[derive(Debug)]
 struct StoppingJournal {
     inner: Arc<dyn Journal>,
@@ -109,12 +109,12 @@ impl Journal for StoppingJournal {
     }
 }
 
-/// A participant, with a point before and after everything that it is asked.
+/// A participant with a point before and after every call.
 #[derive(Debug)]
 struct Stopping<P> {
     inner: P,
     points: Arc<Points>,
-    /// So many commits are lost on their way.
+    /// The number of commits that are lost.
     loses: AtomicUsize,
 }
 
@@ -167,17 +167,17 @@ impl<P: Participant> Participant for Stopping<P> {
     }
 }
 
-/// What a child is to do.
+/// The configuration of a child process.
 pub(crate) struct Task<'t> {
     pub(crate) directory: &'t Path,
-    /// The journal is in the first database, or in a file.
+    /// True for a journal in the first database, false for one in a file.
     pub(crate) in_postgres: bool,
     pub(crate) kind: &'t str,
     pub(crate) stop_at: Option<usize>,
     pub(crate) goes_on: bool,
 }
 
-/// Transfers, or goes on with the transfer that was begun: the caller asks again as well, for it cannot know.
+/// Transfers, or continues the transfer: the caller repeats the commit, because it does not know the outcome.
 pub(crate) async fn run(task: &Task<'_>, banks: &Banks) {
     let Task { directory, kind, stop_at, goes_on, .. } = *task;
     let points = Arc::new(Points { stop_at, goes_on, passed: AtomicUsize::new(0) });
@@ -202,7 +202,7 @@ pub(crate) async fn run(task: &Task<'_>, banks: &Banks) {
     let mut transfer = coordinator.begin("transfer", "1").unwrap();
     let amounts: &[i64] = if kind == "alone" { &[-300] } else { &[-300, 300] };
     for (bank, cents) in amounts.iter().enumerate() {
-        // What a killed process has left prepared holds its locks until it is resolved.
+        // Branches that a killed process left prepared hold their locks until they are resolved.
         let branch = if stop_at.is_none() {
             banks.participants[bank].begin(&transfer).await.unwrap()
         } else {
@@ -224,7 +224,7 @@ pub(crate) async fn run(task: &Task<'_>, banks: &Banks) {
     println!("\ntrace {}", started.trace.unwrap());
     println!("end {}", ended.decision.as_str());
     if goes_on {
-        // What was paused still has a say, which must have no effect.
+        // The paused process still runs its transaction, which must have no effect.
         coordinator.shutdown(LONG).await;
     }
 }

@@ -1,7 +1,7 @@
-//! The coordinator's journal in Postgres: a schema of its own, in the database of one of the participants.
+//! The coordinator's journal in Postgres: in its own schema of the database of one participant.
 //!
-//! Several coordinators share it. One is killed at every point, or paused with SIGSTOP until another one has taken its
-//! transaction over and ended it; when it is resumed it is fenced, and nothing changes any more.
+//! Several coordinators share it. One is killed at every point, or paused with SIGSTOP until another one has taken
+//! its transaction over and ended it; when it is resumed it is fenced, and nothing changes any more.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use otel_saga::two_phase::flow::Decision;
 
 use super::support::{BEGIN, Banks, LONG, url};
 
-/// Far more than the lease of the one that is paused, and less than the next one waits for an end.
+/// Longer than the lease of the paused process, and shorter than the wait for the end of the next one.
 const TAKEN_OVER: Duration = Duration::from_secs(30);
 
-/// The journal of the coordinators of this name.
+/// Returns the options of the journal for coordinators of this name.
 pub(crate) fn options(banks: &Banks) -> PostgresOptions {
     PostgresOptions::new(&url(&banks.names[0])).unwrap().with_schema(&*banks.coordinator)
 }
@@ -50,7 +50,7 @@ async fn transfers_commit_abort_and_are_handed_over() {
     assert!(transfer("fine", 300).await.is_committed(), "the same key is the same transfer");
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
 
-    // Another one on the same journal.
+    // A second coordinator on the same journal.
     let (_, second) = coordinator(&banks, "second").await;
     assert!(second.outcome("transfer/fine").await.unwrap().unwrap().is_committed());
     let begun = first.begin("transfer", "held").unwrap();
@@ -59,7 +59,8 @@ async fn transfers_commit_abort_and_are_handed_over() {
     let proceed = credit.prepared().await;
     let committing = tokio::spawn(begun.with(debit).with(credit).commit());
     super::support::until("both to be prepared", || async { banks.prepared().await.len() == 2 }).await;
-    // It is cut off before it has decided, gives its lease back, and the other one rolls back.
+    // The shutdown interrupts the transaction before its decision and releases the lease; the second coordinator
+    // rolls back.
     assert!(!first.shutdown(Duration::ZERO).await);
     assert!(committing.await.unwrap().is_err());
     drop(proceed);
@@ -103,15 +104,16 @@ mod long {
             if !first.said().iter().any(|line| line == "here") {
                 assert!(first.child.wait().unwrap().success());
                 banks.drop().await;
-                // Neither before it is there, nor behind its last append, is there anything to be fenced from.
+                // At the first point the transaction does not exist yet, and after its last append it has ended:
+                // neither is fenced.
                 assert_eq!((point - 1, fenced), (14, 12));
                 return;
             }
             signal(first.child.id(), "STOP");
             let what = format!("paused at point {point}");
             let mut second = Process::next(&banks, &task);
-            // It has taken over long before. If the first stands in the middle of a prepare, with the branch's row written, the
-            // second waits for that row, and cannot end before the first goes on.
+            // The second process has taken over by then. If the first is paused inside a prepare, after writing the
+            // branch's row, the second waits for that row, and cannot end before the first continues.
             let began = Instant::now();
             while second.child.try_wait().unwrap().is_none() && began.elapsed() < TAKEN_OVER {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,7 +1,8 @@
-//! Killed for real: a coordinator is killed with SIGKILL around every append to the journal and every call of a
-//! participant. Another one goes on. Both databases agree, nothing is in doubt, and the trace is whole.
+//! Crash tests with real processes: a coordinator is killed with SIGKILL around every append to the journal and every
+//! call of a participant. Another process continues. Both databases have to agree, no branch may stay in doubt, and
+//! the trace has to be complete.
 //!
-//! The process is this test binary, with one test and with its task in the environment.
+//! The child is this test binary, which runs one test and reads its task from the environment.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use super::child;
 use super::spans;
 use super::support::{BEGIN, Banks};
 
-/// What the child is told: a folder, the databases and the coordinator's name, what happens, and where to stop.
+/// The variable with the child's task: folder, databases, coordinator's name, kind of transfer, and the point to stop
+/// at.
 const TASK: &str = "OTEL_SAGA_TWO_PHASE_TASK";
 
-/// The child's test, which is none where there is no task.
+/// The entry point of the child; without a task it does nothing.
 #[tokio::test]
 async fn child_process() {
     let Ok(task) = std::env::var(TASK) else { return };
@@ -50,19 +52,19 @@ impl Process {
         Self { child, output }
     }
 
-    /// The one that goes on after that of this task.
+    /// Starts the process that continues after that of this task.
     pub(crate) fn next(banks: &Banks, task: &child::Task<'_>) -> Self {
         Self::spawn(banks, &child::Task { stop_at: None, goes_on: false, ..*task })
     }
 
-    /// Waits until it has ended: whether money was moved.
+    /// Waits for the end of the process. Returns true if money was moved.
     pub(crate) async fn ends(mut self, what: &str, banks: &Banks, task: &child::Task<'_>) -> bool {
         let said = self.said();
         assert!(self.child.wait().unwrap().success(), "{what}: {said:?}");
         check(what, banks, task, &said).await
     }
 
-    /// What it says until it stops or ends.
+    /// Reads lines until the process stops or ends.
     pub(crate) fn said(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         for line in (&mut self.output).lines() {
@@ -75,7 +77,7 @@ impl Process {
     }
 }
 
-/// A folder that is removed in the end.
+/// A folder that is removed after the test.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
@@ -92,7 +94,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Kills at the first point, at the second … until there is none; how many there were, and how many of them committed.
+/// Kills a process at the first point, the second … until there is none. Returns the number of points, and the number
+/// of those after which the transfer committed.
 pub(crate) async fn killed_at_every_point(kind: &'static str, in_postgres: bool) -> (usize, usize) {
     let mut committed = 0;
     let mut banks = Banks::new().await;
@@ -118,12 +121,13 @@ pub(crate) async fn killed_at_every_point(kind: &'static str, in_postgres: bool)
     unreachable!("there is an end to points")
 }
 
-/// Another process runs the transfer to its end: both databases agree, and the trace is whole. Whether money was moved.
+/// Runs the transfer to its end in another process, and checks both databases and the trace. Returns true if money
+/// was moved.
 pub(crate) async fn goes_on(what: &str, banks: &Banks, task: &child::Task<'_>) -> bool {
     Process::next(banks, task).ends(what, banks, task).await
 }
 
-/// Whether money was moved.
+/// Checks both databases and the trace. Returns true if money was moved.
 pub(crate) async fn check(what: &str, banks: &Banks, task: &child::Task<'_>, said: &[String]) -> bool {
     let is_committed = said.iter().any(|line| line == "end commit");
     assert!(is_committed || said.iter().any(|line| line == "end abort"), "{what}: {said:?}");
@@ -131,7 +135,8 @@ pub(crate) async fn check(what: &str, banks: &Banks, task: &child::Task<'_>, sai
     let none = moved == [BEGIN, BEGIN];
     let all = moved == if task.kind == "alone" { [BEGIN - 300, BEGIN] } else { [BEGIN - 300, BEGIN + 300] };
     assert!(none || all, "{what}: {moved:?}");
-    // Whoever was stopped before its transaction was in the journal left it to the second, which moves nothing.
+    // A process that was stopped before its transaction was in the journal left it to the second one, which moves
+    // nothing.
     assert!(is_committed || none, "{what}: aborted, and {moved:?}");
     assert_eq!(banks.prepared().await, [""; 0], "{what}");
     spans::check(what, task.directory, said);
@@ -142,7 +147,7 @@ pub(crate) async fn check(what: &str, banks: &Banks, task: &child::Task<'_>, sai
 async fn a_transfer_is_whole_wherever_its_coordinator_is_killed() {
     let (points, committed) = killed_at_every_point("fine", false).await;
     println!("killed at each of {points} points, {committed} times after the decision");
-    // A create, a decision, an end; two prepares and two commits; before and after each.
+    // The points are before and after a create, a decision, an end, two prepares and two commits.
     assert_eq!(points, 14);
     assert_eq!(committed, 7, "from the decision's append on");
 }
@@ -154,7 +159,7 @@ mod long {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_transfer_that_is_refused_is_whole_wherever_its_coordinator_is_killed() {
         let (points, committed) = killed_at_every_point("refused", false).await;
-        // A create and an end, two prepares, one rollback.
+        // The points are before and after a create, an end, two prepares and one rollback.
         assert_eq!((points, committed), (10, 0));
     }
 
@@ -167,7 +172,8 @@ mod long {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_transfer_that_one_acknowledges_late_is_whole_wherever_its_coordinator_is_killed() {
         let (points, committed) = killed_at_every_point("late", false).await;
-        // As the first, but one point less around the commit that is lost, and two more around that it waits, and the second.
+        // As in the first test, with one point less at the lost commit, two more at the record that it waits, and two
+        // more at the second commit.
         assert_eq!((points, committed), (17, 10));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the server is, and two databases of one's own with an account in each.
+//! The address of Postgres, and two separate databases with an account each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 const START: &str = "start the server: `cargo xtask services up postgres`";
 
-/// More than anything takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
 
-/// What each account begins with.
+/// The initial balance of each account.
 pub(crate) const BEGIN: i64 = 1000;
 
-/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
@@ -37,7 +37,7 @@ fn setting(name: &str) -> String {
         .to_owned()
 }
 
-/// The server's URL, to which a database's name is added.
+/// Returns the server's URL without a database.
 fn server() -> String {
     setting("POSTGRES_URL").trim_end_matches('/').to_owned()
 }
@@ -52,13 +52,13 @@ pub(crate) async fn pool(database: &str) -> PgPool {
     pool.unwrap_or_else(|error| panic!("{error}: {START}"))
 }
 
-/// Two databases, which are dropped in the end.
+/// Two databases, which are dropped after the test.
 pub(crate) struct Banks {
     admin: PgPool,
     pub(crate) names: [String; 2],
     pub(crate) pools: [PgPool; 2],
     pub(crate) participants: [PostgresParticipant; 2],
-    /// The coordinator's name: what is prepared under it is its own.
+    /// The coordinator's name, the prefix of its branches.
     pub(crate) coordinator: String,
 }
 
@@ -69,7 +69,7 @@ impl Banks {
             format!("{}_{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
         let names = ["a", "b"].map(|name| format!("twopc_{name}_{unique}"));
         for name in &names {
-            // Two that copy the template at once are in each other's way.
+            // Concurrent copies of the template database fail.
             let begun = Instant::now();
             loop {
                 match sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&admin).await {
@@ -89,7 +89,7 @@ impl Banks {
         banks
     }
 
-    /// Those that another process has made.
+    /// Opens the databases that another process has created.
     pub(crate) async fn open(names: [String; 2], coordinator: String) -> Self {
         let pools = [pool(&names[0]).await, pool(&names[1]).await];
         let participants = [
@@ -107,14 +107,14 @@ impl Banks {
             .with_retry(retry)
     }
 
-    /// A coordinator of both, over a journal in memory.
+    /// Starts a coordinator of both, over a journal in memory.
     pub(crate) async fn coordinator(&self) -> Coordinator {
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let [a, b] = self.participants.clone();
         self.builder(&journal).with_participant(a).with_participant(b).start().await.unwrap()
     }
 
-    /// A branch in which so much was added to the account.
+    /// Begins a branch that adds this amount to the account.
     pub(crate) async fn branch(&self, bank: usize, transaction: &Transaction, cents: i64) -> PostgresBranch {
         let mut branch = self.participants[bank].begin(transaction).await.unwrap();
         let add = sqlx::query("UPDATE account SET cents = cents + $1 WHERE id = 1").bind(cents);
@@ -131,7 +131,8 @@ impl Banks {
         cents
     }
 
-    /// As new, for a coordinator of another name: a database takes long to make. Nothing may be prepared any more.
+    /// Restores the initial state for a coordinator of another name, because creating a database is slow. No branch
+    /// may be prepared.
     pub(crate) async fn reset(&mut self) {
         let left = self.prepared().await;
         assert!(left.is_empty(), "still prepared: {left:?}");
@@ -141,7 +142,7 @@ impl Banks {
         self.coordinator.push('x');
     }
 
-    /// What is prepared in both, by anybody.
+    /// Returns all prepared transactions of both databases.
     pub(crate) async fn prepared(&self) -> Vec<String> {
         let prepared =
             sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts WHERE database = ANY($1) ORDER BY gid");
@@ -152,19 +153,19 @@ impl Banks {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pools[bank]).await.unwrap();
     }
 
-    /// Drops the databases, in which nothing may be prepared any more.
+    /// Drops the databases. No branch may be prepared.
     pub(crate) async fn drop(self) {
         let left = self.prepared().await;
         assert!(left.is_empty(), "still prepared: {left:?}");
         for name in &self.names {
-            // With whoever is still connected.
+            // `FORCE` ends the sessions that are still connected.
             let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
             sqlx::raw_sql(drop).execute(&self.admin).await.unwrap();
         }
     }
 }
 
-/// Waits for something that nobody announces.
+/// Polls until the condition holds, because it has no notification.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
     let begun = Instant::now();
     while !holds().await {

@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use super::branches::Slow;
 use super::support::{BEGIN, Banks, until};
 
-/// So much from the first to the second.
+/// Transfers this amount from the first account to the second.
 async fn transfer(banks: &Banks, coordinator: &Coordinator, key: &str, cents: i64) -> Outcome {
     let transfer = coordinator.begin("transfer", key).unwrap();
     let debit = banks.branch(0, &transfer, -cents).await;
@@ -25,7 +25,8 @@ async fn both_commit_or_none_does() {
     assert!(outcome.is_committed() && outcome.unacknowledged.is_empty(), "{outcome:?}");
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
 
-    // One that fails on its connection votes no, whoever has seen the error: Postgres answers its PREPARE with success.
+    // A branch with a failed statement votes no, even if the caller ignored the error: Postgres answers its `PREPARE
+    // TRANSACTION` with success.
     let begun = coordinator.begin("transfer", "2").unwrap();
     let mut debit = banks.branch(0, &begun, -300).await;
     let overdraw = sqlx::query("UPDATE account SET cents = cents - 10000");
@@ -36,11 +37,11 @@ async fn both_commit_or_none_does() {
     assert!(outcome.reason.unwrap().starts_with("a: "));
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
 
-    // The same key is the same transaction, and what was worked on again is rolled back.
+    // The same key is the same transaction, and the work of the repeated one is rolled back.
     assert!(transfer(&banks, &coordinator, "1", 300).await.is_committed());
     assert!(!transfer(&banks, &coordinator, "2", 300).await.is_committed());
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
-    // Dropped before its commit, there has been none.
+    // Dropped before its commit, the transaction leaves nothing.
     let begun = coordinator.begin("transfer", "3").unwrap();
     drop(begun.with(banks.branch(0, &coordinator.begin("transfer", "3").unwrap(), -300).await));
     until("the rollback", || async { banks.cents().await == [BEGIN - 300, BEGIN + 300] }).await;
@@ -80,7 +81,7 @@ async fn who_has_only_read_is_left_out_and_who_is_alone_commits_at_once() {
     let branch = begun.branch("a").unwrap();
     assert!(begun.with(alone).commit().await.unwrap().is_committed());
     assert_eq!(banks.cents().await, [BEGIN, BEGIN]);
-    // Whoever lost the answer would ask so, and learn that it is committed.
+    // A coordinator that lost the answer sends a rollback, and learns that the branch is committed.
     use otel_saga::two_phase::Participant as _;
     assert_eq!(banks.participants[0].rollback(&branch).await.unwrap(), Answer::Committed);
     banks.drop().await;
@@ -164,7 +165,7 @@ async fn many_at_once_leave_the_sum_as_it_was() {
     let all = (0..40).map(|key| {
         let (banks, coordinator, gates) = (&banks, &coordinator, &gates);
         async move {
-            // As many branches at once as the pools have room for, with one more for commits.
+            // Limits the concurrent branches to the connections of the pools, less one for commits.
             let _gate = gates.acquire().await.unwrap();
             transfer(banks, coordinator, &key.to_string(), if key % 2 == 0 { 7 } else { -7 }).await
         }

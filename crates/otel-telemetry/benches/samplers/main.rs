@@ -1,5 +1,5 @@
-//! How many traces `Adaptive` keeps, what one decision of each sampler costs, and a table of 20 rules of which the last
-//! one matches.
+//! Benchmarks of the samplers: the traces that `adaptive` keeps, and the cost of one decision of each sampler and of
+//! tables of 20 rules of which the last one matches.
 
 #![expect(clippy::print_stdout, reason = "a benchmark talks to its terminal")]
 
@@ -13,7 +13,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::ShouldSample;
 use otel_telemetry::sampler::{Reloadable, Rule, Rules, Sampler};
 
-/// The attributes that an HTTP server span starts with.
+/// The attributes with which an HTTP server span starts.
 fn attributes() -> Vec<KeyValue> {
     vec![
         KeyValue::new("http.request.method", "GET"),
@@ -34,7 +34,7 @@ fn parent(flags: TraceFlags, state: &str) -> Context {
     Context::new().with_remote_span_context(parent)
 }
 
-/// 20 rules, the last of which is the first to match.
+/// Creates a table of 20 rules of which only the last one matches.
 fn table(last: Sampler, rule: impl Fn(Rule, usize) -> Rule) -> Sampler {
     let rules =
         (0..19).fold(Rules::new("users"), |rules, n| rules.with_rule(rule(Rule::new(Sampler::always()), n)));
@@ -65,7 +65,7 @@ fn samplers(c: &mut Criterion) {
         });
     };
 
-    // The last seven bytes decide: all ones are kept by every threshold, all zeros by none but 0.
+    // The last seven bytes decide: every threshold keeps all ones, and only 0 keeps all zeros.
     let (kept, dropped) = (u128::MAX, 1 << 64);
     cost("always, root", &Sampler::always(), &root, kept);
     cost("never, root", &Sampler::never(), &root, kept);
@@ -81,7 +81,7 @@ fn samplers(c: &mut Criterion) {
     cost("adaptive, root dropped", &Sampler::adaptive(1e-3), &root, dropped);
     cost("adaptive, unsampled parent", &Sampler::adaptive(100.0), &unsampled, kept);
 
-    // A table that ends in `never` costs its search alone: what sampling costs is in the rows above.
+    // A table that ends in `never` costs only its search: the rows above have the cost of sampling.
     let never = Sampler::never;
     let by_kind = table(never(), |rule, _| rule.with_kinds([SpanKind::Client]));
     cost("20 rules on the kind", &by_kind, &root, kept);
@@ -93,7 +93,7 @@ fn samplers(c: &mut Criterion) {
     cost("20 rules on the end of a name", &by_end, &root, kept);
     let by_part = table(never(), |rule, n| rule.with_span_name(&format!("*/admin{n}/*")));
     cost("20 rules on a part of a name", &by_part, &root, kept);
-    // Every pair of letters in these is in the name, too, so that each has to be searched for.
+    // The name contains every pair of bytes of these patterns, so that each of them is searched for.
     let by_search = table(never(), |rule, n| {
         let parts = ["/users/v1", "/v1/api", "/api/users", "/v1/v1", "/users/api", "1/api", "s/v1"];
         rule.with_span_name(&format!("*{}*", parts[n % parts.len()]))
@@ -122,7 +122,7 @@ fn samplers(c: &mut Criterion) {
 criterion_group!(benches, samplers);
 
 fn main() {
-    // With a filter, or under `--test`, only the costs are wanted.
+    // With a filter, or under `--test`, only the costs are measured.
     if std::env::args().skip(1).all(|argument| argument == "--bench") {
         rates::print();
     }

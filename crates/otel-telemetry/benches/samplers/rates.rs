@@ -1,7 +1,7 @@
-//! How many traces a second `Adaptive` keeps, in real time, under loads that differ in size and shape.
+//! The number of traces a second that `adaptive` keeps, in real time, under loads that differ in size and shape.
 //!
-//! Each load runs on a thread of its own, all at the same time. Where the probability changes with the load, the sum of
-//! what the kept traces stand for, by their `th`, must still be the number of roots.
+//! All loads run at the same time, each on its own thread. When the probability changes with the load, the sum of the
+//! adjusted counts of the kept traces, from their `th`, must still equal the number of roots.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample};
 use otel_telemetry::sampler::Sampler;
 
-/// The traces a second that are wanted.
+/// The rate of the sampler, in traces a second.
 const GOAL: f64 = 20.0;
-/// Before anything is counted: three times as long as the sampler remembers at this goal.
+/// Time before the measurement: three time constants of the sampler at this rate.
 const WARM_UP: Duration = Duration::from_secs(3);
 const COUNTED: Duration = Duration::from_secs(20);
 
-/// A load: its name, and how many roots a second come so many seconds after the start.
+/// A load: its name, and its roots a second as a function of the seconds since the start.
 type Load = (&'static str, fn(f64) -> f64);
 
 const LOADS: [Load; 8] = [
@@ -35,7 +35,7 @@ const LOADS: [Load; 8] = [
 struct Counted {
     roots: u64,
     kept: u64,
-    /// What the kept ones stand for.
+    /// The sum of the adjusted counts of the kept traces.
     stands_for: f64,
 }
 
@@ -87,7 +87,7 @@ fn run(load: fn(f64) -> f64) -> Counted {
     }
 }
 
-/// How many traces one that was kept stands for, by the `th` in its `ot` entry.
+/// Returns the adjusted count of a kept trace, from the `th` of its `ot` entry.
 fn stands_for(entry: &str) -> f64 {
     let digits = entry.strip_prefix("th:").unwrap_or("0");
     let rejected = u64::from_str_radix(&format!("{digits:0<14}"), 16).unwrap_or_default();

@@ -1,51 +1,52 @@
-//! The account of one queue, and what the application can read of it.
+//! The counters of one queue, and the snapshot that the application can read.
 //!
-//! Names of reasons follow the semantic conventions for SDK metrics (`error.type` of
+//! Names of reasons follow the [semantic conventions for SDK
+//! metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/) (`error.type` of
 //! `otel.sdk.processor.span.processed` and `otel.sdk.exporter.span.exported`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// What became of the records of one signal. Once everything is drained, `ended` = `accepted` + `dropped.total()`, and
-/// `pending` is zero. While records come and go, the numbers are read one after the other and need not add up.
+/// The outcomes of the records of one signal. Once everything is drained, `ended` equals `accepted` plus
+/// `dropped.total()`, and `pending` is zero. Before that the counters are read one after another and need not add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Spans that ended, or log records that were emitted, and reached the batch.
+    /// Spans that ended, or log records that were emitted, and that reached the batch processor.
     pub ended: u64,
-    /// Records in exports that the exporter reported as successful. What a collector then rejects by an OTLP *partial
-    /// success* is among them, since exporters report that as success.
+    /// Records of exports that the exporter reported as successful. Records that a collector then rejects by an OTLP
+    /// *partial success* are included, because exporters report that as success.
     pub accepted: u64,
-    /// Records that wait or are being exported.
+    /// Records that wait in the queue or are being exported.
     pub pending: u64,
-    /// Records that were lost, by reason.
+    /// Lost records, by reason.
     pub dropped: Drops,
 }
 
-/// Why records were lost.
+/// Lost records, by the reason of the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Drops {
     /// The queue was full.
     pub queue_full: u64,
-    /// They came when the telemetry was being shut down or was down, or the deadline of the shutdown gave them up.
+    /// The record arrived during or after the shutdown, or the deadline of the shutdown cancelled its export.
     pub shut_down: u64,
-    /// The exporter returned an error.
+    /// The exporter returned an error or panicked.
     pub failed: u64,
     /// The export took longer than its timeout.
     pub timed_out: u64,
 }
 
 impl Drops {
-    /// All reasons together.
+    /// Returns the sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.queue_full + self.shut_down + self.failed + self.timed_out
     }
 }
 
-/// The live counters behind [`Counts`], and the health of the exporter as its last export showed it.
+/// The atomic counters behind [`Counts`], and the exporter's health according to its last export.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     ended: AtomicU64,
@@ -59,7 +60,7 @@ pub(crate) struct Account {
     failing: AtomicBool,
 }
 
-/// How an export ended.
+/// The outcome of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Export {
     Accepted,
@@ -73,12 +74,13 @@ impl Account {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Before a record goes into the queue, so that it cannot leave before it was counted in.
+    /// Counts a record as pending; called before the record enters the queue, so that the count cannot become
+    /// negative.
     pub(crate) fn enter(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The record found no place after all.
+    /// Undoes [`enter`](Self::enter) for a record that the queue rejected.
     pub(crate) fn leave(&self) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
@@ -103,7 +105,7 @@ impl Account {
         self.failing.store(export != Export::Accepted, Ordering::Relaxed);
     }
 
-    /// Whether the worker is exporting, and so will look at the queue again without being woken.
+    /// Returns true while the worker exports: it then checks the queue again without being woken.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
@@ -112,7 +114,7 @@ impl Account {
         self.busy.store(busy, Ordering::SeqCst);
     }
 
-    /// Whether the last export did not succeed.
+    /// Returns true if the last export failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The SDK's processor interfaces over a [`Queue`], and its exporter interfaces as [`Deliver`].
+//! Adapters: the SDK's processor traits over a [`Queue`], and [`Deliver`] over the SDK's exporter traits.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 
 use super::{Command, Deliver, DynDeliver, Queue};
 
-/// How long a synchronous `force_flush` may take; its interface has no timeout.
+/// Timeout of a synchronous `force_flush`, whose interface has no timeout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ended spans into a queue.
+/// Puts ended spans into a queue.
 #[derive(Debug)]
 pub(crate) struct BatchSpans(pub(crate) Queue<SpanData>);
 
@@ -37,10 +37,10 @@ impl SpanProcessor for BatchSpans {
     }
 }
 
-/// A log record as the queue keeps it; boxed, for it is some hundreds of bytes long.
+/// A log record in the queue; boxed, because it is several hundred bytes long.
 pub(crate) type OwnedLog = Box<(SdkLogRecord, InstrumentationScope)>;
 
-/// Log records into a queue.
+/// Puts log records into a queue.
 #[derive(Debug)]
 pub(crate) struct BatchLogs(pub(crate) Queue<OwnedLog>);
 
@@ -58,7 +58,7 @@ impl LogProcessor for BatchLogs {
     }
 }
 
-/// Drains a queue within a timeout; what is left then is given up and counted.
+/// Drains a queue within a timeout; then cancels and counts the rest.
 fn close<T: Send + 'static>(queue: &Queue<T>, timeout: Duration) -> OTelSdkResult {
     let result = queue.command_blocking(Command::Close, timeout);
     if matches!(result, Err(opentelemetry_sdk::error::OTelSdkError::Timeout(_))) {
@@ -76,7 +76,7 @@ impl<E: SpanExporter + 'static> Deliver<SpanData> for Spans<E> {
     }
 
     fn shut_down(&self) {
-        // Its result says at most that it was shut down before.
+        // An error here only means that the exporter was shut down before.
         let _ = self.0.shutdown();
     }
 
@@ -105,12 +105,12 @@ impl<E: LogExporter + 'static> Deliver<OwnedLog> for Logs<E> {
     }
 }
 
-/// Any span exporter for [`run`](super::run).
+/// Wraps a span exporter for [`run`](super::run).
 pub(crate) fn deliver_spans(exporter: impl SpanExporter + 'static) -> DynDeliver<SpanData> {
     Box::new(Spans(exporter))
 }
 
-/// Any log exporter for [`run`](super::run).
+/// Wraps a log exporter for [`run`](super::run).
 pub(crate) fn deliver_logs(exporter: impl LogExporter + 'static) -> DynDeliver<OwnedLog> {
     Box::new(Logs(exporter))
 }

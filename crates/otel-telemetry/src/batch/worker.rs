@@ -1,4 +1,4 @@
-//! The receiving end of a queue: gathers batches, exports them under a timeout, counts, and warns once a minute.
+//! The worker of a queue: collects batches, exports them under a timeout, counts, and logs a warning once a minute.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -11,21 +11,21 @@ use tokio::sync::watch;
 use super::counts::Export;
 use super::{Command, Drops, Intake, Shared};
 
-/// How often lost records are told of in the log.
+/// Interval between warnings about lost records.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// An exporter for records of one kind. The SDK has a trait a signal, and none of them can be a trait object.
+/// An exporter for records of one kind. The SDK has one trait for each signal, and none is dyn compatible.
 pub(crate) trait Deliver<T>: Send + Sync + 'static {
     fn deliver(&self, batch: Vec<T>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
     fn shut_down(&self);
     fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource);
 }
 
-/// Any exporter for records of one kind.
+/// A boxed exporter for records of one kind.
 pub(crate) type DynDeliver<T> = Box<dyn Deliver<T>>;
 
-/// Runs the queue of one signal until it is closed. The task must not be dropped before: what waits would be neither
-/// exported nor counted.
+/// Runs the queue of one signal until it is closed. The task must not be dropped earlier, because waiting records
+/// would be neither exported nor counted.
 pub(crate) async fn run<T: Send + 'static>(
     signal: &'static str,
     mut intake: Intake<T>,
@@ -46,8 +46,8 @@ pub(crate) async fn run<T: Send + 'static>(
         match command {
             None => {
                 let due = tokio::time::Instant::now() >= next;
-                // Marked busy before the queue is looked at: a producer that sees it busy has put its record into the
-                // queue before this loop's last look.
+                // Set before the queue is checked: a producer that sees the worker busy has put its record into the
+                // queue before the last check of this loop.
                 shared.account.set_busy(true);
                 let least = if due { 1 } else { options.max_batch_size };
                 while intake.records.len() >= least {
@@ -75,12 +75,12 @@ pub(crate) async fn run<T: Send + 'static>(
                 }
                 done(result);
             }
-            // Every sender is gone only when the processor and the guard were dropped without a shutdown.
+            // All senders are gone only if the processor and `Telemetry` were dropped without a shutdown.
             closing @ (Some(Some(Command::Close(_))) | Some(None)) => {
                 intake.records.close();
                 let mut result = Ok(());
                 let mut batch = Vec::new();
-                // `recv_many` returns nothing only when no sender can be in the middle of a send any more.
+                // `recv_many` returns zero only when no sender can be in the middle of a send.
                 while intake.records.recv_many(&mut batch, options.max_batch_size).await > 0 {
                     let batch = std::mem::take(&mut batch);
                     let exported = export(batch, &shared, &mut cancelled, &*exporter).await;
@@ -102,7 +102,7 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-/// What is in the queue now, at most one batch of it.
+/// Takes up to `most` records that are in the queue now.
 fn at_hand<T>(intake: &mut Intake<T>, most: usize) -> Vec<T> {
     let mut batch = Vec::with_capacity(intake.records.len().min(most));
     while batch.len() < most {
@@ -114,7 +114,7 @@ fn at_hand<T>(intake: &mut Intake<T>, most: usize) -> Vec<T> {
     batch
 }
 
-/// Exports a batch under the timeout and enters the result into the account.
+/// Exports a batch under the timeout and counts the outcome.
 async fn export<T: Send + 'static>(
     batch: Vec<T>,
     shared: &Shared,
@@ -126,11 +126,11 @@ async fn export<T: Send + 'static>(
     }
     let records = batch.len();
     let timeout = shared.options.export_timeout;
-    // An exporter that panics must not take the queue with it.
+    // A panic of the exporter must not end the worker.
     let delivery = AssertUnwindSafe(exporter.deliver(batch)).catch_unwind();
     let (export, result) = tokio::select! {
         biased;
-        // The sender lives in `shared`, so this can only mean "cancelled".
+        // The sender is in `shared`, so that this branch can only mean cancellation.
         _ = cancelled.wait_for(|cancelled| *cancelled) => {
             (Export::GivenUp, Err(OTelSdkError::AlreadyShutdown))
         }
@@ -164,7 +164,7 @@ fn warn(signal: &'static str, lost: Drops) {
     );
 }
 
-/// When to tell of lost records: at the first, then at most once a minute, each time with what is new.
+/// Decides when to warn about lost records: at the first loss, then at most once a minute with the new losses.
 #[derive(Debug, Default)]
 struct Warning {
     last: Option<Instant>,
@@ -181,7 +181,7 @@ impl Warning {
         Some(new)
     }
 
-    /// What was not told yet, whatever the time.
+    /// Returns the losses since the last warning, whatever the time.
     fn last(&mut self, dropped: Drops) -> Option<Drops> {
         let new = Drops {
             queue_full: dropped.queue_full - self.told.queue_full,

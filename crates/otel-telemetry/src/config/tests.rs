@@ -1,4 +1,4 @@
-//! What the environment makes of the options: precedence, endpoints, headers.
+//! Tests of the environment's precedence over the options, of endpoints and of headers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of the environment's grammar.
+//! Tests of the parsing of variables.
 
 use proptest::prelude::*;
 

@@ -9,8 +9,8 @@ use axum::routing::get;
 use super::{Health, HealthReport};
 
 impl Health {
-    /// A router that answers `GET /livez` and `GET /readyz` with 200 or 503 and the report as JSON. Merge it next to the
-    /// application's routes, outside of what is instrumented.
+    /// Returns a router for `GET /livez` and `GET /readyz`, which respond with 200 or 503 and the report as JSON.
+    /// Merge it with the application's routes outside of instrumented ones.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let (live, ready) = (self.clone(), self.clone());
         Router::new()
@@ -21,7 +21,7 @@ impl Health {
 
 fn response(report: &HealthReport) -> Response {
     let status = if report.is_serving() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    // Strings and an enum always serialise.
+    // Serialization of strings and enums cannot fail.
     let body = serde_json::to_string(report).unwrap_or_default();
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

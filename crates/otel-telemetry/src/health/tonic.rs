@@ -1,5 +1,6 @@
-//! `Health` as the gRPC health service (feature `tonic`). Follows the
-//! [gRPC Health Checking Protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
+//! `Health` as the gRPC health service (feature `tonic`).
+//!
+//! Follows the [gRPC Health Checking Protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,18 +13,18 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::Health;
 
-/// How often a watched service is asked; the shutdown is seen at once.
+/// Interval of checks for a watched service; a shutdown is reported immediately.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// The gRPC health service over a [`Health`]; made by [`Health::grpc_service`].
+/// The gRPC health service over a [`Health`]; created by [`Health::grpc_service`].
 #[derive(Clone, Debug)]
 pub struct GrpcHealth {
     health: Health,
 }
 
 impl Health {
-    /// The service `grpc.health.v1.Health` for `tonic::transport::Server::add_service`. The empty name and `readiness`
-    /// ask whether the service is ready, `liveness` whether it is alive; other names are not known.
+    /// Returns the service `grpc.health.v1.Health` for `tonic::transport::Server::add_service`. The empty name and
+    /// `readiness` select readiness, `liveness` selects liveness; other names are unknown.
     #[must_use]
     pub fn grpc_service(&self) -> HealthServer<GrpcHealth> {
         HealthServer::new(GrpcHealth { health: self.clone() })
@@ -69,13 +70,13 @@ impl HealthService for GrpcHealth {
             let service = service.clone();
             async move {
                 loop {
-                    // Marked as seen before the question, so that no change falls between the two.
+                    // Marked before the check, so that no change between the two is lost.
                     stopping.mark_unchanged();
                     let status = this.status(&service).await;
                     if last != Some(status) {
                         return Some((Ok(response(status)), (this, stopping, Some(status))));
                     }
-                    // It ends by time or by a change; both lead to the next question.
+                    // A timeout and a change both lead to the next check.
                     let _ = tokio::time::timeout(WATCH_EVERY, stopping.changed()).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! The detectors. Each reads files below a root that tests can replace, and leaves out what it cannot find.
+//! The detectors. Each reads files below a root that tests can replace, and omits attributes that it cannot find.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 
 use crate::env::Env;
 
-/// The version of `opentelemetry_sdk` that this crate is built for; the SDK does not tell its own.
+/// The version of `opentelemetry_sdk` that this crate is built with; the SDK does not export its version.
 pub(super) const SDK_VERSION: &str = "0.33.1";
 
 pub(super) fn host(root: &Path) -> Vec<KeyValue> {
@@ -69,7 +69,7 @@ pub(super) fn process() -> Vec<KeyValue> {
 
 pub(super) fn container(root: &Path) -> Vec<KeyValue> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    // Under cgroup version 2 the cgroup's path does not show from inside, but the runtime's bind mounts do.
+    // In a cgroup v2 namespace the cgroup's path is not visible, but the runtime's bind mounts are.
     id_in_cgroup(&read("proc/self/cgroup"))
         .or_else(|| id_in_mounts(&read("proc/self/mountinfo")))
         .map(|id| KeyValue::new("container.id", id))
@@ -77,8 +77,8 @@ pub(super) fn container(root: &Path) -> Vec<KeyValue> {
         .collect()
 }
 
-/// The last part of a cgroup's path, without what container runtimes put around it: `docker-ID.scope`,
-/// `cri-containerd:ID`.
+/// Returns the id in the last component of a cgroup's path, without the additions of container runtimes:
+/// `docker-ID.scope`, `cri-containerd:ID`.
 pub(super) fn id_in_cgroup(cgroup: &str) -> Option<String> {
     cgroup.lines().filter_map(|line| line.rsplit('/').next()).find_map(|last| {
         let last = last.strip_suffix(".scope").unwrap_or(last);
@@ -87,7 +87,8 @@ pub(super) fn id_in_cgroup(cgroup: &str) -> Option<String> {
     })
 }
 
-/// `/…/containers/ID/…` (Docker, CRI-O) or `/…/sandboxes/ID/…` in the source of a mount on `hostname` or `resolv.conf`.
+/// Returns the id in the source of a mount on `hostname` or `resolv.conf`: `/…/containers/ID/…` (Docker) or
+/// `/…/overlay-containers/ID/…` (CRI-O).
 pub(super) fn id_in_mounts(mounts: &str) -> Option<String> {
     mounts
         .lines()
@@ -103,7 +104,7 @@ fn is_id(text: &str) -> bool {
 }
 
 pub(super) fn kubernetes(root: &Path, env: &mut Env) -> Vec<KeyValue> {
-    // Kubernetes sets it in every container; names like `POD_NAME` alone prove nothing.
+    // Kubernetes sets this variable in every container; names like `POD_NAME` can also be set elsewhere.
     if env.get("KUBERNETES_SERVICE_HOST").is_none() {
         return Vec::new();
     }
@@ -130,7 +131,7 @@ pub(super) fn kubernetes(root: &Path, env: &mut Env) -> Vec<KeyValue> {
     attributes
 }
 
-/// The first line of a file, if there is one that is not blank.
+/// Returns the first line of a file, trimmed, unless it is blank.
 fn line(root: &Path, path: &str) -> Option<String> {
     let text = fs::read_to_string(root.join(path)).ok()?;
     let line = text.lines().next()?.trim();

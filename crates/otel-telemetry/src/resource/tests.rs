@@ -1,4 +1,4 @@
-//! The detectors on files and variables made for them.
+//! Tests of the detectors with temporary files and fixed variables, and of precedence.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::*;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// A root of a file system that is removed in the end.
+/// A root directory that is removed when it is dropped.
 struct Root(PathBuf);
 
 impl Root {
@@ -24,7 +24,7 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        // A root without files was never made.
+        // A root without files was never created.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

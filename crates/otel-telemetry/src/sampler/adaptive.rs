@@ -1,13 +1,13 @@
-//! The adaptive sampler: about so many traces a second, whatever the load, with a probability that is told.
+//! The adaptive sampler: keeps about a given number of traces a second under any load, and writes its probability.
 //!
-//! Follows the
-//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/):
-//! the probability depends on how many roots came before and never on the randomness of the one that is decided, so
-//! that counts from `th` stay right.
+//! Follows the specification of [probability
+//! sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/): the probability
+//! depends on the number of earlier roots and never on the randomness of the current one, so that counts estimated
+//! from `th` are unbiased.
 //!
-//! How it works: `c` is the number of roots seen, each of them forgotten exponentially with the time constant `τ`, so
-//! that `c / τ` estimates their rate, and a root is kept with the probability `N·τ / c`. While that is below one,
-//! the expected number kept in an interval of length `T` is `N·T + N·τ·ln(c_end / c_start)`: exact under any load.
+//! Algorithm: `c` is the number of roots seen, each weighted with a decay of time constant `τ`, so that `c / τ`
+//! estimates their rate. A root is kept with the probability `N·τ / c`. While that is below one, the expected number
+//! kept in an interval of length `T` is `N·T + N·τ·ln(c_end / c_start)`, exactly and under any load.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,18 +15,19 @@ use std::time::Instant;
 
 use super::threshold::Threshold;
 
-/// Short enough to follow a ramp, long enough that a probability does not jump with every root.
+/// Short enough to follow a ramp, and long enough that the probability does not jump with every root.
 const MIN_MEMORY_MS: f64 = 1_000.0;
-/// A rate of less than one trace in six seconds is estimated from fewer roots instead of over ever longer times.
+/// Limits the memory for rates below one trace in six seconds; they are estimated from fewer roots instead.
 const MAX_MEMORY_MS: f64 = 60_000.0;
-/// So many kept traces are remembered where the limits above allow it; with fewer, the rate would be biased.
+/// Number of kept traces that the memory covers within the limits above; with fewer, the rate would be biased.
 const MEMORY_TRACES: f64 = 10.0;
-/// Threads read the clock before they write the state, so that one may come with a time that is a little old.
+/// Maximum age of a clock reading: threads read the clock before they write the state, so that a reading can be older
+/// than the state.
 const LATE_MS: u32 = 10_000;
 
-/// Where time comes from; tests have a clock of their own.
+/// The source of time; tests use a manual clock.
 pub(super) trait Clock: fmt::Debug + Send + Sync {
-    /// Milliseconds since some instant; wraps around after 49 days.
+    /// Returns milliseconds since a fixed instant; wraps around after 49 days.
     fn millis(&self) -> u32;
 }
 
@@ -39,13 +40,13 @@ impl Clock for Monotonic {
     }
 }
 
-/// One rule's estimate of its load; shared by all clones of the sampler that has it.
+/// The estimate of the load for one sampler; shared by its clones.
 pub(super) struct Adaptive {
     per_second: f64,
     memory_ms: f64,
     clock: Box<dyn Clock>,
-    /// The time of the last root in milliseconds, and the bits of an `f32` that counts the remembered ones: one word,
-    /// so that both change at once without a lock.
+    /// The time of the last root in milliseconds and the bits of the decayed count as an `f32`, in one word, so that
+    /// both change atomically without a lock.
     state: AtomicU64,
 }
 
@@ -59,13 +60,13 @@ impl Adaptive {
         Self { per_second, memory_ms: memory_ms(per_second), clock, state }
     }
 
-    /// Counts a root and gives the threshold that decides about it; `None` where nothing is kept.
+    /// Counts a root and returns the threshold that decides about it; `None` if nothing is kept.
     pub(super) fn observe(&self) -> Option<Threshold> {
         let now = self.clock.millis();
         let mut seen = self.state.load(Ordering::Relaxed);
         let count = loop {
             let (time, count) = counted(unpack(seen), now, self.memory_ms);
-            // Relaxed is enough: the word is all that is shared.
+            // Relaxed ordering suffices, because no other memory is shared.
             match self.state.compare_exchange_weak(
                 seen,
                 pack(time, count),
@@ -90,12 +91,12 @@ impl fmt::Debug for Adaptive {
     }
 }
 
-/// Over how long roots are remembered for a wanted rate, in milliseconds.
+/// Returns the time constant for a rate, in milliseconds.
 fn memory_ms(per_second: f64) -> f64 {
     (1_000.0 * MEMORY_TRACES / per_second).clamp(MIN_MEMORY_MS, MAX_MEMORY_MS)
 }
 
-/// The state after one more root, which came at `now`.
+/// Returns the state after one more root at `now`.
 fn counted((time, count): (u32, f32), now: u32, memory_ms: f64) -> (u32, f32) {
     let elapsed = now.wrapping_sub(time);
     if elapsed == 0 || elapsed > u32::MAX - LATE_MS {
@@ -105,7 +106,7 @@ fn counted((time, count): (u32, f32), now: u32, memory_ms: f64) -> (u32, f32) {
     (now, remembered as f32 + 1.0)
 }
 
-/// The probability that keeps the wanted rate. A rate that is zero, negative or not a number keeps nothing.
+/// Returns the probability that keeps the rate. A rate that is zero, negative or NaN keeps nothing.
 fn probability(per_second: f64, memory_ms: f64, count: f32) -> f64 {
     per_second * memory_ms / 1_000.0 / f64::from(count)
 }

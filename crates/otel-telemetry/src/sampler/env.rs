@@ -1,22 +1,22 @@
-//! The sampler that the environment names.
+//! The sampler that the environment selects.
 //!
-//! Follows the
-//! [environment variable specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)
-//! (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`): case does not matter, an empty value counts as unset, and an
-//! invalid value is reported for the caller to warn about.
+//! Follows the specification of [environment
+//! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)
+//! (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`): case is ignored, an empty value counts as unset, and an
+//! invalid value is returned as an error, about which the caller warns.
 
 use super::Sampler;
 
-/// The names that are known.
+/// The accepted names, for errors.
 pub(crate) const NAMES: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
                      parentbased_traceidratio";
 
-/// What is wrong with `OTEL_TRACES_SAMPLER` or its argument. The specification wants a warning, and the variable to
-/// count as unset.
+/// An invalid value of `OTEL_TRACES_SAMPLER` or its argument. The specification requires a warning and that the
+/// variable counts as unset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvError {
-    /// The name is none of the known ones.
+    /// The name is unknown.
     #[error("OTEL_TRACES_SAMPLER={name:?} is not known; the choices are {NAMES}")]
     #[non_exhaustive]
     UnknownName {
@@ -33,16 +33,17 @@ pub enum EnvError {
 }
 
 impl Sampler {
-    /// The sampler of this value of `OTEL_TRACES_SAMPLER`, with that of `OTEL_TRACES_SAMPLER_ARG`.
+    /// Returns the sampler for the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
     ///
-    /// Known are `always_on`, `always_off`, `traceidratio`, and each of these after `parentbased_`. The argument is the
-    /// ratio, 1 if it is not set; the other samplers ignore it. An empty name is the default of the specification,
-    /// `parentbased_always_on`.
+    /// The names are `always_on`, `always_off`, `traceidratio`, and each of these after `parentbased_`. The argument
+    /// is the ratio, 1 if unset; samplers without a ratio ignore it. An empty name selects the specification's
+    /// default, `parentbased_always_on`.
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownName`], and [`EnvError::InvalidArgument`] for a ratio that is not a number from 0 to 1: after
-    /// the latter, calling again without the argument gives what the specification asks for.
+    /// Returns [`EnvError::UnknownName`] for an unknown name, and [`EnvError::InvalidArgument`] for a ratio that is
+    /// not a number from 0 to 1; a second call without the argument then returns the sampler that the specification
+    /// requires.
     pub fn from_env(name: &str, argument: Option<&str>) -> Result<Self, EnvError> {
         let ratio = || {
             let argument = argument.map(str::trim).filter(|argument| !argument.is_empty());

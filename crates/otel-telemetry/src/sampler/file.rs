@@ -1,9 +1,9 @@
-//! A sampler from a file, in the shape of OpenTelemetry's declarative configuration, as JSON.
+//! The sampler file: OpenTelemetry's declarative configuration, as JSON.
 //!
 //! Follows the schema of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration)
-//! (`TracerProvider.sampler` and the types that it names): JSON is a subset of the YAML that the schema is usually
-//! written in, so that such a file serves other implementations too. Two conditions of a rule, `service` and
-//! `span_name`, and the sampler `adaptive` are ours.
+//! (`TracerProvider.sampler` and the types that it references). JSON is a subset of YAML, the usual format of the
+//! schema, so that other implementations can read such a file. The conditions `service` and `span_name` and the
+//! sampler `adaptive` are extensions.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,10 +16,10 @@ use serde::{Deserialize, de};
 
 use super::{ParentBased, Rule, Rules, Sampler, SpanParent};
 
-/// A file that is longer is refused, so that a wrong path cannot fill the memory.
+/// Maximum length of a file, so that a wrong path cannot exhaust the memory.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Why a file did not become a sampler, and where in it.
+/// An error of a sampler file, with its position.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -29,7 +29,7 @@ pub enum FileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file is longer than 1 MiB.
@@ -39,27 +39,27 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no JSON, or does not say what a sampler needs.
+    /// The file is not valid JSON, or does not describe a sampler.
     #[error("{}:{line}:{column}: {message}", path.display())]
     #[non_exhaustive]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, counted from one.
+        /// The line, starting at one.
         line: usize,
-        /// The column in bytes, counted from one.
+        /// The column in bytes, starting at one.
         column: usize,
-        /// What is wrong there.
+        /// The description of the problem.
         message: String,
     },
 }
 
-/// What tells whether a file has changed since it was read.
+/// The metadata that shows that a file has changed since it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(Option<(Option<SystemTime>, u64)>);
 
 impl Stamp {
-    /// The stamp of a file that is not there.
+    /// The stamp of a missing file.
     pub(super) const MISSING: Self = Self(None);
 
     pub(super) fn of(path: &Path) -> Self {
@@ -67,7 +67,7 @@ impl Stamp {
     }
 }
 
-/// Reads a whole file.
+/// Reads a file of at most [`MAX_BYTES`].
 pub(super) fn read(path: &Path) -> Result<String, FileError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
@@ -78,11 +78,11 @@ pub(super) fn read(path: &Path) -> Result<String, FileError> {
     }
 }
 
-/// Makes the sampler that a file's text describes, for the service of this name.
+/// Builds the sampler that a file's text describes, for the service with this name.
 pub(super) fn parse(path: &Path, text: &str, service: &str) -> Result<Sampler, FileError> {
     let document: Document = serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
-        // The place is at the front already, where editors and terminals look for it.
+        // The position is removed, because the error starts with it.
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
         FileError::Invalid {
             path: path.into(),
@@ -94,7 +94,7 @@ pub(super) fn parse(path: &Path, text: &str, service: &str) -> Result<Sampler, F
     Ok(document.tracer_provider.sampler.build(service))
 }
 
-/// The document: whatever else is in it is for others.
+/// The document; other members are ignored, because they concern other readers.
 #[derive(Deserialize)]
 struct Document {
     #[serde(rename = "file_format", deserialize_with = "file_format")]
@@ -136,7 +136,7 @@ impl Top {
     }
 }
 
-/// The samplers of `composite/development`: those that always tell their probability.
+/// The samplers of `composite/development`, which always write their probability.
 #[derive(Deserialize)]
 enum Composable {
     #[serde(rename = "always_on", deserialize_with = "nothing")]
@@ -337,7 +337,7 @@ impl Parent {
     }
 }
 
-/// A sampler without options, as `null` or `{}`.
+/// Reads a sampler without options, `null` or `{}`.
 fn nothing<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, expecting = "null or {}")]
@@ -345,7 +345,7 @@ fn nothing<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
     Option::<Nothing>::deserialize(from).map(drop)
 }
 
-/// The version of the schema: any 1.x, for a minor version only adds.
+/// Reads the version of the schema: any 1.x, because minor versions are backward compatible.
 fn file_format<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
     let version = String::deserialize(from)?;
     match version.split_once('.') {
@@ -370,7 +370,7 @@ fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     }
 }
 
-/// A list, which the schema wants to have at least one item: an empty one would match nothing, silently.
+/// Reads a list with at least one item, as the schema requires: an empty one would silently match nothing.
 fn some_items<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<T>>, D::Error> {
     let items = Vec::deserialize(from)?;
     if items.is_empty() {

@@ -1,14 +1,15 @@
-//! Samplers: which traces are recorded, decided when a span starts.
+//! Samplers: the decision which traces are recorded, made when a span starts.
 //!
-//! Follows the [Trace SDK, "Sampling"](https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling), the
-//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/),
-//! and the sampler types of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration).
+//! Follows "Sampling" of the [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling), the
+//! specification of [probability
+//! sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/), and the sampler types
+//! of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration).
 //!
-//! Every sampler here that keeps a share of the traces says so: it writes the rejection threshold into the span's
-//! `tracestate` as `ot=th:…`, from which a backend knows that a span kept with the probability 1/8 stands for eight.
-//! The decision compares that threshold with the trace's randomness, which is the explicit `rv` of the
-//! `tracestate` or else the last seven bytes of the trace id: so services that sample with different probabilities
-//! keep traces that contain each other. Entries of other vendors pass through.
+//! Every sampler here that keeps a fraction of the traces writes its rejection threshold into the span's `tracestate`
+//! as `ot=th:…`. From it a backend knows that a span kept with the probability 1/8 represents eight. The decision
+//! compares the threshold with the randomness of the trace, which is the explicit `rv` of the `tracestate`, or else
+//! the last seven bytes of the trace id. Of services with different probabilities, the one with the higher
+//! probability therefore keeps all traces of the other. Entries of other vendors pass unchanged.
 //!
 //! ```
 //! use otel_telemetry::sampler::{Rule, Rules, Sampler};
@@ -48,10 +49,10 @@ use self::rules::Table;
 pub use self::rules::{Rule, Rules, SpanParent};
 use self::threshold::Threshold;
 
-/// Decides which spans are recorded. Clones share what they have learnt about the load.
+/// Decides which spans are recorded. Clones share their estimate of the load.
 ///
-/// Give it to the SDK's tracer provider, or to this crate's builder. Nothing here panics or fails while spans are
-/// started.
+/// Pass it to the SDK's tracer provider or to [`TelemetryBuilder`](crate::TelemetryBuilder::with_sampler). Decisions
+/// neither panic nor fail.
 #[derive(Clone, Debug)]
 pub struct Sampler(Node);
 
@@ -69,45 +70,46 @@ enum Node {
 impl Sampler {
     /// Samples every span.
     ///
-    /// A root gets no `th`, which backends count as one; a parent's `th` becomes `th:0`, because the span would have
-    /// been kept without the parent too. Use [`ratio(1.0)`](Self::ratio) where each span must say its probability.
+    /// A root gets no `th`, so that backends count it as one; a parent's `th` becomes `th:0`, because the span is
+    /// kept whatever the parent. Use [`ratio(1.0)`](Self::ratio) if each span must state its probability.
     #[must_use]
     pub const fn always() -> Self {
         Self(Node::Always)
     }
 
-    /// Samples no span. A parent's `th` is left out of what is propagated, for the decision is not its any more.
+    /// Samples no span. A parent's `th` is not propagated, because it did not decide about the span.
     #[must_use]
     pub const fn never() -> Self {
         Self(Node::Never)
     }
 
-    /// Samples this share of all traces, from 0 to 1, each service deciding alike about the same trace.
+    /// Samples this fraction of all traces, from 0 to 1; all services decide alike about the same trace.
     ///
-    /// The probability is rounded to four significant hexadecimal digits, which the specification recommends, and is
-    /// written as `th` into each sampled span. More than 1 is 1; zero, less than 2^-56, a negative number and
-    /// NaN sample nothing. A parent's decision does not count: wrap the sampler in
-    /// [`parent_based`](Self::parent_based) where it should.
+    /// The probability is rounded to four significant hexadecimal digits, as the specification recommends, and
+    /// written as `th` into each sampled span. A value above 1 counts as 1; zero, less than 2^-56, a negative number
+    /// and NaN sample nothing. The decision of a parent is ignored: wrap the sampler in
+    /// [`parent_based`](Self::parent_based) to follow it.
     #[must_use]
     pub fn ratio(probability: f64) -> Self {
         Self(Threshold::from_probability(probability).map_or(Node::Never, Node::Ratio))
     }
 
-    /// Takes the decision of the parent, and asks `root` for a span without a parent; see [`ParentBased`].
+    /// Takes the decision of the parent, and applies `root` to spans without a parent; see [`ParentBased`].
     #[must_use]
     pub fn parent_based(root: impl Into<Self>) -> Self {
         ParentBased::new(root).into()
     }
 
-    /// Keeps about so many traces a second, with a probability that follows the load and is written as `th`.
+    /// Keeps about this number of traces a second, with a probability that follows the load and is written as `th`.
     ///
     /// Only roots are decided and counted; a span with a parent follows it, and the parent's `th` and `rv` pass
-    /// unchanged. Each call makes an estimate of its own, so that each rule of a table has its own rate.
+    /// unchanged. Each call creates its own estimate, so that each rule of a table has its own rate.
     ///
-    /// While the load exceeds the rate `N`, `T` seconds keep about `N·T + N·τ·ln(r)` traces, where `r` is the load at
-    /// their end over that at their beginning, both averaged over the `τ` seconds before; `τ` is `10 / N` seconds, at
-    /// least 1 and at most 60. A sudden hundredfold load therefore costs some `5·N·τ` traces more, once, which are saved
-    /// again when it goes; after silence, the first `N·τ` roots are all kept. Zero, a negative rate and NaN keep nothing.
+    /// While the load exceeds the rate `N`, about `N·T + N·τ·ln(r)` traces are kept in `T` seconds. `r` is the load
+    /// at the end divided by the load at the start, both averaged over the preceding `τ` seconds; `τ` is `10 / N`
+    /// seconds, limited to 1 to 60 seconds. A sudden hundredfold load therefore keeps about `5·N·τ` additional traces
+    /// once, and correspondingly fewer when it ends; after silence, the first `N·τ` roots are all kept. Zero, a
+    /// negative rate and NaN keep nothing.
     #[must_use]
     pub fn adaptive(traces_per_second: f64) -> Self {
         Self(Node::Adaptive(Arc::new(Adaptive::new(traces_per_second))))
@@ -161,9 +163,9 @@ impl From<Rules> for Sampler {
     }
 }
 
-/// What is known of a span before it starts.
+/// The properties of a span that are known before it starts.
 struct Span<'a> {
-    /// `None` where there is none or it is invalid: such a span is a root.
+    /// `None` for a root: without a parent, or with an invalid one.
     parent: Option<&'a SpanContext>,
     trace_id: TraceId,
     name: &'a str,
@@ -195,7 +197,7 @@ fn sample_all(span: &Span<'_>) -> SamplingResult {
     result(SamplingDecision::RecordAndSample, state)
 }
 
-/// A sampler that decided by itself did not decide with the parent's threshold, and so does not pass it on.
+/// Drops a span without the parent's threshold, because the sampler did not decide by it.
 fn drop_span(span: &Span<'_>) -> SamplingResult {
     result(SamplingDecision::Drop, tracestate::without_threshold(span.parent_state()))
 }

@@ -1,20 +1,22 @@
-//! Following a parent's decision, and the sampler that has a delegate for each kind of parent.
+//! The parent-based sampler, which follows the parent or a delegate for each kind of parent.
 //!
-//! Follows the [Trace SDK, `ParentBased`](https://opentelemetry.io/docs/specs/otel/trace/sdk/#parentbased) and the
-//! [probability sampling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/)
-//! (parent-based threshold).
+//! Follows "ParentBased" of the [Trace SDK](https://opentelemetry.io/docs/specs/otel/trace/sdk/#parentbased) and the
+//! specification of [probability
+//! sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/) (parent-based
+//! threshold).
 
 use opentelemetry::trace::{SpanContext, TraceId};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult};
 
 use super::{Sampler, Span, tracestate};
 
-/// A sampler that asks one of five others, by the parent of the span. Turn it into a [`Sampler`] with `into()`.
+/// A sampler that delegates to one of five others, depending on the parent of the span. Convert it into a [`Sampler`]
+/// with `into()`.
 ///
-/// Without a delegate of its own, a sampled parent's child is sampled and an unsampled parent's child is dropped; the
-/// parent's `tracestate`, with its `th` and `rv`, passes unchanged. Only a `th` that cannot be true is left out: one
-/// that would have rejected the trace that is marked as sampled. What a delegate decides is taken as a whole,
-/// its `tracestate` included. Specification: *SDK*, `ParentBased`.
+/// Without a delegate, the child of a sampled parent is sampled and the child of an unsampled parent is dropped; the
+/// parent's `tracestate`, with its `th` and `rv`, passes unchanged. Only an inconsistent `th` is removed, which would
+/// have rejected a trace that is marked as sampled. The result of a delegate is used unchanged, including its
+/// `tracestate`.
 #[derive(Clone, Debug)]
 pub struct ParentBased {
     root: Sampler,
@@ -25,7 +27,7 @@ pub struct ParentBased {
 }
 
 impl ParentBased {
-    /// Asks `root` about spans without a parent, and follows the parent everywhere else.
+    /// Applies `root` to spans without a parent, and follows the parent otherwise.
     #[must_use]
     pub fn new(root: impl Into<Sampler>) -> Self {
         Self {
@@ -37,28 +39,28 @@ impl ParentBased {
         }
     }
 
-    /// Asks `sampler` about spans whose parent is in another process and sampled.
+    /// Applies `sampler` to spans with a remote, sampled parent.
     #[must_use]
     pub fn with_remote_parent_sampled(mut self, sampler: impl Into<Sampler>) -> Self {
         self.remote_sampled = Some(sampler.into());
         self
     }
 
-    /// Asks `sampler` about spans whose parent is in another process and not sampled.
+    /// Applies `sampler` to spans with a remote, unsampled parent.
     #[must_use]
     pub fn with_remote_parent_not_sampled(mut self, sampler: impl Into<Sampler>) -> Self {
         self.remote_not_sampled = Some(sampler.into());
         self
     }
 
-    /// Asks `sampler` about spans whose parent is in this process and sampled.
+    /// Applies `sampler` to spans with a local, sampled parent.
     #[must_use]
     pub fn with_local_parent_sampled(mut self, sampler: impl Into<Sampler>) -> Self {
         self.local_sampled = Some(sampler.into());
         self
     }
 
-    /// Asks `sampler` about spans whose parent is in this process and not sampled.
+    /// Applies `sampler` to spans with a local, unsampled parent.
     #[must_use]
     pub fn with_local_parent_not_sampled(mut self, sampler: impl Into<Sampler>) -> Self {
         self.local_not_sampled = Some(sampler.into());
@@ -80,7 +82,7 @@ impl ParentBased {
     }
 }
 
-/// The parent's decision, with the parent's state.
+/// Returns the decision of the parent, with its `tracestate`.
 pub(super) fn follow(parent: &SpanContext, trace_id: TraceId) -> SamplingResult {
     let state = parent.trace_state();
     if !parent.is_sampled() {

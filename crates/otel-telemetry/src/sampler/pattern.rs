@@ -1,16 +1,17 @@
 //! Patterns for names and values: exact, or with `*` and `?`.
 //!
-//! Follows the wildcards of [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration):
-//! `?` is one character, `*` is any number of characters, none included; case matters, and nothing can be escaped.
+//! Follows the wildcards of [declarative
+//! configuration](https://github.com/open-telemetry/opentelemetry-configuration): `?` matches one character, `*`
+//! matches any number of characters, including none; case matters, and wildcards cannot be escaped.
 
-/// A text, or a pattern of texts. It is taken apart once, because it is tried for every span.
+/// A pattern. It is parsed once, because it is matched against every span.
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
-    /// No wildcards.
+    /// A text without wildcards.
     Exact(Exact),
-    /// `?` alone.
+    /// A pattern with `?` and without `*`.
     Whole(Segment),
-    /// At least one `*`: what is before the first, between them, and after the last.
+    /// A pattern with `*`: the parts before the first, between, and after the last.
     Starred { head: Segment, middle: Box<[Segment]>, tail: Segment },
 }
 
@@ -18,18 +19,18 @@ pub(super) enum Pattern {
 #[derive(Clone, Debug)]
 pub(super) struct Exact {
     text: Box<str>,
-    /// The number that is written like this, so that numeric values need no text to be compared.
+    /// The number with exactly this text, so that numeric values are compared without formatting.
     number: Option<i64>,
 }
 
-/// A part of a pattern that has no `*`.
+/// A part of a pattern, without `*`.
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
-    /// Nothing.
+    /// Empty.
     Empty,
-    /// Only itself.
+    /// Without `?`.
     Literal(Box<str>),
-    /// With `?` in it.
+    /// With `?`.
     Wild(Box<str>),
 }
 
@@ -40,7 +41,7 @@ impl Exact {
 }
 
 impl Pattern {
-    /// The pattern that is only this text, wildcards and all.
+    /// Creates a pattern that matches only this text, including any wildcards in it.
     pub(super) fn exact(text: &str) -> Self {
         let number = text.parse().ok().filter(|number: &i64| number.to_string() == text);
         Self::Exact(Exact { text: text.into(), number })
@@ -66,7 +67,8 @@ impl Pattern {
         }
     }
 
-    /// The pairs of letters that a text must have to match. None for an exact pattern, which is as quickly compared.
+    /// Returns the pairs of bytes that a matching text must contain; none for an exact pattern, whose comparison is
+    /// as fast.
     pub(super) fn pairs(&self) -> Pairs {
         match self {
             Self::Exact(_) => Pairs::NONE,
@@ -85,13 +87,14 @@ impl Pattern {
             Self::Starred { head, middle, tail } => head
                 .strip_start(text)
                 .and_then(|rest| tail.strip_end(rest))
-                // The first place for each part leaves the most for those after it, so none need be tried again.
+                // The first match of each part leaves the longest rest for the next ones, so that no backtracking is
+                // needed.
                 .and_then(|rest| middle.iter().try_fold(rest, |rest, part| part.find(rest)))
                 .is_some(),
         }
     }
 
-    /// Whether the text of a number matches.
+    /// Returns true if the text of the number matches.
     #[inline]
     pub(super) fn matches_number(&self, number: i64) -> bool {
         match self {
@@ -118,7 +121,7 @@ impl Segment {
         }
     }
 
-    /// What is left of a text that starts like this.
+    /// Returns the rest of a text that starts with the segment.
     fn strip_start<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Empty => Some(text),
@@ -136,7 +139,7 @@ impl Segment {
         }
     }
 
-    /// What is left of a text that ends like this.
+    /// Returns the rest of a text that ends with the segment.
     fn strip_end<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Empty => Some(text),
@@ -154,7 +157,7 @@ impl Segment {
         }
     }
 
-    /// What is left of a text behind the first place that is like this.
+    /// Returns the rest of a text after the first match of the segment.
     fn find<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Empty => Some(text),
@@ -170,8 +173,8 @@ impl Segment {
     }
 }
 
-/// Which letters follow each other in a text, one bit for each pair and for some others: most patterns that do not match
-/// have a pair that is not there, which is seen here without a search.
+/// A Bloom filter of the adjacent pairs of bytes in a text: most patterns that do not match contain a pair that is
+/// absent from the text, and are rejected without a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pairs(u64);
 
@@ -189,8 +192,9 @@ impl Pairs {
     }
 }
 
-/// Whether two texts are equal. Most names that a table compares differ at their ends, so that one look there saves the
-/// call; and comparing nothing with nothing is slow where that is a masked load of a pointer to nowhere.
+/// Compares two texts. Most names that a table compares differ in their last byte, so that checking it first avoids a
+/// call. The empty case is separate, because comparing empty slices can be slow (a masked load from a dangling
+/// pointer).
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
     match (one.last(), other.last()) {
@@ -200,7 +204,7 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Whether this is not the first byte of a character.
+/// Returns true for a continuation byte of UTF-8.
 fn continues(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }

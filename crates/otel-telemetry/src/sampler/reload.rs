@@ -1,4 +1,4 @@
-//! A sampler that is read from a file again while spans are started, on request or by watching the file.
+//! The reloadable sampler: reads its file again on request or when the file changes, while spans are started.
 //!
 //! The file is that of declarative configuration; see the module `file`.
 
@@ -15,10 +15,10 @@ use arc_swap::{ArcSwap, Guard};
 use super::file::{self, FileError, Stamp};
 use super::{Node, Sampler};
 
-/// A shorter interval than this would cost more than it could tell.
+/// Minimum interval of a watcher, because frequent checks of the file are expensive.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The sampler that is in force.
+/// The sampler in use.
 pub(super) struct Current(ArcSwap<Sampler>);
 
 impl Current {
@@ -33,15 +33,17 @@ impl fmt::Debug for Current {
     }
 }
 
-/// A sampler whose rules come from a file, and the handle to read them again. Clones are handles to the same sampler.
+/// A sampler whose rules come from a file, and the handle that reads them again. Clones refer to the same sampler.
 ///
-/// The file is JSON in the shape of OpenTelemetry's declarative configuration, of which `tracer_provider.sampler` is
-/// read and the rest is left to others:
+/// The file is JSON in the format of OpenTelemetry's [declarative
+/// configuration](https://github.com/open-telemetry/opentelemetry-configuration). Only `tracer_provider.sampler` is
+/// read; other members are ignored:
 ///
 /// ```json
 /// {
 ///   "file_format": "1.0",
-///   "tracer_provider": { "sampler": { "parent_based": { "root": { "composite/development": { "rule_based": { "rules": [
+///   "tracer_provider": { "sampler": { "parent_based": { "root": {
+///     "composite/development": { "rule_based": { "rules": [
 ///     { "span_name": "GET /health*", "sampler": { "always_off": null } },
 ///     { "service": "orders", "span_kinds": ["server"],
 ///       "attribute_values": { "key": "http.route", "values": ["/checkout"] }, "sampler": { "always_on": null } },
@@ -51,13 +53,12 @@ impl fmt::Debug for Current {
 /// ```
 ///
 /// Samplers are `always_on`, `always_off`, `trace_id_ratio_based` (also `probability/development`), `parent_based`,
-/// `adaptive` and `composite/development`; inside the latter `always_on`, `always_off`, `probability`,
+/// `adaptive` and `composite/development`. Inside the latter they are `always_on`, `always_off`, `probability`,
 /// `parent_threshold`, `rule_based` and `adaptive`, which always write `th`. Unknown names, values out of range and
 /// empty lists are errors.
 ///
-/// While spans are started nothing waits: the rules in force are replaced as a whole. The rules of a file that cannot
-/// be used are never taken in part, and those in force stay. An `adaptive` that is read anew starts its estimate anew;
-/// a file whose text is the same changes nothing.
+/// A reload does not block the start of spans: the rules are replaced atomically. An invalid file changes nothing. A
+/// reload with a changed text starts the estimate of `adaptive` anew; a reload with the same text changes nothing.
 #[derive(Clone)]
 pub struct Reloadable(Arc<Shared>);
 
@@ -68,26 +69,27 @@ struct Shared {
     read: Mutex<Read>,
 }
 
-/// What was last read; behind the lock that lets one reload happen at a time.
+/// The last read of the file; its lock serializes reloads.
 struct Read {
-    /// The text of the rules in force; `None` while they come from no file.
+    /// The text of the rules in use; `None` if they do not come from the file.
     text: Option<String>,
     stamp: Stamp,
 }
 
 impl Reloadable {
-    /// Reads the rules of this file, for the service of this name: rules for other services are left out.
+    /// Reads the rules of this file, for the service with this name: rules for other services are skipped.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read or used. Use [`with_initial`](Self::with_initial) to start all the same.
+    /// Returns an error if the file cannot be read or is invalid. Use [`with_initial`](Self::with_initial) to start
+    /// nevertheless.
     pub fn open(path: impl Into<PathBuf>, service: &str) -> Result<Self, FileError> {
         let reloadable = Self::with_initial(path, service, Sampler::never());
         reloadable.reload()?;
         Ok(reloadable)
     }
 
-    /// Starts with this sampler, until [`reload`](Self::reload) or a watcher reads the file.
+    /// Uses this sampler until [`reload`](Self::reload) or a watcher reads the file.
     #[must_use]
     pub fn with_initial(path: impl Into<PathBuf>, service: &str, initial: impl Into<Sampler>) -> Self {
         Self(Arc::new(Shared {
@@ -98,33 +100,33 @@ impl Reloadable {
         }))
     }
 
-    /// The sampler, which always has the rules that are in force.
+    /// Returns the sampler, which always applies the current rules.
     #[must_use]
     pub fn sampler(&self) -> Sampler {
         Sampler(Node::Reloadable(Arc::clone(&self.0.current)))
     }
 
-    /// Reads the file and puts its rules in force; `false` where its text is the one that is in force already.
+    /// Reads the file and applies its rules. Returns `false` if the text is unchanged.
     ///
-    /// This blocks for as long as reading the file takes, and while another reload is under way.
+    /// Blocks while the file is read and while another reload runs.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read or used; the rules in force stay.
+    /// Returns an error if the file cannot be read or is invalid; the current rules remain.
     pub fn reload(&self) -> Result<bool, FileError> {
         let mut read = self.0.read.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.reload(&mut read)
     }
 
-    /// Watches the file on a thread of its own: looks every `interval` (at least 10 ms) at the time of its last change
-    /// and its length, and reloads it if they are others than when it was last read. `on_reload` is told what came of
-    /// each attempt, once for each change: log it.
+    /// Watches the file on its own thread: checks its modification time and length every `interval` (at least 10 ms),
+    /// and reloads it if either has changed since the last read. `on_reload` receives the result of each attempt,
+    /// once for each change, and should log it.
     ///
     /// Watching ends when the [`Watcher`] is dropped.
     ///
     /// # Errors
     ///
-    /// Where the system does not give a thread.
+    /// Returns an error if the thread cannot be started.
     pub fn watch(
         &self,
         interval: Duration,
@@ -162,7 +164,7 @@ impl Shared {
     }
 
     fn reload(&self, read: &mut Read) -> Result<bool, FileError> {
-        // From before the reading: a change that comes in between makes the next look see another stamp.
+        // Taken before the read, so that the next check detects a change during the read.
         read.stamp = Stamp::of(&self.path);
         let text = file::read(&self.path)?;
         if read.text.as_ref() == Some(&text) {
@@ -175,7 +177,7 @@ impl Shared {
     }
 }
 
-/// Keeps a file watched; dropping it ends that, and waits for a reload that is under way.
+/// Keeps a file watched. Dropping it ends the watch, and waits for a running reload.
 #[derive(Debug)]
 #[must_use = "watching ends when this is dropped"]
 pub struct Watcher {
@@ -187,11 +189,11 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         // The thread waits on the other end of this channel, and ends when it is closed.
         self.stop = None;
-        // A watcher that its own callback drops must not wait for itself.
+        // A callback that drops its own watcher must not join its own thread.
         if let Some(thread) =
             self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())
         {
-            // A callback that panicked has ended the thread, which is what is wanted here.
+            // A panicked callback has ended the thread, as wanted.
             let _ = thread.join();
         }
     }

@@ -1,8 +1,8 @@
-//! A table of rules, of which the first that matches a span decides about it.
+//! The rule-based sampler: the first rule that matches a span decides about it.
 //!
-//! Follows the rule-based sampler of
-//! [declarative configuration](https://github.com/open-telemetry/opentelemetry-configuration), with two conditions of
-//! our own: the service's name and the span's.
+//! Follows the rule-based sampler of [declarative
+//! configuration](https://github.com/open-telemetry/opentelemetry-configuration), with two additional conditions: the
+//! names of the service and of the span.
 
 mod attributes;
 
@@ -12,22 +12,22 @@ use self::attributes::{Attributes, Condition};
 use super::pattern::{Pairs, Pattern};
 use super::{Sampler, Span};
 
-/// Whether a span has a parent, and where that is.
+/// The kind of a span's parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpanParent {
-    /// The span is the root of its trace.
+    /// No parent: the span is the root of its trace.
     None,
-    /// The parent is in another process.
+    /// A parent in another process.
     Remote,
-    /// The parent is in this process.
+    /// A parent in this process.
     Local,
 }
 
-/// A sampler, and the spans that it is for: those that fulfil all of the conditions. A rule without conditions is for
+/// A sampler with conditions. It applies to spans that fulfil all conditions; a rule without conditions applies to
 /// every span.
 ///
-/// Patterns are exact, or have `*` for any number of characters and `?` for one; case matters.
+/// Patterns are exact, or contain `*` for any number of characters and `?` for one; case matters.
 #[derive(Clone, Debug)]
 pub struct Rule {
     sampler: Sampler,
@@ -35,7 +35,7 @@ pub struct Rule {
     conditions: Conditions,
 }
 
-/// The conditions that depend on the span; in the order in which they are tried, the cheapest first.
+/// The conditions on the span, in the order in which they are evaluated, the cheapest first.
 #[derive(Clone, Debug)]
 struct Conditions {
     kinds: u8,
@@ -44,47 +44,47 @@ struct Conditions {
     attributes: Vec<Condition>,
 }
 
-/// The condition on the name.
+/// The condition on the span's name.
 #[derive(Clone, Debug)]
 struct Name {
     pattern: Pattern,
     pairs: Pairs,
 }
 
-/// Every bit that a kind or a parent can have.
+/// All bits of a kind or a parent set.
 const ANY: u8 = u8::MAX;
 
 impl Rule {
-    /// This sampler, for every span.
+    /// Creates a rule that applies this sampler to every span.
     #[must_use]
     pub fn new(sampler: impl Into<Sampler>) -> Self {
         let conditions = Conditions { kinds: ANY, parents: ANY, name: None, attributes: Vec::new() };
         Self { sampler: sampler.into(), service: None, conditions }
     }
 
-    /// Only in services whose name matches this pattern. This is decided when the table is built, and costs nothing
-    /// later.
+    /// Restricts the rule to services whose name matches this pattern. This is decided when the table is built, and
+    /// has no cost per span.
     #[must_use]
     pub fn with_service(mut self, pattern: &str) -> Self {
         self.service = Some(Pattern::new(pattern));
         self
     }
 
-    /// Only for spans of one of these kinds.
+    /// Restricts the rule to spans of these kinds.
     #[must_use]
     pub fn with_kinds(mut self, kinds: impl IntoIterator<Item = SpanKind>) -> Self {
         self.conditions.kinds = kinds.into_iter().fold(0, |bits, kind| bits | kind_bit(&kind));
         self
     }
 
-    /// Only for spans with one of these parents.
+    /// Restricts the rule to spans with one of these kinds of parents.
     #[must_use]
     pub fn with_parents(mut self, parents: impl IntoIterator<Item = SpanParent>) -> Self {
         self.conditions.parents = parents.into_iter().fold(0, |bits, parent| bits | parent_bit(parent));
         self
     }
 
-    /// Only for spans whose name, as it is when they start, matches this pattern.
+    /// Restricts the rule to spans whose name at the start matches this pattern.
     #[must_use]
     pub fn with_span_name(mut self, pattern: &str) -> Self {
         let pattern = Pattern::new(pattern);
@@ -92,12 +92,12 @@ impl Rule {
         self
     }
 
-    /// Only for spans that start with this attribute having one of these values, exactly.
+    /// Restricts the rule to spans that start with this attribute having exactly one of these values.
     ///
-    /// A value that is no string is compared by its text (`404`, `true`); an array matches if one of its items does.
-    /// Attributes that are set after the start are not seen by a sampler. The layers of this family of crates give
-    /// attributes to the sampler where there is no parent or a sampled one; for spans under unsampled parents they
-    /// must be told to (`SamplerAttributes::Always`).
+    /// A value that is not a string is compared as text (`404`, `true`); an array matches if one of its items does. A
+    /// sampler does not see attributes that are set after the start. The layers of this family of crates pass
+    /// attributes to the sampler if the span has no parent or a sampled one; for spans with unsampled parents they
+    /// must be configured to do so (`SamplerAttributes::Always`).
     #[must_use]
     pub fn with_attribute<V: AsRef<str>>(mut self, key: &str, values: impl IntoIterator<Item = V>) -> Self {
         let values = values.into_iter().map(|value| Pattern::exact(value.as_ref())).collect();
@@ -105,8 +105,8 @@ impl Rule {
         self
     }
 
-    /// Only for spans that start with this attribute having a value that matches one of the patterns of `included` (or
-    /// any value, if that is empty) and none of `excluded`. See [`with_attribute`](Self::with_attribute).
+    /// Restricts the rule to spans that start with this attribute having a value that matches one of the patterns of
+    /// `included` (any value if it is empty) and none of `excluded`. See [`with_attribute`](Self::with_attribute).
     #[must_use]
     pub fn with_attribute_patterns(mut self, key: &str, included: &[&str], excluded: &[&str]) -> Self {
         let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(text)).collect::<Vec<_>>();
@@ -116,11 +116,11 @@ impl Rule {
     }
 }
 
-/// A table of rules for one service; turn it into a [`Sampler`] with `into()`.
+/// A table of rules for one service; convert it into a [`Sampler`] with `into()`.
 ///
-/// The first rule that matches a span decides about it, and a span that none matches is not sampled: end with a rule
-/// without conditions to catch the rest. The table is asked about every span; give it to
-/// [`Sampler::parent_based`] to have it asked about roots alone.
+/// The first rule that matches a span decides about it, and a span without a matching rule is not sampled: add a last
+/// rule without conditions to catch the rest. The table decides about every span; pass it to
+/// [`Sampler::parent_based`] to apply it to roots only.
 #[derive(Clone, Debug)]
 pub struct Rules {
     service: Box<str>,
@@ -128,13 +128,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// An empty table for the service of this name: the `service.name` that the application reports.
+    /// Creates an empty table for the service with this name: the `service.name` that the application reports.
     #[must_use]
     pub fn new(service: &str) -> Self {
         Self { service: service.into(), table: Table::default() }
     }
 
-    /// Adds a rule after those that are there; one for other services is left out.
+    /// Adds a rule after the existing ones; a rule for other services is skipped.
     #[must_use]
     pub fn with_rule(mut self, mut rule: Rule) -> Self {
         if rule.service.is_none_or(|pattern| pattern.matches(&self.service)) {
@@ -153,7 +153,7 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     rules: Vec<(Conditions, Sampler)>,
-    /// The attributes that the rules ask for, each once.
+    /// The attribute keys that the rules use, without duplicates.
     keys: Vec<Box<str>>,
 }
 
@@ -165,7 +165,7 @@ impl Table {
             Some(parent) if parent.is_remote() => SpanParent::Remote,
             Some(_) => SpanParent::Local,
         });
-        // Both are made when a rule first asks for them: most tables do not.
+        // Both are computed when a rule first needs them, because most tables do not.
         let (mut attributes, mut pairs) = (None, None);
         let mut has_name = |name: &Name| {
             (name.pairs == Pairs::NONE

@@ -1,9 +1,9 @@
-//! The `ot` entry of a `tracestate`: reading its `th` and `rv`, and replacing `th` while everything else stays.
+//! The `ot` entry of a `tracestate`: reads `th` and `rv`, and replaces `th` without changing anything else.
 //!
-//! Follows the
-//! [`tracestate` handling specification](https://opentelemetry.io/docs/specs/otel/trace/tracestate-handling/) (setting
-//! values) and [W3C Trace Context Level 2](https://www.w3.org/TR/trace-context-2/) (mutating the `tracestate` field: a
-//! changed entry moves to the front, the others keep their order).
+//! Follows the specification of [`tracestate`
+//! handling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-handling/) (setting values) and [W3C Trace
+//! Context Level 2](https://www.w3.org/TR/trace-context-2/) (mutating the `tracestate` field: a changed entry moves
+//! to the front, the others keep their order).
 
 use opentelemetry::trace::{TraceId, TraceState};
 
@@ -11,15 +11,15 @@ use super::threshold::{Threshold, parse_randomness, randomness_of};
 
 /// OpenTelemetry's key in a `tracestate`.
 const OT: &str = "ot";
-/// What the value of one entry may be long, in bytes.
+/// Maximum length of an entry's value, in bytes.
 const MAX_VALUE: usize = 256;
 
-/// The threshold that a parent was kept with, where it says one that can be read.
+/// Returns the threshold with which the parent was kept, if it is present and valid.
 pub(super) fn threshold(state: &TraceState) -> Option<Threshold> {
     sub_value(state.get(OT)?, "th").and_then(Threshold::parse)
 }
 
-/// The randomness that a decision about a trace uses: the explicit one where there is one, else the trace id's.
+/// Returns the randomness for decisions about a trace: the explicit one if present and valid, else the trace id's.
 pub(super) fn randomness(state: Option<&TraceState>, trace_id: TraceId) -> u64 {
     state
         .and_then(|state| state.get(OT))
@@ -28,13 +28,13 @@ pub(super) fn randomness(state: Option<&TraceState>, trace_id: TraceId) -> u64 {
         .unwrap_or_else(|| randomness_of(trace_id))
 }
 
-/// The parent's state, saying this threshold and nothing else new.
+/// Returns the parent's state with this threshold.
 pub(super) fn with_threshold(state: Option<&TraceState>, threshold: Threshold) -> TraceState {
     let entry = state.and_then(|state| state.get(OT)).unwrap_or_default();
     replace(state, entry, Some(threshold))
 }
 
-/// The parent's state with no threshold in it: what holds where none is known to be true.
+/// Returns the parent's state without a threshold, for a span that was not decided by it.
 pub(super) fn without_threshold(state: Option<&TraceState>) -> TraceState {
     match state.and_then(|state| state.get(OT)) {
         Some(entry) if sub_value(entry, "th").is_some() => replace(state, entry, None),
@@ -45,7 +45,7 @@ pub(super) fn without_threshold(state: Option<&TraceState>) -> TraceState {
 fn replace(state: Option<&TraceState>, entry: &str, threshold: Option<Threshold>) -> TraceState {
     let state = state.unwrap_or(&TraceState::NONE);
     let value = edit(entry, threshold);
-    // A state that nobody changed goes out as it came, byte for byte: so one that would not change is not rebuilt.
+    // An unchanged state is propagated byte for byte, so that it is not rebuilt.
     if value == entry {
         return state.clone();
     }
@@ -53,11 +53,11 @@ fn replace(state: Option<&TraceState>, entry: &str, threshold: Option<Threshold>
     changed.unwrap_or_else(|_| state.clone())
 }
 
-/// An `ot` entry with its `th` replaced, added or removed, and its other members as they were.
+/// Replaces, adds or removes the `th` of an `ot` entry; other members stay as they are.
 ///
-/// An entry that would be too long loses its threshold instead of keeping one that is no longer true.
+/// If the result is too long, the threshold is omitted, because the old one would be wrong.
 fn edit(entry: &str, threshold: Option<Threshold>) -> String {
-    // "th:" and fourteen digits, and the semicolon before them.
+    // Room for `;th:` and fourteen digits.
     let mut out = String::with_capacity(entry.len() + 18);
     let mut written = false;
     let mut write = |out: &mut String| {

@@ -1,6 +1,6 @@
-//! The real collector, away at the start, there, cut off in the middle of an export, and back again.
+//! The real collector: unreachable at the start, reachable, cut off during an export, and reachable again.
 //!
-//! A relay stands between, and is what is taken away: the collector serves other tests, too.
+//! A relay is cut off instead of the collector, because other tests use the collector.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{START, setting};
 
-/// Long enough for a machine that is busy with other things.
+/// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Passes connections on to the collector.
+/// Forwards connections to the collector.
 struct Relay(JoinHandle<()>);
 
 impl Relay {
@@ -35,14 +35,14 @@ impl Relay {
         }))
     }
 
-    /// Closes all connections, and takes no new ones.
+    /// Closes all connections and the listener.
     async fn cut(self) {
         self.0.abort();
         let _ = self.0.await;
     }
 }
 
-/// The spans of this name that the collector has printed, by their numbers.
+/// Returns the numbers of the spans with this name that the collector has printed.
 fn printed(name: &str) -> HashSet<u64> {
     let file = setting("COLLECTOR_LOG");
     let log = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
@@ -64,7 +64,7 @@ async fn cut_off(protocol: &str, collector: &str) {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}")),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "10000"),
-            // Only full batches and flushes export, so that each flush tells of what was ended before it.
+            // Only full batches and flushes export, so that each flush reports the spans that ended before it.
             ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ])
         .strict_env()
@@ -82,7 +82,7 @@ async fn cut_off(protocol: &str, collector: &str) {
     assert_eq!(telemetry.span_counts().dropped.failed, 10, "away at the start");
 
     let relay = Relay::start(address, collector.clone()).await;
-    // A connection that was refused may be waited for a little before the next attempt.
+    // After a refused connection, the client may wait before the next attempt.
     let began = Instant::now();
     loop {
         end(1);
@@ -96,7 +96,7 @@ async fn cut_off(protocol: &str, collector: &str) {
     let before = telemetry.span_counts();
     assert_eq!(before.accepted, 1001);
 
-    // So many start exports at once, of which the relay's end catches some one.
+    // Enough for several exports, one of which is interrupted when the relay is cut off.
     end(5000);
     relay.cut().await;
     end(10);
@@ -127,10 +127,10 @@ async fn cut_off(protocol: &str, collector: &str) {
             break printed;
         }
         assert!(began.elapsed() < PATIENCE, "{} printed, {counts:?}", printed.len());
-        // Another process writes the file, and nothing tells of it.
+        // Polls, because another process writes the file without a notification.
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    // What the collector took without being able to say so counts as lost: one batch at most.
+    // Spans that the collector received without being able to respond count as lost: at most one batch.
     let unsaid = printed.len() as u64 - counts.accepted;
     assert!(unsaid <= 512, "{unsaid} of {counts:?}");
     assert!((ended - 1000..ended).all(|n| printed.contains(&n)), "what came last is there");

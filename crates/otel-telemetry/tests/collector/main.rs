@@ -1,6 +1,6 @@
-//! All three signals into a real OTLP collector, over gRPC and HTTP, compared with what the collector prints.
+//! All three signals into a real OTLP collector, over gRPC and HTTP, compared with the collector's output.
 //!
-//! The collector is the one that `cargo xtask services up collector` starts. Without it these tests fail and say so.
+//! `cargo xtask services up collector` starts the collector. Without it the tests fail with a message.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const START: &str = "start the collector: `cargo xtask services up collector`";
 
-/// The value of a variable, from the environment or from what `cargo xtask services up` wrote.
+/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
@@ -34,7 +34,7 @@ fn setting(name: &str) -> String {
         .to_owned()
 }
 
-/// What the collector has printed, once it contains all of these texts.
+/// Waits until the collector has printed all of these texts, and returns its output.
 fn printed(texts: &[&str]) -> String {
     let file = setting("COLLECTOR_LOG");
     let start = Instant::now();
@@ -48,13 +48,13 @@ fn printed(texts: &[&str]) -> String {
                 "the collector never printed {text}, its log is {file}"
             ),
         }
-        // Another process writes the file, and nothing tells of it.
+        // Polls, because another process writes the file without a notification.
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// The record of a kind (`Span`, `Metric`, `LogRecord`) that contains a text, as the collector printed it, with ids and
-/// times replaced.
+/// Returns the record of a kind (`Span`, `Metric`, `LogRecord`) that contains a text, as printed by the collector,
+/// with ids and times replaced.
 fn record(log: &str, kind: &str, text: &str, trace_id: &str) -> String {
     let at = log.find(text).unwrap();
     let start = log[..at].rfind(&format!("{kind} #")).unwrap();
@@ -163,7 +163,7 @@ fn metrics_at_the_interval_and_with_the_temporality_that_the_environment_says() 
         .build()
         .unwrap();
     telemetry.meter_provider().meter("it").u64_counter(name.clone()).build().add(7, &[]);
-    // Nobody flushes, and by default an export is a minute away.
+    // No call flushes, and the default interval of exports is one minute.
     let printed = printed(&[&name]);
     let counter = record(&printed, "Metric", &name, "");
     assert!(counter.contains("AGGREGATION_TEMPORALITY_DELTA"), "{counter}");

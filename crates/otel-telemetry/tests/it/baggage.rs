@@ -1,4 +1,4 @@
-//! Baggage onto spans and log records, by list.
+//! Baggage entries of a list on spans and log records.
 
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};

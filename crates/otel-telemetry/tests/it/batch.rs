@@ -1,4 +1,4 @@
-//! The accounts of a batch: accepted + dropped = ended, whatever the exporter does.
+//! The counts of a batch: accepted + dropped = ended, whatever the exporter does.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -86,8 +86,8 @@ fn an_export_that_takes_too_long_is_given_up_and_the_next_is_tried() {
     assert_eq!((report.spans.accepted, report.spans.ended), (2, 5));
 }
 
-/// More than 100,000 spans a second from four threads into an exporter that takes some 25,000: no thread waits, the queue
-/// keeps its bound, and every span is accounted for.
+/// More than 100,000 spans a second from four threads into an exporter that accepts about 25,000: no thread waits,
+/// the queue stays within its capacity, and every span is counted.
 #[test]
 fn a_full_queue_neither_blocks_nor_miscounts() {
     const THREADS: u64 = 4;
@@ -115,11 +115,11 @@ fn a_full_queue_neither_blocks_nor_miscounts() {
     assert_eq!(counts.dropped.total(), counts.dropped.queue_full);
     // The queue, the batch that is being exported, and one span a thread between its two counts.
     assert!(most_pending <= 1000 + 512 + THREADS, "{most_pending}");
-    // 100,000 a second; had the threads waited for the exporter, it would have taken eight seconds.
+    // 100,000 spans a second; if the threads waited for the exporter, it would take eight seconds.
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// The last collection of metrics comes after spans are refused and before their provider is shut down.
+/// Metrics are collected for the last time after spans are refused and before their provider is shut down.
 #[test]
 fn a_span_that_ends_while_shutting_down_is_counted() {
     let exporter = Told::to(Does::Accept);
@@ -144,7 +144,7 @@ fn a_span_that_ends_while_shutting_down_is_counted() {
     assert_eq!(counts.pending, 0);
 }
 
-/// Polls, since no interface tells of a background export; fails after 20 seconds.
+/// Polls, because no interface reports a background export; fails after 20 seconds.
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

@@ -1,4 +1,4 @@
-//! A collector that is away at the start, comes, goes, answers errors, and comes back. It speaks just enough HTTP.
+//! A collector that is unreachable at the start, appears, fails, disappears and returns. It implements minimal HTTP.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use otel_telemetry::{Exporter, HealthStatus, OtlpOptions, Signal, Telemetry};
 
 use crate::support::{end_spans, quiet};
 
-/// A collector on a given address that answers each request with one status.
+/// A collector on a given address that responds to each request with one status.
 struct Collector {
     stop: Arc<AtomicBool>,
     address: SocketAddr,
@@ -44,7 +44,7 @@ impl Drop for Collector {
     }
 }
 
-/// Reads one request by its `content-length` and closes the connection after the answer.
+/// Reads one request by its `content-length`, and closes the connection after the response.
 fn answer(stream: &mut TcpStream, status: &str) {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];

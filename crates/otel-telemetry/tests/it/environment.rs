@@ -1,4 +1,4 @@
-//! The environment against code, and what several set-ups share.
+//! The precedence of the environment over code, and the independence of several set-ups.
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
@@ -7,7 +7,7 @@ use otel_telemetry::{Detector, Exporter, OtlpOptions, Protocol, SetupError, Tele
 
 use crate::support::{Does, Told, end_spans, quiet};
 
-/// The resource as it stands in the provider, which does not give it away otherwise.
+/// Returns the resource from the debug output of the provider, which has no accessor for it.
 fn resource(telemetry: &Telemetry) -> String {
     format!("{:?}", telemetry.tracer_provider())
 }

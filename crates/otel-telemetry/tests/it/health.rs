@@ -1,4 +1,4 @@
-//! Health: named checks, each with its own timeout, and exporters as a detail.
+//! Health: named checks with their own timeouts, and exporters as a detail.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ async fn the_grpc_service_answers_and_tells_watchers_of_the_shutdown() {
 
     let telemetry = quiet().build().unwrap();
     let health = telemetry.health();
-    // The generated client takes any service: no socket is needed.
+    // The generated client accepts any service, so that no socket is needed.
     let mut client = HealthClient::new(health.grpc_service());
     let ask = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let status = client.check(ask("")).await.unwrap().into_inner().status();

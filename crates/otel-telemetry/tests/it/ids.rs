@@ -1,4 +1,4 @@
-//! A span that is told again under the id that it had, through the whole pipeline; and all others, which are not touched.
+//! Requested ids of spans through the entire pipeline; other spans keep random ids.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +56,7 @@ fn a_span_under_a_parent_stays_in_its_trace() {
     let parent = SpanContext::new(trace, SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::NONE);
     let parent = Context::new().with_remote_span_context(parent);
     otel_operation::with_span_identity(trace, span, || tracer.start_with_context("meant", &parent).end());
-    // A trace that begins later on this thread does not get what the child did not ask for.
+    // A later trace on this thread does not get the requested trace id that the child did not use.
     tracer.start("later").end();
     let spans = finished(telemetry, &exporter);
     assert_eq!(identity(&spans[0]), ids());
@@ -64,7 +64,7 @@ fn a_span_under_a_parent_stays_in_its_trace() {
     assert_ne!(spans[1].span_context.trace_id(), trace);
 }
 
-/// Starts a trace of its own whenever a span starts, as an instrumented exporter or sampler might.
+/// Starts a trace whenever a span starts, as an instrumented exporter or sampler might do.
 #[derive(Debug)]
 struct Nesting(SdkTracerProvider);
 

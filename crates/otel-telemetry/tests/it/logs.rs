@@ -64,7 +64,7 @@ fn the_environment_tunes_their_batches() {
         .unwrap();
     let subscriber = tracing_subscriber::registry().with(telemetry.log_layer());
     tracing::subscriber::with_default(subscriber, || tracing::warn!("something"));
-    // Nobody flushes: the code's delay would make it an hour.
+    // No call flushes, and the delay from code is an hour.
     let began = Instant::now();
     while logs.get_emitted_logs().unwrap().is_empty() {
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", telemetry.log_counts());

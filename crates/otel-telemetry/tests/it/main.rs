@@ -1,10 +1,11 @@
-//! Behaviour through the public API, with exporters inside the process: runs anywhere.
+//! Behaviour through the public API, with exporters in the process and without external services.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod baggage;
 mod batch;
 mod collector_faults;
+mod conventions;
 mod environment;
 mod health;
 mod ids;

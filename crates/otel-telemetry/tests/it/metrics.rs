@@ -1,4 +1,4 @@
-//! The metrics about the export itself, and that bound instruments record.
+//! The metrics about the export itself, and recording through bound instruments.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn telemetry(exporter: &Told, options: BatchOptions) -> (Telemetry, InMemoryMetr
     (telemetry, metrics)
 }
 
-/// The unsigned sums of a name in the last export, as `error.type` and value.
+/// Returns the unsigned sums of a metric in the last export, as pairs of `error.type` and value.
 fn sums(metrics: &InMemoryMetricExporter, name: &str) -> Vec<(String, u64)> {
     let exports = metrics.get_finished_metrics().unwrap();
     let mut sums = Vec::new();
@@ -51,7 +51,8 @@ fn what_was_dropped_is_a_metric_by_reason() {
     let options =
         BatchOptions::for_spans().with_max_queue_size(10).with_schedule_delay(hour).with_export_timeout(hour);
     let (telemetry, metrics) = telemetry(&exporter, options);
-    // The queue is full at ten, which is a whole batch: the worker is kept in an export that hangs, so that none is taken.
+    // The queue holds ten, which is a full batch: an export that hangs keeps the worker busy, so that no further
+    // record is taken.
     exporter.tell(Does::Hang);
     end_spans(&telemetry, 10);
     while telemetry.span_counts().pending > 0
@@ -83,7 +84,7 @@ fn what_was_exported_is_a_metric_by_outcome() {
     assert_eq!(exported, [(String::new(), 5), ("rejected".to_owned(), 3)]);
 }
 
-/// With the API's feature on and the SDK's off, they would be lost in silence.
+/// With the feature of the API enabled and that of the SDK disabled, these measurements would be lost silently.
 #[test]
 fn bound_instruments_record() {
     let (telemetry, metrics) = telemetry(&Told::to(Does::Accept), BatchOptions::for_spans());
@@ -108,6 +109,6 @@ fn an_export_of_metrics_ends_with_its_own_timeout() {
         .build()
         .unwrap();
     telemetry.meter_provider().meter("test").u64_counter("counted").build().add(1, &[]);
-    // Without the timeout this would wait for an hour.
+    // Without the timeout this test would wait for an hour.
     telemetry.meter_provider().force_flush().unwrap_err();
 }

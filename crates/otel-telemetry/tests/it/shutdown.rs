@@ -1,4 +1,4 @@
-//! The end: in order, within its deadline, without blocking a runtime.
+//! The shutdown: in order, within its deadline, without blocking a runtime.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use otel_telemetry::{Exporter, OtlpOptions, Protocol, Signal, Telemetry};
 
 use crate::support::{Does, Hanging, Told, end_spans, quiet};
 
-/// Time beyond a deadline that a busy machine may take.
+/// Tolerance beyond a deadline on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
 
 fn to(collector: &Hanging, protocol: Protocol) -> Telemetry {
@@ -31,7 +31,7 @@ fn to(collector: &Hanging, protocol: Protocol) -> Telemetry {
     telemetry
 }
 
-/// On a runtime of one thread, where anything that blocks would show: the ticker must keep ticking.
+/// On a single-threaded runtime, any blocking call would stop the ticker.
 #[tokio::test]
 async fn a_hanging_collector_costs_the_deadline_and_blocks_nothing() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
@@ -93,7 +93,7 @@ async fn a_shutdown_whose_future_is_dropped_goes_on() {
     {
         let shutdown = telemetry.shutdown();
         tokio::pin!(shutdown);
-        // One poll starts it.
+        // One poll starts the shutdown.
         let _ = futures_util::poll!(&mut shutdown);
     }
     while !matches!(provider.shutdown(), Err(OTelSdkError::AlreadyShutdown)) || exporter.accepted() < 3 {
@@ -129,7 +129,7 @@ fn no_deadline_is_too_long_or_too_short() {
     }
 }
 
-/// A processor of the application's that takes its time when it is shut down.
+/// A processor of the application whose shutdown is slow.
 #[derive(Debug)]
 struct Stubborn;
 

@@ -1,4 +1,4 @@
-//! Exporters that do as they are told, and collectors that do not.
+//! Exporters with selectable behaviour, and a collector that never responds.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otel_telemetry::{Exporter, Telemetry, TelemetryBuilder};
 
-/// What a [`Told`] exporter does with a batch.
+/// The behaviour of a [`Told`] exporter for a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Does {
     Accept = 0,
@@ -21,7 +21,7 @@ pub(crate) enum Does {
     Slow = 4,
 }
 
-/// A span exporter that does as it is told, and keeps what it accepted.
+/// A span exporter with selectable behaviour that keeps the accepted spans.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     does: Arc<AtomicU8>,
@@ -60,7 +60,7 @@ impl SpanExporter for Told {
     }
 }
 
-/// Telemetry that touches neither the environment nor the network.
+/// Returns a builder that uses neither the environment nor the network.
 pub(crate) fn quiet() -> TelemetryBuilder {
     Telemetry::builder().with_service_name("test").with_env::<&str, &str>([]).with_exporters(Exporter::None)
 }
@@ -72,7 +72,7 @@ pub(crate) fn end_spans(telemetry: &Telemetry, spans: u64) {
     }
 }
 
-/// A collector that accepts connections and never answers. It hangs for as long as it lives.
+/// A collector that accepts connections and never responds.
 pub(crate) struct Hanging {
     _listener: TcpListener,
     pub(crate) address: SocketAddr,
@@ -80,7 +80,7 @@ pub(crate) struct Hanging {
 
 impl Hanging {
     pub(crate) fn start() -> Self {
-        // The system accepts connections up to the backlog without anybody calling `accept`.
+        // The system accepts connections up to the backlog without a call of `accept`.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         Self { _listener: listener, address }

@@ -1,6 +1,6 @@
-//! Encrypted collectors, over gRPC and HTTP: whom the exporter trusts, and what it shows.
+//! Encrypted collectors, over gRPC and HTTP: the authorities that the exporter trusts, and its client certificate.
 //!
-//! The server is rustls and hyper, with certificates that each test makes for itself.
+//! The server is rustls and hyper, with certificates that each test generates.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,13 +29,13 @@ use crate::support::{end_spans, quiet};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
 
-/// An authority of a test's own.
+/// A certificate authority of a test.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate and its key, as PEM.
+/// A certificate and its private key, as PEM.
 struct Identity {
     certificate: String,
     key: String,
@@ -58,14 +58,14 @@ impl Authority {
     }
 }
 
-/// A collector that accepts whatever comes through TLS, and counts the requests.
+/// A collector that accepts every request over TLS, and counts the requests.
 struct Collector {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
 }
 
 impl Collector {
-    /// `clients` is who must have signed the certificates of those who call; nobody has to show one without it.
+    /// `clients` is the authority of client certificates, which are required if it is set.
     async fn start(authority: &Authority, clients: Option<&Authority>) -> Self {
         let identity = authority.sign();
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -97,7 +97,7 @@ impl Collector {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
                 tokio::spawn(async move {
-                    // Whoever is refused, or refuses, sees it at the other end.
+                    // A failed handshake is asserted at the client.
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let app = axum::Router::new().fallback(move |request: Request| {
                         counted.fetch_add(1, Ordering::SeqCst);
@@ -120,7 +120,7 @@ impl Collector {
     }
 }
 
-/// An empty response, which is what success looks like in both protocols.
+/// Returns an empty response, which means success in both protocols.
 async fn answer(request: Request) -> Response {
     let is_grpc = request
         .headers()
@@ -134,14 +134,14 @@ async fn answer(request: Request) -> Response {
         axum::http::HeaderName::from_static("grpc-status"),
         HeaderValue::from_static("0"),
     )]);
-    // Not compressed, and nothing in it.
+    // An uncompressed, empty message.
     let message = Full::from(&[0_u8; 5][..]).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(Body::new(message));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
-/// Ends three spans and shuts down: what became of them.
+/// Ends three spans, shuts down and returns the counts.
 async fn export(builder: TelemetryBuilder) -> Counts {
     let telemetry = builder.with_exporter(Signal::Traces, Exporter::Otlp).build().unwrap();
     assert!(telemetry.env_problems().is_empty(), "{:?}", telemetry.env_problems());
@@ -183,7 +183,7 @@ async fn a_client_certificate_is_shown() {
     }
 }
 
-/// Files of one test, gone when it ends.
+/// The files of one test, removed when they are dropped.
 struct Files(PathBuf);
 
 impl Files {

@@ -4,7 +4,7 @@ use otel_telemetry::sampler::{EnvError, Sampler};
 
 use crate::support::{HIGH, LOW, decide, decide_root, parent};
 
-/// What a sampler does with a low root, a high root, and a child of a sampled parent.
+/// Returns a sampler's decisions about a low root, a high root, and a child of a sampled parent.
 fn behaviour(name: &str, argument: Option<&str>) -> [String; 3] {
     let sampler = Sampler::from_env(name, argument).unwrap();
     let write = |(decision, state): (&str, String)| format!("{decision} {state}");
@@ -35,7 +35,7 @@ fn what_is_not_set_has_its_default() {
     assert_eq!(behaviour("parentbased_traceidratio", Some(" ")), everything);
     assert_eq!(behaviour("", None), behaviour("parentbased_always_on", None));
     assert_eq!(behaviour(" ParentBased_TraceIdRatio ", Some(" 1.0 ")), everything);
-    // The argument of a sampler that has none is ignored.
+    // A sampler without an argument ignores it.
     assert_eq!(behaviour("always_on", Some("x")), behaviour("always_on", None));
 }
 

@@ -1,4 +1,4 @@
-//! The samplers through the public API: decisions, what they write, and what they leave alone.
+//! The samplers through the public API: decisions, and the `tracestate` that they write or leave unchanged.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Parents decide: what `parent_based` and `adaptive` do under each kind of parent.
+//! Parents: decisions of `parent_based` and `adaptive` for each kind of parent.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
@@ -46,7 +46,7 @@ fn a_root_is_decided_by_the_root_sampler_with_its_state() {
     let sampler = Sampler::parent_based(Sampler::ratio(0.5));
     assert_eq!(decide_root(&sampler, HIGH), ("sampled", "ot=th:8".to_owned()));
     assert_eq!(decide_root(&sampler, LOW), ("dropped", String::new()));
-    // A context with an invalid span in it is no parent, and its state belongs to no trace.
+    // A context with an invalid span is not a parent, and its state belongs to no trace.
     let invalid = Context::new().with_remote_span_context(SpanContext::empty_context());
     assert_eq!(decide(&sampler, &invalid, HIGH), ("sampled", "ot=th:8".to_owned()));
 }
@@ -75,7 +75,7 @@ fn adaptive_counts_roots_alone() {
         decide(&sampler, &parent(true, true, HIGH, ""), HIGH);
         decide(&sampler, &parent(false, false, HIGH, ""), HIGH);
     }
-    // N·τ is ten: the first ten roots are kept whatever their randomness, were none counted before.
+    // N·τ is ten: if no root was counted before, the first ten are kept whatever their randomness.
     assert_eq!(decide_root(&sampler, LOW), ("sampled", "ot=th:0".to_owned()));
 }
 

@@ -1,4 +1,4 @@
-//! Ratios: consistency, randomness, and the counts that can be estimated from what was kept.
+//! Ratios: consistency, randomness, and the counts estimated from the kept traces.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceId};
@@ -60,7 +60,7 @@ fn an_explicit_randomness_decides_instead_and_is_kept() {
     let under = |state: &str, trace_id| decide(&half, &parent(true, true, trace_id, state), trace_id);
     assert_eq!(under("ot=rv:80000000000000", LOW), ("sampled", "ot=rv:80000000000000;th:8".to_owned()));
     assert_eq!(under("ot=rv:7fffffffffffff", HIGH), ("dropped", "ot=rv:7fffffffffffff".to_owned()));
-    // What is no randomness does not decide, but is not ours to remove.
+    // An invalid `rv` does not decide, but is not removed.
     assert_eq!(under("ot=rv:80", LOW), ("dropped", "ot=rv:80".to_owned()));
 }
 
@@ -73,7 +73,7 @@ fn a_parent_does_not_decide_and_its_threshold_is_replaced() {
         };
         assert_eq!(under(LOW), ("sampled", "ot=th:c;rv:ffffffffffffff,v=1,w=2".to_owned()));
     }
-    // A dropped span was not dropped by the parent's threshold: it goes on without one.
+    // The parent's threshold did not drop the span, so that it is removed.
     assert_eq!(decide(&quarter, &parent(true, true, LOW, "v=1,ot=th:8"), LOW), ("dropped", "v=1".to_owned()));
 }
 

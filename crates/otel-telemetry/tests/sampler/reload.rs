@@ -1,4 +1,4 @@
-//! Rules from a file: read again on request and by watching, under load, and with files that cannot be used.
+//! Rules from a file: reloaded on request and by watching, under load, and with invalid files.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use otel_telemetry::sampler::{FileError, Reloadable, Sampler};
 
 use crate::support::{HIGH, decide_root};
 
-/// Long enough for any machine; no test waits for it to pass.
+/// Long enough for any machine; no successful test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file of the test's own, removed at its end.
+/// A file of a test, removed when it is dropped.
 struct Rules(PathBuf);
 
 impl Rules {
@@ -38,7 +38,7 @@ impl Rules {
         self.write(&document(ratio));
     }
 
-    /// Moves the time of the last change, which the system may keep too coarsely for a test.
+    /// Sets the modification time, because the system's resolution may be too coarse for a test.
     fn touch(&self, seconds: u64) {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         File::options().write(true).open(&self.0).unwrap().set_modified(time).unwrap();
@@ -120,7 +120,7 @@ fn a_bad_file_keeps_the_rules_and_says_why() {
     assert!(error.to_string().starts_with(&format!("{path}: cannot be read: ")), "{error}");
     assert_eq!(state(&sampler), "ot=th:8");
 
-    // The same text as before the trouble is in force already.
+    // The text that is restored is the one in use.
     file.write_ratio("0.5");
     assert!(!handle.reload().unwrap());
     file.write_ratio("0.25");
@@ -168,14 +168,14 @@ fn spans_that_start_during_reloads_see_one_table_or_the_other() {
                     let state = state(sampler);
                     assert!(state == "ot=th:8" || state == "ot=th:c", "{state}");
                     if state != last {
-                        // The receiver is gone once the test has seen enough.
+                        // The receiver is gone once the test has received enough changes.
                         let _ = seen.send(state.clone());
                         last = state;
                     }
                 }
             });
         }
-        // Until the threads have seen enough changes; far fewer rounds than the bound are needed.
+        // Runs until the threads have seen enough changes, far below the limit of rounds.
         let mut reports = 0;
         for round in 0..100_000 {
             let ratio = if round % 2 == 0 { "0.25" } else { "0.5" };
@@ -209,7 +209,7 @@ fn a_watched_file_is_read_when_it_changes() {
 
     let next = || outcomes.recv_timeout(PATIENCE).expect("the change is seen");
     file.write_ratio("0.25");
-    // Writing takes two steps, and what is seen in between is an empty file: an error, and then the change.
+    // The file is written in two steps; a read between them finds it empty, which is an error before the change.
     while next() != Ok(true) {}
     assert_eq!(state(&sampler), "ot=th:c");
 
@@ -220,7 +220,7 @@ fn a_watched_file_is_read_when_it_changes() {
     while next() != Ok(true) {}
     assert_eq!(state(&sampler), "ot=th:e");
 
-    // The thread has ended when this returns, and with it the sender that its callback has.
+    // Dropping returns after the thread has ended and its callback has dropped the sender.
     drop(watcher);
     while outcomes.try_recv().is_ok() {}
     assert_eq!(outcomes.try_recv(), Err(mpsc::TryRecvError::Disconnected));
@@ -242,6 +242,6 @@ fn a_watcher_can_be_dropped_by_its_own_callback() {
     give.send(watcher).unwrap();
     file.touch(2_000);
     outcomes.recv_timeout(PATIENCE).expect("dropping does not wait for itself");
-    // The thread ends, and with it its end of the channel.
+    // The thread ends and drops its sender.
     assert_eq!(outcomes.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
 }

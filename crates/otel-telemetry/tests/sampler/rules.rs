@@ -1,4 +1,4 @@
-//! Tables of rules: each condition, their order, and what a table does for a service or for a priority.
+//! Tables of rules: each condition, their order, and tables for a service or for a priority.
 
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Array, Context, KeyValue, Value};
@@ -140,7 +140,7 @@ fn a_priority_is_a_table_and_the_first_rule_wins() {
 
 #[test]
 fn many_attributes_are_found_whatever_their_place() {
-    // More keys than a table remembers, in rules that come back to them, over spans that have only some.
+    // More keys than a table caches, in rules that repeat them, for spans that have only some of them.
     const KEYS: usize = 24;
     let key = |n: usize| format!("app.attribute.{n}");
     let mut rules = Rules::new("orders");

@@ -1,4 +1,4 @@
-//! The samplers inside the SDK: what spans are exported with, and what their children get.
+//! The samplers inside the SDK: the exported spans, and the state that their children receive.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{Span, TraceContextExt, Tracer, TracerProvider};
@@ -29,7 +29,7 @@ fn a_trace_is_kept_whole_and_every_span_says_for_how_many_it_stands() {
     }
     let spans = exporter.get_finished_spans().unwrap();
     assert!(spans.iter().all(|span| span.span_context.trace_state().header() == "ot=th:8"));
-    // The SDK draws the ids: some 1,000 traces are kept, with a standard deviation of 22.
+    // The SDK draws the ids: about 1,000 traces are kept, with a standard deviation of 22.
     assert!((850..1_150).contains(&(spans.len() / 2)), "{}", spans.len() / 2);
     assert_eq!(spans.iter().filter(|span| span.name == "root").count() * 2, spans.len());
 }

@@ -1,14 +1,14 @@
-//! What the tests ask samplers, and how they write down the answers.
+//! Helpers that call samplers, and the text form of their decisions.
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
-/// A trace that every threshold keeps, and one that none but zero does.
+/// A trace that every threshold keeps, and one that only zero keeps.
 pub(crate) const HIGH: u128 = u128::MAX;
 pub(crate) const LOW: u128 = 1 << 64;
 
-/// A parent, in another process or this one.
+/// Returns a context with a parent, remote or local.
 pub(crate) fn parent(remote: bool, sampled: bool, trace_id: u128, state: &str) -> Context {
     let state: TraceState = state.parse().unwrap();
     let flags = TraceFlags::default().with_sampled(sampled);
@@ -25,7 +25,7 @@ pub(crate) fn ask(
     sampler.should_sample(Some(cx), TraceId::from(trace_id), name, &kind, attributes, &[])
 }
 
-/// The decision about a span under this context, as `sampled` or `dropped`, and the `tracestate` that it goes on with.
+/// Returns the decision about a span in this context, `sampled` or `dropped`, and the resulting `tracestate`.
 pub(crate) fn decide(sampler: &impl ShouldSample, cx: &Context, trace_id: u128) -> (&'static str, String) {
     let result = ask(sampler, cx, trace_id, ("span", SpanKind::Internal, &[]));
     let decision = match result.decision {
@@ -40,7 +40,7 @@ pub(crate) fn decide_root(sampler: &impl ShouldSample, trace_id: u128) -> (&'sta
     decide(sampler, &Context::new(), trace_id)
 }
 
-/// SplitMix64: seeded, so that a test sees the same traces in every run.
+/// SplitMix64: seeded, so that a test uses the same traces in every run.
 #[derive(Debug)]
 pub(crate) struct Draw(pub(crate) u64);
 
@@ -58,7 +58,7 @@ impl Draw {
     }
 }
 
-/// For how many traces a sampled span stands, by the text of the specification.
+/// Returns the number of traces that a sampled span represents, by the text of the specification.
 pub(crate) fn adjusted_count(state: &TraceState) -> f64 {
     let th = state.get("ot").and_then(|ot| ot.split(';').find_map(|member| member.strip_prefix("th:")));
     let th = th.expect("a threshold");

@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::judge::error_type;
 use crate::{MetricKind, Recorder};
 
-/// What one reading of the clock more, or rounding, may cost for each span, in seconds.
+/// The difference that one more reading of the clock, or rounding, may make for each span, in seconds.
 const ROUNDING: f64 = 1e-6;
 
 /// Number and total duration in seconds, by `error.type`.

@@ -1,4 +1,6 @@
-//! Context: parents and links of spans, what is current in user code, what is sent. W3C Trace Context level 2.
+//! Context: parents and links of spans, what is current in user code, what is sent.
+//!
+//! Follows <https://www.w3.org/TR/trace-context-2/>.
 
 use opentelemetry::{SpanId, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
@@ -81,7 +83,7 @@ fn outbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
     }
 }
 
-/// What was current inside the handler.
+/// Checks what was current inside the handler.
 fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Result<(), String> {
     let needed: &[ProbePoint] = match scenario {
         Scenario::Success
@@ -147,7 +149,7 @@ fn check_snapshot(
     Ok(())
 }
 
-/// What reached the peer.
+/// Checks the headers that reached the peer.
 fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Result<(), String> {
     let values = |name: &str| -> Vec<String> {
         seen.sent
@@ -156,6 +158,9 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
             .collect()
     };
+    if scenario == Scenario::CallersHeaders {
+        return untouched(scenario, &values);
+    }
     let parents = values("traceparent");
     let needed = matches!(
         scenario,
@@ -165,6 +170,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             | Scenario::UnsampledParent
             | Scenario::Baggage
             | Scenario::StaleHeaders
+            | Scenario::StaleBaggage
             | Scenario::SdkShutDown
     );
     let parent = match &parents[..] {
@@ -191,10 +197,16 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
         _ => {}
     }
     let (states, baggage) = (values("tracestate"), values("baggage"));
-    if states.iter().chain(&baggage).any(|value| value.is_empty() || value.contains("stale")) {
+    // Without baggage in the context, the caller's stays as it was written.
+    let callers = scenario == Scenario::StaleHeaders;
+    if callers && baggage != ["stale=1"] {
+        return Err(format!("the baggage that the caller wrote was changed: {baggage:?}"));
+    }
+    let replaced = states.iter().chain(baggage.iter().filter(|_| !callers));
+    if replaced.clone().any(|value| value.is_empty() || value.contains("stale")) {
         return Err(format!("stale or empty headers were sent: {states:?} {baggage:?}"));
     }
-    if scenario == Scenario::Baggage {
+    if matches!(scenario, Scenario::Baggage | Scenario::StaleBaggage) {
         let members: Vec<String> = baggage.iter().flat_map(|value| value.split(',')).map(decoded).collect();
         for member in ["ambient=yes", "city=Köln, am Rhein"] {
             if !members.iter().any(|sent| sent == member) {
@@ -204,6 +216,17 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
     }
     if scenario == Scenario::Parent && states != ["vendor=value"] {
         return Err(format!("the caller's tracestate is lost: {states:?}"));
+    }
+    Ok(())
+}
+
+/// Checks that each header of the caller reached the peer once, as it was written.
+fn untouched(scenario: Scenario, values: &impl Fn(&str) -> Vec<String>) -> Result<(), String> {
+    for (name, value) in scenario.headers(Role::Outbound) {
+        let (sent, written) = (values(&name), String::from_utf8_lossy(&value).into_owned());
+        if sent != [written.as_str()] {
+            return Err(format!("without an SDK, {name} was changed from {written:?} to {sent:?}"));
+        }
     }
     Ok(())
 }

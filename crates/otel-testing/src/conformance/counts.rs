@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Flow, Harness, Observed, ProbePoint};
 use crate::{MetricKind, Recorder, meter::Tally};
 
-/// What an operation records in one metric. A [`Harness`] lists what one run of a flow records.
+/// The measurements of an operation in one metric. A [`Harness`] lists those of one run of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measurement {
     metric: &'static str,

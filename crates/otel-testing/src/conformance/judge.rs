@@ -33,7 +33,7 @@ pub(super) fn all<H: Harness>(
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, operations.len())?;
-    if !matches!(scenario, Scenario::UnsampledParent | Scenario::SdkShutDown) {
+    if scenario != Scenario::UnsampledParent && !scenario.shuts_down() {
         agreement::spans_and_metrics(recorder, &spans)?;
     }
     counts::all(harness, scenario.flow(), recorder, observed)?;
@@ -89,8 +89,8 @@ fn bare_run(role: Role, scenario: Scenario, observed: &Observed) -> Result<(), S
 
 fn number(scenario: Scenario, found: usize) -> Result<(), String> {
     let (least, most) = match scenario {
-        Scenario::UnsampledParent | Scenario::SdkShutDown => (0, 0),
-        // Where a future does nothing before it is polled, there was no operation.
+        Scenario::UnsampledParent | Scenario::SdkShutDown | Scenario::CallersHeaders => (0, 0),
+        // A future that does nothing before it is polled has started no operation.
         Scenario::DroppedBeforePoll => (0, 1),
         Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_) => {
             (RUNS as usize, RUNS as usize)
@@ -104,7 +104,7 @@ fn number(scenario: Scenario, found: usize) -> Result<(), String> {
     }
 }
 
-/// Whether each failure shows, and no success looks like one.
+/// Checks that each failure is recorded, and no success looks like one.
 fn errors(
     inbound: bool,
     dropped_is_error: bool,
@@ -140,9 +140,9 @@ fn errors(
             return Err(format!("{:?} is an error, and nothing failed", span.name));
         }
     }
-    // What fails may be the settling of a message, a span beside the operation's.
+    // The failure may be that of settling a message, a span beside the operation's.
     if expected == Some(true) && !spans.iter().any(|span| error_type(span).is_some()) {
-        return Err("it failed, and no span says so".to_owned());
+        return Err("it failed, and no span has an error.type".to_owned());
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What a harness reports of its two runs: the caller's result, what reached the peer, and what was current inside user
-//! code.
+//! The report of a harness on its two runs: the caller's result, the headers that reached the peer, and the context
+//! inside user code.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! The scenarios: what arrives, what is current, and how the operation goes. Headers follow W3C Trace Context level 2
-//! and W3C Baggage.
+//! The scenarios: what arrives, what is current, and the flow of the operation. Headers are those of
+//! <https://www.w3.org/TR/trace-context-2/> and <https://www.w3.org/TR/baggage/>.
 
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId,
@@ -9,14 +9,14 @@ use opentelemetry::{
 
 use super::Role;
 
-/// Whom the headers of inbound scenarios name as parent.
+/// The parent in the headers of inbound scenarios.
 pub(super) const RECEIVED: Id = Id(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 0xb7ad_6b71_6920_3331);
-/// What is current around every scenario: a trap for the inbound side, the caller for the outbound side.
+/// The context that is current around every scenario: a trap for the inbound side, the caller for the outbound side.
 pub(super) const AMBIENT: Id = Id(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7);
-/// What an outbound message carries already, from an earlier hop.
+/// The context that an outbound message already carries from an earlier hop.
 pub(super) const STALE: Id = Id(0x5ca1_ab1e_5ca1_ab1e_5ca1_ab1e_5ca1_ab1e, 0x5ca1_ab1e_5ca1_ab1e);
 
-/// How often the scenarios with unbounded input are run.
+/// The number of runs of a scenario with unbounded input.
 pub(super) const RUNS: u32 = 200;
 
 /// The ids of a span.
@@ -55,7 +55,7 @@ pub(super) fn ids(context: &SpanContext) -> (TraceId, SpanId) {
 
 /// One situation that a transport's instrumentation is put into.
 ///
-/// What a harness needs to know about it, it asks: [`flow`](Self::flow), [`headers`](Self::headers),
+/// A harness asks it for what it needs: [`flow`](Self::flow), [`headers`](Self::headers),
 /// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint),
 /// [`attacker_value`](Self::attacker_value). It seldom needs to match on the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,23 +99,28 @@ pub enum Scenario {
     PublicEndpoint,
     /// Inbound: the operation's context is current where the response body or stream is produced.
     ContextInBody,
-    /// Outbound: the message carries trace and baggage headers of an earlier hop; none may survive.
+    /// Outbound: the message carries trace headers of an earlier hop, which are replaced as one set. It carries baggage
+    /// too; the context has none, so that the caller's stays.
     StaleHeaders,
+    /// Outbound: the message carries baggage of an earlier hop, and the context has baggage, which replaces it.
+    StaleBaggage,
+    /// Outbound: the SDK was shut down, and the message carries headers that the caller wrote. All of them stay.
+    CallersHeaders,
     /// The SDK was shut down: the context that was received or is current is passed on.
     SdkShutDown,
-    /// What names an operation (method, path, subject, queue) is the [`attacker_value`](Scenario::attacker_value). The
+    /// The name of the operation (method, path, subject, queue) is the [`attacker_value`](Scenario::attacker_value). The
     /// number is the number of the run.
     UnboundedOperation(u32),
-    /// Inbound: what names the host (`Host`, `:authority`) is the [`attacker_value`](Scenario::attacker_value).
+    /// Inbound: the name of the host (`Host`, `:authority`) is the [`attacker_value`](Scenario::attacker_value).
     UnboundedHost(u32),
     /// The text of the handler's or peer's error is the [`attacker_value`](Scenario::attacker_value).
     UnboundedError(u32),
-    /// [`SECRET`](Scenario::SECRET) stands in headers, and must be put wherever else this transport has a place for
-    /// credentials: the user part of a URL, its signature parameters.
+    /// Headers contain [`SECRET`](Scenario::SECRET), and the harness puts it wherever else this transport has credentials:
+    /// the user part of a URL, its signature parameters.
     Secrets,
 }
 
-/// How the operation of a [`Scenario`] goes.
+/// The course of a [`Scenario`]'s operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a harness that does not know a new flow must not compile")]
 pub enum Flow {
@@ -162,6 +167,8 @@ impl Scenario {
         Self::PublicEndpoint,
         Self::ContextInBody,
         Self::StaleHeaders,
+        Self::StaleBaggage,
+        Self::CallersHeaders,
         Self::SdkShutDown,
         Self::UnboundedOperation(0),
         Self::UnboundedHost(0),
@@ -174,6 +181,11 @@ impl Scenario {
         Self::ALL.iter().copied().filter(move |scenario| scenario.applies_to(role))
     }
 
+    /// Returns true if the SDK is shut down before the scenario runs.
+    pub(super) fn shuts_down(self) -> bool {
+        matches!(self, Self::SdkShutDown | Self::CallersHeaders)
+    }
+
     pub(super) fn applies_to(self, role: Role) -> bool {
         match self {
             Self::MalformedParent
@@ -184,12 +196,12 @@ impl Scenario {
             | Self::PublicEndpoint
             | Self::ContextInBody
             | Self::UnboundedHost(_) => role == Role::Inbound,
-            Self::StaleHeaders => role == Role::Outbound,
+            Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders => role == Role::Outbound,
             _ => true,
         }
     }
 
-    /// How the operation goes.
+    /// The course of the operation.
     #[must_use]
     pub fn flow(self) -> Flow {
         match self {
@@ -213,7 +225,7 @@ impl Scenario {
         let long = 64 * 1024;
         match (role, self) {
             (_, Self::NoParent) => {}
-            (Role::Outbound, Self::StaleHeaders) => {
+            (Role::Outbound, Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders) => {
                 add("traceparent", STALE.traceparent(true));
                 add("tracestate", b"stale=1".to_vec());
                 add("baggage", b"stale=1".to_vec());
@@ -281,7 +293,7 @@ impl Scenario {
         }
     }
 
-    /// Whether the inbound side is to be told that its callers are not trusted.
+    /// Returns true if the inbound side must be configured for callers that are not trusted.
     #[must_use]
     pub fn is_public_endpoint(self) -> bool {
         self == Self::PublicEndpoint
@@ -309,5 +321,5 @@ impl Scenario {
     }
 }
 
-/// What every [`Scenario::attacker_value`] begins with.
+/// The beginning of every [`Scenario::attacker_value`].
 pub(super) const ATTACKER: &str = "ATTACKER";

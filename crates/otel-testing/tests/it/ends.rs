@@ -65,7 +65,7 @@ fn an_attribute_that_is_set_again_is_seen() {
     span.set_attribute(KeyValue::new("key", 1));
     span.set_attribute(KeyValue::new("key", 2));
     span.end();
-    assert_fails(&recorder, "`key` stands twice on the span `two`");
+    assert_fails(&recorder, "`key` is recorded twice on the span `two`");
 }
 
 #[test]

@@ -3,5 +3,6 @@
 mod conformance;
 mod ends;
 mod metrics;
+mod registry;
 mod tree;
 mod waits;

@@ -1,4 +1,4 @@
-//! When traces are due, what is kept and what is not, on a clock that the test holds.
+//! Tests of the due times and the limits, with instants that the tests choose.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_caller_elsewhere_is_waited_for_until_it_is_quiet() {
     let (mut g, now) = (gathering(9, 99), Instant::now());
     let remote = SpanId::from(7);
     assert_eq!(g.add(span(1, 1).with_remote_parent(remote), now), Some(now + 100 * MS));
-    // A child in the same process as that parent shows that it is here and open.
+    // A child in the same process as that parent shows that the parent is in this process and open.
     assert_eq!(g.add(span(1, 2).with_parent(remote), now), Some(now + 1_000 * MS));
     assert_eq!(g.add(span(1, 3).with_remote_parent(remote), now), Some(now + 1_000 * MS));
     assert_eq!(g.add(span(1, 7), now), Some(now + 10 * MS));

@@ -1,4 +1,4 @@
-//! The thread sleeps until the next trace is due and is woken when one is due earlier.
+//! Tests of the thread: it sleeps until the next trace is due, and wakes if one becomes due earlier.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -24,7 +24,7 @@ impl Write for Post {
 #[test]
 fn a_root_that_ends_wakes_the_thread() {
     let (sender, pictures) = channel();
-    // Without the root the trace is due in 100 s, with it in a second.
+    // Without the root the trace is due in 100 s, with it in 1 s.
     let waterfall = Waterfall::to(Post(sender)).with_quiet(Duration::from_secs(10));
     let span = |id: u64, name| Span::new(TraceId::from(1), SpanId::from(id), name, 0, 1);
     let started = Instant::now();

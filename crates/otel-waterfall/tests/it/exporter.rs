@@ -1,4 +1,4 @@
-//! The exporter behind the SDK's processors: when traces are drawn, and that the thread goes away.
+//! The exporter behind the SDK's processors: the time at which traces are drawn, and the end of the thread.
 
 use std::{
     io::Write,
@@ -19,12 +19,12 @@ use otel_waterfall::Waterfall;
 
 use crate::limits::Paper;
 
-/// Fails a test that would hang; nothing waits for it otherwise.
+/// Limit for a test that would hang; no successful test waits for it.
 const TOO_LONG: Duration = Duration::from_secs(30);
-/// Longer than any test, so that nothing is drawn because of time.
+/// Longer than any test, so that the elapsed time never causes drawing.
 const NEVER: Duration = Duration::from_secs(100_000);
 
-/// A writer that sends each text to the test, and hangs up when it is dropped.
+/// A writer that sends each text to the test; dropping it closes the channel.
 struct Post(Sender<String>);
 
 impl Write for Post {
@@ -50,7 +50,7 @@ fn provider(waterfall: &Waterfall, service: &'static str) -> SdkTracerProvider {
         .build()
 }
 
-/// Runs a call from one service to another and leaves all spans ended.
+/// Makes a call from one service to another; all spans have ended on return.
 fn call(from: &SdkTracerProvider, to: &SdkTracerProvider) {
     let (from, to) = (from.tracer("test"), to.tracer("test"));
     let client =
@@ -63,7 +63,7 @@ fn call(from: &SdkTracerProvider, to: &SdkTracerProvider) {
     client.end();
 }
 
-/// What is left of a picture when ids, times and bars are taken away.
+/// Returns the rows of a picture without ids, times and bars.
 fn names(picture: &str) -> Vec<String> {
     let row = |line: &str| {
         line.split_whitespace().take_while(|word| !word.starts_with('+')).collect::<Vec<_>>().join(" ")
@@ -136,7 +136,7 @@ fn the_last_handle_draws_the_rest_and_ends_the_thread() {
     provider.tracer("test").start_with_context("root", &Context::new()).end();
     drop(provider);
     assert!(pictures.recv_timeout(TOO_LONG).expect("drawn").contains("root"));
-    // The thread shares the writer: only when it has ended, too, does the other side hang up.
+    // The thread shares the writer, so that the channel is closed only after the thread has ended.
     assert_eq!(pictures.recv_timeout(TOO_LONG), Err(RecvTimeoutError::Disconnected));
 }
 

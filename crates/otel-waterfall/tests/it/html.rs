@@ -1,4 +1,4 @@
-//! The page: the same rows, self-contained, nothing in it from strangers that a browser would act on.
+//! The HTML page: the same rows, self-contained, untrusted text escaped.
 
 use opentelemetry::trace::{SpanId, Status};
 use otel_waterfall::{Event, Link, html};
@@ -63,7 +63,7 @@ fn everything_is_escaped() {
     assert!(!page.contains(['\u{0}', '\u{202e}']));
     let safe =
         "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39; onload=&#39;x&#39; &amp; \\u{202e}\\u{0}";
-    // Heading, list of services, name, service, error, attribute twice, event's mark, event thrice, link twice.
+    // Heading, list of services, name, service, error, attribute (2), mark of the event, event (3), link (2).
     assert_eq!(page.matches(safe).count(), 13);
 }
 

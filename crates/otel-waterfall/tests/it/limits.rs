@@ -1,4 +1,4 @@
-//! Memory is bounded, and what is not kept is counted and said.
+//! Limits: memory is bounded, and spans that are not kept are counted and reported.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ impl Paper {
     }
 }
 
-/// Nothing is drawn by itself within a test.
+/// Longer than any test, so that only `flush` draws.
 const NEVER: Duration = Duration::from_secs(100_000);
 
 fn provider(waterfall: &Waterfall) -> SdkTracerProvider {
@@ -49,7 +49,7 @@ fn one_trace_of_a_hundred_thousand_spans() {
         tracer.start_with_context("child", &root).end();
     }
     root.span().end();
-    // 875 children, for an eighth is kept for parents, and the root.
+    // The root and 875 children, because one eighth is reserved for parents.
     assert_eq!(waterfall.not_kept(), 100_000 - 875);
     waterfall.flush();
     let text = paper.text();
@@ -57,7 +57,7 @@ fn one_trace_of_a_hundred_thousand_spans() {
     assert!(header.contains("· 876 spans ·"), "{header}");
     assert!(text.contains("99,125 more spans not kept"), "{text}");
     assert!(text.contains("… 677 spans not shown") && text.lines().count() < 210, "{text}");
-    // What was drawn has been let go.
+    // Drawn spans are removed, so that there is room again.
     tracer.start_with_context("next", &Context::new()).end();
     assert_eq!(waterfall.not_kept(), 99_125);
 }

@@ -1,4 +1,4 @@
-//! Traces that are not as they should be: every one of them has a picture.
+//! Malformed traces: every one of them has a picture.
 
 use opentelemetry::trace::{SpanId, Status};
 use otel_waterfall::{Event, Span, Style, html, text};
@@ -266,7 +266,7 @@ proptest! {
         let trace = trace(spans);
         let style = Style::new().with_width(width);
         let picture = text(&trace, &style);
-        // The service and kind stand in every row of a span and in no other line.
+        // Every row of a span has the service and kind, and no other line does.
         let rows = picture.lines().filter(|line| line.contains(" int")).count();
         prop_assert!(rows >= total, "{rows} of {total} in\n{picture}");
         let steers = picture.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}');

@@ -1,4 +1,4 @@
-//! Whoever waits for spans to end is woken by their ends.
+//! `OpenSpans`: the end of a span wakes the tasks that wait.
 
 use std::future::Future;
 use std::pin::pin;
@@ -41,7 +41,7 @@ fn the_last_end_wakes_whoever_waits() {
     assert_eq!(woken.0.load(Ordering::SeqCst), 1, "one task, woken once");
     assert_eq!(one.as_mut().poll(&mut cx), Poll::Ready(()));
     assert_eq!(none.as_mut().poll(&mut cx), Poll::Pending);
-    // A dropped span has ended, too.
+    // Dropping a span ends it.
     drop(second);
     assert_eq!(woken.0.load(Ordering::SeqCst), 2);
     assert_eq!(none.as_mut().poll(&mut cx), Poll::Ready(()));

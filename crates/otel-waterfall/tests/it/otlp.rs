@@ -1,4 +1,4 @@
-//! OTLP JSON: what is read, and what is said about what cannot be.
+//! OTLP JSON: the fields that are read, and the errors for invalid input.
 
 use std::error::Error as _;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::sample::shop;
 
-/// The request of OTLP's own documentation in shape, with every kind of value.
+/// A request in the form of OTLP's documentation, with every kind of value.
 const REQUEST: &str = r#"{"resourceSpans": [{
     "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
     "scopeSpans": [{"scope": {"name": "my.crate"}, "spans": [{
@@ -56,7 +56,7 @@ fn several_documents_make_one_trace() {
     assert_eq!(from_otlp_json(r#"{"resourceSpans": []}"#).expect("valid"), []);
 }
 
-/// The request with one field of its span replaced.
+/// Returns the request with one field of its span replaced.
 fn with(pointer: &str, value: Value) -> String {
     let mut request: Value = serde_json::from_str(REQUEST).unwrap();
     let span = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
@@ -131,7 +131,7 @@ fn attributes(of: &[(String, String)]) -> Vec<Value> {
     of.iter().map(|(key, value)| json!({"key": key, "value": {"stringValue": value}})).collect()
 }
 
-/// A span as an exporter would write it.
+/// Returns a span in the form in which an exporter writes it.
 fn encoded(span: &Span) -> Value {
     let kind = match span.kind {
         SpanKind::Internal => 1,

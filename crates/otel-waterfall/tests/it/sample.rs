@@ -1,4 +1,4 @@
-//! Traces with fixed ids and times that the tests draw.
+//! Sample traces with fixed ids and times.
 
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use otel_waterfall::{Event, Link, Span, Trace};
@@ -7,7 +7,7 @@ pub(crate) const TRACE: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: u64 = 1_767_225_600_000_000_000;
 
-/// A span of the sample trace; times in microseconds after its start.
+/// A span of the sample trace; times are microseconds since its start.
 pub(crate) fn span(id: u64, name: &str, from: u64, to: u64) -> Span {
     Span::new(trace_id(), SpanId::from(id), name, START + from * 1_000, START + to * 1_000)
 }
@@ -20,7 +20,7 @@ pub(crate) fn trace(spans: impl IntoIterator<Item = Span>) -> Trace {
     Trace::group(spans).pop().expect("one trace")
 }
 
-/// Three services, an error, links, events: what a usual trace has.
+/// A typical trace: three services, an error, links, events.
 pub(crate) fn shop() -> Trace {
     let id = SpanId::from;
     trace([

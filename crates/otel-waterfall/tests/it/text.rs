@@ -1,10 +1,10 @@
-//! The text of usual traces in several widths, with and without colours.
+//! The text of typical traces in several widths, with and without colours.
 
 use otel_waterfall::{Color, Style, text};
 
 use crate::sample::{shop, span, trace};
 
-/// Compares a picture with what stands in the test, which begins on a line of its own.
+/// Compares a picture with the expected text, which starts with a newline.
 #[track_caller]
 pub(crate) fn assert_picture(actual: &str, expected: &str) {
     let expected = expected.strip_prefix('\n').unwrap_or(expected);

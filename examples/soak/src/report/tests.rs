@@ -1,4 +1,4 @@
-//! The report sees each kind of disagreement.
+//! Each kind of disagreement fails the report.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -10,7 +10,7 @@ use crate::{Class, CountingTracerProvider, Tally};
 
 const STATUS: &str = "http.response.status_code";
 
-/// Three operations with everything as it should be, until `break_it` adds to it.
+/// Returns the failures of three consistent operations after `break_it` has changed them.
 fn failures(break_it: impl FnOnce(&Tally, &CountingTracerProvider, &Recorder)) -> Vec<String> {
     let (observed, provider, recorder) = (Tally::default(), CountingTracerProvider::new(), Recorder::new());
     for status in [200, 200, 503] {
@@ -22,13 +22,13 @@ fn failures(break_it: impl FnOnce(&Tally, &CountingTracerProvider, &Recorder)) -
     let (durations, active) = (recorder.metric("duration"), recorder.metric("active"));
     let mut report = Report::default();
     report.side(&Side::new("server", &observed, provider.counts(), &[durations], Some(&active)));
-    let marked = report.text().lines().filter(|line| line.ends_with("<-- wrong")).count();
+    let marked = report.text().lines().filter(|line| line.ends_with("<-- failed")).count();
     assert_eq!(marked, report.failures().len(), "{}", report.text());
     report.failures().to_vec()
 }
 
 fn observe(observed: &Tally, status: i64) {
-    observed.add(Class::of_attributes(&[KeyValue::new(STATUS, status)]));
+    observed.add(Class::from_attributes(&[KeyValue::new(STATUS, status)]));
 }
 
 fn span(provider: &CountingTracerProvider, status: i64, ends: usize) {
@@ -44,12 +44,12 @@ fn measure(recorder: &Recorder, status: i64, left_in_flight: i64) {
 }
 
 #[test]
-fn agreement_is_no_failure() {
+fn consistent_counts_pass() {
     assert_eq!(failures(|_, _, _| {}), [""; 0]);
 }
 
 #[test]
-fn a_span_that_is_missing_is_a_failure_of_its_class_and_of_the_sum() {
+fn a_missing_span_fails_its_class_and_the_sum() {
     let failures = failures(|observed, _, recorder| {
         observe(observed, 404);
         measure(recorder, 404, 0);
@@ -59,7 +59,7 @@ fn a_span_that_is_missing_is_a_failure_of_its_class_and_of_the_sum() {
 }
 
 #[test]
-fn classes_that_differ_are_failures_though_the_sums_agree() {
+fn different_classes_fail_even_if_the_sums_agree() {
     let failures = failures(|observed, provider, recorder| {
         observe(observed, 404);
         span(provider, 404, 1);
@@ -69,7 +69,7 @@ fn classes_that_differ_are_failures_though_the_sums_agree() {
 }
 
 #[test]
-fn spans_that_end_otherwise_are_failures() {
+fn spans_that_end_never_or_twice_fail() {
     for ends in [0, 2] {
         let failures = failures(|observed, provider, recorder| {
             observe(observed, 200);
@@ -82,7 +82,7 @@ fn spans_that_end_otherwise_are_failures() {
 }
 
 #[test]
-fn what_is_in_flight_is_a_failure_also_where_it_is_less_than_nothing() {
+fn operations_in_flight_fail_even_if_negative() {
     for left in [1, -1] {
         let failures = failures(|observed, provider, recorder| {
             observe(observed, 200);
@@ -94,7 +94,7 @@ fn what_is_in_flight_is_a_failure_also_where_it_is_less_than_nothing() {
 }
 
 #[test]
-fn nothing_at_all_is_a_failure() {
+fn an_empty_run_fails() {
     let (observed, provider, recorder) = (Tally::default(), CountingTracerProvider::new(), Recorder::new());
     let empty = recorder.metric("duration");
     let mut report = Report::default();

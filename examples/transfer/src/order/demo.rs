@@ -1,26 +1,26 @@
-//! The orders: one that is completed, one that is undone, and one whose process is killed.
+//! The orders: one completes, one is compensated, and the process of one is killed.
 
 use std::path::{Path, PathBuf};
 
 use super::shop::OpenShop;
 use crate::Failure;
 use crate::stage::Stage;
-use crate::victim::{Death, kill};
+use crate::victim::{KillPoint, kill};
 
-pub(crate) async fn play(stage: &mut Stage, folder: &Path) -> Result<(), Failure> {
+pub(crate) async fn run(stage: &mut Stage, folder: &Path) -> Result<(), Failure> {
     let shop = OpenShop::open(stage, &folder.join("shop"), None)?;
-    let ended = orders(stage, &shop).await;
+    let result = orders(stage, &shop).await;
     shop.close().await;
-    ended?;
+    result?;
     crash(stage, folder).await
 }
 
 async fn orders(stage: &mut Stage, shop: &OpenShop) -> Result<(), Failure> {
-    println!("An order is a saga: one step after the other, each in the journal before it is made.");
+    println!("An order is a saga: each step is written to the journal before it runs.");
     order(shop, "1", "ada").await?;
     stage.draw().await?;
 
-    println!("Grace has not enough money: the payment is refused, and what was done before is undone.");
+    println!("Grace does not have enough money: the payment is refused, and the reservation is undone.");
     order(shop, "2", "grace").await?;
     stage.draw().await
 }
@@ -32,24 +32,26 @@ async fn order(shop: &OpenShop, number: &str, customer: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// Where the shop is that is killed: its journal, and its services' files.
-fn killed(folder: &Path) -> PathBuf {
+/// The folder of the shop that is killed, with its journal and the files of its services.
+fn killed_shop(folder: &Path) -> PathBuf {
     folder.join("killed-shop")
 }
 
 async fn crash(stage: &mut Stage, folder: &Path) -> Result<(), Failure> {
-    println!("Another process is killed when the money was taken, and before the journal knows it.");
+    println!("Another process is killed after the charge, before the journal has recorded it.");
     kill(&["--order-victim".as_ref(), folder.as_os_str()], &[]).await?;
-    println!("This process goes on: the payment is asked again under its key, and the bank has it already.");
-    let shop = OpenShop::open(stage, &killed(folder), None)?;
+    println!(
+        "This process recovers the order: it repeats the payment with the same key, and the bank returns the stored result."
+    );
+    let shop = OpenShop::open(stage, &killed_shop(folder), None)?;
     println!("  order/3 is {}", shop.end_of("order/3").await?.as_str());
     shop.close().await;
     stage.draw().await
 }
 
-/// The process that is killed.
+/// Runs in the child process that is killed.
 pub(crate) async fn victim(folder: &Path) -> Result<(), Failure> {
     let mut stage = Stage::new(folder);
-    let shop = OpenShop::open(&mut stage, &killed(folder), Some(Death))?;
+    let shop = OpenShop::open(&mut stage, &killed_shop(folder), Some(KillPoint))?;
     order(&shop, "3", "edsger").await
 }

@@ -1,5 +1,5 @@
-//! The services that take part: the stock, the bank and the carrier. Each has a file and telemetry of its own, and would be
-//! a process of its own behind HTTP or gRPC; what a saga asks of it would be the same.
+//! The participating services: the stock, the bank and the carrier. Each has a separate database file and separate
+//! telemetry. In production each would be a process behind HTTP or gRPC, with the same requirements.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::store::{Amounts, Answer, Store};
 use crate::Failure;
 use crate::stage::Stage;
 
-/// How a request to a service went wrong.
-pub(crate) enum Trouble {
-    /// The service says no, and means it.
+/// The error of a request to a service.
+pub(crate) enum RequestError {
+    /// The service has refused the request; retrying does not help.
     Refused(String),
-    /// Nobody knows whether it was done.
+    /// The outcome is unknown.
     Unknown(Error),
 }
 
-impl From<Trouble> for StepError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Refused(why) => Self::refused(why),
-            Trouble::Unknown(error) => Self::uncertain(error),
+impl From<RequestError> for StepError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Refused(reason) => Self::refused(reason),
+            RequestError::Unknown(error) => Self::uncertain(error),
         }
     }
 }
 
-/// Pieces of what is sold.
+/// The stock of items.
 pub(crate) struct Stock(Service);
 
 impl Stock {
@@ -40,25 +40,25 @@ impl Stock {
         Ok(Self(Service::open(stage, folder, "stock", &[("teapot", 10)])?))
     }
 
-    /// Puts one aside, and tells how many are left.
-    pub(crate) async fn reserve(&self, key: &str, item: &str) -> Result<i64, Trouble> {
+    /// Reserves one item and returns the number of remaining ones.
+    pub(crate) async fn reserve(&self, key: &str, item: &str) -> Result<i64, RequestError> {
         let item = item.to_owned();
         let take = move |stock: &mut Amounts<'_>| {
             if stock.get(&item)? < 1 {
-                return Ok(Answer::Refused(format!("no {item} is left")));
+                return Ok(Answer::Refused(format!("no {item} in stock")));
             }
             Ok(Answer::Done(stock.add(&item, -1)?))
         };
-        self.0.ask("reserve one", key, take).await
+        self.0.request("reserve one", key, take).await
     }
 
-    pub(crate) async fn release(&self, key: &str, item: &str) -> Result<(), Trouble> {
+    pub(crate) async fn release(&self, key: &str, item: &str) -> Result<(), RequestError> {
         let item = item.to_owned();
-        self.0.take_back("release it", key, move |stock| stock.add(&item, 1).map(drop)).await
+        self.0.undo("release it", key, move |stock| stock.add(&item, 1).map(drop)).await
     }
 }
 
-/// Accounts, in cents.
+/// The bank, with accounts in cents.
 pub(crate) struct Bank(Service);
 
 impl Bank {
@@ -67,8 +67,8 @@ impl Bank {
         Ok(Self(Service::open(stage, folder, "bank", &accounts)?))
     }
 
-    /// Takes money, and tells what is left.
-    pub(crate) async fn charge(&self, key: &str, customer: &str, cents: i64) -> Result<i64, Trouble> {
+    /// Charges an account and returns its balance.
+    pub(crate) async fn charge(&self, key: &str, customer: &str, cents: i64) -> Result<i64, RequestError> {
         let customer = customer.to_owned();
         let charge = move |accounts: &mut Amounts<'_>| {
             if accounts.get(&customer)? < cents {
@@ -76,11 +76,11 @@ impl Bank {
             }
             Ok(Answer::Done(accounts.add(&customer, -cents)?))
         };
-        self.0.ask("charge the account", key, charge).await
+        self.0.request("charge the account", key, charge).await
     }
 }
 
-/// Parcels, numbered.
+/// The carrier, which numbers its parcels.
 pub(crate) struct Carrier(Service);
 
 impl Carrier {
@@ -88,13 +88,13 @@ impl Carrier {
         Ok(Self(Service::open(stage, folder, "carrier", &[])?))
     }
 
-    /// Takes a parcel, and gives it a number.
-    pub(crate) async fn take_parcel(&self, key: &str) -> Result<i64, Trouble> {
-        self.0.ask("take the parcel", key, |parcels| Ok(Answer::Done(parcels.add("parcels", 1)?))).await
+    /// Accepts a parcel and returns its number.
+    pub(crate) async fn take_parcel(&self, key: &str) -> Result<i64, RequestError> {
+        self.0.request("take the parcel", key, |parcels| Ok(Answer::Done(parcels.add("parcels", 1)?))).await
     }
 }
 
-/// What all services are made of: where one keeps its things, and where it records.
+/// The common parts of all services: the store and the tracer.
 struct Service {
     store: Arc<Store>,
     tracer: SdkTracer,
@@ -111,58 +111,60 @@ impl Service {
         Ok(Self { store, tracer: stage.service(name)?.tracer })
     }
 
-    async fn ask(
+    async fn request(
         &self,
-        what: &'static str,
+        operation: &'static str,
         key: &str,
         act: impl FnOnce(&mut Amounts<'_>) -> Result<Answer, Error> + Send + 'static,
-    ) -> Result<i64, Trouble> {
-        self.serve(what, key, |store, key| {
-            let (answer, again) = store.once(key, act).map_err(Trouble::Unknown)?;
-            if again {
+    ) -> Result<i64, RequestError> {
+        self.serve(operation, key, |store, key| {
+            let (answer, repeated) = store.once(key, act).map_err(RequestError::Unknown)?;
+            if repeated {
                 Context::current().span().set_attribute(KeyValue::new("request.repeated", true));
             }
             match answer {
                 Answer::Done(amount) => Ok(amount),
-                Answer::Refused(why) => Err(Trouble::Refused(why)),
-                Answer::TakenBack => Err(Trouble::Refused("it was taken back before it came".to_owned())),
+                Answer::Refused(reason) => Err(RequestError::Refused(reason)),
+                Answer::Undone => {
+                    Err(RequestError::Refused("the request was undone before it arrived".to_owned()))
+                }
             }
         })
         .await
     }
 
-    async fn take_back(
+    async fn undo(
         &self,
-        what: &'static str,
+        operation: &'static str,
         key: &str,
         undo: impl FnOnce(&mut Amounts<'_>) -> Result<(), Error> + Send + 'static,
-    ) -> Result<(), Trouble> {
-        self.serve(what, key, |store, key| store.take_back(key, undo).map_err(Trouble::Unknown)).await
+    ) -> Result<(), RequestError> {
+        self.serve(operation, key, |store, key| store.undo(key, undo).map_err(RequestError::Unknown)).await
     }
 
-    /// A request: its span, and its work on a thread that may block.
+    /// Handles a request: records its span and runs the work on a blocking thread.
     async fn serve<T: Send + 'static>(
         &self,
-        what: &'static str,
+        operation: &'static str,
         key: &str,
-        work: impl FnOnce(&Store, &str) -> Result<T, Trouble> + Send + 'static,
-    ) -> Result<T, Trouble> {
-        let span = self.tracer.span_builder(what).with_kind(SpanKind::Server);
+        work: impl FnOnce(&Store, &str) -> Result<T, RequestError> + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let span = self.tracer.span_builder(operation).with_kind(SpanKind::Server);
         let span = span.with_attributes([KeyValue::new("request.key", key.to_owned())]);
-        // The parent is the current span, the saga's attempt; between two processes it would travel in headers.
+        // The parent is the current span, which is the saga's attempt. Between processes, headers would carry it.
         let context = Context::current_with_span(span.start(&self.tracer));
-        let (store, key, there) = (Arc::clone(&self.store), key.to_owned(), context.clone());
+        let (store, key, attached) = (Arc::clone(&self.store), key.to_owned(), context.clone());
         let work = spawn_blocking(move || {
-            let _attached = there.attach();
+            let _guard = attached.attach();
             work(&store, &key)
         });
-        let done = work.await.unwrap_or_else(|panicked| Err(Trouble::Unknown(Error::Io(panicked.into()))));
-        match &done {
+        let result = work.await.unwrap_or_else(|panic| Err(RequestError::Unknown(Error::Io(panic.into()))));
+        match &result {
             Ok(_) => {}
-            Err(Trouble::Refused(why)) => context.span().set_status(Status::error(why.clone())),
-            Err(Trouble::Unknown(error)) => context.span().set_status(Status::error(error.to_string())),
+            Err(RequestError::Refused(reason)) => context.span().set_status(Status::error(reason.clone())),
+            Err(RequestError::Unknown(error)) => context.span().set_status(Status::error(error.to_string())),
         }
         context.span().end();
-        done
+        result
     }
 }

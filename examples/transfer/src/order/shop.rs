@@ -1,4 +1,4 @@
-//! A running shop: its journal and its services in a folder, and how a customer's order begins a saga.
+//! A running shop, with its journal and its services in one folder, and the request that starts a saga.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use super::services::{Bank, Carrier, Stock};
 use super::{Order, Shop, saga};
 use crate::stage::Stage;
-use crate::victim::Death;
+use crate::victim::KillPoint;
 use crate::{Failure, PATIENCE};
 
-/// A shop that is open.
+/// A running shop.
 pub(crate) struct OpenShop {
     saga: Saga<Shop, Order>,
     runtime: Runtime<Shop>,
@@ -25,14 +25,18 @@ pub(crate) struct OpenShop {
 }
 
 impl OpenShop {
-    /// Opens it: sagas that it had begun before, in whichever process, go on.
-    pub(crate) fn open(stage: &mut Stage, folder: &Path, death: Option<Death>) -> Result<Self, Failure> {
+    /// Starts the shop. Unfinished sagas in the journal continue, also those of another process.
+    pub(crate) fn open(
+        stage: &mut Stage,
+        folder: &Path,
+        kill_point: Option<KillPoint>,
+    ) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)?;
         let shop = Shop {
             stock: Stock::open(stage, folder)?,
             bank: Bank::open(stage, folder)?,
             carrier: Carrier::open(stage, folder)?,
-            death,
+            kill_point,
         };
         let saga = saga()?;
         let journal = Arc::new(RedbJournal::open(folder.join("sagas"))?);
@@ -45,7 +49,7 @@ impl OpenShop {
         Ok(Self { saga, runtime, tracer: telemetry.tracer })
     }
 
-    /// A customer's request: it is answered as soon as the order is in the journal.
+    /// Handles a customer's request. Returns as soon as the order is in the journal.
     pub(crate) async fn order(&self, number: &str, customer: &str) -> Result<String, Failure> {
         let order = Order { customer: customer.to_owned(), item: "teapot".to_owned(), cents: 1999 };
         let request = self.tracer.span_builder("POST /orders").with_kind(SpanKind::Server);
@@ -55,13 +59,14 @@ impl OpenShop {
         Ok(started?)
     }
 
+    /// Waits until the saga has ended.
     pub(crate) async fn end_of(&self, id: &str) -> Result<Status, Failure> {
-        let ended = timeout(PATIENCE, self.runtime.wait(id)).await;
-        Ok(ended.map_err(|_| format!("{id} does not end"))??)
+        let status = timeout(PATIENCE, self.runtime.wait(id)).await;
+        Ok(status.map_err(|_| format!("saga {id} did not end within {PATIENCE:?}"))??)
     }
 
     pub(crate) async fn close(self) {
-        // Nothing is under way any more, and nothing would be lost if something were.
+        // The timeout is safe: an unfinished saga would continue at the next start.
         self.runtime.shutdown(Duration::from_secs(10)).await;
     }
 }

@@ -1,31 +1,31 @@
-//! What a service remembers so that a saga can ask it again, and can take back what it never heard of.
+//! A store with idempotency keys and tombstones, as each service in a saga needs them.
 //!
-//! Two rules, without which no orchestrator can keep a saga whole: the same key again does nothing again and gets the
-//! first answer; and what was taken back before it came leaves a tombstone, so that it does nothing when it comes late.
-//! Each is kept in the same database transaction as the effect itself. Copy this with another database in redb's place.
+//! Two rules apply, each in the same database transaction as the effect. A repeated key has no effect and returns the
+//! first result. Undoing a request that has not arrived leaves a tombstone, so that the request has no effect when it
+//! arrives late. redb is an example; any transactional database works.
 
 use std::path::Path;
 
 use redb::{Database, Error, ReadableTable, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-/// What there is: pieces in stock, cents in accounts.
+/// Amounts by name: items in stock, cents in accounts.
 const AMOUNTS: TableDefinition<'_, &str, i64> = TableDefinition::new("amounts");
-/// What became of each request, as JSON, by its key.
+/// The result of each request by its key, as JSON.
 const REQUESTS: TableDefinition<'_, &str, &str> = TableDefinition::new("requests");
 
-/// The amounts, inside of a transaction.
+/// The amounts, within a transaction.
 pub(crate) struct Amounts<'a>(Table<'a, &'static str, i64>);
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// It was done, with this result.
+    /// Done, with this result.
     Done(i64),
-    /// It has not been done, and never will be.
+    /// Refused, without an effect.
     Refused(String),
-    /// It was done and taken back, or was taken back before it came: the tombstone.
-    TakenBack,
+    /// Undone after or before it arrived: the tombstone.
+    Undone,
 }
 
 pub(crate) struct Store(Database);
@@ -43,52 +43,52 @@ impl Amounts<'_> {
 }
 
 impl Store {
-    /// Opens the file, and creates it with these amounts if there is none.
+    /// Opens the file, or creates it with these amounts.
     pub(crate) fn open(path: &Path, amounts: &[(&str, i64)]) -> Result<Self, Error> {
         let is_new = !path.exists();
         let store = Self(Database::create(path)?);
         if is_new {
-            store.write(|there, _| {
-                amounts.iter().try_for_each(|(name, amount)| there.add(name, *amount).map(drop))
+            store.write(|stored, _| {
+                amounts.iter().try_for_each(|(name, amount)| stored.add(name, *amount).map(drop))
             })?;
         }
         Ok(store)
     }
 
-    /// Does this once for this key. Tells whether the answer is an old one as well.
+    /// Runs `act` once per key. Returns its answer, and `true` if the answer was stored by an earlier call.
     pub(crate) fn once(
         &self,
         key: &str,
         act: impl FnOnce(&mut Amounts<'_>) -> Result<Answer, Error>,
     ) -> Result<(Answer, bool), Error> {
         self.write(|amounts, requests| {
-            if let Some(answer) = remembered(requests, key)? {
+            if let Some(answer) = load_answer(requests, key)? {
                 return Ok((answer, true));
             }
             let answer = act(amounts)?;
-            remember(requests, key, &answer)?;
+            store_answer(requests, key, &answer)?;
             Ok((answer, false))
         })
     }
 
-    /// Takes back what was done for this key, whether it was done or not, once.
-    pub(crate) fn take_back(
+    /// Undoes the request with this key once, whether it has arrived or not.
+    pub(crate) fn undo(
         &self,
         key: &str,
         undo: impl FnOnce(&mut Amounts<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.write(|amounts, requests| {
-            match remembered(requests, key)? {
+            match load_answer(requests, key)? {
                 Some(Answer::Done(_)) => undo(amounts)?,
-                // It may come yet.
+                // The request may still arrive.
                 None => {}
-                Some(Answer::Refused(_) | Answer::TakenBack) => return Ok(()),
+                Some(Answer::Refused(_) | Answer::Undone) => return Ok(()),
             }
-            remember(requests, key, &Answer::TakenBack)
+            store_answer(requests, key, &Answer::Undone)
         })
     }
 
-    /// One transaction: durable when this returns, and nothing of it after an error or a crash.
+    /// Runs `work` in one transaction, which is durable when this returns and rolled back after an error or a crash.
     fn write<T>(
         &self,
         work: impl FnOnce(&mut Amounts<'_>, &mut Table<'_, &'static str, &'static str>) -> Result<T, Error>,
@@ -96,22 +96,22 @@ impl Store {
         let transaction = self.0.begin_write()?;
         let mut amounts = Amounts(transaction.open_table(AMOUNTS)?);
         let mut requests = transaction.open_table(REQUESTS)?;
-        let done = work(&mut amounts, &mut requests)?;
+        let value = work(&mut amounts, &mut requests)?;
         drop((amounts, requests));
         transaction.commit()?;
-        Ok(done)
+        Ok(value)
     }
 }
 
 type Requests<'a> = Table<'a, &'static str, &'static str>;
 
-fn remembered(requests: &Requests<'_>, key: &str) -> Result<Option<Answer>, Error> {
+fn load_answer(requests: &Requests<'_>, key: &str) -> Result<Option<Answer>, Error> {
     let Some(text) = requests.get(key)? else { return Ok(None) };
     let read = serde_json::from_str(text.value());
-    Ok(Some(read.map_err(|error| Error::Corrupted(format!("the answer to {key}: {error}")))?))
+    Ok(Some(read.map_err(|error| Error::Corrupted(format!("stored answer of request {key}: {error}")))?))
 }
 
-fn remember(requests: &mut Requests<'_>, key: &str, answer: &Answer) -> Result<(), Error> {
+fn store_answer(requests: &mut Requests<'_>, key: &str, answer: &Answer) -> Result<(), Error> {
     let text = serde_json::to_string(answer).map_err(|error| Error::Io(error.into()))?;
     requests.insert(key, text.as_str())?;
     Ok(())
@@ -132,11 +132,11 @@ mod tests {
     }
 
     fn put_back(store: &Store, key: &str) {
-        store.take_back(key, |amounts| amounts.add("teapot", 1).map(drop)).unwrap();
+        store.undo(key, |amounts| amounts.add("teapot", 1).map(drop)).unwrap();
     }
 
     #[test]
-    fn the_same_key_again_does_nothing_again_also_after_a_restart() {
+    fn a_repeated_key_has_no_effect_even_after_a_restart() {
         let (store, folder) = store();
         assert_eq!(take(&store, "1"), (Answer::Done(1), false));
         drop(store);
@@ -146,20 +146,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_taken_back_once() {
+    fn a_request_is_undone_once() {
         let (store, _folder) = store();
         take(&store, "1");
         put_back(&store, "1");
         put_back(&store, "1");
-        assert_eq!(take(&store, "1"), (Answer::TakenBack, true));
+        assert_eq!(take(&store, "1"), (Answer::Undone, true));
         assert_eq!(take(&store, "2"), (Answer::Done(1), false));
     }
 
     #[test]
-    fn what_comes_after_it_was_taken_back_does_nothing() {
+    fn a_request_that_arrives_after_its_undo_has_no_effect() {
         let (store, _folder) = store();
         put_back(&store, "1");
-        assert_eq!(take(&store, "1"), (Answer::TakenBack, true));
+        assert_eq!(take(&store, "1"), (Answer::Undone, true));
         assert_eq!(take(&store, "2"), (Answer::Done(1), false));
     }
 

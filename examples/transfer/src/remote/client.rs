@@ -1,4 +1,4 @@
-//! The coordinator's side: a participant that asks a service.
+//! The coordinator's side: a participant that calls a service.
 
 use async_trait::async_trait;
 use otel_grpc::{ClientLayer, ClientService};
@@ -10,8 +10,8 @@ use tower_layer::Layer as _;
 use super::pb;
 use super::pb::participant_client::ParticipantClient;
 
-/// A service that takes part in transactions, as the coordinator sees it. Cloning is cheap: one is registered with the
-/// coordinator, and a clone of it is given to each transaction in which the service has worked.
+/// A remote service as a participant in transactions. Cloning is cheap: register one with the coordinator, and add a
+/// clone to each transaction in which the service has worked.
 #[derive(Clone, Debug)]
 pub struct RemoteParticipant {
     name: String,
@@ -19,8 +19,8 @@ pub struct RemoteParticipant {
 }
 
 impl RemoteParticipant {
-    /// The service at this endpoint, as the participant of this name. It connects when it is first asked, and again after a
-    /// connection was lost. How long it may take is the coordinator's matter.
+    /// Creates the participant `name` for the service at `endpoint`. It connects at the first call and reconnects after
+    /// a lost connection. Timeouts are the coordinator's.
     #[must_use]
     pub fn new(name: impl Into<String>, endpoint: &Endpoint, layer: ClientLayer) -> Self {
         let channel = layer.with_target(endpoint.uri()).layer(endpoint.connect_lazy());
@@ -33,7 +33,7 @@ fn branch(branch: &Branch) -> pb::Branch {
 }
 
 fn vote(vote: pb::Vote) -> Result<Vote, BoxError> {
-    match vote.vote.ok_or("the service did not vote")? {
+    match vote.vote.ok_or("the service returned no vote")? {
         pb::vote::Vote::Yes(_) => Ok(Vote::Yes),
         pb::vote::Vote::ReadOnly(_) => Ok(Vote::ReadOnly),
         pb::vote::Vote::No(no) => Ok(Vote::No(no.reason)),
@@ -47,7 +47,7 @@ fn answer(answer: pb::Answer) -> Result<Answer, BoxError> {
         pb::answer::Is::RolledBack => Ok(Answer::RolledBack),
         pb::answer::Is::Mixed => Ok(Answer::Mixed),
         pb::answer::Is::Hazard => Ok(Answer::Hazard),
-        pb::answer::Is::Unspecified => Err("the service gave an answer that is not known here".into()),
+        pb::answer::Is::Unspecified => Err("the service returned an unknown answer".into()),
     }
 }
 

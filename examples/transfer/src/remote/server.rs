@@ -1,4 +1,4 @@
-//! The service's side: branches that its own requests have worked on, and a participant that remembers.
+//! The service's side: open branches of its requests, in front of a participant with durable state.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,11 +14,12 @@ use tonic::{Request, Response, Status};
 use super::pb;
 use super::pb::participant_server::{Participant as Protocol, ParticipantServer};
 
-/// How long a branch may wait for its prepare. Whoever dies before it has asked for one leaves the branch open.
+/// The default idle limit, after which an open branch is rolled back, because its coordinator may have crashed before
+/// `prepare`.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What answers a coordinator, in front of a participant that is here. Cloning is cheap: the service's own requests
-/// [`keep`](Self::keep) what they have worked on.
+/// Serves the calls of coordinators for a local participant. Cloning is cheap: handlers of the service's requests use a
+/// clone to [`keep`](Self::keep) their branches.
 #[derive(Clone)]
 pub struct ParticipantService {
     inner: Arc<Inner>,
@@ -27,65 +28,65 @@ pub struct ParticipantService {
 struct Inner {
     participant: Arc<dyn Participant>,
     idle: Duration,
-    /// Branches that were worked on and are to be prepared.
+    /// Branches with work that are not prepared yet.
     open: Mutex<HashMap<Branch, Arc<dyn Participant>>>,
 }
 
-/// The branch is another participant's, or is being worked on already.
+/// The error of [`ParticipantService::keep`]: the branch belongs to another participant or is already open.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WrongParticipant;
 
 impl fmt::Display for WrongParticipant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the branch is another participant's, or is open already")
+        f.write_str("the branch belongs to another participant or is already open")
     }
 }
 
 impl std::error::Error for WrongParticipant {}
 
 impl ParticipantService {
-    /// Answers for this participant. Its name is the one by which coordinators know the service.
+    /// Creates the service for this participant, under whose name coordinators register it.
     #[must_use]
     pub fn new(participant: impl Participant) -> Self {
         Self::with_idle_limit(participant, IDLE)
     }
 
-    /// The same, with another limit to how long a branch may wait for its prepare; a minute if not told.
+    /// Like [`new`](Self::new), with a limit for the time between [`keep`](Self::keep) and `prepare`; default: 60 s.
     #[must_use]
     pub fn with_idle_limit(participant: impl Participant, idle: Duration) -> Self {
         let inner = Inner { participant: Arc::new(participant), idle, open: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The service, for tonic's router.
+    /// Converts it to a service for tonic's router.
     #[must_use]
     pub fn into_server(self) -> ParticipantServer<impl Protocol> {
-        ParticipantServer::new(Served(self.inner))
+        ParticipantServer::new(ProtocolService(self.inner))
     }
 
-    /// Keeps a branch that a request has worked on, until the coordinator asks for it. After a while it is dropped, which
+    /// Keeps the open branch of a request until the coordinator prepares it. After the idle limit it is dropped, which
     /// rolls it back.
     ///
     /// # Errors
     ///
-    /// If the branch is another participant's, or one is kept already.
-    pub fn keep(&self, branch: Branch, worked_on: impl Participant) -> Result<(), WrongParticipant> {
-        let worked_on: Arc<dyn Participant> = Arc::new(worked_on);
+    /// If the branch belongs to another participant or is already open.
+    pub fn keep(&self, branch: Branch, work: impl Participant) -> Result<(), WrongParticipant> {
+        let work: Arc<dyn Participant> = Arc::new(work);
         {
             let mut open = self.inner.open();
             if branch.participant() != self.inner.participant.name() || open.contains_key(&branch) {
                 return Err(WrongParticipant);
             }
-            open.insert(branch.clone(), Arc::clone(&worked_on));
+            open.insert(branch.clone(), Arc::clone(&work));
         }
         let (inner, idle) = (Arc::downgrade(&self.inner), self.inner.idle);
-        let kept = Arc::downgrade(&worked_on);
+        let work = Arc::downgrade(&work);
         tokio::spawn(async move {
             tokio::time::sleep(idle).await;
-            if let (Some(inner), Some(kept)) = (inner.upgrade(), kept.upgrade()) {
+            if let (Some(inner), Some(work)) = (inner.upgrade(), work.upgrade()) {
                 let mut open = inner.open();
-                if open.get(&branch).is_some_and(|there| Arc::ptr_eq(there, &kept)) {
+                if open.get(&branch).is_some_and(|current| Arc::ptr_eq(current, &work)) {
                     open.remove(&branch);
                 }
             }
@@ -96,11 +97,11 @@ impl ParticipantService {
 
 impl Inner {
     fn open(&self) -> MutexGuard<'_, HashMap<Branch, Arc<dyn Participant>>> {
-        // Nothing in there panics halfway through a change.
+        // No code panics while it holds the lock, so a poisoned map is consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was worked on, once; or else whoever remembers what became of it.
+    /// Removes and returns the open branch; without one, returns the participant with the durable state.
     fn take(&self, branch: &Branch) -> Arc<dyn Participant> {
         self.open().remove(branch).unwrap_or_else(|| Arc::clone(&self.participant))
     }
@@ -111,19 +112,19 @@ impl Inner {
         if branch.participant() == self.participant.name() {
             return Ok(branch);
         }
-        Err(Status::invalid_argument("the branch is another participant's"))
+        Err(Status::invalid_argument("the branch belongs to another participant"))
     }
 }
 
-/// The protocol's trait, which nobody needs to see.
-struct Served(Arc<Inner>);
+/// Implements the generated trait, so that the trait stays out of the public API.
+struct ProtocolService(Arc<Inner>);
 
-/// Runs this to its end, also if the caller has gone: what was begun is not to be cut in the middle.
-async fn uncut<T: Send + 'static>(
+/// Runs the future to completion even if the caller disconnects, so that an operation is not cancelled midway.
+async fn run_detached<T: Send + 'static>(
     run: impl Future<Output = Result<T, BoxError>> + Send + 'static,
 ) -> Result<T, Status> {
-    let running = tokio::spawn(run.with_context(Context::current()));
-    match running.await {
+    let task = tokio::spawn(run.with_context(Context::current()));
+    match task.await {
         Ok(answer) => answer.map_err(|error| Status::unavailable(error.to_string())),
         Err(error) => Err(Status::internal(error.to_string())),
     }
@@ -135,7 +136,7 @@ fn vote(vote: Vote) -> Result<Response<pb::Vote>, Status> {
         Vote::Yes => vote::Vote::Yes(vote::Yes {}),
         Vote::ReadOnly => vote::Vote::ReadOnly(vote::ReadOnly {}),
         Vote::No(reason) => vote::Vote::No(vote::No { reason }),
-        _ => return Err(Status::internal("a vote that the protocol does not have")),
+        _ => return Err(Status::internal("the protocol does not support this vote")),
     };
     Ok(Response::new(pb::Vote { vote: Some(vote) }))
 }
@@ -148,37 +149,37 @@ fn answer(answer: Answer) -> Result<Response<pb::Answer>, Status> {
         Answer::RolledBack => Is::RolledBack,
         Answer::Mixed => Is::Mixed,
         Answer::Hazard => Is::Hazard,
-        _ => return Err(Status::internal("an answer that the protocol does not have")),
+        _ => return Err(Status::internal("the protocol does not support this answer")),
     };
     Ok(Response::new(pb::Answer { is: is.into() }))
 }
 
 #[tonic::async_trait]
-impl Protocol for Served {
+impl Protocol for ProtocolService {
     async fn prepare(&self, request: Request<pb::Branch>) -> Result<Response<pb::Vote>, Status> {
         let branch = self.0.branch(request)?;
-        let asked = self.0.take(&branch);
-        vote(uncut(async move { asked.prepare(&branch).await }).await?)
+        let participant = self.0.take(&branch);
+        vote(run_detached(async move { participant.prepare(&branch).await }).await?)
     }
 
     async fn commit_in_one_phase(&self, request: Request<pb::Branch>) -> Result<Response<pb::Vote>, Status> {
         let branch = self.0.branch(request)?;
-        let asked = self.0.take(&branch);
-        vote(uncut(async move { asked.commit_in_one_phase(&branch).await }).await?)
+        let participant = self.0.take(&branch);
+        vote(run_detached(async move { participant.commit_in_one_phase(&branch).await }).await?)
     }
 
     async fn commit(&self, request: Request<pb::Branch>) -> Result<Response<pb::Answer>, Status> {
         let branch = self.0.branch(request)?;
-        let asked = Arc::clone(&self.0.participant);
-        answer(uncut(async move { asked.commit(&branch).await }).await?)
+        let participant = Arc::clone(&self.0.participant);
+        answer(run_detached(async move { participant.commit(&branch).await }).await?)
     }
 
     async fn rollback(&self, request: Request<pb::Branch>) -> Result<Response<pb::Answer>, Status> {
         let branch = self.0.branch(request)?;
-        // What was never asked to prepare is let go of: its locks are not to be waited for.
+        // Dropping an unprepared branch releases its locks, for which the rollback would otherwise wait.
         self.0.open().remove(&branch);
-        let asked = Arc::clone(&self.0.participant);
-        answer(uncut(async move { asked.rollback(&branch).await }).await?)
+        let participant = Arc::clone(&self.0.participant);
+        answer(run_detached(async move { participant.rollback(&branch).await }).await?)
     }
 
     async fn in_doubt(
@@ -186,9 +187,10 @@ impl Protocol for Served {
         request: Request<pb::InDoubtRequest>,
     ) -> Result<Response<pb::InDoubtReply>, Status> {
         let prefix = request.into_inner().prefix;
-        let asked = Arc::clone(&self.0.participant);
-        let found = uncut(async move { asked.in_doubt(&prefix).await }).await?;
-        let branches = found.iter().map(|branch| pb::Branch { text: branch.as_str().to_owned() }).collect();
+        let participant = Arc::clone(&self.0.participant);
+        let branches = run_detached(async move { participant.in_doubt(&prefix).await }).await?;
+        let branches =
+            branches.iter().map(|branch| pb::Branch { text: branch.as_str().to_owned() }).collect();
         Ok(Response::new(pb::InDoubtReply { branches }))
     }
 }

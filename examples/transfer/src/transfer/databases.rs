@@ -1,4 +1,4 @@
-//! Two databases of the demonstration's own, which are dropped at its end.
+//! Two temporary databases, dropped at the end of the demonstration.
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use crate::demo::unique;
 use crate::{Failure, PATIENCE};
 
-/// Money is what was posted. Whether an account is there is looked at in the end, as a database may do.
+/// The schema. A balance is the sum of the postings. The foreign key is deferred, so that a missing account is detected
+/// by `prepare`.
 const TABLES: &str = "
 CREATE TABLE account (name text PRIMARY KEY);
 CREATE TABLE posting (
@@ -16,7 +17,7 @@ CREATE TABLE posting (
 INSERT INTO account VALUES ('ada');
 ";
 
-/// One database.
+/// The database of one bank.
 pub(crate) struct Bank {
     pub(crate) name: String,
     pub(crate) pool: PgPool,
@@ -31,7 +32,7 @@ pub(crate) struct Databases {
 impl Databases {
     pub(crate) async fn create(url: &str) -> Result<Self, Failure> {
         let server: PgConnectOptions = url.parse()?;
-        // A pool would go on asking a server that is not there.
+        // A pool would retry an unreachable server until its timeout, so a single connection is tried first.
         PgConnection::connect_with(&server).await?.close().await?;
         let admin = connect(server.clone()).await?;
         let unique = unique();
@@ -45,26 +46,28 @@ impl Databases {
         }
     }
 
-    /// What Ada has in both, in cents, and how many transactions are prepared in both.
-    pub(crate) async fn look(&self) -> Result<([i64; 2], [i64; 2]), sqlx::Error> {
+    /// Returns Ada's balances in cents, and the numbers of prepared transactions, of both databases.
+    pub(crate) async fn read_state(&self) -> Result<([i64; 2], [i64; 2]), sqlx::Error> {
         let (mut cents, mut prepared) = ([0; 2], [0; 2]);
         for (number, bank) in [&self.checking, &self.savings].into_iter().enumerate() {
-            let of = "SELECT coalesce(sum(cents), 0)::bigint FROM posting WHERE account = 'ada'";
-            cents[number] = sqlx::query_scalar(of).fetch_one(&bank.pool).await?;
-            let of = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
-            prepared[number] = sqlx::query_scalar(of).fetch_one(&bank.pool).await?;
+            let query = "SELECT coalesce(sum(cents), 0)::bigint FROM posting WHERE account = 'ada'";
+            cents[number] = sqlx::query_scalar(query).fetch_one(&bank.pool).await?;
+            let query = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+            prepared[number] = sqlx::query_scalar(query).fetch_one(&bank.pool).await?;
         }
         Ok((cents, prepared))
     }
 
-    /// With whatever is still prepared in them, after a failure: a database in which something is cannot be dropped.
+    /// Drops both databases. Prepared transactions, as a failure leaves them, are rolled back first, because a database
+    /// with prepared transactions cannot be dropped.
     pub(crate) async fn drop(self) {
         for bank in [&self.checking, &self.savings] {
-            let left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
-            let left: Vec<String> = sqlx::query_scalar(left).fetch_all(&bank.pool).await.unwrap_or_default();
-            for gid in left {
+            let query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
+            let prepared: Vec<String> =
+                sqlx::query_scalar(query).fetch_all(&bank.pool).await.unwrap_or_default();
+            for gid in prepared {
                 let rollback = format!("ROLLBACK PREPARED '{}'", gid.replace('\'', "''"));
-                // What is left then is told below.
+                // If this fails, dropping the database fails as well and prints a warning.
                 let _ = sqlx::raw_sql(AssertSqlSafe(rollback)).execute(&bank.pool).await;
             }
         }
@@ -72,7 +75,7 @@ impl Databases {
     }
 }
 
-/// The pool of a database.
+/// Creates a connection pool for a database.
 pub(crate) async fn connect(database: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     PgPoolOptions::new().max_connections(4).acquire_timeout(PATIENCE).connect_with(database).await
 }
@@ -93,10 +96,10 @@ async fn banks(admin: &PgPool, server: &PgConnectOptions, names: &[String; 2]) -
 
 async fn drop_all(admin: &PgPool, names: &[String; 2]) {
     for name in names {
-        // With whoever is still connected.
+        // FORCE closes the remaining connections.
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop)).execute(admin).await {
-            eprintln!("warning: the database {name} is not dropped: {error}");
+            eprintln!("warning: cannot drop database {name}: {error}");
         }
     }
 }

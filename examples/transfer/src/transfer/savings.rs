@@ -1,4 +1,4 @@
-//! The bank with the savings accounts: a service of its own, whose database takes part in others' transactions.
+//! The service with the savings accounts, whose database participates in transactions of other coordinators.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ use super::pb::{PayInReply, PayInRequest};
 use crate::Failure;
 use crate::stage::Stage;
 
-/// The service while it is served.
+/// The running service.
 pub(crate) struct Savings {
     pub(crate) address: String,
     stop: oneshot::Sender<()>,
@@ -38,15 +38,15 @@ impl Savings {
             .add_service(AccountServer::new(accounts))
             .add_service(participant.into_server())
             .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-                // Also if nobody is left to say it.
+                // An error means that the sender was dropped, which stops the server as well.
                 let _ = stopped.await;
             });
         Ok(Self { address, stop, serving: tokio::spawn(serving) })
     }
 
-    /// Ends the service when its callers have gone.
+    /// Stops the service after its open calls have ended.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        // It may have ended already, and then says why.
+        // The send fails if the server has already ended; the task then returns the reason.
         let _ = self.stop.send(());
         Ok(self.serving.await??)
     }
@@ -65,9 +65,9 @@ impl Account for Accounts {
         let branch = branch.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let open = self.database.begin_branch(branch.clone()).await;
         let mut open = open.map_err(|error| Status::unavailable(error.to_string()))?;
-        let booked = book(open.connection(), &request.account, request.cents).await;
-        booked.map_err(|error| Status::aborted(error.to_string()))?;
-        // Until the coordinator asks for it. What nobody asks for is rolled back after a while.
+        let result = book(open.connection(), &request.account, request.cents).await;
+        result.map_err(|error| Status::aborted(error.to_string()))?;
+        // Kept until the coordinator prepares it, or rolled back after the idle limit.
         let kept = self.participant.keep(branch, open);
         kept.map_err(|error| Status::failed_precondition(error.to_string()))?;
         Ok(Response::new(PayInReply {}))

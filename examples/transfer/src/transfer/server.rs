@@ -1,4 +1,4 @@
-//! Which Postgres the transfers are made on: one that is there, or one that is started for as long as they take.
+//! The Postgres server of the transfers: an external one, or a temporary one started by this program.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -12,39 +12,40 @@ use tokio::time::sleep;
 
 use crate::{Failure, PATIENCE};
 
-/// The variable that says where a server is.
+/// The variable with the URL of an external server.
 pub(crate) const URL: &str = "POSTGRES_URL";
 
-/// Where Debian and Ubuntu have the releases of PostgreSQL, each in a folder of its number.
+/// The folder in which Debian and Ubuntu install PostgreSQL, with a subfolder per major release.
 const RELEASES: &str = "/usr/lib/postgresql";
 
-/// As whom the server runs where this process is root's.
+/// The user that runs the server if this process runs as root.
 const USER: &str = "postgres";
 
 pub(crate) struct Server {
     url: String,
-    started: Option<Started>,
+    temporary: Option<TemporaryServer>,
 }
 
-/// A server that was started here.
-struct Started {
+/// The process of a temporary server.
+struct TemporaryServer {
     process: Child,
     data: PathBuf,
 }
 
 impl Server {
-    /// Somebody else's.
-    pub(crate) fn at(url: String) -> Self {
-        Self { url, started: None }
+    /// An external server.
+    pub(crate) fn external(url: String) -> Self {
+        Self { url, temporary: None }
     }
 
-    /// The one that the environment names, or else one that is started; its files are in the folder.
+    /// Uses the server of [`URL`], or starts a temporary one with its files in the folder.
     pub(crate) async fn find(folder: &Path) -> Result<Self, Failure> {
         match std::env::var(URL) {
-            Ok(url) => Ok(Self::at(url)),
+            Ok(url) => Ok(Self::external(url)),
             Err(_) => {
-                let why = |error: Failure| format!("{URL} is not set, and none can be started: {error}");
-                Self::start(folder).await.map_err(|error| why(error).into())
+                let message =
+                    |error: Failure| format!("{URL} is not set, and starting a server failed: {error}");
+                Self::start(folder).await.map_err(|error| message(error).into())
             }
         }
     }
@@ -61,17 +62,17 @@ impl Server {
         }
         let mut initdb = program("initdb");
         initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
-        let made = initdb.arg("--no-sync").arg("--pgdata").arg(&data).stdin(Stdio::null()).output().await;
-        let made = made.map_err(|error| format!("initdb: {error}"))?;
-        if !made.status.success() {
-            let complaint = String::from_utf8_lossy(&made.stderr);
-            return Err(complaint.lines().next().unwrap_or("initdb failed").into());
+        let output = initdb.arg("--no-sync").arg("--pgdata").arg(&data).stdin(Stdio::null()).output().await;
+        let output = output.map_err(|error| format!("initdb: {error}"))?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(stderr.lines().next().unwrap_or("initdb failed").into());
         }
-        // Free now, and most likely still in a moment.
+        // The port is free now; another process could take it before the server binds it.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut postgres = program("postgres");
         postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        // Two-phase commit needs prepared transactions, of which none are allowed by default.
+        // Two-phase commit needs prepared transactions, which are disabled by default.
         for setting in
             ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_prepared_transactions=16"]
         {
@@ -84,24 +85,24 @@ impl Server {
             .kill_on_drop(true)
             .spawn()?;
         let url = format!("postgres://postgres@127.0.0.1:{port}");
-        let mut server = Self { url, started: Some(Started { process, data }) };
-        server.answers().await?;
+        let mut server = Self { url, temporary: Some(TemporaryServer { process, data }) };
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
-    async fn answers(&mut self) -> Result<(), Failure> {
+    async fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
             let error = match PgConnection::connect(&self.url).await {
                 Ok(connection) => return Ok(connection.close().await?),
                 Err(error) => error,
             };
-            let ended = match &mut self.started {
-                Some(started) => started.process.try_wait()?,
+            let exited = match &mut self.temporary {
+                Some(temporary) => temporary.process.try_wait()?,
                 None => None,
             };
-            if let Some(status) = ended {
-                return Err(format!("postgres has ended, with {status}").into());
+            if let Some(status) = exited {
+                return Err(format!("postgres exited: {status}").into());
             }
             if began.elapsed() > PATIENCE {
                 return Err(error.into());
@@ -110,10 +111,10 @@ impl Server {
         }
     }
 
-    /// Stops it, if it was started here. Its files go with the folder.
+    /// Stops a temporary server; its files are removed with the folder.
     pub(crate) async fn stop(self) {
-        let Some(Started { mut process, data }) = self.started else { return };
-        // At once, for nobody wants its data any more. If it cannot, the server is killed below.
+        let Some(TemporaryServer { mut process, data }) = self.temporary else { return };
+        // Without a checkpoint, because the data is not needed. If this fails, dropping `process` kills the server.
         let mut stop = program("pg_ctl");
         let stop = stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(data).stdout(Stdio::null());
         if stop.status().await.is_ok_and(|status| status.success()) {
@@ -122,7 +123,8 @@ impl Server {
     }
 }
 
-/// One of PostgreSQL's programs. They refuse to run as root; Debian's package brings a user for them.
+/// A command for one of PostgreSQL's programs. As root it runs as user `postgres`, because PostgreSQL refuses to run as
+/// root; the Debian package creates that user.
 fn program(name: &str) -> Command {
     let path = programs().join(name);
     if !is_root() {
@@ -133,21 +135,22 @@ fn program(name: &str) -> Command {
     command
 }
 
-/// Whether this process is root's, by whose files its own entry in `/proc` is.
+/// Returns `true` if this process runs as root, determined by the owner of its entry in `/proc`.
 fn is_root() -> bool {
     #[cfg(unix)]
-    return std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    return std::fs::metadata("/proc/self")
+        .is_ok_and(|entry| std::os::unix::fs::MetadataExt::uid(&entry) == 0);
     #[cfg(not(unix))]
     false
 }
 
-/// The folder of the latest release there, or none: then the programs are on the path, if they are anywhere.
+/// Returns the `bin` folder of the latest complete release; an empty path means that the programs are on `PATH`.
 fn programs() -> PathBuf {
     let release =
         |folder: PathBuf| Some((folder.file_name()?.to_str()?.parse::<u32>().ok()?, folder.join("bin")));
-    let there = std::fs::read_dir(RELEASES).into_iter().flatten().flatten();
-    let releases = there.filter_map(|entry| release(entry.path()));
-    // Clients alone are a folder with fewer programs.
-    let whole = releases.filter(|(_, bin)| bin.join("initdb").is_file());
-    whole.max().map(|(_, bin)| bin).unwrap_or_default()
+    let entries = std::fs::read_dir(RELEASES).into_iter().flatten().flatten();
+    let releases = entries.filter_map(|entry| release(entry.path()));
+    // A release with only the client package has no `initdb`.
+    let complete = releases.filter(|(_, bin)| bin.join("initdb").is_file());
+    complete.max().map(|(_, bin)| bin).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A participant in memory, with branches that are worked on.
+//! An in-memory participant with open branches.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
 use tokio::sync::Notify;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Is {
+pub(crate) enum BranchState {
     Prepared,
     Committed,
     RolledBack,
@@ -18,14 +18,14 @@ pub(crate) enum Is {
 #[derive(Clone, Debug)]
 pub(crate) struct Bank {
     name: &'static str,
-    pub(crate) branches: Arc<Mutex<BTreeMap<String, Is>>>,
-    /// Held by each clone, and so by all work that is neither prepared nor dropped.
+    pub(crate) branches: Arc<Mutex<BTreeMap<String, BranchState>>>,
+    /// Cloned with the bank and with each piece of work; its strong count shows the work that was not dropped.
     pub(crate) open: Arc<()>,
-    /// What a prepare waits for, if it does.
+    /// If set, `prepare` waits for it.
     pub(crate) gate: Option<Arc<Notify>>,
 }
 
-/// Work in a branch.
+/// The open work in a branch.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
     bank: Bank,
@@ -40,19 +40,19 @@ impl Bank {
         Work { bank: self.clone() }
     }
 
-    pub(crate) fn is(&self, branch: &Branch) -> Option<Is> {
+    pub(crate) fn state(&self, branch: &Branch) -> Option<BranchState> {
         self.branches.lock().unwrap().get(branch.as_str()).copied()
     }
 
-    fn end(&self, branch: &Branch, end: Is) -> Answer {
+    fn end(&self, branch: &Branch, end: BranchState) -> Answer {
         let mut branches = self.branches.lock().unwrap();
-        let is = branches.entry(branch.to_string()).or_insert(Is::RolledBack);
-        if *is == Is::Prepared {
-            *is = end;
+        let state = branches.entry(branch.to_string()).or_insert(BranchState::RolledBack);
+        if *state == BranchState::Prepared {
+            *state = end;
         }
-        match (end, *is) {
-            (Is::Committed, Is::RolledBack) => Answer::RolledBack,
-            (Is::RolledBack, Is::Committed) => Answer::Committed,
+        match (end, *state) {
+            (BranchState::Committed, BranchState::RolledBack) => Answer::RolledBack,
+            (BranchState::RolledBack, BranchState::Committed) => Answer::Committed,
             _ => Answer::Done,
         }
     }
@@ -65,23 +65,25 @@ impl Participant for Bank {
     }
 
     async fn prepare(&self, branch: &Branch) -> Result<Vote, BoxError> {
-        match self.is(branch) {
-            Some(Is::Prepared | Is::Committed) => Ok(Vote::Yes),
-            _ => Ok(Vote::No("nobody has worked on it".to_owned())),
+        match self.state(branch) {
+            Some(BranchState::Prepared | BranchState::Committed) => Ok(Vote::Yes),
+            _ => Ok(Vote::No("the branch has no work".to_owned())),
         }
     }
 
     async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
-        Ok(self.end(branch, Is::Committed))
+        Ok(self.end(branch, BranchState::Committed))
     }
 
     async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
-        Ok(self.end(branch, Is::RolledBack))
+        Ok(self.end(branch, BranchState::RolledBack))
     }
 
     async fn in_doubt(&self, prefix: &str) -> Result<Vec<Branch>, BoxError> {
         let branches = self.branches.lock().unwrap();
-        let prepared = branches.iter().filter(|(text, is)| **is == Is::Prepared && text.starts_with(prefix));
+        let prepared = branches
+            .iter()
+            .filter(|(text, state)| **state == BranchState::Prepared && text.starts_with(prefix));
         Ok(prepared.map(|(text, _)| Branch::parse(text.as_str()).unwrap()).collect())
     }
 }
@@ -97,8 +99,8 @@ impl Participant for Work {
             gate.notified().await;
         }
         let mut branches = self.bank.branches.lock().unwrap();
-        match *branches.entry(branch.to_string()).or_insert(Is::Prepared) {
-            Is::RolledBack => Ok(Vote::No("it was rolled back before".to_owned())),
+        match *branches.entry(branch.to_string()).or_insert(BranchState::Prepared) {
+            BranchState::RolledBack => Ok(Vote::No("the branch was already rolled back".to_owned())),
             _ => Ok(Vote::Yes),
         }
     }

@@ -1,4 +1,4 @@
-//! The program as a user runs it; and a coordinator and a service in one process, with gRPC between them.
+//! End-to-end tests of the program, and tests of a coordinator and a service over gRPC.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 

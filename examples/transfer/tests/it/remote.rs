@@ -1,4 +1,4 @@
-//! Transactions with a participant behind gRPC: their ends, their trace, and what is lost on the way.
+//! Transactions with a remote participant: outcomes, traces, and lost calls.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
 use transfer::remote::{ParticipantService, RemoteParticipant};
 
-use crate::bank::{Bank, Is};
+use crate::bank::{Bank, BranchState};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server on a runtime of its own, which is gone at once with all its connections when this is dropped.
+/// A server on a separate runtime. Dropping it closes all connections at once, like the exit of a process.
 struct Process(Option<Runtime>);
 
 impl Drop for Process {
@@ -32,11 +32,11 @@ impl Drop for Process {
     }
 }
 
-/// A service for the bank, at this address or at one that is free.
+/// Serves the participant at the given address or at a free one.
 fn serve(service: &ParticipantService, recorder: &Recorder, at: Option<SocketAddr>) -> (SocketAddr, Process) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _in_runtime = runtime.enter();
-    // Bound anew, it must not wait for connections that are gone.
+    // A restarted server must be able to bind the port while old connections are in TIME_WAIT.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(at.unwrap_or_else(|| ([127, 0, 0, 1], 0).into())).unwrap();
@@ -74,18 +74,18 @@ async fn coordinator(recorder: &Recorder, bank: &Bank, shop: &RemoteParticipant)
         .unwrap()
 }
 
-/// Waits for something that nobody announces.
-async fn until(what: &str, holds: impl Fn() -> bool) {
+/// Polls until the condition holds.
+async fn until(condition: &str, holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("waited for {what}"));
+    tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("timed out waiting for {condition}"));
 }
 
 #[tokio::test]
-async fn a_service_takes_part_and_the_trace_goes_through_it() {
+async fn a_remote_participant_commits_within_the_trace() {
     let (recorder, bank, store) = (Recorder::new(), Bank::new("bank"), Bank::new("shop"));
     let service = ParticipantService::new(store.clone());
     let (address, _serving) = serve(&service, &recorder, None);
@@ -96,12 +96,12 @@ async fn a_service_takes_part_and_the_trace_goes_through_it() {
     let branch = payment.branch("shop").unwrap();
     service.keep(branch.clone(), store.work()).unwrap();
     assert!(payment.with(bank.work()).with(shop.clone()).commit().await.unwrap().is_committed());
-    assert_eq!(store.is(&branch), Some(Is::Committed));
+    assert_eq!(store.state(&branch), Some(BranchState::Committed));
 
-    // A request that did not get there has worked on nothing.
+    // A branch without work votes no.
     let payment = coordinator.begin("payment", "2").unwrap();
     let outcome = payment.with(bank.work()).with(shop.clone()).commit().await.unwrap();
-    assert_eq!(outcome.reason.as_deref(), Some("shop: nobody has worked on it"));
+    assert_eq!(outcome.reason.as_deref(), Some("shop: the branch has no work"));
 
     recorder.wait_until_finished().await;
     let spans = recorder.spans();
@@ -122,7 +122,7 @@ async fn a_service_takes_part_and_the_trace_goes_through_it() {
 }
 
 #[tokio::test]
-async fn each_answer_goes_over_the_wire_as_it_is() {
+async fn each_vote_and_answer_is_transferred_unchanged() {
     let (recorder, store) = (Recorder::new(), Bank::new("shop"));
     let service = ParticipantService::new(store.clone());
     let (address, _serving) = serve(&service, &recorder, None);
@@ -131,7 +131,7 @@ async fn each_answer_goes_over_the_wire_as_it_is() {
 
     let one = branch("1");
     service.keep(one.clone(), store.work()).unwrap();
-    assert!(service.keep(one.clone(), store.work()).is_err(), "one is kept already");
+    assert!(service.keep(one.clone(), store.work()).is_err(), "the branch is already open");
     for _ in 0..2 {
         assert_eq!(shop.prepare(&one).await.unwrap(), Vote::Yes);
     }
@@ -142,10 +142,10 @@ async fn each_answer_goes_over_the_wire_as_it_is() {
     assert_eq!(shop.rollback(&one).await.unwrap(), Answer::Committed);
     assert!(shop.in_doubt("pay/shop/").await.unwrap().is_empty());
 
-    // Rolled back before it was asked to prepare: it is let go of, and a prepare that comes late is refused.
+    // A rollback before `prepare` drops the work, and a late `prepare` is refused.
     let two = branch("2");
     service.keep(two.clone(), store.work()).unwrap();
-    assert_eq!(Arc::strong_count(&store.open), 2 + 1, "the service's own, the test's, and the work");
+    assert_eq!(Arc::strong_count(&store.open), 2 + 1, "one in the service, one in the test, one in the work");
     assert_eq!(shop.rollback(&two).await.unwrap(), Answer::Done);
     assert_eq!(Arc::strong_count(&store.open), 2);
     service.keep(two.clone(), store.work()).unwrap();
@@ -155,7 +155,7 @@ async fn each_answer_goes_over_the_wire_as_it_is() {
     let three = branch("3");
     service.keep(three.clone(), store.work()).unwrap();
     assert_eq!(shop.commit_in_one_phase(&three).await.unwrap(), Vote::Yes);
-    assert_eq!(store.is(&three), Some(Is::Committed));
+    assert_eq!(store.state(&three), Some(BranchState::Committed));
 
     let others = Branch::parse("pay/bank/payment/1").unwrap();
     assert!(service.keep(others.clone(), store.work()).is_err());
@@ -163,7 +163,7 @@ async fn each_answer_goes_over_the_wire_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_asked_until_it_is_back() {
+async fn an_unreachable_service_is_retried_until_it_is_back() {
     let (recorder, bank, store) = (Recorder::new(), Bank::new("bank"), Bank::new("shop"));
     let service = ParticipantService::new(store.clone());
     let (address, serving) = serve(&service, &recorder, None);
@@ -177,24 +177,24 @@ async fn a_service_that_is_away_is_asked_until_it_is_back() {
     let branch = payment.branch("shop").unwrap();
     service.keep(branch.clone(), store.work()).unwrap();
     let committing = tokio::spawn(payment.with(held.work()).with(shop.clone()).commit());
-    until("the shop to be prepared", || store.is(&branch) == Some(Is::Prepared)).await;
-    // Its process is gone, with all connections.
+    until("the shop to be prepared", || store.state(&branch) == Some(BranchState::Prepared)).await;
+    // Closes the server and all connections.
     drop(serving);
     until("the port to be closed", || std::net::TcpStream::connect(address).is_err()).await;
-    // The coordinator may still wait for the shop's vote, which it has given; then it has none, and aborts.
+    // If the shop's vote was lost with the connection, the coordinator aborts; otherwise it commits.
     gate.notify_one();
     let outcome = committing.await.unwrap().unwrap();
     assert_eq!(outcome.unacknowledged, ["shop"]);
     let (_, _serving) = serve(&service, &recorder, Some(address));
-    let ended = tokio::time::timeout(LONG, coordinator.wait("payment/1")).await.unwrap().unwrap();
-    assert_eq!(ended.decision, outcome.decision);
-    let is = if outcome.is_committed() { Is::Committed } else { Is::RolledBack };
-    assert_eq!(store.is(&branch), Some(is));
-    assert!(ended.unacknowledged.is_empty());
+    let resolved = tokio::time::timeout(LONG, coordinator.wait("payment/1")).await.unwrap().unwrap();
+    assert_eq!(resolved.decision, outcome.decision);
+    let expected = if outcome.is_committed() { BranchState::Committed } else { BranchState::RolledBack };
+    assert_eq!(store.state(&branch), Some(expected));
+    assert!(resolved.unacknowledged.is_empty());
 }
 
 #[tokio::test]
-async fn what_its_caller_has_cut_off_goes_on() {
+async fn a_call_completes_after_its_caller_has_disconnected() {
     let (recorder, mut store) = (Recorder::new(), Bank::new("shop"));
     let gate = Arc::new(Notify::new());
     store.gate = Some(Arc::clone(&gate));
@@ -204,19 +204,19 @@ async fn what_its_caller_has_cut_off_goes_on() {
     let branch = Branch::parse("pay/shop/payment/1").unwrap();
     service.keep(branch.clone(), store.work()).unwrap();
     {
-        let asking = shop.prepare(&branch);
-        tokio::pin!(asking);
-        // Until the service has it in hand, and the call hangs.
+        let prepare = shop.prepare(&branch);
+        tokio::pin!(prepare);
+        // Poll until the service has taken the branch and waits at the gate.
         while service.keep(branch.clone(), store.work()).is_err() {
-            let _ = tokio::time::timeout(Duration::from_millis(5), &mut asking).await;
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut prepare).await;
         }
     }
     gate.notify_one();
-    until("the prepare to end", || store.is(&branch) == Some(Is::Prepared)).await;
+    until("the prepare to end", || store.state(&branch) == Some(BranchState::Prepared)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_asks_for_is_let_go_of() {
+async fn a_branch_is_dropped_after_the_idle_limit() {
     let store = Bank::new("shop");
     let service = ParticipantService::with_idle_limit(store.clone(), Duration::from_secs(10));
     let branch = Branch::parse("pay/shop/payment/1").unwrap();

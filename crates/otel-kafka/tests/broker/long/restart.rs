@@ -1,4 +1,4 @@
-//! A broker that is killed and comes again: nothing is lost, and each span ends once.
+//! A broker that is killed and restarted: no message is lost, and each span ends once.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use rdkafka::producer::FutureRecord;
 
 use crate::support::{LONG, config_of, error_type, member_of, options, recorder, setting, topic_on, unique};
 
-/// A broker of this test's own.
+/// The broker of this test.
 struct Broker {
     folder: PathBuf,
     ports: [u16; 2],
@@ -50,7 +50,7 @@ impl Drop for Broker {
 
 fn run(folder: &PathBuf, ports: [u16; 2]) -> Child {
     let server = setting("KAFKA_SERVER");
-    // It ends with its standard input, should this test be killed.
+    // The broker exits when its standard input is closed, so it does not outlive a killed test.
     let mut command = Command::new(&server);
     command.arg(folder).args(ports.map(|port| port.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -63,8 +63,8 @@ async fn a_broker_that_is_killed_and_comes_again_loses_nothing() {
     let mut broker = Broker::start();
     let address = broker.address();
     let topic = topic_on(&address, "restart", 1, &[]).await;
-    // A broker that is killed may have written what it has not confirmed: without this there are doubles, with us and
-    // without.
+    // A killed broker may have written records that it has not confirmed: without idempotence there would be
+    // duplicates, with and without instrumentation.
     let mut config = config_of(&address);
     config.set("enable.idempotence", "true").set("message.timeout.ms", "90000");
     config.set("reconnect.backoff.max.ms", "500");
@@ -84,7 +84,7 @@ async fn a_broker_that_is_killed_and_comes_again_loses_nothing() {
         send(number).await.unwrap();
     }
     broker.kill();
-    // These wait for the broker.
+    // These records wait for the broker.
     let waiting: Vec<_> = (10..20).map(send).collect();
     let waiting = futures_util::future::join_all(waiting);
     let (sent, ()) = futures_util::join!(waiting, async { broker.start_again() });
@@ -92,7 +92,7 @@ async fn a_broker_that_is_killed_and_comes_again_loses_nothing() {
 
     let mut seen = Vec::new();
     while seen.len() < 20 {
-        // While the broker is away the consumer says so; it goes on by itself.
+        // While the broker is down `recv` returns errors; the consumer reconnects by itself.
         let Ok(message) = consumer.recv().await else { continue };
         let payload = message.process(async |message| Ok::<_, ()>(message.payload().unwrap().to_vec())).await;
         seen.push(String::from_utf8(payload.unwrap()).unwrap());

@@ -1,4 +1,4 @@
-//! What `saga-admin` can be told.
+//! The command-line arguments of `saga-admin`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use otel_saga::journal::Status;
 
-/// Looks at sagas and tells them what to do, in the journal of an application: in Postgres while it runs, in a file
-/// (redb) while it is stopped. In a journal of two-phase commits it looks and changes nothing.
+/// Inspects sagas and sends them requests, through the journal of an application: on Postgres while the application
+/// runs, on a redb file while it is stopped. The journal of a two-phase-commit coordinator is read-only.
 #[derive(Debug, Parser)]
 #[command(name = "saga-admin", version)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
-    /// The journal's schema in Postgres.
+    /// Schema of the journal in Postgres.
     #[arg(long, global = true, default_value = "saga")]
     pub(crate) schema: String,
-    /// Print JSON, one document a line, and no tables.
+    /// Print JSON, one document per line, instead of tables.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -26,10 +26,10 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct JournalArgs {
-    /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+    /// URL of the database: postgres://USER:PASSWORD@HOST:PORT/DATABASE.
     #[arg(long, value_name = "URL", env = "SAGA_POSTGRES", hide_env_values = true)]
     pub(crate) postgres: Option<String>,
-    /// The file. The application has to be stopped: one process has it for itself.
+    /// Path of the redb file. Stop the application first: the file admits one process at a time.
     #[arg(long, value_name = "FILE")]
     pub(crate) redb: Option<PathBuf>,
 }
@@ -38,63 +38,63 @@ pub(crate) struct JournalArgs {
 pub(crate) enum Command {
     /// List instances in the order of their ids.
     List {
-        /// Of this saga.
+        /// Only instances of this saga.
         #[arg(long)]
         saga: Option<String>,
-        /// In this status.
+        /// Only instances in this status.
         #[arg(long)]
         status: Option<StatusArg>,
-        /// Those behind this id.
+        /// Only instances whose id sorts after this one.
         #[arg(long, value_name = "ID")]
         after: Option<String>,
-        /// At most so many.
+        /// Maximum number of instances.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
-    /// Show what happened to an instance.
+    /// Show the history of an instance.
     Show {
-        /// The instance.
+        /// Id of the instance.
         id: String,
-        /// Also what the saga was started with, and what its steps have answered.
+        /// Also show the saga's input and the outputs of its steps.
         #[arg(long)]
         payloads: bool,
     },
     /// Count instances by saga and status.
     Counts,
-    /// Let instances that wait for their next attempt make it now; not those that are parked.
+    /// Start the next attempt of waiting instances now; parked instances are refused.
     Retry {
-        /// The instances.
+        /// Ids of the instances.
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Let instances stand still until they are unparked.
+    /// Park instances: no attempt starts until they are unparked.
     Park {
-        /// The instances.
+        /// Ids of the instances.
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Why, for whoever finds them.
+        /// Reason, shown with the parked instance.
         #[arg(long, default_value = "parked by an operator")]
         reason: String,
     },
-    /// Let parked instances go on.
+    /// Unpark instances, so that they continue.
     Unpark {
-        /// The instances.
+        /// Ids of the instances.
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Have instances undone. Too late once the pivot was begun.
+    /// Cancel instances: completed steps are undone. Refused once the pivot has begun.
     Cancel {
-        /// The instances.
+        /// Ids of the instances.
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Forget instances that ended long ago.
+    /// Delete instances that ended long ago.
     Prune {
-        /// How long ago: 30d, 12h, 5m, 10s.
+        /// Minimum time since the end: 30d, 12h, 5m, 10s.
         #[arg(long, value_name = "AGE", value_parser = age)]
         older_than: Duration,
     },
-    /// Make the tables in Postgres, or bring them to what this version needs. A file needs nothing.
+    /// Create the tables in Postgres, or upgrade them to this version. Does nothing for a file.
     Migrate,
 }
 

@@ -1,6 +1,6 @@
-//! What each command does and prints.
+//! The commands and their output, as tables or as JSON.
 //!
-//! Inputs and outputs of steps are printed on request alone, because they are the application's data.
+//! Inputs and outputs of steps are printed only on request, because they are the application's data.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -14,10 +14,10 @@ use crate::args::{Args, Command};
 use crate::table::{plain, table};
 use crate::{BoxError, complain};
 
-/// How many are forgotten at once.
+/// Maximum number of instances that one prune request deletes.
 const PRUNED: usize = 1000;
 
-/// Does what was asked; false if it was not done for each that was named.
+/// Runs the command. Returns false if it failed for one of several ids; the errors are already printed.
 pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxError> {
     match &args.command {
         Command::List { saga, status, after, limit } => {
@@ -75,7 +75,7 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
     Ok(true)
 }
 
-/// One after the other; one that fails is complained of, and the others are done all the same.
+/// Applies the request to one id after the other. A failure is printed, and the remaining ids are still processed.
 async fn each(
     ids: &[String],
     json: bool,
@@ -128,7 +128,7 @@ fn transaction(history: &History, json: bool) -> Result<String, BoxError> {
     Ok(value.to_string() + "\n")
 }
 
-/// A header and what happened, in tables.
+/// Formats a header and the entries of its timeline as two tables.
 fn told(header: &Header, step: &str, moments: &[Moment]) -> String {
     let mut text = listed(std::slice::from_ref(header));
     text.push('\n');
@@ -143,7 +143,7 @@ fn told(header: &Header, step: &str, moments: &[Moment]) -> String {
     text
 }
 
-/// The records as they are, but for inputs and outputs.
+/// The records as JSON, without inputs and outputs unless `payloads` is set.
 fn as_json(instance: &Instance, payloads: bool) -> Result<String, BoxError> {
     let mut records = Vec::new();
     for record in &instance.records {
@@ -199,7 +199,7 @@ fn lines(values: impl Iterator<Item = Result<Value, serde_json::Error>>) -> Resu
 
 fn print(text: String) -> Result<(), BoxError> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has read enough.
+        // The reader closed the pipe, as `head` does: this is not a failure.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }

@@ -1,7 +1,7 @@
-//! `saga-admin`: what people do to sagas, from a terminal.
+//! `saga-admin`: inspects and controls sagas from a terminal.
 //!
-//! Follows `docs/sagas.md`, "Requests": a request is a record that a worker of the application carries out, so that no
-//! definition is needed here. Exit codes: 0; 1 after an error; 2 for arguments that cannot be parsed.
+//! Follows `docs/sagas.md`, "Requests": a request is a record that a worker of the application carries out, so that
+//! no definition is needed here. Exit codes: 0 on success; 1 after an error; 2 for arguments that cannot be parsed.
 
 mod args;
 mod commands;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// False if one of several was not done, and was complained of.
+/// Returns false if the command failed for one of several ids; the errors are already printed.
 async fn run(args: &Args) -> Result<bool, BoxError> {
     if let (Command::Migrate, Some(url)) = (&args.command, &args.journal.postgres) {
         PostgresOptions::new(url)?.with_schema(&*args.schema).migrate().await?;
@@ -54,7 +54,7 @@ async fn open(args: &Args) -> Result<Arc<dyn Journal>, BoxError> {
         return Ok(Arc::new(options.connect().await?));
     }
     let path = args.journal.redb.as_deref().unwrap_or(Path::new(""));
-    // Opening it would create it, and an empty journal is no answer to a name that was misspelt.
+    // `RedbJournal::open` creates a missing file, so that a misspelt name would show an empty journal.
     if !path.is_file() {
         return Err(format!("`{}` is no file", path.display()).into());
     }
@@ -69,12 +69,12 @@ async fn open(args: &Args) -> Result<Arc<dyn Journal>, BoxError> {
     }
 }
 
-/// An error and its causes, in one line.
+/// Prints an error and its causes in one line.
 fn complain(error: &(dyn Error + 'static)) {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Some errors repeat their cause.
+        // Some errors include their cause in their own text.
         let next = error.to_string();
         if !text.ends_with(&next) {
             text = format!("{text}: {next}");

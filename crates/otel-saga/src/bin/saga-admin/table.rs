@@ -1,6 +1,6 @@
-//! Tables for people: columns as wide as their widest text, and no character that a terminal would obey.
+//! Text tables for a terminal: columns as wide as their widest cell, control characters escaped.
 
-/// The text with control characters written out.
+/// Escapes control characters, so that journaled text cannot control the terminal.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
@@ -13,7 +13,7 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// Rows under a head, all of the same length.
+/// Formats rows below a head. All rows have the length of the head.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|text| (*text).to_owned()).collect();
     let rows: Vec<Vec<String>> =

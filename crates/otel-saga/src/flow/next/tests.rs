@@ -1,4 +1,4 @@
-//! `fold` and `next` by examples: what a journal of these records asks for.
+//! Tests of `fold` and `next` by example: the commands for a given list of records.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,9 @@
-//! Connections, and what their errors mean: whether it was done, was not, or nobody knows.
+//! The connections of the journal, and the classification of their errors: a failed statement either was not carried
+//! out or has an unknown outcome.
 //!
-//! Follows `docs/sagas.md`, "Appends": an answer that was lost is unknown, not failed. sqlx's pool is not used, because
-//! it waits without a sign for a server that is away until its own time-out, and its error does not give the cause.
+//! Follows `docs/sagas.md`, "Appends": an answer that was lost is unknown, not failed. sqlx's pool is not used,
+//! because it waits silently for an unavailable server until its own time-out, and its error does not contain the
+//! cause.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,8 @@ use crate::journal::JournalError;
 
 pub(super) type Statement<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
-/// What the server does within its limit, it has told before this is over as well.
+/// Added to the server's `statement_timeout` on the client, so that the reply to a statement that ends in time
+/// arrives.
 const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
@@ -26,7 +29,7 @@ pub(super) struct Connections {
     places: Semaphore,
 }
 
-/// Why a statement gave no rows.
+/// The error of a statement.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("no connection within {0:?}")]
@@ -40,15 +43,15 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// The server's code, where it has said that the statement was not done.
+    /// Returns the server's error code, if the server reported that the statement was not carried out.
     pub(super) fn code(&self) -> Option<&str> {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return None };
         let error = error.try_downcast_ref::<PgDatabaseError>()?;
-        // A session that ends may have committed before: that it ends is all that it says.
+        // A session that is terminated (severity FATAL) may have committed before, so that its code proves nothing.
         matches!(error.severity(), PgSeverity::Error).then(|| error.code())
     }
 
-    /// For whoever is one of several: the same error for each.
+    /// Converts the error for one of the jobs that share it.
     pub(super) fn shared(self: &Arc<Self>) -> JournalError {
         let source = Arc::clone(self).into();
         if self.is_unknown() { JournalError::Unknown(source) } else { JournalError::Failed(source) }
@@ -58,7 +61,8 @@ impl Fault {
         match self {
             Self::NoConnection(_) | Self::Refused(_) => false,
             Self::NoAnswer(_) => true,
-            // Values that cannot be written or read are told before anything is sent, but for those that came back.
+            // Without a server code the statement may have been carried out. This includes errors of sqlx: encoding
+            // fails before anything is sent, but decoding fails afterwards.
             Self::Sql(_) => self.code().is_none(),
         }
     }
@@ -75,11 +79,12 @@ impl Connections {
         Self { options, limit, idle: Mutex::default(), places: Semaphore::new(places) }
     }
 
-    /// A new connection, which is nobody else's.
+    /// Opens a connection outside of the idle ones.
     pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
-            // What is answered has to be durable. All other values wait for a disk, here or elsewhere.
+            // A change has to be durable when its call returns. Of all values of this setting only `off` returns
+            // earlier.
             let durable = "SELECT set_config('synchronous_commit', 'on', false) \
                  WHERE current_setting('synchronous_commit') = 'off'";
             sqlx::raw_sql(durable).execute(&mut connection).await?;
@@ -91,8 +96,8 @@ impl Connections {
         }
     }
 
-    /// Runs a statement that changes nothing, or that may as well be run twice: a connection that the server has closed
-    /// meanwhile is no reason to fail.
+    /// Runs an idempotent statement. If an idle connection turns out to be closed, the statement is repeated on a new
+    /// one.
     pub(super) async fn repeatable<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -112,7 +117,7 @@ impl Connections {
         self.run_anew(statement(), place).await
     }
 
-    /// Runs a statement once.
+    /// Runs a statement at most once.
     pub(super) async fn once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, JournalError> {
         let place = self.place().await?;
         let Some(mut connection) = self.take_idle() else { return self.run_anew(statement, place).await };
@@ -132,14 +137,14 @@ impl Connections {
         Ok(rows)
     }
 
-    /// Runs a statement on this connection, which is of no use after an error.
+    /// Runs a statement on this connection. Drop the connection after an error.
     pub(super) async fn run(
         &self,
         connection: &mut PgConnection,
         statement: Statement<'_>,
     ) -> Result<Vec<PgRow>, Fault> {
         let limit = self.limit + ANSWER;
-        // All rows: the transaction is committed after the last of them, and only then is it known whether it was.
+        // Fetches all rows: the commit follows the last row, and its outcome is known only then.
         let done = match timeout(limit, statement.fetch_all(connection)).await {
             Ok(done) => done.map_err(Fault::Sql),
             Err(_) => Err(Fault::NoAnswer(limit)),
@@ -147,7 +152,7 @@ impl Connections {
         if let Err(fault) = &done
             && fault.code().is_none()
         {
-            // The others are as old, and a server that is gone is gone for all of them.
+            // The idle connections are as old as this one: if the server is gone, all of them would fail.
             self.idle().clear();
         }
         done
@@ -162,7 +167,7 @@ impl Connections {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
-        // Nothing in there panics halfway through a change.
+        // A poisoned lock is safe to use: no code below it panics halfway through a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

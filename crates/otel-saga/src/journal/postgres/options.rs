@@ -1,4 +1,4 @@
-//! How the journal gets to its Postgres, and the schema that it keeps there.
+//! The options of the Postgres journal, and the migrations of its schema.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -11,13 +11,13 @@ use super::PostgresJournal;
 use super::connections::Connections;
 use crate::error::BoxError;
 
-/// What was ever done to the schema, in order. None of them is changed once it was published.
+/// All migrations, in order. A published migration is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/1.sql")];
 
-/// Until the schema is there, and as long as anybody else is making it.
+/// Time limit of each statement of a migration, including the wait for the migration of another process.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);
 
-/// How a journal gets to its Postgres.
+/// The connection options of a journal in Postgres.
 #[derive(Clone)]
 pub struct PostgresOptions {
     pub(super) connect: PgConnectOptions,
@@ -26,91 +26,92 @@ pub struct PostgresOptions {
     pub(super) timeout: Duration,
 }
 
-/// Why a journal in Postgres was not opened, or its tables not made.
+/// The reason for which a journal in Postgres was not opened or not migrated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostgresError {
-    /// The URL is none of Postgres.
+    /// The URL is not a Postgres URL.
     #[error("the URL is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(#[source] BoxError),
-    /// The schema's name is not made of 1 to 63 lower-case letters, digits and `_`, or begins with a digit.
+    /// The name of the schema does not consist of 1 to 63 lower-case letters, digits and `_`, or begins with a digit.
     #[error("`{schema}` is no name of a schema: 1 to 63 of a-z, 0-9 and _, and no digit first")]
     Schema {
-        /// The name.
+        /// Name of the schema.
         schema: String,
     },
-    /// There was no connection, or it was lost, or Postgres refused.
+    /// The connection failed or was lost, or the server returned an error.
     #[error("Postgres gave no journal")]
     Failed(#[source] BoxError),
-    /// The journal's tables are not there, or older than this version of the crate needs.
+    /// The journal's tables do not exist, or are older than this version of the crate.
     #[error(
         "the schema `{schema}` has version {found} of the journal's tables, of {wanted}: run the migrations"
     )]
     NotMigrated {
-        /// The schema.
+        /// Name of the schema.
         schema: String,
-        /// What is there; 0 if there is nothing.
+        /// Version of the tables; 0 if there are none.
         found: u32,
-        /// What is needed.
+        /// Version that this crate needs.
         wanted: u32,
     },
-    /// The tables are of a later version of this crate.
+    /// The tables belong to a later version of this crate.
     #[error(
         "the schema `{schema}` has version {found} of the journal's tables; {known} is the last that is known"
     )]
     TooNew {
-        /// The schema.
+        /// Name of the schema.
         schema: String,
-        /// What is there.
+        /// Version of the tables.
         found: u32,
-        /// What this version of the crate knows.
+        /// Latest version that this crate supports.
         known: u32,
     },
 }
 
 impl PostgresOptions {
-    /// The journal in this database, in the schema `saga`.
+    /// Creates options for the journal in this database, in the schema `saga`.
     ///
     /// # Errors
     ///
-    /// If this is no URL of Postgres.
+    /// Returns an error if this is not a Postgres URL.
     pub fn new(url: &str) -> Result<Self, PostgresError> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(PostgresError::Url("it has another scheme".into()));
         }
-        // The source repeats nothing of the URL, which may hold a password.
+        // The source of the error repeats no part of the URL, which may contain a password.
         PgConnectOptions::from_str(url).map(Self::from).map_err(|error| PostgresError::Url(error.into()))
     }
 
-    /// Keeps the journal in this schema. Several journals can share a database, each in its own.
+    /// Sets the schema (default: `saga`). Several journals can share a database, each in its own schema.
     #[must_use]
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// How many connections there are at most beside the two that write, 8 if not told. They load, claim and list.
+    /// Sets the maximum number of connections beside the two of the writing tasks (default: 8). They load, claim and
+    /// list.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, 1000);
         self
     }
 
-    /// How long Postgres may take for anything before it counts as away, 10 s if not told. Its own `statement_timeout`
-    /// is set to this, so that what has taken too long was not done.
+    /// Sets the time limit of each statement and connection attempt (default: 10 s). The session's
+    /// `statement_timeout` is set to it as well, so that the server cancels a statement that exceeds it.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(100), Duration::from_secs(3600));
         self
     }
 
-    /// Makes the schema and its tables, or brings them to what this version of the crate needs. Does nothing if they
-    /// are. Any number of processes may do this at once. Needs the right to create a schema, or tables in one that is
-    /// there; the journal itself only needs to read and write them.
+    /// Creates the schema and its tables, or upgrades them to this version of the crate. Does nothing if they are
+    /// current. Any number of processes may call it at once. It needs the right to create a schema, or tables in an
+    /// existing one; the journal itself only needs to read and write them.
     ///
     /// # Errors
     ///
-    /// See [`PostgresError`]. What was begun is then undone.
+    /// See [`PostgresError`]. After an error nothing is changed.
     pub async fn migrate(&self) -> Result<(), PostgresError> {
         self.check()?;
         let failed = |error: sqlx::Error| PostgresError::Failed(error.into());
@@ -118,10 +119,10 @@ impl PostgresOptions {
         let mut connection =
             connections.connect().await.map_err(|error| PostgresError::Failed(error.into()))?;
         let mut transaction = connection.begin().await.map_err(failed)?;
-        // One after the other, in the whole database.
+        // Serializes the migrations of all schemas of the database.
         let lock = sqlx::query("SELECT pg_advisory_xact_lock(7019267401518744)");
         lock.execute(&mut *transaction).await.map_err(failed)?;
-        // `IF NOT EXISTS` would ask for the right to create it all the same.
+        // `IF NOT EXISTS` requires the right to create a schema even if it exists.
         let there = sqlx::query("SELECT FROM pg_namespace WHERE nspname = $1").bind(&self.schema);
         if there.fetch_optional(&mut *transaction).await.map_err(failed)?.is_none() {
             let create = AssertSqlSafe(format!("CREATE SCHEMA \"{}\"", self.schema));
@@ -142,8 +143,8 @@ impl PostgresOptions {
         transaction.commit().await.map_err(failed)
     }
 
-    /// Opens the journal, whose tables have to be there. The tasks that write for it are spawned on this runtime, and
-    /// end when it is dropped.
+    /// Opens the journal; the tables have to exist. Its writing tasks are spawned on the current runtime and end when
+    /// the journal is dropped.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl PostgresOptions {
     ///
     /// # Panics
     ///
-    /// As [`tokio::spawn`] does, outside of a tokio runtime.
+    /// Panics outside of a tokio runtime, like [`tokio::spawn`].
     pub async fn connect(&self) -> Result<PostgresJournal, PostgresError> {
         self.check()?;
         let connections = Connections::new(self.prepared(self.timeout), self.timeout, self.connections);
@@ -183,16 +184,17 @@ impl PostgresOptions {
         Err(PostgresError::TooNew { schema: self.schema.clone(), found, known: WANTED })
     }
 
-    /// What each connection is told, whatever the database's own settings are.
+    /// The settings of each connection, which override the defaults of the database and the role.
     fn prepared(&self, limit: Duration) -> PgConnectOptions {
         let limit = format!("{}ms", limit.as_millis());
         let name = self.connect.get_application_name().unwrap_or("otel-saga").to_owned();
         self.connect.clone().application_name(&name).disable_statement_logging().options([
             ("search_path", self.schema.as_str()),
             ("statement_timeout", &limit),
-            // The compare-and-swap looks again at what it has waited for; a snapshot would fail.
+            // The compare-and-swap re-reads a row after waiting for its lock; a snapshot would fail instead.
             ("default_transaction_isolation", "read committed"),
-            // Every statement has its index. Statistics of tables that have just been empty know better.
+            // Every statement has an index, but the planner would scan sequentially by statistics from when the
+            // tables were empty.
             ("enable_seqscan", "off"),
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
@@ -200,10 +202,10 @@ impl PostgresOptions {
     }
 }
 
-/// The version that this one is written for.
+/// The version of the tables that this crate needs.
 const WANTED: u32 = MIGRATIONS.len() as u32;
 
-/// The version of the tables that are there, 0 without any.
+/// Returns the version of the tables; 0 if there are none.
 async fn found(connection: &mut PgConnection, schema: &str) -> Result<u32, PostgresError> {
     let failed = |error: sqlx::Error| PostgresError::Failed(error.into());
     let table = sqlx::query("SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'migration'");
@@ -222,7 +224,7 @@ impl From<PgConnectOptions> for PostgresOptions {
     }
 }
 
-/// Where it is, without the user and the password.
+/// The server, the database and the schema, without the user and the password.
 impl fmt::Display for PostgresOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (self.connect.get_host(), self.connect.get_port());

@@ -1,8 +1,8 @@
-//! The tasks that write: each takes all that waits, does it in one statement, and answers when that is committed.
+//! The writing tasks: each takes all queued jobs, carries them out in one statement, and replies after the commit.
 //!
-//! Follows `docs/sagas.md`, "Group commit": one commit, and so one wait for the disk, for the complete batch. Answers
+//! Follows `docs/sagas.md`, "Group commit": one commit, and so one wait for the disk, for the complete batch. Replies
 //! are matched by the job's number in the batch, because a worker that has lost an instance may share the batch with
-//! the one that has it.
+//! the one that owns it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use super::{signed, status_code};
 use crate::flow::End;
 use crate::journal::{Created, Cursor, JournalError, NewInstance, Status, Then};
 
-/// Jobs of one statement at most.
+/// Maximum number of jobs in one statement.
 const BATCH: usize = 1024;
-/// And bytes of records, but for one job that has more.
+/// Maximum size of the records in one statement; a single job may exceed it.
 const BATCH_BYTES: usize = 4 << 20;
-/// While one batch is committed, the next one is on its way.
+/// While one task waits for its commit, the other one sends the next batch.
 const WRITERS: usize = 2;
-/// How often a batch is begun anew that another process's batch stood in the way of.
+/// Maximum number of retries of a batch that failed by a deadlock or a serialization failure.
 const DEADLOCKS: usize = 5;
 
 pub(super) enum Work {
@@ -32,7 +32,7 @@ pub(super) enum Work {
         at: Cursor,
         records: Vec<Vec<u8>>,
         then: Then,
-        /// When it is due, from now on, in milliseconds.
+        /// Delay until the instance is due, in milliseconds.
         delay: Option<i64>,
     },
 }
@@ -51,7 +51,7 @@ impl Work {
     }
 }
 
-/// Whether it was done; not because of what is there, or because of an error.
+/// True if the job was carried out; false if the id exists already or the cursor has moved.
 type Done = Result<bool, JournalError>;
 
 struct Job {
@@ -59,7 +59,7 @@ struct Job {
     answer: oneshot::Sender<Done>,
 }
 
-/// Where jobs are left for the tasks, which end when it is dropped.
+/// The queue of the writing tasks. The tasks end when it is dropped.
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
@@ -83,7 +83,7 @@ impl Writer {
         Ok(if done { Created::New(cursor) } else { Created::Exists })
     }
 
-    /// True if it was done.
+    /// Queues a job, and returns its result after the commit.
     pub(super) async fn call(&self, work: Work) -> Done {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { work, answer }).await.is_err() {
@@ -123,12 +123,12 @@ impl Task {
     }
 
     async fn write(&mut self, mut jobs: Vec<Job>) {
-        // In one order everywhere, so that batches of several processes seldom stand in each other's way.
+        // Batches lock rows in the same order in all processes, so that they rarely deadlock.
         jobs.sort_by(|a, b| a.work.id().cmp(b.work.id()));
         match self.attempt(&jobs).await {
             Ok(done) => answer(jobs, &done),
             Err(fault) if jobs.len() > 1 && is_of_one(&fault) => {
-                // One that Postgres cannot take is in nobody's way.
+                // A job whose values Postgres rejects must not fail the others.
                 for job in jobs {
                     let done = self.attempt(std::slice::from_ref(&job)).await;
                     match done {
@@ -141,7 +141,7 @@ impl Task {
         }
     }
 
-    /// The numbers of those that were done.
+    /// Runs a batch, and returns the numbers of the jobs that were carried out.
     async fn attempt(&mut self, jobs: &[Job]) -> Result<HashSet<i32>, Fault> {
         let mut tries = 0;
         loop {
@@ -157,7 +157,7 @@ impl Task {
                 }
                 Err(fault) => {
                     tries += 1;
-                    // A deadlock, or a snapshot that is too old.
+                    // A deadlock, or a serialization failure.
                     let again = matches!(fault.code(), Some("40P01" | "40001"));
                     if !again || tries > DEADLOCKS {
                         return Err(fault);
@@ -168,14 +168,14 @@ impl Task {
     }
 }
 
-/// Whether the values of one job may be the reason: they are no valid ones, violate a constraint, or are too long.
+/// Returns true if the values of one job may be the cause: invalid data, a violated constraint, or an exceeded limit.
 fn is_of_one(fault: &Fault) -> bool {
     fault.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
 fn answer(jobs: Vec<Job>, done: &HashSet<i32>) {
     for (number, job) in (0_i32..).zip(jobs) {
-        // Whoever asked may have gone.
+        // The caller may have dropped its future.
         let _ = job.answer.send(Ok(done.contains(&number)));
     }
 }
@@ -187,7 +187,7 @@ fn refuse(jobs: Vec<Job>, fault: Fault) {
     }
 }
 
-/// The batch as arrays, one for each column of `sql/write.sql`.
+/// The creations of a batch as arrays, one for each column of `sql/write.sql`.
 #[derive(Default)]
 struct Creates<'j> {
     numbers: Vec<i32>,
@@ -230,7 +230,7 @@ fn statement(jobs: &[Job]) -> Statement<'static> {
     let mut created = HashSet::new();
     for (number, job) in (0_i32..).zip(jobs) {
         match &job.work {
-            // The second of one id finds the first, as it would in the next batch.
+            // A second creation of the same id finds the first one, as it would in the next batch.
             Work::Create(instance) if !created.insert(&*instance.id) => {}
             Work::Create(instance) => columns.create(number, instance),
             Work::Append { id, at, records, then, delay } => {

@@ -1,6 +1,6 @@
-//! The file under redb, with its syncs counted: how many appends share one is what its speed depends on.
+//! The file below redb. Counts syncs, because the throughput depends on the number of appends that share one.
 //!
-//! Tests make the disk full here.
+//! Tests inject disk faults here.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend};
 
-/// What outlives the file when it is opened again.
+/// State that is kept when the file is opened again.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     syncs: AtomicU64,
@@ -25,7 +25,7 @@ impl Disk {
     }
 }
 
-/// What tests make of the disk.
+/// Fault injection for tests.
 #[cfg(test)]
 pub(super) mod faults {
     use std::fmt;
@@ -33,7 +33,8 @@ pub(super) mod faults {
 
     use super::*;
 
-    /// Asked before each write, by where it ends and how long it is: how much is written before which error.
+    /// Called before each write with its end offset and its length; an error gives the number of bytes that are
+    /// written first.
     pub(crate) type Fault = Box<dyn FnMut(u64, usize) -> Result<(), (usize, io::Error)> + Send>;
 
     #[derive(Default)]
@@ -54,7 +55,7 @@ pub(super) mod faults {
             *self.fault.lock().unwrap() = None;
         }
 
-        /// How often the file was opened.
+        /// Returns the number of times that the file was opened.
         pub(crate) fn opened(&self) -> u64 {
             self.opened.load(Ordering::SeqCst)
         }
@@ -78,7 +79,8 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Opens the file. One that is gone or empty is not begun anew where it was there before: its sagas would be forgotten.
+    /// Opens the file. Without `create` a missing or empty file is an error, because the file existed before and
+    /// recreating it would lose its sagas.
     pub(super) fn open(path: &Path, create: bool, disk: &Arc<Disk>) -> Result<Self, DatabaseError> {
         let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
         if !create && file.metadata()?.len() == 0 {

@@ -1,14 +1,14 @@
-//! Values as they lie in the file: each behind a checksum over itself and its key, so that a value which has changed, or
-//! is in another's place, is noticed.
+//! The encoding of values: each follows a checksum over itself and its key, so that a value that was changed or
+//! stored under another key is detected.
 //!
 //! Follows `docs/sagas.md`, "Damage and outages": redb returns wrong bytes from some damaged files without an error.
 
 use super::tables::Fault;
 
-/// Bytes of a record's length.
+/// Size of the length in front of a record, in bytes.
 const LENGTH: usize = 4;
 
-/// The value behind its checksum.
+/// Returns the value behind its checksum.
 pub(super) fn sealed(key: (u64, u64), value: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(value.len() + 4);
     sealed.extend_from_slice(&checksum(key, value).to_le_bytes());
@@ -16,7 +16,7 @@ pub(super) fn sealed(key: (u64, u64), value: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// The value that was sealed under this key; none if it was not this one.
+/// Checks and returns the value; `None` if the checksum does not match this key and value.
 pub(super) fn opened(key: (u64, u64), sealed: &[u8]) -> Option<&[u8]> {
     let (sum, value) = sealed.split_first_chunk::<4>()?;
     (u32::from_le_bytes(*sum) == checksum(key, value)).then_some(value)
@@ -30,7 +30,7 @@ fn checksum((first, second): (u64, u64), value: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// A number, and what follows it.
+/// Returns the bytes behind a number.
 pub(super) fn numbered(number: u64, rest: &[u8]) -> Vec<u8> {
     [&number.to_le_bytes(), rest].concat()
 }
@@ -40,7 +40,7 @@ pub(super) fn split_number(value: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_le_bytes(*number), rest))
 }
 
-/// Records one behind the other, each behind its length.
+/// Concatenates records, each behind its length.
 pub(super) fn joined(records: &[Vec<u8>]) -> Result<Vec<u8>, Fault> {
     let mut joined = Vec::with_capacity(records.iter().map(|record| record.len() + LENGTH).sum());
     for record in records {
@@ -51,7 +51,7 @@ pub(super) fn joined(records: &[Vec<u8>]) -> Result<Vec<u8>, Fault> {
     Ok(joined)
 }
 
-/// The records, the last one first; none if they were not joined.
+/// Splits concatenated records and returns them, last record first; `None` if the lengths do not add up.
 pub(super) fn split_backward(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut records = Vec::new();
     while let Some((length, rest)) = joined.split_first_chunk::<LENGTH>() {

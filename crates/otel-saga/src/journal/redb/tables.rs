@@ -1,7 +1,7 @@
-//! What is in the file: headers, records, and who waits for what.
+//! The tables of the file: headers, records, and the indexes by which instances are claimed and listed.
 //!
-//! Instances and appends are numbered as they come, and lie in this order: those that are at work at one time share few
-//! pages, whatever their ids are, and so a transaction writes few pages.
+//! Instances and appends are numbered in the order of their arrival and stored in this order. Instances that are
+//! active at the same time therefore share few pages, whatever their ids are, and a transaction writes few pages.
 
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
@@ -9,35 +9,35 @@ use super::rows::{joined, numbered, opened, sealed, split_backward, split_number
 use crate::error::BoxError;
 use crate::journal::{Count, Header, JournalError, Query, Status};
 
-/// The numbers of instances.
+/// The numbers of instances, by id.
 const IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ids");
-/// By number: the last row, and the header.
+/// The number of the last row and the header, by the number of the instance.
 const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
-/// The records of one append, and the row before it of the same instance.
+/// The records of one append, and the number of the instance's previous row, by the number of the row.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
-/// Running instances without a worker, by when they are due.
+/// Running instances without a worker, by due time.
 const DUE: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("due");
 /// Running instances with a worker, by its name.
 const OWNED: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("owned");
-/// Instances that have ended, by when they did.
+/// Instances that have ended, by the time of their end.
 const ENDED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("ended");
-/// All instances, by saga, status and when they were created: the first of each is the oldest.
+/// All instances, by saga, status and time of creation: the first of each saga and status is the oldest.
 const STATES: TableDefinition<'_, (&str, &str, u64, u64), ()> = TableDefinition::new("states");
-/// How many there are of each saga and status, so that nobody has to count.
+/// The number of instances of each saga and status, so that counting does not scan the instances.
 const COUNTS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("counts");
 
-/// No row: they are numbered from 1.
+/// The absence of a row: rows are numbered from 1.
 const NO_ROW: u64 = 0;
-/// The second half of a header's key, for its checksum.
+/// The second half of the key that a header's checksum covers.
 const HEADER: u64 = u64::MAX;
-/// So many instances are sorted in memory rather than looked for among all.
+/// Up to this number, the selected instances are read by index and sorted in memory instead of scanning all ids.
 const FEW: u64 = 4096;
 
-/// Why a job was not done.
+/// The error of a job.
 pub(super) enum Fault {
-    /// The transaction cannot go on.
+    /// The transaction cannot continue.
     Storage(BoxError),
-    /// What this instance was written as is not what is read; others are not affected.
+    /// The data of this instance is not the data that was written; other instances are not affected.
     Damaged(String),
 }
 
@@ -56,7 +56,7 @@ impl From<Fault> for JournalError {
     }
 }
 
-/// An instance as it lies in the file.
+/// An instance as stored in the file.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub(super) header: Header,
@@ -64,7 +64,7 @@ pub(super) struct Kept {
     last_row: u64,
 }
 
-/// By what an instance is found, beside its id.
+/// The index that holds an instance.
 #[derive(PartialEq, Eq)]
 enum Place<'h> {
     Due(u64),
@@ -107,7 +107,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// The instance of this id.
+    /// Returns the instance with this id.
     pub(super) fn find(&self, id: &str) -> Result<Option<Kept>, Fault> {
         let Some(number) = self.ids.get(id)?.map(|number| number.value()) else { return Ok(None) };
         let damaged = || Fault::Damaged(id.to_owned());
@@ -118,7 +118,7 @@ impl<'t> Tables<'t> {
         }
     }
 
-    /// The instance of this number, which there is.
+    /// Returns the instance with this number, which has to exist.
     pub(super) fn at(&self, number: u64) -> Result<Kept, Fault> {
         let damaged = || Fault::Damaged(format!("#{number}"));
         let sealed = self.headers.get(number)?.ok_or_else(damaged)?;
@@ -128,7 +128,7 @@ impl<'t> Tables<'t> {
         Ok(Kept { header, number, last_row })
     }
 
-    /// A new instance, of an id that there is not.
+    /// Adds an instance with an unused id.
     pub(super) fn create(&mut self, header: &Header, records: &[Vec<u8>]) -> Result<(), Fault> {
         let number = self.headers.last()?.map_or(0, |(number, _)| number.value() + 1);
         self.ids.insert(&*header.id, number)?;
@@ -138,7 +138,7 @@ impl<'t> Tables<'t> {
         self.put_header(header, number, last_row)
     }
 
-    /// Writes a header in place of the one that was there before, and records behind those that were.
+    /// Replaces the header of an instance, and appends records.
     pub(super) fn change(
         &mut self,
         before: &Kept,
@@ -147,7 +147,7 @@ impl<'t> Tables<'t> {
     ) -> Result<(), Fault> {
         let Kept { header: old, number, last_row } = before;
         let last_row = self.put_row(*number, *last_row, records)?;
-        // Most appends leave the instance where it is.
+        // Most appends leave the instance in the same index.
         if place(old) != place(header) {
             self.take_from(old, *number)?;
             self.put_at(header, *number)?;
@@ -165,7 +165,7 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// The number of the row that is the last one then.
+    /// Adds a row unless there are no records, and returns the number of the instance's last row.
     fn put_row(&mut self, number: u64, before: u64, records: &[Vec<u8>]) -> Result<u64, Fault> {
         if records.is_empty() {
             return Ok(before);
@@ -175,7 +175,7 @@ impl<'t> Tables<'t> {
         Ok(row)
     }
 
-    /// All records of this instance, which are as many as its header says.
+    /// Returns all records of the instance. Their number has to match the header.
     pub(super) fn records(&self, kept: &Kept) -> Result<Vec<Vec<u8>>, Fault> {
         let damaged = || Fault::Damaged(kept.header.id.clone());
         let mut records = Vec::new();
@@ -184,7 +184,7 @@ impl<'t> Tables<'t> {
             let sealed = self.rows.get(row)?.ok_or_else(damaged)?;
             let value = opened((kept.number, row), sealed.value()).ok_or_else(damaged)?;
             let (before, joined) = split_number(value).ok_or_else(damaged)?;
-            // They were numbered as they came: a chain that does not end is none.
+            // Row numbers ascend, so that a chain of rows that does not descend is damaged.
             if before >= row {
                 return Err(damaged());
             }
@@ -233,7 +233,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Numbers of running instances that are due and free, those that wait longest first; then those of dead workers.
+    /// Returns the numbers of instances that can be claimed: those that are due, by due time, then those of dead
+    /// workers.
     pub(super) fn claimable(
         &self,
         now: u64,
@@ -250,7 +251,7 @@ impl<'t> Tables<'t> {
             let (key, _) = next?;
             let (owner, number) = key.value();
             if lives(owner) {
-                // On to the next owner.
+                // The smallest name behind this owner's.
                 from = (format!("{owner}\0"), 0);
             } else {
                 numbers.push(number);
@@ -260,7 +261,7 @@ impl<'t> Tables<'t> {
         Ok(numbers)
     }
 
-    /// The instance is not claimed any more.
+    /// Removes the instance from the indexes of claims.
     pub(super) fn forget_waiting(&mut self, number: u64) -> Result<(), Fault> {
         self.due.retain(|(_, waiting), ()| waiting != number)?;
         self.owned.retain(|(_, owned), ()| owned != number)?;
@@ -277,7 +278,7 @@ impl<'t> Tables<'t> {
         let after = query.after.as_ref().map_or(String::new(), |after| format!("{after}\0"));
         let mut headers = Vec::new();
         for kept in self.ids.range(&*after..)? {
-            // One that is damaged does not hide the others; whoever loads it is told.
+            // A damaged instance must not hide the others; loading it returns the error.
             let Ok(Kept { header, .. }) = self.at(kept?.1.value()) else { continue };
             if query.takes(&header) {
                 headers.push(header);
@@ -289,7 +290,7 @@ impl<'t> Tables<'t> {
         Ok(headers)
     }
 
-    /// All that the query takes, in no order, if these are few in a file of many.
+    /// Returns all instances that the query selects, unordered, or `None` if they are too many to sort in memory.
     fn few(&self, query: &Query) -> Result<Option<Vec<Header>>, Fault> {
         let wanted: Vec<Count> = self.counts()?.into_iter().filter(|one| query.counts(one)).collect();
         let everything = query.saga.is_none() && query.status.is_none();
@@ -333,7 +334,7 @@ impl<'t> Tables<'t> {
             self.ended.remove((at, number))?;
             let kept = match self.at(number) {
                 Ok(kept) => kept,
-                // One that cannot be read stays for whoever wants to look at the file.
+                // An unreadable instance stays in the file for analysis.
                 Err(Fault::Damaged(_)) => continue,
                 Err(fault) => return Err(fault),
             };

@@ -1,5 +1,5 @@
-//! The file under a disk that is full, read-only, or goes in the middle of a write: a clear error or a wait, nothing that
-//! was answered is lost, no spinning, and it goes on afterwards.
+//! Tests of the file on a disk that is full or read-only, or that fails during a write: calls return a clear error or
+//! wait without spinning, no acknowledged append is lost, and work continues afterwards.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::error::with_causes;
 use crate::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then};
 use crate::{Runtime, Saga, StepContext, StepError};
 
-/// A file that is gone with the test.
+/// A file that is removed after the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -32,7 +32,7 @@ fn open(file: &Scratch, disk: &Arc<Disk>) -> Result<RedbJournal, OpenError> {
     Ok(RedbJournal { path: file.0.clone(), thread: Thread::open_on(Arc::clone(disk), &file.0)? })
 }
 
-/// What a disk says that has room for so many bytes.
+/// A fault of a disk that has room for this number of bytes.
 fn full(room: u64) -> impl FnMut(u64, usize) -> Result<(), (usize, io::Error)> + Send + 'static {
     move |end, _| if end > room { Err((0, io::ErrorKind::StorageFull.into())) } else { Ok(()) }
 }
@@ -49,7 +49,7 @@ fn record(number: u64) -> Vec<u8> {
     format!("{number}:").repeat(500).into_bytes()
 }
 
-/// Appends until that fails: how many times it did not, where it was, and why it does not go on.
+/// Appends until an append fails. Returns the last cursor and the error.
 async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cursor, AppendError) {
     loop {
         match journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await {
@@ -61,7 +61,7 @@ async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cu
 
 async fn assert_whole(journal: &RedbJournal, cursor: Cursor) {
     let loaded = journal.load("a").await.unwrap().unwrap();
-    // One more may be there: its answer was that nobody knows.
+    // One more record may exist: the outcome of its append is unknown.
     assert!((cursor.head..=cursor.head + 1).contains(&loaded.header.head), "{:?}", loaded.header);
     let expected = (1..loaded.header.head).map(record);
     assert!(loaded.records[1..].iter().cloned().eq(expected));
@@ -78,7 +78,7 @@ async fn a_full_disk_is_an_error_that_says_so_and_room_lets_it_go_on() {
         assert!(matches!(error, AppendError::Journal(_)), "{error:?}");
         let text = with_causes(&error);
         assert!(text.contains("no storage space"), "{text}");
-        // It stays so, and each call is an answer, without opening the file more than once for it.
+        // Each further call fails while the disk is full, and opens the file at most once.
         let before = disk.faults.opened();
         for _ in 0..20 {
             let answer = journal.create(NewInstance::new("b", "order", 1, vec![record(7); 1000])).await;
@@ -123,7 +123,7 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         for _ in 0..3 {
             cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
         }
-        // Half of a page is written, and nothing after it: the power is gone.
+        // One write is cut in half and no later one succeeds, as in a power failure.
         let mut writes = 0;
         disk.faults.set(move |_, len| {
             writes += 1;
@@ -161,7 +161,7 @@ async fn sagas_wait_for_room_without_spinning_and_go_on() {
     }
     let saga = saga.build().unwrap();
     let runtime = Runtime::builder(Arc::clone(&journal), ()).with_saga(&saga).start();
-    // Room for the starts, and not for what comes of them.
+    // The disk has room for the starts only.
     let mut ids = vec![runtime.start(&saga, "0", 7).await.unwrap()];
     assert_eq!(runtime.wait(&ids[0]).await.unwrap(), Status::Completed);
     let len = std::fs::metadata(&file.0).unwrap().len();
@@ -177,13 +177,13 @@ async fn sagas_wait_for_room_without_spinning_and_go_on() {
     assert!(refused > 0 || opened > 1, "the disk was large enough: it is no test");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let reopened = disk.faults.opened() - opened;
-    // Each saga that is at work asks again after 50 ms, 100, 200 …, and with it whoever claims and counts.
+    // Each active saga retries after 50 ms, 100, 200 …; claims and counts call the journal as well.
     assert!(reopened < 20 * 40, "opened {reopened} times in a second");
     disk.faults.clear();
     for id in &ids {
         assert_eq!(runtime.wait(id).await.unwrap(), Status::Completed, "{id}");
     }
-    // What was refused was refused, or its answer was lost: the same key again settles it.
+    // A refused start was refused, or its reply was lost: a start with the same key settles it.
     for key in 1..40 {
         let id = runtime.start(&saga, &key.to_string(), 7).await.unwrap();
         assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);

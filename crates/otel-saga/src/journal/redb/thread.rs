@@ -1,8 +1,8 @@
-//! The thread that has the file: it takes all jobs that wait, does them in one transaction, and answers when that is on
-//! the disk.
+//! The thread that owns the file: it takes all queued jobs, carries them out in one transaction, and replies when
+//! that is on the disk.
 //!
-//! Follows `docs/sagas.md`, "Damage and outages": after an error the file is closed and opened again for the next jobs,
-//! because redb's handle stays unusable after a full disk. Committed data are not affected.
+//! Follows `docs/sagas.md`, "Damage and outages": after an error the file is closed and opened again for the next
+//! jobs, because redb's handle stays unusable after a full disk. Committed data is not affected.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +21,12 @@ use super::tables::{Fault, Tables};
 use crate::error::with_causes;
 use crate::journal::JournalError;
 
-/// Jobs of one transaction at most.
+/// Maximum number of jobs in one transaction.
 const BATCH: usize = 1024;
-/// How long is waited at most for those who are expected.
+/// Maximum wait for further jobs before a transaction.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Until when each worker's lease lives. In memory: whoever opens the file is alone.
+/// The expiry of each worker's lease. Kept in memory, because a process that opens the file is alone.
 #[derive(Debug, Default)]
 pub(super) struct Leases(HashMap<String, u64>);
 
@@ -40,12 +40,12 @@ impl Leases {
     }
 }
 
-/// Tells whoever waits, once it is known whether the transaction was committed.
+/// Sends the result to the caller, once the outcome of the transaction is known.
 type Answer = Box<dyn FnOnce(Result<(), JournalError>)>;
 
 type Open<'j, 't> = Result<(&'j mut Tables<'t>, &'j mut Leases), String>;
 
-/// What is to be done: the answer, and whether the transaction may go on.
+/// Carries out a job. Returns its answer, and whether the transaction may continue.
 type Work = Box<dyn for<'j, 't> FnOnce(Open<'j, 't>) -> (Answer, bool) + Send>;
 
 struct Job {
@@ -105,13 +105,13 @@ impl Thread {
                     (Ok(_), Err(error)) => Err(error),
                     (Ok(done), Ok(())) => Ok(done),
                 };
-                // Whoever asked may have gone.
+                // The caller may have dropped its future.
                 let _ = answer.send(told);
             });
             (tell, goes_on)
         });
         if let Some(jobs) = &self.jobs {
-            // A thread that is gone drops the job, and with it the answer.
+            // If the thread has ended, the job is dropped, and with it the sender of the answer.
             let _ = jobs.send(Job { writes, work });
         }
         answered
@@ -142,8 +142,9 @@ impl File {
         let (mut answered, mut patience) = (0, Duration::ZERO);
         let mut jobs = Vec::new();
         loop {
-            // Who has just been answered is soon back, and what comes too late for a transaction waits for a whole one. So
-            // there is a little patience; none where nobody else is to be expected.
+            // A caller that was just answered often sends its next job soon, and a job that misses a transaction
+            // waits for a complete one. The thread therefore waits briefly for as many jobs as the last transaction
+            // had. It does not wait for a single caller.
             take(waiting, &mut jobs);
             let expected = (answered + jobs.len()).min(BATCH);
             if jobs.is_empty() {
@@ -161,7 +162,8 @@ impl File {
             }
             let began = Instant::now();
             answered = jobs.len();
-            // redb can panic on a damaged file. The answers are then dropped: nobody knows.
+            // redb can panic on a damaged file. The answers are then dropped, and the callers receive an unknown
+            // outcome.
             let jobs = std::mem::take(&mut jobs);
             let whole = catch_unwind(AssertUnwindSafe(|| self.transact(jobs))).unwrap_or(false);
             patience = (began.elapsed() / 4).min(PATIENCE);
@@ -172,7 +174,7 @@ impl File {
         }
     }
 
-    /// Does the jobs in one transaction; false if the file is to be opened again.
+    /// Carries out the jobs in one transaction. Returns false if the file has to be opened again.
     fn transact(&mut self, jobs: Vec<Job>) -> bool {
         if self.database.is_none() {
             match catch_unwind(AssertUnwindSafe(|| open(&self.path, false, &self.disk))) {
@@ -207,7 +209,7 @@ impl File {
             }
         }
         let committed = if !whole {
-            // Nothing of it is on the disk: the transaction is dropped.
+            // The transaction is dropped without a commit, so that nothing of it is on the disk.
             Err("another append of the same transaction failed".to_owned())
         } else if writes {
             transaction.commit().map_err(|error| with_causes(&error))
@@ -225,7 +227,7 @@ impl File {
     }
 }
 
-/// Takes what waits, and does not wait for more.
+/// Takes queued jobs without waiting.
 fn take(waiting: &Receiver<Job>, jobs: &mut Vec<Job>) {
     while jobs.len() < BATCH
         && let Ok(job) = waiting.try_recv()
@@ -234,7 +236,7 @@ fn take(waiting: &Receiver<Job>, jobs: &mut Vec<Job>) {
     }
 }
 
-/// Nothing is done, and all are told why.
+/// Fails all jobs with this error. Returns false, the result of `transact`.
 fn refuse(jobs: Vec<Job>, why: &str) -> bool {
     for job in jobs {
         let (answer, _) = (job.work)(Err(why.to_owned()));
@@ -248,7 +250,7 @@ fn open(path: &Path, create: bool, disk: &Arc<Disk>) -> Result<Database, OpenErr
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let backend = Backend::open(path, create, disk)?;
         let database = Database::builder().create_with_backend(backend)?;
-        // The tables are there from now on, and a file that holds others is noticed here.
+        // Creates the tables. A file with other tables fails here.
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
         drop(Tables::open(&transaction)?);

@@ -1,4 +1,4 @@
-//! What an instance does in its next append: the core's commands, seen by a clock.
+//! Plans the next append of an instance: the core's commands, filtered by time and by the running attempts.
 //!
 //! Follows `docs/sagas.md`, "Pure core": the core has no clock, so that due times and deadlines are applied here.
 
@@ -10,18 +10,18 @@ use crate::journal::{Then, millis, now};
 use crate::runtime::attempt::Try;
 use crate::telemetry::{AttemptOperation, AttemptSpan, alert, hexadecimal};
 
-/// The next append, and what follows from it.
+/// The next append and its consequences.
 pub(in crate::runtime) struct Plan {
-    /// Outcomes first, then what follows from them.
+    /// The records to append, outcomes first.
     pub(in crate::runtime) records: Vec<Record>,
-    /// How many of the records are outcomes.
+    /// The number of outcomes among the records.
     pub(in crate::runtime) settled: usize,
     pub(in crate::runtime) then: Then,
-    /// What to begin when the records are in the journal.
+    /// The attempts to start once the records are in the journal.
     pub(in crate::runtime) attempts: Vec<Planned>,
-    /// When there is something to do again, in milliseconds since 1970, if that is known.
+    /// The earliest due time of a waiting attempt, in milliseconds since the Unix epoch.
     pub(in crate::runtime) wake: Option<u64>,
-    /// Whether there is nothing left to do for this worker.
+    /// True if this worker stops driving the instance after the append.
     pub(in crate::runtime) leaves: bool,
 }
 
@@ -40,7 +40,7 @@ impl Plan {
     }
 }
 
-/// Plans the next append. The instance is then in the state that this leads to.
+/// Plans the next append, and applies its records to the state of `drive`.
 pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -> Result<Plan, FoldError> {
     let mut plan = Plan {
         records: Vec::with_capacity(drive.settled.len() + 1),
@@ -63,7 +63,8 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
     for command in next(&drive.state) {
         match command {
             Command::Attempt { step, phase, attempt, not_before } if !stopping => {
-                // A step is not undone while its action runs here: the participant would get both at once.
+                // A step is not undone while its action runs here, because both calls would reach the participant at
+                // the same time.
                 let busy = drive.running.contains_key(&(step, phase))
                     || drive.running.contains_key(&(step, Phase::Action));
                 if busy {
@@ -97,10 +98,10 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
     Ok(plan)
 }
 
-/// Steps that were interrupted more often than they may be tried, or whose time is over.
+/// Gives up steps that have used all of their attempts or passed their deadline by interruptions.
 fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
     if plan.settled > 0 {
-        // What has just ended was judged already.
+        // The attempts that have just ended were checked when they were settled.
         return Ok(());
     }
     for command in next(&drive.state) {
@@ -128,18 +129,18 @@ fn begin<S: Send + Sync + 'static>(
         tried,
         attempt,
     });
-    // The id of a span of ours; without an SDK the context is the parent's.
+    // Only a span of its own has an id to journal; without an SDK the context holds the parent's span.
     let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     plan.attempts.push(Planned { tried, attempt, operation });
     Ok(())
 }
 
-/// Whether this worker is done with the instance, and who has it then.
+/// Decides if this worker stops driving the instance, and the ownership afterwards.
 fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: bool) {
     let idle = drive.running.is_empty() && plan.attempts.is_empty();
     if drive.state.parked.is_some() {
-        // It has no worker while it is parked; what is still under way is noted.
+        // A parked instance has no owner; the outcomes of attempts that still run are journaled nevertheless.
         plan.then = if plan.records.is_empty() { Then::Continue } else { Then::Parked };
         plan.leaves = idle;
         return;

@@ -1,4 +1,4 @@
-//! Appending to a transaction's journal until there is an answer.
+//! Appends to a transaction's journal, repeated until the outcome is known.
 //!
 //! Follows `docs/sagas.md`, "Appends": an append whose answer was lost is unknown, so the journal is loaded and
 //! compared.
@@ -15,8 +15,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Inner {
-    /// Appends; none if the transaction is another coordinator's by now. While the journal is away it waits: what was
-    /// decided, or not, is what the journal says, and without its answer nobody may be told anything.
+    /// Appends records. Returns `None` if another coordinator owns the transaction. Retries while the journal is
+    /// unavailable, because the decision is what the journal holds, and no participant may be called before it is
+    /// known.
     pub(super) async fn append(
         &self,
         id: &str,
@@ -34,7 +35,7 @@ impl Inner {
                     alert(id, "", "the journal did not take a record", &error.to_string());
                 }
             }
-            // Fenced, or nobody knows: what is there tells.
+            // Fenced or unknown: reload the journal to find out which.
             match self.journal.load(id).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(loaded)) => {
@@ -53,7 +54,7 @@ impl Inner {
     }
 }
 
-/// Whether these records are in the journal just behind this cursor: the answer was lost, not the records.
+/// Returns true if these records follow the cursor in the journal: the append succeeded and its reply was lost.
 fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
     let head = usize::try_from(at.head).unwrap_or(usize::MAX);
     !encoded.is_empty()
@@ -61,7 +62,7 @@ fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
         && loaded.records.get(head..).is_some_and(|behind| behind == encoded)
 }
 
-/// The transaction that these records are of.
+/// Computes the state from the records.
 pub(super) fn read(loaded: &Loaded) -> Result<State, BoxError> {
     let records: Vec<Record> =
         loaded.records.iter().map(|one| Record::decode(one)).collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! What a coordinator can be told.
+//! The options of a coordinator.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -17,7 +17,7 @@ use crate::two_phase::is_transaction;
 use crate::two_phase::participant::Participant;
 use crate::two_phase::telemetry::Telemetry;
 
-/// How many transactions that were claimed are driven at once.
+/// Maximum number of claimed transactions that are driven at once.
 const CLAIMED: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -30,36 +30,36 @@ pub(super) struct Options {
     pub(super) retention: Option<Duration>,
 }
 
-/// Why a coordinator did not start.
+/// The reason for which a coordinator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoordinatorError {
-    /// A name is empty, longer than 40 bytes, or has a slash or what cannot be printed.
+    /// A name is empty, longer than 40 bytes, or contains a slash or a control character.
     #[error("`{name}` cannot be a name: 1 to 40 printable bytes, and no slash")]
     Name {
-        /// The coordinator's name, or a participant's.
+        /// Name of the coordinator or of a participant.
         name: String,
     },
-    /// There are two participants of one name.
+    /// Two participants have the same name.
     #[error("there are two participants of the name `{name}`")]
     Twice {
         /// The name.
         name: String,
     },
-    /// The journal holds something else than transactions. A coordinator needs one of its own.
+    /// The journal holds instances that are not transactions. A coordinator needs its own journal.
     #[error(
         "the journal holds `{what}`, which is no two-phase commit: a coordinator needs a journal of its own"
     )]
     OtherJournal {
-        /// What it holds.
+        /// Name of the saga in the journal.
         what: String,
     },
-    /// The journal did not answer.
+    /// The journal request failed, or its outcome is unknown.
     #[error("the journal did not answer")]
     Journal(#[from] JournalError),
 }
 
-/// A coordinator that is being set up.
+/// A coordinator under construction.
 #[derive(Debug)]
 pub struct CoordinatorBuilder {
     journal: Arc<dyn Journal>,
@@ -82,61 +82,62 @@ impl CoordinatorBuilder {
         Self { journal, name, participants: Vec::new(), options, providers: Providers::default() }
     }
 
-    /// Commits and rolls back here what was prepared under this participant's name.
+    /// Adds a participant. Its name is part of the identifier of each branch, and has to stay the same.
     #[must_use]
     pub fn with_participant(mut self, participant: impl Participant) -> Self {
         self.participants.push(Arc::new(participant));
         self
     }
 
-    /// The worker's name in the journal, made up if not told. No two coordinators that live at the same time may have one
-    /// name; one that comes back under its old name has to wait for its own lease.
+    /// Sets the worker's name in the journal (default: a random name). Coordinators that run at the same time must
+    /// have different names. A restarted coordinator must not keep its name either, because it would renew the lease
+    /// of its former transactions without resuming them.
     #[must_use]
     pub fn with_worker(mut self, name: impl Into<String>) -> Self {
         self.options.worker = name.into();
         self
     }
 
-    /// How long a coordinator that does not answer keeps its transactions, 30 s if not told. It is renewed three times as
-    /// often.
+    /// Sets the time after which the transactions of a coordinator that does not renew its lease can be claimed
+    /// (default: 30 s). The lease is renewed every third of this time.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self
     }
 
-    /// How often the journal is asked for transactions that are due, 1 s if not told.
+    /// Sets the interval at which the coordinator claims transactions that are due (default: 1 s).
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How long a participant has to answer, 10 s if not told. A prepare that takes longer aborts the transaction; a commit
-    /// or a rollback is asked again.
+    /// Sets the time limit of a participant's call (default: 10 s). A prepare that exceeds it aborts the transaction;
+    /// a commit or a rollback is repeated.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// When commits and rollbacks that were not acknowledged are asked again: for ever. The policy's attempts are those
-    /// after which there is an alert. 100 ms to 30 s apart and 5 if not told.
+    /// Sets the back-off between commits and rollbacks that are not acknowledged (default: 100 ms to 30 s). They are
+    /// repeated without end; after the policy's number of attempts (default: 5) each failure raises an alert.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.options.retry = retry;
         self
     }
 
-    /// How long transactions that have ended are remembered, by the journal and by participants; for ever if not told. No
-    /// request, however late, may come after that: a key that was forgotten is a new one.
+    /// Sets the time for which ended transactions are kept, by the journal and by participants (default: forever). No
+    /// request may arrive later than that, because the key of a deleted transaction is a new one.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);
         self
     }
 
-    /// Records spans here, and not with the global provider.
+    /// Sets the tracer provider (default: the global provider).
     #[must_use]
     pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
     where
@@ -148,7 +149,7 @@ impl CoordinatorBuilder {
         self
     }
 
-    /// Records metrics here, and not with the global provider.
+    /// Sets the meter provider (default: the global provider).
     #[must_use]
     pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
     where
@@ -158,7 +159,7 @@ impl CoordinatorBuilder {
         self
     }
 
-    /// Looks into the journal, takes a lease, and begins to work: what is in doubt is claimed at once.
+    /// Checks the journal, takes a lease, and starts to work: transactions in doubt are claimed at once.
     ///
     /// # Errors
     ///
@@ -198,14 +199,14 @@ impl CoordinatorBuilder {
             renewed: Mutex::new(None),
             astray: AtomicBool::new(false),
         });
-        // Without a lease, others would claim at once what is begun here.
+        // Without a lease, other coordinators would immediately claim the transactions that are begun here.
         inner.renew().await?;
         recover::spawn(&inner);
         Ok(Coordinator { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner })
     }
 }
 
-/// A name that no other worker has: of this process, this start of it, this coordinator.
+/// Returns a random name, so that each coordinator of each process has its own.
 fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());

@@ -1,4 +1,4 @@
-//! One call of a participant: in its span, in its time, and an error if it panics.
+//! One call of a participant, with its span and under its time limit. A panic is an error.
 //!
 //! Follows `ARCHITECTURE.md`, "What must stay true", 3: the context is current wherever the participant's code runs.
 
@@ -15,14 +15,14 @@ use crate::error::BoxError;
 use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
 use crate::two_phase::telemetry::{CallSpan, Failure, Phase, Spoken};
 
-/// What is called, of whom, for which transaction.
+/// The target of a call: a participant and a transaction.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) participant: &'a dyn Participant,
     pub(super) id: &'a str,
     /// The transaction's name.
     pub(super) name: &'a str,
-    /// The context under which the call's span hangs.
+    /// The parent context of the call's span.
     pub(super) parent: &'a Context,
 }
 

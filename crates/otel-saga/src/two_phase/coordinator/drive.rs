@@ -1,8 +1,8 @@
-//! One transaction on its way: what the core commands is done, and journaled where it has to be.
+//! Drives one transaction: carries out the core's commands, and journals their results where durability is required.
 //!
-//! Follows `docs/sagas.md`, "Durable decision" and "In-doubt resolution": no commit is sent before the journal has the
-//! decision. A transaction that is not acknowledged returns to the journal and is claimed from there when it is due, so
-//! that retry and recovery are one path.
+//! Follows `docs/sagas.md`, "Durable decision" and "In-doubt resolution": no commit is sent before the journal has
+//! the decision. A transaction that is not acknowledged returns to the journal and is claimed from there when it is
+//! due, so that retry and recovery are one path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +26,20 @@ pub(super) struct Drive {
     id: String,
     state: State,
     cursor: Cursor,
-    /// The votes; none if it was another coordinator that asked for them.
+    /// The votes by participant; `None` if another coordinator asked for them.
     ballots: Option<Vec<Option<Ballot>>>,
-    /// Whom to ask, by number: before the votes, those that were worked on.
+    /// The participants by number: until the votes those with the work of the transaction, afterwards the registered
+    /// ones.
     participants: Vec<Arc<dyn Participant>>,
-    /// Why it is aborted, if it is.
+    /// The reason of an abort.
     reason: Option<String>,
-    /// What happened, and is not in the journal yet.
+    /// Records that are not in the journal yet.
     unwritten: Vec<Record>,
     context: Context,
 }
 
 impl Drive {
-    /// A transaction that was begun here.
+    /// Drives a transaction that was begun here.
     pub(super) fn begun(
         inner: &Arc<Inner>,
         id: &str,
@@ -52,7 +53,7 @@ impl Drive {
         Some(Self::new(inner, id, state, cursor, ballots, branches, context))
     }
 
-    /// A transaction that was claimed: whom to tell is found by name.
+    /// Drives a claimed transaction, with the registered participants.
     pub(super) fn claimed(
         inner: &Arc<Inner>,
         id: &str,
@@ -77,10 +78,11 @@ impl Drive {
         Self { inner, id, state, cursor, ballots, participants, reason: None, unwritten: Vec::new(), context }
     }
 
-    /// To its end, or until it is handed over. An error says that it is not this coordinator's any more.
+    /// Drives the transaction until it ends or is handed over. An error means that this coordinator no longer owns
+    /// it.
     ///
-    /// Before the journal says that the transaction has ended, or waits, its span has ended: whoever goes on with one of
-    /// which it says neither tells the span again.
+    /// The span ends before the journal records the end or the hand-over. A coordinator that resumes a transaction
+    /// whose journal has neither therefore records the span again.
     pub(super) async fn run(mut self, span: &mut TransactionSpan) -> Result<State, BoxError> {
         loop {
             let commands = next(&self.state, self.ballots.as_deref());
@@ -114,7 +116,8 @@ impl Drive {
         }
     }
 
-    /// Asks all for their votes at the same time, and waits for all of them: who is not waited for may be prepared late.
+    /// Asks all participants for their votes at the same time, and waits for all of them, because a participant that
+    /// is not waited for could still prepare late.
     async fn ask(&mut self, commands: &[Command]) -> Result<(), BoxError> {
         let this = &*self;
         let asked = commands.iter().filter_map(|command| match command {
@@ -142,12 +145,13 @@ impl Drive {
                 *there = Some(ballot);
             }
         }
-        // What was worked on is prepared, or gone: its connections are free for what comes now.
+        // The votes are in, so that the participants with the work, and their connections, are no longer needed.
         self.participants = registered(&self.inner, &self.state)?;
         Ok(())
     }
 
-    /// Tells all at the same time; the inner error is that of somebody who has not acknowledged.
+    /// Sends the decision to all participants at the same time. The inner error is that of a participant that has not
+    /// acknowledged.
     async fn tell(&mut self, commands: &[Command]) -> Result<Result<(), Unacknowledged>, BoxError> {
         let this = &*self;
         let told = commands.iter().filter_map(|command| match command {
@@ -173,7 +177,7 @@ impl Drive {
         Ok(result)
     }
 
-    /// What participants did on their own is told at once, for the journal may be away.
+    /// Reports heuristic outcomes at once, because the journal may be unavailable.
     fn tell_heuristics(&self, commands: &[Command]) {
         let decision = match commands.first() {
             Some(Command::Commit { .. }) => Decision::Commit,
@@ -191,11 +195,11 @@ impl Drive {
         }
     }
 
-    /// Gives it back to the journal, from which it is claimed when it is time to ask again.
+    /// Returns the transaction to the journal, to be claimed when the next attempt is due.
     async fn hand_over(&mut self, why: Unacknowledged, span: &mut TransactionSpan) -> Result<(), BoxError> {
         let now = now();
         let error = format!("{}: {}", why.participant, why.error);
-        // What became of a single participant is known by its answer alone.
+        // A single participant decides by its answer, so that an abort is recorded only for several.
         if self.state.decision.is_none() && !self.state.is_single() {
             let told =
                 next(&self.state, self.ballots.as_deref()).into_iter().filter_map(|command| match command {
@@ -252,13 +256,13 @@ impl Drive {
     }
 }
 
-/// Somebody who has not acknowledged.
+/// A participant that has not acknowledged, and its error.
 struct Unacknowledged {
     participant: String,
     error: BoxError,
 }
 
-/// The coordinator's own participants, of whom there is one for each name in the transaction.
+/// Returns the registered participants, in the order of the transaction.
 fn registered(inner: &Inner, state: &State) -> Result<Vec<Arc<dyn Participant>>, BoxError> {
     let of = |name: &String| {
         let missing = || BoxError::from(format!("the coordinator has no participant `{name}`"));
@@ -267,7 +271,7 @@ fn registered(inner: &Inner, state: &State) -> Result<Vec<Arc<dyn Participant>>,
     state.started.participants.iter().map(of).collect()
 }
 
-/// The attempt that comes when so much time has passed since the first one failed, and how long it is until the next.
+/// Returns the number of the attempt at this time since the first failure, and the wait until the next one.
 fn back_off(policy: &RetryPolicy, passed: Duration, key: &str) -> (u32, Duration) {
     const LAST: u32 = 32;
     let mut waited = Duration::ZERO;
@@ -282,7 +286,7 @@ fn back_off(policy: &RetryPolicy, passed: Duration, key: &str) -> (u32, Duration
 }
 
 impl Inner {
-    /// A participant has decided on its own: a metric, and an alert where it did otherwise.
+    /// Counts a heuristic outcome, and raises an alert if it contradicts the decision.
     pub(super) fn heuristic(
         &self,
         id: &str,
@@ -300,7 +304,7 @@ impl Inner {
         }
     }
 
-    /// Looks for what is due after this time.
+    /// Wakes the claiming loop after this delay.
     fn poke_in(self: &Arc<Self>, delay: Duration) {
         let inner = Arc::downgrade(self);
         tokio::spawn(async move {

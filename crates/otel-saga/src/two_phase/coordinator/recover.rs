@@ -1,8 +1,8 @@
-//! What a coordinator does beside driving: it keeps its lease, claims what is due, forgets what ended long ago, and reads
-//! the gauges.
+//! The background loops of a coordinator: renewing its lease, claiming due transactions, ending stray branches,
+//! pruning, and reading the gauges.
 //!
 //! Follows `docs/sagas.md`, "Leases and recovery": a transaction that cannot be read, or whose participant is unknown
-//! here, waits alone.
+//! here, is put off alone.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -24,16 +24,16 @@ use crate::telemetry::parse_traceparent;
 use crate::two_phase::flow::State;
 use crate::two_phase::telemetry::alert;
 
-/// How many transactions are claimed at once.
+/// Maximum number of transactions in one claim.
 const BATCH: usize = 64;
-/// How many are forgotten at once.
+/// Maximum number of transactions that one request prunes.
 const PRUNED: usize = 1000;
-/// How often gauges are read, strays looked for and ended transactions forgotten.
+/// Interval of reading gauges, ending stray branches and pruning.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
-/// When a transaction that cannot go on here is looked at again.
+/// Delay until a transaction that cannot be resumed here can be claimed again.
 const LATER: Duration = Duration::from_secs(30);
 
-/// Begins all of it.
+/// Spawns the loops.
 pub(super) fn spawn(inner: &Arc<Inner>) {
     let lease = tokio::spawn(Arc::clone(inner).keep_lease());
     let claims = tokio::spawn(Arc::clone(inner).keep_claiming());
@@ -42,7 +42,7 @@ pub(super) fn spawn(inner: &Arc<Inner>) {
     loops.extend([lease.abort_handle(), claims.abort_handle(), house.abort_handle()]);
 }
 
-/// The context under which the calls of a transaction hang that another process has begun.
+/// Returns the parent context of the calls of a claimed transaction, restored from the journal.
 pub(super) fn context(state: &State) -> Context {
     state
         .started
@@ -75,7 +75,7 @@ impl Inner {
         renewed.is_ok()
     }
 
-    /// Whether the lease lives, if need be after renewing it.
+    /// Returns true if the lease is valid, renewing it if necessary.
     pub(super) async fn has_lease(&self) -> bool {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renewed().await
@@ -88,7 +88,8 @@ impl Inner {
             if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
                 continue;
             }
-            // At the pace of polls, for a journal that does not answer is asked again then.
+            // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
+            // in a loop.
             if self.astray.swap(false, Ordering::Relaxed)
                 && let Err(error) = self.release_astray().await
             {
@@ -103,7 +104,8 @@ impl Inner {
         }
     }
 
-    /// Lets go of what this worker has by the journal's word and not in fact, so that it can be claimed.
+    /// Releases the transactions that the journal assigns to this worker and that it does not drive, so that they can
+    /// be claimed.
     async fn release_astray(&self) -> Result<(), BoxError> {
         let mut query = Query { status: Some(Status::Running), ..Query::default() };
         loop {
@@ -119,7 +121,7 @@ impl Inner {
         }
     }
 
-    /// Makes it claimable from this time on, unless somebody else has it by now.
+    /// Makes the transaction claimable from this time on, unless its cursor has moved.
     async fn release(&self, header: &Header, at: u64) -> Result<(), BoxError> {
         match self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Runnable { at }).await {
             Ok(_) | Err(AppendError::Fenced) => Ok(()),
@@ -127,7 +129,7 @@ impl Inner {
         }
     }
 
-    /// Claims what there is room for; whether there may be more.
+    /// Claims as many transactions as there are permits. Returns true if more may be due.
     async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
         let mut rooms = vec![room];
         while rooms.len() < BATCH
@@ -154,11 +156,11 @@ impl Inner {
         full
     }
 
-    /// Goes on with a transaction that was claimed, or puts it off.
+    /// Resumes a claimed transaction, or puts it off.
     async fn resume(self: Arc<Self>, header: Header, present: Present, room: OwnedSemaphorePermit) {
         if let Err(error) = self.go_on(&header).await {
             alert(&header.id, "", "the transaction cannot go on here", &error.to_string());
-            // Fenced where it went on for a while, or is another's.
+            // The release is fenced if the transaction made progress here, or if another coordinator has claimed it.
             if let Err(error) = self.release(&header, now().saturating_add(millis(LATER))).await {
                 alert(&header.id, "", "the journal did not take the transaction back", &error.to_string());
                 self.astray.store(true, Ordering::Relaxed);
@@ -200,7 +202,7 @@ impl Inner {
         }
     }
 
-    /// Tells the gauges, also of names of which there is none in doubt any more.
+    /// Records the gauges, also for names that no longer have a transaction in doubt.
     fn count(&self, counts: &[Count], names: &mut BTreeSet<String>) {
         names.extend(counts.iter().map(|count| count.saga.clone()));
         for name in &*names {
@@ -215,7 +217,8 @@ impl Inner {
         }
     }
 
-    /// Forgets what ended long ago: here, and at the participants, who have to remember for as long as anything is in doubt.
+    /// Prunes ended transactions, in the journal and at the participants. These keep their branches longer, by the
+    /// age of the oldest transaction that has not ended.
     async fn prune(&self, counts: &[Count]) {
         let Some(retention) = self.options.retention else { return };
         let unfinished = counts.iter().filter(|count| !count.status.is_finished());

@@ -1,8 +1,8 @@
-//! Branches that are prepared and that nobody will come back to: those of transactions that have ended without them, or
-//! of which the journal knows nothing.
+//! Stray branches: prepared branches that no coordinator will end, because their transaction has ended without them
+//! or is unknown to the journal.
 //!
 //! Follows `docs/sagas.md`, "In-doubt resolution": this is the second guard against a prepare that comes late; the
-//! first is that participants remember what they have rolled back ("Late prepares").
+//! first is that participants remember the branches that they have rolled back ("Late prepares").
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::two_phase::flow::Decision;
 use crate::two_phase::participant::{Branch, Participant};
 use crate::two_phase::telemetry::alert;
 
-/// A transaction that nobody has any more.
+/// The decision for a stray branch, with the data of its call.
 struct Over {
     name: String,
     decision: Decision,
@@ -33,7 +33,8 @@ fn not_ended(participant: &Arc<dyn Participant>, branch: &Branch, error: &(dyn E
 }
 
 impl Inner {
-    /// Asks each participant what is prepared there under this coordinator's name, and ends what nobody else will.
+    /// Asks each participant for the branches that are prepared under this coordinator's name, and ends the stray
+    /// ones.
     pub(super) async fn find_strays(&self) {
         for participant in self.participants.values() {
             let mut over = Vec::new();
@@ -47,7 +48,7 @@ impl Inner {
             if over.is_empty() {
                 continue;
             }
-            // Those that were just being ended when they were found are not there any more.
+            // Asked again, because a branch that another task was ending at the first time is not stray.
             let still = self.prepared_at(participant).await;
             for (branch, transaction) in over.into_iter().filter(|(branch, _)| still.contains(branch)) {
                 if let Err(error) = self.end_stray(participant, &branch, transaction).await {
@@ -57,7 +58,8 @@ impl Inner {
         }
     }
 
-    /// What is prepared there under this coordinator's name, as far as it can be told.
+    /// Returns the branches that are prepared under this coordinator's name; none if the participant does not report
+    /// them.
     async fn prepared_at(&self, participant: &Arc<dyn Participant>) -> Vec<Branch> {
         let prefix = Branch::prefix(&self.name, participant.name());
         let error = match timeout(self.options.timeout, participant.in_doubt(&prefix)).await {
@@ -72,8 +74,8 @@ impl Inner {
         Vec::new()
     }
 
-    /// The transaction of a branch, if nobody has it any more. The journal is asked after the branch was found: what is
-    /// prepared has been in the journal before.
+    /// Returns the decision for a branch if it is stray. The journal is read after the branch was found, because a
+    /// transaction is in the journal before its branches are prepared.
     async fn over(&self, branch: &Branch) -> Result<Option<Over>, BoxError> {
         let id = branch.transaction();
         let Some(loaded) = self.journal.load(id).await? else {
@@ -81,7 +83,7 @@ impl Inner {
             return Ok(Some(Over { name, decision: Decision::Abort, parent: Context::new() }));
         };
         let state = read(&loaded)?;
-        // Else whoever has it will come to this branch.
+        // While the transaction has not ended, its coordinator will end the branch.
         Ok(state.ended.then(|| Over {
             decision: state.decision.unwrap_or(Decision::Abort),
             parent: context(&state),
@@ -102,7 +104,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets participants forget what ended longer than this ago.
+    /// Lets participants delete what they remember of branches that ended longer than this ago.
     pub(super) async fn prune_participants(&self, older_than: Duration) {
         for participant in self.participants.values() {
             let prefix = Branch::prefix(&self.name, participant.name());

@@ -1,4 +1,4 @@
-//! A transaction as its caller sees it: begun, given its branches, committed, and what came of it.
+//! A transaction from the caller's side: its branches, its commit, its outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,50 +16,51 @@ use crate::two_phase::flow::{Decision, Record, Started, State};
 use crate::two_phase::participant::{Answer, Branch, BranchError, Participant};
 use crate::two_phase::telemetry::TransactionSpan;
 
-/// A transaction that was begun and is worked on. Dropped, it has never been: branches that were given to it are dropped too.
+/// A transaction that has begun. Dropping it without a commit leaves nothing behind, and drops the branches that were
+/// added.
 #[must_use = "nothing is committed but by `commit`"]
 pub struct Transaction {
     inner: Arc<Inner>,
     id: String,
     name: String,
     branches: Vec<Arc<dyn Participant>>,
-    /// The context of its span.
+    /// The context of the transaction's span.
     context: Context,
     span: TransactionSpan,
-    /// When it was begun, in milliseconds since the Unix epoch.
+    /// The time of the beginning, in milliseconds since the Unix epoch.
     began: u64,
-    /// The parent of the transaction's span.
+    /// The parent of the transaction's span, as a `traceparent`.
     parent: Option<String>,
 }
 
-/// A participant that decided on its own.
+/// A heuristic outcome: a participant committed or rolled back on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heuristic {
     /// The participant's name.
     pub participant: String,
-    /// What it has done.
+    /// The participant's report.
     pub answer: Answer,
 }
 
-/// What came of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The transaction: its name, a slash and its key.
+    /// Id of the transaction: its name, a slash and its key.
     pub id: String,
-    /// How it was decided. This is durable, and does not change any more.
+    /// The decision, which is durable and final.
     pub decision: Decision,
-    /// Why it was aborted, if that is known.
+    /// The reason of an abort, if it is known.
     pub reason: Option<String>,
-    /// The participants that have not acknowledged the decision yet. They are asked until they do.
+    /// The participants that have not acknowledged the decision yet. Their calls are repeated until they do.
     pub unacknowledged: Vec<String>,
-    /// The participants that decided on their own, whether as the coordinator did or otherwise.
+    /// The participants that decided on their own, in agreement with the decision or not.
     pub heuristics: Vec<Heuristic>,
 }
 
 impl Outcome {
-    /// What these records amount to, if it is decided.
+    /// Returns the outcome of a state; `None` if it is undecided.
     pub(super) fn of(id: &str, state: &State) -> Option<Self> {
         let name = |number| state.name_of(number).to_owned();
         let heuristics = state.heuristics();
@@ -74,20 +75,20 @@ impl Outcome {
         })
     }
 
-    /// Whether it was decided to commit.
+    /// Returns true if the decision is to commit.
     #[must_use]
     pub fn is_committed(&self) -> bool {
         self.decision == Decision::Commit
     }
 
-    /// Whether no participant is known to have done otherwise than was decided.
+    /// Returns true if no participant is known to contradict the decision.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         self.heuristics.iter().all(|heuristic| agrees(self.decision, heuristic.answer))
     }
 }
 
-/// Whether the participant did what was decided.
+/// Returns true if the answer agrees with the decision.
 pub(super) fn agrees(decision: Decision, answer: Answer) -> bool {
     matches!(
         (decision, answer),
@@ -95,7 +96,7 @@ pub(super) fn agrees(decision: Decision, answer: Answer) -> bool {
     )
 }
 
-/// Ends the transaction's span with what came of it, or with a class of errors and a text; once.
+/// Ends the transaction's span, unless it has ended, with an outcome or with an error type and a description.
 pub(super) fn end_span(span: &mut TransactionSpan, result: Result<&Outcome, (&'static str, &str)>) {
     let Some(mut operation) = span.take() else { return };
     let outcome = match result {
@@ -111,18 +112,19 @@ pub(super) fn end_span(span: &mut TransactionSpan, result: Result<&Outcome, (&'s
     operation.finish(&outcome);
 }
 
-/// Why a transaction was not begun.
+/// The reason for which a transaction was not begun.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BeginError {
-    /// The name is empty, longer than 40 bytes, or has a slash or what cannot be printed.
+    /// The name is empty, longer than 40 bytes, or contains a slash or a control character.
     #[error("`{name}` cannot be a transaction's name: 1 to 40 printable bytes, and no slash")]
     Name {
         /// The name.
         name: String,
     },
-    /// The key is empty, too long, or has what cannot be printed. A branch's text is the names of the coordinator, the
-    /// participant and the transaction, and the key, with 199 bytes at most: 76 are left for the key at least.
+    /// The key is empty, too long, or contains a control character. The text of a branch consists of the names of the
+    /// coordinator, the participant and the transaction, and the key, and has at most 199 bytes; at least 76 of them
+    /// are available for the key.
     #[error("`{key}` cannot be a transaction's key: 1 to some 76 printable bytes")]
     Key {
         /// The key.
@@ -133,45 +135,46 @@ pub enum BeginError {
     ShuttingDown,
 }
 
-/// Why it is not known what became of a transaction, or why there was none.
+/// The reason for which a commit returned no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// No branch was given: there is nothing to commit.
+    /// The transaction has no branches.
     #[error("the transaction has no branches")]
     NoBranches,
-    /// The coordinator was not given this participant, and could not tell it the decision after a crash.
+    /// A branch's participant is not registered with the coordinator, which could not reach it after a crash.
     #[error("the coordinator has no participant `{name}`")]
     NotRegistered {
-        /// The participant's name.
+        /// Name of the participant.
         name: String,
     },
-    /// Two branches are of one participant, which has one branch in a transaction.
+    /// Two branches belong to one participant, which can have only one branch in a transaction.
     #[error("the participant `{name}` has two branches")]
     Twice {
-        /// The participant's name.
+        /// Name of the participant.
         name: String,
     },
-    /// There was a transaction of this name and key, with other participants.
+    /// A transaction with this name and key exists, with other participants.
     #[error("`{id}` was begun with other participants")]
     OtherParticipants {
-        /// The transaction.
+        /// Id of the transaction.
         id: String,
     },
-    /// The coordinator is shutting down; nobody was asked to prepare.
+    /// The coordinator is shutting down; no participant was asked to prepare.
     #[error("the coordinator is shutting down")]
     ShuttingDown,
-    /// The journal did not take it: nobody was asked to prepare, and nothing is committed.
+    /// The journal request failed, or its outcome is unknown. No participant was asked to prepare, and nothing is
+    /// committed.
     #[error("the journal did not answer")]
     Journal(#[source] JournalError),
-    /// The coordinator was stopped midway. What became of the transaction is known to whoever goes on with it:
-    /// [`Coordinator::wait`](super::Coordinator::wait).
+    /// The coordinator was stopped before the outcome was known. Another coordinator resumes the transaction:
+    /// [`Coordinator::wait`](super::Coordinator::wait) returns its outcome.
     #[error("the coordinator was stopped before `{id}` was decided, or before that was known")]
     Stopped {
-        /// The transaction.
+        /// Id of the transaction.
         id: String,
     },
-    /// What became of the transaction cannot be read. [`Coordinator::wait`](super::Coordinator::wait) asks again.
+    /// The outcome cannot be read. Ask again with [`Coordinator::wait`](super::Coordinator::wait).
     #[error("what became of the transaction cannot be read")]
     Unknown(#[from] InstanceError),
 }
@@ -196,23 +199,23 @@ impl Transaction {
         Ok(Self { inner, id, name, branches: Vec::new(), context, span: Some(operation), began, parent })
     }
 
-    /// Its id: its name, a slash and its key.
+    /// Returns the transaction's id: its name, a slash and its key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The OpenTelemetry context of the transaction, for the work that is done in it.
+    /// Returns the OpenTelemetry context of the transaction, for the work in it.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// What the participant of this name knows the transaction by.
+    /// Returns the identifier of this participant's branch of the transaction.
     ///
     /// # Errors
     ///
-    /// If the name cannot be one.
+    /// Returns an error if the name is not valid for a participant.
     pub fn branch(&self, participant: &str) -> Result<Branch, BranchError> {
         let branch = Branch::new(&self.inner.name, participant, &self.id)?;
         if branch.participant() == participant {
@@ -221,8 +224,8 @@ impl Transaction {
         Err(BranchError { text: branch.as_str().to_owned() })
     }
 
-    /// Gives it a branch that was worked on: something that, asked to prepare, prepares that work. Its name is that of one of
-    /// the coordinator's participants.
+    /// Adds a branch with work to commit: a participant whose `prepare` prepares that work. Its name has to be that
+    /// of one of the coordinator's participants.
     pub fn with(mut self, branch: impl Participant) -> Self {
         self.branches.push(Arc::new(branch));
         self
@@ -230,13 +233,13 @@ impl Transaction {
 
     /// Commits all branches, or none.
     ///
-    /// It answers when the transaction is decided and each participant was told once; what one of them has not
-    /// acknowledged by then is in the [`Outcome`], and is seen to. While the journal does not say whether it took the
-    /// decision, there is none, and this waits. If this future is dropped, the transaction goes on.
+    /// Returns when the transaction is decided and each participant was called once. The [`Outcome`] lists the
+    /// participants that have not acknowledged the decision; their calls are repeated in the background. While the
+    /// journal does not acknowledge the decision, this waits. Dropping the future does not stop the transaction.
     ///
     /// # Errors
     ///
-    /// See [`CommitError`]. An aborted transaction is none: it is an [`Outcome`].
+    /// See [`CommitError`]. An abort is an [`Outcome`], not an error.
     pub async fn commit(self) -> Result<Outcome, CommitError> {
         let inner = Arc::clone(&self.inner);
         let id = self.id.clone();
@@ -259,7 +262,7 @@ impl Transaction {
         let started = Started::new(&*self.name, names, self.began).with_trace(trace, self.parent.take());
         let drive = match self.create(started).await? {
             Some(drive) => drive,
-            // The branches that were worked on are not asked: the first ones were.
+            // The branches of this call are not used: the transaction has those of the first one.
             None => return self.decided().await,
         };
         if let Ok(state) = drive.run(&mut self.span).await {
@@ -267,13 +270,13 @@ impl Transaction {
                 return Ok(outcome);
             }
         } else {
-            // Somebody else has it.
+            // Another coordinator owns the transaction.
             present.lets_go();
         }
         self.decided().await
     }
 
-    /// Waits for what others decide.
+    /// Waits until another task or coordinator has decided the transaction.
     async fn decided(&self) -> Result<Outcome, CommitError> {
         let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
@@ -300,12 +303,12 @@ impl Transaction {
         Ok(())
     }
 
-    /// Creates the transaction in the journal; none if there was one of this name and key.
+    /// Creates the transaction in the journal. Returns `None` if one with this name and key exists.
     async fn create(&mut self, started: Started) -> Result<Option<Drive>, CommitError> {
         const TRIES: usize = 3;
         let failed = |error: BoxError| CommitError::Journal(JournalError::Failed(error));
         if !self.inner.has_lease().await {
-            // Others would claim it at once.
+            // Without a lease, other coordinators would claim it at once.
             return Err(failed("the lease was not renewed".into()));
         }
         let record = Record::Started(started);

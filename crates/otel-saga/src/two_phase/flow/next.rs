@@ -1,28 +1,28 @@
-//! `next`: what is to be done for a transaction in this state.
+//! `next`: the commands for a transaction in a given state.
 //!
-//! Follows `docs/sagas.md`, "Presumed abort": votes are known only to the coordinator that asked for them, because they
-//! are in no journal; one that takes over after a crash has none.
+//! Follows `docs/sagas.md`, "Presumed abort": votes are known only to the coordinator that asked for them, because
+//! they are in no journal; one that takes over after a crash has none.
 
 use super::record::Decision;
 use super::state::State;
 use crate::two_phase::Answer;
 
-/// What a coordinator counts a participant's vote as.
+/// A participant's vote as the coordinator counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ballot {
-    /// It is prepared. Where it is the only one: it is committed.
+    /// The participant is prepared. A single participant has committed.
     Yes,
-    /// It is not concerned.
+    /// The participant has nothing to commit.
     ReadOnly,
-    /// It has rolled back.
+    /// The participant has rolled back.
     No,
-    /// It did not answer in time, or with an error: it may be prepared, or may yet be.
+    /// The call failed or timed out: the participant may be prepared, or may still prepare.
     Unknown,
 }
 
 impl Ballot {
-    /// In one word.
+    /// The vote as one word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,41 +34,41 @@ impl Ballot {
     }
 }
 
-/// What the coordinator is to do.
+/// A command to the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Command {
-    /// Ask this participant for its vote.
+    /// Ask the participant for its vote.
     Prepare {
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
     },
-    /// Let the only participant commit.
+    /// Let the only participant commit in one phase.
     CommitInOnePhase {
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
     },
-    /// Journal the decision to commit, before any participant is told.
+    /// Journal the decision to commit, before the first commit is sent.
     Decide {
-        /// Who has to be told.
+        /// Numbers of the participants that have to commit.
         tell: Vec<u16>,
     },
-    /// Tell this participant to commit.
+    /// Send a commit to the participant.
     Commit {
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
     },
-    /// Tell this participant to roll back.
+    /// Send a rollback to the participant.
     Rollback {
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
     },
-    /// Nothing is left to do.
+    /// End the transaction: no call is left.
     Finish(Decision),
 }
 
-/// What is to be done next, by a coordinator that has these ballots, or by one that goes on with another's transaction and
-/// has none.
+/// Returns the next commands. `ballots` are the votes by participant; `None` for a coordinator that took the
+/// transaction over and has no votes.
 #[must_use]
 pub fn next(state: &State, ballots: Option<&[Option<Ballot>]>) -> Vec<Command> {
     if state.ended {
@@ -81,7 +81,7 @@ pub fn next(state: &State, ballots: Option<&[Option<Ballot>]>) -> Vec<Command> {
     }
 }
 
-/// Asks for the votes that are missing, and counts them.
+/// Asks for the missing votes. With all votes, decides, rolls back or finishes.
 fn vote(state: &State, ballots: &[Option<Ballot>]) -> Vec<Command> {
     let ballots =
         || state.tell.iter().map(|number| (*number, ballots.get(usize::from(*number)).copied().flatten()));
@@ -112,8 +112,8 @@ fn vote(state: &State, ballots: &[Option<Ballot>]) -> Vec<Command> {
     vec![Command::Decide { tell: prepared }]
 }
 
-/// Who may be prepared is told to roll back. The only participant of a transaction may have committed: then that is what
-/// was decided.
+/// Rolls back the participants that may be prepared. A single participant may have committed, which is then the
+/// decision.
 fn roll_back(state: &State, told: &[u16]) -> Vec<Command> {
     if state.is_single() && state.answers.first() == Some(&Some(Answer::Committed)) {
         return vec![Command::Finish(Decision::Commit)];

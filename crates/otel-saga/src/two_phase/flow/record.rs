@@ -1,4 +1,4 @@
-//! What a journal holds of a transaction: the records, and the versioned form in which they are written.
+//! The records of a transaction, and the versioned form in which a journal holds them.
 //!
 //! Follows `docs/sagas.md`, "Records": a record is never changed, and a form that was written once stays readable.
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::two_phase::Answer;
 
-/// The form that is written today.
+/// The form that this version writes.
 const FORM: u16 = 1;
 
-/// How a transaction is decided.
+/// The decision on a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Decision {
-    /// All commit.
+    /// All participants commit.
     Commit,
-    /// All roll back.
+    /// All participants roll back.
     Abort,
 }
 
 impl Decision {
-    /// In one word.
+    /// The decision as one word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,33 +31,33 @@ impl Decision {
     }
 }
 
-/// The first record of a transaction: it is durable before the first prepare leaves, so that whoever was asked to prepare
-/// is known.
+/// The first record of a transaction. It is durable before the first prepare is sent, so that recovery knows every
+/// participant that may be prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Started {
     /// The transaction's name.
     pub name: String,
-    /// The participants' names, by which the other records number them. A single one commits in one phase.
+    /// The participants' names. Other records refer to them by number. A single participant commits in one phase.
     pub participants: Vec<String>,
-    /// When it was started, in milliseconds since 1970.
+    /// The time of the beginning, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The transaction's span as a `traceparent`, under which all calls hang.
+    /// The transaction's span as a `traceparent`; the parent of the spans of calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// The parent of that span.
+    /// The parent of the transaction's span, as a `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }
 
 impl Started {
-    /// The first record of a transaction of this name with these participants.
+    /// Creates the first record of a transaction.
     #[must_use]
     pub fn new(name: impl Into<String>, participants: Vec<String>, at: u64) -> Self {
         Self { name: name.into(), participants, at, trace: None, parent: None }
     }
 
-    /// Keeps the transaction's span and its parent, as `traceparent`s.
+    /// Sets the transaction's span and its parent, as `traceparent`s.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>, parent: Option<String>) -> Self {
         self.trace = trace;
@@ -66,63 +66,63 @@ impl Started {
     }
 }
 
-/// One thing that happened to a transaction. Participants are numbered in the order of [`Started::participants`].
+/// One event in the life of a transaction. Participants are numbered in the order of [`Started::participants`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Record {
-    /// It began: from here on participants may be prepared.
+    /// The transaction began: from here on participants may be prepared.
     Started(Started),
-    /// It is decided. A commit is durable before the first participant is told; an abort need not be.
+    /// The transaction was decided. A commit is durable before the first participant is called; an abort need not be.
     Decided {
-        /// How.
+        /// The decision.
         decision: Decision,
-        /// Who has to be told: those that may be prepared.
+        /// Numbers of the participants to call: those that may be prepared.
         tell: Vec<u16>,
-        /// Why it is aborted.
+        /// The reason of an abort.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// A participant has said that it is as it was told, or else what it has done on its own.
+    /// A participant acknowledged the decision, or reported a heuristic outcome.
     Acknowledged {
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
-        /// What it said.
+        /// The participant's answer.
         answer: Answer,
     },
-    /// A participant does not answer. The coordinator that began has told its caller so, and goes on later.
+    /// A participant has not acknowledged. The transaction returned to the journal, to be resumed later.
     Waiting {
-        /// When this was first so, in milliseconds since 1970.
+        /// The time of the first failure, in milliseconds since the Unix epoch.
         at: u64,
-        /// The participant's name, and what the call ended with.
+        /// Name of the participant, and the error of the call.
         error: String,
     },
-    /// Whoever had to be told has acknowledged.
+    /// The transaction ended: every participant that had to be called has acknowledged.
     Ended {
-        /// How it was decided.
+        /// The decision.
         decision: Decision,
-        /// Why it was aborted.
+        /// The reason of an abort.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
 }
 
-/// A record that cannot be read: written by a later version of this crate, or not by a coordinator.
+/// A record that cannot be read: a later version of this crate wrote it, or another program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The form is one that this version does not know.
+    /// The form is unknown to this version.
     #[error("a record of form {form}, which this version of otel-saga does not know")]
     Form {
-        /// The form's number.
+        /// Number of the form.
         form: u16,
     },
-    /// The record is no JSON, or not that of a record.
+    /// The text is not JSON, or not a record of a transaction.
     #[error("a record that is none of a two-phase commit")]
     Json(#[from] serde_json::Error),
 }
 
-/// The record is under another name than a saga's, so that neither is taken for the other.
+/// Uses the key `t`, a saga's record the key `r`, so that neither can be read as the other.
 #[derive(Serialize)]
 struct Written<'r> {
     v: u16,
@@ -140,20 +140,20 @@ struct Read {
 }
 
 impl Record {
-    /// The record as it is written: one JSON object.
+    /// Returns the record in its written form, one JSON object.
     ///
     /// # Errors
     ///
-    /// None that is known: a record holds nothing that JSON cannot.
+    /// No error is known: a record holds only values that JSON can express.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Written { v: FORM, t: self })
     }
 
-    /// Reads a record.
+    /// Reads a record from its written form.
     ///
     /// # Errors
     ///
-    /// If the record has a form that is not known, or is none.
+    /// Returns an error if the form is unknown, or if the text is not a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let Form { v: form } = serde_json::from_slice(bytes)?;
         if form != FORM {

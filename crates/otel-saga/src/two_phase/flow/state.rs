@@ -1,59 +1,60 @@
-//! `fold`: what the records of a transaction amount to.
+//! `fold`: computes the state of a transaction from its records.
 
 use super::record::{Decision, Record, Started};
 use crate::two_phase::Answer;
 
-/// What is known of a transaction.
+/// The state of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
-    /// How it began.
+    /// The first record.
     pub started: Started,
-    /// How it was decided, if it was.
+    /// The decision; `None` while the transaction is undecided.
     pub decision: Option<Decision>,
-    /// Who has to be told, by number. Everybody, as long as it is not decided.
+    /// Numbers of the participants to call with the decision; all of them while it is undecided.
     pub tell: Vec<u16>,
-    /// What each participant has answered, by number.
+    /// The answers of the participants, by number.
     pub answers: Vec<Option<Answer>>,
-    /// Since when somebody has not answered, in milliseconds since 1970, and what was seen then.
+    /// The time of the first failed call of an unacknowledged participant, in milliseconds since the Unix epoch, and
+    /// its error.
     pub waiting: Option<(u64, String)>,
-    /// Why it was aborted, if that is known.
+    /// The reason of an abort, if it is known.
     pub reason: Option<String>,
-    /// Whether there is nothing left to do.
+    /// True if the transaction has ended.
     pub ended: bool,
 }
 
-/// Records that are those of no transaction.
+/// Records that do not form one transaction.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FoldError {
-    /// The first record does not begin a transaction, or a later one does.
+    /// The first record does not start a transaction, or a later one does.
     #[error("record {index} is out of place: a transaction begins with one `started`")]
     OutOfPlace {
-        /// The record's place, from 0.
+        /// Position of the record, from 0.
         index: usize,
     },
-    /// A record speaks of a participant that the transaction does not have.
+    /// A record refers to a participant that the transaction does not have.
     #[error("record {index} speaks of participant {participant}, which the transaction does not have")]
     NoSuchParticipant {
-        /// The record's place, from 0.
+        /// Position of the record, from 0.
         index: usize,
-        /// The participant's number.
+        /// Number of the participant.
         participant: u16,
     },
-    /// A record decides otherwise than an earlier one.
+    /// A record contradicts the decision of an earlier one.
     #[error("record {index} decides otherwise than an earlier one")]
     DecidedOtherwise {
-        /// The record's place, from 0.
+        /// Position of the record, from 0.
         index: usize,
     },
 }
 
-/// What these records amount to.
+/// Computes the state of a transaction from its records.
 ///
 /// # Errors
 ///
-/// If they are not those of one transaction.
+/// Returns an error if the records do not form one transaction.
 pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, FoldError> {
     let mut records = records.into_iter().enumerate();
     let Some((_, Record::Started(started))) = records.next() else {
@@ -75,14 +76,14 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
 }
 
 impl State {
-    /// Who has to be told and has not acknowledged, by number.
+    /// Returns the numbers of the participants that have to be called and have not acknowledged.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u16> {
         let told = if self.ended { &[][..] } else { &*self.tell };
         told.iter().copied().filter(|number| matches!(self.answers.get(usize::from(*number)), Some(None)))
     }
 
-    /// The participants that decided on their own, by number, and what they did. The only participant of a transaction
-    /// commits by itself in one phase, which is none.
+    /// Returns the participants with a heuristic outcome, by number. A single participant that committed is not one
+    /// of them, because committing in one phase is its own decision.
     pub fn heuristics(&self) -> impl Iterator<Item = (u16, Answer)> {
         let single = self.is_single();
         let answered = (0_u16..).zip(&self.answers).filter_map(|(number, answer)| Some((number, (*answer)?)));
@@ -90,19 +91,19 @@ impl State {
             .filter(move |(_, answer)| *answer != Answer::Done && !(single && *answer == Answer::Committed))
     }
 
-    /// Whether there is one participant only, which commits in one phase.
+    /// Returns true if the transaction has a single participant, which commits in one phase.
     #[must_use]
     pub fn is_single(&self) -> bool {
         self.started.participants.len() == 1
     }
 
-    /// The participant's name.
+    /// Returns the name of the participant with this number; empty if it does not exist.
     #[must_use]
     pub fn name_of(&self, participant: u16) -> &str {
         self.started.participants.get(usize::from(participant)).map_or("", |name| name)
     }
 
-    /// Applies one more record, the one at this place.
+    /// Applies one more record; `index` is its position.
     pub(crate) fn apply(&mut self, index: usize, record: &Record) -> Result<(), FoldError> {
         match record {
             Record::Started(_) => return Err(FoldError::OutOfPlace { index }),

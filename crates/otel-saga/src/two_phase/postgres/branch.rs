@@ -1,8 +1,8 @@
-//! A branch that is worked on: a connection in a transaction, until it is prepared.
+//! A branch in progress: a connection in a transaction, until it is prepared.
 //!
 //! Follows [PostgreSQL, `PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html).
-//! On an aborted transaction the statement returns no error and prepares nothing, so that each prepare is looked for
-//! in `pg_prepared_xacts`.
+//! On an aborted transaction the statement returns no error and prepares nothing, so that each prepare is checked in
+//! `pg_prepared_xacts`.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use super::{PostgresParticipant, PostgresParticipantError, sql};
 use crate::error::BoxError;
 use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
 
-/// A transaction on a connection of its own, which is prepared with the transaction that it is given to, by
-/// [`Transaction::with`](crate::two_phase::Transaction::with). Dropped before, it is rolled back.
+/// A database transaction on its own connection, which is prepared with the two-phase commit to which
+/// [`Transaction::with`](crate::two_phase::Transaction::with) adds it. Dropping it before rolls it back.
 pub struct PostgresBranch {
     participant: PostgresParticipant,
     branch: Branch,
@@ -25,14 +25,15 @@ pub struct PostgresBranch {
 
 struct Open {
     connection: PoolConnection<Postgres>,
-    /// Whether the connection is in a transaction, by all that is known.
+    /// True if the connection is in a transaction, or may be.
     in_transaction: bool,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         if self.in_transaction {
-            // Nobody else may find it in a transaction; and a prepare that is on its way ends as the server will have it.
+            // Closed, because the pool must not reuse a connection inside a transaction. A prepare in flight still
+            // completes on the server.
             self.connection.close_on_drop();
         }
     }
@@ -45,20 +46,21 @@ impl PostgresBranch {
     ) -> Result<Self, PostgresParticipantError> {
         let connection = participant.inner.pool.acquire().await?;
         let mut open = Open { connection, in_transaction: true };
-        // The setting ends with the transaction: by it is known that it is still the same one.
+        // `SET LOCAL` ends with the transaction, so that the prepare can check that it is still the same one.
         let begin = format!("BEGIN; SET LOCAL otel_saga.branch = {}", sql::literal(branch.as_str()));
         sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *open.connection).await?;
         Ok(Self { participant: participant.clone(), branch, open: Mutex::new(open) })
     }
 
-    /// The connection to work on. The transaction on it must not be ended.
+    /// Returns the connection for the work of the branch. The transaction on it must not be ended.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.open.get_mut().connection
     }
 }
 
 impl Open {
-    /// What the vote is after this error: the transaction is rolled back, or nobody knows.
+    /// Turns an error into a vote if the server rolled the transaction back; otherwise returns it, because the
+    /// outcome is unknown.
     async fn refused(&mut self, error: sqlx::Error) -> Result<Vote, BoxError> {
         if !sql::is_rolled_back(&error) {
             return Err(error.into());
@@ -73,14 +75,16 @@ impl Open {
         Ok(())
     }
 
-    /// Commits; [`Vote::Yes`] if it is committed, and not rolled back as an aborted transaction is.
+    /// Commits the transaction. The caller has run a statement in it before, which fails if the transaction is
+    /// aborted; `COMMIT` would then roll back without an error.
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await?;
         self.in_transaction = false;
         Ok(())
     }
 
-    /// Ends a transaction that has written nothing, or is none any more; none if it can be prepared.
+    /// Ends a transaction that has written nothing, or that is no longer the branch's, and returns the vote. Returns
+    /// `None` if it can be prepared.
     async fn end_read_only(&mut self, branch: &Branch) -> Result<Option<Vote>, BoxError> {
         let written = sqlx::query_as(sql::HAS_WRITTEN).bind(branch.as_str());
         match written.fetch_one(&mut *self.connection).await {
@@ -146,8 +150,8 @@ impl Participant for PostgresBranch {
         if let Some(vote) = open.end_read_only(branch).await? {
             return Ok(vote);
         }
-        // By its row a rollback finds that it is committed, where the answer to this commit was lost. That the transaction
-        // is not aborted is seen by the row as well: it could not have been written.
+        // The row shows a later rollback that the branch is committed, if the reply to this commit is lost. Writing
+        // it also shows that the transaction is not aborted.
         if let Err(error) = open.write_row(branch).await {
             return open.refused(error).await;
         }

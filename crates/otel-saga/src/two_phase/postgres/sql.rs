@@ -1,9 +1,9 @@
-//! The statements, and what Postgres answers them with.
+//! The SQL statements, and the classification of the server's errors.
 //!
-//! Follows PostgreSQL's manual:
-//! [`PREPARE TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html),
-//! [`pg_prepared_xacts`](https://www.postgresql.org/docs/current/view-pg-prepared-xacts.html),
-//! [error codes](https://www.postgresql.org/docs/current/errcodes-appendix.html).
+//! Follows PostgreSQL's manual: [`PREPARE
+//! TRANSACTION`](https://www.postgresql.org/docs/current/sql-prepare-transaction.html),
+//! [`pg_prepared_xacts`](https://www.postgresql.org/docs/current/view-pg-prepared-xacts.html), [error
+//! codes](https://www.postgresql.org/docs/current/errcodes-appendix.html).
 
 use sqlx::PgPool;
 
@@ -14,16 +14,16 @@ pub(super) const ALLOWED: &str = "SELECT current_setting('max_prepared_transacti
 pub(super) const IS_PREPARED: &str =
     "SELECT 1 FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()";
 
-/// Only of this database: others cannot be ended from here.
+/// Only in this database: prepared transactions of others cannot be ended from here.
 pub(super) const IN_DOUBT: &str =
     "SELECT gid FROM pg_prepared_xacts WHERE starts_with(gid, $1) AND database = current_database()";
 
-/// Whether this is the branch's transaction, and whether it has an id: none is assigned to one that has written nothing
-/// and locked no row.
+/// Selects if this is the branch's transaction, and if it has an id: one that has written nothing and locked no row
+/// has none.
 pub(super) const HAS_WRITTEN: &str = "SELECT current_setting('otel_saga.branch', true) = $1, \
      pg_current_xact_id_if_assigned() IS NOT NULL";
 
-/// Fails where there is a tombstone.
+/// Fails if the branch has a tombstone.
 pub(super) const BRANCH: &str = "INSERT INTO twopc_branch (gid, tombstone) VALUES ($1, false)";
 
 pub(super) const TOMBSTONE: &str =
@@ -36,7 +36,7 @@ pub(super) const PRUNE: &str = "DELETE FROM twopc_branch \
 
 pub(super) const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 
-/// Makes the table if there is none. Two that make it at once would both fail but for the lock.
+/// Creates the table if it does not exist. Without the lock, concurrent creations would fail.
 const MIGRATE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('otel-saga twopc_branch'));
@@ -52,24 +52,24 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
     let there: bool =
         sqlx::query_scalar("SELECT to_regclass('twopc_branch') IS NOT NULL").fetch_one(pool).await?;
     if !there {
-        // By itself, so that a user who may not make tables can use one that is there.
+        // Checked first, so that a user without the right to create tables can use an existing one.
         sqlx::raw_sql(MIGRATE).execute(pool).await?;
     }
     Ok(())
 }
 
-/// A text as a literal, whatever `standard_conforming_strings` is: these statements take no parameters.
+/// Quotes a text as a literal for statements that take no parameters, independently of `standard_conforming_strings`.
 pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// Whether the database has answered with this code.
+/// Returns true if this is the database's error with this code.
 pub(super) fn is(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|there| there == code)
 }
 
-/// Whether the database has answered that the transaction is rolled back. An error of a server that is being stopped, or
-/// of a connection, says nothing about it.
+/// Returns true if the error means that the server rolled the transaction back. Errors of a stopping server (57), of
+/// connections (08) and internal ones (XX) do not.
 pub(super) fn is_rolled_back(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| !code.starts_with("57") && !code.starts_with("08") && !code.starts_with("XX"))

@@ -1,6 +1,6 @@
-//! What every journal does: cases that are generic over the journal.
+//! The test suite of all journals: cases that are generic over the journal.
 //!
-//! They run under tokio's paused clock: leases end and waits are over when a case says so.
+//! They run under tokio's paused clock, so that leases and waits end when a case advances it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use otel_saga::flow::End;
 use otel_saga::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then, now};
 
-/// Makes a test of each case, for one journal: an expression that makes it in a directory of its own.
+/// Makes a test of each case for one journal. The expression opens that journal in a new directory.
 macro_rules! journal_suite {
     ($name:ident, |$dir:ident| $make:expr) => {
         journal_suite!(@ $name, |$dir| $make,
@@ -92,7 +92,7 @@ pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
         cursor = journal.append("a", cursor, records, Then::Continue).await.unwrap();
     }
     assert_eq!(cursor.head, 601);
-    // Its neighbours in the order of ids have records as well, and none of them is here.
+    // The neighbours in the order of ids have records as well, which must not appear here.
     for neighbour in ["a0", "A", "a\u{1}", "aa"] {
         created(&journal, instance(neighbour)).await;
     }
@@ -199,7 +199,7 @@ pub(super) async fn a_lease_that_is_over_fences_its_worker(journal: Shared) {
     assert!(claimed(&journal, "new").await.is_empty(), "the lease was renewed and lives");
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(claimed(&journal, "new").await, ["a"]);
-    // The zombie comes back: it may renew its lease, and has nothing.
+    // The zombie returns: it may renew its lease, but owns nothing.
     journal.renew("old", LEASE).await.unwrap();
     let answer = journal.append("a", cursor, vec![b"late".to_vec()], Then::Continue).await;
     assert!(is_fenced(&answer), "{answer:?}");

@@ -1,10 +1,11 @@
-//! What a participant has to do so that no orchestrator can go wrong: remember keys, and what it was asked to undo.
+//! The duties of a participant, without which no orchestrator can be correct: it remembers keys, and the actions that
+//! it was asked to undo.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use otel_saga::flow::Phase;
 
-/// What the participant of one step has done, by key.
+/// The effects of one step at its participant, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Participant {
     pub(super) answers: BTreeMap<u32, bool>,
@@ -18,7 +19,7 @@ impl Participant {
         self.standing.len()
     }
 
-    /// Does it, once a key; the answer is the same each time.
+    /// Carries out the action once per key; the answer is the same each time.
     pub(super) fn act(&mut self, key: u32, accepts: bool) -> bool {
         if self.blocked.contains(&key) {
             return false;
@@ -30,7 +31,7 @@ impl Participant {
         answer
     }
 
-    /// Whether a call changes anything here.
+    /// Returns true if a call would change the state.
     pub(super) fn would_notice(&self, phase: Phase, key: u32) -> bool {
         let mut after = self.clone();
         match phase {
@@ -43,7 +44,7 @@ impl Participant {
     pub(super) fn undo(&mut self, key: u32, tombstones: bool) {
         self.asked_to_undo = true;
         self.standing.remove(&key);
-        // Whoever has done it before knows it again without a tombstone.
+        // A participant that has seen the action recognizes its key without a tombstone.
         if tombstones || self.answers.contains_key(&key) {
             self.blocked.insert(key);
         }

@@ -1,6 +1,6 @@
 //! A small world for the model checker: one saga, its journal, two workers, participants, and a network that delays.
 //!
-//! The workers run the real `fold` and `next`. What can go wrong is budgeted; what protects against it can be taken away.
+//! The workers run the real `fold` and `next`. Faults have a budget, and each protection can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,26 +10,26 @@ use stateright::{Model, Property};
 
 use super::participant::Participant;
 
-/// What keeps a saga whole. All of it, or all but one.
+/// The protection that is removed, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Without {
     Nothing,
-    /// The journal learns of an attempt with its outcome.
+    /// The journal receives the intent of an attempt only with its outcome.
     Intent,
     /// Only steps that are known to be done are undone.
     UncertainUndone,
-    /// Each attempt has a key of its own.
+    /// Each attempt has another key.
     IdempotencyKeys,
-    /// A participant does not remember that it was asked to undo what it has not seen.
+    /// Participants do not remember that they were asked to undo an action that they had not seen.
     Tombstones,
-    /// Whoever appends, appends.
+    /// Appends are accepted at any cursor.
     Fencing,
 }
 
-/// How often each thing goes wrong.
+/// The number of faults of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
-    /// All together.
+    /// The number of faults in total.
     pub(super) faults: u8,
     pub(super) crashes: u8,
     pub(super) losses: u8,
@@ -49,7 +49,7 @@ pub(super) struct World {
 
 type Try = (u16, Phase);
 
-/// A request on its way.
+/// A request in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Call {
     step: u16,
@@ -62,15 +62,15 @@ pub(super) struct Call {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Waiting {
     attempt: u32,
-    /// Whether it was accepted, as soon as the answer is there.
+    /// The answer, once it has arrived: accepted or not.
     answer: Option<bool>,
-    /// The intent, where it was not journaled before.
+    /// The intent, if it was not journaled before the attempt.
     unwritten: Option<Record>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Worker {
-    /// The journal as this worker knows it; none while it has no instance.
+    /// The journal as this worker knows it; `None` while it owns no instance.
     view: Option<Vec<Record>>,
     epoch: u8,
     waiting: BTreeMap<Try, Waiting>,
@@ -100,12 +100,12 @@ pub(super) enum Action {
 }
 
 impl Situation {
-    /// The worker's record goes to the journal, or the worker learns that it is not its turn.
+    /// Appends the worker's records, or lets the worker find out that it is fenced.
     fn append(&mut self, worker: usize, records: &[Record], fencing: bool) -> bool {
         let Worker { view: Some(view), epoch, .. } = &mut self.workers[worker] else { return false };
         if fencing && (*epoch != self.epoch || view.len() != self.journal.len()) {
             if *epoch == self.epoch {
-                // Only the head has moved: somebody asked for something. Read, and go on.
+                // Only the head has moved, because a request was appended: the worker reads it and continues.
                 view.clone_from(&self.journal);
             } else {
                 self.workers[worker] = Worker::default();
@@ -123,7 +123,7 @@ impl Situation {
             Worker { view: Some(self.journal.clone()), epoch: self.epoch, waiting: BTreeMap::new() };
     }
 
-    /// Late calls that differ in nothing but whom they would answer are the same, and those that change nothing are none.
+    /// Merges late calls that differ only in their receiver, and drops those without an effect.
     fn tidy(&mut self) {
         let workers = &self.workers;
         let waits = |call: &Call| {
@@ -140,7 +140,7 @@ impl Situation {
             call.answer_to.is_some() || participant.would_notice(call.phase, call.key)
         };
         self.calls = calls.filter(matters).collect();
-        // Records of different steps and phases commute under `fold`: one order stands for all.
+        // Records of different steps and phases commute under `fold`, so that one order represents all.
         let views = self.workers.iter_mut().filter_map(|worker| worker.view.as_mut());
         for records in views.chain([&mut self.journal]) {
             records.sort_by_key(place);
@@ -152,7 +152,7 @@ impl Situation {
     }
 }
 
-/// Where a record stands in the order that stands for all.
+/// The position of a record in the representative order.
 fn place(record: &Record) -> (u16, u16, Option<Phase>) {
     match record {
         Record::Started(_) => (0, 0, None),
@@ -164,7 +164,7 @@ fn place(record: &Record) -> (u16, u16, Option<Phase>) {
 }
 
 impl Budget {
-    /// One kind of what is left, if anything is.
+    /// Returns true if a fault of this kind is left.
     fn left(&self, kind: u8) -> bool {
         self.faults > 0 && kind > 0
     }
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    /// The attempt ends for the worker, with this record.
+    /// Ends the attempt at the worker, with this record.
     fn settle(&self, now: &mut Situation, worker: usize, tried: Try, record: Record) {
         let Some(waiting) = now.workers[worker].waiting.get(&tried) else { return };
         let records: Vec<Record> = waiting.unwritten.iter().cloned().chain([record]).collect();
@@ -253,8 +253,8 @@ impl Model for World {
         if self.without == Without::Intent {
             return vec![begun];
         }
-        // The first intents can go into the journal with the beginning, and who has written them can die at once. That it
-        // lives is what comes of the other one.
+        // The first intents can be appended with the start, and their writer can die at once. The case in which it
+        // lives follows from the other initial state.
         let mut intended = begun.clone();
         for command in next(&fold(&begun.journal).unwrap()) {
             let Command::Attempt { step, phase, attempt, .. } = command else { continue };
@@ -277,7 +277,7 @@ impl Model for World {
         for (index, worker) in now.workers.iter().enumerate() {
             let Some(view) = &worker.view else {
                 if !ended {
-                    // The workers are alike: if none is at work, the first will be.
+                    // The workers are equal: if none is active, the first one claims.
                     let alive = now.workers.iter().any(|other| other.view.is_some());
                     actions.extend((!alive && index == 0).then_some(Action::Claim(index)));
                     actions.extend(

@@ -1,4 +1,5 @@
-//! Any order of failures, crashes and cancellations, in definitions of any shape, ends in one of the three ends.
+//! Property tests: any order of failures, crashes and cancellations, in definitions of any shape, leads to one of the
+//! three outcomes.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use proptest::test_runner::TestCaseError;
 use super::memory;
 use crate::shop::{Fault, Shop, act, builder, policy, undo};
 
-/// Stages of so many compensatable steps each, perhaps a pivot, and so many forward steps behind it.
+/// Stages with these numbers of compensatable steps, optionally a pivot, and this many forward steps after it.
 #[derive(Clone, Debug)]
 struct Shape {
     stages: Vec<usize>,
@@ -65,7 +66,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
     prop::collection::vec(fault, 0..5)
 }
 
-/// Something from outside: when, in milliseconds, and whether the worker crashes or somebody cancels.
+/// External events: the time in milliseconds, and true for a crash of the worker or false for a cancellation.
 fn outside() -> impl Strategy<Value = Vec<(u64, bool)>> {
     prop::collection::vec((0..8_000_u64, any::<bool>()), 0..3)
 }
@@ -92,13 +93,13 @@ async fn run(
         if *crash {
             runtime = worker();
         } else {
-            // It may have ended, or be beyond its pivot.
+            // The saga may have ended, or be beyond its pivot.
             let _ = runtime.cancel(&id).await;
         }
     }
     let status = tokio::time::timeout(Duration::from_secs(3600), runtime.wait(&id)).await;
     let status = status.map_err(|_| TestCaseError::fail("it is stuck"))?.unwrap();
-    // What is late may still arrive; it must not change anything.
+    // Late calls may still arrive; they must not change anything.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let world = shop.world();
     let standing = world.standing.len();

@@ -1,4 +1,4 @@
-//! How often a saga writes to the journal: `n` sequential steps are `n + 1` appends where there is room for it.
+//! The number of appends of a saga: `n` sequential steps are `n + 1` appends if the runtime has capacity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn written(saga: &Saga<Shop, u32>, shop: &Shop, concurrency: usize) -> usi
     let journal: Arc<dyn Journal> = faulty.clone();
     let runtime = builder(&journal, shop, "w").with_saga(saga).with_concurrency(concurrency).start();
     if concurrency == 1 {
-        // It takes the only place, and is not what is counted.
+        // Takes the only permit; its appends are not counted.
         shop.script("reserve", Phase::Action, [Fault::Slow(1000)]);
         runtime.start(&order(1), "first", 7).await.unwrap();
     }
@@ -46,7 +46,7 @@ async fn n_steps_are_n_and_one_appends() {
         let written = written(&chain(steps), &Shop::default(), 256).await;
         assert_eq!(written, steps + 1, "{steps} steps");
     }
-    // Both intents of the group are in the first one; two outcomes, the last step's outcome with the end.
+    // The start has both intents of the group; two outcomes follow, and the last step's outcome has the end.
     assert_eq!(written(&trip(), &Shop::default(), 256).await, 4);
 }
 
@@ -64,7 +64,7 @@ async fn the_first_intent_is_there_when_the_start_is_durable() {
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
     let records = runtime.status(&id).await.unwrap().records;
     assert!(matches!(records[..], [Record::Started(_), Record::Intent { step: 0, attempt: 1, .. }]));
-    // The same start again begins nothing.
+    // A repeated start begins nothing.
     assert_eq!(runtime.start(&order(1), "1", 7).await.unwrap(), id);
     assert_eq!(runtime.status(&id).await.unwrap().records, records);
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! A journal that is away for a minute, and one that loses its answers.
+//! A journal that is unavailable for a minute, and one that loses replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ async fn a_journal_that_loses_answers_loses_no_saga() {
             shop.script("car", Phase::Action, [refuse]);
             let key = key.to_string();
             let mut answer = runtime.start(&trip(), &key, 7).await;
-            // A start whose answer is lost for good is made again with the same key.
+            // A start whose outcome stays unknown is repeated with the same key.
             while let Err(StartError::Journal(_)) = answer {
                 answer = runtime.start(&trip(), &key, 7).await;
             }
@@ -95,7 +95,7 @@ async fn what_was_claimed_without_an_answer_is_not_left_lying() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(dying);
         let faulty: Arc<dyn Journal> = Faulty::new(&journal, every);
-        // The name stays, and so does its lease, as long as it lives.
+        // The worker runs throughout, so that its lease never expires.
         let _living = builder(&faulty, &shop, "living").start();
         let watching = builder(&journal, &Shop::default(), "watching").with_concurrency(1);
         let watching = watching.with_poll_interval(Duration::from_secs(86_400)).start();

@@ -59,7 +59,7 @@ async fn back_off_lies_between_attempts_and_a_hanging_one_is_cut() {
     let world = shop.world();
     let pays: Vec<_> = world.calls.iter().filter(|call| call.step == "pay").collect();
     let gaps: Vec<u128> = pays.windows(2).map(|two| (two[1].at - two[0].at).as_millis()).collect();
-    // 100, 200, the time-out of 5 s and 400, 800; timers of tokio are exact to a millisecond.
+    // The waits are 100, 200, the time-out of 5 s and 400, 800; tokio's timers are exact to a millisecond.
     for (gap, expected) in gaps.iter().zip([100, 200, 5_400, 800]) {
         assert!((expected..=expected + 3).contains(gap), "{gaps:?}");
     }
@@ -110,7 +110,7 @@ async fn parallel_steps_run_at_once_and_the_refusal_of_one_stops_the_other() {
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);
     assert_eq!((shop.called().as_str(), shop.world().most_at_once), ("flight hotel car", 2));
 
-    // The flight waits until it is told that nobody needs it any more; then it is undone, not before.
+    // The flight hangs until it is cancelled; only then is it undone.
     shop.script("flight", Phase::Action, [Fault::Hang]);
     shop.script("hotel", Phase::Action, [Fault::Refuse]);
     let id = runtime.start(&trip(), "2", 7).await.unwrap();

@@ -72,7 +72,7 @@ async fn a_forward_step_that_is_refused_parks_the_saga() {
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked);
     let instance = runtime.status(&id).await.unwrap();
     assert_eq!(instance.state.parked.as_deref(), Some("step `ship` was refused: no"));
-    // A cancellation of what is parked is noted, and changes nothing that is too late to change.
+    // A parked saga still refuses a cancellation that is too late.
     assert!(matches!(runtime.cancel(&id).await, Err(InstanceError::TooLate { .. })));
     runtime.unpark(&id).await.unwrap();
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked, "it was refused again, under the same key");

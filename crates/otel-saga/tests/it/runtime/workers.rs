@@ -1,4 +1,4 @@
-//! Several workers on one journal: crashes, takeovers, zombies, versions that one of them does not know.
+//! Several workers on one journal: crashes, takeovers, zombies, versions that one of them does not have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn a_request_reaches_the_worker_that_has_the_saga() {
     asking.cancel(&id).await.unwrap();
     assert_eq!(asking.wait(&id).await.unwrap(), Status::Compensated);
     assert_eq!(shop.called(), "reserve -reserve");
-    // What had ended meanwhile went into the journal behind the request, and is not unknown.
+    // The outcome that arrived meanwhile was journaled after the request, and is not unknown.
     assert!(shop.world().calls[1].output.is_some());
 }
 
@@ -87,7 +87,7 @@ async fn what_is_not_known_is_parked_and_nothing_else_stops() {
     let parked = older.status(&unknown).await.unwrap().state.parked;
     assert_eq!(parked.as_deref(), Some("version 2 of `order` is not known here"));
 
-    // Whoever knows it lets it go on.
+    // A worker with that version continues it.
     let both = builder(&journal, &shop, "both").with_saga(&order(2)).start();
     older.shutdown(Duration::from_secs(1)).await;
     both.unpark(&unknown).await.unwrap();

@@ -1,4 +1,4 @@
-//! Alerts: what somebody should look at is an event of `tracing`, and what sorts itself out is none.
+//! Alerts: failures that need an operator are `tracing` events, and transient ones are not.
 
 use otel_saga::two_phase::Answer;
 
@@ -10,7 +10,7 @@ use crate::alerts::Lines;
 async fn what_is_not_whole_and_who_keeps_silent_raise_alerts() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
-    // For this thread, on which everything of this test runs.
+    // The default of this thread, on which the complete test runs.
     let _guard = tracing::subscriber::set_default(subscriber);
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();

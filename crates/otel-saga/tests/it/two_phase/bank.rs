@@ -1,4 +1,4 @@
-//! A participant in memory, which does what a test tells it, and remembers what it was asked.
+//! A participant in memory that follows a test's script and records its calls.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,19 @@ use otel_saga::journal::Journal;
 use otel_saga::two_phase::{Answer, Branch, Coordinator, CoordinatorBuilder, Participant, Vote};
 use otel_saga::{BoxError, RetryPolicy};
 
-/// What becomes of one call.
+/// The scripted result of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Refuse,
     ReadOnly,
-    /// Nothing happens, and the caller cannot know.
+    /// The call has no effect, and the caller does not know that.
     Lose,
-    /// It happens, and the answer is lost.
+    /// The call has its effect, and the answer is lost.
     LoseAnswer,
-    /// The caller has no answer, and it happens so many milliseconds later, whoever waits for it.
+    /// The caller receives no answer, and the effect follows this many milliseconds later, even if the call is
+    /// dropped.
     Late(u64),
-    /// It happens, after so many milliseconds.
+    /// The call has its effect after this many milliseconds.
     Slow(u64),
     Hang,
     Panic,
@@ -41,14 +42,14 @@ pub(super) struct Ledger {
     script: BTreeMap<&'static str, VecDeque<Fault>>,
     pub(super) calls: Vec<&'static str>,
     pub(super) branches: BTreeMap<String, Is>,
-    /// The spans in which it was called.
+    /// The ids of the spans in which it was called.
     pub(super) spans: BTreeSet<String>,
-    /// What the next scan finds beside what is prepared, and no later one: it is being ended meanwhile.
+    /// Branches that the next scan returns in addition, and later ones do not, because they end meanwhile.
     pub(super) once_in_doubt: Vec<String>,
     pub(super) pruned: Vec<(String, Duration)>,
 }
 
-/// One participant, as often cloned as there are coordinators.
+/// One participant; its clones share the ledger.
 #[derive(Clone, Debug)]
 pub(super) struct Bank {
     name: &'static str,
@@ -70,7 +71,7 @@ impl Bank {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next calls of this verb meet with this, and those behind them with nothing.
+    /// Sets the results of the next calls of this verb; later calls succeed.
     pub(super) fn script(&self, verb: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.ledger().script.insert(verb, faults.into_iter().collect());
     }
@@ -79,7 +80,7 @@ impl Bank {
         self.ledger().calls.join(" ")
     }
 
-    /// What it is, of the only branch that there is.
+    /// Returns the state of the only branch.
     pub(super) fn is(&self) -> Option<Is> {
         let ledger = self.ledger();
         assert!(ledger.branches.len() <= 1, "{:?}", ledger.branches);
@@ -117,7 +118,7 @@ impl Bank {
 
     fn end_now(&self, branch: &Branch, end: Is) -> Answer {
         let mut ledger = self.ledger();
-        // A branch that was never heard of is remembered as well.
+        // An unknown branch is remembered as well.
         let is = ledger.branches.entry(branch.to_string()).or_insert(match end {
             Is::Committed => Is::RolledBack,
             end => end,
@@ -169,7 +170,7 @@ impl Participant for Bank {
         self.end("rollback", branch, Is::RolledBack).await
     }
 
-    /// More than was asked for: whoever asks looks at what is its own.
+    /// Returns more than requested: the coordinator has to filter by its prefix.
     async fn in_doubt(&self, _: &str) -> Result<Vec<Branch>, BoxError> {
         if !self.tells_in_doubt {
             return Ok(Vec::new());
@@ -201,7 +202,7 @@ impl Bank {
     }
 }
 
-/// A coordinator that takes over what others leave after ten seconds.
+/// A coordinator with a lease of ten seconds.
 pub(super) fn builder(journal: &Arc<dyn Journal>, worker: &str, banks: &[&Bank]) -> CoordinatorBuilder {
     let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
     let retry = RetryPolicy::exponential(first, longest).with_attempts(3).without_jitter();

@@ -1,4 +1,4 @@
-//! How a transaction goes: votes, the decision, who is told, what the caller is told.
+//! The course of one transaction: votes, the decision, the calls of participants, the outcome for the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ async fn one_that_fails_panics_or_does_not_answer_rolls_all_back() {
         assert_eq!(outcome.decision, Decision::Abort, "{fault:?}");
         assert!(outcome.unacknowledged.is_empty(), "{fault:?}");
         assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)), "{fault:?}");
-        // What comes late finds that it was rolled back.
+        // The late prepare finds that the branch was rolled back.
         tokio::time::sleep(Duration::from_secs(120)).await;
         assert_eq!(b.is(), Some(Is::RolledBack), "{fault:?}");
     }
@@ -97,7 +97,7 @@ async fn a_single_participant_commits_in_one_phase() {
     let coordinator = builder(&journal, "w", &[&a]).start().await.unwrap();
     assert!(pay(&coordinator, "1", &[&a]).await.unwrap().is_committed());
     assert_eq!(records(&journal, "transfer/1").await.len(), 2, "no decision but the participant's");
-    // The answer is lost: what became of it is asked, and is the decision.
+    // The answer is lost: the answer to the rollback is the decision.
     for (fault, committed) in [(Fault::LoseAnswer, true), (Fault::Lose, false)] {
         let key = format!("{fault:?}");
         a.ledger().calls.clear();
@@ -117,7 +117,7 @@ async fn what_a_single_participant_did_is_not_guessed() {
         let coordinator = builder(&journal, "w", &[&a]).start().await.unwrap();
         a.script("commit", [fault]);
         a.script("rollback", [Fault::Lose; 3]);
-        // It waits for an answer, for without one nothing is decided.
+        // The commit waits for an answer, because without one nothing is decided.
         let outcome = pay(&coordinator, "1", &[&a]).await.unwrap();
         assert_eq!(outcome.decision, decision, "{fault:?}");
         assert!(outcome.is_consistent() && outcome.unacknowledged.is_empty());
@@ -140,7 +140,7 @@ async fn what_is_not_acknowledged_is_told_to_the_caller_and_asked_again() {
         let is = if verb == "commit" { Is::Committed } else { Is::RolledBack };
         assert_eq!(a.is(), Some(is));
         assert_eq!(a.called(), format!("prepare{}", format!(" {verb}").repeat(5)));
-        // Who has acknowledged is not asked again.
+        // A participant that has acknowledged is not called again.
         assert!(b.called().split(' ').count() <= 2, "{}", b.called());
         let records = records(&journal, "transfer/1").await;
         let waits = records.iter().filter(|record| matches!(record, Record::Waiting { .. })).count();
@@ -163,7 +163,7 @@ async fn what_participants_do_on_their_own_is_reported() {
         assert!(outcome.is_committed());
         assert_eq!(outcome.is_consistent(), consistent, "{answer:?}");
         assert_eq!((&*outcome.heuristics[0].participant, outcome.heuristics[0].answer), ("b", answer));
-        // And it stays so in the journal.
+        // The journal has the same outcome.
         assert_eq!(coordinator.wait(&format!("transfer/{key}")).await.unwrap(), outcome);
     }
     a.script("prepare", [Fault::Refuse]);
@@ -183,7 +183,7 @@ async fn the_same_key_again_is_the_same_transaction() {
     assert_eq!((a.called(), b.called()), calls, "nobody is asked again");
     let other = pay(&coordinator, "1", &[&a]).await.unwrap_err();
     assert!(matches!(other, CommitError::OtherParticipants { .. }), "{other}");
-    // At the same time: one is the transaction, and the other is told what became of it.
+    // Concurrent commits: one is the transaction, and the other one receives its outcome.
     let both = [&a, &b];
     let (one, two) = tokio::join!(pay(&coordinator, "2", &both), pay(&coordinator, "2", &both));
     assert_eq!(one.unwrap(), two.unwrap());

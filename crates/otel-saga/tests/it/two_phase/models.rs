@@ -1,5 +1,5 @@
-//! Every order of a crash, a lost or late answer, a refusal and a takeover with a living zombie, in three small
-//! transactions: the invariants hold, and without any one protection one of them does not.
+//! Model checking of three small transactions: every order of crashes, lost and late answers, refusals and takeovers
+//! from a coordinator that still runs. All invariants hold, and without any one protection one of them does not.
 
 mod world;
 
@@ -34,19 +34,19 @@ fn invariants() -> Vec<Property<World>> {
     ]
 }
 
-/// One refusal, and so many faults together, of which there may be two of a kind.
+/// A budget with one refusal, up to two faults of each other kind, and this many in total.
 const fn any(faults: u8) -> Budget {
     Budget { faults, crashes: 2, losses: 2, refusals: 1, takeovers: 2 }
 }
 
-/// Every situation that there is, and all invariants hold in each.
+/// Checks that all invariants hold in every reachable state.
 fn holds(participants: u16, budget: Budget) {
     let world = World { participants, budget, without: Without::Nothing };
     let checker = world.checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
 }
 
-/// Without this protection, one of these does not hold, whatever else goes wrong as this budget allows.
+/// Checks that within this budget, without this protection, one of the expected invariants fails.
 fn breaks(budget: Budget, without: Without, expected: &[&str]) {
     let world = World { participants: 2, budget, without };
     let all = invariants();

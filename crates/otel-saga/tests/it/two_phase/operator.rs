@@ -1,4 +1,4 @@
-//! People, and saga runtimes, at a coordinator's journal: they see what there is, and change nothing.
+//! Operators and saga runtimes on a coordinator's journal: they can read it, and change nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::bank::{Bank, Fault, builder};
 use super::behaviour::{memory, pay};
 
-/// What happened, without the times, which nobody can know before.
+/// Returns the timeline without its times.
 async fn told(operator: &Operator, id: &str) -> Vec<String> {
     let timeline = operator.transaction(id).await.unwrap().timeline();
     let line = |step: &Option<String>, what: &String| match step {
@@ -79,7 +79,7 @@ async fn nobody_but_a_coordinator_writes_to_its_journal() {
         assert!(matches!(&error, InstanceError::Transaction { .. }), "{error:?}");
         assert!(error.to_string().contains("is a two-phase commit and no saga"), "{error}");
     }
-    // A saga runtime that was given the journal by mistake claims what is due, and parks nothing.
+    // A saga runtime that was given the journal by mistake claims due transactions, and parks none.
     let runtime = crate::shop::builder(&journal, &crate::shop::Shop::default(), "saga").start();
     sleep(Duration::from_secs(60)).await;
     drop(runtime);

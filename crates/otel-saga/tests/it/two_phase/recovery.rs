@@ -1,4 +1,4 @@
-//! Coordinators that die, come back, are late, and journals that are away or lose their answers.
+//! Coordinators that die, return, or are late, and journals that are unavailable or lose replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::bank::{Bank, Fault, Is, builder};
 use super::behaviour::{memory, pay};
 use crate::faulty::Faulty;
 
-/// Commits in a task of its own, so that the test can go on.
+/// Commits in a spawned task, so that the test can continue.
 fn paying(coordinator: &Coordinator, key: &str, banks: &[&Bank]) -> JoinHandle<Result<Outcome, CommitError>> {
     let transaction = coordinator.begin("transfer", key).unwrap();
     let transaction = banks.iter().fold(transaction, |transaction, bank| transaction.with((*bank).clone()));
@@ -34,7 +34,7 @@ async fn without_a_decision_whoever_recovers_rolls_back() {
     let outcome = second.wait("transfer/1").await.unwrap();
     assert_eq!(outcome.decision, Decision::Abort);
     assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)));
-    // Who asks again with the key is told so.
+    // A repeated commit with the key returns the same outcome.
     assert_eq!(pay(&second, "1", &[&a, &b]).await.unwrap(), outcome);
 }
 
@@ -84,7 +84,7 @@ async fn what_a_coordinator_has_without_knowing_it_goes_on() {
     sleep(Duration::from_secs(1)).await;
     faulty.set_away(true);
     sleep(Duration::from_secs(14)).await;
-    // Another one takes it over and hands it back, and the answer to the first one's claim is lost.
+    // Another worker takes the transaction over and releases it, and the reply to the first one's claim is lost.
     shared.renew("other", Duration::from_secs(10)).await.unwrap();
     let taken = shared.claim("other", 10).await.unwrap();
     let back = Then::Runnable { at: now() };
@@ -152,7 +152,7 @@ async fn a_journal_that_loses_answers_loses_no_transaction() {
                 loop {
                     match coordinator.wait(&id).await {
                         Ok(outcome) => return outcome,
-                        // It was never begun: then it is begun again.
+                        // The transaction was never begun, so that it is begun again.
                         Err(_) => _ = pay(&coordinator, &key.to_string(), &[&a, &b]).await,
                     }
                 }
@@ -185,7 +185,7 @@ async fn strays_are_ended_as_the_journal_says_and_those_of_others_left_alone() {
     assert_eq!(is("pay/a/transfer/1"), Is::Committed);
     assert_eq!(is("pay/a/transfer/unknown"), Is::RolledBack);
     assert_eq!(is("others/a/transfer/unknown"), Is::Prepared);
-    // Nor is it taken for one of ours, of which nothing is known yet.
+    // An unknown transaction of another coordinator's name is not ended here.
     assert!(!a.ledger().branches.contains_key("pay/a/transfer/later"));
     assert!(pay(&coordinator, "later", &[&a, &b]).await.unwrap().is_committed());
 }
@@ -230,7 +230,7 @@ async fn what_cannot_go_on_waits_alone() {
         assert!(header.epoch < 10, "{id} was claimed {} times in two minutes", header.epoch);
     }
     drop(coordinator);
-    // With the participant it goes on.
+    // With the missing participant, the coordinator continues the transaction.
     let c = Bank::new("c");
     let coordinator = builder(&journal, "w2", &[&a, &b, &c]).start().await.unwrap();
     assert_eq!(coordinator.wait("transfer/c").await.unwrap().decision, Decision::Abort);
@@ -251,7 +251,7 @@ async fn what_ended_long_ago_is_forgotten_and_what_may_be_asked_for_is_not() {
     assert!(journal.load("transfer/2").await.unwrap().is_some());
     let pruned = b.ledger().pruned.clone();
     assert!(pruned.iter().all(|(prefix, age)| prefix == "pay/b/" && *age >= hour));
-    // The one that is in doubt is an hour old: whoever ended an hour before it is remembered.
+    // The transaction in doubt is an hour old, so that the participants keep branches for one hour longer.
     assert!(pruned.last().unwrap().1 > hour * 2 - Duration::from_secs(60), "{:?}", pruned.last());
 }
 

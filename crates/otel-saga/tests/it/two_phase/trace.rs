@@ -1,4 +1,4 @@
-//! What two-phase commits record: the trace from the request on, over crashes; the metrics.
+//! The telemetry of two-phase commits: the trace from the request on, across crashes; the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn traced(
         .with_meter_provider(recorder.meter_provider())
 }
 
-/// Pays inside a request.
+/// Pays inside a request's span.
 async fn request(
     recorder: &Recorder,
     coordinator: &Coordinator,
@@ -36,7 +36,7 @@ async fn request(
     let tracer = recorder.tracer_provider().tracer("service");
     let span = tracer.span_builder("POST /transfers").with_kind(SpanKind::Server).start(&tracer);
     let context = Context::new().with_span(span);
-    // Begun under the context as well, for that is where the transaction's span begins.
+    // The transaction is begun in this context as well, because its span starts there.
     let outcome = async { pay(coordinator, "1", banks).await }.with_context(context.clone()).await;
     context.span().end();
     outcome
@@ -74,7 +74,7 @@ async fn the_trace_shows_why_it_was_aborted() {
 #[tokio::test(start_paused = true)]
 async fn the_trace_goes_on_after_a_crash() {
     let (journal, a, b, recorder) = (memory(), Bank::new("a"), Bank::new("b"), Recorder::new());
-    // The first process dies with its spans: what it did not export is in no recorder.
+    // The first process dies with its spans: no recorder has those that it did not export.
     let lost = Recorder::new();
     let first = traced(&journal, "first", &[&a, &b], &lost).start().await.unwrap();
     b.script("commit", [Fault::Hang]);
@@ -122,7 +122,7 @@ async fn the_trace_of_a_recovered_transaction_is_whole() {
     }
     drop(first);
     let second = traced(&journal, "second", &[&a, &b], &recorder).start().await.unwrap();
-    // What waits has ended its span, and is not told once more.
+    // The span of a waiting transaction has ended, and is not recorded again.
     b.script("commit", [Fault::Lose; 2]);
     assert!(second.wait("transfer/1").await.unwrap().is_committed());
     recorder.wait_until_finished().await;
@@ -145,7 +145,7 @@ async fn the_span_has_ended_before_the_journal_says_that_the_transaction_waits_o
         b.script("commit", script.iter().copied());
         let both = [&a, &b];
         let paying = request(&recorder, &coordinator, &both);
-        // The decision is durable, and the journal goes away before the last append.
+        // The journal becomes unavailable after the durable decision, before the last append.
         let goes_away = async {
             sleep(Duration::from_millis(500)).await;
             faulty.set_away(true);
@@ -169,7 +169,7 @@ async fn an_interrupted_transaction_is_told_under_its_own_id_where_ids_can_be_ch
     let (lost, recorder) = (with_span_identity(), with_span_identity());
     let first = traced(&journal, "first", &[&a, &b], &lost).start().await.unwrap();
     b.script("commit", [Fault::Hang]);
-    // Nothing calls it: its span is the root of the trace.
+    // No span is current: the transaction's span is the root of the trace.
     let paying = first.begin("transfer", "1").unwrap().with(a.clone()).with(b.clone()).commit();
     assert!(tokio::time::timeout(Duration::from_secs(1), paying).await.is_err());
     drop(first);

@@ -1,7 +1,7 @@
-//! The rate that is kept, and the counts that can be estimated from it, under a clock that the tests move.
+//! Tests of the adaptive sampler with a manual clock: the rate that is kept, and the counts estimated from it.
 //!
-//! Loads are drawn from a seeded generator, so that each test sees the same traces in every run. The bounds are those
-//! of the module's documentation, with four standard deviations of the draws on top.
+//! Loads are drawn from a seeded generator, so that each test uses the same traces in every run. The bounds are those
+//! of the module's documentation plus four standard deviations of the draws.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -25,7 +25,7 @@ impl Clock for Manual {
     }
 }
 
-/// SplitMix64: small, seeded, and good enough to draw traces with.
+/// SplitMix64: a small seeded generator, sufficient for drawing traces.
 struct Draw(u64);
 
 impl Draw {
@@ -41,20 +41,20 @@ impl Draw {
         self.bits() >> 8
     }
 
-    /// The time to the next event of a Poisson process, in milliseconds.
+    /// Returns the time to the next event of a Poisson process, in milliseconds.
     fn gap(&mut self, per_second: f64) -> f64 {
         let uniform = (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
         -(1.0 - uniform).ln() * 1_000.0 / per_second
     }
 }
 
-/// What came and what was kept, with what a backend would make of it.
+/// The number of roots, the number kept, and the estimate of a backend.
 #[derive(Debug, Default)]
 struct Tally {
     came: f64,
     kept: f64,
     estimated: f64,
-    /// The variance of the estimate, given the probabilities with which each root was decided.
+    /// The variance of the estimate, given the probability of each decision.
     variance: f64,
 }
 
@@ -149,7 +149,7 @@ fn a_burst_after_silence_keeps_the_logarithm_of_it() {
     let (wanted, roots) = (100.0, 100_000);
     let mut run = Run::new(wanted, 3);
     let tally = run.burst(roots);
-    // N·τ is 100 here: all of the first hundred, then N·τ·ln(100,000 / 100).
+    // N·τ is 100: all of the first hundred roots, then N·τ·ln(100,000 / 100).
     let expected = 100.0 * (1.0 + (f64::from(roots) / 100.0).ln());
     assert!((tally.kept - expected).abs() <= slack(expected), "{expected}: {tally:?}");
     tally.assert_counts_are_right();
@@ -176,13 +176,13 @@ fn bursts_in_a_row_average_to_the_rate() {
 
 #[test]
 fn a_ramp_keeps_what_its_growth_says() {
-    // From 100 to 10,000 a second in a minute, evenly in the logarithm.
+    // From 100 to 10,000 roots a second within a minute, linear in the logarithm.
     let (wanted, seconds) = (20.0, 60.0);
     let growth: f64 = 100.0;
     let mut run = Run::new(wanted, 5);
     run.load(10.0, |_| 100.0);
     let up = run.load(seconds, |at| 100.0 * growth.powf(at / seconds));
-    // N·T + N·τ·ln(growth), where N·τ is 20.
+    // N·T + N·τ·ln(growth), with N·τ = 20.
     let expected = wanted * seconds + 20.0 * growth.ln();
     assert!((up.kept - expected).abs() <= slack(expected) + 0.02 * expected, "{expected}: {up:?}");
     up.assert_counts_are_right();
@@ -214,7 +214,7 @@ fn a_clock_that_wraps_around_changes_nothing() {
 fn a_time_that_comes_late_does_not_turn_the_clock_back() {
     let state = counted((1_000, 50.0), 999, 1_000.0);
     assert_eq!(state, (1_000, 51.0));
-    // Long silence is not taken for a late time.
+    // A long silence is not mistaken for a late clock reading.
     assert_eq!(counted((1_000, 50.0), 1_000 + u32::MAX / 2 + 1, 1_000.0), (1_000 + u32::MAX / 2 + 1, 1.0));
 }
 
@@ -245,7 +245,7 @@ fn threads_at_once_lose_no_root() {
         let threads: Vec<_> = (0..THREADS).map(decide).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    // Time stood still, so that nothing was forgotten: the count is exact, and what was kept is that of one burst.
+    // The clock stood still, so that nothing decayed: the count is exact, and the number kept is that of one burst.
     let (_, count) = unpack(adaptive.state.load(Ordering::Relaxed));
     let roots = THREADS as f64 * f64::from(ROOTS);
     assert_eq!(f64::from(count), roots);

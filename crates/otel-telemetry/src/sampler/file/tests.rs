@@ -1,4 +1,4 @@
-//! What a file is read as, and what is said of one that cannot be used.
+//! Tests of sampler files: the samplers that they describe, and the errors for invalid ones.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn error(text: &str) -> String {
     parse(Path::new("sampling.json"), text, "orders").unwrap_err().to_string()
 }
 
-/// What is decided about a root: `-` where it is dropped, else the `tracestate`.
+/// Returns the decision about a root: `-` if it is dropped, else the `tracestate`.
 fn decided(sampler: &Sampler, name: &str, kind: SpanKind, randomness: u128) -> String {
     let trace_id = TraceId::from(1 << 64 | randomness);
     let span = Span { parent: None, trace_id, name, kind: &kind, attributes: &[] };

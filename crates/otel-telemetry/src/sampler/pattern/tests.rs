@@ -1,4 +1,4 @@
-//! Patterns, against the wildcards that declarative configuration describes and against a plain matcher.
+//! Tests of patterns against the wildcards of declarative configuration and against a simple matcher.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn numbers_match_by_their_text() {
     assert!(matches("-1", -1));
     assert!(matches("4??", 404));
     assert!(!matches("404", 405));
-    // These are read as the number too, but are not how it is written.
+    // These parse as the number, but are not its text.
     assert!(!matches("+404", 404));
     assert!(!matches("0404", 404));
 }

@@ -1,39 +1,39 @@
-//! The attributes' conditions of a table, and how a span's attributes are found without a search for each rule.
+//! The attribute conditions of a table, and a cache of a span's attributes that avoids a search for each rule.
 
 use opentelemetry::{Array, KeyValue, Value};
 
 use super::super::pattern::Pattern;
 
-/// So many keys of a table are looked up once for a span, and not once for each rule that asks for them.
+/// Number of keys of a table that are looked up once for a span instead of once for each rule.
 const REMEMBERED: usize = 8;
-/// So few keys are sooner looked up than excluded.
+/// Number of keys up to which looking them up is cheaper than excluding them first.
 const FEW: usize = 2;
 
-/// One attribute's condition.
+/// The condition on one attribute.
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     key: Box<str>,
-    /// The key's bit among those that are present.
+    /// The bit of the key in [`Attributes::present`].
     bit: u64,
-    /// Where the key's value is remembered; not at all from [`REMEMBERED`] on.
+    /// The index of the key's cached value; not cached from [`REMEMBERED`] on.
     slot: usize,
     print: Print,
     values: Values,
 }
 
-/// What most unequal texts differ in: the length and the last letter. It is compared before the texts are.
+/// A fingerprint of a text: its length and its last byte, in which most unequal texts differ. It is compared first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Print(u64);
 
 impl Print {
-    /// Of what cannot be told apart like this.
+    /// The fingerprint of a value or pattern that has none; it may equal any other.
     const ANY: Self = Self(u64::MAX);
 
     fn of(text: &str) -> Self {
         Self((text.len() as u64) << 8 | text.as_bytes().last().map_or(0, |last| u64::from(*last)))
     }
 
-    /// As of the text of the number.
+    /// Returns the fingerprint of the number's text.
     fn of_number(number: i64) -> Self {
         let size = number.unsigned_abs();
         let digits = u64::from(size.checked_ilog10().unwrap_or(0)) + 1 + u64::from(number < 0);
@@ -48,9 +48,9 @@ impl Print {
 
 #[derive(Clone, Debug)]
 enum Values {
-    /// One pattern: the most common condition, found without a list.
+    /// One pattern: the most common condition, evaluated without a list.
     One(Pattern),
-    /// One of `included`, or any value at all where there is none, but none of `excluded`.
+    /// A value that matches one of `included` (any value if it is `None`) and none of `excluded`.
     Lists { included: Option<Vec<Pattern>>, excluded: Vec<Pattern> },
 }
 
@@ -67,7 +67,7 @@ impl Condition {
         Self { key: key.into(), bit: bit(key), slot: usize::MAX, print, values }
     }
 
-    /// Gives the key its place among those of the table.
+    /// Assigns the index of the key among the keys of the table.
     pub(super) fn assign(&mut self, keys: &mut Vec<Box<str>>) {
         self.slot = keys.iter().position(|key| *key == self.key).unwrap_or_else(|| {
             keys.push(self.key.clone());
@@ -123,7 +123,7 @@ impl Condition {
     }
 }
 
-/// What a span has for a key.
+/// The value that a span has for a key.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     print: Print,
@@ -135,18 +135,18 @@ enum FoundValue<'a> {
     Absent,
     Text(&'a str),
     Number(i64),
-    /// What has no text of its own: floating-point numbers and arrays.
+    /// A value without a text: a floating-point number or an array.
     Other(&'a Value),
 }
 
-/// A span's attributes, while a table is searched.
+/// A span's attributes during one search of a table.
 pub(super) struct Attributes<'a> {
     all: &'a [KeyValue],
-    /// One bit for each key that is there, and for some that are not: most keys that are not are known by it.
+    /// A Bloom filter of the keys that are present, by which most absent keys are excluded.
     present: u64,
-    /// What was found for the first keys of the table that were looked up.
+    /// The cached values of the first keys of the table.
     remembered: [Option<Found<'a>>; REMEMBERED],
-    /// What was found for the key that was looked up last, of those that are not remembered.
+    /// The value of the last key that was looked up and is not cached.
     last: Option<Found<'a>>,
 }
 
@@ -193,7 +193,7 @@ fn bool_text(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
 
-/// One of 64 bits for a key: its length and last letter tell most keys apart that share a namespace.
+/// Returns one of 64 bits for a key, from its length and last byte, which differ for most keys of a namespace.
 fn bit(key: &str) -> u64 {
     let last = key.as_bytes().last().map_or(0, |last| usize::from(*last));
     1 << ((key.len().wrapping_mul(5) ^ last) & 63)

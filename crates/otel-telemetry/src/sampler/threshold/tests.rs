@@ -1,4 +1,4 @@
-//! The specification's own numbers, and what a backend makes of them.
+//! Tests of thresholds with the numbers of the specification, and of a backend's estimates.
 
 use super::estimate::{adjusted_count, probability};
 use super::*;
@@ -9,8 +9,9 @@ fn written(threshold: Threshold) -> String {
     text
 }
 
-/// 1-in-N, the value of `th` with four digits, the probability and the adjusted count that it stands for: the table in
-/// *TraceState: Probability Sampling*, "Converting floating-point probability to threshold value".
+/// `N` for a probability of 1 in `N`, `th` with four digits, its probability and its adjusted count. From the table
+/// "Converting floating-point probability to threshold value" of [probability
+/// sampling](https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/).
 const SPECIFICATION: [(f64, &str, f64, f64); 13] = [
     (1.0, "0", 1.0, 1.0),
     (2.0, "8", 0.5, 2.0),
@@ -55,7 +56,7 @@ fn the_ends_of_the_range() {
     assert_eq!(th(1.0).as_deref(), Some("0"));
     assert_eq!(th(7.0).as_deref(), Some("0"));
     assert_eq!(th(f64::INFINITY).as_deref(), Some("0"));
-    // So near to one that four digits cannot tell.
+    // Too near to one to be represented in four digits.
     assert_eq!(th(0.999_999_9).as_deref(), Some("0"));
     assert_eq!(th(2.0f64.powi(-56)).as_deref(), Some("ffffffffffffff"));
     assert_eq!(th(2.0f64.powi(-55)).as_deref(), Some("fffffffffffffe"));

@@ -1,4 +1,4 @@
-//! What is read from a `tracestate`, and what stays when its threshold changes.
+//! Tests of the values read from a `tracestate`, and of the parts that stay when its threshold changes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Each fault is caught, by the scenario that is there for it and for the right reason.
+//! Each fault is caught, by the scenario that looks for it and for the right reason.
 
 use otel_testing::conformance::{Role, Scenario, check};
 
@@ -34,9 +34,9 @@ caught! {
     ends_by_drop_when_cancelled: Inbound EndsByDrop DroppedAtAwait "was ended by being dropped";
     ends_by_drop_before_poll: Outbound EndsByDrop DroppedBeforePoll "was ended by being dropped";
     ends_by_drop_when_panicking: Outbound EndsByDrop Panic "was ended by being dropped";
-    ends_at_head_when_peer_leaves: Inbound EndsAtHead DroppedByPeer "no span says so";
-    ends_at_head_when_user_drops: Inbound EndsAtHead DroppedByUser "no span says so";
-    ends_at_head_when_body_fails: Inbound EndsAtHead BodyFails "no span says so";
+    ends_at_head_when_peer_leaves: Inbound EndsAtHead DroppedByPeer "no span has an error.type";
+    ends_at_head_when_user_drops: Inbound EndsAtHead DroppedByUser "no span has an error.type";
+    ends_at_head_when_body_fails: Inbound EndsAtHead BodyFails "no span has an error.type";
     leaks_in_flight_on_panic: Inbound LeaksInFlight Panic "something is in flight";
     leaks_in_flight_on_cancel: Outbound LeaksInFlight DroppedAtAwait "something is in flight";
     in_flight_ends_twice: Inbound InFlightEndsTwice Success "something is in flight";
@@ -70,9 +70,9 @@ caught! {
     metric_twice_after_shutdown_outbound: Outbound MetricTwiceWithoutSpan SdkShutDown "2 samples, expected 1";
     other_error_on_metric: Outbound OtherErrorOnMetric Error "spans and durations disagree";
     other_duration: Inbound OtherDuration Success "by the metric";
-    ignores_errors: Outbound IgnoresErrors Error "no span says so";
-    ignores_panics: Inbound IgnoresErrors Panic "no span says so";
-    ignores_cancellation: Inbound IgnoresErrors DroppedAtAwait "no span says so";
+    ignores_errors: Outbound IgnoresErrors Error "no span has an error.type";
+    ignores_panics: Inbound IgnoresErrors Panic "no span has an error.type";
+    ignores_cancellation: Inbound IgnoresErrors DroppedAtAwait "no span has an error.type";
     error_without_status: Inbound ErrorWithoutStatus Error "must go together";
     success_is_error: Outbound SuccessIsError Success "nothing failed";
     joins_ambient: Inbound JoinsAmbient NoParent "happened to be current";
@@ -99,7 +99,9 @@ caught! {
     injects_nothing: Outbound InjectsNothing NoParent "no traceparent was sent";
     appends_parent: Outbound AppendsParent StaleHeaders "2 traceparent headers";
     forwards_stale_state: Outbound ForwardsStaleState StaleHeaders "stale or empty headers";
-    forwards_stale_baggage: Outbound ForwardsStaleBaggage StaleHeaders "stale or empty headers";
+    forwards_stale_baggage: Outbound ForwardsStaleBaggage StaleBaggage "stale or empty headers";
+    removes_callers_baggage: Outbound RemovesCallersBaggage StaleHeaders "baggage that the caller wrote was changed";
+    replaces_without_span: Outbound ReplacesWithoutSpan CallersHeaders "without an SDK, traceparent was changed";
     samples_anew_inbound: Inbound SamplesAnew UnsampledParent "1 spans of operations";
     samples_anew_outbound: Outbound SamplesAnew UnsampledParent "1 spans of operations";
     invalid_when_shut_down_inbound: Inbound InvalidWhenShutDown SdkShutDown "context is not passed on";

@@ -1,4 +1,4 @@
-//! What can be wrong with an instrumentation.
+//! The faults that an instrumentation can have.
 
 /// One deliberate fault of the toy's instrumentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     AppendsParent,
     ForwardsStaleState,
     ForwardsStaleBaggage,
+    RemovesCallersBaggage,
+    ReplacesWithoutSpan,
     SamplesAnew,
     InvalidWhenShutDown,
     // Input.

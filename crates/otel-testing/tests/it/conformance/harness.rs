@@ -94,7 +94,7 @@ fn named(scenario: Scenario, unbounded: Scenario, usual: &str) -> String {
     if same { scenario.attacker_value() } else { usual.to_owned() }
 }
 
-/// Lets an operation go its flow, and tells what its caller saw.
+/// Runs an operation by its flow, and returns what its caller saw.
 async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
     flow: Flow,
     start: impl FnOnce() -> F,

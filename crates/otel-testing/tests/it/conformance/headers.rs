@@ -71,10 +71,11 @@ fn parse(text: &str, fault: Option<Fault>) -> Option<(TraceId, SpanId, TraceFlag
 }
 
 pub(crate) fn inject(cx: &Context, headers: &mut Headers, fault: Option<Fault>) {
+    let has_baggage = cx.baggage().iter().next().is_some() || fault == Some(Fault::RemovesCallersBaggage);
     let stale = |name: &str| match name {
         "traceparent" => fault != Some(Fault::AppendsParent),
         "tracestate" => fault != Some(Fault::ForwardsStaleState),
-        "baggage" => fault != Some(Fault::ForwardsStaleBaggage),
+        "baggage" => has_baggage && fault != Some(Fault::ForwardsStaleBaggage),
         _ => false,
     };
     headers.retain(|(name, _)| !stale(name));

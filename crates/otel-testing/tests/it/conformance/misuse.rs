@@ -32,7 +32,7 @@ impl Harness for Partial {
     }
 }
 
-/// What a harness of the sound toy leaves out.
+/// The part that a harness of the sound toy leaves out.
 #[derive(Clone, Copy, PartialEq)]
 enum Omission {
     /// It runs nothing bare, and reports the result that the scenario leads one to expect.

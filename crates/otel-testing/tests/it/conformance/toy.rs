@@ -56,7 +56,11 @@ impl Toy {
         let cx = operation.cx.clone();
         if self.role == Role::Outbound {
             let injected = if self.has(Fault::InjectsParent) { Context::current() } else { cx.clone() };
-            headers::inject(&injected, &mut request.headers, self.fault);
+            let id = |cx: &Context| cx.span().span_context().span_id();
+            let owns_span = id(&cx) != id(&Context::current());
+            if owns_span || request.headers.is_empty() || self.has(Fault::ReplacesWithoutSpan) {
+                headers::inject(&injected, &mut request.headers, self.fault);
+            }
         }
         let reply = {
             let _attached = (!self.has(Fault::NotAttachedAtCall)).then(|| cx.clone().attach());
@@ -229,7 +233,7 @@ impl Operation {
             }
         }
         if self.toy.has(Fault::NeverEnds) {
-            // What keeps the context keeps the span open.
+            // The span stays open for as long as its context is kept.
             std::mem::forget(self.cx.clone());
             return;
         }

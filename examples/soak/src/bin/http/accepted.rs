@@ -1,7 +1,7 @@
-//! The observer on the server's side: a service around the instrumented one that counts for itself how requests end.
+//! The observer of the server: a service around the instrumented one that counts the outcomes of requests.
 //!
-//! It shares no code with the instrumentation, and follows the same text: the HTTP semantic conventions, and how a
-//! request may end according to the README of otel-http.
+//! It shares no code with the instrumentation, but implements the same documents:
+//! <https://opentelemetry.io/docs/specs/semconv/http/> and the outcomes in `crates/otel-http/README.md`.
 
 use std::error::Error;
 use std::io;
@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use soak::{Class, Tally};
 use tower::Service;
 
-/// What was accepted and how it ended. Clones share their counts.
+/// The counts of accepted requests and their outcomes. Clones share their counts.
 #[derive(Clone, Default)]
 pub(crate) struct Accepted {
     tally: Tally,
@@ -31,17 +31,17 @@ impl Accepted {
         Observer { inner, accepted: self.clone() }
     }
 
-    /// How often each end was seen.
+    /// The counts by class.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// How many were accepted.
+    /// The number of accepted requests.
     pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::SeqCst)
     }
 
-    /// How many of them have not ended.
+    /// The number of accepted requests that have not ended.
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::SeqCst)
     }
@@ -56,7 +56,7 @@ impl Accepted {
     }
 }
 
-/// One request that was accepted; dropped before its end, it was given up or has panicked.
+/// An accepted request. Dropping it before its end counts as a panic or a cancellation.
 struct Exchange {
     accepted: Accepted,
     class: Class,
@@ -64,11 +64,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn answer(&mut self, status: StatusCode) {
+    fn set_status(&mut self, status: StatusCode) {
         self.class.status = Some(i64::from(status.as_u16()));
     }
 
-    /// The end that the status tells.
+    /// Ends it with the class of its status.
     fn end(&mut self) {
         let failed = self.class.status.filter(|status| *status >= 500);
         self.end_with(failed.map(|status| status.to_string()));
@@ -90,7 +90,7 @@ impl Drop for Exchange {
     }
 }
 
-/// The service that counts.
+/// The counting service.
 #[derive(Clone)]
 pub(crate) struct Observer<S> {
     inner: S,
@@ -134,7 +134,7 @@ where
         let response = ready!(this.inner.poll(cx))?;
         let mut exchange = this.exchange.take();
         if let Some(exchange) = &mut exchange {
-            exchange.answer(response.status());
+            exchange.set_status(response.status());
             let kind = response.headers().get(header::CONTENT_TYPE);
             if kind.is_some_and(|kind| kind == "text/event-stream") {
                 exchange.end();
@@ -150,7 +150,7 @@ where
     }
 }
 
-/// The body of an answer; what it comes to is how its request ended.
+/// The body of a response, whose end determines the outcome of the request.
 pub(crate) struct ObservedBody {
     inner: Body,
     remaining: Option<u64>,
@@ -171,7 +171,7 @@ impl ObservedBody {
 
 impl Drop for ObservedBody {
     fn drop(&mut self) {
-        // A body of known length whose last byte is out is not polled again.
+        // hyper does not poll a body again after the last byte of its known length.
         if self.is_over() {
             self.end(Exchange::end);
         }
@@ -210,14 +210,14 @@ impl http_body::Body for ObservedBody {
     }
 }
 
-/// The kinds of errors with which the server's bodies fail.
+/// Returns the `error.type` of the errors with which the server's bodies fail.
 fn kind(error: &axum::Error) -> String {
-    // A body that passes through several layers has its error wrapped by each.
+    // Each layer that a body passes through wraps its error.
     let causes = std::iter::successors(error.source(), |&error| error.source());
     let io = causes.filter_map(|error| error.downcast_ref::<io::Error>()).next();
     match io.map(io::Error::kind) {
         Some(io::ErrorKind::TimedOut) => "timed_out".to_owned(),
         Some(io::ErrorKind::UnexpectedEof) => "unexpected_eof".to_owned(),
-        _ => format!("not expected: {error:?}"),
+        _ => format!("unexpected error: {error:?}"),
     }
 }

@@ -1,6 +1,6 @@
-//! The clients: one over HTTP/1.1, one over HTTP/2, and connections of their own for requests whose socket is closed.
+//! The clients: one over HTTP/1.1, one over HTTP/2, and separate connections for requests whose socket is closed.
 //!
-//! The driver is also the observer on this side: it counts how each call ended, by what it saw and did.
+//! The driver is also the observer of the client: it counts the outcome of each call.
 
 use std::any::type_name;
 use std::convert::Infallible;
@@ -33,14 +33,14 @@ use crate::Telemetry;
 use crate::plan::{Cut, Plan, Upload};
 
 type Pooled = ClientService<Client<HttpConnector, Body>>;
-type Answer<E> = Result<Response<ClientBody<Incoming>>, E>;
+type CallResult<E> = Result<Response<ClientBody<Incoming>>, E>;
 
 const CHUNK: Bytes = Bytes::from_static(&[b'y'; 4096]);
 
-/// When a call that waits for being polled is cut off at the latest; no handler that it is sent to is so fast.
-const AT_LATEST: Duration = Duration::from_millis(5);
+/// The time limit of calls that are aborted after a number of polls. The handlers that they call are slower.
+const POLL_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// Makes the calls. Over HTTP/1.1 they are over at the head of the response, over HTTP/2 at the end of its body.
+/// Sends the requests. Client spans end at the response head over HTTP/1.1 and at the end of the body over HTTP/2.
 pub(crate) struct Driver {
     address: SocketAddr,
     layers: [ClientLayer; 2],
@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     cuts: Arc<Cuts>,
 }
 
-/// How many requests were meant to be cut off, and how many were, before they had ended by themselves.
+/// The number of requests to abort, and the number of those that were aborted before they had ended.
 #[derive(Default)]
 pub(crate) struct Cuts {
     planned: AtomicU64,
@@ -62,10 +62,10 @@ impl Cuts {
         self.done.fetch_add(u64::from(done), Ordering::Relaxed);
     }
 
-    /// Whether about a tenth was cut off: a soak whose cuts come too late has not soaked.
+    /// Checks that about a tenth of the requests was aborted, because the soak tests nothing if aborts come too late.
     pub(crate) fn verdict(&self, requests: u64) -> Result<String, String> {
         let (planned, done) = (self.planned.load(Ordering::Relaxed), self.done.load(Ordering::Relaxed));
-        let text = format!("calls to be cut off: {planned}, and {done} were before they had ended");
+        let text = format!("calls to abort: {planned}, aborted before they had ended: {done}");
         if planned >= requests / 20 && done >= planned / 10 * 9 { Ok(text) } else { Err(text) }
     }
 }
@@ -81,22 +81,22 @@ impl Driver {
         Self { address, layers, clients, calls: Tally::default(), cuts: Arc::default() }
     }
 
-    /// What was seen of the calls, which outlives the clients.
+    /// Returns the counts, which outlive the clients.
     pub(crate) fn finish(&self) -> (Tally, Arc<Cuts>) {
         (self.calls.clone(), Arc::clone(&self.cuts))
     }
 
-    /// Makes one call and counts how it ended. It fails only where no connection can be had.
+    /// Sends one request and counts its outcome. Fails only if it cannot connect.
     pub(crate) async fn drive(&self, plan: &Plan) -> io::Result<()> {
         let request = self.request(plan);
-        let seen = match plan.cut {
+        let outcome = match plan.cut {
             Some(Cut::Socket { .. }) => self.on_own_socket(plan, request).await?,
-            _ => see(plan, self.clients[usize::from(plan.http2)].clone(), request).await,
+            _ => observe_call(plan, self.clients[usize::from(plan.http2)].clone(), request).await,
         };
         if plan.cut.is_some() {
-            self.cuts.add(seen.cut);
+            self.cuts.add(outcome.aborted);
         }
-        self.calls.add(seen.class);
+        self.calls.add(outcome.class);
         Ok(())
     }
 
@@ -120,9 +120,9 @@ impl Driver {
         request
     }
 
-    async fn on_own_socket(&self, plan: &Plan, request: Request<Body>) -> io::Result<Seen> {
+    async fn on_own_socket(&self, plan: &Plan, request: Request<Body>) -> io::Result<CallOutcome> {
         let Some(Cut::Socket { after, reset }) = plan.cut else {
-            return Err(io::Error::other("the socket was not to be closed"));
+            return Err(io::Error::other("the plan has no socket to close"));
         };
         let stream = TcpStream::connect(self.address).await?;
         if reset {
@@ -135,25 +135,26 @@ impl Driver {
             sleep(after).await;
             tasks.abort();
         };
-        let seen = if plan.http2 {
+        let outcome = if plan.http2 {
             let handshake = conn::http2::handshake(tasks.clone(), io).await;
             let (mut sender, connection) = handshake.map_err(io::Error::other)?;
             tasks.execute(connection);
             let client = layer.layer(service_fn(move |request| sender.send_request(request)));
-            closing(see(plan, client, request), close).await
+            run_while_closing(observe_call(plan, client, request), close).await
         } else {
             let (mut sender, connection) = conn::http1::handshake(io).await.map_err(io::Error::other)?;
             tasks.execute(connection);
             let client = layer.layer(service_fn(move |request| sender.send_request(request)));
-            closing(see(plan, client, request), close).await
+            run_while_closing(observe_call(plan, client, request), close).await
         };
-        // Where the call was over first.
+        // Closes the socket if the call has ended first.
         tasks.abort();
-        Ok(seen)
+        Ok(outcome)
     }
 }
 
-/// Runs a connection, which over HTTP/2 is more tasks than one, and can end it with its socket.
+/// An executor that can abort its tasks, because an HTTP/2 connection consists of several and closing the socket must
+/// end all.
 #[derive(Clone, Default)]
 struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
 
@@ -174,39 +175,39 @@ where
     }
 }
 
-/// What the caller saw of a call.
-struct Seen {
+/// The outcome of a call as the caller observed it.
+struct CallOutcome {
     class: Class,
-    cut: bool,
+    aborted: bool,
 }
 
-/// Makes a call, drops it where that is planned, and tells how it ended.
-async fn see<S, E>(plan: &Plan, client: S, request: Request<Body>) -> Seen
+/// Sends a request, aborts it if planned, and returns the outcome.
+async fn observe_call<S, E>(plan: &Plan, client: S, request: Request<Body>) -> CallOutcome
 where
     S: Service<Request<Body>, Response = Response<ClientBody<Incoming>>, Error = E>,
     E: 'static,
 {
     let call = client.oneshot(request);
-    let answer = match plan.cut {
-        Some(Cut::Polls(polls)) => timeout(AT_LATEST, polled(call, polls)).await.ok().flatten(),
+    let result = match plan.cut {
+        Some(Cut::Polls(polls)) => timeout(POLL_TIMEOUT, poll_limited(call, polls)).await.ok().flatten(),
         Some(Cut::After(after)) => timeout(after, call).await.ok(),
         _ => Some(call.await),
     };
-    match answer {
-        // Nobody's error: the caller went away.
-        None => Seen { class: Class::default(), cut: true },
-        Some(answer) => read(plan, answer).await,
+    match result {
+        // Not an error: the caller has dropped the call.
+        None => CallOutcome { class: Class::default(), aborted: true },
+        Some(result) => read(plan, result).await,
     }
 }
 
-/// Reads an answer's body, or as much of it as is planned.
-async fn read<E: 'static>(plan: &Plan, answer: Answer<E>) -> Seen {
+/// Reads the response body, completely or up to the planned frame.
+async fn read<E: 'static>(plan: &Plan, result: CallResult<E>) -> CallOutcome {
     let mut class = Class::default();
-    let response = match answer {
+    let response = match result {
         Ok(response) => response,
         Err(_) => {
             class.error = Some(type_name::<E>().to_owned());
-            return Seen { class, cut: matches!(plan.cut, Some(Cut::Socket { .. })) };
+            return CallOutcome { class, aborted: matches!(plan.cut, Some(Cut::Socket { .. })) };
         }
     };
     let status = response.status().as_u16();
@@ -221,27 +222,27 @@ async fn read<E: 'static>(plan: &Plan, answer: Answer<E>) -> Seen {
     let mut body = response.into_body();
     while frames > 0 {
         match body.frame().await {
-            None => return Seen { class, cut: false },
+            None => return CallOutcome { class, aborted: false },
             Some(Ok(_)) => frames -= 1,
             Some(Err(_)) => {
                 if plan.http2 {
                     class.error = Some(type_name::<hyper::Error>().to_owned());
                 }
-                return Seen { class, cut: matches!(plan.cut, Some(Cut::Socket { .. })) };
+                return CallOutcome { class, aborted: matches!(plan.cut, Some(Cut::Socket { .. })) };
             }
         }
     }
-    Seen { class, cut: true }
+    CallOutcome { class, aborted: true }
 }
 
-/// Polls a call so often and then drops it, unless it ends before. The service is called by the first poll.
-async fn polled<F: Future>(call: F, polls: u64) -> Option<F::Output> {
+/// Drops the call after this many polls unless it ends before. The first poll calls the service.
+async fn poll_limited<F: Future>(call: F, polls: u64) -> Option<F::Output> {
     let mut call = pin!(call);
     let mut left = polls + 1;
     std::future::poll_fn(|cx| {
         left -= 1;
         match call.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -249,11 +250,14 @@ async fn polled<F: Future>(call: F, polls: u64) -> Option<F::Output> {
     .await
 }
 
-/// Goes on with a call while its connection is being closed.
-async fn closing(call: impl Future<Output = Seen>, close: impl Future<Output = ()>) -> Seen {
+/// Runs a call while `close` closes its connection.
+async fn run_while_closing(
+    call: impl Future<Output = CallOutcome>,
+    close: impl Future<Output = ()>,
+) -> CallOutcome {
     let mut call = pin!(call);
     tokio::select! {
-        seen = &mut call => seen,
+        outcome = &mut call => outcome,
         () = close => call.await,
     }
 }

@@ -1,7 +1,7 @@
-//! The HTTP soak: a server with `ServerLayer` and clients with `ClientLayer`, over HTTP/1.1 and HTTP/2, with a tenth of
-//! the requests cut off, with panics and with bodies that fail. At its end everything must be accounted for.
+//! The HTTP soak: a server with `ServerLayer` and clients with `ClientLayer`, over HTTP/1.1 and HTTP/2, with aborted
+//! requests, panics and failing bodies. The checks at the end account for every request.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak talks to its terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
 
 mod accepted;
 mod client;
@@ -23,11 +23,11 @@ use crate::client::Driver;
 use crate::plan::Plan;
 use crate::server::Server;
 
-/// How long the last requests may take to be noticed as gone. The slowest handler takes a small part of it.
+/// The timeout for the end of the last requests, many times longer than the slowest handler.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What one side records into. The recorder keeps metrics only, whose size does not depend on how many requests there
-/// are; its spans it would keep, so they are counted by another provider.
+/// The telemetry of one side. The recorder is used for metrics only, whose size does not depend on the number of
+/// requests; it would keep all spans, so a separate provider counts them.
 #[derive(Default)]
 struct Telemetry {
     spans: CountingTracerProvider,
@@ -38,8 +38,8 @@ struct Telemetry {
 async fn main() -> ExitCode {
     let arguments = match Arguments::parse(("--requests", 200_000, 64), std::env::args().skip(1)) {
         Ok(arguments) => arguments,
-        Err(complaint) => {
-            eprintln!("{complaint}");
+        Err(message) => {
+            eprintln!("{message}");
             return ExitCode::from(2);
         }
     };
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
             println!("{}", report.text());
             let failures = report.failures();
             if failures.is_empty() {
-                println!("soak http: everything is accounted for");
+                println!("soak http: all checks passed");
                 return ExitCode::SUCCESS;
             }
             eprintln!("soak http: {} checks failed:", failures.len());
@@ -73,7 +73,7 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     run(arguments, &driver, &memory).await?;
     let took = began.elapsed();
     let (calls, cuts) = driver.finish();
-    // The clients' connections have gone with them.
+    // Closes the clients' connections.
     drop(driver);
     let stopped = serving.stop(PATIENCE).await;
     let counts = || [server.spans.counts().alive(), client.spans.counts().alive(), accepted.open()];
@@ -97,16 +97,12 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
         Some(&metric(&client, "http.client.active_requests")),
     ));
     report.check(all(
-        "requests accepted that the observer saw the end of",
+        "accepted requests that have ended",
         accepted.total(),
         accepted.total() - accepted.open(),
     ));
     let spans = server.spans.counts();
-    report.check(all(
-        "server spans whose parent is a client span",
-        spans.started(),
-        spans.with_remote_parent(),
-    ));
+    report.check(all("server spans with a remote parent", spans.started(), spans.with_remote_parent()));
     report.check(all("calls made", requests, calls.counts().values().sum()));
     report.check(cuts.verdict(requests));
     report.check(memory.verdict());
@@ -118,12 +114,13 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-fn all(what: &str, expected: u64, found: u64) -> Result<String, String> {
-    let text = format!("{what}: {found} of {expected}");
-    if found == expected { Ok(text) } else { Err(text) }
+/// Checks that two counts are equal.
+fn all(name: &str, expected: u64, actual: u64) -> Result<String, String> {
+    let text = format!("{name}: {actual} of {expected}");
+    if actual == expected { Ok(text) } else { Err(text) }
 }
 
-/// Sends all requests, so many at a time. What each does depends on its number alone.
+/// Sends all requests with the given concurrency. Each request depends only on its number and the seed.
 async fn run(arguments: Arguments, driver: &Arc<Driver>, memory: &Arc<Memory>) -> Result<(), Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     let (next, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -151,7 +148,7 @@ async fn run(arguments: Arguments, driver: &Arc<Driver>, memory: &Arc<Memory>) -
     Ok(())
 }
 
-/// A line for each tenth.
+/// Prints a line for each tenth of the requests.
 fn progress(done: u64, requests: u64, resident: Option<u64>) {
     if done.is_multiple_of((requests / 10).max(1)) {
         let resident = resident.map_or_else(String::new, |resident| format!(", resident {resident} KiB"));
@@ -159,7 +156,7 @@ fn progress(done: u64, requests: u64, resident: Option<u64>) {
     }
 }
 
-/// Waits until a condition holds, but not for ever: what does not hold is for the report to say.
+/// Waits until the condition holds or the timeout expires; the report shows the difference.
 async fn settle(holds: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() && Instant::now() < deadline {

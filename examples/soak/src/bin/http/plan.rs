@@ -1,10 +1,10 @@
-//! What each request does, chosen by its number and the seed alone.
+//! The plan of each request, determined by its number and the seed.
 
 use std::time::Duration;
 
 use soak::Random;
 
-/// One request.
+/// The plan of one request.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) http2: bool,
@@ -13,23 +13,23 @@ pub(crate) struct Plan {
     pub(crate) cut: Option<Cut>,
 }
 
-/// A request's body: so many chunks with a pause before each.
+/// A request body of several chunks, with a pause before each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upload {
     pub(crate) chunks: u64,
     pub(crate) pause: Duration,
 }
 
-/// How the client cuts its request off.
+/// The way in which the client aborts its request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cut {
-    /// Drops the future after it was polled so often, maybe never.
+    /// Drops the future after this many polls, possibly zero.
     Polls(u64),
-    /// Drops the future after a time, in which no answer is to be expected.
+    /// Drops the future after this time, in which no handler responds.
     After(Duration),
-    /// Drops the response's body after so many frames.
+    /// Drops the response body after this many frames.
     Frames(u64),
-    /// Closes the connection after a time, at whatever point that is; with a reset, or in order.
+    /// Closes the socket after this time, with or without a reset.
     Socket { after: Duration, reset: bool },
 }
 
@@ -60,7 +60,7 @@ impl Plan {
         Self { http2, path, upload, cut: None }
     }
 
-    /// Slow enough everywhere that the cut comes first.
+    /// Creates the plan of an aborted request, whose handler is slow enough that the abort comes first.
     fn cut(http2: bool, random: &mut Random) -> Self {
         let cut = match random.below(4) {
             0 => Cut::Polls(random.below(4)),

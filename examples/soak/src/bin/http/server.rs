@@ -1,4 +1,4 @@
-//! The server: handlers that answer, are slow, stream, fail and panic, behind one layer.
+//! The server: handlers that respond, delay, stream, fail and panic, behind one layer.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,10 +26,10 @@ use tokio::time::timeout;
 use crate::Telemetry;
 use crate::accepted::{Accepted, Observer};
 
-/// Larger than what a socket's buffers take at once, with several of them.
+/// One chunk of a body; several of them exceed the socket buffers.
 const CHUNK: Bytes = Bytes::from_static(&[b'x'; 4096]);
 
-/// The server, while it runs.
+/// The running server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -37,7 +37,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port.
+    /// Starts the server on a free port.
     pub(crate) async fn start(telemetry: &Telemetry, accepted: &Accepted) -> io::Result<Self> {
         let layer = ServerLayer::new()
             .with_tracer_provider(&telemetry.spans)
@@ -55,13 +55,13 @@ impl Server {
         Ok(Self { address, stop, task })
     }
 
-    /// Accepts nothing more, and waits until the connections that are there have ended. What a client sent before it
-    /// cut itself off may still lie in a buffer: only then no further request can come out of one.
+    /// Stops accepting connections and waits until the existing ones have ended. A request of a client that has
+    /// disconnected may still be in a socket buffer, so the counts are final only after that.
     pub(crate) async fn stop(self, patience: Duration) -> Result<String, String> {
         let _ = self.stop.send(());
         match timeout(patience, self.task).await {
             Ok(_) => Ok("the server's connections have ended".to_owned()),
-            Err(_) => Err(format!("the server's connections have not ended in {patience:?}")),
+            Err(_) => Err(format!("the server's connections have not ended within {patience:?}")),
         }
     }
 }
@@ -74,11 +74,11 @@ async fn accept(
 ) {
     loop {
         tokio::select! {
-            // A connection may be gone before it is accepted.
+            // `accept` fails if the connection was reset before.
             Ok((stream, _)) = listener.accept() => {
                 let service = TowerToHyperService::new(service.clone());
                 connections.spawn(async move {
-                    // Clients hang up and handlers panic: both are meant.
+                    // Errors are expected: clients disconnect and handlers panic.
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -116,7 +116,8 @@ async fn stream(Path((chunks, pause)): Path<(u64, u64)>) -> Body {
     Body::from_stream(data(chunks, pause, || None::<Result<_, Infallible>>))
 }
 
-/// A body that does not know its end, in an answer that tells its length, as a proxy makes it: nobody polls it again.
+/// Returns a body of unknown length in a response with `content-length`, as a proxy does. hyper does not poll such a
+/// body after its last byte.
 async fn sized(Path(chunks): Path<u64>) -> impl IntoResponse {
     let length = chunks * CHUNK.len() as u64;
     let body = Body::from_stream(data(chunks, Duration::ZERO, || None::<Result<_, Infallible>>));
@@ -146,7 +147,7 @@ async fn events() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events))
 }
 
-/// So many chunks with a pause before each, and then whatever `end` makes, once.
+/// A stream of chunks with a pause before each, followed by the item that `end` returns.
 fn data<E>(
     chunks: u64,
     pause: Duration,
@@ -163,7 +164,7 @@ fn data<E>(
     })
 }
 
-/// A panic of which the hook says nothing: there are thousands.
+/// Panics without calling the panic hook, because there are thousands of panics.
 fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new("planned"))
 }

@@ -1,4 +1,4 @@
-//! A broker of one's own, which is killed and started again.
+//! A private broker that can be killed and restarted.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -11,14 +11,16 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-/// A program that runs a broker, and where it is looked up if nothing is set.
+/// The variable with the path of a program that runs a broker.
 const SERVER: &str = "KAFKA_SERVER";
+
+/// The file of variables that is read if the variable is not set.
 const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
 
-/// How long a broker may take to be there.
+/// The timeout of a broker's start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A broker, while it runs; its data goes with it.
+/// A running broker. Dropping it kills the process and removes its data.
 pub(crate) struct Broker {
     program: String,
     folder: PathBuf,
@@ -27,7 +29,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts an empty broker with a topic.
+    /// Starts an empty broker and creates a topic.
     pub(crate) async fn start(topic: &str, partitions: i32) -> Result<Self, Box<dyn Error>> {
         let program = setting()?;
         let folder = std::env::temp_dir().join(format!("soak-kafka-{}-{topic}", std::process::id()));
@@ -39,7 +41,7 @@ impl Broker {
         let ports = [port?, controller?];
         drop(listeners);
         let process = run(&program, &folder, ports).inspect_err(|_| {
-            // The complaint is the other one's.
+            // The error of the start is returned, not that of the clean-up.
             let _ = fs::remove_dir_all(&folder);
         })?;
         let broker = Self { program, folder, ports, process };
@@ -51,7 +53,7 @@ impl Broker {
         format!("127.0.0.1:{}", self.ports[0])
     }
 
-    /// Kills it, and starts it again with the data that is there.
+    /// Kills the broker and restarts it with its data.
     pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
         self.process.kill()?;
         self.process.wait()?;
@@ -75,7 +77,7 @@ impl Broker {
             };
             if began.elapsed() > PATIENCE {
                 return Err(
-                    format!("the broker does not answer, see {}: {error}", self.folder.display()).into()
+                    format!("the broker did not start (log in {}): {error}", self.folder.display()).into()
                 );
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -85,7 +87,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may be gone already, and what it leaves behind lies in the folder for temporary files.
+        // Errors are ignored: the process may have exited, and the folder is in the system's temporary folder.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.folder);
@@ -96,19 +98,19 @@ fn run(program: &str, folder: &PathBuf, [port, controller]: [u16; 2]) -> Result<
     let log = File::options().create(true).append(true).open(folder.join("log"))?;
     let mut command = Command::new(program);
     command.arg(folder).args([port, controller].map(|port| port.to_string()));
-    // The end of its input stops it: it does not outlive this process.
+    // The broker stops at the end of its input, so it does not outlive this process.
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     command.spawn().map_err(|error| format!("cannot run {program}: {error}").into())
 }
 
-/// From the environment, or from what `cargo xtask services up` wrote.
+/// Returns the program from the environment or from the file that `cargo xtask services up` writes.
 fn setting() -> Result<String, Box<dyn Error>> {
     if let Ok(program) = std::env::var(SERVER) {
         return Ok(program);
     }
     let lines = fs::read_to_string(SETTINGS).unwrap_or_default();
-    let found =
+    let program =
         lines.lines().find_map(|line| line.strip_prefix("export ")?.strip_prefix(SERVER)?.strip_prefix('='));
-    let found = found.map(|program| program.trim_matches('\'').to_owned());
-    found.ok_or_else(|| format!("{SERVER} is not set: `cargo xtask services up kafka`").into())
+    let program = program.map(|program| program.trim_matches('\'').to_owned());
+    program.ok_or_else(|| format!("{SERVER} is not set; run `cargo xtask services up kafka`").into())
 }

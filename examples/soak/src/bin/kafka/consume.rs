@@ -1,4 +1,4 @@
-//! Two members of a group: what they do with each message is chosen by its number, and counted.
+//! The consumers. The handling of each message is determined by its number, and its outcome is counted.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -14,31 +14,33 @@ use tokio::sync::Notify;
 
 use crate::ledger::Ledger;
 
-/// Each of so many messages is committed, and with it those before it.
-const COMMITTED: u64 = 50;
+/// The interval of commits: messages whose number is a multiple of it are committed.
+const COMMIT_INTERVAL: u64 = 50;
 
-/// How many messages are in hand where partitions are processed side by side.
+/// The number of messages that are processed concurrently.
 const LIMIT: usize = 16;
 
-/// What a member shares with the others.
+/// The state that the consumers of a run share.
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) observed: Tally,
     pub(crate) seed: u64,
     pub(crate) stop: Arc<Notify>,
-    /// Told of each message.
+    /// Called for each message.
     pub(crate) progress: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The error of a handler.
 #[derive(Debug)]
-struct Refused;
+struct HandlerError;
 
+/// The way in which a message is handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    Good,
-    ByHand,
+    Success,
+    /// Success, with a span that the handler finishes itself.
+    Manual,
     Failed,
     Panic,
     Dropped,
@@ -47,8 +49,8 @@ enum End {
 impl Member {
     fn end(&self, number: u64) -> End {
         match Random::new(!self.seed, number).below(100) {
-            0..60 => End::Good,
-            60..88 => End::ByHand,
+            0..60 => End::Success,
+            60..88 => End::Manual,
             88..92 => End::Failed,
             92..96 => End::Panic,
             _ => End::Dropped,
@@ -68,12 +70,12 @@ impl Member {
         self.observed.add(class);
     }
 
-    fn processed(&self, end: End) {
+    fn count_processed(&self, end: End) {
         self.count(
             "process",
             match end {
-                End::Good | End::ByHand => None,
-                End::Failed => Some(std::any::type_name::<Refused>()),
+                End::Success | End::Manual => None,
+                End::Failed => Some(std::any::type_name::<HandlerError>()),
                 End::Panic => Some("panic"),
                 End::Dropped => Some("cancelled"),
             },
@@ -81,20 +83,20 @@ impl Member {
     }
 
     fn commit(&self, number: u64, commit: impl FnOnce() -> rdkafka::error::KafkaResult<()>) {
-        if number.is_multiple_of(COMMITTED) {
+        if number.is_multiple_of(COMMIT_INTERVAL) {
             let code = commit().err().and_then(|error| error.rdkafka_error_code());
             self.count("commit", code.map(|code| format!("{code:?}")).as_deref());
         }
     }
 
-    /// rdkafka's own consumer.
-    pub(crate) async fn bare(self, consumer: rdkafka::consumer::StreamConsumer) {
+    /// Runs rdkafka's consumer.
+    pub(crate) async fn run_plain(self, consumer: rdkafka::consumer::StreamConsumer) {
         let mut stop = pin!(self.stop.notified());
         loop {
             let received = pin!(consumer.recv());
             match select(stop.as_mut(), received).await {
                 Either::Left(_) => return,
-                // The broker is away for a while.
+                // The broker is being restarted.
                 Either::Right((Err(_), _)) => {}
                 Either::Right((Ok(message), _)) => {
                     let number = self.arrive(&message);
@@ -104,8 +106,8 @@ impl Member {
         }
     }
 
-    /// Messages one by one, each handled in one of the ways that there are, which fail, panic or are given up.
-    pub(crate) async fn one_by_one(self, consumer: otel_kafka::StreamConsumer) {
+    /// Runs a consumer that handles messages sequentially, with handlers that succeed, fail, panic or are dropped.
+    pub(crate) async fn run_sequential(self, consumer: otel_kafka::StreamConsumer) {
         let mut stop = pin!(self.stop.notified());
         loop {
             let received = pin!(consumer.recv());
@@ -124,11 +126,11 @@ impl Member {
         let number = self.arrive(message);
         let end = self.end(number);
         match end {
-            End::Good => message.process(async |_| ()).await,
-            End::ByHand => message.processing().finish(&Outcome::ok()),
-            End::Failed => drop(message.process(async |_| Err::<(), _>(Refused)).await),
+            End::Success => message.process(async |_| ()).await,
+            End::Manual => message.processing().finish(&Outcome::ok()),
+            End::Failed => drop(message.process(async |_| Err::<(), _>(HandlerError)).await),
             End::Panic => {
-                // The hook says nothing of such a panic: there are thousands.
+                // `resume_unwind` does not call the panic hook, because there are thousands of panics.
                 let run = message.process(async |_| -> () { std::panic::resume_unwind(Box::new("planned")) });
                 let _ = AssertUnwindSafe(run).catch_unwind().await;
             }
@@ -137,21 +139,21 @@ impl Member {
                 let _ = run.now_or_never();
             }
         }
-        self.processed(end);
+        self.count_processed(end);
         number
     }
 
-    /// Partitions side by side.
-    pub(crate) async fn side_by_side(self, consumer: otel_kafka::StreamConsumer) {
+    /// Runs a consumer that processes partitions concurrently.
+    pub(crate) async fn run_concurrent(self, consumer: otel_kafka::StreamConsumer) {
         let mut stop = pin!(self.stop.notified());
         let handler = async |message: BorrowedMessage<'_>| {
             let number = self.arrive(&message);
             let fails = self.end(number) == End::Failed;
             self.commit(number, || consumer.commit_message(&message, CommitMode::Async));
-            self.processed(if fails { End::Failed } else { End::Good });
-            if fails { Err(Refused) } else { Ok(()) }
+            self.count_processed(if fails { End::Failed } else { End::Success });
+            if fails { Err(HandlerError) } else { Ok(()) }
         };
-        // The broker is away for a while.
+        // Errors are expected while the broker is being restarted.
         while consumer.for_each_concurrent(LIMIT, stop.as_mut(), &handler).await.is_err() {}
     }
 }

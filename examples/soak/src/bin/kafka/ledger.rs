@@ -1,4 +1,4 @@
-//! What has arrived: how often, from where, and whether it is what was sent.
+//! The record of received messages: position and number of deliveries, and comparison with the sent message.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,19 +6,19 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use crate::plan::{self, Plan};
 
-/// No message has arrived.
-const NOWHERE: u64 = u64::MAX;
+/// The position of a message that has not arrived.
+const NOT_ARRIVED: u64 = u64::MAX;
 
-/// What is known of all messages of a run.
+/// The counts of a run.
 pub(crate) struct Ledger {
     seed: u64,
-    /// Where each message was seen first: partition and offset.
-    places: Vec<AtomicU64>,
+    /// The position of each message's first delivery, encoded from partition and offset.
+    positions: Vec<AtomicU64>,
     pub(crate) accepted: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    pub(crate) rejected: AtomicU64,
     pub(crate) arrived: AtomicU64,
-    pub(crate) again: AtomicU64,
-    pub(crate) doubled: AtomicU64,
+    pub(crate) redelivered: AtomicU64,
+    pub(crate) duplicated: AtomicU64,
     pub(crate) changed: AtomicU64,
     pub(crate) full: AtomicU64,
 }
@@ -28,37 +28,38 @@ impl Ledger {
         let zero = AtomicU64::default;
         Self {
             seed,
-            places: (0..messages).map(|_| AtomicU64::new(NOWHERE)).collect(),
+            positions: (0..messages).map(|_| AtomicU64::new(NOT_ARRIVED)).collect(),
             accepted: zero(),
-            refused: zero(),
+            rejected: zero(),
             arrived: zero(),
-            again: zero(),
-            doubled: zero(),
+            redelivered: zero(),
+            duplicated: zero(),
             changed: zero(),
             full: zero(),
         }
     }
 
-    /// A message has arrived; gives its number.
+    /// Records a received message and returns its number.
     pub(crate) fn arrive(&self, message: &BorrowedMessage<'_>) -> u64 {
         let number = message.key().and_then(plan::number);
-        let place = number.and_then(|number| Some((number, self.places.get(usize::try_from(number).ok()?)?)));
-        let Some((number, place)) = place else {
+        let entry =
+            number.and_then(|number| Some((number, self.positions.get(usize::try_from(number).ok()?)?)));
+        let Some((number, position)) = entry else {
             add(&self.changed);
             return 0;
         };
         let plan = Plan::new(self.seed, number);
-        if !plan.is(message) {
+        if !plan.matches(message) {
             add(&self.changed);
         }
         if plan.is_full {
             add(&self.full);
         }
-        let here = (message.partition() as u64) << 48 | message.offset() as u64;
-        match place.compare_exchange(NOWHERE, here, Ordering::SeqCst, Ordering::SeqCst) {
+        let current = (message.partition() as u64) << 48 | message.offset() as u64;
+        match position.compare_exchange(NOT_ARRIVED, current, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => add(&self.arrived),
-            Err(first) if first == here => add(&self.again),
-            Err(_) => add(&self.doubled),
+            Err(first) if first == current => add(&self.redelivered),
+            Err(_) => add(&self.duplicated),
         };
         number
     }
@@ -68,7 +69,7 @@ impl Ledger {
     }
 }
 
-/// Counts one more, and says how many there are.
+/// Increments the count and returns the new value.
 pub(crate) fn add(count: &AtomicU64) -> u64 {
     count.fetch_add(1, Ordering::SeqCst) + 1
 }

@@ -1,33 +1,33 @@
-//! What each message is, chosen by its number and the seed alone.
+//! The content of each message, determined by its number and the seed.
 
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use soak::Random;
 
-/// The largest message that a producer takes.
-pub(crate) const LARGEST: usize = 30_000;
+/// The producer's size limit of a message.
+pub(crate) const MAX_SIZE: usize = 30_000;
 
-/// What librdkafka adds to a message for its check, and the longest key.
+/// The bytes that librdkafka adds for its size check, plus the longest key.
 const OVERHEAD: usize = 36 + 21;
 
-/// One message.
+/// The plan of one message.
 pub(crate) struct Plan {
     pub(crate) key: Vec<u8>,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) headers: Option<OwnedHeaders>,
-    /// No room for a header of ours.
+    /// The size leaves no space for context headers.
     pub(crate) is_full: bool,
-    /// Larger than the producer takes.
-    pub(crate) is_refused: bool,
-    /// rdkafka cannot read such headers.
+    /// The size exceeds the producer's limit.
+    pub(crate) is_too_large: bool,
+    /// A header name is not UTF-8, which rdkafka cannot read.
     has_unreadable: bool,
-    /// Nobody waits for the broker's word.
-    pub(crate) is_forgotten: bool,
+    /// The delivery is not awaited.
+    pub(crate) is_unawaited: bool,
 }
 
 impl Plan {
     pub(crate) fn new(seed: u64, number: u64) -> Self {
         let mut random = Random::new(seed, number);
-        let is_forgotten = random.below(20) == 0;
+        let is_unawaited = random.below(20) == 0;
         let text = random.below(2) == 0;
         let key =
             if text { format!("t{number}").into_bytes() } else { [b"b", &number.to_be_bytes()[..]].concat() };
@@ -37,9 +37,9 @@ impl Plan {
             payload: Some(bytes(&mut random, length)),
             headers: None,
             is_full: false,
-            is_refused: false,
+            is_too_large: false,
             has_unreadable: false,
-            is_forgotten,
+            is_unawaited,
         };
         let traceparent = format!("00-{:032x}-{:016x}-01", number + 1, number + 1);
         plan.headers = match random.below(1000) {
@@ -48,11 +48,11 @@ impl Plan {
                 let value = bytes(&mut random, 20);
                 Some(headers(&[("tenant", Some(&value)), ("tenant", Some(b"again")), ("empty", Some(b""))]))
             }
-            // Forwarded, or tried again.
+            // A forwarded or retried message, which already has a context.
             900..920 => {
                 Some(headers(&[("tenant", Some(b"t")), ("traceparent", Some(traceparent.as_bytes()))]))
             }
-            // What nobody can read.
+            // Malformed context headers.
             920..940 => {
                 let value = bytes(&mut random, 55);
                 Some(headers(&[
@@ -79,12 +79,12 @@ impl Plan {
             }
             986..988 => {
                 plan.is_full = true;
-                plan.payload = Some(bytes(&mut random, LARGEST - OVERHEAD));
+                plan.payload = Some(bytes(&mut random, MAX_SIZE - OVERHEAD));
                 None
             }
             988..990 => {
-                plan.is_refused = true;
-                plan.payload = Some(bytes(&mut random, LARGEST + 1));
+                plan.is_too_large = true;
+                plan.payload = Some(bytes(&mut random, MAX_SIZE + 1));
                 None
             }
             _ => None,
@@ -92,20 +92,20 @@ impl Plan {
         plan
     }
 
-    /// Whether a message arrived as it was sent: all but the headers in which context is carried.
-    pub(crate) fn is(&self, message: &BorrowedMessage<'_>) -> bool {
+    /// Returns `true` if the message arrived unchanged except for its context headers.
+    pub(crate) fn matches(&self, message: &BorrowedMessage<'_>) -> bool {
         let sent = self.headers.as_ref().map(OwnedHeaders::as_borrowed);
         let headers = if self.has_unreadable {
-            // Its own context is replaced, or stays: the number is the same.
+            // Only the number of headers is compared; replacing the context does not change it.
             sent.map(BorrowedHeaders::count) == message.headers().map(BorrowedHeaders::count)
         } else {
-            listed(sent) == listed(message.headers())
+            user_headers(sent) == user_headers(message.headers())
         };
         headers && message.key() == Some(&self.key) && message.payload() == self.payload.as_deref()
     }
 }
 
-/// The number of the message that has this key.
+/// Parses the number of a message from its key.
 pub(crate) fn number(key: &[u8]) -> Option<u64> {
     match key.split_first()? {
         (b't', text) => std::str::from_utf8(text).ok()?.parse().ok(),
@@ -122,25 +122,25 @@ fn headers(list: &[(&str, Option<&[u8]>)]) -> OwnedHeaders {
         .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: *value }))
 }
 
-/// Headers of which one has a name that is not UTF-8.
-#[expect(unsafe_code, reason = "no safe code can write such a name, and strangers can")]
+/// Returns headers with a name that is not UTF-8.
+#[expect(unsafe_code, reason = "safe code cannot create such a name, but untrusted peers can send one")]
 fn unreadable(traceparent: &str) -> OwnedHeaders {
     let name = vec![0xff, 0xfe, b'x'];
-    // SAFETY: rdkafka hands address and length to librdkafka, and looks at nothing as text on the way.
+    // SAFETY: rdkafka passes pointer and length to librdkafka and does not interpret the bytes as text.
     let key = unsafe { std::str::from_utf8_unchecked(&name) };
     headers(&[("traceparent", Some(traceparent.as_bytes()))])
         .insert(Header { key, value: Some("v") })
         .insert(Header { key: "tenant", value: Some("t") })
 }
 
-/// The headers that are the user's own.
-fn listed(headers: Option<&BorrowedHeaders>) -> Vec<(String, Option<Vec<u8>>)> {
-    let is_own = |name: &str| {
+/// Returns the headers without the context headers.
+fn user_headers(headers: Option<&BorrowedHeaders>) -> Vec<(String, Option<Vec<u8>>)> {
+    let is_user_header = |name: &str| {
         !["traceparent", "tracestate", "baggage"].iter().any(|field| field.eq_ignore_ascii_case(name))
     };
     let headers = headers.into_iter().flat_map(|headers| headers.iter());
     headers
-        .filter(|header| is_own(header.key))
+        .filter(|header| is_user_header(header.key))
         .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Sending all messages, so many at a time.
+//! Sends all messages with the given concurrency.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,24 +15,24 @@ use crate::plan::Plan;
 
 type Record<'a> = FutureRecord<'a, [u8], [u8]>;
 
-/// A producer, ours or rdkafka's.
-pub(crate) trait Sends: Clone + Send + Sync + 'static {
+/// A producer of otel-kafka or rdkafka.
+pub(crate) trait Producer: Clone + Send + Sync + 'static {
     fn send(&self, record: Record<'_>) -> impl Future<Output = Result<(), KafkaError>> + Send;
 
-    /// Sends, and never looks after the broker's word.
-    fn forget(&self, record: Record<'_>) -> Result<(), KafkaError>;
+    /// Sends without awaiting the delivery.
+    fn send_unawaited(&self, record: Record<'_>) -> Result<(), KafkaError>;
 
     fn in_flight(&self) -> i32;
 }
 
-macro_rules! sends {
+macro_rules! impl_producer {
     ($producer:ty) => {
-        impl Sends for $producer {
+        impl Producer for $producer {
             async fn send(&self, record: Record<'_>) -> Result<(), KafkaError> {
                 Self::send(self, record, Timeout::Never).await.map(drop).map_err(|(error, _)| error)
             }
 
-            fn forget(&self, record: Record<'_>) -> Result<(), KafkaError> {
+            fn send_unawaited(&self, record: Record<'_>) -> Result<(), KafkaError> {
                 self.send_result(record).map(drop).map_err(|(error, _)| error)
             }
 
@@ -43,12 +43,12 @@ macro_rules! sends {
     };
 }
 
-sends!(rdkafka::producer::FutureProducer);
-sends!(otel_kafka::FutureProducer);
+impl_producer!(rdkafka::producer::FutureProducer);
+impl_producer!(otel_kafka::FutureProducer);
 
-/// Sends all; what became of each is counted.
-pub(crate) async fn all<S: Sends>(
-    producer: &S,
+/// Sends all messages and counts their outcomes.
+pub(crate) async fn all<P: Producer>(
+    producer: &P,
     (seed, messages, concurrency): (u64, u64, u64),
     ledger: &Arc<Ledger>,
     observed: &Tally,
@@ -68,11 +68,11 @@ pub(crate) async fn all<S: Sends>(
             }
         });
     }
-    // What a worker leaves undone when it panics is missed by the checks.
+    // A panic of a worker is not reported here, because the checks find the missing messages.
     while workers.join_next().await.is_some() {}
 }
 
-async fn one<S: Sends>(producer: &S, plan: &Plan, ledger: &Ledger, observed: &Tally) {
+async fn one<P: Producer>(producer: &P, plan: &Plan, ledger: &Ledger, observed: &Tally) {
     let record = FutureRecord {
         topic: TOPIC,
         partition: None,
@@ -81,15 +81,16 @@ async fn one<S: Sends>(producer: &S, plan: &Plan, ledger: &Ledger, observed: &Ta
         timestamp: None,
         headers: plan.headers.clone(),
     };
-    let sent = if plan.is_forgotten { producer.forget(record) } else { producer.send(record).await };
+    let result =
+        if plan.is_unawaited { producer.send_unawaited(record) } else { producer.send(record).await };
     let mut class = Class::default();
     class.operation = Some("send".to_owned());
-    match sent {
+    match result {
         Ok(()) => add(&ledger.accepted),
         Err(error) => {
             class.error =
                 Some(error.rdkafka_error_code().map_or("_OTHER".to_owned(), |code| format!("{code:?}")));
-            add(&ledger.refused)
+            add(&ledger.rejected)
         }
     };
     observed.add(class);

@@ -14,21 +14,21 @@ use tokio::sync::Notify;
 use crate::broker::Broker;
 use crate::consume::Member;
 use crate::ledger::{Ledger, add, get};
-use crate::plan::LARGEST;
-use crate::produce::{self, Sends};
+use crate::plan::MAX_SIZE;
+use crate::produce::{self, Producer};
 use crate::{PARTITIONS, TOPIC, Telemetry};
 
-/// How long nothing may arrive before the run is given up; a killed broker is back in a fraction of it.
+/// The maximum time without a received message; restarting the broker takes a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a rebalance may give back: what a partition's consumer has not committed, and some more.
-pub(crate) const UNCOMMITTED: u64 = 6 * 500;
+/// The maximum number of messages that a rebalance redelivers: the uncommitted ones of all partitions, with a margin.
+pub(crate) const MAX_UNCOMMITTED: u64 = 6 * 500;
 
-/// In so many messages there is each kind of them.
-pub(crate) const TOUCHED: u64 = 10_000;
+/// The number of messages above which each kind of message occurs.
+pub(crate) const MIN_COVERAGE: u64 = 10_000;
 
-/// What a run has come to.
-pub(crate) struct Finished {
+/// The result of a run.
+pub(crate) struct RunResult {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sent: Tally,
     pub(crate) handled: Tally,
@@ -44,13 +44,13 @@ struct Run {
     memory: Arc<Memory>,
 }
 
-/// With our clients.
-pub(crate) async fn ours(
+/// Runs with the clients of otel-kafka.
+pub(crate) async fn instrumented(
     arguments: Arguments,
     producer: &Telemetry,
     consumer: &Telemetry,
-) -> Result<Finished, Box<dyn Error>> {
-    let run = Run::begin(arguments).await?;
+) -> Result<RunResult, Box<dyn Error>> {
+    let run = Run::start(arguments).await?;
     let first: otel_kafka::StreamConsumer = run.member_of_group()?;
     let first = first.with_options(consumer.options());
     let second: otel_kafka::StreamConsumer = run.member_of_group()?;
@@ -58,28 +58,30 @@ pub(crate) async fn ours(
     first.subscribe(&[TOPIC])?;
     second.subscribe(&[TOPIC])?;
     let members = [
-        tokio::spawn(run.member.clone().one_by_one(first)),
-        tokio::spawn(run.member.clone().side_by_side(second)),
+        tokio::spawn(run.member.clone().run_sequential(first)),
+        tokio::spawn(run.member.clone().run_concurrent(second)),
     ];
     let sender: otel_kafka::FutureProducer = run.producer()?;
     run.drive(sender.with_options(producer.options()), members).await
 }
 
-/// With rdkafka's own.
-pub(crate) async fn bare(arguments: Arguments) -> Result<Finished, Box<dyn Error>> {
-    let run = Run::begin(arguments).await?;
+/// Runs with the clients of rdkafka.
+pub(crate) async fn plain(arguments: Arguments) -> Result<RunResult, Box<dyn Error>> {
+    let run = Run::start(arguments).await?;
     let first: rdkafka::consumer::StreamConsumer = run.member_of_group()?;
     let second: rdkafka::consumer::StreamConsumer = run.member_of_group()?;
     first.subscribe(&[TOPIC])?;
     second.subscribe(&[TOPIC])?;
-    let members =
-        [tokio::spawn(run.member.clone().bare(first)), tokio::spawn(run.member.clone().bare(second))];
+    let members = [
+        tokio::spawn(run.member.clone().run_plain(first)),
+        tokio::spawn(run.member.clone().run_plain(second)),
+    ];
     let sender: rdkafka::producer::FutureProducer = run.producer()?;
     run.drive(sender, members).await
 }
 
 impl Run {
-    async fn begin(arguments: Arguments) -> Result<Self, Box<dyn Error>> {
+    async fn start(arguments: Arguments) -> Result<Self, Box<dyn Error>> {
         let broker = Broker::start(TOPIC, PARTITIONS).await?;
         let memory = Arc::new(Memory::new(arguments.requests));
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
@@ -113,7 +115,7 @@ impl Run {
             .set("bootstrap.servers", self.broker.address())
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            .set("message.max.bytes", LARGEST.to_string())
+            .set("message.max.bytes", MAX_SIZE.to_string())
             .set("reconnect.backoff.max.ms", "1000");
         Ok(config.create()?)
     }
@@ -126,18 +128,18 @@ impl Run {
             .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", "false")
             .set("reconnect.backoff.max.ms", "1000")
-            // Little of what is fetched lies around, so that memory tells about us.
+            // Small fetch queues keep the memory check sensitive to the instrumentation.
             .set("fetch.message.max.bytes", "262144")
             .set("queued.max.messages.kbytes", "1024");
         Ok(config.create()?)
     }
 
-    /// Sends everything, restarts the broker on the way, and waits until all has arrived.
-    async fn drive<S: Sends>(
+    /// Sends all messages, restarts the broker meanwhile, and waits until all messages have arrived.
+    async fn drive<P: Producer>(
         mut self,
-        producer: S,
+        producer: P,
         members: [tokio::task::JoinHandle<()>; 2],
-    ) -> Result<Finished, Box<dyn Error>> {
+    ) -> Result<RunResult, Box<dyn Error>> {
         let Arguments { requests, seed, concurrency, .. } = self.arguments;
         let began = Instant::now();
         let ledger = Arc::clone(&self.member.ledger);
@@ -148,14 +150,14 @@ impl Run {
                 produce::all(&producer, (seed, requests, concurrency), &ledger, &sent).await;
             })
         };
-        // In the first half, whose peak of memory then has what a restart takes.
+        // The restart is in the first half, so that its memory is part of the first peak.
         let ledger_at = |count: u64| get(&ledger.arrived) >= count;
         wait(&ledger, || ledger_at(requests * 2 / 5)).await;
-        println!("the broker is killed, and started again");
+        println!("killing and restarting the broker");
         self.broker.restart()?;
         wait(&ledger, || sending.is_finished() && ledger.lost() == 0).await;
         let took = began.elapsed();
-        // What was forgotten is delivered, but its reports may still be on their way.
+        // Delivery reports of unawaited messages may arrive after the messages.
         wait(&ledger, || producer.in_flight() == 0).await;
         sending.abort();
         self.member.stop.notify_waiters();
@@ -164,7 +166,7 @@ impl Run {
         }
         let in_flight = u64::try_from(producer.in_flight()).unwrap_or(u64::MAX);
         drop(producer);
-        Ok(Finished {
+        Ok(RunResult {
             ledger,
             sent,
             handled: self.member.observed.clone(),
@@ -175,7 +177,7 @@ impl Run {
     }
 }
 
-/// Waits until a condition holds, but not for ever when nothing arrives: what does not hold is for the report to say.
+/// Waits until the condition holds, or until no message has arrived for [`PATIENCE`]; the report shows the difference.
 async fn wait(ledger: &Ledger, holds: impl Fn() -> bool) {
     let (mut seen, mut since) = (get(&ledger.arrived), Instant::now());
     while !holds() && since.elapsed() < PATIENCE {

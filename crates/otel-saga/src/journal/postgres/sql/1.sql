@@ -1,5 +1,5 @@
--- Instances, without their records. Times are milliseconds since 1970 by this server's clock.
--- An ordinary append changes `head` and `changed` alone, which no index has: the row's new version stays in its page.
+-- Instances without their records. Times are milliseconds since the Unix epoch by this server's clock. Most appends
+-- change only `head` and `changed`, which no index contains, so that the new version of the row stays in its page.
 CREATE TABLE instance (
     id text COLLATE "C" PRIMARY KEY,
     saga text COLLATE "C" NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE instance (
     epoch bigint NOT NULL
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
--- What can be claimed, what has a worker, what can be forgotten.
+-- Due instances, owned instances, and instances that can be pruned.
 CREATE INDEX instance_due ON instance (due) WHERE status = 0 AND owner IS NULL;
 CREATE INDEX instance_owner ON instance (owner, id) WHERE status = 0 AND owner IS NOT NULL;
 CREATE INDEX instance_ended ON instance (ended) WHERE ended IS NOT NULL;
@@ -29,7 +29,7 @@ CREATE TABLE record (
     PRIMARY KEY (id, place)
 );
 
--- Until when each worker lives. One that has no row does not.
+-- The expiry of each worker's lease. A worker without a row has none.
 CREATE TABLE lease (
     worker text COLLATE "C" PRIMARY KEY,
     until bigint NOT NULL

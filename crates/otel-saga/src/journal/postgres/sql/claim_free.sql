@@ -1,5 +1,5 @@
--- Gives a worker what is due and has none, and skips what another one is just being given. It begins where the last
--- claim has ended: before that, the index is full of what was claimed, until it is vacuumed.
+-- Claims due instances without an owner, and skips those that another claim has locked. Starts where the last claim
+-- ended, because before that the index is full of claimed rows until it is vacuumed.
 WITH free AS MATERIALIZED (
     SELECT id FROM instance
     WHERE status = 0 AND owner IS NULL AND due >= $3 AND due <= journal_now()

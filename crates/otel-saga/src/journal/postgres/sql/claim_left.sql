@@ -1,6 +1,6 @@
--- Gives a worker what another one has whose lease is over: the first such, behind what the last claim has ended with.
--- Their names are found by going from one to the next in the index, not by reading everything that living workers have.
--- Not what the worker was given a moment ago: it may have no lease.
+-- Claims the instances of one worker whose lease has expired: the first such worker behind the end of the last claim.
+-- The names of workers are found by steps from one to the next in the index, without reading all instances of live
+-- workers. The instances in $3 are excluded: they were just claimed by this worker, which may have no lease.
 WITH RECURSIVE owners (name) AS (
     (
         SELECT owner FROM instance
@@ -18,7 +18,8 @@ WITH RECURSIVE owners (name) AS (
 ), left_over AS MATERIALIZED (
     SELECT id, owner FROM instance
     WHERE status = 0 AND owner IS NOT NULL AND owner = (SELECT name FROM dead)
-        -- Not as a row: with an equality beside it, the index would be read from the worker's first instance on.
+        -- No row comparison: beside the equality it would make Postgres read the index from the worker's first
+        -- instance on.
         AND id > (SELECT CASE WHEN name = $4 THEN $5 ELSE '' END FROM dead)
         AND due <= journal_now()
         AND id <> ALL ($3)

@@ -1,4 +1,4 @@
--- An instance and its records: one statement, so that they are of one moment.
+-- An instance and its records, in one statement so that both are from the same snapshot.
 SELECT id, saga, version, status, created, changed, due, owner, head, epoch,
     ARRAY(SELECT body FROM record WHERE record.id = instance.id ORDER BY place) AS bodies,
     (SELECT max(place) FROM record WHERE record.id = instance.id) AS last

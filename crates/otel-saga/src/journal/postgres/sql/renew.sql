@@ -1,4 +1,5 @@
--- Makes a lease live for so long from now, and forgets those that have long been over: no row means the same.
+-- Extends the worker's lease to this length from now, and deletes long-expired ones, because a missing row means the
+-- same.
 WITH mine AS (
     INSERT INTO lease (worker, until) VALUES ($1, journal_now() + $2)
     ON CONFLICT (worker) DO UPDATE SET until = excluded.until

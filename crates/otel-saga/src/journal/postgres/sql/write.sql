@@ -1,5 +1,5 @@
--- A batch: instances that are created, and appends, each of them only if it is at its cursor. One statement is one
--- transaction. What was done is told by its number in the batch.
+-- A batch of creations and appends, each of which is carried out only if the id is free or the instance is at its
+-- cursor. The statement is one transaction, and returns the numbers of the jobs that were carried out.
 WITH creates AS (
     SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
         AS one (n, id, saga, version, owner, records)

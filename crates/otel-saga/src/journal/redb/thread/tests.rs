@@ -1,11 +1,11 @@
-//! What becomes of jobs when one of them fails, and of the file behind them.
+//! Tests of a failing job: the other jobs of its transaction, and the file, which is opened again.
 
 use std::path::PathBuf;
 
 use super::*;
 use crate::journal::{Header, NewInstance};
 
-/// A file that is gone with the test.
+/// A file that is removed after the test.
 struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! What is done next, by cases. All orders of everything are in `tests/it/two_phase/models.rs`.
+//! Tests of `next` by example. `tests/it/two_phase/models.rs` explores all orders of events.
 
 use super::*;
 use crate::two_phase::flow::{Record, Started, fold};
@@ -30,7 +30,7 @@ fn the_decision_comes_before_the_commits() {
     assert_eq!(ask(3, &[Yes, ReadOnly, Yes]), [Command::Decide { tell: vec![0, 2] }]);
     let decided = Record::Decided { decision: Decision::Commit, tell: vec![0, 2], reason: None };
     let commits = [Command::Commit { participant: 0 }, Command::Commit { participant: 2 }];
-    // Whoever recovers knows no ballots, and needs none.
+    // A coordinator that recovers the transaction has no votes, and needs none.
     assert_eq!(next(&state(3, std::slice::from_ref(&decided)), None), commits);
     let acknowledged = Record::Acknowledged { participant: 0, answer: Answer::Done };
     let half = state(3, &[decided.clone(), acknowledged.clone()]);
@@ -67,7 +67,7 @@ fn a_single_participant_commits_in_one_phase() {
     assert_eq!(ask(1, &[Ballot::Yes]), [Command::Finish(Decision::Commit)]);
     assert_eq!(ask(1, &[Ballot::ReadOnly]), [Command::Finish(Decision::Commit)]);
     assert_eq!(ask(1, &[Ballot::No]), [Command::Finish(Decision::Abort)]);
-    // Nobody knows: what a rollback is answered with tells.
+    // The outcome is unknown: the answer to a rollback decides.
     assert_eq!(ask(1, &[Ballot::Unknown]), rollbacks(&[0]));
     for (answer, decision) in [(Answer::Committed, Decision::Commit), (Answer::Done, Decision::Abort)] {
         let answered = state(1, &[Record::Acknowledged { participant: 0, answer }]);

@@ -1,8 +1,7 @@
-//! A small world for the model checker: one transaction, its journal, two coordinators, participants, and a network that
-//! delays.
+//! A small world for the model checker: one transaction, its journal, two coordinators, participants, and a network
+//! that delays.
 //!
-//! The coordinators run the real `fold` and `next`. What can go wrong is budgeted; what protects against it can be taken
-//! away.
+//! The coordinators run the real `fold` and `next`. Faults have a budget, and each protection can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +9,21 @@ use otel_saga::two_phase::Answer;
 use otel_saga::two_phase::flow::{Ballot, Command, Decision, Record, Started, State, fold, next};
 use stateright::{Model, Property};
 
-/// What keeps a transaction whole. All of it, or all but one.
+/// The protection that is removed, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Without {
     Nothing,
-    /// Commits leave before the decision is in the journal.
+    /// Commits are sent before the decision is in the journal.
     DurableDecision,
-    /// A rollback that was not acknowledged is taken for done.
+    /// A rollback without an acknowledgement counts as done.
     RollbacksRetried,
-    /// A participant does not remember that it was told to roll back what it had not seen.
+    /// Participants do not remember that they were asked to roll back a branch that they had not seen.
     Tombstones,
-    /// Whoever appends, appends.
+    /// Appends are accepted at any cursor.
     Fencing,
 }
 
-/// How often each thing goes wrong, and all together.
+/// The number of faults of each kind, and in total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) faults: u8,
@@ -60,7 +59,7 @@ pub(super) enum Verb {
     Rollback,
 }
 
-/// A request on its way, and the worker in its epoch that waits for the answer.
+/// A request in the network, and the worker and its epoch that wait for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Call {
     participant: u16,
@@ -76,7 +75,7 @@ pub(super) enum Reply {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Is {
-    /// Worked on, and not asked.
+    /// The branch has work, and was not asked to prepare.
     #[default]
     Open,
     Prepared,
@@ -86,9 +85,9 @@ pub(super) enum Is {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Worker {
-    /// The journal as this worker knows it, with what it has not written yet; none while it has no transaction.
+    /// The journal as this worker knows it, including unwritten records; `None` while it owns no transaction.
     view: Option<Vec<Record>>,
-    /// How many of these are in the journal.
+    /// The number of these records that are in the journal.
     written: usize,
     epoch: u8,
     ballots: Option<Vec<Option<Ballot>>>,
@@ -118,14 +117,14 @@ pub(super) enum Action {
 
 impl Situation {
     pub(super) fn end(&self) -> Option<Decision> {
-        // Without fencing there may be records that contradict: the first end counts.
+        // Without fencing the records may contradict each other: the first end counts.
         self.journal.iter().find_map(|record| match record {
             Record::Ended { decision, .. } => Some(*decision),
             _ => None,
         })
     }
 
-    /// What the worker has not written goes to the journal, or the worker learns that it is not its turn.
+    /// Appends the worker's unwritten records, or lets the worker find out that it is fenced.
     fn write(&mut self, worker: usize, fencing: bool) -> bool {
         let Worker { view: Some(view), epoch, written, .. } = &mut self.workers[worker] else { return false };
         if fencing && (*epoch != self.epoch || *written != self.journal.len()) {
@@ -147,7 +146,7 @@ impl Situation {
         };
     }
 
-    /// Calls that nobody waits for are alike, and those that would change nothing are none.
+    /// Merges calls that no worker waits for, and drops those without an effect.
     fn tidy(&mut self) {
         let workers = &self.workers;
         let waits = |call: &Call| {
@@ -239,7 +238,7 @@ impl World {
         }
     }
 
-    /// The call ends for the worker, with this reply or with none.
+    /// Ends the call at the worker, with this reply or with none.
     fn settle(
         &self,
         now: &mut Situation,
@@ -252,7 +251,7 @@ impl World {
         let answer = match reply {
             Some(Reply::Answer(answer)) => answer,
             None if verb == Verb::Rollback && self.without == Without::RollbacksRetried => Answer::Done,
-            // It is asked again.
+            // The call is repeated.
             None if matches!(verb, Verb::Commit | Verb::Rollback) => return,
             vote => {
                 let ballot = match vote {
@@ -309,7 +308,7 @@ impl Model for World {
         for (index, worker) in now.workers.iter().enumerate() {
             let Some(state) = Self::state(worker) else {
                 if !ended {
-                    // The workers are alike: if none is at work, the first will be.
+                    // The workers are equal: if none is active, the first one claims.
                     let alive = now.workers.iter().any(|other| other.view.is_some());
                     actions.extend((!alive && index == 0).then_some(Action::Claim(index)));
                     let takes = alive && now.budget.left(now.budget.takeovers);
@@ -327,7 +326,7 @@ impl Model for World {
                     actions.push(Action::TimeOut(index, *call));
                 }
             }
-            // All that were asked in one go are waited for, as the coordinator does.
+            // All calls of one round are waited for, as in the coordinator.
             let commands = next(&state, worker.ballots.as_deref());
             let asked = |command: &Command| {
                 let call = match command {

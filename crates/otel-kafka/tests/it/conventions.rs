@@ -1,0 +1,81 @@
+//! All that is recorded with every option on is in the registry of the conventions, or listed in docs/conventions.md.
+
+use otel_kafka::{FutureProducer, StreamConsumer};
+use otel_operation::Outcome;
+use otel_testing::Recorder;
+use otel_testing::registry::{ConventionCheck, ProjectNames};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::producer::FutureRecord;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use crate::support::{LONG, cluster, config, consumer, consumer_config, options, until};
+
+const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
+
+async fn messages(recorder: &Recorder) {
+    let cluster = cluster(1);
+    let options = options(recorder)
+        .with_poll_spans(true)
+        .with_lag(true)
+        .with_message_sizes(true)
+        .with_client_id("till-3")
+        .with_server("broker.example", 9092);
+    let producer: FutureProducer = config(&cluster).set("message.max.bytes", "1000").create().unwrap();
+    let producer = producer.with_options(options.clone());
+    let too_large_with_context = "p".repeat(920);
+    for payload in ["a", "b", "c", &too_large_with_context] {
+        producer.send(FutureRecord::to("orders").key("k").payload(payload), LONG).await.unwrap();
+    }
+    // A tombstone, and one that the broker refuses.
+    producer.send(FutureRecord::<str, str>::to("orders").key("k"), LONG).await.unwrap();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+    producer.send(FutureRecord::to("orders").key("k").payload("d"), LONG).await.unwrap_err();
+
+    let consumer = consumer(&cluster, options);
+    let one = consumer.recv().await.unwrap();
+    one.process(async |_| ()).await;
+    let two = consumer.recv().await.unwrap();
+    two.process(async |_| Err::<(), _>("refused".to_owned())).await.unwrap_err();
+    consumer.commit_message(&two, CommitMode::Sync).unwrap();
+    let batch = [consumer.recv().await.unwrap(), consumer.recv().await.unwrap()];
+    consumer.processing_batch(&batch).finish(&Outcome::ok());
+    consumer.recv().await.unwrap().process(async |_| ()).await;
+}
+
+async fn rebalances(recorder: &Recorder) {
+    let cluster = cluster(1);
+    let consumer: StreamConsumer = consumer_config(&cluster).create().unwrap();
+    let consumer = consumer.with_options(options(recorder));
+    consumer.subscribe(&["orders"]).unwrap();
+    tokio::select! {
+        _ = consumer.recv() => panic!("there is no message"),
+        () = until("the assignment", || consumer.assignment().unwrap().count() == 1) => {}
+    }
+}
+
+#[tokio::test]
+async fn names_units_instruments_and_descriptions_are_the_registrys() {
+    let recorder = Recorder::new();
+    messages(&recorder).await;
+    rebalances(&recorder).await;
+    recorder.wait_until_finished().await;
+    recorder.assert_clean();
+    for name in [
+        "error.type",
+        "messaging.batch.message_count",
+        "messaging.client.id",
+        "messaging.consumer.group.name",
+        "messaging.destination.partition.id",
+        "messaging.kafka.message.key",
+        "messaging.kafka.message.tombstone",
+        "messaging.kafka.offset",
+        "messaging.message.body.size",
+        "server.port",
+    ] {
+        assert!(recorder.tree().contains(name), "{name} is not recorded:\n{}", recorder.tree());
+    }
+    let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-kafka").unwrap());
+    check.add(&recorder);
+    assert_eq!(check.finish(), Ok(()));
+}
