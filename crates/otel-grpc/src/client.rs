@@ -11,10 +11,9 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{
-    Attempts, BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime,
-};
+use otel_operation::{BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime};
 use otel_propagation::HeaderInjector;
+use otel_request::ResendCounter;
 use tonic::GrpcMethod;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -147,7 +146,7 @@ impl ClientLayer {
             Ok(method) => (method, None),
             Err(unknown) => (unknown, Some(head.uri.path())),
         };
-        let attempts = head.extensions.get::<Attempts>().map_or(0, Attempts::next);
+        let attempts = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
         let deadline = Deadline::of(head.headers);
         let start = SpanStart::new(method.span_name.clone(), SpanKind::Client, started.time)
             .with_sampler_attributes(options.sampler_attributes);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Request, Uri};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerAttributes};
+use otel_operation::{Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
+use otel_request::CapturedHeaders;
 
 use crate::messages::MessageEvents;
 

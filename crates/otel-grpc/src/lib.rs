@@ -15,7 +15,8 @@ mod outcome;
 mod record;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerAttributes};
+pub use otel_operation::SamplerAttributes;
+pub use otel_request::ResendCounter;
 
 pub use crate::carrier::{MetadataExtractor, MetadataInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService};

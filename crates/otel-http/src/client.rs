@@ -14,9 +14,9 @@ use http_body::Body;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{
-    Attempts, BoundedCache, LazyInstruments, Operation, OperationFuture, SmallOnceMap, SpanStart, StartTime,
-    Tracer,
+    BoundedCache, LazyInstruments, Operation, OperationFuture, SmallOnceMap, SpanStart, StartTime, Tracer,
 };
+use otel_request::ResendCounter;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -189,7 +189,7 @@ impl Shared {
         let target = request_attributes::target(head.uri, head.headers);
         let server = target.as_ref().and_then(|target| shared.server(&head, target));
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
-        let resend_count = head.extensions.get::<Attempts>().map_or(0, Attempts::next);
+        let resend_count = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
 
         let name = options.span_name.as_ref().and_then(|name| name(&head, template));
         let name = name.unwrap_or_else(|| shared.name(&method, template));

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerAttributes, is_grpc};
+use otel_operation::{Providers, SamplerAttributes, is_grpc};
 use otel_propagation::PropagatorHandle;
+use otel_request::CapturedHeaders;
 
 use crate::method::KnownMethods;
 
@@ -212,7 +213,7 @@ macro_rules! shared_options {
         /// are recorded, each truncated to 1,024 bytes. Do not list headers that carry secrets.
         #[must_use]
         pub fn with_request_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new($crate::attributes::REQUEST_HEADER, names);
+            let captured = otel_request::CapturedHeaders::new($crate::attributes::REQUEST_HEADER, names);
             self.edit(|options| options.request_headers = captured)
         }
 
@@ -220,7 +221,7 @@ macro_rules! shared_options {
         /// [`with_request_headers`](Self::with_request_headers).
         #[must_use]
         pub fn with_response_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new($crate::attributes::RESPONSE_HEADER, names);
+            let captured = otel_request::CapturedHeaders::new($crate::attributes::RESPONSE_HEADER, names);
             self.edit(|options| options.response_headers = captured)
         }
 

@@ -15,11 +15,10 @@ mod outcome;
 mod reqwest;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerAttributes};
+pub use otel_operation::SamplerAttributes;
+pub use otel_request::{PeerAddr, ResendCounter};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate};
 pub use crate::config::{EndOn, RequestHead, ResponseHead};
-pub use crate::server::{
-    PeerAddr, RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerRecord, ServerService,
-};
+pub use crate::server::{RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerRecord, ServerService};

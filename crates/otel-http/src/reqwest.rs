@@ -7,7 +7,7 @@
 use http::Extensions;
 use opentelemetry::Context;
 use opentelemetry::trace::FutureExt;
-use otel_operation::Attempts;
+use otel_request::ResendCounter;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
@@ -22,7 +22,7 @@ impl Middleware for ClientLayer {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let attempts = extensions.get_or_insert_default::<Attempts>().clone();
+        let attempts = extensions.get_or_insert_default::<ResendCounter>().clone();
         let mut head = http::Request::new(());
         *head.method_mut() = request.method().clone();
         *head.version_mut() = request.version();

@@ -19,6 +19,7 @@ use opentelemetry::{Context, KeyValue};
 use otel_operation::{
     BoundedCache, LazyInstruments, Operation, OperationFuture, SmallOnceMap, SpanStart, StartTime, Tracer,
 };
+use otel_request::{HostCache, PeerAddr};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -71,7 +72,7 @@ struct Shared {
     instruments: LazyInstruments<HttpInstruments>,
     routes: BoundedCache<Route>,
     no_route: Arc<Route>,
-    hosts: BoundedCache<request_attributes::Host>,
+    hosts: HostCache,
 }
 
 /// The cached span names and metrics of a route.
@@ -97,11 +98,6 @@ impl Route {
         )
     }
 }
-
-/// A request extension with the address of the peer, for servers other than axum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a plain value that a server puts there")]
-pub struct PeerAddr(pub SocketAddr);
 
 /// A request extension through which a router inside the layer, other than axum's, reports the route.
 ///
@@ -157,7 +153,7 @@ impl ServerLayer {
                 instruments: options.shared.providers.instruments(scope(), HttpInstruments::server),
                 routes: BoundedCache::new(ROUTES),
                 no_route: Arc::new(Route::new(None)),
-                hosts: BoundedCache::new(HOSTS),
+                hosts: HostCache::new(HOSTS),
                 options,
             }),
         }

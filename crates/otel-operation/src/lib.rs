@@ -4,13 +4,9 @@
 //!
 //! This file owns the crate's public exports.
 
-mod address;
-mod attempts;
 #[cfg(feature = "http-body")]
 mod body;
 mod cache;
-#[cfg(feature = "http-body")]
-mod captured;
 mod future;
 #[cfg(feature = "http-body")]
 mod grpc;
@@ -22,13 +18,9 @@ mod providers;
 mod requested_ids;
 mod tracer;
 
-pub use crate::address::ip_text;
-pub use crate::attempts::Attempts;
 #[cfg(feature = "http-body")]
 pub use crate::body::{ObserveBody, OperationBody};
 pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
-#[cfg(feature = "http-body")]
-pub use crate::captured::CapturedHeaders;
 pub use crate::future::{FinishOnOutput, OperationFuture};
 #[cfg(feature = "http-body")]
 pub use crate::grpc::is_grpc;

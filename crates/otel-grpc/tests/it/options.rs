@@ -10,7 +10,7 @@ use http_body_util::Full;
 use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::Sampler;
-use otel_grpc::{Attempts, SamplerAttributes};
+use otel_grpc::{ResendCounter, SamplerAttributes};
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::transport::Server;
@@ -267,7 +267,7 @@ async fn each_attempt_is_a_span_with_its_number() {
             .unwrap();
         request.extensions_mut().insert(GrpcMethod::new("test.Echo", "Unary"));
         if numbered {
-            request.extensions_mut().insert(Attempts::default());
+            request.extensions_mut().insert(ResendCounter::default());
         }
         retry::Retry::new(Again, channel).oneshot(request).await.unwrap();
         recorder.wait_for_spans(6).await;

@@ -8,18 +8,15 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
-use otel_operation::{BoundedCache, ip_text};
+use otel_request::{Host, HostCache, format_ip};
 
-use super::{host, url};
+use super::url;
 use crate::config::RequestHead;
 use crate::forwarded::Forwarded;
 use crate::method::KnownMethod;
 
 /// Length in bytes at which a user agent is truncated.
 const LONGEST_USER_AGENT: usize = 512;
-
-/// Limit in bytes of a host that is cached in parsed form; longer ones are parsed for each request.
-const LONGEST_KEPT_HOST: usize = 128;
 
 /// The facts about a request that are not in its head, and the cache of parsed hosts.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(crate) struct Received<'a> {
     pub(crate) route: Option<&'a Arc<str>>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) forwarded: Option<Forwarded>,
-    pub(crate) hosts: &'a BoundedCache<Host>,
+    pub(crate) hosts: &'a HostCache,
 }
 
 /// Returns `true` if `url.scheme` is `https`: by a trusted proxy's header, by the URI's scheme, else `otherwise`.
@@ -43,13 +40,6 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
     }
 }
 
-/// A parsed host. Cached, because most servers are called by few names.
-#[derive(Debug)]
-pub(crate) struct Host {
-    address: Arc<str>,
-    port: Option<u16>,
-}
-
 /// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
 fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
     let authority = match received.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref()) {
@@ -59,16 +49,7 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
             None => head.headers.get(header::HOST)?.to_str().ok()?,
         },
     };
-    let parse = || host::split(authority).map(|(address, port)| Host { address: address.into(), port });
-    // Hosts with credentials are not cached. Further hosts are not cached once the cache is full, because the host is
-    // untrusted input.
-    if authority.len() > LONGEST_KEPT_HOST || authority.contains('@') {
-        return parse().map(Arc::new);
-    }
-    match received.hosts.get_or_insert_opt(authority, parse) {
-        Some(host) => Some(host),
-        None => parse().map(Arc::new),
-    }
+    received.hosts.parse(authority)
 }
 
 /// Appends the attributes that a server span starts with.
@@ -101,10 +82,10 @@ fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
         received.forwarded.as_ref().and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
     let client = behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip(), Some(peer.port()))));
     if let Some((address, port)) = client {
-        let address = ip_text(address);
+        let address = format_ip(address);
         if let Some(peer) = received.peer {
             let same = behind_proxy.is_none();
-            let peer_address = if same { Arc::clone(&address) } else { ip_text(peer.ip()) };
+            let peer_address = if same { Arc::clone(&address) } else { format_ip(peer.ip()) };
             attributes.push(KeyValue::new(super::PEER_ADDRESS, peer_address));
             attributes.push(KeyValue::new(super::PEER_PORT, i64::from(peer.port())));
         }
@@ -130,7 +111,7 @@ mod tests {
             route: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
-            hosts: &BoundedCache::new(4),
+            hosts: &HostCache::new(4),
         };
         let mut list = Vec::new();
         attributes(&RequestHead::of(request), &received, &mut list);

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use otel_http::{Attempts, EndOn, PeerAddr, RouteSlot, UrlTemplate};
+use otel_http::{EndOn, PeerAddr, ResendCounter, RouteSlot, UrlTemplate};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tower::{Layer, ServiceExt};
@@ -56,7 +56,7 @@ async fn request(recorder: &Recorder) {
         }
         Ok(Response::builder().status(503).header("server", "parrot").body(Body::from("12345")).unwrap())
     }));
-    let attempts = Attempts::default();
+    let attempts = ResendCounter::default();
     for (method, path) in [("GET", "/users/7"), ("GET", "/users/7"), ("PURR", "/gone")] {
         let request = Request::builder()
             .method(method)

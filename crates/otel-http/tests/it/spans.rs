@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::KeyValue;
-use otel_http::{Attempts, PeerAddr, RouteSlot, ServerLayer, UrlTemplate};
+use otel_http::{PeerAddr, ResendCounter, RouteSlot, ServerLayer, UrlTemplate};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 
@@ -253,7 +253,7 @@ async fn each_attempt_of_a_retry_is_a_span_with_its_number() {
     }));
     let client = tower::retry::Retry::new(Twice(0), client);
     let request =
-        Request::get("http://api.example/").extension(Attempts::default()).body(Empty::new()).unwrap();
+        Request::get("http://api.example/").extension(ResendCounter::default()).body(Empty::new()).unwrap();
     client.oneshot(request).await.unwrap();
     let counts: Vec<_> = recorder
         .spans()
