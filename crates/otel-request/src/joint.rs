@@ -84,6 +84,14 @@ impl Joint {
         }
     }
 
+    /// Renames the owner, unless a layer inside has reported a name that replaces this one.
+    pub(crate) fn set_owner_name(&self, name: SpanName) {
+        let mut state = self.lock();
+        if state.name.as_ref().is_none_or(|inner| !inner.rank.replaces(name.rank)) {
+            state.name = Some(name);
+        }
+    }
+
     pub(crate) fn set_name(&self, name: SpanName) {
         let mut state = self.lock();
         if state.name.as_ref().is_none_or(|before| name.rank.replaces(before.rank)) {
@@ -178,6 +186,20 @@ mod tests {
         ] {
             assert_eq!(class(&joint, &own).as_deref(), shown, "{own:?}");
         }
+    }
+
+    #[test]
+    fn a_late_name_of_the_owner_replaces_lesser_names_inside() {
+        let name = |text: &'static str, rank| SpanName::new(text, rank);
+        let kept = |inner: SpanName| {
+            let joint = Joint::new(RPC.bit(), None);
+            joint.set_name(inner);
+            joint.set_owner_name(name("a.B/C", NameRank::Procedure));
+            joint.lock().name.take().unwrap().text
+        };
+        assert_eq!(kept(name("POST /a.B/{*rest}", NameRank::Route)), "a.B/C");
+        assert_eq!(kept(name("a.B/Inner", NameRank::Procedure)), "a.B/Inner");
+        assert_eq!(kept(name("chosen", NameRank::Hook)), "chosen");
     }
 
     #[test]

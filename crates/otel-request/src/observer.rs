@@ -8,7 +8,7 @@ use http_body::Body;
 use otel_operation::Outcome;
 
 use crate::protocol::Protocol;
-use crate::span::RequestSpan;
+use crate::span::{AttributeScope, RequestSpan};
 
 /// The point at which a request ends.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +58,10 @@ pub trait RequestObserver: Send + 'static {
         Outcome::cancelled()
     }
 
-    /// The layer has joined the span of a layer around it.
-    fn on_join(&mut self) {}
+    /// The layer has joined the span of a layer around it, to which it adds attributes of this scope.
+    fn on_join(&mut self, scope: AttributeScope) {
+        let _ = scope;
+    }
 
     /// Returns false if the response showed that the request is not of this protocol. An inner layer then reports no outcome,
     /// and no metrics are recorded.

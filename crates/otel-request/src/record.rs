@@ -42,7 +42,7 @@ impl Place {
     #[inline]
     pub(crate) fn span<'a>(&'a self, own: Option<SpanRef<'a>>) -> Option<RequestSpan<'a>> {
         match self.role {
-            Role::Owner => own.map(RequestSpan::own),
+            Role::Owner => own.map(|span| RequestSpan::own(span, self.joint.as_deref())),
             Role::Inner(scope) => Some(RequestSpan::joint(self.joint.as_deref()?, scope?)),
         }
     }
@@ -55,8 +55,8 @@ impl<C: RequestObserver> RequestRecord<C> {
     }
 
     pub(crate) fn inner(mut observer: C, joined: &Joined) -> Self {
-        observer.on_join();
         let scope = if joined.is_recorded { AttributeScope::Hooks } else { AttributeScope::Protocol };
+        observer.on_join(scope);
         let place = Place {
             joint: Some(Arc::clone(&joined.joint)),
             role: Role::Inner(joined.facts.is_recording().then_some(scope)),
@@ -105,8 +105,9 @@ impl<C: RequestObserver> OperationObserver for RequestRecord<C> {
 
     #[inline]
     fn finish_span(&mut self, span: &SpanRef<'_>, outcome: &Outcome) {
-        self.observer.finish_span(&RequestSpan::borrowed(span), outcome);
-        if let Some(joint) = &self.place.joint {
+        let joint = self.place.joint.as_deref();
+        self.observer.finish_span(&RequestSpan::borrowed(span, joint), outcome);
+        if let Some(joint) = joint {
             joint.apply(span, self.place.rank);
         }
     }

@@ -65,6 +65,8 @@ pub enum AttributeScope {
 pub struct RequestSpan<'a> {
     target: Target<'a>,
     scope: AttributeScope,
+    /// The joint of an owner, in which names of layers inside wait.
+    names: Option<&'a Joint>,
 }
 
 #[derive(Debug)]
@@ -76,17 +78,17 @@ enum Target<'a> {
 
 impl<'a> RequestSpan<'a> {
     #[inline]
-    pub(crate) fn own(span: SpanRef<'a>) -> Self {
-        Self { target: Target::Own(span), scope: AttributeScope::All }
+    pub(crate) fn own(span: SpanRef<'a>, names: Option<&'a Joint>) -> Self {
+        Self { target: Target::Own(span), scope: AttributeScope::All, names }
     }
 
     #[inline]
-    pub(crate) fn borrowed(span: &'a SpanRef<'a>) -> Self {
-        Self { target: Target::Borrowed(span), scope: AttributeScope::All }
+    pub(crate) fn borrowed(span: &'a SpanRef<'a>, names: Option<&'a Joint>) -> Self {
+        Self { target: Target::Borrowed(span), scope: AttributeScope::All, names }
     }
 
     pub(crate) fn joint(joint: &'a Joint, scope: AttributeScope) -> Self {
-        Self { target: Target::Joint(joint), scope }
+        Self { target: Target::Joint(joint), scope, names: None }
     }
 
     /// Returns the attributes that the layer adds.
@@ -122,11 +124,13 @@ impl<'a> RequestSpan<'a> {
         }
     }
 
-    /// Renames the span; in the span of another layer the name of the highest rank wins.
+    /// Renames the span; if layers are stacked, the name of the highest rank wins.
     pub fn set_name(&self, name: SpanName) {
-        match self.span() {
-            Ok(span) => span.update_name(name.text),
-            Err(joint) => joint.set_name(name),
+        match (self.span(), self.names) {
+            (Err(joint), _) => joint.set_name(name),
+            // Layers inside have reported names, of which one can be better.
+            (Ok(_), Some(joint)) => joint.set_owner_name(name),
+            (Ok(span), None) => span.update_name(name.text),
         }
     }
 
