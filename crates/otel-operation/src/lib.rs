@@ -8,8 +8,6 @@
 mod body;
 mod cache;
 mod future;
-#[cfg(feature = "http-body")]
-mod grpc;
 mod isolation;
 mod metrics;
 mod operation;
@@ -22,8 +20,6 @@ mod tracer;
 pub use crate::body::{ObserveBody, OperationBody};
 pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
 pub use crate::future::{FinishOnOutput, OperationFuture};
-#[cfg(feature = "http-body")]
-pub use crate::grpc::is_grpc;
 pub use crate::isolation::catch_panic;
 pub use crate::metrics::{
     AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
