@@ -6,6 +6,7 @@ mod attributes;
 mod carrier;
 mod client;
 mod config;
+mod content_type;
 mod deadline;
 mod message_spans;
 mod messages;

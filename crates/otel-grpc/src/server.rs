@@ -13,15 +13,14 @@ use http::{Request, Response};
 use http_body::Body;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{
-    BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime, is_grpc,
-};
+use otel_operation::{BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime};
 use otel_propagation::HeaderExtractor;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::attributes;
 use crate::config::{CallHead, Options, scope, shared_options};
+use crate::content_type::is_grpc;
 use crate::deadline::Deadline;
 use crate::messages::observe_request;
 use crate::method::{Methods, Named};

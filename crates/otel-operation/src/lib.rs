@@ -8,28 +8,28 @@
 mod body;
 mod cache;
 mod future;
-#[cfg(feature = "http-body")]
-mod grpc;
+mod global_provider;
 mod isolation;
 mod metrics;
 mod operation;
 mod outcome;
 mod providers;
 mod requested_ids;
+mod span;
 mod tracer;
 
 #[cfg(feature = "http-body")]
 pub use crate::body::{ObserveBody, OperationBody};
 pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
 pub use crate::future::{FinishOnOutput, OperationFuture};
-#[cfg(feature = "http-body")]
-pub use crate::grpc::is_grpc;
+pub use crate::global_provider::set_tracer_provider;
 pub use crate::isolation::catch_panic;
 pub use crate::metrics::{
     AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
 };
 pub use crate::operation::{Operation, OperationObserver, StartTime};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
-pub use crate::providers::{Providers, set_tracer_provider};
+pub use crate::providers::Providers;
 pub use crate::requested_ids::{take_requested_span_id, take_requested_trace_id, with_span_identity};
-pub use crate::tracer::{SamplerAttributes, SpanStart, StartedSpan, Tracer};
+pub use crate::span::{SamplerAttributes, SpanStart, StartedSpan};
+pub use crate::tracer::Tracer;

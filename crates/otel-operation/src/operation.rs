@@ -12,7 +12,8 @@ use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 use crate::isolation::catch_panic;
 use crate::outcome::{ERROR_TYPE, Outcome};
-use crate::tracer::{SpanStart, StartedSpan, Tracer};
+use crate::span::{SpanStart, StartedSpan};
+use crate::tracer::Tracer;
 
 /// Callbacks that record an operation. [`Operation`] decides when they are called.
 ///

@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::owner::{self, Facts, Joined};
 use crate::protocol::Side;
 use crate::record::RequestRecord;
+use crate::resend::ResendCounter;
 use crate::scope::{RequestOperation, RequestScope, State};
 use crate::span::{AttributeScope, SpanName};
 
@@ -51,11 +52,13 @@ pub trait ClientInstrumentation: Send + Sync + Sized + 'static {
     }
 
     /// Appends the protocol's attributes, of the scope [`All`](AttributeScope::All) or [`Protocol`](AttributeScope::Protocol).
+    /// `resend_count` is the number of attempts before this one, 0 for a layer inside.
     fn attributes(
         &self,
         observer: &Self::Observer,
         details: &Self::Details<'_>,
         head: &RequestHead<'_>,
+        resend_count: u32,
         scope: AttributeScope,
         list: &mut Vec<KeyValue>,
     );
@@ -86,13 +89,22 @@ pub fn start_client<I: ClientInstrumentation, B>(
         is_measured = joined.is_recorded;
     }
     let parent = parent(&head);
+    // Only here, because layers that join would count the same attempt again.
+    let resend_count = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
     let SpanName { text, rank } = name;
     let span = catch_panic(|| {
         let start = SpanStart::new(text, SpanKind::Client, start_time.time)
             .with_sampler_attributes(options.sampler_attributes);
         instrumentation.tracer().start(start, &parent, || {
             let mut list = Vec::with_capacity(12);
-            instrumentation.attributes(&observer, &details, &head, AttributeScope::All, &mut list);
+            instrumentation.attributes(
+                &observer,
+                &details,
+                &head,
+                resend_count,
+                AttributeScope::All,
+                &mut list,
+            );
             options.capture_request(head.headers, &mut list);
             options.add_request_attributes(&head, &mut list);
             list
@@ -188,7 +200,14 @@ fn join<I: ClientInstrumentation>(
     if let Some(span) = record.place.span(span) {
         let mut list = Vec::new();
         if span.scope() == AttributeScope::Protocol {
-            instrumentation.attributes(&record.observer, &details, head, AttributeScope::Protocol, &mut list);
+            instrumentation.attributes(
+                &record.observer,
+                &details,
+                head,
+                0,
+                AttributeScope::Protocol,
+                &mut list,
+            );
             options.capture_request(head.headers, &mut list);
         }
         options.add_request_attributes(head, &mut list);

@@ -71,20 +71,28 @@ pub fn start_server<I: ServerInstrumentation, B>(
     }
     let start_time = StartTime::now();
     let (observer, details, name) = instrumentation.observe(&head);
-    let mut parent = extract(options, &head);
+    let is_public = options.is_public(&head);
+    let mut parent = extract(options, &head, is_public);
     let carrier = parent.span().span_context().span_id();
     let mut is_measured = false;
     if owner::can_be_inside(Side::Server) {
         let layer = layer::<I>(&head, carrier, instrumentation.route(&observer));
         if let Some(joined) = owner::join(&layer) {
             if joined.facts.owns_span() {
-                return join(&**instrumentation, &head, (observer, details, name), start_time, joined);
+                return join(
+                    &**instrumentation,
+                    &head,
+                    (observer, details, name),
+                    start_time,
+                    joined,
+                    is_public,
+                );
             }
             is_measured = joined.is_recorded;
         }
     }
     let mut link = None;
-    if options.is_public(&head) {
+    if is_public {
         link = Some(Link::with_context(parent.span().span_context().clone()));
         parent = Context::new();
     }
@@ -122,8 +130,13 @@ pub fn start_server<I: ServerInstrumentation, B>(
 }
 
 #[inline]
-fn extract<V: HeadView>(options: &Options<V>, head: &RequestHead<'_>) -> Context {
-    catch_panic(|| options.propagator.extract(&HeaderExtractor(head.headers))).unwrap_or_default()
+fn extract<V: HeadView>(options: &Options<V>, head: &RequestHead<'_>, is_public: bool) -> Context {
+    let headers = HeaderExtractor(head.headers);
+    let context = catch_panic(|| match is_public {
+        false => options.propagator.extract(&headers),
+        true => options.propagator.extract_without_baggage(&headers),
+    });
+    context.unwrap_or_default()
 }
 
 #[inline]
@@ -145,11 +158,12 @@ fn unrecorded<I: ServerInstrumentation>(
     head: &RequestHead<'_>,
 ) -> RequestScope<I::Observer> {
     let options = instrumentation.options();
-    let caller = extract(options, head);
+    let is_public = options.is_public(head);
+    let caller = extract(options, head, is_public);
     let carrier = caller.span().span_context().span_id();
     let is_nested =
         owner::can_be_inside(Side::Server) && owner::is_same_request(&layer::<I>(head, carrier, None));
-    RequestScope(match (is_nested, options.is_public(head)) {
+    RequestScope(match (is_nested, is_public) {
         (true, true) => State::Context(baggage::clear(&Context::current())),
         (true, false) => State::Nothing,
         (false, true) => State::Context(Context::new()),
@@ -165,10 +179,11 @@ fn join<I: ServerInstrumentation>(
     (observer, details, name): (I::Observer, I::Details, SpanName),
     start_time: StartTime,
     mut joined: Joined,
+    is_public: bool,
 ) -> RequestScope<I::Observer> {
     let options = instrumentation.options();
     joined.joint.set_name(name);
-    if options.is_public(head) {
+    if is_public {
         // The owner decided about the parent; baggage of an untrusted caller still ends here.
         joined.context = baggage::clear(&joined.context);
     }

@@ -5,10 +5,9 @@
 
 use http::{HeaderMap, Uri, header};
 use opentelemetry::KeyValue;
-use otel_request::split_host;
+use otel_request::{RequestHead, split_host};
 
 use super::url;
-use crate::config::RequestHead;
 use crate::method::KnownMethod;
 
 /// The scheme, host and port that a request is sent to.

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
-use otel_request::{Host, HostCache, format_ip};
+use otel_request::{AttributeScope, Host, HostCache, RequestHead, format_ip};
 
 use super::url;
-use crate::config::RequestHead;
 use crate::forwarded::Forwarded;
 use crate::method::KnownMethod;
 
@@ -25,7 +24,7 @@ pub(crate) struct Received<'a> {
     pub(crate) https: bool,
     pub(crate) route: Option<&'a Arc<str>>,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) forwarded: Option<Forwarded>,
+    pub(crate) forwarded: Option<&'a Forwarded>,
     pub(crate) hosts: &'a HostCache,
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
 
 /// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
 fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
-    let authority = match received.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref()) {
+    let authority = match received.forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
         None => match head.uri.authority() {
             Some(authority) => authority.as_str(),
@@ -52,8 +51,15 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
     received.hosts.parse(authority)
 }
 
-/// Appends the attributes that a server span starts with.
-pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
+/// Appends the attributes that a server span starts with, or those that HTTP adds to the span of another protocol.
+#[inline]
+pub(crate) fn attributes(
+    head: &RequestHead<'_>,
+    received: &Received<'_>,
+    scope: AttributeScope,
+    attributes: &mut Vec<KeyValue>,
+) {
+    let is_owner = scope == AttributeScope::All;
     super::method(received.method, head.method, attributes);
     attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));
     attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
@@ -63,7 +69,7 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
     if let Some(route) = received.route {
         attributes.push(KeyValue::new(super::ROUTE, Arc::clone(route)));
     }
-    if let Some(host) = server(head, received) {
+    if is_owner && let Some(host) = server(head, received) {
         attributes.push(KeyValue::new(super::SERVER_ADDRESS, Arc::clone(&host.address)));
         if let Some(port) = host.port {
             attributes.push(KeyValue::new(super::SERVER_PORT, i64::from(port)));
@@ -74,12 +80,14 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
     }
     attributes
         .push(KeyValue::new(super::PROTOCOL_VERSION, super::ProtocolVersion::of(head.version).as_str()));
-    addresses(received, attributes);
+    if is_owner {
+        addresses(received, attributes);
+    }
 }
 
 fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
     let behind_proxy =
-        received.forwarded.as_ref().and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
+        received.forwarded.and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
     let client = behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip(), Some(peer.port()))));
     if let Some((address, port)) = client {
         let address = format_ip(address);
@@ -102,19 +110,19 @@ mod tests {
     use crate::method::KnownMethods;
     use http::Request;
 
-    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<Forwarded>) -> Vec<String> {
+    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<&Forwarded>) -> Vec<String> {
         let known = KnownMethods::new(["GET"]);
         let method = known.of(request.method());
         let received = Received {
             method: &method,
-            https: is_https(request.uri(), forwarded.as_ref(), false),
+            https: is_https(request.uri(), forwarded, false),
             route: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
             hosts: &HostCache::new(4),
         };
         let mut list = Vec::new();
-        attributes(&RequestHead::of(request), &received, &mut list);
+        attributes(&RequestHead::new(request), &received, AttributeScope::All, &mut list);
         list.into_iter().map(|kv| format!("{}={}", kv.key, kv.value)).collect()
     }
 
@@ -175,7 +183,7 @@ mod tests {
             scheme: Some("https"),
         };
         let request = Request::get("/").header("host", "10.0.0.2:80").body(()).unwrap();
-        let list = of(&request, Some("10.0.0.1:999"), Some(forwarded));
+        let list = of(&request, Some("10.0.0.1:999"), Some(&forwarded));
         for wanted in [
             "url.scheme=https",
             "server.address=shop.example",
