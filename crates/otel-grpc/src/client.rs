@@ -22,21 +22,21 @@ use crate::attributes;
 use crate::config::{CallHead, Options, scope, shared_options};
 use crate::deadline::Deadline;
 use crate::message_spans::StreamSlot;
-use crate::messages::observe_request;
 use crate::method::{Method, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome::Side;
-use crate::record::{CallRecord, Shared};
+use crate::request_body::observe_request_body;
+use crate::state::{CallState, Shared};
 
 /// Limit of servers with their own metrics in a layer without a target; the origin of a request identifies its
 /// server.
 const SERVERS: usize = 64;
 
 /// The future of a [`ClientService`].
-pub type ClientFuture<F> = OperationFuture<F, CallRecord>;
+pub type ClientFuture<F> = OperationFuture<F, CallState>;
 
 /// The response body of a [`ClientService`]. The span ends with its trailers.
-pub type ClientBody<B> = OperationBody<B, CallRecord>;
+pub type ClientBody<B> = OperationBody<B, CallState>;
 
 /// A layer that records each call of a gRPC channel and injects its context into the request.
 ///
@@ -121,7 +121,7 @@ impl ClientLayer {
                 || shared.options.known_methods.as_ref().is_some_and(|known| known.contains(name))
         };
         let path = head.uri.path();
-        let find = |methods: &Methods| methods.named(path, is_known).ok_or_else(|| methods.unknown());
+        let find = |methods: &Methods| methods.get(path, is_known).ok_or_else(|| methods.unknown());
         match head.uri.authority() {
             Some(authority) if shared.methods.server.is_empty() && !authority.as_str().contains('@') => {
                 let methods = || Methods::new(attributes::target(head.uri), false);
@@ -134,7 +134,7 @@ impl ClientLayer {
         }
     }
 
-    fn start<B>(&self, request: &mut Request<B>) -> Option<Operation<CallRecord>> {
+    fn start<B>(&self, request: &mut Request<B>) -> Option<Operation<CallState>> {
         let (shared, options) = (&self.shared, &self.shared.options);
         let head = CallHead::of(request);
         if !options.records(&head) {
@@ -147,7 +147,7 @@ impl ClientLayer {
             Err(unknown) => (unknown, Some(head.uri.path())),
         };
         let attempts = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
-        let deadline = Deadline::of(head.headers);
+        let deadline = Deadline::from_headers(head.headers);
         let start = SpanStart::new(method.span_name.clone(), SpanKind::Client, started.time)
             .with_sampler_attributes(options.sampler_attributes);
         let attributes = || {
@@ -163,7 +163,7 @@ impl ClientLayer {
             }
             list
         };
-        let record = CallRecord::new(shared, Arc::clone(&method), None, deadline);
+        let record = CallState::new(shared, Arc::clone(&method), None, deadline);
         let operation = Operation::start(&shared.tracer, start, &parent, started, record, attributes);
         if let Some(stream) = head.extensions.get::<StreamSlot>() {
             stream.fill(operation.context());
@@ -216,7 +216,7 @@ where
         };
         let messages = operation.observer().messages();
         if messages.is_some() || self.layer.request_context {
-            observe_request(request.body_mut(), messages, operation.context());
+            observe_request_body(request.body_mut(), messages, operation.context());
         }
         let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))

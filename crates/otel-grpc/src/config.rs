@@ -165,7 +165,7 @@ macro_rules! shared_options {
         /// Returns an error if `encoded` is not a valid file descriptor set.
         #[cfg(feature = "prost-types")]
         pub fn with_file_descriptor_set(self, encoded: &[u8]) -> Result<Self, prost::DecodeError> {
-            let methods = $crate::method::of_descriptors(encoded)?;
+            let methods = $crate::descriptors::method_names(encoded)?;
             Ok(self.edit(|options| options.add_known_methods(methods)))
         }
 

@@ -20,7 +20,7 @@ pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     /// Returns the deadline of a call that starts now, or `None` without a valid `grpc-timeout`.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let timeout = parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())?;
         Some(Self(Instant::now().checked_add(without_slack(timeout))?))
     }

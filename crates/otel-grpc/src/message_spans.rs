@@ -67,7 +67,7 @@ pub struct MessageSpans {
     names: [Cow<'static, str>; 2],
     stream: StreamSlot,
     tracer: Arc<Tracer>,
-    propagation: PropagatorHandle,
+    propagator: PropagatorHandle,
 }
 
 impl MessageSpans {
@@ -89,7 +89,7 @@ impl MessageSpans {
             names: ["send", "receive"].map(|what| intern(&format!("{method} {what}"))),
             stream: stream.clone(),
             tracer: Arc::new(Tracer::global(scope())),
-            propagation: PropagatorHandle::global(),
+            propagator: PropagatorHandle::global(),
         }
     }
 
@@ -112,7 +112,7 @@ impl MessageSpans {
     where
         P: opentelemetry::propagation::TextMapPropagator + Send + Sync + 'static,
     {
-        Self { propagation: PropagatorHandle::new(propagator), ..self }
+        Self { propagator: PropagatorHandle::new(propagator), ..self }
     }
 
     /// Starts the span of a message to send, as a child of the current span unless that is the stream's, and injects
@@ -124,18 +124,18 @@ impl MessageSpans {
             parent = otel_propagation::without_span(&parent);
         }
         let operation = self.start(SpanKind::Producer, &parent);
-        operation.inject(&self.propagation, headers);
+        operation.inject(&self.propagator, headers);
         MessageSpan(operation)
     }
 
     /// Wraps the handling of a received message in a span, as a child of the span context in the message's headers.
     /// For messages without headers, pass an empty map.
     pub fn receive<F: Future>(&self, headers: &impl HeaderReader, handling: F) -> MessageFuture<F> {
-        let parent = self.propagation.extract(headers);
+        let parent = self.propagator.extract(headers);
         OperationFuture::new(handling, Some(self.start(SpanKind::Consumer, &parent)))
     }
 
-    fn start(&self, kind: SpanKind, parent: &Context) -> Operation<MessageRecord> {
+    fn start(&self, kind: SpanKind, parent: &Context) -> Operation<MessageState> {
         let sent = kind == SpanKind::Producer;
         let [send, receive] = &self.names;
         let name = if sent { send } else { receive }.clone();
@@ -151,7 +151,7 @@ impl MessageSpans {
                 KeyValue::new(MESSAGE_TYPE, if sent { "SENT" } else { "RECEIVED" }),
             ]
         };
-        Operation::start(&self.tracer, start, parent, started, MessageRecord(()), attributes)
+        Operation::start(&self.tracer, start, parent, started, MessageState(()), attributes)
     }
 }
 
@@ -163,7 +163,7 @@ impl fmt::Debug for MessageSpans {
 
 /// The span of a message that is being sent. Dropping it ends the span.
 #[derive(Debug)]
-pub struct MessageSpan(Operation<MessageRecord>);
+pub struct MessageSpan(Operation<MessageState>);
 
 impl MessageSpan {
     /// Returns the context that was injected into the message.
@@ -179,13 +179,13 @@ impl MessageSpan {
 }
 
 /// The future of [`MessageSpans::receive`].
-pub type MessageFuture<F> = OperationFuture<F, MessageRecord>;
+pub type MessageFuture<F> = OperationFuture<F, MessageState>;
 
 /// The state of a message's operation. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
-pub struct MessageRecord(());
+pub struct MessageState(());
 
-impl OperationObserver for MessageRecord {
+impl OperationObserver for MessageState {
     fn outcome_if_dropped(&mut self) -> Outcome {
         // Dropping a `MessageSpan` is its normal end, and dropped handling of a message is not an error.
         Outcome::ok()
@@ -194,7 +194,7 @@ impl OperationObserver for MessageRecord {
     fn record_metrics(&mut self, _outcome: &Outcome, _elapsed: Duration) {}
 }
 
-impl<T> FinishOnOutput<T> for MessageRecord {
+impl<T> FinishOnOutput<T> for MessageState {
     type Output = T;
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> T {

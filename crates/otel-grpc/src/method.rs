@@ -49,12 +49,12 @@ impl Method {
 
 /// The result of looking up the method of a request.
 #[derive(Debug)]
-pub(crate) enum Named {
+pub(crate) enum MethodLookup {
     Known(Arc<Method>),
     /// The service does not have the method.
     Unknown,
     /// The response will show if the service has the method.
-    Unsettled,
+    Unconfirmed,
 }
 
 /// The methods of one server.
@@ -82,7 +82,7 @@ impl Methods {
 
     /// Returns the method of a path if it is cached, or if `is_known` returns `true` for its name and the cache has
     /// room.
-    pub(crate) fn named(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
+    pub(crate) fn get(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
         let method = || {
             let name = path.strip_prefix('/')?;
             is_known(name).then(|| Method::new(name, &self.server))
@@ -91,22 +91,22 @@ impl Methods {
     }
 
     /// Looks up the method of a path on a server that has a list of methods, or that learns them.
-    pub(crate) fn served(&self, path: &str, list: Option<&HashSet<Box<str>>>) -> Named {
-        match self.named(path, |name| list.is_some_and(|list| list.contains(name))) {
-            Some(method) => Named::Known(method),
-            None if list.is_some() || !could_be(path) => Named::Unknown,
-            None => Named::Unsettled,
+    pub(crate) fn look_up(&self, path: &str, list: Option<&HashSet<Box<str>>>) -> MethodLookup {
+        match self.get(path, |name| list.is_some_and(|list| list.contains(name))) {
+            Some(method) => MethodLookup::Known(method),
+            None if list.is_some() || !is_method_path(path) => MethodLookup::Unknown,
+            None => MethodLookup::Unconfirmed,
         }
     }
 
     /// Caches a method that the service has, as its response showed.
     pub(crate) fn learn(&self, path: &str) -> Arc<Method> {
-        self.named(path, |_| true).unwrap_or_else(|| self.unknown())
+        self.get(path, |_| true).unwrap_or_else(|| self.unknown())
     }
 }
 
 /// Returns `true` for a path of the form `/package.Service/Method`.
-fn could_be(path: &str) -> bool {
+fn is_method_path(path: &str) -> bool {
     let name = |part: &str| {
         let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
         !part.is_empty() && part.bytes().all(of_a_name)
@@ -119,7 +119,7 @@ fn could_be(path: &str) -> bool {
 ///
 /// The UNIMPLEMENTED of tonic for an unknown method has no [`Status`] in its extensions, and that of its router for
 /// an unknown service has a `Content-Length`. Layers that authenticate respond before the method is looked up.
-pub(crate) fn is_known_by<B>(response: &Response<B>, status: Option<Code>) -> bool {
+pub(crate) fn confirms_method<B>(response: &Response<B>, status: Option<Code>) -> bool {
     match status {
         Some(Code::Unauthenticated | Code::PermissionDenied) => false,
         Some(Code::Unimplemented) => {
@@ -132,38 +132,20 @@ pub(crate) fn is_known_by<B>(response: &Response<B>, status: Option<Code>) -> bo
     }
 }
 
-#[cfg(feature = "prost-types")]
-pub(crate) fn of_descriptors(encoded: &[u8]) -> Result<Vec<String>, prost::DecodeError> {
-    let set: prost_types::FileDescriptorSet = prost::Message::decode(encoded)?;
-    let mut names = Vec::new();
-    for file in &set.file {
-        let package = match file.package() {
-            "" => String::new(),
-            package => format!("{package}."),
-        };
-        for service in &file.service {
-            names.extend(
-                service.method.iter().map(|method| format!("{package}{}/{}", service.name(), method.name())),
-            );
-        }
-    }
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_path_that_names_no_method_is_never_learned() {
-        assert!(could_be("/chat.v1.Chat/Join"));
-        assert!(could_be("/Chat/join_all"));
+        assert!(is_method_path("/chat.v1.Chat/Join"));
+        assert!(is_method_path("/Chat/join_all"));
         for path in
             ["", "/", "/Chat", "/Chat/", "//Join", "/Chat/Join/x", "Chat/Join", "/Chat/Jöin", "/Chat/J%20"]
         {
-            assert!(!could_be(path), "{path}");
+            assert!(!is_method_path(path), "{path}");
         }
-        assert!(!could_be(&format!("/Chat/{}", "x".repeat(LONGEST))));
+        assert!(!is_method_path(&format!("/Chat/{}", "x".repeat(LONGEST))));
     }
 
     #[test]
@@ -171,16 +153,16 @@ mod tests {
         let list = HashSet::from([Box::from("a.B/C")]);
         let methods = Methods::new(Vec::new(), false);
         assert!(
-            matches!(methods.served("/a.B/C", Some(&list)), Named::Known(method) if method.name == "a.B/C")
+            matches!(methods.look_up("/a.B/C", Some(&list)), MethodLookup::Known(method) if method.name == "a.B/C")
         );
-        assert!(matches!(methods.served("/a.B/D", Some(&list)), Named::Unknown));
+        assert!(matches!(methods.look_up("/a.B/D", Some(&list)), MethodLookup::Unknown));
 
         let methods = Methods::new(Vec::new(), true);
-        assert!(matches!(methods.served("/a.B/C", None), Named::Unsettled));
+        assert!(matches!(methods.look_up("/a.B/C", None), MethodLookup::Unconfirmed));
         for number in 0..2 * MOST_LEARNED {
             methods.learn(&format!("/a.B/M{number}"));
         }
-        assert!(matches!(methods.served("/a.B/M0", None), Named::Known(_)));
+        assert!(matches!(methods.look_up("/a.B/M0", None), MethodLookup::Known(_)));
         assert_eq!(methods.learn("/a.B/Last").name, OTHER);
     }
 }

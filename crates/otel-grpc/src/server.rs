@@ -22,11 +22,11 @@ use crate::attributes;
 use crate::config::{CallHead, Options, scope, shared_options};
 use crate::content_type::is_grpc;
 use crate::deadline::Deadline;
-use crate::messages::observe_request;
-use crate::method::{Methods, Named};
+use crate::method::{MethodLookup, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome::Side;
-use crate::record::{CallRecord, Shared};
+use crate::request_body::observe_request_body;
+use crate::state::{CallState, Shared};
 
 /// Limit of hosts that are cached in parsed form.
 const HOSTS: usize = 64;
@@ -34,10 +34,10 @@ const HOSTS: usize = 64;
 type Public = Arc<dyn Fn(&CallHead<'_>) -> bool + Send + Sync>;
 
 /// The future of a [`ServerService`].
-pub type ServerFuture<F> = OperationFuture<F, CallRecord>;
+pub type ServerFuture<F> = OperationFuture<F, CallState>;
 
 /// The response body of a [`ServerService`]. The span ends with its trailers.
-pub type ServerBody<B> = OperationBody<B, CallRecord>;
+pub type ServerBody<B> = OperationBody<B, CallState>;
 
 /// A layer that records each call of a gRPC server.
 ///
@@ -157,7 +157,7 @@ where
             return OperationFuture::new(self.inner.call(request), None);
         };
         if let Some(messages) = operation.observer().messages() {
-            observe_request(request.body_mut(), Some(messages), operation.context());
+            observe_request_body(request.body_mut(), Some(messages), operation.context());
         }
         let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))
@@ -165,7 +165,7 @@ where
 }
 
 impl ServerLayer {
-    fn start<B>(&self, request: &Request<B>) -> Option<Operation<CallRecord>> {
+    fn start<B>(&self, request: &Request<B>) -> Option<Operation<CallState>> {
         let (shared, options) = (&self.shared, &self.shared.options);
         let head = CallHead::of(request);
         if !is_grpc(head.headers) || !options.records(&head) {
@@ -173,11 +173,11 @@ impl ServerLayer {
         }
         let started = StartTime::now();
         let path = head.uri.path();
-        let named = shared.methods.served(path, options.known_methods.as_deref());
-        let (method, unknown, unsettled) = match named {
-            Named::Known(method) => (method, None, None),
-            Named::Unknown => (shared.methods.unknown(), Some(path), None),
-            Named::Unsettled => (shared.methods.unknown(), None, Some(path)),
+        let named = shared.methods.look_up(path, options.known_methods.as_deref());
+        let (method, unknown, unconfirmed_path) = match named {
+            MethodLookup::Known(method) => (method, None, None),
+            MethodLookup::Unknown => (shared.methods.unknown(), Some(path), None),
+            MethodLookup::Unconfirmed => (shared.methods.unknown(), None, Some(path)),
         };
 
         let (propagation, carrier) = (&options.propagation, HeaderExtractor(head.headers));
@@ -193,11 +193,11 @@ impl ServerLayer {
         if let Some(link) = link {
             start = start.with_link(link);
         }
-        let deadline = Deadline::of(head.headers);
+        let deadline = Deadline::from_headers(head.headers);
         let attributes = || {
             let mut list = Vec::with_capacity(8);
             list.push(KeyValue::new(attributes::SYSTEM, attributes::GRPC));
-            if unsettled.is_none() {
+            if unconfirmed_path.is_none() {
                 list.push(KeyValue::new(attributes::METHOD, method.name.clone()));
             }
             list.extend(unknown.map(attributes::method_original));
@@ -213,7 +213,7 @@ impl ServerLayer {
             }
             list
         };
-        let record = CallRecord::new(shared, Arc::clone(&method), unsettled, deadline);
+        let record = CallState::new(shared, Arc::clone(&method), unconfirmed_path, deadline);
         Some(Operation::start(&shared.tracer, start, &parent, started, record, attributes))
     }
 }

@@ -22,10 +22,12 @@ use tonic::Code;
 use crate::attributes::{self, METHOD, STATUS_CODE};
 use crate::config::Options;
 use crate::deadline::Deadline;
-use crate::messages::{Half, MessageEvents, Messages, Scanner};
+use crate::error;
+use crate::messages::{Half, MessageEvents, Messages};
 use crate::method::{self, Method, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome::{self, Side};
+use crate::scanner::Scanner;
 
 /// The state shared by all services of a layer.
 #[derive(Debug)]
@@ -41,11 +43,11 @@ pub(crate) struct Shared {
 
 /// The state of a call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
-pub struct CallRecord {
+pub struct CallState {
     shared: Arc<Shared>,
     method: Arc<Method>,
     /// The path of the call, until the response shows that the method exists.
-    unsettled: Option<Box<str>>,
+    unconfirmed_path: Option<Box<str>>,
     deadline: Option<Deadline>,
     code: Option<Code>,
     http_status: StatusCode,
@@ -60,11 +62,11 @@ struct Responses {
     scanner: Scanner,
 }
 
-impl CallRecord {
+impl CallState {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         method: Arc<Method>,
-        unsettled: Option<&str>,
+        unconfirmed_path: Option<&str>,
         deadline: Option<Deadline>,
     ) -> Self {
         let options = &shared.options;
@@ -75,7 +77,7 @@ impl CallRecord {
         Self {
             shared: Arc::clone(shared),
             method,
-            unsettled: unsettled.map(Box::from),
+            unconfirmed_path: unconfirmed_path.map(Box::from),
             deadline,
             code: None,
             http_status: StatusCode::OK,
@@ -92,7 +94,7 @@ impl CallRecord {
         self.deadline.is_some_and(|deadline| deadline.has_passed())
     }
 
-    fn ended_with(&mut self, mut code: Code) -> Outcome {
+    fn end_with(&mut self, mut code: Code) -> Outcome {
         // The server may see the client's deadline expire first; tonic's server then responds with CANCELLED.
         if code == Code::Cancelled && self.shared.side == Side::Client && self.is_late() {
             code = Code::DeadlineExceeded;
@@ -107,10 +109,10 @@ impl CallRecord {
     }
 
     /// Records the response headers and returns their status, if they have one.
-    fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>) -> Option<Code> {
-        let code = outcome::told(response.headers());
-        if operation.observer().unsettled.is_some() {
-            Self::settle(operation, method::is_known_by(response, code));
+    fn record_response_head<B>(operation: &mut Operation<Self>, response: &Response<B>) -> Option<Code> {
+        let code = outcome::code_from_headers(response.headers());
+        if operation.observer().unconfirmed_path.is_some() {
+            Self::confirm_method(operation, method::confirms_method(response, code));
         }
         if let Some(span) = operation.recording() {
             let mut list = Vec::new();
@@ -124,12 +126,12 @@ impl CallRecord {
     }
 
     /// Names the span and the metrics after the method, if the response showed that the server has it.
-    fn settle(operation: &mut Operation<Self>, known: bool) {
+    fn confirm_method(operation: &mut Operation<Self>, known: bool) {
         if !known {
             return;
         }
         let record = operation.observer_mut();
-        if let Some(path) = record.unsettled.take() {
+        if let Some(path) = record.unconfirmed_path.take() {
             record.method = record.shared.methods.learn(&path);
         }
         let method = Arc::clone(&operation.observer().method);
@@ -140,19 +142,19 @@ impl CallRecord {
     }
 }
 
-impl OperationObserver for CallRecord {
+impl OperationObserver for CallState {
     fn outcome_if_dropped(&mut self) -> Outcome {
         // A response with an HTTP error determines the status even if its body is dropped unread.
-        self.ended_with(match self.http_status {
+        self.end_with(match self.http_status {
             StatusCode::OK if self.is_late() => Code::DeadlineExceeded,
             StatusCode::OK => Code::Cancelled,
-            status => outcome::untold(status),
+            status => outcome::code_from_http_status(status),
         })
     }
 
     fn finish_span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
         span.set_attribute(KeyValue::new(STATUS_CODE, outcome::name(self.code())));
-        if let Some(path) = &self.unsettled {
+        if let Some(path) = &self.unconfirmed_path {
             span.set_attributes([
                 KeyValue::new(METHOD, attributes::OTHER),
                 attributes::method_original(path),
@@ -173,7 +175,7 @@ impl OperationObserver for CallRecord {
     }
 }
 
-impl<B, E> FinishOnOutput<Result<Response<B>, E>> for CallRecord
+impl<B, E> FinishOnOutput<Result<Response<B>, E>> for CallState
 where
     B: Body<Data = Bytes>,
     B::Error: 'static,
@@ -187,14 +189,14 @@ where
         };
         match output {
             Err(error) => {
-                let outcome = operation.observer_mut().ended_with(outcome::of_error(&error));
+                let outcome = operation.observer_mut().end_with(error::code_from_error(&error));
                 operation.finish(&outcome);
                 Err(error)
             }
-            Ok(response) => match Self::respond(&mut operation, &response) {
+            Ok(response) => match Self::record_response_head(&mut operation, &response) {
                 // A trailers-only response, whose body readers need not poll.
                 Some(code) => {
-                    let outcome = operation.observer_mut().ended_with(code);
+                    let outcome = operation.observer_mut().end_with(code);
                     operation.finish(&outcome);
                     Ok(response.map(OperationBody::passthrough))
                 }
@@ -204,7 +206,7 @@ where
     }
 }
 
-impl<B> ObserveBody<B> for CallRecord
+impl<B> ObserveBody<B> for CallState
 where
     B: Body<Data = Bytes>,
     B::Error: 'static,
@@ -212,16 +214,16 @@ where
     fn on_data(operation: &mut Operation<Self>, data: &Bytes) {
         let Some(mut responses) = operation.observer_mut().messages.take() else { return };
         let Responses { messages, scanner } = &mut *responses;
-        messages.pass(Half::Response, scanner, data, operation.recording().as_ref());
+        messages.count(Half::Response, scanner, data, operation.recording().as_ref());
         operation.observer_mut().messages = Some(responses);
     }
 
     fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
-        let told = trailers.and_then(outcome::told);
-        self.ended_with(told.unwrap_or_else(|| outcome::untold(self.http_status)))
+        let code = trailers.and_then(outcome::code_from_headers);
+        self.end_with(code.unwrap_or_else(|| outcome::code_from_http_status(self.http_status)))
     }
 
     fn on_error(&mut self, error: &B::Error) -> Outcome {
-        self.ended_with(outcome::of_error(error))
+        self.end_with(error::code_from_error(error))
     }
 }
