@@ -8,10 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::Authority;
 use opentelemetry::KeyValue;
-use otel_operation::BoundedCache;
-use otel_request::format_ip;
+use otel_request::{Host, format_ip, split_host};
 
 /// Schema URL of the instrumentation scope.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -46,14 +44,13 @@ pub(crate) const MESSAGE_TYPE: &str = "rpc.message.type";
 pub(crate) const GRPC: &str = "grpc";
 pub(crate) const OTHER: &str = "_OTHER";
 
-/// Limit in bytes of a recorded host: above the 255 of [RFC 1035, section
-/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
-const LONGEST_HOST: usize = 256;
 /// Length in bytes at which an unknown method is truncated.
 const LONGEST_METHOD: usize = 256;
 
-/// Limit in bytes of a host that is cached in parsed form; longer ones are parsed for each call.
-const LONGEST_KEPT_HOST: usize = 128;
+/// Returns a path without the part that [`method_original`] truncates.
+pub(crate) fn truncated_path(path: &str) -> &str {
+    path.get(..path.len().min(LONGEST_METHOD + 1)).unwrap_or_default()
+}
 
 /// Returns the original name of a method that the service does not have, truncated.
 pub(crate) fn method_original(path: &str) -> KeyValue {
@@ -63,55 +60,24 @@ pub(crate) fn method_original(path: &str) -> KeyValue {
     KeyValue::new(METHOD_ORIGINAL, name.to_owned())
 }
 
-/// Appends `server.address` and `server.port`, without the credentials of the authority.
-pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
-    let host = authority.host();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.len() > LONGEST_HOST {
-        return;
-    }
-    attributes.push(KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(host)));
-    if let Some(port) = authority.port_u16() {
-        attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
-    }
-}
-
-/// Like [`server`], with a cache, because a server is called by few names.
-pub(crate) fn server_of(
-    authority: &Authority,
-    kept: &BoundedCache<Vec<KeyValue>>,
-    attributes: &mut Vec<KeyValue>,
-) {
-    let text = authority.as_str();
-    let make = || {
-        let mut attributes = Vec::new();
-        server(authority, &mut attributes);
-        attributes
-    };
-    // Hosts with credentials are not cached. Further hosts are not cached once the cache is full, because the host is
-    // untrusted input.
-    if text.len() <= LONGEST_KEPT_HOST
-        && !text.contains('@')
-        && let Some(kept) = kept.get_or_insert(text, make)
-    {
-        attributes.extend_from_slice(&kept);
-    } else {
-        server(authority, attributes);
-    }
+/// Appends `server.address` and `server.port`.
+pub(crate) fn server(host: &Host, attributes: &mut Vec<KeyValue>) {
+    attributes.push(KeyValue::new(SERVER_ADDRESS, Arc::clone(&host.address)));
+    attributes.extend(host.port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
 }
 
 /// Returns `server.address` and `server.port` of a client's target. Default port: that of the URI's scheme.
 pub(crate) fn target(uri: &Uri) -> Vec<KeyValue> {
-    let mut attributes = Vec::new();
-    let Some(authority) = uri.authority() else { return attributes };
-    server(authority, &mut attributes);
-    let port = match uri.scheme_str() {
-        _ if attributes.len() != 1 => None,
+    let Some((address, port)) = uri.authority().and_then(|authority| split_host(authority.as_str())) else {
+        return Vec::new();
+    };
+    let port = port.or(match uri.scheme_str() {
         Some("https") => Some(443),
         Some("http") => Some(80),
         _ => None,
-    };
-    attributes.extend(port.map(|port| KeyValue::new(SERVER_PORT, port)));
+    });
+    let mut attributes = vec![KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(address))];
+    attributes.extend(port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
     attributes
 }
 
@@ -137,20 +103,19 @@ mod tests {
             ("http://[::1]/", "server.address=::1 server.port=80"),
             ("/chat.Chat/Join", ""),
             ("unix://orders", "server.address=orders"),
+            (&*format!("http://{}/", "a".repeat(300)), ""),
         ] {
             assert_eq!(text(&target(&uri.parse().unwrap())), expected, "{uri}");
         }
     }
 
     #[test]
-    fn a_host_that_none_can_have_is_left_out() {
-        let mut attributes = Vec::new();
-        server(&"a".repeat(300).parse().unwrap(), &mut attributes);
-        assert!(attributes.is_empty());
-    }
-
-    #[test]
     fn unknown_methods_are_kept_bounded() {
+        assert_eq!(truncated_path("/a.B/C"), "/a.B/C");
+        assert_eq!(
+            method_original(truncated_path(&format!("/{}", "x".repeat(999)))).value.as_str().len(),
+            256
+        );
         assert_eq!(method_original("/a.B/C").value.as_str(), "a.B/C");
         assert_eq!(method_original(&"x".repeat(10_000)).value.as_str().len(), 256);
         assert_eq!(method_original(&"é".repeat(200)).value.as_str(), "é".repeat(128));

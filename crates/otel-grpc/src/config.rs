@@ -1,17 +1,12 @@
 //! The options that both layers share, and the view of a call passed to hooks.
-//!
-//! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) for opt-in
-//! attributes.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Request, Uri};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{Providers, SamplerAttributes};
-use otel_propagation::PropagatorHandle;
-use otel_request::CapturedHeaders;
+use http::{Extensions, HeaderMap, Uri};
+use opentelemetry::InstrumentationScope;
+use otel_request::{CapturedHeaders, HeadView, Options, RequestHead};
 
 use crate::messages::MessageEvents;
 
@@ -31,64 +26,58 @@ pub struct CallHead<'a> {
     pub extensions: &'a Extensions,
 }
 
-impl<'a> CallHead<'a> {
-    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
-        let path = request.uri().path();
-        let name = path.strip_prefix('/').unwrap_or(path);
-        let (service, method) = name.split_once('/').unwrap_or((name, ""));
-        Self {
-            service,
-            method,
-            uri: request.uri(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-        }
+/// Hooks of gRPC see the head of the call.
+#[derive(Debug)]
+pub enum GrpcHead {}
+
+impl HeadView for GrpcHead {
+    type View<'a> = CallHead<'a>;
+
+    fn view<'a>(head: &RequestHead<'a>) -> CallHead<'a> {
+        let (service, method) = split_path(head.uri);
+        CallHead { service, method, uri: head.uri, headers: head.headers, extensions: head.extensions }
     }
 }
 
-pub(crate) type Filter = Arc<dyn Fn(&CallHead<'_>) -> bool + Send + Sync>;
-pub(crate) type CallHook = Arc<dyn Fn(&CallHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
-
-/// The options shared by the server and client layers.
-#[derive(Clone)]
-pub(crate) struct Options {
-    pub(crate) propagation: PropagatorHandle,
-    pub(crate) providers: Providers,
-    pub(crate) filter: Option<Filter>,
-    pub(crate) excluded: Arc<[Box<str>]>,
-    pub(crate) on_call: Option<CallHook>,
-    pub(crate) request_metadata: CapturedHeaders,
-    pub(crate) response_metadata: CapturedHeaders,
-    pub(crate) known_methods: Option<Arc<HashSet<Box<str>>>>,
-    pub(crate) message_events: MessageEvents,
-    pub(crate) most_events: u32,
-    pub(crate) message_metrics: bool,
-    pub(crate) sampler_attributes: SamplerAttributes,
+fn split_path(uri: &Uri) -> (&str, &str) {
+    let path = uri.path();
+    let name = path.strip_prefix('/').unwrap_or(path);
+    name.split_once('/').unwrap_or((name, ""))
 }
 
-impl Options {
+/// The options that the server and the client layer share.
+#[derive(Clone)]
+pub struct GrpcOptions {
+    pub(crate) common: Options<GrpcHead>,
+    pub(crate) excluded_services: Arc<[Box<str>]>,
+    /// Not a setting of `common`, because only the metadata of calls is recorded.
+    pub(crate) request_metadata: CapturedHeaders,
+    pub(crate) known_methods: Option<Arc<HashSet<Box<str>>>>,
+    pub(crate) message_events: MessageEvents,
+    pub(crate) max_message_events: u32,
+    pub(crate) message_metrics: bool,
+}
+
+impl GrpcOptions {
     pub(crate) fn new() -> Self {
         Self {
-            propagation: PropagatorHandle::global(),
-            providers: Providers::default(),
-            filter: None,
-            excluded: Arc::from([]),
-            on_call: None,
+            common: Options::new(),
+            excluded_services: Arc::from([]),
             request_metadata: CapturedHeaders::default(),
-            response_metadata: CapturedHeaders::default(),
             known_methods: None,
             message_events: MessageEvents::Off,
             // The SDK's default limit of events per span.
-            most_events: 128,
+            max_message_events: 128,
             message_metrics: false,
-            sampler_attributes: SamplerAttributes::IfParentAllows,
         }
     }
 
-    /// Returns `true` if the filter and the excluded services allow this call to be recorded.
-    pub(crate) fn records(&self, head: &CallHead<'_>) -> bool {
-        !self.excluded.iter().any(|service| **service == *head.service)
-            && self.filter.as_ref().is_none_or(|filter| filter(head))
+    #[inline]
+    pub(crate) fn excludes(&self, head: &RequestHead<'_>) -> bool {
+        !self.excluded_services.is_empty() && {
+            let (service, _) = split_path(head.uri);
+            self.excluded_services.iter().any(|excluded| **excluded == *service)
+        }
     }
 
     pub(crate) fn counts_messages(&self) -> bool {
@@ -101,126 +90,28 @@ impl Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for GrpcOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("propagation", &self.propagation)
-            .field("providers", &self.providers)
-            .field("excluded", &self.excluded)
+        f.debug_struct("GrpcOptions")
+            .field("common", &self.common)
+            .field("excluded_services", &self.excluded_services)
             .field("message_events", &self.message_events)
             .field("message_metrics", &self.message_metrics)
-            .field("sampler_attributes", &self.sampler_attributes)
             .finish_non_exhaustive()
     }
 }
 
+/// Returns the instrumentation scope of this crate's tracers and meters.
 pub(crate) fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url(crate::attributes::SCHEMA_URL)
-        .build()
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION"));
+    scope.with_schema_url(crate::attributes::SCHEMA_URL).build()
 }
 
 /// Creates an allow-list without binary metadata, whose values are not text.
-pub(crate) fn captured<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> CapturedHeaders {
+pub(crate) fn captured_metadata<'a>(
+    prefix: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> CapturedHeaders {
     let is_text = |name: &&str| !name.to_ascii_lowercase().ends_with("-bin");
     CapturedHeaders::new(prefix, names.into_iter().filter(is_text))
 }
-
-/// Generates the `with_*` methods shared by the server and client layers, for a type with a method `edit(self, …)`.
-macro_rules! shared_options {
-    () => {
-        otel_operation::provider_options!();
-
-        /// Records only calls for which `filter` returns `true`. Others pass through without a span, metrics or
-        /// context propagation.
-        #[must_use]
-        pub fn with_filter<F>(self, filter: F) -> Self
-        where
-            F: Fn(&$crate::CallHead<'_>) -> bool + Send + Sync + 'static,
-        {
-            self.edit(|options| options.filter = Some(std::sync::Arc::new(filter)))
-        }
-
-        /// Excludes the calls of these services, such as `grpc.health.v1.Health` and
-        /// `grpc.reflection.v1.ServerReflection`: they pass through like calls rejected by
-        /// [`with_filter`](Self::with_filter).
-        #[must_use]
-        pub fn with_excluded_services<'a>(self, services: impl IntoIterator<Item = &'a str>) -> Self {
-            let services = services.into_iter().map(Box::from).collect();
-            self.edit(|options| options.excluded = services)
-        }
-
-        /// Adds to the list of known methods, as `package.Service/Method`. Methods outside of the list are recorded
-        /// as `_OTHER`.
-        #[must_use]
-        pub fn with_known_methods<'a>(self, methods: impl IntoIterator<Item = &'a str>) -> Self {
-            self.edit(|options| options.add_known_methods(methods))
-        }
-
-        /// Adds the methods of an encoded file descriptor set, which tonic-build writes and tonic-reflection serves,
-        /// to the [known methods](Self::with_known_methods).
-        ///
-        /// # Errors
-        /// Returns an error if `encoded` is not a valid file descriptor set.
-        #[cfg(feature = "prost-types")]
-        pub fn with_file_descriptor_set(self, encoded: &[u8]) -> Result<Self, prost::DecodeError> {
-            let methods = $crate::descriptors::method_names(encoded)?;
-            Ok(self.edit(|options| options.add_known_methods(methods)))
-        }
-
-        /// Adds span attributes from the head of the call. `attributes` runs at most once per call, only if the
-        /// sampler receives attributes or the span records.
-        #[must_use]
-        pub fn with_call_attributes<F>(self, attributes: F) -> Self
-        where
-            F: Fn(&$crate::CallHead<'_>, &mut Vec<opentelemetry::KeyValue>) + Send + Sync + 'static,
-        {
-            self.edit(|options| options.on_call = Some(std::sync::Arc::new(attributes)))
-        }
-
-        /// Records this request metadata as `rpc.request.metadata.NAME`. Default: none. At most 16 values per key are
-        /// recorded, each truncated to 1,024 bytes, and no binary metadata (`-bin`). Do not list keys that carry
-        /// secrets.
-        #[must_use]
-        pub fn with_request_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::captured($crate::attributes::REQUEST_METADATA, names);
-            self.edit(|options| options.request_metadata = captured)
-        }
-
-        /// Records this response metadata as `rpc.response.metadata.NAME`, from the headers and not from the
-        /// trailers. Default: none. The limits are those of [`with_request_metadata`](Self::with_request_metadata).
-        #[must_use]
-        pub fn with_response_metadata<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = $crate::config::captured($crate::attributes::RESPONSE_METADATA, names);
-            self.edit(|options| options.response_metadata = captured)
-        }
-
-        /// Sets the recording of messages on spans. Default: [`MessageEvents::Off`](crate::MessageEvents::Off).
-        #[must_use]
-        pub fn with_message_events(self, events: $crate::MessageEvents) -> Self {
-            self.edit(|options| options.message_events = events)
-        }
-
-        /// Limits the events of [`MessageEvents::Each`](crate::MessageEvents::Each) per span. Default: 128.
-        #[must_use]
-        pub fn with_max_message_events(self, most: u32) -> Self {
-            self.edit(|options| options.most_events = most)
-        }
-
-        /// Records the sizes (bytes on the wire, without prefixes) and numbers of a call's messages as metrics.
-        /// Default: `false`.
-        #[must_use]
-        pub fn with_message_metrics(self, record: bool) -> Self {
-            self.edit(|options| options.message_metrics = record)
-        }
-
-        /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
-        /// [`SamplerAttributes::IfParentAllows`](crate::SamplerAttributes::IfParentAllows).
-        #[must_use]
-        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
-            self.edit(|options| options.sampler_attributes = input)
-        }
-    };
-}
-pub(crate) use shared_options;

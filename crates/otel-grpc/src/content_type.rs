@@ -1,17 +1,37 @@
-//! Detection of gRPC requests, for layers that see both HTTP and gRPC.
+//! The content type of a response, which the server chose. That of a request decides nothing, because any caller can send it.
 //!
-//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Requests": the
-//! content type alone identifies gRPC.
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses", and
+//! [gRPC-Web](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md).
 
 use http::{HeaderMap, header};
 
-/// Returns `true` for the headers of a gRPC request.
-///
-/// Every content type that starts with `application/grpc` counts, because tonic serves all of them.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let start = b"application/grpc";
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
-    kind.get(..start.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(start))
+/// The kind of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    Grpc,
+    /// gRPC-Web: the trailers are the last message of the body.
+    Web,
+    /// gRPC-Web in Base64.
+    WebText,
+    Other,
+}
+
+impl ContentType {
+    #[inline]
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        let text = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        let starts_with =
+            |start: &[u8]| text.get(..start.len()).is_some_and(|given| given.eq_ignore_ascii_case(start));
+        if !starts_with(b"application/grpc") {
+            Self::Other
+        } else if !starts_with(b"application/grpc-web") {
+            Self::Grpc
+        } else if starts_with(b"application/grpc-web-text") {
+            Self::WebText
+        } else {
+            Self::Web
+        }
+    }
 }
 
 #[cfg(test)]
@@ -19,20 +39,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grpc_is_known_by_its_content_type() {
-        let grpc = |kind: &str| {
+    fn a_response_of_grpc_is_known_by_its_content_type() {
+        let kind = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
-            is_grpc(&headers)
+            headers.insert(header::CONTENT_TYPE, text.parse().unwrap());
+            ContentType::from_headers(&headers)
         };
-        for kind in
-            ["application/grpc", "application/grpc+proto", "Application/gRPC;v=1", "application/grpc-web"]
-        {
-            assert!(grpc(kind), "{kind}");
+        for text in ["application/grpc", "application/grpc+proto", "Application/gRPC;v=1"] {
+            assert_eq!(kind(text), ContentType::Grpc, "{text}");
         }
-        for kind in ["", "application/grp", "application/json", "text/plain"] {
-            assert!(!grpc(kind), "{kind}");
+        for text in ["", "application/grp", "application/json", "text/plain"] {
+            assert_eq!(kind(text), ContentType::Other, "{text}");
         }
-        assert!(!is_grpc(&HeaderMap::new()));
+        assert_eq!(kind("application/grpc-web+proto"), ContentType::Web);
+        assert_eq!(kind("application/gRPC-web-text"), ContentType::WebText);
+        assert_eq!(ContentType::from_headers(&HeaderMap::new()), ContentType::Other);
     }
 }

@@ -11,6 +11,7 @@ mod deadline;
 #[cfg(feature = "prost-types")]
 mod descriptors;
 mod error;
+mod layer;
 mod message_spans;
 mod messages;
 mod method;
@@ -22,12 +23,13 @@ mod server;
 mod state;
 
 pub use otel_operation::SamplerAttributes;
-pub use otel_request::ResendCounter;
+pub use otel_request::{ResendCounter, SeparateRequest};
 
 pub use crate::carrier::{MetadataExtractor, MetadataInjector};
-pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService};
+pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService, GrpcClient};
 pub use crate::config::CallHead;
+pub use crate::layer::GrpcLayer;
 pub use crate::message_spans::{MessageFuture, MessageSpan, MessageSpans, MessageState, StreamSlot};
 pub use crate::messages::MessageEvents;
-pub use crate::server::{ServerBody, ServerFuture, ServerLayer, ServerService};
+pub use crate::server::{GrpcServer, ServerBody, ServerFuture, ServerLayer, ServerService};
 pub use crate::state::CallState;

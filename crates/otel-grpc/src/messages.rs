@@ -7,13 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::SpanRef;
 
 use crate::attributes::{
-    MESSAGE, MESSAGE_COMPRESSED_SIZE, MESSAGE_ID, MESSAGE_SIZE, MESSAGE_TYPE, MESSAGES_RECEIVED,
-    MESSAGES_SENT,
+    MESSAGE_COMPRESSED_SIZE, MESSAGE_ID, MESSAGE_SIZE, MESSAGE_TYPE, MESSAGES_RECEIVED, MESSAGES_SENT,
 };
-use crate::outcome::Side;
 use crate::scanner::Scanner;
 
 /// The recording of a call's messages on its span.
@@ -39,10 +36,11 @@ pub(crate) enum Half {
 /// The counters of one call's messages, shared by its operation and its request body.
 #[derive(Debug)]
 pub(crate) struct Messages {
-    side: Side,
+    /// The direction of the messages that this side sends.
+    sent: Half,
     /// Limit of events per span.
-    events: u64,
-    reported: AtomicU64,
+    max_events: u64,
+    events: AtomicU64,
     counts: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
 }
@@ -54,33 +52,43 @@ pub(crate) struct Totals {
 }
 
 impl Messages {
-    pub(crate) fn new(side: Side, events: MessageEvents, most: u32) -> Self {
-        let events = if events == MessageEvents::Each { most.into() } else { 0 };
+    pub(crate) fn new(sent: Half, max_events: u32) -> Self {
         Self {
-            side,
-            events,
-            reported: AtomicU64::new(0),
+            sent,
+            max_events: max_events.into(),
+            events: AtomicU64::new(0),
             counts: Default::default(),
             bytes: Default::default(),
         }
     }
 
-    /// Counts the messages that end in this frame, and adds their events to `span`.
-    pub(crate) fn count(&self, half: Half, scanner: &mut Scanner, data: &[u8], span: Option<&SpanRef<'_>>) {
+    /// Counts the messages without events, because the span is not this layer's or not a call's.
+    pub(crate) fn disable_events(&mut self) {
+        self.max_events = 0;
+    }
+
+    /// Counts the messages that end in this frame, and passes the attributes of their events to `add_event`, if a span
+    /// records.
+    pub(crate) fn count(
+        &self,
+        half: Half,
+        scanner: &mut Scanner,
+        data: &[u8],
+        add_event: Option<impl Fn(Vec<KeyValue>)>,
+    ) {
         scanner.scan(data, |message| {
             let bytes = u64::from(message.bytes);
             self.bytes[half as usize].fetch_add(bytes, Ordering::Relaxed);
             let number = self.counts[half as usize].fetch_add(1, Ordering::Relaxed) + 1;
-            let Some(span) = span else { return };
-            if self.events > 0 && self.reported.fetch_add(1, Ordering::Relaxed) < self.events {
-                let sent = (half == Half::Request) == (self.side == Side::Client);
+            let Some(add_event) = &add_event else { return };
+            if self.max_events > 0 && self.events.fetch_add(1, Ordering::Relaxed) < self.max_events {
+                let direction = if half == self.sent { "SENT" } else { "RECEIVED" };
                 let size = if message.is_compressed() { MESSAGE_COMPRESSED_SIZE } else { MESSAGE_SIZE };
-                let attributes = vec![
-                    KeyValue::new(MESSAGE_TYPE, if sent { "SENT" } else { "RECEIVED" }),
+                add_event(vec![
+                    KeyValue::new(MESSAGE_TYPE, direction),
                     KeyValue::new(MESSAGE_ID, number.cast_signed()),
                     KeyValue::new(size, i64::from(message.bytes)),
-                ];
-                span.add_event(MESSAGE, attributes);
+                ]);
             }
         });
     }
@@ -95,9 +103,9 @@ impl Messages {
     /// Returns the numbers of messages as span attributes.
     pub(crate) fn attributes(&self) -> [KeyValue; 2] {
         let [_, _, requests, responses] = self.totals().values.map(u64::cast_signed);
-        let (sent, received) = match self.side {
-            Side::Client => (requests, responses),
-            Side::Server => (responses, requests),
+        let (sent, received) = match self.sent {
+            Half::Request => (requests, responses),
+            Half::Response => (responses, requests),
         };
         [KeyValue::new(MESSAGES_SENT, sent), KeyValue::new(MESSAGES_RECEIVED, received)]
     }

@@ -45,6 +45,16 @@ impl Method {
         common.extend_from_slice(server);
         Self { name, span_name, common, durations: SmallOnceMap::new(), sizes: SmallOnceMap::new() }
     }
+
+    /// Returns false for the entry that all unknown methods share.
+    pub(crate) fn is_known(&self) -> bool {
+        self.name != OTHER
+    }
+
+    /// Returns the attributes of the system and the method, without those of the server.
+    pub(crate) fn names(&self) -> &[KeyValue] {
+        self.common.get(..2).unwrap_or_default()
+    }
 }
 
 /// The result of looking up the method of a request.
@@ -59,9 +69,9 @@ pub(crate) enum MethodLookup {
 
 /// The methods of one server.
 #[derive(Debug)]
-pub(crate) struct Methods {
+pub struct Methods {
     /// `server.address` and `server.port`, which are metric attributes of clients; empty on servers.
-    pub(crate) server: Vec<KeyValue>,
+    server: Vec<KeyValue>,
     known: BoundedCache<Method>,
     unknown: Arc<Method>,
 }
@@ -115,7 +125,7 @@ fn is_method_path(path: &str) -> bool {
     path.len() <= LONGEST && parts.is_some_and(|(service, method)| name(service) && name(method))
 }
 
-/// Returns `true` if a response shows that the server has the method.
+/// Returns `true` if a response of gRPC shows that the server has the method.
 ///
 /// The UNIMPLEMENTED of tonic for an unknown method has no [`Status`] in its extensions, and that of its router for
 /// an unknown service has a `Content-Length`. Layers that authenticate respond before the method is looked up.
@@ -127,7 +137,6 @@ pub(crate) fn confirms_method<B>(response: &Response<B>, status: Option<Code>) -
                 && !response.headers().contains_key(header::CONTENT_LENGTH)
         }
         Some(_) => true,
-        // A router other than tonic's may respond with an HTTP status only.
         None => response.status().is_success(),
     }
 }

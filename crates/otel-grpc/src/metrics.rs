@@ -19,7 +19,7 @@ use crate::outcome;
 
 /// The instruments of a server or of a client.
 #[derive(Debug)]
-pub(crate) struct GrpcInstruments {
+pub struct GrpcInstruments {
     duration: Histogram<f64>,
     /// In the order of [`Totals`].
     messages: [Histogram<u64>; 4],

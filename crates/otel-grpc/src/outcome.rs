@@ -6,18 +6,11 @@
 //! statuses](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
 
 use http::{HeaderMap, HeaderName, StatusCode};
-use otel_operation::Outcome;
+use otel_operation::{Outcome, intern};
 use tonic::Code;
 
 /// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
-/// The side of a call that a layer records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
 
 /// Returns the name of a status in the conventions.
 pub(crate) fn name(code: Code) -> &'static str {
@@ -42,22 +35,30 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// Returns the outcome of a call with this status. It has no description, because the status message is unbounded and
-/// may contain secrets.
-pub(crate) fn of(side: Side, code: Code) -> Outcome {
-    let failed = match side {
-        Side::Client => code != Code::Ok,
-        Side::Server => matches!(
-            code,
-            Code::Unknown
-                | Code::DeadlineExceeded
-                | Code::Unimplemented
-                | Code::Internal
-                | Code::Unavailable
-                | Code::DataLoss
-        ),
-    };
-    if failed { Outcome::error(name(code)) } else { Outcome::ok() }
+/// Returns the outcome of a server's call: an error for the statuses that the server is responsible for. It has no
+/// description, because the status message is unbounded and may contain secrets.
+pub(crate) fn of_server(code: Code) -> Outcome {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => Outcome::error(name(code)),
+        _ => Outcome::ok(),
+    }
+}
+
+/// Returns the outcome of a client's call: every status but OK is an error.
+pub(crate) fn of_client(code: Code) -> Outcome {
+    if code == Code::Ok { Outcome::ok() } else { Outcome::error(name(code)) }
+}
+
+/// Returns the outcome of a server's request that was no call, by its HTTP status.
+#[cold]
+pub(crate) fn of_other_request(status: StatusCode) -> Outcome {
+    // Interning is bounded: a status code has three digits.
+    if status.is_server_error() { Outcome::error(intern(status.as_str())) } else { Outcome::ok() }
 }
 
 /// Returns the status in headers or trailers. An invalid status is UNKNOWN.
@@ -93,13 +94,13 @@ mod tests {
 
     #[test]
     fn the_sides_differ_in_what_is_an_error() {
-        let errors = |side| {
-            let failed = |code: &i32| of(side, Code::from_i32(*code)).error_type().is_some();
+        let errors = |of: fn(Code) -> Outcome| {
+            let failed = |code: &i32| of(Code::from_i32(*code)).error_type().is_some();
             (0..17).filter(failed).collect::<Vec<_>>()
         };
-        assert_eq!(errors(Side::Client), (1..17).collect::<Vec<_>>());
-        assert_eq!(errors(Side::Server), [2, 4, 12, 13, 14, 15]);
-        assert_eq!(of(Side::Server, Code::DataLoss).error_type().unwrap(), "DATA_LOSS");
+        assert_eq!(errors(of_client), (1..17).collect::<Vec<_>>());
+        assert_eq!(errors(of_server), [2, 4, 12, 13, 14, 15]);
+        assert_eq!(of_server(Code::DataLoss).error_type().unwrap(), "DATA_LOSS");
     }
 
     #[test]

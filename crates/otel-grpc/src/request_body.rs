@@ -11,6 +11,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use pin_project_lite::pin_project;
 
+use crate::attributes::MESSAGE;
 use crate::messages::{Half, Messages};
 use crate::scanner::Scanner;
 
@@ -18,9 +19,10 @@ use crate::scanner::Scanner;
 /// types can be replaced in place: tonic's and, with the feature `axum`, axum's. Other types remain unchanged.
 pub(crate) fn observe_request_body<B: 'static>(
     body: &mut B,
-    messages: Option<&Arc<Messages>>,
-    context: &Context,
+    messages: Option<Arc<Messages>>,
+    context: Option<&Context>,
 ) {
+    let Some(context) = context else { return };
     let body: &mut dyn Any = body;
     #[cfg(feature = "axum")]
     if let Some(body) = body.downcast_mut::<axum::body::Body>() {
@@ -44,9 +46,8 @@ pin_project! {
 }
 
 impl<B> ObservedBody<B> {
-    fn new(inner: B, messages: Option<&Arc<Messages>>, context: &Context) -> Self {
-        let (messages, context) = (messages.map(Arc::clone), context.clone());
-        Self { inner, scanner: Scanner::default(), messages, context }
+    fn new(inner: B, messages: Option<Arc<Messages>>, context: &Context) -> Self {
+        Self { inner, scanner: Scanner::default(), messages, context: context.clone() }
     }
 }
 
@@ -66,8 +67,8 @@ impl<B: Body<Data = Bytes>> Body for ObservedBody<B> {
             && let Some(data) = frame.data_ref()
         {
             let span = this.context.span();
-            let span = span.is_recording().then_some(span);
-            messages.count(Half::Request, this.scanner, data, span.as_ref());
+            let add_event = |attributes| span.add_event(MESSAGE, attributes);
+            messages.count(Half::Request, this.scanner, data, span.is_recording().then_some(add_event));
         }
         frame
     }

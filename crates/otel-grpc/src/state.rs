@@ -8,142 +8,234 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use opentelemetry::KeyValue;
-use opentelemetry::trace::SpanRef;
-use otel_operation::{
-    BoundedCache, FinishOnOutput, LazyInstruments, ObserveBody, Operation, OperationBody, OperationObserver,
-    Outcome, Tracer,
-};
+use otel_operation::Outcome;
+use otel_request::{AttributeScope, EndsWith, NameRank, Protocol, RequestObserver, RequestSpan, SpanName};
 use tonic::Code;
 
-use crate::attributes::{self, METHOD, STATUS_CODE};
-use crate::config::Options;
+use crate::attributes::{self, MESSAGE, STATUS_CODE};
+use crate::content_type::ContentType;
 use crate::deadline::Deadline;
-use crate::error;
+use crate::error::code_from_error;
+use crate::layer::Side;
 use crate::messages::{Half, MessageEvents, Messages};
-use crate::method::{self, Method, Methods};
-use crate::metrics::GrpcInstruments;
-use crate::outcome::{self, Side};
+use crate::method::{self, Method};
+use crate::outcome;
 use crate::scanner::Scanner;
-
-/// The state shared by all services of a layer.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) side: Side,
-    pub(crate) options: Options,
-    pub(crate) tracer: Tracer,
-    pub(crate) instruments: LazyInstruments<GrpcInstruments>,
-    pub(crate) methods: Methods,
-    /// The parsed hosts that a server is called by; unused by clients.
-    pub(crate) hosts: BoundedCache<Vec<KeyValue>>,
-}
 
 /// The state of a call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
-pub struct CallState {
-    shared: Arc<Shared>,
+pub struct CallState<S> {
+    instrumentation: Arc<S>,
     method: Arc<Method>,
-    /// The path of the call, until the response shows that the method exists.
-    unconfirmed_path: Option<Box<str>>,
+    /// Present if a server did not know the method at the start.
+    unconfirmed: Option<Box<Unconfirmed>>,
     deadline: Option<Deadline>,
     code: Option<Code>,
     http_status: StatusCode,
-    /// Present only if messages are counted; boxed to keep the record small otherwise.
-    messages: Option<Box<Responses>>,
+    /// True if the response is gRPC's; `None` without a response.
+    is_grpc_response: Option<bool>,
+    /// True if the layer adds to the span of another layer.
+    is_inner: bool,
+    /// Present only if messages are counted; boxed to keep the state small otherwise.
+    messages: Option<Box<ResponseMessages>>,
+}
+
+/// A server's request that may be a call. Its span has no `rpc.*` until the response shows that it is one.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed {
+    pub(crate) path: Box<str>,
+    /// True if the response can confirm the method.
+    pub(crate) can_exist: bool,
+    /// The captured metadata of the request.
+    pub(crate) metadata: Vec<KeyValue>,
 }
 
 /// The message counters of a call, and the parser of its response body.
 #[derive(Debug)]
-struct Responses {
+struct ResponseMessages {
     messages: Arc<Messages>,
     scanner: Scanner,
 }
 
-impl CallState {
+impl<S: Side> CallState<S> {
+    #[inline]
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        instrumentation: Arc<S>,
         method: Arc<Method>,
-        unconfirmed_path: Option<&str>,
+        unconfirmed: Option<Box<Unconfirmed>>,
         deadline: Option<Deadline>,
     ) -> Self {
-        let options = &shared.options;
+        let (options, _) = instrumentation.options();
         let messages = options.counts_messages().then(|| {
-            let messages = Messages::new(shared.side, options.message_events, options.most_events);
-            Box::new(Responses { messages: Arc::new(messages), scanner: Scanner::default() })
+            let has_events = options.message_events == MessageEvents::Each
+                && unconfirmed.as_ref().is_none_or(|unconfirmed| unconfirmed.can_exist);
+            let sent = if S::IS_CLIENT { Half::Request } else { Half::Response };
+            let messages = Messages::new(sent, if has_events { options.max_message_events } else { 0 });
+            Box::new(ResponseMessages { messages: Arc::new(messages), scanner: Scanner::default() })
         });
         Self {
-            shared: Arc::clone(shared),
+            instrumentation,
             method,
-            unconfirmed_path: unconfirmed_path.map(Box::from),
+            unconfirmed,
             deadline,
             code: None,
             http_status: StatusCode::OK,
+            is_grpc_response: None,
+            is_inner: false,
             messages,
         }
     }
 
+    #[inline]
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Returns the method, if it is known that the request is a call of it.
+    #[inline]
+    pub(crate) fn method_at_start(&self) -> Option<&Method> {
+        self.unconfirmed.is_none().then_some(&self.method)
+    }
+
     /// Returns the message counters, if messages are counted.
-    pub(crate) fn messages(&self) -> Option<&Arc<Messages>> {
-        self.messages.as_ref().map(|messages| &messages.messages)
+    #[inline]
+    pub(crate) fn messages(&self) -> Option<Arc<Messages>> {
+        self.messages.as_ref().map(|messages| Arc::clone(&messages.messages))
+    }
+
+    /// Returns true if the request is a call: a client's, one of a known method, or one with a response of gRPC. Without a
+    /// response, a request that only this layer records is one.
+    #[inline]
+    fn is_call(&self) -> bool {
+        self.unconfirmed.is_none() || self.is_grpc_response.unwrap_or(!self.is_inner)
     }
 
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline.has_passed())
     }
 
+    /// Sets the status and returns the outcome that follows from it.
     fn end_with(&mut self, mut code: Code) -> Outcome {
         // The server may see the client's deadline expire first; tonic's server then responds with CANCELLED.
-        if code == Code::Cancelled && self.shared.side == Side::Client && self.is_late() {
+        if code == Code::Cancelled && S::IS_CLIENT && self.is_late() {
             code = Code::DeadlineExceeded;
         }
         self.code = Some(code);
-        outcome::of(self.shared.side, code)
+        S::outcome(code)
     }
 
     /// Returns the status. A call that panicked has none and is UNKNOWN.
-    fn code(&self) -> Code {
+    fn code_at_end(&self) -> Code {
         self.code.unwrap_or(Code::Unknown)
     }
 
-    /// Records the response headers and returns their status, if they have one.
-    fn record_response_head<B>(operation: &mut Operation<Self>, response: &Response<B>) -> Option<Code> {
-        let code = outcome::code_from_headers(response.headers());
-        if operation.observer().unconfirmed_path.is_some() {
-            Self::confirm_method(operation, method::confirms_method(response, code));
-        }
-        if let Some(span) = operation.recording() {
-            let mut list = Vec::new();
-            operation.observer().shared.options.response_metadata.read(response.headers(), &mut list);
-            if !list.is_empty() {
-                span.set_attributes(list);
-            }
-        }
-        operation.observer_mut().http_status = response.status();
-        code
-    }
-
-    /// Names the span and the metrics after the method, if the response showed that the server has it.
-    fn confirm_method(operation: &mut Operation<Self>, known: bool) {
-        if !known {
+    /// Names the span and the metrics after the method, if the response shows that the server has it.
+    #[cold]
+    fn confirm_method<B>(
+        &mut self,
+        response: &Response<B>,
+        code: Option<Code>,
+        span: Option<&RequestSpan<'_>>,
+    ) {
+        let Some(unconfirmed) = &self.unconfirmed else { return };
+        if !unconfirmed.can_exist || !method::confirms_method(response, code) {
             return;
         }
-        let record = operation.observer_mut();
-        if let Some(path) = record.unconfirmed_path.take() {
-            record.method = record.shared.methods.learn(&path);
-        }
-        let method = Arc::clone(&operation.observer().method);
-        if let Some(span) = operation.recording() {
-            span.update_name(method.span_name.clone());
-            span.set_attribute(KeyValue::new(METHOD, method.name.clone()));
+        self.method = self.instrumentation.methods().learn(&unconfirmed.path);
+        if let Some(span) = span
+            && self.method.is_known()
+        {
+            span.set_name(SpanName::new(self.method.span_name.clone(), NameRank::Procedure));
         }
     }
 }
 
-impl OperationObserver for CallState {
+impl<S: Side> RequestObserver for CallState<S> {
+    const PROTOCOL: Protocol = Protocol::new(2);
+    const BODY_IN_CONTEXT: bool = !S::IS_CLIENT;
+
+    fn on_join(&mut self, scope: AttributeScope) {
+        self.is_inner = true;
+        if scope == AttributeScope::Hooks
+            && let Some(messages) = &mut self.messages
+            && let Some(messages) = Arc::get_mut(&mut messages.messages)
+        {
+            messages.disable_events();
+        }
+    }
+
+    #[inline]
+    fn on_response<B: Body>(&mut self, response: &Response<B>, span: Option<&RequestSpan<'_>>) -> EndsWith {
+        let headers = response.headers();
+        let code = outcome::code_from_headers(headers);
+        self.http_status = response.status();
+        if !S::IS_CLIENT && (code.is_none() || self.unconfirmed.is_some()) {
+            let content_type = ContentType::from_headers(headers);
+            let is_grpc = code.is_some() || content_type != ContentType::Other;
+            self.is_grpc_response = Some(is_grpc);
+            if is_grpc {
+                self.confirm_method(response, code, span);
+            }
+        }
+        if let Some(span) = span
+            && span.scope() != AttributeScope::Hooks
+            && self.is_call()
+        {
+            let mut list = Vec::new();
+            let (options, _) = self.instrumentation.options();
+            options.common.response_headers.read(headers, &mut list);
+            if !list.is_empty() {
+                span.set_attributes(list);
+            }
+        }
+        match code {
+            // A trailers-only response, whose body readers need not poll.
+            Some(_) => {
+                self.code = code;
+                EndsWith::Head
+            }
+            None => EndsWith::Body(None),
+        }
+    }
+
+    #[inline]
+    fn on_data<D: Buf>(&mut self, data: &D, span: Option<&RequestSpan<'_>>) {
+        let is_call = self.is_call();
+        if let Some(responses) = &mut self.messages {
+            let ResponseMessages { messages, scanner } = &mut **responses;
+            let span = span.filter(|span| is_call && span.scope() != AttributeScope::Hooks);
+            let add_event = span.map(|span| |attributes| span.add_event(MESSAGE, attributes));
+            messages.count(Half::Response, scanner, data.chunk(), add_event);
+        }
+    }
+
+    #[inline]
+    fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        let code = trailers.and_then(outcome::code_from_headers);
+        let code = code.or(self.code);
+        if code.is_some() {
+            self.is_grpc_response = Some(true);
+        } else if !self.is_call() {
+            return outcome::of_other_request(self.http_status);
+        }
+        self.end_with(code.unwrap_or_else(|| outcome::code_from_http_status(self.http_status)))
+    }
+
+    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome {
+        if !self.is_call() {
+            return Outcome::error(attributes::OTHER);
+        }
+        self.end_with(code_from_error(error))
+    }
+
     fn outcome_if_dropped(&mut self) -> Outcome {
+        if !self.is_call() {
+            return Outcome::cancelled();
+        }
         // A response with an HTTP error determines the status even if its body is dropped unread.
         self.end_with(match self.http_status {
             StatusCode::OK if self.is_late() => Code::DeadlineExceeded,
@@ -152,78 +244,47 @@ impl OperationObserver for CallState {
         })
     }
 
-    fn finish_span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
-        span.set_attribute(KeyValue::new(STATUS_CODE, outcome::name(self.code())));
-        if let Some(path) = &self.unconfirmed_path {
-            span.set_attributes([
-                KeyValue::new(METHOD, attributes::OTHER),
-                attributes::method_original(path),
-            ]);
-        }
-        if self.shared.options.message_events != MessageEvents::Off
-            && let Some(messages) = self.messages()
-        {
-            span.set_attributes(messages.attributes());
-        }
+    fn is_of_protocol(&self) -> bool {
+        self.is_call()
     }
 
-    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
-        let Some(instruments) = self.shared.instruments.get() else { return };
-        let messages = self.messages().filter(|_| self.shared.options.message_metrics);
-        let totals = messages.map(|messages| messages.totals());
-        self.method.measure(instruments, self.code(), outcome, elapsed, totals.as_ref());
+    fn status(&self) -> Option<u16> {
+        self.code.map(|code| code as u16)
     }
-}
 
-impl<B, E> FinishOnOutput<Result<Response<B>, E>> for CallState
-where
-    B: Body<Data = Bytes>,
-    B::Error: 'static,
-    E: 'static,
-{
-    type Output = Result<Response<OperationBody<B, Self>>, E>;
+    fn on_inner_status(&mut self, code: u16) {
+        // The layer's own response is closer to the peer.
+        self.code = self.code.or(Some(Code::from_i32(code.into())));
+    }
 
-    fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
-        let Some(mut operation) = operation else {
-            return output.map(|response| response.map(OperationBody::passthrough));
-        };
-        match output {
-            Err(error) => {
-                let outcome = operation.observer_mut().end_with(error::code_from_error(&error));
-                operation.finish(&outcome);
-                Err(error)
+    #[inline]
+    fn finish_span(&mut self, span: &RequestSpan<'_>, _outcome: &Outcome) {
+        if span.scope() == AttributeScope::Hooks || !self.is_call() {
+            return;
+        }
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            let mut list = std::mem::take(&mut unconfirmed.metadata);
+            list.extend_from_slice(self.method.names());
+            if !self.method.is_known() {
+                list.push(attributes::method_original(&unconfirmed.path));
             }
-            Ok(response) => match Self::record_response_head(&mut operation, &response) {
-                // A trailers-only response, whose body readers need not poll.
-                Some(code) => {
-                    let outcome = operation.observer_mut().end_with(code);
-                    operation.finish(&outcome);
-                    Ok(response.map(OperationBody::passthrough))
-                }
-                None => Ok(response.map(|body| OperationBody::new(body, operation, None))),
-            },
+            span.set_attributes(list);
+        }
+        span.set_attribute(KeyValue::new(STATUS_CODE, outcome::name(self.code_at_end())));
+        let (options, _) = self.instrumentation.options();
+        if options.message_events != MessageEvents::Off
+            && let Some(responses) = &self.messages
+        {
+            span.set_attributes(responses.messages.attributes());
         }
     }
-}
 
-impl<B> ObserveBody<B> for CallState
-where
-    B: Body<Data = Bytes>,
-    B::Error: 'static,
-{
-    fn on_data(operation: &mut Operation<Self>, data: &Bytes) {
-        let Some(mut responses) = operation.observer_mut().messages.take() else { return };
-        let Responses { messages, scanner } = &mut *responses;
-        messages.count(Half::Response, scanner, data, operation.recording().as_ref());
-        operation.observer_mut().messages = Some(responses);
-    }
-
-    fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
-        let code = trailers.and_then(outcome::code_from_headers);
-        self.end_with(code.unwrap_or_else(|| outcome::code_from_http_status(self.http_status)))
-    }
-
-    fn on_error(&mut self, error: &B::Error) -> Outcome {
-        self.end_with(error::code_from_error(error))
+    #[inline]
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
+        let Some(instruments) = self.instrumentation.instruments().get() else { return };
+        let (options, _) = self.instrumentation.options();
+        let messages = self.messages.as_ref().filter(|_| options.message_metrics);
+        let totals = messages.map(|responses| responses.messages.totals());
+        self.method.measure(instruments, self.code_at_end(), outcome, elapsed, totals.as_ref());
     }
 }

@@ -143,14 +143,15 @@ proptest! {
             async {
                 let heard = request.into_body().collect().await.unwrap();
                 let trailers = heard.trailers().cloned();
+                // A response of gRPC, so that each request is a call, whatever its path.
                 let mut response = Response::new(reply);
+                response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
                 response.extensions_mut().insert((heard.to_bytes(), trailers));
                 Ok::<_, Infallible>(response)
             }
         }));
         let mut request = Request::post(path).body(body(&sent)).unwrap();
         *request.headers_mut() = headers;
-        request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
         let response = service.oneshot(request).now_or_never().unwrap().unwrap();
         let heard = response.extensions().get::<(Bytes, Option<HeaderMap>)>().unwrap().clone();
         prop_assert_eq!(heard, (Bytes::from(sent.0.concat()), sent.1), "the request was changed");

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tower::{Layer, ServiceExt};
 
 use crate::echo::{EchoClient, EchoServer, say};
-use crate::support::{assert_call, client, client_layer, endpoint, listen, server_layer};
+use crate::support::{assert_call, attribute, client, client_layer, endpoint, listen, server_layer};
 
 pub(crate) fn http_server(recorder: &Recorder) -> otel_http::ServerLayer {
     otel_http::ServerLayer::new()
@@ -33,38 +33,93 @@ pub(crate) fn headlines(recorder: &Recorder) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_wants_a_call_as_http_too_has_both() {
-    let recorder = Recorder::new();
-    let (address, incoming) = listen().await;
-    let http = http_server(&recorder);
-    let mut server = Server::builder().layer(http).layer(server_layer(&recorder));
-    tokio::spawn(server.add_service(EchoServer).serve_with_incoming(incoming));
-    client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
-    recorder.wait_for_spans(3).await;
-    assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1);
-    assert_eq!(recorder.metric("http.server.request.duration").count(), 1);
-    recorder.assert_clean();
+async fn the_servers_layers_of_http_and_grpc_record_a_call_once() {
+    for grpc_outside in [true, false] {
+        let recorder = Recorder::new();
+        let (address, incoming) = listen().await;
+        let server = Server::builder();
+        let (grpc, http) = (server_layer(&recorder), http_server(&recorder));
+        if grpc_outside {
+            let server = server.layer(grpc).layer(http).add_service(EchoServer);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        } else {
+            let server = server.layer(http).layer(grpc).add_service(EchoServer);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        }
+        client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
+        recorder.wait_for_spans(2).await;
+        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
+        assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1);
+        assert_eq!(recorder.metric("http.server.request.duration").count(), 1);
+        recorder.assert_clean();
+    }
 }
 
 #[tokio::test]
-async fn what_is_no_call_passes_a_servers_layer_untouched() {
+async fn the_clients_layers_of_http_and_grpc_record_a_call_once() {
+    for grpc_outside in [true, false] {
+        let recorder = Recorder::new();
+        let address = crate::support::serve(server_layer(&recorder)).await;
+        let channel = endpoint(address).connect_lazy();
+        let (grpc, http) = (client_layer(&recorder), http_client(&recorder));
+        if grpc_outside {
+            EchoClient(grpc.layer(http.layer(channel))).unary(say("hello")).await.unwrap();
+        } else {
+            EchoClient(http.layer(grpc.layer(channel))).unary(say("hello")).await.unwrap();
+        }
+        recorder.wait_for_spans(2).await;
+        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
+        assert_eq!(recorder.metric("rpc.client.call.duration").count(), 1);
+        assert_eq!(recorder.metric("http.client.request.duration").count(), 1);
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_filtered_call_continues_its_callers_trace_and_is_not_recorded() {
     let recorder = Recorder::new();
-    let (address, incoming) = listen().await;
-    let service = tower::service_fn(|request: Request<Body>| async move {
-        let sent = request.headers().contains_key("traceparent");
-        Ok::<_, std::convert::Infallible>(
-            http::Response::builder().header("x-sent", sent.to_string()).body(Body::empty()).unwrap(),
-        )
-    });
-    let server = Server::builder().layer(server_layer(&recorder));
-    tokio::spawn(async move { server.serve_with_incoming(service, incoming).await });
-    for kind in ["application/json", "text/plain"] {
-        let request = Request::post("/x").header("content-type", kind).body(Body::empty()).unwrap();
-        let response = endpoint(address).connect_lazy().oneshot(request).await.unwrap();
-        assert_eq!(response.headers()["x-sent"], "false");
+    let layers = [
+        server_layer(&recorder).with_filter(|_| false),
+        server_layer(&recorder).with_excluded_services(["test.Echo"]),
+    ];
+    for layer in layers {
+        let client = EchoClient(endpoint(crate::support::serve(layer).await).connect_lazy());
+        let mut request = tonic::Request::new(say("context"));
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+        let current = client.unary(request).await.unwrap().into_inner().text;
+        assert_eq!(current, "0af7651916cd43dd8448eb211c80319c b7ad6b7169203331 ");
     }
     assert!(recorder.tree().is_empty(), "{}", recorder.tree());
     assert_eq!(recorder.metrics(), "");
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_grpcs_is_a_span_and_no_call() {
+    let recorder = Recorder::new();
+    let service = |status: u16| {
+        let page = move |_: Request<Body>| async move {
+            Ok::<_, std::convert::Infallible>(
+                http::Response::builder()
+                    .status(status)
+                    .header("content-type", "text/html")
+                    .body(Body::empty())
+                    .unwrap(),
+            )
+        };
+        server_layer(&recorder).with_request_metadata(["x-tenant"]).layer(tower::service_fn(page))
+    };
+    for (status, error) in [(200, None), (401, None), (503, Some("503"))] {
+        // The caller's content type decides nothing.
+        let request =
+            Request::post("/api/login").header("content-type", "application/grpc").header("x-tenant", "a");
+        drop(service(status).oneshot(request.body(Body::empty()).unwrap()).await.unwrap());
+        let span = recorder.spans().pop().unwrap();
+        assert_eq!((&*span.name, attribute(&span, "error.type").as_deref()), ("grpc", error));
+        assert!(!span.attributes.iter().any(|kv| kv.key.as_str().starts_with("rpc.")), "{}", recorder.tree());
+    }
+    assert_eq!(recorder.metrics(), "");
+    recorder.assert_clean();
 }
 
 #[tokio::test]

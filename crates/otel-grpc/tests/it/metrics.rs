@@ -147,7 +147,7 @@ async fn call_behind<S>(service: &S, path: &str)
 where
     S: Service<Request<Body>, Error = Infallible> + Clone,
 {
-    let request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
+    let request = Request::post(path).body(Body::empty()).unwrap();
     service.clone().oneshot(request).await.unwrap();
 }
 
@@ -203,15 +203,23 @@ async fn what_keeps_strangers_out_teaches_nothing() {
 
 #[tokio::test]
 async fn a_page_in_place_of_a_reply_teaches_nothing() {
-    for (page, learned) in [(404, 0), (302, 0), (200, 1)] {
+    for (page, kind, calls, learned) in [
+        (404, "text/html", 0, 0),
+        (302, "text/html", 0, 0),
+        (200, "text/html", 0, 0),
+        (404, "application/grpc", 1, 0),
+        (200, "application/grpc", 1, 1),
+    ] {
         let recorder = Recorder::new();
         let service = server_layer(&recorder).layer(tower::service_fn(move |_: Request<Body>| {
-            let response = Response::builder().status(page).body(Body::empty());
+            let response = Response::builder().status(page).header("content-type", kind).body(Body::empty());
             std::future::ready(Ok::<_, Infallible>(response.unwrap()))
         }));
         call_behind(&service, "/test.Echo/Unary").await;
-        let named = recorder.metric("rpc.server.call.duration").with("rpc.method", UNARY);
-        assert_eq!(named.count(), learned, "{page}");
+        let durations = recorder.metric("rpc.server.call.duration");
+        assert_eq!(durations.count(), calls, "{page} {kind}");
+        assert_eq!(durations.with("rpc.method", UNARY).count(), learned, "{page} {kind}");
+        recorder.assert_clean();
     }
 }
 
