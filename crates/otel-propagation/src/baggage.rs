@@ -150,7 +150,8 @@ fn current(cx: &Context) -> impl Iterator<Item = (Member<'_>, Option<&str>)> {
             let received =
                 codec::members(&inbound.text).filter(|received| received.name == member.name).last();
             received.filter(|received| {
-                codec::decode(received.value) == member.value && received.properties == member.properties
+                codec::decode(received.value).value == member.value
+                    && received.properties == member.properties
             })
         });
         (member, received.map(|received| received.text))

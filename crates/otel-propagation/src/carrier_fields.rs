@@ -46,6 +46,54 @@ pub(crate) struct WantedFields {
     pub(crate) b3: bool,
 }
 
+/// The headers of Trace Context and Baggage, each at most once, which is what most carriers hold. It is cheaper to fill
+/// than [`CarrierFields`].
+pub(crate) struct SingleFields<'a> {
+    pub(crate) traceparent: Option<&'a [u8]>,
+    tracestate: Option<&'a [u8]>,
+    baggage: Option<&'a [u8]>,
+}
+
+impl<'a> SingleFields<'a> {
+    /// Reads a carrier in one pass; `None` if one of the headers is repeated.
+    #[inline]
+    pub(crate) fn read<C: HeaderReader + ?Sized>(carrier: &'a C, baggage: bool) -> Option<Self> {
+        let mut fields = Self { traceparent: None, tracestate: None, baggage: None };
+        let mut is_repeated = false;
+        carrier.visit(|name, value| {
+            let field = match name.len() {
+                11 if is_named(name, TRACEPARENT) => &mut fields.traceparent,
+                10 if is_named(name, TRACESTATE) => &mut fields.tracestate,
+                7 if baggage && is_named(name, BAGGAGE) => &mut fields.baggage,
+                _ => return,
+            };
+            is_repeated |= field.replace(value).is_some();
+        });
+        (!is_repeated).then_some(fields)
+    }
+
+    /// Returns true if there is nothing beside a `traceparent`.
+    #[inline]
+    pub(crate) fn is_lone(&self) -> bool {
+        self.tracestate.is_none() && self.baggage.is_none()
+    }
+}
+
+impl<'a> From<SingleFields<'a>> for CarrierFields<'a, '_> {
+    fn from(fields: SingleFields<'a>) -> Self {
+        let mut all = Self::new(WantedFields::default(), &[]);
+        for (field, value) in [
+            (Field::Traceparent, fields.traceparent),
+            (Field::Tracestate, fields.tracestate),
+            (Field::Baggage, fields.baggage),
+        ] {
+            all.first[field as usize] = value;
+            all.seen[field as usize] = u8::from(value.is_some());
+        }
+        all
+    }
+}
+
 impl<'a, 'f> CarrierFields<'a, 'f> {
     /// Nothing yet.
     #[inline]

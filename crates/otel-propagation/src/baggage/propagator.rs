@@ -51,9 +51,10 @@ impl BaggagePropagator {
         let (mut baggage, mut bytes, mut is_lossy) = (Baggage::new(), 0, false);
         within_limits(fields, |member| {
             bytes += member.text.len();
-            let value = codec::decode(member.value);
-            is_lossy |= value.contains(char::REPLACEMENT_CHARACTER);
-            let (name, value) = (Key::from(member.name.to_owned()), StringValue::from(value.into_owned()));
+            let decoded = codec::decode(member.value);
+            is_lossy |= decoded.is_lossy;
+            let name = Key::from(member.name.to_owned());
+            let value = StringValue::from(decoded.value.into_owned());
             let _former = baggage.insert_with_metadata(name, value, member.properties);
         });
         // The received text is kept where encoding the values again would lose bytes, or members to a limit: an octet
