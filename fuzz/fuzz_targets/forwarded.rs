@@ -1,4 +1,4 @@
-//! What proxies and callers say in an HTTP request's head: `Forwarded`, `X-Forwarded-*`, `Host`, the target. The request is
+//! The untrusted parts of an HTTP request's head: `Forwarded`, `X-Forwarded-*`, `Host`, the target. The request is
 //! answered as it would be without the layer, and the attributes stay bounded.
 
 #![no_main]

@@ -7,8 +7,8 @@ use opentelemetry::propagation::Extractor;
 use crate::carrier::HeaderReader;
 use crate::fields::{self, BAGGAGE, TRACEPARENT, TRACESTATE, is_named, trim};
 
-/// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
-/// more lines than this is not sending a valid header.
+/// Lines of one header that are read. Trace Context allows 32 list members and Baggage 64, so that a valid header has no
+/// more lines.
 const MAX_LINES: u8 = 64;
 
 /// The headers that have a place of their own; those of B3 are in the order of [`fields::B3`].
@@ -28,14 +28,14 @@ pub(crate) struct CarrierFields<'a, 'f> {
     wanted: WantedFields,
     /// The names of headers that are passed through.
     names: &'f [String],
-    /// How often each header was seen, at most 255 times.
+    /// Counts of each header's lines, at most 255.
     seen: [u8; SLOTS],
     first: [Option<&'a [u8]>; SLOTS],
     /// Further lines of headers that are lists, with their slots, and the values that are passed through, with the index
     /// of their name after the slots.
     more: Vec<(usize, &'a [u8])>,
-    /// How many of those are passed through.
-    passed: u8,
+    /// Count of those that are passed through.
+    pass_through_count: u8,
 }
 
 /// The headers with a place of their own that are asked for.
@@ -95,10 +95,17 @@ impl<'a> From<SingleFields<'a>> for CarrierFields<'a, '_> {
 }
 
 impl<'a, 'f> CarrierFields<'a, 'f> {
-    /// Nothing yet.
+    /// Makes an empty collection.
     #[inline]
     pub(crate) fn new(wanted: WantedFields, names: &'f [String]) -> Self {
-        Self { wanted, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+        Self {
+            wanted,
+            names,
+            seen: [0; SLOTS],
+            first: [None; SLOTS],
+            more: Vec::new(),
+            pass_through_count: 0,
+        }
     }
 
     /// Reads a carrier in one pass.
@@ -132,8 +139,8 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
         }
     }
 
-    /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
-    /// then nobody can say which of them is meant.
+    /// The value of a header without surrounding white space; none if the header is absent or repeated, because
+    /// then any of the values may be the right one.
     #[inline]
     pub(crate) fn only(&self, field: Field) -> Option<&'a [u8]> {
         self.only_at(field as usize)
@@ -154,7 +161,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
         self.seen[field as usize] > 0
     }
 
-    /// Whether lines of a header were left out because there were too many.
+    /// Returns true if lines of a header were left out because of their number.
     pub(crate) fn has_too_many(&self, field: Field) -> bool {
         self.seen[field as usize] > MAX_LINES
     }
@@ -167,7 +174,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
 
     #[inline]
     pub(crate) fn has_pass_through_values(&self) -> bool {
-        self.passed > 0
+        self.pass_through_count > 0
     }
 
     /// The values to pass through for the name with this index, without surrounding white space.
@@ -206,9 +213,9 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     #[inline]
     fn record_pass_through(&mut self, name: &str, value: &'a [u8]) {
         if let Some(index) = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
-            && self.passed < MAX_LINES
+            && self.pass_through_count < MAX_LINES
         {
-            self.passed += 1;
+            self.pass_through_count += 1;
             self.more.push((SLOTS + index, value));
         }
     }

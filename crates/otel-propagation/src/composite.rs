@@ -1,6 +1,7 @@
 //! Several formats as one propagator, read in one pass over the carrier.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Composite Propagator".
+//! Follows the OpenTelemetry specification, "Composite Propagator"
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#composite-propagator>).
 
 use std::sync::Arc;
 
@@ -93,8 +94,8 @@ impl CompositePropagator {
         self.with(Format::B3(format))
     }
 
-    /// Adds headers that travel unchanged. They are written after everything else, and never over a header that is
-    /// there. Added again, the names are put together.
+    /// Adds headers that travel unchanged. They are written last, and never over a header that the
+    /// carrier has. Added again, the names are put together.
     #[must_use]
     pub fn with_pass_through(mut self, headers: PassThroughPropagator) -> Self {
         for format in &mut Arc::make_mut(&mut self.inner).formats {

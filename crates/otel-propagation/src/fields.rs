@@ -44,7 +44,7 @@ impl HeaderSet {
     }
 }
 
-/// Compares the name of a header. The first letter tells most names apart, and nearly all carriers hold lower case, for
+/// Compares the name of a header. The first letter distinguishes most names, and nearly all carriers hold lower case, for
 /// which comparing bytes is enough.
 #[inline]
 pub(crate) fn is_named(name: &str, known: &str) -> bool {

@@ -62,10 +62,10 @@ pub(crate) fn decode_ids(trace_id: &[u8; 32], span_id: &[u8; 16]) -> Option<(u12
 fn decode_eight(text: [u8; 8]) -> (u32, u64) {
     const LANES: u64 = 0x0101_0101_0101_0101;
     let text = u64::from_be_bytes(text);
-    // Bit 6 tells the letters from the digits.
+    // Bit 6 distinguishes letters from digits.
     let letters = (text >> 6) & LANES;
     let values = (text & (LANES * 0x0f)) + letters * 9;
-    // What a valid value is written as has to be what was read. No lane overflows: a value is at most 24.
+    // A valid value is written as it was read. No lane overflows: a value is at most 24.
     let above_nine = ((values + LANES * 0x76) >> 7) & LANES;
     let written = values + LANES * 0x30 + above_nine * 0x27;
     let wrong = (written ^ text) | (values & (LANES * 0xf0));

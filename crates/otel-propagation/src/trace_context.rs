@@ -1,6 +1,7 @@
 //! The W3C Trace Context format: `traceparent`, and `tracestate` as far as it travels with it.
 //!
-//! Follows W3C Trace Context level 2, sections "Traceparent Header" and "Versioning of traceparent".
+//! Follows W3C Trace Context level 2, "Traceparent Header"
+//! (<https://www.w3.org/TR/trace-context-2/#traceparent-header>).
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -17,13 +18,15 @@ const LENGTH: usize = 55;
 
 /// Propagates the span context as W3C Trace Context level 2, strictly as its text says.
 ///
-/// * A `traceparent` that breaks any rule, or that is there more than once, is no context: version `ff`, a version 00
+/// * A `traceparent` that breaks any rule, or that is repeated, is no context: version `ff`, a version 00
 ///   that is not exactly 55 characters, a later version whose 55 characters are followed by anything but the end or
 ///   `-`, upper-case digits, ids of zeros.
-/// * A `tracestate` that breaks any rule, that has duplicate keys, more than 32 members, or more than 8192 bytes, is
-///   dropped as a whole; the `traceparent` is kept. Several `tracestate` headers are joined in their order.
+/// * A `tracestate` that breaks any rule, that has more than 32 members, or more than 8192 bytes, is dropped as a whole;
+///   the `traceparent` is kept. Of members with the same key the first one is kept. Several `tracestate` headers are
+///   joined in their order.
 /// * The received `tracestate` goes out again unchanged, except when a sampler changed it. It cannot always be held by
-///   [`TraceState`], which samplers and exporters see: members that it cannot hold are left out there.
+///   [`TraceState`], which samplers and exporters see: members that it cannot hold are left out there, and survive a
+///   sampler's change.
 /// * The flags `sampled` and `random` are sent, no others. The `random` flag is kept for the trace that it was received
 ///   with; for traces that begin here see [`declare_random_trace_ids`](crate::declare_random_trace_ids).
 #[derive(Clone, Copy, Debug, Default)]

@@ -199,11 +199,11 @@ fn trim(member: &str) -> &str {
     }
 }
 
-/// May stand in a key after its first character.
+/// Allowed in a key after its first character.
 const KEY: u8 = 1;
-/// May be the first character of a key.
+/// Allowed as the first character of a key.
 const KEY_START: u8 = 2;
-/// May stand in a value. A space at the end was cut off before, as optional white space.
+/// Allowed in a value. A space at the end was cut off before, as optional white space.
 const VALUE: u8 = 4;
 
 const CLASSES: [u8; 256] = {

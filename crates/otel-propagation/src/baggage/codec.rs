@@ -1,6 +1,6 @@
 //! Members of a `baggage` header as text: taking them apart, and percent-coding of their values.
 //!
-//! Follows W3C Baggage, section "Baggage HTTP Header Format".
+//! Follows W3C Baggage, "Header Content" (<https://www.w3.org/TR/baggage/#header-content>).
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ pub(super) struct Member<'a> {
     pub(super) properties: &'a str,
 }
 
-/// May stand in a name (`token`).
+/// Allowed in a name (`token`).
 const NAME: u8 = 1;
-/// May stand in a value as it is sent (`baggage-octet`).
+/// Allowed in a value as it is sent (`baggage-octet`).
 const VALUE: u8 = 2;
-/// May stand in properties as they are sent, white space included.
+/// Allowed in properties as they are sent, white space included.
 const PROPERTY: u8 = 4;
-/// Stands for itself when we send a value: a `baggage-octet`, but neither `%`, which starts a code, nor `+`, which
+/// Sent without encoding: a `baggage-octet`, but neither `%`, which starts a code, nor `+`, which
 /// Python's reader takes for a space.
 const LITERAL: u8 = 8;
 

@@ -1,6 +1,6 @@
 //! The propagator of the `baggage` header.
 //!
-//! Follows W3C Baggage, sections "Baggage HTTP Header Format" and "Limits".
+//! Follows W3C Baggage, "Header Content" and "Limits" (<https://www.w3.org/TR/baggage/#header-content>).
 
 use opentelemetry::baggage::Baggage;
 use opentelemetry::{Context, Key, StringValue};
@@ -14,11 +14,14 @@ use crate::fields::BAGGAGE;
 
 /// Propagates baggage in the W3C format.
 ///
-/// * Values are percent-coded; names are not, as the specification says. Properties are kept as they are.
+/// * Values are percent-coded as far as they need it, and `+` is, which some readers take for a space; names are not, as
+///   the specification requires. Properties are kept as they are.
 /// * Several `baggage` headers are joined. A member that breaks the grammar is skipped, the others are kept. Of members
 ///   with the same name the last one counts.
 /// * At most 64 members and 8192 bytes are read and sent; members beyond are dropped, those that fit are kept. Of more
 ///   than 64 header lines the first 64 are read.
+/// * A received member that was not changed goes out as it came where encoding it again would lose bytes, or members to
+///   a limit.
 /// * Properties set by hand that no header may carry are not sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BaggagePropagator {
@@ -32,7 +35,7 @@ impl BaggagePropagator {
         Self::default()
     }
 
-    /// Whether received baggage is only sent on, and not read: `cx.baggage()` is then empty, and reading costs about a
+    /// Chooses to only send received baggage on: `cx.baggage()` is then empty, and reading costs about a
     /// third. Baggage that is set by hand is sent as well, in place of received members of the same name.
     ///
     /// For services that do not look at baggage. The default is to read it.
