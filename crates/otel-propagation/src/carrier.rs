@@ -36,7 +36,7 @@ pub trait HeaderWriter {
 
     /// Returns true if the carrier has a header of this name, in any case.
     ///
-    /// Only headers that are passed through ask: they never replace what the caller has set.
+    /// Headers that are passed through, and [`inject_absent`](crate::PropagatorHandle::inject_absent), never replace one.
     fn contains(&self, name: &str) -> bool;
 }
 
