@@ -10,7 +10,8 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::Authority;
 use opentelemetry::KeyValue;
-use otel_operation::{Interned, ip_text};
+use otel_operation::BoundedCache;
+use otel_request::format_ip;
 
 /// Schema URL of the instrumentation scope.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -78,7 +79,7 @@ pub(crate) fn server(authority: &Authority, attributes: &mut Vec<KeyValue>) {
 /// Like [`server`], with a cache, because a server is called by few names.
 pub(crate) fn server_of(
     authority: &Authority,
-    kept: &Interned<Vec<KeyValue>>,
+    kept: &BoundedCache<Vec<KeyValue>>,
     attributes: &mut Vec<KeyValue>,
 ) {
     let text = authority.as_str();
@@ -115,7 +116,7 @@ pub(crate) fn target(uri: &Uri) -> Vec<KeyValue> {
 }
 
 pub(crate) fn peer(peer: SocketAddr, attributes: &mut Vec<KeyValue>) {
-    attributes.push(KeyValue::new(PEER_ADDRESS, ip_text(peer.ip())));
+    attributes.push(KeyValue::new(PEER_ADDRESS, format_ip(peer.ip())));
     attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
 }
 

@@ -11,8 +11,9 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Attempts, Interned, Operation, OperationBody, OperationFuture, SpanStart, Started};
+use otel_operation::{BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime};
 use otel_propagation::HeaderInjector;
+use otel_request::ResendCounter;
 use tonic::GrpcMethod;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -55,7 +56,7 @@ pub type ClientBody<B> = OperationBody<B, CallRecord>;
 #[derive(Clone, Debug)]
 pub struct ClientLayer {
     shared: Arc<Shared>,
-    by_origin: Arc<Interned<Methods>>,
+    by_origin: Arc<BoundedCache<Methods>>,
     request_context: bool,
 }
 
@@ -72,10 +73,14 @@ impl ClientLayer {
             tracer: options.providers.tracer(scope()),
             instruments: options.providers.instruments(scope(), GrpcInstruments::client),
             methods: Methods::new(target, false),
-            hosts: Interned::new(0),
+            hosts: BoundedCache::new(0),
             options,
         };
-        Self { shared: Arc::new(shared), by_origin: Arc::new(Interned::new(SERVERS)), request_context: false }
+        Self {
+            shared: Arc::new(shared),
+            by_origin: Arc::new(BoundedCache::new(SERVERS)),
+            request_context: false,
+        }
     }
 
     fn edit(self, edit: impl FnOnce(&mut Options)) -> Self {
@@ -135,16 +140,16 @@ impl ClientLayer {
         if !options.records(&head) {
             return None;
         }
-        let started = Started::now();
+        let started = StartTime::now();
         let parent = head.extensions.get::<Context>().cloned().unwrap_or_else(Context::current);
         let (method, unknown) = match self.method(&head) {
             Ok(method) => (method, None),
             Err(unknown) => (unknown, Some(head.uri.path())),
         };
-        let attempts = head.extensions.get::<Attempts>().map_or(0, Attempts::next);
+        let attempts = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
         let deadline = Deadline::of(head.headers);
         let start = SpanStart::new(method.span_name.clone(), SpanKind::Client, started.time)
-            .with_sampler_input(options.sampler_input);
+            .with_sampler_attributes(options.sampler_attributes);
         let attributes = || {
             let mut list = Vec::with_capacity(8);
             list.extend_from_slice(&method.common);
@@ -206,16 +211,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(operation) = self.layer.start(&mut request) else {
+        let Some(mut operation) = self.layer.start(&mut request) else {
             return OperationFuture::new(self.inner.call(request), None);
         };
-        let messages = operation.record().messages();
+        let messages = operation.observer().messages();
         if messages.is_some() || self.layer.request_context {
             observe_request(request.body_mut(), messages, operation.context());
         }
-        let attached = operation.attach();
-        let future = self.inner.call(request);
-        drop(attached);
+        let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))
     }
 }

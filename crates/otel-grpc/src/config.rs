@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Request, Uri};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerInput};
+use otel_operation::{Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
+use otel_request::CapturedHeaders;
 
 use crate::messages::MessageEvents;
 
@@ -62,7 +63,7 @@ pub(crate) struct Options {
     pub(crate) message_events: MessageEvents,
     pub(crate) most_events: u32,
     pub(crate) message_metrics: bool,
-    pub(crate) sampler_input: SamplerInput,
+    pub(crate) sampler_attributes: SamplerAttributes,
 }
 
 impl Options {
@@ -80,7 +81,7 @@ impl Options {
             // The SDK's default limit of events per span.
             most_events: 128,
             message_metrics: false,
-            sampler_input: SamplerInput::Cheap,
+            sampler_attributes: SamplerAttributes::IfParentAllows,
         }
     }
 
@@ -108,7 +109,7 @@ impl fmt::Debug for Options {
             .field("excluded", &self.excluded)
             .field("message_events", &self.message_events)
             .field("message_metrics", &self.message_metrics)
-            .field("sampler_input", &self.sampler_input)
+            .field("sampler_attributes", &self.sampler_attributes)
             .finish_non_exhaustive()
     }
 }
@@ -215,10 +216,10 @@ macro_rules! shared_options {
         }
 
         /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
-        /// [`SamplerInput::Cheap`](crate::SamplerInput::Cheap).
+        /// [`SamplerAttributes::IfParentAllows`](crate::SamplerAttributes::IfParentAllows).
         #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.sampler_input = input)
+        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
+            self.edit(|options| options.sampler_attributes = input)
         }
     };
 }

@@ -6,6 +6,7 @@ mod attributes;
 mod carrier;
 mod client;
 mod config;
+mod content_type;
 mod deadline;
 mod message_spans;
 mod messages;
@@ -15,7 +16,8 @@ mod outcome;
 mod record;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerInput};
+pub use otel_operation::SamplerAttributes;
+pub use otel_request::ResendCounter;
 
 pub use crate::carrier::{MetadataExtractor, MetadataInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService};

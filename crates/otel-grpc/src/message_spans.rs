@@ -14,7 +14,8 @@ use std::time::Duration;
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{
-    Complete, Operation, OperationFuture, Outcome, Providers, Record, SpanStart, Started, Tracer, intern,
+    FinishOnOutput, Operation, OperationFuture, OperationObserver, Outcome, Providers, SpanStart, StartTime,
+    Tracer, intern,
 };
 use otel_propagation::{HeaderReader, HeaderWriter, PropagatorHandle};
 
@@ -138,7 +139,7 @@ impl MessageSpans {
         let sent = kind == SpanKind::Producer;
         let [send, receive] = &self.names;
         let name = if sent { send } else { receive }.clone();
-        let started = Started::now();
+        let started = StartTime::now();
         let mut start = SpanStart::new(name, kind, started.time);
         if let Some(stream) = self.stream.0.get() {
             start = start.with_link(Link::with_context(stream.clone()));
@@ -184,16 +185,16 @@ pub type MessageFuture<F> = OperationFuture<F, MessageRecord>;
 #[derive(Debug)]
 pub struct MessageRecord(());
 
-impl Record for MessageRecord {
-    fn abandoned(&mut self) -> Outcome {
+impl OperationObserver for MessageRecord {
+    fn outcome_if_dropped(&mut self) -> Outcome {
         // Dropping a `MessageSpan` is its normal end, and dropped handling of a message is not an error.
         Outcome::ok()
     }
 
-    fn measure(&mut self, _outcome: &Outcome, _elapsed: Duration) {}
+    fn record_metrics(&mut self, _outcome: &Outcome, _elapsed: Duration) {}
 }
 
-impl<T> Complete<T> for MessageRecord {
+impl<T> FinishOnOutput<T> for MessageRecord {
     type Output = T;
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> T {

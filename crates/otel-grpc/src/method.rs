@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{Response, header};
 use opentelemetry::KeyValue;
-use otel_operation::{HistogramSeries, Interned, Slots, intern};
+use otel_operation::{AttributedHistogram, BoundedCache, SmallOnceMap, intern};
 use tonic::{Code, Status};
 
 use crate::attributes::{GRPC, METHOD, OTHER, SYSTEM};
@@ -32,8 +32,8 @@ pub(crate) struct Method {
     /// The attributes of both spans and metrics: the system, the method and, on a client, the server.
     pub(crate) common: Vec<KeyValue>,
     /// The key is the status code, or `u8::MAX` for a panic.
-    pub(crate) durations: Slots<u8, HistogramSeries<f64>, 18>,
-    pub(crate) sizes: Slots<u8, [HistogramSeries<u64>; 4], 18>,
+    pub(crate) durations: SmallOnceMap<u8, AttributedHistogram<f64>, 18>,
+    pub(crate) sizes: SmallOnceMap<u8, [AttributedHistogram<u64>; 4], 18>,
 }
 
 impl Method {
@@ -43,7 +43,7 @@ impl Method {
         let span_name = if name == OTHER { Cow::Borrowed(GRPC) } else { name.clone() };
         let mut common = vec![KeyValue::new(SYSTEM, GRPC), KeyValue::new(METHOD, name.clone())];
         common.extend_from_slice(server);
-        Self { name, span_name, common, durations: Slots::new(), sizes: Slots::new() }
+        Self { name, span_name, common, durations: SmallOnceMap::new(), sizes: SmallOnceMap::new() }
     }
 }
 
@@ -62,14 +62,14 @@ pub(crate) enum Named {
 pub(crate) struct Methods {
     /// `server.address` and `server.port`, which are metric attributes of clients; empty on servers.
     pub(crate) server: Vec<KeyValue>,
-    known: Interned<Method>,
+    known: BoundedCache<Method>,
     unknown: Arc<Method>,
 }
 
 impl Methods {
     pub(crate) fn new(server: Vec<KeyValue>, learns: bool) -> Self {
         Self {
-            known: Interned::new(if learns { MOST_LEARNED } else { MOST }),
+            known: BoundedCache::new(if learns { MOST_LEARNED } else { MOST }),
             unknown: Arc::new(Method::new(OTHER, &server)),
             server,
         }
@@ -87,7 +87,7 @@ impl Methods {
             let name = path.strip_prefix('/')?;
             is_known(name).then(|| Method::new(name, &self.server))
         };
-        self.known.get_or_try_insert(path, method)
+        self.known.get_or_insert_opt(path, method)
     }
 
     /// Looks up the method of a path on a server that has a list of methods, or that learns them.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
-use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome};
+use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome};
 use tonic::Code;
 
 use crate::attributes::STATUS_CODE;
@@ -90,15 +90,20 @@ impl Method {
         // Only a panic has an `error.type` other than the name of the status.
         let panicked = error.is_some_and(|error| error != outcome::name(code));
         let key = if panicked { u8::MAX } else { code as u8 };
-        self.durations.with(
+        self.durations.get_or_init_with(
             key,
-            || HistogramSeries::new(&instruments.duration, attributes()),
+            || AttributedHistogram::new(&instruments.duration, attributes()),
             |series| series.record(elapsed.as_secs_f64()),
         );
         let Some(totals) = totals else { return };
-        self.sizes.with(
+        self.sizes.get_or_init_with(
             key,
-            || instruments.messages.each_ref().map(|histogram| HistogramSeries::new(histogram, attributes())),
+            || {
+                instruments
+                    .messages
+                    .each_ref()
+                    .map(|histogram| AttributedHistogram::new(histogram, attributes()))
+            },
             |series| {
                 for (series, value) in series.iter().zip(totals.values) {
                     series.record(value);

@@ -14,7 +14,8 @@ use http_body::Body;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
 use otel_operation::{
-    Complete, Instruments, Interned, ObserveBody, Operation, OperationBody, Outcome, Record, Tracer,
+    BoundedCache, FinishOnOutput, LazyInstruments, ObserveBody, Operation, OperationBody, OperationObserver,
+    Outcome, Tracer,
 };
 use tonic::Code;
 
@@ -32,10 +33,10 @@ pub(crate) struct Shared {
     pub(crate) side: Side,
     pub(crate) options: Options,
     pub(crate) tracer: Tracer,
-    pub(crate) instruments: Instruments<GrpcInstruments>,
+    pub(crate) instruments: LazyInstruments<GrpcInstruments>,
     pub(crate) methods: Methods,
     /// The parsed hosts that a server is called by; unused by clients.
-    pub(crate) hosts: Interned<Vec<KeyValue>>,
+    pub(crate) hosts: BoundedCache<Vec<KeyValue>>,
 }
 
 /// The state of a call. Opaque; public only because it appears in type signatures.
@@ -108,17 +109,17 @@ impl CallRecord {
     /// Records the response headers and returns their status, if they have one.
     fn respond<B>(operation: &mut Operation<Self>, response: &Response<B>) -> Option<Code> {
         let code = outcome::told(response.headers());
-        if operation.record().unsettled.is_some() {
+        if operation.observer().unsettled.is_some() {
             Self::settle(operation, method::is_known_by(response, code));
         }
         if let Some(span) = operation.recording() {
             let mut list = Vec::new();
-            operation.record().shared.options.response_metadata.read(response.headers(), &mut list);
+            operation.observer().shared.options.response_metadata.read(response.headers(), &mut list);
             if !list.is_empty() {
                 span.set_attributes(list);
             }
         }
-        operation.record_mut().http_status = response.status();
+        operation.observer_mut().http_status = response.status();
         code
     }
 
@@ -127,11 +128,11 @@ impl CallRecord {
         if !known {
             return;
         }
-        let record = operation.record_mut();
+        let record = operation.observer_mut();
         if let Some(path) = record.unsettled.take() {
             record.method = record.shared.methods.learn(&path);
         }
-        let method = Arc::clone(&operation.record().method);
+        let method = Arc::clone(&operation.observer().method);
         if let Some(span) = operation.recording() {
             span.update_name(method.span_name.clone());
             span.set_attribute(KeyValue::new(METHOD, method.name.clone()));
@@ -139,8 +140,8 @@ impl CallRecord {
     }
 }
 
-impl Record for CallRecord {
-    fn abandoned(&mut self) -> Outcome {
+impl OperationObserver for CallRecord {
+    fn outcome_if_dropped(&mut self) -> Outcome {
         // A response with an HTTP error determines the status even if its body is dropped unread.
         self.ended_with(match self.http_status {
             StatusCode::OK if self.is_late() => Code::DeadlineExceeded,
@@ -149,7 +150,7 @@ impl Record for CallRecord {
         })
     }
 
-    fn span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
+    fn finish_span(&mut self, span: &SpanRef<'_>, _outcome: &Outcome) {
         span.set_attribute(KeyValue::new(STATUS_CODE, outcome::name(self.code())));
         if let Some(path) = &self.unsettled {
             span.set_attributes([
@@ -164,7 +165,7 @@ impl Record for CallRecord {
         }
     }
 
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.shared.instruments.get() else { return };
         let messages = self.messages().filter(|_| self.shared.options.message_metrics);
         let totals = messages.map(|messages| messages.totals());
@@ -172,7 +173,7 @@ impl Record for CallRecord {
     }
 }
 
-impl<B, E> Complete<Result<Response<B>, E>> for CallRecord
+impl<B, E> FinishOnOutput<Result<Response<B>, E>> for CallRecord
 where
     B: Body<Data = Bytes>,
     B::Error: 'static,
@@ -182,20 +183,20 @@ where
 
     fn complete(operation: Option<Operation<Self>>, output: Result<Response<B>, E>) -> Self::Output {
         let Some(mut operation) = operation else {
-            return output.map(|response| response.map(OperationBody::untouched));
+            return output.map(|response| response.map(OperationBody::passthrough));
         };
         match output {
             Err(error) => {
-                let outcome = operation.record_mut().ended_with(outcome::of_error(&error));
+                let outcome = operation.observer_mut().ended_with(outcome::of_error(&error));
                 operation.finish(&outcome);
                 Err(error)
             }
             Ok(response) => match Self::respond(&mut operation, &response) {
                 // A trailers-only response, whose body readers need not poll.
                 Some(code) => {
-                    let outcome = operation.record_mut().ended_with(code);
+                    let outcome = operation.observer_mut().ended_with(code);
                     operation.finish(&outcome);
-                    Ok(response.map(OperationBody::untouched))
+                    Ok(response.map(OperationBody::passthrough))
                 }
                 None => Ok(response.map(|body| OperationBody::new(body, operation, None))),
             },
@@ -208,19 +209,19 @@ where
     B: Body<Data = Bytes>,
     B::Error: 'static,
 {
-    fn data(operation: &mut Operation<Self>, data: &Bytes) {
-        let Some(mut responses) = operation.record_mut().messages.take() else { return };
+    fn on_data(operation: &mut Operation<Self>, data: &Bytes) {
+        let Some(mut responses) = operation.observer_mut().messages.take() else { return };
         let Responses { messages, scanner } = &mut *responses;
         messages.pass(Half::Response, scanner, data, operation.recording().as_ref());
-        operation.record_mut().messages = Some(responses);
+        operation.observer_mut().messages = Some(responses);
     }
 
-    fn ended(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+    fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         let told = trailers.and_then(outcome::told);
         self.ended_with(told.unwrap_or_else(|| outcome::untold(self.http_status)))
     }
 
-    fn failed(&mut self, error: &B::Error) -> Outcome {
+    fn on_error(&mut self, error: &B::Error) -> Outcome {
         self.ended_with(outcome::of_error(error))
     }
 }

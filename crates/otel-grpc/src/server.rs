@@ -13,13 +13,14 @@ use http::{Request, Response};
 use http_body::Body;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Interned, Operation, OperationBody, OperationFuture, SpanStart, Started, is_grpc};
+use otel_operation::{BoundedCache, Operation, OperationBody, OperationFuture, SpanStart, StartTime};
 use otel_propagation::HeaderExtractor;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::attributes;
 use crate::config::{CallHead, Options, scope, shared_options};
+use crate::content_type::is_grpc;
 use crate::deadline::Deadline;
 use crate::messages::observe_request;
 use crate::method::{Methods, Named};
@@ -99,7 +100,7 @@ fn shared(options: Options) -> Arc<Shared> {
         tracer: options.providers.tracer(scope()),
         instruments: options.providers.instruments(scope(), GrpcInstruments::server),
         methods: Methods::new(Vec::new(), options.known_methods.is_none()),
-        hosts: Interned::new(HOSTS),
+        hosts: BoundedCache::new(HOSTS),
         options,
     })
 }
@@ -152,15 +153,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(operation) = self.layer.start(&request) else {
+        let Some(mut operation) = self.layer.start(&request) else {
             return OperationFuture::new(self.inner.call(request), None);
         };
-        if let Some(messages) = operation.record().messages() {
+        if let Some(messages) = operation.observer().messages() {
             observe_request(request.body_mut(), Some(messages), operation.context());
         }
-        let attached = operation.attach();
-        let future = self.inner.call(request);
-        drop(attached);
+        let future = operation.inside(|_| self.inner.call(request));
         OperationFuture::new(future, Some(operation))
     }
 }
@@ -172,7 +171,7 @@ impl ServerLayer {
         if !is_grpc(head.headers) || !options.records(&head) {
             return None;
         }
-        let started = Started::now();
+        let started = StartTime::now();
         let path = head.uri.path();
         let named = shared.methods.served(path, options.known_methods.as_deref());
         let (method, unknown, unsettled) = match named {
@@ -190,7 +189,7 @@ impl ServerLayer {
         };
 
         let mut start = SpanStart::new(method.span_name.clone(), SpanKind::Server, started.time)
-            .with_sampler_input(options.sampler_input);
+            .with_sampler_attributes(options.sampler_attributes);
         if let Some(link) = link {
             start = start.with_link(link);
         }

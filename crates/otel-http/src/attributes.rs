@@ -4,7 +4,6 @@
 //! Stable). The names are local constants, because the crate `opentelemetry-semantic-conventions` is at schema 1.42.
 
 pub(crate) mod client;
-pub(crate) mod host;
 pub(crate) mod server;
 pub(crate) mod url;
 

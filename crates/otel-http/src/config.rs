@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::Response;
 use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_operation::{CapturedHeaders, Providers, SamplerInput, is_grpc};
-use otel_propagation::PropagatorHandle;
+use otel_operation::catch_panic;
+use otel_request::{AttributeScope, HeadView, Options, RequestHead, RequestSpan, ResponseHead};
 
 use crate::method::KnownMethods;
 
@@ -31,117 +31,77 @@ pub enum EndOn {
     Head,
 }
 
-/// The head of a request, as passed to filters and hooks.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct RequestHead<'a> {
-    /// The method, including unknown ones.
-    pub method: &'a Method,
-    /// The URI, in absolute or origin form, depending on the HTTP version and on the side.
-    pub uri: &'a Uri,
-    /// The HTTP version.
-    pub version: Version,
-    /// The request headers.
-    pub headers: &'a HeaderMap,
-    /// The request extensions, which other layers may have set.
-    pub extensions: &'a Extensions,
-}
+/// HTTP's hooks see the head as it is.
+#[derive(Debug)]
+pub enum HttpHead {}
 
-impl<'a> RequestHead<'a> {
-    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            version: request.version(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-        }
+impl HeadView for HttpHead {
+    type View<'a> = RequestHead<'a>;
+
+    #[inline]
+    fn view<'a>(head: &RequestHead<'a>) -> RequestHead<'a> {
+        *head
     }
 }
 
-/// The head of a response, as passed to hooks.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ResponseHead<'a> {
-    /// The status code.
-    pub status: StatusCode,
-    /// The HTTP version.
-    pub version: Version,
-    /// The response headers.
-    pub headers: &'a HeaderMap,
-    /// The response extensions, which other layers may have set.
-    pub extensions: &'a Extensions,
-}
-
-impl<'a> ResponseHead<'a> {
-    pub(crate) fn of<B>(response: &'a Response<B>) -> Self {
-        Self {
-            status: response.status(),
-            version: response.version(),
-            headers: response.headers(),
-            extensions: response.extensions(),
-        }
-    }
-}
-
-pub(crate) type Filter = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
-pub(crate) type SpanName =
+pub(crate) type SpanNameHook =
     Arc<dyn Fn(&RequestHead<'_>, Option<&str>) -> Option<Cow<'static, str>> + Send + Sync>;
-pub(crate) type RequestHook = Arc<dyn Fn(&RequestHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 
-/// The options shared by the server and client layers.
+/// The options that the server and the client layer share.
 #[derive(Clone)]
-pub(crate) struct Options {
-    pub(crate) propagation: PropagatorHandle,
-    pub(crate) providers: Providers,
-    pub(crate) filter: Option<Filter>,
-    pub(crate) span_name: Option<SpanName>,
-    pub(crate) on_request: Option<RequestHook>,
-    pub(crate) on_response: Option<ResponseHook>,
-    pub(crate) request_headers: CapturedHeaders,
-    pub(crate) response_headers: CapturedHeaders,
+pub struct HttpOptions {
+    pub(crate) common: Options<HttpHead>,
+    pub(crate) span_name: Option<SpanNameHook>,
+    pub(crate) response_attributes: Option<ResponseHook>,
     pub(crate) known_methods: KnownMethods,
     pub(crate) end_on: EndOn,
-    pub(crate) sampler_input: SamplerInput,
     pub(crate) body_sizes: bool,
-    pub(crate) grpc: bool,
 }
 
-impl Options {
+impl HttpOptions {
     pub(crate) fn new(end_on: EndOn) -> Self {
         Self {
-            propagation: PropagatorHandle::global(),
-            providers: Providers::default(),
-            filter: None,
+            common: Options::new(),
             span_name: None,
-            on_request: None,
-            on_response: None,
-            request_headers: CapturedHeaders::default(),
-            response_headers: CapturedHeaders::default(),
+            response_attributes: None,
             known_methods: KnownMethods::from_env(),
             end_on,
-            sampler_input: SamplerInput::Cheap,
             body_sizes: false,
-            grpc: false,
+        }
+    }
+
+    /// Returns the name that the user's hook chooses, if there is one.
+    #[inline]
+    pub(crate) fn chosen_name(
+        &self,
+        head: &RequestHead<'_>,
+        route: Option<&str>,
+    ) -> Option<Cow<'static, str>> {
+        let name = self.span_name.as_ref()?;
+        catch_panic(|| name(head, route)).flatten()
+    }
+
+    /// Sets the captured response headers and the attributes of the response hook on a span.
+    pub(crate) fn record_response_head<B>(&self, response: &Response<B>, span: &RequestSpan<'_>) {
+        let mut list = Vec::new();
+        if span.scope() != AttributeScope::Hooks {
+            self.common.response_headers.read(response.headers(), &mut list);
+        }
+        if let Some(hook) = &self.response_attributes {
+            let _ = catch_panic(|| hook(&ResponseHead::new(response), &mut list));
+        }
+        if !list.is_empty() {
+            span.set_attributes(list);
         }
     }
 }
 
-impl Options {
-    /// Returns `true` if this layer records the request.
-    pub(crate) fn records(&self, head: &RequestHead<'_>) -> bool {
-        (self.grpc || !is_grpc(head.headers)) && self.filter.as_ref().is_none_or(|filter| filter(head))
-    }
-}
-
-impl fmt::Debug for Options {
+impl fmt::Debug for HttpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("propagation", &self.propagation)
-            .field("providers", &self.providers)
+        f.debug_struct("HttpOptions")
+            .field("common", &self.common)
             .field("end_on", &self.end_on)
-            .field("sampler_input", &self.sampler_input)
             .field("body_sizes", &self.body_sizes)
             .finish_non_exhaustive()
     }
@@ -153,106 +113,3 @@ pub(crate) fn scope() -> InstrumentationScope {
         .with_schema_url(crate::attributes::SCHEMA_URL)
         .build()
 }
-
-/// Generates the `with_*` methods shared by the server and client layers, for a type with a method `edit(self, …)`.
-macro_rules! shared_options {
-    () => {
-        otel_operation::provider_options!();
-
-        /// Records only requests for which `filter` returns `true`. Others pass through without a span, metrics or
-        /// context propagation.
-        #[must_use]
-        pub fn with_filter<F>(self, filter: F) -> Self
-        where
-            F: Fn(&$crate::RequestHead<'_>) -> bool + Send + Sync + 'static,
-        {
-            self.edit(|options| options.filter = Some(std::sync::Arc::new(filter)))
-        }
-
-        /// Records gRPC calls, that is requests with a content type that starts with `application/grpc`, as HTTP
-        /// requests. Default: `false`, so that the layers of otel-grpc record them once.
-        #[must_use]
-        pub fn with_grpc(self, record: bool) -> Self {
-            self.edit(|options| options.grpc = record)
-        }
-
-        /// Sets span names. `name` receives the request and its route or template. If it returns `None`, the span
-        /// gets the name of the semantic conventions. Names must have a low cardinality: never use a path.
-        #[must_use]
-        pub fn with_span_name<F>(self, name: F) -> Self
-        where
-            F: Fn(&$crate::RequestHead<'_>, Option<&str>) -> Option<std::borrow::Cow<'static, str>>
-                + Send
-                + Sync
-                + 'static,
-        {
-            self.edit(|options| options.span_name = Some(std::sync::Arc::new(name)))
-        }
-
-        /// Adds span attributes from the request. `attributes` runs at most once per request, only if the sampler
-        /// receives attributes or the span records.
-        #[must_use]
-        pub fn with_request_attributes<F>(self, attributes: F) -> Self
-        where
-            F: Fn(&$crate::RequestHead<'_>, &mut Vec<opentelemetry::KeyValue>) + Send + Sync + 'static,
-        {
-            self.edit(|options| options.on_request = Some(std::sync::Arc::new(attributes)))
-        }
-
-        /// Adds span attributes from the response. `attributes` runs once per response, only if the span records.
-        #[must_use]
-        pub fn with_response_attributes<F>(self, attributes: F) -> Self
-        where
-            F: Fn(&$crate::ResponseHead<'_>, &mut Vec<opentelemetry::KeyValue>) + Send + Sync + 'static,
-        {
-            self.edit(|options| options.on_response = Some(std::sync::Arc::new(attributes)))
-        }
-
-        /// Records these request headers as `http.request.header.NAME`. Default: none. At most 16 values per header
-        /// are recorded, each truncated to 1,024 bytes. Do not list headers that carry secrets.
-        #[must_use]
-        pub fn with_request_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new($crate::attributes::REQUEST_HEADER, names);
-            self.edit(|options| options.request_headers = captured)
-        }
-
-        /// Records these response headers as `http.response.header.NAME`. Default: none. The limits are those of
-        /// [`with_request_headers`](Self::with_request_headers).
-        #[must_use]
-        pub fn with_response_headers<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
-            let captured = otel_operation::CapturedHeaders::new($crate::attributes::RESPONSE_HEADER, names);
-            self.edit(|options| options.response_headers = captured)
-        }
-
-        /// Replaces the list of known methods; others are recorded as `_OTHER`. Entries after the first 32 are
-        /// ignored. Default: the list in `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, otherwise the methods of [RFC
-        /// 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.3), PATCH and QUERY.
-        #[must_use]
-        pub fn with_known_methods<'a>(self, methods: impl IntoIterator<Item = &'a str>) -> Self {
-            let known = $crate::method::KnownMethods::new(methods);
-            self.edit(|options| options.known_methods = known)
-        }
-
-        /// Sets the event that ends a span and its duration measurement.
-        #[must_use]
-        pub fn with_end_on(self, end_on: $crate::EndOn) -> Self {
-            self.edit(|options| options.end_on = end_on)
-        }
-
-        /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
-        /// [`SamplerInput::Cheap`](crate::SamplerInput::Cheap).
-        #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.sampler_input = input)
-        }
-
-        /// Records body sizes as metrics. Default: `false`. The size of a request body is its `Content-Length`. The
-        /// size of a response body is counted if the span ends with the body; a client whose span ends at the head
-        /// records the `Content-Length`.
-        #[must_use]
-        pub fn with_body_sizes(self, record: bool) -> Self {
-            self.edit(|options| options.body_sizes = record)
-        }
-    };
-}
-pub(crate) use shared_options;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::attributes::host;
+use otel_request::split_host;
 
 /// Limit of proxies that are read, the nearest first; further entries are ignored.
 const LONGEST_CHAIN: usize = 32;
@@ -43,7 +43,7 @@ pub(crate) fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet])
     let mut found = Forwarded::default();
     for hop in hops(headers) {
         // A farther trusted proxy overwrites the host and scheme of a nearer one: the farthest saw the client's own.
-        if let Some(name) = hop.host.filter(|name| host::split(name).is_some()) {
+        if let Some(name) = hop.host.filter(|name| split_host(name).is_some()) {
             found.host = Some(name.to_owned());
         }
         found.scheme = hop.scheme.and_then(scheme).or(found.scheme);

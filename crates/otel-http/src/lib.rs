@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod exchange;
 mod forwarded;
+mod layer;
 mod method;
 mod metrics;
 mod outcome;
@@ -15,11 +16,15 @@ mod outcome;
 mod reqwest;
 mod server;
 
-pub use otel_operation::{Attempts, SamplerInput};
+pub use otel_operation::SamplerAttributes;
+pub use otel_request::{PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
-pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientRecord, ClientService, UrlTemplate};
-pub use crate::config::{EndOn, RequestHead, ResponseHead};
+pub use crate::client::{
+    ClientBody, ClientFuture, ClientLayer, ClientService, ClientState, HttpClient, UrlTemplate,
+};
+pub use crate::config::EndOn;
+pub use crate::layer::HttpLayer;
 pub use crate::server::{
-    PeerAddr, RouteSlot, ServerBody, ServerFuture, ServerLayer, ServerRecord, ServerService,
+    HttpServer, LateRoute, ServerBody, ServerFuture, ServerLayer, ServerService, ServerState,
 };

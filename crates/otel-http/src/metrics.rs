@@ -9,7 +9,9 @@ use std::time::Duration;
 use http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
-use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, Slots, UpDownSeries};
+use otel_operation::{
+    AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap,
+};
 
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
@@ -94,9 +96,9 @@ pub(crate) struct Series {
     common: Vec<KeyValue>,
     /// `true` if `url.scheme` is an attribute: required on servers, opt-in on clients.
     scheme: bool,
-    durations: Slots<FullKey, HistogramSeries<f64>, SETS>,
-    sizes: Slots<FullKey, (HistogramSeries<u64>, HistogramSeries<u64>), SETS>,
-    active: Slots<(u8, bool), UpDownSeries, SETS>,
+    durations: SmallOnceMap<FullKey, AttributedHistogram<f64>, SETS>,
+    sizes: SmallOnceMap<FullKey, (AttributedHistogram<u64>, AttributedHistogram<u64>), SETS>,
+    active: SmallOnceMap<(u8, bool), AttributedUpDownCounter, SETS>,
 }
 
 impl Series {
@@ -121,9 +123,9 @@ impl Series {
             }
             attributes
         };
-        self.active.with(
+        self.active.get_or_init_with(
             (key.method, key.https),
-            || UpDownSeries::new(&instruments.active, attributes()),
+            || AttributedUpDownCounter::new(&instruments.active, attributes()),
             |series| series.add(delta),
         );
     }
@@ -152,13 +154,13 @@ impl Series {
             }
         };
         let key = FullKey { key, error };
-        self.durations.with(
+        self.durations.get_or_init_with(
             key,
-            || HistogramSeries::new(&instruments.duration, attributes()),
+            || AttributedHistogram::new(&instruments.duration, attributes()),
             |series| series.record(seconds),
         );
         if has_sizes {
-            self.sizes.with(
+            self.sizes.get_or_init_with(
                 key,
                 || size_series(instruments, &attributes),
                 |series| record_sizes(series, measured),
@@ -193,14 +195,14 @@ impl Series {
 fn size_series(
     instruments: &HttpInstruments,
     attributes: &impl Fn() -> Vec<KeyValue>,
-) -> (HistogramSeries<u64>, HistogramSeries<u64>) {
+) -> (AttributedHistogram<u64>, AttributedHistogram<u64>) {
     (
-        HistogramSeries::new(&instruments.request_size, attributes()),
-        HistogramSeries::new(&instruments.response_size, attributes()),
+        AttributedHistogram::new(&instruments.request_size, attributes()),
+        AttributedHistogram::new(&instruments.response_size, attributes()),
     )
 }
 
-fn record_sizes(series: &(HistogramSeries<u64>, HistogramSeries<u64>), measured: &Measured) {
+fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), measured: &Measured) {
     if let Some(bytes) = measured.request_bytes {
         series.0.record(bytes);
     }

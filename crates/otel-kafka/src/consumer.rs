@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_core::Stream;
-use otel_operation::Started;
+use otel_operation::StartTime;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{
@@ -71,7 +71,7 @@ where
     /// # Errors
     /// Returns rdkafka's error.
     pub async fn recv(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
-        let polled = self.kafka.polls().then(Started::now);
+        let polled = self.kafka.polls().then(StartTime::now);
         let received = self.inner.recv().await;
         message::received(&self.kafka, polled, received)
     }
@@ -110,7 +110,7 @@ where
 
     /// Waits for a message until `timeout` expires, and serves other events.
     pub fn poll<T: Into<Timeout>>(&self, timeout: T) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        let polled = self.kafka.polls().then(Started::now);
+        let polled = self.kafka.polls().then(StartTime::now);
         let received = self.inner.poll(timeout)?;
         Some(message::received(&self.kafka, polled, received))
     }
@@ -131,7 +131,7 @@ where
 pub struct MessageStream<'a, C: ConsumerContext + 'static> {
     inner: bare::MessageStream<'a, Traced<C>>,
     kafka: &'a Kafka,
-    polled: Option<Started>,
+    polled: Option<StartTime>,
 }
 
 impl<'a, C: ConsumerContext + 'static> Stream for MessageStream<'a, C> {
@@ -139,7 +139,7 @@ impl<'a, C: ConsumerContext + 'static> Stream for MessageStream<'a, C> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         if self.kafka.polls() && self.polled.is_none() {
-            self.polled = Some(Started::now());
+            self.polled = Some(StartTime::now());
         }
         let Poll::Ready(received) = Pin::new(&mut self.inner).poll_next(cx) else { return Poll::Pending };
         let polled = self.polled.take();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_messaging::attributes::{CONSUMER_GROUP_NAME, SCHEMA_URL, SYSTEM as MESSAGING_SYSTEM, bounded};
 use otel_messaging::{Destination, DestinationParts, Messaging};
-use otel_operation::Instruments;
+use otel_operation::LazyInstruments;
 use rdkafka::ClientConfig;
 
 use crate::attributes::{Facts, REBALANCE, SYSTEM};
@@ -24,7 +24,7 @@ pub(crate) struct Kafka(Arc<Inner>);
 struct Inner {
     facts: Facts,
     messaging: Messaging,
-    instruments: Instruments<KafkaInstruments>,
+    instruments: LazyInstruments<KafkaInstruments>,
     poll_spans: bool,
     lag: bool,
 }

@@ -12,7 +12,7 @@ mod metrics;
 mod outcome;
 mod producer;
 
-pub use otel_messaging::{ExistingContext, ParentMode, SamplerInput};
+pub use otel_messaging::{ExistingContext, ParentMode, SamplerAttributes};
 pub use otel_operation::Outcome;
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
-use otel_operation::{Providers, SamplerInput};
+use otel_operation::{Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
 
 use crate::policy::{ExistingContext, ParentMode};
@@ -23,7 +23,7 @@ type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Options {
     pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
-    pub(crate) sampler_input: SamplerInput,
+    pub(crate) sampler_attributes: SamplerAttributes,
     pub(crate) parent_mode: ParentMode,
     pub(crate) existing_context: ExistingContext,
     pub(crate) filter: Option<Filter>,
@@ -86,11 +86,11 @@ impl Options {
         self
     }
 
-    /// Sets when samplers receive attributes. Default: [`SamplerInput::Cheap`], which omits them under an unsampled
+    /// Sets when samplers receive attributes. Default: [`SamplerAttributes::IfParentAllows`], which omits them under an unsampled
     /// parent.
     #[must_use]
-    pub fn with_sampler_input(mut self, input: SamplerInput) -> Self {
-        self.sampler_input = input;
+    pub fn with_sampler_attributes(mut self, input: SamplerAttributes) -> Self {
+        self.sampler_attributes = input;
         self
     }
 
@@ -158,7 +158,7 @@ impl fmt::Debug for Options {
             .field("providers", &self.providers)
             .field("parent_mode", &self.parent_mode)
             .field("existing_context", &self.existing_context)
-            .field("sampler_input", &self.sampler_input)
+            .field("sampler_attributes", &self.sampler_attributes)
             .field("message_sizes", &self.message_sizes)
             .field("client_id", &self.client_id)
             .field("server", &self.server)
@@ -214,11 +214,11 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_existing_context(existing))
         }
 
-        /// Sets when samplers receive attributes. Default: `SamplerInput::Cheap`, which omits them under an unsampled
+        /// Sets when samplers receive attributes. Default: `SamplerAttributes::IfParentAllows`, which omits them under an unsampled
         /// parent.
         #[must_use]
-        pub fn with_sampler_input(self, input: $crate::SamplerInput) -> Self {
-            self.edit(|options| options.with_sampler_input(input))
+        pub fn with_sampler_attributes(self, input: $crate::SamplerAttributes) -> Self {
+            self.edit(|options| options.with_sampler_attributes(input))
         }
 
         /// Records only destinations for whose name `filter` returns true. Messages of other destinations pass

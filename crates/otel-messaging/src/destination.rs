@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
-use otel_operation::{Outcome, Slots};
+use otel_operation::{Outcome, SmallOnceMap};
 
 use crate::attributes::{
     CONSUMER_GROUP_NAME, DESTINATION_ANONYMOUS, DESTINATION_NAME, DESTINATION_SUBSCRIPTION_NAME,
@@ -168,7 +168,7 @@ pub(crate) struct Prepared {
     recorded: bool,
     attributes: Box<[KeyValue]>,
     target: Option<Box<str>>,
-    names: Slots<OperationName, Cow<'static, str>, NAMES>,
+    names: SmallOnceMap<OperationName, Cow<'static, str>, NAMES>,
     series: Arc<Series>,
 }
 
@@ -203,7 +203,7 @@ impl Prepared {
             recorded: filter.is_none_or(|filter| asked.is_none_or(|name| filter(name))),
             attributes: parts.span_attributes(core).into(),
             target: target.map(Into::into),
-            names: Slots::new(),
+            names: SmallOnceMap::new(),
             series,
             core: Arc::clone(core),
         }
@@ -293,7 +293,11 @@ impl Destination {
 
     #[inline]
     pub(crate) fn span_name(&self, operation: OperationName) -> Cow<'static, str> {
-        self.0.names.with(operation, || span_name(operation.0, self.0.target.as_deref()), Cow::clone)
+        self.0.names.get_or_init_with(
+            operation,
+            || span_name(operation.0, self.0.target.as_deref()),
+            Cow::clone,
+        )
     }
 
     #[inline]

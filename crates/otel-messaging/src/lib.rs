@@ -11,7 +11,7 @@ mod operation;
 mod policy;
 mod start;
 
-pub use otel_operation::SamplerInput;
+pub use otel_operation::SamplerAttributes;
 
 pub use crate::config::Options;
 pub use crate::destination::{Destination, DestinationParts};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use otel_operation::{Instruments, Interned, Tracer};
+use otel_operation::{BoundedCache, LazyInstruments, Tracer};
 use otel_propagation::HeaderReader;
 
 use crate::attributes::{CLIENT_ID, SERVER_ADDRESS, SERVER_PORT, SYSTEM};
@@ -30,9 +30,9 @@ pub struct Messaging(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     core: Arc<Core>,
-    destinations: Interned<Prepared>,
+    destinations: BoundedCache<Prepared>,
     /// The metrics of destinations beyond the limit, by consumer group and subscription.
-    unnamed: Interned<Series>,
+    unnamed: BoundedCache<Series>,
     /// The metrics of operations without a destination.
     no_series: Arc<Series>,
     nowhere: Destination,
@@ -43,7 +43,7 @@ struct Inner {
 pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) tracer: Tracer,
-    pub(crate) instruments: Instruments<MessagingInstruments>,
+    pub(crate) instruments: LazyInstruments<MessagingInstruments>,
     pub(crate) span_attributes: Vec<KeyValue>,
     pub(crate) metric_attributes: Vec<KeyValue>,
 }
@@ -71,8 +71,8 @@ impl Messaging {
         let no_series = Arc::new(Series::new(core.metric_attributes.clone()));
         Self(Arc::new(Inner {
             nowhere: Destination(Arc::new(Prepared::nowhere(&core, Arc::clone(&no_series)))),
-            destinations: Interned::new(DESTINATIONS),
-            unnamed: Interned::new(CONSUMERS),
+            destinations: BoundedCache::new(DESTINATIONS),
+            unnamed: BoundedCache::new(CONSUMERS),
             no_series,
             core,
         }))

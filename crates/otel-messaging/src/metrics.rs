@@ -14,7 +14,7 @@ use opentelemetry::KeyValue;
 #[cfg(feature = "bound-metrics")]
 use opentelemetry::metrics::BoundCounter;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use otel_operation::{DURATION_BOUNDARIES, ERROR_TYPE, HistogramSeries, Outcome, Slots};
+use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap};
 
 use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
 use crate::operation::{OperationName, OperationType};
@@ -121,7 +121,7 @@ struct Key {
 /// The instruments that the end of an operation records to.
 #[derive(Debug)]
 struct Ended {
-    duration: Option<HistogramSeries<f64>>,
+    duration: Option<AttributedHistogram<f64>>,
     messages: Option<CounterSeries>,
 }
 
@@ -130,13 +130,13 @@ struct Ended {
 pub(crate) struct Series {
     /// The attributes that all metrics of the destination share.
     common: Vec<KeyValue>,
-    ended: Slots<Key, Ended, SETS>,
-    delivered: Slots<OperationName, CounterSeries, SETS>,
+    ended: SmallOnceMap<Key, Ended, SETS>,
+    delivered: SmallOnceMap<OperationName, CounterSeries, SETS>,
 }
 
 impl Series {
     pub(crate) fn new(common: Vec<KeyValue>) -> Self {
-        Self { common, ended: Slots::new(), delivered: Slots::new() }
+        Self { common, ended: SmallOnceMap::new(), delivered: SmallOnceMap::new() }
     }
 
     /// Records the duration of an operation and the number of its messages.
@@ -167,7 +167,7 @@ impl Series {
             // use.
             Some(Cow::Owned(_)) => return record(&make()),
         };
-        self.ended.with(Key { operation, operation_type, error }, make, record);
+        self.ended.get_or_init_with(Key { operation, operation_type, error }, make, record);
     }
 
     /// Counts messages that were delivered without a `receive` operation.
@@ -178,7 +178,7 @@ impl Series {
         messages: u64,
     ) {
         let make = || CounterSeries::new(&instruments.consumed, self.attributes(operation, None));
-        self.delivered.with(operation, make, |counter| counter.add(messages));
+        self.delivered.get_or_init_with(operation, make, |counter| counter.add(messages));
     }
 
     fn ended(
@@ -192,7 +192,7 @@ impl Series {
             let mut attributes = self.attributes(operation, error);
             let told = operation_type.filter(|told| *told != OperationType::Process);
             attributes.extend(told.map(|told| KeyValue::new(OPERATION_TYPE, told.as_str())));
-            HistogramSeries::new(histogram, attributes)
+            AttributedHistogram::new(histogram, attributes)
         });
         let messages = instruments
             .messages(operation_type)

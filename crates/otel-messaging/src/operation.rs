@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use otel_operation::{Complete, Operation, Outcome, Record};
+use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome};
 use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
@@ -54,7 +54,7 @@ impl PartialEq for OperationName {
 }
 
 /// A running operation. It ends exactly once: with the outcome given to `finish`, as `cancelled` when it is dropped,
-/// or as `panic` when a panic unwinds through its owner. See [`otel_operation::Operation`].
+/// or as `panic` when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
 pub type MessagingOperation = Operation<MessagingRecord>;
 
 /// The state that a messaging operation keeps until its end.
@@ -82,16 +82,16 @@ impl MessagingRecord {
     }
 }
 
-impl Record for MessagingRecord {
+impl OperationObserver for MessagingRecord {
     #[inline]
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.destination.measure(self.operation, self.operation_type, self.messages, outcome, elapsed);
     }
 }
 
 /// The future returns the operation unfinished with the output, because only the transport knows which outputs are
 /// failures.
-impl<T> Complete<T> for MessagingRecord {
+impl<T> FinishOnOutput<T> for MessagingRecord {
     type Output = (Option<Operation<Self>>, T);
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> Self::Output {
@@ -102,7 +102,7 @@ impl<T> Complete<T> for MessagingRecord {
 /// Writes the operation's context into the headers of its message, in place of the context of an earlier hop; see
 /// [`Operation::inject`]. Does nothing if the message keeps its context ([`MessagingRecord::injects`]).
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
-    let record = operation.record();
+    let record = operation.observer();
     if record.injects {
         operation.inject(&record.destination.options().propagation, headers);
     }

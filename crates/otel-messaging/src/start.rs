@@ -10,7 +10,7 @@ use std::fmt;
 
 use opentelemetry::trace::{Link, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, SamplerInput, SpanStart, Started};
+use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime};
 
 use crate::attributes::{
     BATCH_LINKS_LEFT_OUT, BATCH_MESSAGE_COUNT, OPERATION_NAME, OPERATION_TYPE, SpanAttributes,
@@ -30,7 +30,7 @@ pub struct Start<'a> {
     destination: &'a Destination,
     operation: OperationName,
     operation_type: Option<OperationType>,
-    started: Option<Started>,
+    started: Option<StartTime>,
     existing: ExistingContext,
     parent_mode: ParentMode,
     message: Option<&'a Context>,
@@ -64,7 +64,7 @@ impl<'a> Start<'a> {
     /// Sets the start time of the operation. Default: the time at which [`start`](Self::start) is called.
     #[must_use]
     #[inline]
-    pub fn with_started(mut self, started: Started) -> Self {
+    pub fn with_started(mut self, started: StartTime) -> Self {
         self.started = Some(started);
         self
     }
@@ -141,7 +141,7 @@ impl<'a> Start<'a> {
             return None;
         }
         let options = destination.options();
-        let started = self.started.unwrap_or_else(Started::now);
+        let started = self.started.unwrap_or_else(StartTime::now);
         let message = self.message.filter(|context| policy::is_valid(context));
         let carries = message.is_some() || !self.links.is_empty();
         let (kind, injects) = policy::kind(self.operation_type, self.existing, carries);
@@ -152,13 +152,13 @@ impl<'a> Start<'a> {
             _ => Cow::Borrowed(current),
         };
         let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
-            .with_sampler_input(options.sampler_input);
+            .with_sampler_attributes(options.sampler_attributes);
         for link in self.links {
             start = start.with_link(link);
         }
         // A span under an unsampled parent rarely records. Its link is added after the start, and only if it does
         // record, to avoid cloning the span context.
-        let early = options.sampler_input == SamplerInput::Always || {
+        let early = options.sampler_attributes == SamplerAttributes::Always || {
             let parent = parent.span();
             let parent = parent.span_context();
             parent.is_sampled() || !parent.is_valid()

@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 type Slot<K, V> = OnceLock<Box<(K, V)>>;
 
 /// A map of at most `N` entries with small keys. Reads take no lock; a lookup is a linear scan.
-pub struct Slots<K, V, const N: usize>([Slot<K, V>; N]);
+pub struct SmallOnceMap<K, V, const N: usize>([Slot<K, V>; N]);
 
-impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
+impl<K: Copy + PartialEq, V, const N: usize> SmallOnceMap<K, V, N> {
     /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
@@ -25,7 +25,7 @@ impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
     /// `make` may run on several threads at once for the same new key, and runs on every call for a key that a full
     /// map does not hold.
     #[inline]
-    pub fn with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
+    pub fn get_or_init_with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
         for slot in &self.0 {
             // A concurrent call may fill an empty slot first, with this key or with another.
             let entry = slot.get_or_init(|| Box::new((key, make())));
@@ -37,26 +37,26 @@ impl<K: Copy + PartialEq, V, const N: usize> Slots<K, V, N> {
     }
 }
 
-impl<K: Copy + PartialEq, V, const N: usize> Default for Slots<K, V, N> {
+impl<K: Copy + PartialEq, V, const N: usize> Default for SmallOnceMap<K, V, N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K, V, const N: usize> fmt::Debug for Slots<K, V, N> {
+impl<K, V, const N: usize> fmt::Debug for SmallOnceMap<K, V, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used = self.0.iter().filter(|slot| slot.get().is_some()).count();
-        f.debug_struct("Slots").field("used", &used).field("of", &N).finish()
+        f.debug_struct("SmallOnceMap").field("used", &used).field("of", &N).finish()
     }
 }
 
 /// A map from names to shared values, with a bound on its number of entries.
-pub struct Interned<V> {
+pub struct BoundedCache<V> {
     values: RwLock<HashMap<Box<str>, Arc<V>, foldhash::fast::RandomState>>,
     bound: usize,
 }
 
-impl<V> Interned<V> {
+impl<V> BoundedCache<V> {
     /// Creates an empty map that holds at most `bound` values.
     #[must_use]
     pub fn new(bound: usize) -> Self {
@@ -65,11 +65,11 @@ impl<V> Interned<V> {
 
     /// Returns the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map.
     pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<Arc<V>> {
-        self.get_or_try_insert(name, || Some(make()))
+        self.get_or_insert_opt(name, || Some(make()))
     }
 
     /// Like [`get_or_insert`](Self::get_or_insert), but keeps nothing and returns `None` if `make` returns `None`.
-    pub fn get_or_try_insert(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
+    pub fn get_or_insert_opt(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
         // Poisoning is ignored: no user code runs under the lock, and the map is consistent after each step.
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = values.get(name) {
@@ -92,10 +92,10 @@ impl<V> Interned<V> {
     }
 }
 
-impl<V> fmt::Debug for Interned<V> {
+impl<V> fmt::Debug for BoundedCache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used = self.values.read().unwrap_or_else(PoisonError::into_inner).len();
-        f.debug_struct("Interned").field("used", &used).field("of", &self.bound).finish()
+        f.debug_struct("BoundedCache").field("used", &used).field("of", &self.bound).finish()
     }
 }
 
@@ -105,7 +105,7 @@ const NAMES: usize = 4096;
 /// Returns a name of low cardinality as a `'static` string where the limits allow it (4,096 names of up to 256
 /// bytes), otherwise as an owned copy.
 ///
-/// Span names are `Cow<'static, str>`, so that an owned name costs a copy per span. Interned names are never freed.
+/// Span names are `Cow<'static, str>`, so that an owned name costs a copy per span. BoundedCache names are never freed.
 #[must_use]
 pub fn intern(name: &str) -> Cow<'static, str> {
     static INTERNED: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn slots_keep_up_to_their_number_and_serve_beyond_it() {
-        let slots = Slots::<u32, String, 2>::new();
+        let slots = SmallOnceMap::<u32, String, 2>::new();
         for round in 0..2 {
             for key in 0..5_u32 {
                 let made = std::cell::Cell::new(false);
-                let value = slots.with(
+                let value = slots.get_or_init_with(
                     key,
                     || {
                         made.set(true);
@@ -146,18 +146,18 @@ mod tests {
                 assert_eq!(made.get(), round == 0 || key >= 2, "round {round}, key {key}");
             }
         }
-        assert_eq!(format!("{slots:?}"), "Slots { used: 2, of: 2 }");
+        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 2, of: 2 }");
     }
 
     #[test]
     fn interned_values_are_shared_up_to_the_bound() {
-        let interned = Interned::new(2);
+        let interned = BoundedCache::new(2);
         let first = interned.get_or_insert("a", || 1).unwrap();
         assert!(Arc::ptr_eq(&first, &interned.get_or_insert("a", || 2).unwrap()));
         assert!(interned.get_or_insert("b", || 3).is_some());
         assert!(interned.get_or_insert("c", || 4).is_none(), "past the bound nothing is kept");
         assert_eq!(interned.get_or_insert("b", || 5).as_deref(), Some(&3));
-        assert_eq!(format!("{interned:?}"), "Interned { used: 2, of: 2 }");
+        assert_eq!(format!("{interned:?}"), "BoundedCache { used: 2, of: 2 }");
     }
 
     #[test]
@@ -170,16 +170,16 @@ mod tests {
 
     #[test]
     fn slots_agree_between_threads() {
-        let slots = Slots::<usize, usize, 8>::new();
+        let slots = SmallOnceMap::<usize, usize, 8>::new();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for i in 0..800 {
-                        assert_eq!(slots.with(i % 8, || i % 8, |value| *value), i % 8);
+                        assert_eq!(slots.get_or_init_with(i % 8, || i % 8, |value| *value), i % 8);
                     }
                 });
             }
         });
-        assert_eq!(format!("{slots:?}"), "Slots { used: 8, of: 8 }");
+        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 8, of: 8 }");
     }
 }

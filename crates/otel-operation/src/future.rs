@@ -7,10 +7,10 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::operation::{Operation, Record};
+use crate::operation::{Operation, OperationObserver};
 
 /// Conversion of a wrapped future's output by the transport.
-pub trait Complete<T>: Record + Sized {
+pub trait FinishOnOutput<T>: OperationObserver + Sized {
     /// The output of the [`OperationFuture`].
     type Output;
 
@@ -23,42 +23,42 @@ pub trait Complete<T>: Record + Sized {
 pin_project! {
     /// A future that is polled in the context of an operation.
     ///
-    /// Dropping it before completion finishes the operation with [`Record::abandoned`]; a panic in the wrapped future
+    /// Dropping it before completion finishes the operation with [`OperationObserver::outcome_if_dropped`]; a panic in the wrapped future
     /// finishes it with [`Outcome::panicked`](crate::Outcome::panicked).
-    pub struct OperationFuture<F, R: Record> {
+    pub struct OperationFuture<F, O: OperationObserver> {
         // Declared before `operation`, so that the inner future is dropped before the operation ends.
         #[pin]
         inner: F,
-        operation: Option<Operation<R>>,
+        operation: Option<Operation<O>>,
     }
 }
 
-impl<F, R: Record> OperationFuture<F, R> {
+impl<F, O: OperationObserver> OperationFuture<F, O> {
     /// Wraps `inner`; without an operation it is polled as it is.
-    pub fn new(inner: F, operation: Option<Operation<R>>) -> Self {
+    pub fn new(inner: F, operation: Option<Operation<O>>) -> Self {
         Self { inner, operation }
     }
 }
 
-impl<F, R> Future for OperationFuture<F, R>
+impl<F, O> Future for OperationFuture<F, O>
 where
     F: Future,
-    R: Complete<F::Output>,
+    O: FinishOnOutput<F::Output>,
 {
-    type Output = R::Output;
+    type Output = O::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
         let output = ready!(match this.operation {
-            Some(operation) => operation.inside(|| inner.poll(cx)),
+            Some(operation) => operation.inside(|_| inner.poll(cx)),
             None => inner.poll(cx),
         });
-        Poll::Ready(R::complete(this.operation.take(), output))
+        Poll::Ready(O::complete(this.operation.take(), output))
     }
 }
 
-impl<F, R: Record> fmt::Debug for OperationFuture<F, R> {
+impl<F, O: OperationObserver> fmt::Debug for OperationFuture<F, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperationFuture").field("operation", &self.operation).finish_non_exhaustive()
     }

@@ -4,36 +4,32 @@
 //!
 //! This file owns the crate's public exports.
 
-mod address;
-mod attempts;
 #[cfg(feature = "http-body")]
 mod body;
 mod cache;
-#[cfg(feature = "http-body")]
-mod captured;
 mod future;
-#[cfg(feature = "http-body")]
-mod grpc;
-mod identity;
+mod global_provider;
+mod isolation;
 mod metrics;
 mod operation;
 mod outcome;
 mod providers;
+mod requested_ids;
+mod span;
 mod tracer;
 
-pub use crate::address::ip_text;
-pub use crate::attempts::Attempts;
 #[cfg(feature = "http-body")]
 pub use crate::body::{ObserveBody, OperationBody};
-pub use crate::cache::{Interned, Slots, intern};
-#[cfg(feature = "http-body")]
-pub use crate::captured::CapturedHeaders;
-pub use crate::future::{Complete, OperationFuture};
-#[cfg(feature = "http-body")]
-pub use crate::grpc::is_grpc;
-pub use crate::identity::{wanted_span_id, wanted_trace_id, with_ids};
-pub use crate::metrics::{DURATION_BOUNDARIES, HistogramSeries, Instruments, UpDownSeries};
-pub use crate::operation::{Operation, Record, Started};
+pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
+pub use crate::future::{FinishOnOutput, OperationFuture};
+pub use crate::global_provider::set_tracer_provider;
+pub use crate::isolation::catch_panic;
+pub use crate::metrics::{
+    AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
+};
+pub use crate::operation::{Operation, OperationObserver, StartTime};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
-pub use crate::providers::{Providers, set_tracer_provider};
-pub use crate::tracer::{SamplerInput, SpanStart, Tracer};
+pub use crate::providers::Providers;
+pub use crate::requested_ids::{take_requested_span_id, take_requested_trace_id, with_span_identity};
+pub use crate::span::{SamplerAttributes, SpanStart, StartedSpan};
+pub use crate::tracer::Tracer;

@@ -26,13 +26,13 @@ enum Source {
 ///
 /// The global provider is looked up at each use until it is no longer the API's no-op, because layers are often built
 /// before the SDK is set up. Until then nothing is recorded.
-pub struct Instruments<I> {
+pub struct LazyInstruments<I> {
     source: Source,
     create: fn(&Meter) -> I,
     created: OnceLock<I>,
 }
 
-impl<I> Instruments<I> {
+impl<I> LazyInstruments<I> {
     /// Uses the global meter provider.
     #[must_use]
     pub fn global(scope: InstrumentationScope, create: fn(&Meter) -> I) -> Self {
@@ -72,22 +72,24 @@ impl<I> Instruments<I> {
     }
 }
 
-impl<I> fmt::Debug for Instruments<I> {
+impl<I> fmt::Debug for LazyInstruments<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instruments").field("created", &self.created.get().is_some()).finish_non_exhaustive()
+        f.debug_struct("LazyInstruments")
+            .field("created", &self.created.get().is_some())
+            .finish_non_exhaustive()
     }
 }
 
 /// A histogram of seconds or bytes with one fixed set of attributes.
 #[derive(Debug)]
-pub struct HistogramSeries<T> {
+pub struct AttributedHistogram<T> {
     histogram: Histogram<T>,
     attributes: Box<[KeyValue]>,
     #[cfg(feature = "bound-metrics")]
     bound: OnceLock<BoundHistogram<T>>,
 }
 
-impl<T: Clone> HistogramSeries<T> {
+impl<T: Clone> AttributedHistogram<T> {
     /// Creates the series of `histogram` with these attributes.
     #[must_use]
     pub fn new(histogram: &Histogram<T>, attributes: Vec<KeyValue>) -> Self {
@@ -111,14 +113,14 @@ impl<T: Clone> HistogramSeries<T> {
 
 /// An up-down counter with one fixed set of attributes.
 #[derive(Debug)]
-pub struct UpDownSeries {
+pub struct AttributedUpDownCounter {
     counter: UpDownCounter<i64>,
     attributes: Box<[KeyValue]>,
     #[cfg(feature = "bound-metrics")]
     bound: OnceLock<BoundUpDownCounter<i64>>,
 }
 
-impl UpDownSeries {
+impl AttributedUpDownCounter {
     /// Creates the series of `counter` with these attributes.
     #[must_use]
     pub fn new(counter: &UpDownCounter<i64>, attributes: Vec<KeyValue>) -> Self {

@@ -10,46 +10,60 @@ use opentelemetry::trace::{SpanRef, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use otel_propagation::{HeaderWriter, PropagatorHandle};
 
+use crate::isolation::catch_panic;
 use crate::outcome::{ERROR_TYPE, Outcome};
-use crate::tracer::{SpanStart, Tracer};
+use crate::span::{SpanStart, StartedSpan};
+use crate::tracer::Tracer;
 
 /// Callbacks that record an operation. [`Operation`] decides when they are called.
 ///
-/// No method may panic: each runs on the task that serves a request, and may run while a panic of user code unwinds,
-/// where a second panic aborts the process.
-pub trait Record: Send + 'static {
+/// A panic of a method does not reach the operation's owner, and the later steps of an end still run.
+pub trait OperationObserver: Send + 'static {
     /// Adds `delta` (1 at the start, −1 at the end) to the number of operations in flight. Returns `true` if it was
     /// counted: the end is reported only if the start was counted.
-    fn in_flight(&self, delta: i64) -> bool {
+    fn add_in_flight(&self, delta: i64) -> bool {
         let _ = delta;
         false
     }
 
     /// Returns the outcome of an operation that is dropped before it has finished. Default: `cancelled`.
-    fn abandoned(&mut self) -> Outcome {
+    fn outcome_if_dropped(&mut self) -> Outcome {
         Outcome::cancelled()
+    }
+
+    /// Called first when the operation ends, whether its span records or not.
+    #[inline]
+    fn before_end(&mut self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+
+    /// Returns the outcome that the span shows, if it is not the outcome of the metrics.
+    #[inline]
+    fn span_outcome(&self, outcome: &Outcome) -> Option<Outcome> {
+        let _ = outcome;
+        None
     }
 
     /// Sets the final attributes of the span. Called only for a recording span, before [`Operation`] sets
     /// `error.type` and the status of a failure.
-    fn span(&mut self, span: &SpanRef<'_>, outcome: &Outcome) {
+    fn finish_span(&mut self, span: &SpanRef<'_>, outcome: &Outcome) {
         let _ = (span, outcome);
     }
 
     /// Records the metrics of the finished operation.
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration);
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration);
 }
 
 /// The start of an operation, as a wall-clock time and a monotonic instant.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Started {
+pub struct StartTime {
     /// The start time of the operation's span.
     pub time: SystemTime,
     instant: Instant,
 }
 
-impl Started {
+impl StartTime {
     /// Reads both clocks.
     #[must_use]
     pub fn now() -> Self {
@@ -66,18 +80,19 @@ impl Started {
 /// Guard of one operation: its span, its duration and its share of the number of operations in flight.
 ///
 /// The operation finishes exactly once: by [`finish`](Self::finish), on drop with the outcome of
-/// [`Record::abandoned`], or with [`Outcome::panicked`] while a panic unwinds.
-pub struct Operation<R: Record> {
+/// [`OperationObserver::outcome_if_dropped`], or with [`Outcome::panicked`] if a panic
+/// unwinds out of [`inside`](Self::inside).
+pub struct Operation<O: OperationObserver> {
     context: Context,
-    started: Started,
+    start_time: StartTime,
     owns_span: bool,
     recording: bool,
     counted: bool,
     finished: bool,
-    record: R,
+    observer: O,
 }
 
-impl<R: Record> Operation<R> {
+impl<O: OperationObserver> Operation<O> {
     /// Starts an operation and its span, as a child of `parent`, and counts it as in flight.
     ///
     /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
@@ -86,21 +101,34 @@ impl<R: Record> Operation<R> {
         tracer: &Tracer,
         start: SpanStart,
         parent: &Context,
-        started: Started,
-        record: R,
+        start_time: StartTime,
+        observer: O,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Self {
-        let span = tracer.start(start, parent, attributes);
-        let counted = record.in_flight(1);
+        let span = catch_panic(|| tracer.start(start, parent, attributes));
+        let span = span.unwrap_or_else(|| StartedSpan::none(parent));
+        Self::from_span(span, start_time, observer)
+    }
+
+    /// Creates an operation of a span that was started before, and counts it as in flight.
+    #[inline]
+    pub fn from_span(span: StartedSpan, start_time: StartTime, observer: O) -> Self {
+        let counted = catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
         Self {
             context: span.context,
-            started,
+            start_time,
             owns_span: span.own,
             recording: span.recording,
             counted,
             finished: false,
-            record,
+            observer,
         }
+    }
+
+    /// Creates an operation without a span of its own, in a context of another operation, and counts it as in flight.
+    pub fn without_span(context: Context, start_time: StartTime, observer: O) -> Self {
+        let counted = catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
+        Self { context, start_time, owns_span: false, recording: false, counted, finished: false, observer }
     }
 
     /// Returns the context of the operation's span, or `parent` if no span was started.
@@ -141,15 +169,22 @@ impl<R: Record> Operation<R> {
         self.recording.then(|| self.context.span())
     }
 
-    /// Returns the transport's record of this operation.
+    /// Returns the transport's observer of this operation.
     #[must_use]
-    pub fn record(&self) -> &R {
-        &self.record
+    pub fn observer(&self) -> &O {
+        &self.observer
     }
 
-    /// Returns the transport's record of this operation, mutably.
-    pub fn record_mut(&mut self) -> &mut R {
-        &mut self.record
+    /// Returns the transport's observer of this operation, mutably.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// Returns the observer and the span, if that records: both at once, because a call of the observer's method with the span
+    /// as an argument borrows both.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut O, Option<SpanRef<'_>>) {
+        (&mut self.observer, self.recording.then(|| self.context.span()))
     }
 
     /// Finishes the operation with `outcome`.
@@ -160,56 +195,102 @@ impl<R: Record> Operation<R> {
     /// Runs user code in the operation's context. A panic in `code` finishes the operation with
     /// [`Outcome::panicked`] at once, because a caller may catch the panic and drop the operation later.
     #[inline]
-    pub(crate) fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        struct OnUnwind<'a, R: Record>(&'a mut Operation<R>);
-        impl<R: Record> Drop for OnUnwind<'_, R> {
+    pub fn inside<T>(&mut self, code: impl FnOnce(&mut O) -> T) -> T {
+        struct OnUnwind<'a, O: OperationObserver>(&'a mut Operation<O>);
+        impl<O: OperationObserver> Drop for OnUnwind<'_, O> {
             fn drop(&mut self) {
                 self.0.end(&Outcome::panicked());
             }
         }
         let attached = self.attach();
         let on_unwind = OnUnwind(self);
-        let output = code();
+        let output = code(&mut on_unwind.0.observer);
         std::mem::forget(on_unwind);
         drop(attached);
         output
     }
 
-    pub(crate) fn end(&mut self, outcome: &Outcome) {
+    /// Ends the operation in place; later ends have no effect. For an operation that is part of another value; otherwise
+    /// see [`finish`](Self::finish).
+    pub fn end(&mut self, outcome: &Outcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let elapsed = self.started.elapsed();
-        if self.recording {
-            let span = self.context.span();
-            self.record.span(&span, outcome);
-            if let Some(error_type) = outcome.error_type() {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, error_type.clone()));
-                span.set_status(outcome.status());
+        let elapsed = self.start_time.elapsed();
+        // One wall around all steps. After a panic in one of them, the next round continues with the step after it.
+        let mut step = Step::BeforeEnd;
+        while catch_panic(|| self.run_steps(&mut step, outcome, elapsed)).is_none() {}
+    }
+
+    #[inline]
+    fn run_steps(&mut self, step: &mut Step, outcome: &Outcome, elapsed: Duration) {
+        if *step == Step::BeforeEnd {
+            *step = Step::FinishSpan;
+            self.observer.before_end(outcome);
+        }
+        if *step == Step::FinishSpan {
+            *step = Step::SetStatus;
+            if self.recording {
+                self.observer.finish_span(&self.context.span(), outcome);
             }
         }
-        if self.counted {
-            self.record.in_flight(-1);
+        if *step == Step::SetStatus {
+            *step = Step::LeaveFlight;
+            if self.recording {
+                let other = self.observer.span_outcome(outcome);
+                let outcome = other.as_ref().unwrap_or(outcome);
+                if let Some(error_type) = outcome.error_type() {
+                    let span = self.context.span();
+                    span.set_attribute(KeyValue::new(ERROR_TYPE, error_type.clone()));
+                    span.set_status(outcome.status());
+                }
+            }
         }
-        self.record.measure(outcome, elapsed);
+        if *step == Step::LeaveFlight {
+            *step = Step::RecordMetrics;
+            if self.counted {
+                self.observer.add_in_flight(-1);
+            }
+        }
+        if *step == Step::RecordMetrics {
+            *step = Step::EndSpan;
+            self.observer.record_metrics(outcome, elapsed);
+        }
         // The span ends last, so that the measurements are visible once the span is.
-        if self.recording {
-            self.context.span().end_with_timestamp(self.started.time + elapsed);
+        if *step == Step::EndSpan {
+            *step = Step::Done;
+            if self.recording {
+                self.context.span().end_with_timestamp(self.start_time.time + elapsed);
+            }
         }
     }
 }
 
-impl<R: Record> Drop for Operation<R> {
+/// The next step of an operation's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    BeforeEnd,
+    FinishSpan,
+    SetStatus,
+    LeaveFlight,
+    RecordMetrics,
+    EndSpan,
+    Done,
+}
+
+impl<O: OperationObserver> Drop for Operation<O> {
     fn drop(&mut self) {
         if !self.finished {
+            // Not `thread::panicking()`: this operation can be dropped by the panic of code next to it. Its own code
+            // runs in `inside`, which sees each panic.
             let outcome =
-                if std::thread::panicking() { Outcome::panicked() } else { self.record.abandoned() };
+                catch_panic(|| self.observer.outcome_if_dropped()).unwrap_or_else(Outcome::cancelled);
             self.end(&outcome);
         }
     }
 }
 
-impl<R: Record> fmt::Debug for Operation<R> {
+impl<O: OperationObserver> fmt::Debug for Operation<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation")
             .field("span", self.context.span().span_context())

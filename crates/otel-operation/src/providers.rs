@@ -5,55 +5,20 @@
 //! others on request.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry::{InstrumentationScope, global};
 
-use crate::metrics::Instruments;
+use crate::global_provider::{ErasedProvider, erase};
+use crate::metrics::LazyInstruments;
 use crate::tracer::Tracer;
-
-/// A type-erased tracer provider.
-type MakeTracer = Arc<dyn Fn(InstrumentationScope) -> Tracer + Send + Sync>;
-
-/// The global provider, if it was set by [`set_tracer_provider`].
-static GLOBAL: RwLock<Option<MakeTracer>> = RwLock::new(None);
-
-/// Sets OpenTelemetry's global tracer provider, and lets the operations of this crate use it without the API's boxed
-/// tracer and spans, which saves one allocation and some 300 instructions per span.
-///
-/// Replace the provider through this function, too: after the first call, operations of this crate ignore providers
-/// set only through [`opentelemetry::global`].
-pub fn set_tracer_provider<P>(provider: P)
-where
-    P: TracerProvider + Clone + Send + Sync + 'static,
-    P::Tracer: Send + Sync + 'static,
-    <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-{
-    *GLOBAL.write().unwrap_or_else(PoisonError::into_inner) = Some(make(provider.clone()));
-    global::set_tracer_provider(provider);
-}
-
-/// Returns a tracer of the global provider if it was set by [`set_tracer_provider`].
-pub(crate) fn global_tracer(scope: &InstrumentationScope) -> Option<Tracer> {
-    let global = GLOBAL.read().unwrap_or_else(PoisonError::into_inner);
-    global.as_ref().map(|make| make(scope.clone()))
-}
-
-fn make<P>(provider: P) -> MakeTracer
-where
-    P: TracerProvider + Send + Sync + 'static,
-    P::Tracer: Send + Sync + 'static,
-    <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-{
-    Arc::new(move |scope| Tracer::new(&provider, scope))
-}
 
 /// The providers of an instrumentation. Default: the global ones.
 #[derive(Clone, Default)]
 pub struct Providers {
-    tracer: Option<MakeTracer>,
+    tracer: Option<ErasedProvider>,
     meter: Option<Arc<dyn MeterProvider + Send + Sync>>,
 }
 
@@ -65,7 +30,7 @@ impl Providers {
         P::Tracer: Send + Sync + 'static,
         <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
     {
-        self.tracer = Some(make(provider.clone()));
+        self.tracer = Some(erase(provider.clone()));
     }
 
     /// Creates instruments with `provider`. Default: the global meter provider.
@@ -80,17 +45,17 @@ impl Providers {
     #[must_use]
     pub fn tracer(&self, scope: InstrumentationScope) -> Tracer {
         match &self.tracer {
-            Some(make) => make(scope),
+            Some(provider) => Tracer::erased(provider(scope)),
             None => Tracer::global(scope),
         }
     }
 
     /// Returns the instruments of this scope, which `create` creates on first use.
     #[must_use]
-    pub fn instruments<I>(&self, scope: InstrumentationScope, create: fn(&Meter) -> I) -> Instruments<I> {
+    pub fn instruments<I>(&self, scope: InstrumentationScope, create: fn(&Meter) -> I) -> LazyInstruments<I> {
         match &self.meter {
-            Some(provider) => Instruments::new(Arc::clone(provider), scope, create),
-            None => Instruments::global(scope, create),
+            Some(provider) => LazyInstruments::new(Arc::clone(provider), scope, create),
+            None => LazyInstruments::global(scope, create),
         }
     }
 }

@@ -5,23 +5,23 @@ use std::time::Duration;
 use opentelemetry::metrics::{Counter, Meter};
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
-use otel_operation::{Instruments, Operation, Outcome, Record, SpanStart, Started, Tracer};
+use otel_operation::{LazyInstruments, Operation, OperationObserver, Outcome, SpanStart, StartTime, Tracer};
 use otel_testing::Recorder;
 
 struct Job;
 
-impl Record for Job {
-    fn measure(&mut self, _: &Outcome, _: Duration) {}
+impl OperationObserver for Job {
+    fn record_metrics(&mut self, _: &Outcome, _: Duration) {}
 }
 
 #[test]
 fn providers_are_looked_up_until_they_are_real() {
     let scope = || InstrumentationScope::builder("test").build();
     let tracer = Tracer::global(scope());
-    let instruments: Instruments<Counter<u64>> =
-        Instruments::global(scope(), |meter: &Meter| meter.u64_counter("jobs").build());
+    let instruments: LazyInstruments<Counter<u64>> =
+        LazyInstruments::global(scope(), |meter: &Meter| meter.u64_counter("jobs").build());
     let run = || {
-        let started = Started::now();
+        let started = StartTime::now();
         let span = SpanStart::new("job", SpanKind::Internal, started.time);
         let attributes = || vec![KeyValue::new("job.id", 1)];
         Operation::start(&tracer, span, &Context::new(), started, Job, attributes).finish(&Outcome::ok());

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, Tracer as _};
 use opentelemetry::{Context, InstrumentationScope, global};
-use otel_operation::{Operation, Outcome, Record, SpanStart, Started, Tracer, set_tracer_provider};
+use otel_operation::{
+    Operation, OperationObserver, Outcome, SpanStart, StartTime, Tracer, set_tracer_provider,
+};
 use otel_testing::Recorder;
 
 struct Job;
 
-impl Record for Job {
-    fn measure(&mut self, _: &Outcome, _: Duration) {}
+impl OperationObserver for Job {
+    fn record_metrics(&mut self, _: &Outcome, _: Duration) {}
 }
 
 fn run(tracer: &Tracer) {
-    let started = Started::now();
+    let started = StartTime::now();
     let span = SpanStart::new("job", SpanKind::Internal, started.time);
     Operation::start(tracer, span, &Context::new(), started, Job, Vec::new).finish(&Outcome::ok());
 }

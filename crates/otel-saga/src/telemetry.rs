@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
-use otel_operation::{Instruments, Providers, Tracer};
+use otel_operation::{LazyInstruments, Providers, Tracer};
 
 pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, again};
 use self::metrics::SagaInstruments;
@@ -26,7 +26,7 @@ use crate::journal::{Count, Status};
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     tracer: Tracer,
-    instruments: Arc<Instruments<SagaInstruments>>,
+    instruments: Arc<LazyInstruments<SagaInstruments>>,
 }
 
 impl Telemetry {

@@ -5,16 +5,16 @@
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
-/// The SDK's random ids, except for ids requested with `otel_operation::with_ids`.
+/// The SDK's random ids, except for ids requested with `otel_operation::with_span_identity`.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 
 impl IdGenerator for Ids {
     fn new_trace_id(&self) -> TraceId {
-        otel_operation::wanted_trace_id().unwrap_or_else(|| self.0.new_trace_id())
+        otel_operation::take_requested_trace_id().unwrap_or_else(|| self.0.new_trace_id())
     }
 
     fn new_span_id(&self) -> SpanId {
-        otel_operation::wanted_span_id().unwrap_or_else(|| self.0.new_span_id())
+        otel_operation::take_requested_span_id().unwrap_or_else(|| self.0.new_span_id())
     }
 }

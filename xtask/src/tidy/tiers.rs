@@ -39,6 +39,7 @@ const fn transport(name: &'static str, sides: Sides) -> CrateRow {
 const CRATES: &[CrateRow] = &[
     row("otel-propagation", Tier::Context),
     row("otel-operation", Tier::Recording),
+    row("otel-request", Tier::Recording),
     row("otel-messaging", Tier::Recording),
     transport("otel-http", Sides::ClientServer),
     transport("otel-grpc", Sides::ClientServer),
@@ -54,7 +55,8 @@ const CRATES: &[CrateRow] = &[
 ];
 
 /// The permitted dependencies within a tier, as pairs of user and dependency.
-const NEIGHBOURS: &[(&str, &str)] = &[("otel-messaging", "otel-operation")];
+const NEIGHBOURS: &[(&str, &str)] =
+    &[("otel-request", "otel-operation"), ("otel-messaging", "otel-operation")];
 
 /// The crates that may depend on the SDK outside of tests.
 const SDK_USERS: &[&str] = &["otel-telemetry", "otel-waterfall", TESTING];

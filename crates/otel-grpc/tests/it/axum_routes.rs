@@ -28,7 +28,8 @@ async fn serve_both(recorder: &Recorder, grpc_outside: bool) -> SocketAddr {
         async move { own.unary(say("from REST")).await.unwrap().into_inner().text }
     };
     let app = Routes::new(EchoServer).into_axum_router().route("/greet/{name}", get(greet));
-    let (grpc, http) = (server_layer(recorder), http_server(recorder));
+    let http = http_server(recorder).with_filter(|head| head.uri.path().starts_with("/greet"));
+    let grpc = server_layer(recorder);
     let app = if grpc_outside { app.layer(http).layer(grpc) } else { app.layer(grpc).layer(http) };
     tokio::spawn(Server::builder().serve_with_incoming(app, incoming));
     address

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use otel_grpc::{Attempts, MessageEvents, MessageSpans};
+use otel_grpc::{MessageEvents, MessageSpans, ResendCounter};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
@@ -49,7 +49,7 @@ async fn by_hand(recorder: &Recorder) {
         let wire = Bytes::from_static(b"\x01\0\0\0\x03abc");
         Ok::<_, Infallible>(Response::new(Body::new(Full::new(wire))))
     }));
-    let attempts = Attempts::default();
+    let attempts = ResendCounter::default();
     for _ in 0..2 {
         let request = Request::post("http://api.example:50051/test.Echo/Unary").extension(attempts.clone());
         let response = service.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();

@@ -33,53 +33,10 @@ pub(crate) fn headlines(recorder: &Recorder) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_servers_layers_of_http_and_grpc_record_a_call_once() {
-    for grpc_outside in [true, false] {
-        let recorder = Recorder::new();
-        let (address, incoming) = listen().await;
-        let server = Server::builder();
-        let (grpc, http) = (server_layer(&recorder), http_server(&recorder));
-        if grpc_outside {
-            let server = server.layer(grpc).layer(http).add_service(EchoServer);
-            tokio::spawn(server.serve_with_incoming(incoming));
-        } else {
-            let server = server.layer(http).layer(grpc).add_service(EchoServer);
-            tokio::spawn(server.serve_with_incoming(incoming));
-        }
-        client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
-        recorder.wait_for_spans(2).await;
-        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
-        assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1);
-        assert_eq!(recorder.metric("http.server.request.duration").count(), 0);
-        recorder.assert_clean();
-    }
-}
-
-#[tokio::test]
-async fn the_clients_layers_of_http_and_grpc_record_a_call_once() {
-    for grpc_outside in [true, false] {
-        let recorder = Recorder::new();
-        let address = crate::support::serve(server_layer(&recorder)).await;
-        let channel = endpoint(address).connect_lazy();
-        let (grpc, http) = (client_layer(&recorder), http_client(&recorder));
-        if grpc_outside {
-            EchoClient(grpc.layer(http.layer(channel))).unary(say("hello")).await.unwrap();
-        } else {
-            EchoClient(http.layer(grpc.layer(channel))).unary(say("hello")).await.unwrap();
-        }
-        recorder.wait_for_spans(2).await;
-        assert_eq!(headlines(&recorder), ["CLIENT test.Echo/Unary", "SERVER test.Echo/Unary  ⇠ remote"]);
-        assert_eq!(recorder.metric("rpc.client.call.duration").count(), 1);
-        assert_eq!(recorder.metric("http.client.request.duration").count(), 0);
-        recorder.assert_clean();
-    }
-}
-
-#[tokio::test]
 async fn who_wants_a_call_as_http_too_has_both() {
     let recorder = Recorder::new();
     let (address, incoming) = listen().await;
-    let http = http_server(&recorder).with_grpc(true);
+    let http = http_server(&recorder);
     let mut server = Server::builder().layer(http).layer(server_layer(&recorder));
     tokio::spawn(server.add_service(EchoServer).serve_with_incoming(incoming));
     client(&client_layer(&recorder), address).unary(say("hello")).await.unwrap();
@@ -108,27 +65,6 @@ async fn what_is_no_call_passes_a_servers_layer_untouched() {
     }
     assert!(recorder.tree().is_empty(), "{}", recorder.tree());
     assert_eq!(recorder.metrics(), "");
-}
-
-/// tonic serves all of these requests, so that one of the two layers has to record them.
-#[tokio::test]
-async fn no_request_falls_between_the_layers_of_http_and_grpc() {
-    for (method, kind) in [
-        ("GET", "application/grpc"),
-        ("POST", "application/grpcx"),
-        ("POST", "application/grpc-web"),
-        ("GET", "x/y"),
-    ] {
-        let recorder = Recorder::new();
-        let (address, incoming) = listen().await;
-        let mut server = Server::builder().layer(http_server(&recorder)).layer(server_layer(&recorder));
-        tokio::spawn(server.add_service(EchoServer).serve_with_incoming(incoming));
-        let request = Request::builder().method(method).uri("/test.Echo/Unary").header("content-type", kind);
-        endpoint(address).connect_lazy().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        recorder.wait_for_spans(1).await;
-        assert_eq!(recorder.spans().len(), 1, "{method} {kind}: {}", recorder.tree());
-        recorder.assert_clean();
-    }
 }
 
 #[tokio::test]

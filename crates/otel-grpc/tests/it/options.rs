@@ -10,7 +10,7 @@ use http_body_util::Full;
 use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::Sampler;
-use otel_grpc::{Attempts, SamplerInput};
+use otel_grpc::{ResendCounter, SamplerAttributes};
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::transport::Server;
@@ -145,13 +145,14 @@ async fn a_hook_adds_attributes_where_they_are_seen() {
 
 #[tokio::test]
 async fn a_sampler_may_see_attributes_under_every_parent() {
-    for (input, times) in [(SamplerInput::Cheap, 0), (SamplerInput::Always, 1)] {
+    for (input, times) in [(SamplerAttributes::IfParentAllows, 0), (SamplerAttributes::Always, 1)] {
         let recorder = Recorder::builder().with_sampler(Sampler::AlwaysOff).build();
         let ran = Arc::new(AtomicUsize::new(0));
         let runs = Arc::clone(&ran);
-        let layer = server_layer(&recorder).with_sampler_input(input).with_call_attributes(move |_, _| {
-            runs.fetch_add(1, Ordering::Relaxed);
-        });
+        let layer =
+            server_layer(&recorder).with_sampler_attributes(input).with_call_attributes(move |_, _| {
+                runs.fetch_add(1, Ordering::Relaxed);
+            });
         let mut request = tonic::Request::new(say("hello"));
         let parent = format!("00-{TRACE}-b7ad6b7169203331-00");
         request.metadata_mut().insert("traceparent", parent.parse().unwrap());
@@ -266,7 +267,7 @@ async fn each_attempt_is_a_span_with_its_number() {
             .unwrap();
         request.extensions_mut().insert(GrpcMethod::new("test.Echo", "Unary"));
         if numbered {
-            request.extensions_mut().insert(Attempts::default());
+            request.extensions_mut().insert(ResendCounter::default());
         }
         retry::Retry::new(Again, channel).oneshot(request).await.unwrap();
         recorder.wait_for_spans(6).await;

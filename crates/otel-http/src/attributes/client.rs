@@ -5,9 +5,9 @@
 
 use http::{HeaderMap, Uri, header};
 use opentelemetry::KeyValue;
+use otel_request::{RequestHead, split_host};
 
-use super::{host, url};
-use crate::config::RequestHead;
+use super::url;
 use crate::method::KnownMethod;
 
 /// The scheme, host and port that a request is sent to.
@@ -22,8 +22,8 @@ pub(crate) struct Target<'a> {
 pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<'a>> {
     let https = uri.scheme_str() == Some("https");
     let (address, port) = match uri.authority() {
-        Some(authority) => host::split(authority.as_str())?,
-        None => host::split(headers.get(header::HOST)?.to_str().ok()?)?,
+        Some(authority) => split_host(authority.as_str())?,
+        None => split_host(headers.get(header::HOST)?.to_str().ok()?)?,
     };
     Some(Target { https, address, port: port.unwrap_or(if https { 443 } else { 80 }) })
 }

@@ -8,18 +8,14 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
-use otel_operation::{Interned, ip_text};
+use otel_request::{AttributeScope, Host, HostCache, RequestHead, format_ip};
 
-use super::{host, url};
-use crate::config::RequestHead;
+use super::url;
 use crate::forwarded::Forwarded;
 use crate::method::KnownMethod;
 
 /// Length in bytes at which a user agent is truncated.
 const LONGEST_USER_AGENT: usize = 512;
-
-/// Limit in bytes of a host that is cached in parsed form; longer ones are parsed for each request.
-const LONGEST_KEPT_HOST: usize = 128;
 
 /// The facts about a request that are not in its head, and the cache of parsed hosts.
 #[derive(Debug)]
@@ -28,8 +24,8 @@ pub(crate) struct Received<'a> {
     pub(crate) https: bool,
     pub(crate) route: Option<&'a Arc<str>>,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) forwarded: Option<Forwarded>,
-    pub(crate) hosts: &'a Interned<Host>,
+    pub(crate) forwarded: Option<&'a Forwarded>,
+    pub(crate) hosts: &'a HostCache,
 }
 
 /// Returns `true` if `url.scheme` is `https`: by a trusted proxy's header, by the URI's scheme, else `otherwise`.
@@ -43,36 +39,27 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
     }
 }
 
-/// A parsed host. Cached, because most servers are called by few names.
-#[derive(Debug)]
-pub(crate) struct Host {
-    address: Arc<str>,
-    port: Option<u16>,
-}
-
 /// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
 fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
-    let authority = match received.forwarded.as_ref().and_then(|forwarded| forwarded.host.as_deref()) {
+    let authority = match received.forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
         None => match head.uri.authority() {
             Some(authority) => authority.as_str(),
             None => head.headers.get(header::HOST)?.to_str().ok()?,
         },
     };
-    let parse = || host::split(authority).map(|(address, port)| Host { address: address.into(), port });
-    // Hosts with credentials are not cached. Further hosts are not cached once the cache is full, because the host is
-    // untrusted input.
-    if authority.len() > LONGEST_KEPT_HOST || authority.contains('@') {
-        return parse().map(Arc::new);
-    }
-    match received.hosts.get_or_try_insert(authority, parse) {
-        Some(host) => Some(host),
-        None => parse().map(Arc::new),
-    }
+    received.hosts.parse(authority)
 }
 
-/// Appends the attributes that a server span starts with.
-pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
+/// Appends the attributes that a server span starts with, or those that HTTP adds to the span of another protocol.
+#[inline]
+pub(crate) fn attributes(
+    head: &RequestHead<'_>,
+    received: &Received<'_>,
+    scope: AttributeScope,
+    attributes: &mut Vec<KeyValue>,
+) {
+    let is_owner = scope == AttributeScope::All;
     super::method(received.method, head.method, attributes);
     attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));
     attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
@@ -82,7 +69,7 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
     if let Some(route) = received.route {
         attributes.push(KeyValue::new(super::ROUTE, Arc::clone(route)));
     }
-    if let Some(host) = server(head, received) {
+    if is_owner && let Some(host) = server(head, received) {
         attributes.push(KeyValue::new(super::SERVER_ADDRESS, Arc::clone(&host.address)));
         if let Some(port) = host.port {
             attributes.push(KeyValue::new(super::SERVER_PORT, i64::from(port)));
@@ -93,18 +80,20 @@ pub(crate) fn attributes(head: &RequestHead<'_>, received: &Received<'_>, attrib
     }
     attributes
         .push(KeyValue::new(super::PROTOCOL_VERSION, super::ProtocolVersion::of(head.version).as_str()));
-    addresses(received, attributes);
+    if is_owner {
+        addresses(received, attributes);
+    }
 }
 
 fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
     let behind_proxy =
-        received.forwarded.as_ref().and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
+        received.forwarded.and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
     let client = behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip(), Some(peer.port()))));
     if let Some((address, port)) = client {
-        let address = ip_text(address);
+        let address = format_ip(address);
         if let Some(peer) = received.peer {
             let same = behind_proxy.is_none();
-            let peer_address = if same { Arc::clone(&address) } else { ip_text(peer.ip()) };
+            let peer_address = if same { Arc::clone(&address) } else { format_ip(peer.ip()) };
             attributes.push(KeyValue::new(super::PEER_ADDRESS, peer_address));
             attributes.push(KeyValue::new(super::PEER_PORT, i64::from(peer.port())));
         }
@@ -121,19 +110,19 @@ mod tests {
     use crate::method::KnownMethods;
     use http::Request;
 
-    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<Forwarded>) -> Vec<String> {
+    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<&Forwarded>) -> Vec<String> {
         let known = KnownMethods::new(["GET"]);
         let method = known.of(request.method());
         let received = Received {
             method: &method,
-            https: is_https(request.uri(), forwarded.as_ref(), false),
+            https: is_https(request.uri(), forwarded, false),
             route: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
-            hosts: &Interned::new(4),
+            hosts: &HostCache::new(4),
         };
         let mut list = Vec::new();
-        attributes(&RequestHead::of(request), &received, &mut list);
+        attributes(&RequestHead::new(request), &received, AttributeScope::All, &mut list);
         list.into_iter().map(|kv| format!("{}={}", kv.key, kv.value)).collect()
     }
 
@@ -194,7 +183,7 @@ mod tests {
             scheme: Some("https"),
         };
         let request = Request::get("/").header("host", "10.0.0.2:80").body(()).unwrap();
-        let list = of(&request, Some("10.0.0.1:999"), Some(forwarded));
+        let list = of(&request, Some("10.0.0.1:999"), Some(&forwarded));
         for wanted in [
             "url.scheme=https",
             "server.address=shop.example",

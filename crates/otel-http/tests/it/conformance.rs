@@ -153,7 +153,7 @@ fn peer(
     })
 }
 
-/// Calls a service as the scenario's flow has it, and returns its result.
+/// Calls a service as the scenario requires and returns the result.
 async fn drive<S, B>(role: Role, mut service: S, request: Request<Empty<Bytes>>, flow: Flow) -> CallResult
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,
@@ -163,7 +163,7 @@ where
     match flow {
         Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
         Flow::DroppedAtAwait => {
-            // The first poll yields, the second waits for ever.
+            // The first poll yields a frame, the second is pending forever.
             for _ in 0..2 {
                 assert!((&mut call).now_or_never().is_none());
             }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use otel_http::{Attempts, EndOn, PeerAddr, RouteSlot, UrlTemplate};
+use otel_http::{EndOn, LateRoute, PeerAddr, ResendCounter, UrlTemplate};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tower::{Layer, ServiceExt};
@@ -18,7 +18,7 @@ async fn serve(recorder: &Recorder) {
         let layer = server_layer(recorder)
             .with_body_sizes(true)
             .with_public_endpoint(public)
-            .with_route_slot(true)
+            .with_late_route(true)
             .with_trusted_proxies(["10.0.0.0/8".parse().unwrap()])
             .with_request_headers(["accept"])
             .with_response_headers(["server"]);
@@ -34,7 +34,7 @@ async fn serve(recorder: &Recorder) {
                 .header("content-length", "3")
                 .extension(PeerAddr("10.0.0.1:1".parse().unwrap()));
             let answer = move |request: Request<_>| async move {
-                request.extensions().get::<RouteSlot>().unwrap().set("/users/{id}");
+                request.extensions().get::<LateRoute>().unwrap().set("/users/{id}");
                 let response = Response::builder().status(status).header("server", "parrot");
                 response.body(Body::from("12345")).unwrap()
             };
@@ -56,7 +56,7 @@ async fn request(recorder: &Recorder) {
         }
         Ok(Response::builder().status(503).header("server", "parrot").body(Body::from("12345")).unwrap())
     }));
-    let attempts = Attempts::default();
+    let attempts = ResendCounter::default();
     for (method, path) in [("GET", "/users/7"), ("GET", "/users/7"), ("PURR", "/gone")] {
         let request = Request::builder()
             .method(method)

@@ -5,10 +5,14 @@
 mod cancellation;
 mod conformance;
 mod conventions;
+mod filters;
 mod hostile;
 mod metrics;
+mod panics;
 mod propagation;
 mod spans;
+mod stacked;
+mod stacked_clients;
 mod streams;
 mod support;
 mod tracing_spans;

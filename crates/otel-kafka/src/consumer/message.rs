@@ -12,7 +12,7 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use otel_messaging::attributes::SpanAttributes;
 use otel_messaging::attributes::{common, partition_id};
 use otel_messaging::{Destination, MessagingOperation};
-use otel_operation::{OperationFuture, Outcome, Started};
+use otel_operation::{OperationFuture, Outcome, StartTime};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{self as bare, Timestamp};
@@ -102,7 +102,7 @@ impl<'a> BorrowedMessage<'a> {
 /// Counts a message that rdkafka has returned, or records it as a `poll` span if `polled` is set.
 pub(crate) fn received<'a>(
     kafka: &'a Kafka,
-    polled: Option<Started>,
+    polled: Option<StartTime>,
     result: KafkaResult<bare::BorrowedMessage<'a>>,
 ) -> KafkaResult<BorrowedMessage<'a>> {
     let (result, polling) = match result {
@@ -171,7 +171,8 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 
 /// The running `process` span of one message or of a batch.
 ///
-/// If it is dropped without [`finish`](Self::finish), it ends as `cancelled`, or as `panic` if a panic is unwinding.
+/// If it is dropped without [`finish`](Self::finish), it ends as `cancelled`; if a panic unwinds out of
+/// [`inside`](Self::inside) or [`run`](Self::run), as `panic`.
 ///
 /// ```
 /// use otel_kafka::{BaseConsumer, Outcome};
@@ -179,10 +180,8 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 ///
 /// fn one(consumer: &BaseConsumer) {
 ///     let Some(Ok(message)) = consumer.poll(None) else { return };
-///     let processing = message.processing();
-///     let attached = processing.attach();
-///     let handled = message.payload().is_some();
-///     drop(attached);
+///     let mut processing = message.processing();
+///     let handled = processing.inside(|| message.payload().is_some());
 ///     processing.finish(&if handled { Outcome::ok() } else { Outcome::error("empty") });
 /// }
 /// ```
@@ -200,6 +199,14 @@ impl Processing {
     /// Makes the context current on this thread until the guard is dropped.
     pub fn attach(&self) -> ContextGuard {
         self.context().attach()
+    }
+
+    /// Runs `handler` with the context current. A panic in it ends the span as `panic`.
+    pub fn inside<T>(&mut self, handler: impl FnOnce() -> T) -> T {
+        match &mut self.0 {
+            Some(operation) => operation.inside(|_| handler()),
+            None => handler(),
+        }
     }
 
     /// Runs `handler` inside the span, whose context is current during each poll, and ends the span with the outcome

@@ -199,7 +199,7 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     let Some(operation) = operation else {
         return record(parts, headers, Box::new(Pending { sending: None, opaque }));
     };
-    let (headers, own) = if operation.record().injects() {
+    let (headers, own) = if operation.observer().injects() {
         let mut written = Written::new(headers);
         inject(&operation, &mut written);
         let (headers, own) = written.into_parts();

@@ -84,8 +84,8 @@ async fn processing_that_is_dropped_or_panics_says_so() {
 
     let message = consumer.recv().await.unwrap();
     let panicked = AssertUnwindSafe(|| {
-        let _processing = message.processing();
-        panic!("on purpose");
+        let mut processing = message.processing();
+        processing.inside(|| panic!("on purpose"));
     });
     assert!(std::panic::catch_unwind(panicked).is_err());
     let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();

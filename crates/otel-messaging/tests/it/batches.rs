@@ -106,7 +106,7 @@ fn messages_of_a_batch_may_have_spans_of_their_own() {
     }
     let send = orders.send("send").with_batch(links).with_existing_context(ExistingContext::Preserve);
     let sent = send.start(&Context::new(), |_| {}).unwrap();
-    assert!(!sent.record().injects());
+    assert!(!sent.observer().injects());
     sent.finish(&Outcome::ok());
     let kinds: Vec<_> = recorder.spans().into_iter().map(|span| span.span_kind).collect();
     assert_eq!(kinds, [SpanKind::Producer, SpanKind::Producer, SpanKind::Client]);

@@ -38,11 +38,8 @@ fn by_its_outcome_dropped_or_unwinding() {
     assert_ended(&recorder, Some("cancelled"));
 
     let recorder = Recorder::new();
-    let operation = process(&recorder);
-    let unwound = catch_unwind(AssertUnwindSafe(|| {
-        let _owned = operation;
-        panic!("in a handler");
-    }));
+    let mut operation = process(&recorder);
+    let unwound = catch_unwind(AssertUnwindSafe(|| operation.inside(|_| panic!("in a handler"))));
     assert!(unwound.is_err());
     assert_ended(&recorder, Some("panic"));
 }

@@ -136,7 +136,7 @@ fn an_existing_context_is_replaced_or_kept_and_linked_either_way() {
             ("baggage".into(), "old=1".into()),
         ];
         let operation = forward(&messaging, existing, &mut headers);
-        assert_eq!(operation.record().injects(), replaced);
+        assert_eq!(operation.observer().injects(), replaced);
         operation.finish(&Outcome::ok());
         let span = recorder.span("send orders");
         assert_eq!(span.span_kind, kind);

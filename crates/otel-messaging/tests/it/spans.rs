@@ -3,8 +3,8 @@
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_messaging::{DestinationParts, SamplerInput, inject};
-use otel_operation::{Outcome, Started};
+use otel_messaging::{DestinationParts, SamplerAttributes, inject};
+use otel_operation::{Outcome, StartTime};
 use otel_testing::Recorder;
 
 use crate::support::{Headers, messaging, named, remote, with};
@@ -87,7 +87,7 @@ PRODUCER publish orders  #1
 fn receiving_lasts_from_the_wait_to_the_message_and_links_to_it() {
     let recorder = Recorder::new();
     let messaging = messaging(&recorder);
-    let started = Started::now();
+    let started = StartTime::now();
     let carried = remote(7, true);
     let orders = named(&messaging, "orders");
     let received = orders.receive("poll").with_started(started).with_message(&carried);
@@ -137,13 +137,13 @@ fn sizes_are_opt_in_and_texts_of_strangers_are_cut() {
 fn attributes_are_built_only_where_somebody_looks() {
     let by_parent = || Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     for (sampler, sampled, input, asked, spans) in [
-        (by_parent(), true, SamplerInput::Cheap, true, 1),
-        (by_parent(), false, SamplerInput::Cheap, false, 0),
-        (by_parent(), false, SamplerInput::Always, true, 0),
-        (Sampler::AlwaysOn, false, SamplerInput::Cheap, true, 1),
+        (by_parent(), true, SamplerAttributes::IfParentAllows, true, 1),
+        (by_parent(), false, SamplerAttributes::IfParentAllows, false, 0),
+        (by_parent(), false, SamplerAttributes::Always, true, 0),
+        (Sampler::AlwaysOn, false, SamplerAttributes::IfParentAllows, true, 1),
     ] {
         let recorder = Recorder::builder().with_sampler(sampler).build();
-        let messaging = with(&recorder, |options| options.with_sampler_input(input));
+        let messaging = with(&recorder, |options| options.with_sampler_attributes(input));
         let mut was_asked = false;
         let carried = remote(7, sampled);
         let orders = named(&messaging, "orders");

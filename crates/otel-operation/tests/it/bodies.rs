@@ -14,16 +14,16 @@ use otel_testing::Recorder;
 use crate::support::{Job, Told, counting, start};
 
 impl<B: Body> ObserveBody<B> for Job {
-    fn data(operation: &mut Operation<Self>, data: &B::Data) {
-        operation.record_mut().bytes += data.remaining();
+    fn on_data(operation: &mut Operation<Self>, data: &B::Data) {
+        operation.observer_mut().bytes += data.remaining();
     }
 
-    fn ended(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+    fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         self.tell(format!("{} bytes, trailers {}", self.bytes, trailers.is_some()));
         Outcome::ok()
     }
 
-    fn failed(&mut self, _: &B::Error) -> Outcome {
+    fn on_error(&mut self, _: &B::Error) -> Outcome {
         Outcome::error("failed")
     }
 }
@@ -127,8 +127,8 @@ async fn the_context_is_current_while_the_body_is_polled_also_after_the_operatio
     let mut body = OperationBody::<_, Job>::new(stream(), operation, None);
     assert_eq!(text(body.frame().await.unwrap().unwrap()), own);
     drop(body);
-    let mut body = OperationBody::<_, Job>::after(stream(), context);
+    let mut body = OperationBody::<_, Job>::with_context(stream(), context);
     assert_eq!(text(body.frame().await.unwrap().unwrap()), own);
-    let mut body = OperationBody::<_, Job>::untouched(stream());
+    let mut body = OperationBody::<_, Job>::passthrough(stream());
     assert_ne!(text(body.frame().await.unwrap().unwrap()), own);
 }

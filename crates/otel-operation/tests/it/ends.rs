@@ -40,16 +40,46 @@ fn by_being_dropped() {
 }
 
 #[test]
-fn by_unwinding_through_its_owner() {
+fn by_a_panic_of_its_code() {
+    let recorder = Recorder::new();
+    let (job, told) = counting();
+    let mut operation = start(&recorder, job);
+    let caught = catch_unwind(AssertUnwindSafe(|| operation.inside(|_| panic!("in user code"))));
+    assert!(caught.is_err());
+    assert_told(&recorder, &told, "panic");
+}
+
+#[test]
+fn by_being_dropped_in_a_panic_of_other_code() {
     let recorder = Recorder::new();
     let (job, told) = counting();
     let operation = start(&recorder, job);
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let _owned = operation;
-        panic!("in user code");
+        panic!("next to the operation");
     }));
     assert!(caught.is_err());
-    assert_told(&recorder, &told, "panic");
+    assert_told(&recorder, &told, "cancelled");
+}
+
+#[test]
+fn with_all_its_steps_although_each_of_them_panics() {
+    for unwinding in [false, true] {
+        let recorder = Recorder::new();
+        let (mut job, told) = counting();
+        job.panics = true;
+        let operation = start(&recorder, job);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let operation = operation;
+            assert!(!unwinding, "in user code");
+            operation.finish(&Outcome::ok());
+        }));
+        assert_eq!(ended.is_err(), unwinding, "no panic of a callback reaches the owner");
+        let steps = ["in flight 1", "before end", "span", "measure"];
+        let told = told.lock().unwrap();
+        assert!(told.iter().zip(steps).all(|(told, step)| told.starts_with(step)), "{told:?}");
+        assert_eq!((told.len(), recorder.spans().len()), (steps.len(), 1));
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Instruments and series with fixed attributes.
+//! LazyInstruments and series with fixed attributes.
 
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
-use otel_operation::{HistogramSeries, Instruments, UpDownSeries};
+use otel_operation::{AttributedHistogram, AttributedUpDownCounter, LazyInstruments};
 use otel_testing::Recorder;
 
 use crate::support::scope;
@@ -24,14 +24,15 @@ fn create(meter: &Meter) -> Jobs {
 #[test]
 fn a_series_records_under_its_attributes() {
     let recorder = Recorder::new();
-    let instruments = Instruments::new(Arc::new(recorder.meter_provider().clone()), scope(), create);
+    let instruments = LazyInstruments::new(Arc::new(recorder.meter_provider().clone()), scope(), create);
     let jobs = instruments.get().unwrap();
-    let series = |kind: &'static str| HistogramSeries::new(&jobs.duration, vec![KeyValue::new("kind", kind)]);
+    let series =
+        |kind: &'static str| AttributedHistogram::new(&jobs.duration, vec![KeyValue::new("kind", kind)]);
     let (first, second, unused) = (series("a"), series("b"), series("c"));
     first.record(1.0);
     first.record(2.0);
     second.record(4.0);
-    let active = UpDownSeries::new(&jobs.active, vec![]);
+    let active = AttributedUpDownCounter::new(&jobs.active, vec![]);
     active.add(2);
     active.add(-1);
     let durations = recorder.metric("job.duration");

@@ -5,7 +5,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_operation::{Operation, SamplerInput, SpanStart, Started, Tracer};
+use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime, Tracer};
 use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 use otel_testing::Recorder;
 
@@ -18,10 +18,10 @@ fn remote(flags: u8) -> Context {
 }
 
 /// Starts an operation under `parent`. Returns `true` as well if its attributes were built.
-fn start(recorder: &Recorder, parent: &Context, input: SamplerInput) -> (Operation<Job>, bool) {
+fn start(recorder: &Recorder, parent: &Context, input: SamplerAttributes) -> (Operation<Job>, bool) {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
-    let started = Started::now();
-    let span = SpanStart::new("job", SpanKind::Server, started.time).with_sampler_input(input);
+    let started = StartTime::now();
+    let span = SpanStart::new("job", SpanKind::Server, started.time).with_sampler_attributes(input);
     let mut asked = false;
     let attributes = || {
         asked = true;
@@ -37,11 +37,11 @@ fn attributes_are_built_only_where_somebody_looks() {
         || Recorder::builder().with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn))).build();
     let always = || Recorder::builder().with_sampler(Sampler::AlwaysOn).build();
     for (recorder, parent, input, asked, recorded) in [
-        (by_parent(), Context::new(), SamplerInput::Cheap, true, true),
-        (by_parent(), remote(1), SamplerInput::Cheap, true, true),
-        (by_parent(), remote(0), SamplerInput::Cheap, false, false),
-        (by_parent(), remote(0), SamplerInput::Always, true, false),
-        (always(), remote(0), SamplerInput::Cheap, true, true),
+        (by_parent(), Context::new(), SamplerAttributes::IfParentAllows, true, true),
+        (by_parent(), remote(1), SamplerAttributes::IfParentAllows, true, true),
+        (by_parent(), remote(0), SamplerAttributes::IfParentAllows, false, false),
+        (by_parent(), remote(0), SamplerAttributes::Always, true, false),
+        (always(), remote(0), SamplerAttributes::IfParentAllows, true, true),
     ] {
         let (operation, was_asked) = start(&recorder, &parent, input);
         assert_eq!(was_asked, asked);
@@ -56,7 +56,7 @@ fn attributes_are_built_only_where_somebody_looks() {
 #[test]
 fn a_span_that_does_not_record_keeps_its_identity_and_its_traces_random_flag() {
     let recorder = Recorder::builder().with_sampler(Sampler::AlwaysOff).build();
-    let (operation, _) = start(&recorder, &remote(0x02), SamplerInput::Cheap);
+    let (operation, _) = start(&recorder, &remote(0x02), SamplerAttributes::IfParentAllows);
     let identity = operation.context().span().span_context().clone();
     assert!(operation.owns_span());
     let mut headers = vec![("tracestate".to_owned(), "stale=1".to_owned())];
@@ -67,7 +67,7 @@ fn a_span_that_does_not_record_keeps_its_identity_and_its_traces_random_flag() {
     assert_ne!(identity.span_id(), SpanId::from(8), "it is a span of its own");
     assert_eq!(identity.trace_flags().to_u8(), 0x02);
     assert!(!identity.is_remote());
-    let (operation, _) = start(&recorder, &Context::new(), SamplerInput::Cheap);
+    let (operation, _) = start(&recorder, &Context::new(), SamplerAttributes::IfParentAllows);
     assert_eq!(operation.context().span().span_context().trace_flags().to_u8(), 0, "never guessed");
 }
 
@@ -77,7 +77,7 @@ fn where_no_span_can_be_started_the_parents_context_is_handed_on() {
     stopped.shutdown();
     let suppressed = remote(1).with_telemetry_suppressed();
     for (recorder, parent) in [(stopped, remote(1)), (Recorder::new(), suppressed)] {
-        let (operation, _) = start(&recorder, &parent, SamplerInput::Cheap);
+        let (operation, _) = start(&recorder, &parent, SamplerAttributes::IfParentAllows);
         assert_eq!(operation.context().span().span_context().span_id(), SpanId::from(8));
         assert!(operation.recording().is_none() && !operation.owns_span());
         let inject = |mut headers: Vec<(String, String)>| {
@@ -97,7 +97,7 @@ fn where_no_span_can_be_started_the_parents_context_is_handed_on() {
 fn links_are_kept_and_invalid_ones_left_out() {
     let recorder = Recorder::new();
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
-    let started = Started::now();
+    let started = StartTime::now();
     let linked = remote(1).span().span_context().clone();
     let (kept, left_out) = (Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE));
     let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_link(kept).with_link(left_out);
@@ -109,7 +109,7 @@ fn links_are_kept_and_invalid_ones_left_out() {
 #[test]
 fn a_span_lasts_as_long_as_its_clock_says() {
     let recorder = Recorder::new();
-    let (operation, _) = start(&recorder, &Context::new(), SamplerInput::Cheap);
+    let (operation, _) = start(&recorder, &Context::new(), SamplerAttributes::IfParentAllows);
     let held = operation.context().clone();
     drop(operation);
     let span = recorder.span("job");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, SpanRef};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, Tracer};
+use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome, SpanStart, StartTime, Tracer};
 use otel_testing::Recorder;
 
 /// The callbacks that a record received, in order.
@@ -17,31 +17,42 @@ pub(crate) struct Job {
     /// The result of `in_flight`.
     pub(crate) counts: bool,
     pub(crate) bytes: usize,
+    /// Makes each callback panic.
+    pub(crate) panics: bool,
 }
 
 impl Job {
     pub(crate) fn tell(&self, what: impl Into<String>) {
         self.told.lock().unwrap().push(what.into());
+        if self.panics {
+            panic!("in a callback");
+        }
     }
 }
 
-impl Record for Job {
-    fn in_flight(&self, delta: i64) -> bool {
+impl OperationObserver for Job {
+    fn add_in_flight(&self, delta: i64) -> bool {
         self.tell(format!("in flight {delta}"));
         self.counts
     }
 
-    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+    fn before_end(&mut self, _: &Outcome) {
+        if self.panics {
+            self.tell("before end");
+        }
+    }
+
+    fn finish_span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
         span.set_attribute(KeyValue::new("job.last", "word"));
         self.tell("span");
     }
 
-    fn measure(&mut self, outcome: &Outcome, _: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, _: Duration) {
         self.tell(format!("measure {}", outcome.error_type().map_or("ok", |error| error)));
     }
 }
 
-impl<T> Complete<T> for Job {
+impl<T> FinishOnOutput<T> for Job {
     type Output = T;
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> T {
@@ -59,7 +70,7 @@ pub(crate) fn scope() -> InstrumentationScope {
 /// Starts an operation that `job` records.
 pub(crate) fn start(recorder: &Recorder, job: Job) -> Operation<Job> {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
-    let started = Started::now();
+    let started = StartTime::now();
     let span = SpanStart::new("job", SpanKind::Internal, started.time);
     Operation::start(&tracer, span, &Context::new(), started, job, Vec::new)
 }

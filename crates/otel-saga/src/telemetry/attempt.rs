@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Complete, Operation, Outcome, Record, SpanStart, Started, with_ids};
+use otel_operation::{
+    FinishOnOutput, Operation, OperationObserver, Outcome, SpanStart, StartTime, with_span_identity,
+};
 use otel_propagation::context_with_remote_parent;
 use serde_json::Value;
 
@@ -20,8 +22,8 @@ use crate::flow::{self, Phase};
 #[derive(Debug)]
 pub(crate) struct Start;
 
-impl Record for Start {
-    fn measure(&mut self, _: &Outcome, _: Duration) {}
+impl OperationObserver for Start {
+    fn record_metrics(&mut self, _: &Outcome, _: Duration) {}
 }
 
 /// The operation of an attempt.
@@ -33,15 +35,15 @@ pub(crate) struct Attempt {
     made: bool,
 }
 
-impl Record for Attempt {
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+impl OperationObserver for Attempt {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         if self.made {
             self.saga.attempted(self.tried.0, self.tried.1, outcome, elapsed);
         }
     }
 }
 
-impl Complete<Result<Value, StepError>> for Attempt {
+impl FinishOnOutput<Result<Value, StepError>> for Attempt {
     type Output = Result<Value, StepError>;
 
     fn complete(operation: Option<Operation<Self>>, output: Self::Output) -> Self::Output {
@@ -79,14 +81,14 @@ impl AttemptSpan<'_> {
 
 impl Telemetry {
     pub(crate) fn start(&self, saga: &Prepared, id: &Arc<str>) -> Operation<Start> {
-        let started = Started::now();
+        let started = StartTime::now();
         let span = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
         let attributes = || saga.instance(id, 0);
         Operation::start(&self.tracer, span, &Context::current(), started, Start, attributes)
     }
 
     pub(crate) fn attempt(&self, about: AttemptSpan<'_>) -> AttemptOperation {
-        let started = Started::now();
+        let started = StartTime::now();
         let record = Attempt { saga: Arc::clone(about.saga), tried: about.tried, made: false };
         let (start, attributes) = (about.start(started.time), || about.attributes(0));
         Operation::start(&self.tracer, start, about.parent, started, record, attributes)
@@ -94,7 +96,7 @@ impl Telemetry {
 
     /// Marks the attempt as made: its intent is in the journal.
     pub(crate) fn made(attempt: &mut AttemptOperation) {
-        attempt.record_mut().made = true;
+        attempt.observer_mut().made = true;
     }
 
     /// Ends the operation of an attempt that was not made, because its intent did not get into the journal.
@@ -116,7 +118,8 @@ impl Telemetry {
             attributes.push(KeyValue::new(names::OUTCOME, "interrupted"));
             attributes
         };
-        let begin = || Operation::start(&self.tracer, start, about.parent, Started::now(), Start, attributes);
+        let begin =
+            || Operation::start(&self.tracer, start, about.parent, StartTime::now(), Start, attributes);
         let (operation, same) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
         same
@@ -129,7 +132,7 @@ impl Telemetry {
         let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
         let parent = span_id(parent)
             .map_or_else(Context::new, |parent| context_with_remote_parent(beside(&lost, parent)));
-        let mut started = Started::now();
+        let mut started = StartTime::now();
         // Its duration is unknown. It was successful, because the start is in the journal.
         started.time = UNIX_EPOCH + Duration::from_millis(begun.at);
         let start = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
@@ -146,12 +149,12 @@ impl Telemetry {
 
 /// Starts a span again that may have been lost: under its original id if the id generator allows that, otherwise with
 /// a link to it. Returns true if it has its original id.
-pub(crate) fn again<R: Record>(
+pub(crate) fn again<R: OperationObserver>(
     lost: Option<SpanContext>,
     begin: impl FnOnce() -> Operation<R>,
 ) -> (Operation<R>, bool) {
     let Some(lost) = lost else { return (begin(), false) };
-    let operation = with_ids(lost.trace_id(), lost.span_id(), begin);
+    let operation = with_span_identity(lost.trace_id(), lost.span_id(), begin);
     let same = operation.context().span().span_context().span_id() == lost.span_id();
     if !same && let Some(span) = operation.recording() {
         span.add_link(lost, Vec::new());

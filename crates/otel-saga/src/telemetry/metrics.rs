@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
-use otel_operation::{ERROR_TYPE, HistogramSeries, Slots};
+use otel_operation::{AttributedHistogram, ERROR_TYPE, SmallOnceMap};
 
 use super::names;
 
@@ -23,7 +23,7 @@ pub(crate) struct SagaInstruments {
     step_duration: Histogram<f64>,
     append_duration: Histogram<f64>,
     /// The series by error type: none, `fenced`, `journal`.
-    appends: Slots<Option<&'static str>, HistogramSeries<f64>, 3>,
+    appends: SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, 3>,
     retries: Counter<u64>,
     recoveries: Counter<u64>,
     conflicts: Counter<u64>,
@@ -44,7 +44,7 @@ impl SagaInstruments {
             duration: seconds(names::DURATION, "Duration of sagas from start to end.", &SAGA),
             step_duration: seconds(names::STEP_DURATION, "Duration of attempts.", &STEP),
             append_duration: seconds(names::APPEND_DURATION, "Duration of appends to the journal.", &APPEND),
-            appends: Slots::new(),
+            appends: SmallOnceMap::new(),
             retries: counter(names::STEP_RETRIES, "{retry}", "Attempts after the first one."),
             recoveries: counter(
                 names::RECOVERIES,
@@ -65,20 +65,20 @@ impl SagaInstruments {
         }
     }
 
-    pub(super) fn duration(&self, attributes: Vec<KeyValue>) -> HistogramSeries<f64> {
-        HistogramSeries::new(&self.duration, attributes)
+    pub(super) fn duration(&self, attributes: Vec<KeyValue>) -> AttributedHistogram<f64> {
+        AttributedHistogram::new(&self.duration, attributes)
     }
 
-    pub(super) fn step_duration(&self, attributes: Vec<KeyValue>) -> HistogramSeries<f64> {
-        HistogramSeries::new(&self.step_duration, attributes)
+    pub(super) fn step_duration(&self, attributes: Vec<KeyValue>) -> AttributedHistogram<f64> {
+        AttributedHistogram::new(&self.step_duration, attributes)
     }
 
     pub(super) fn appended(&self, elapsed: Duration, error: Option<&'static str>) {
         let make = || {
             let error = error.map(|error| KeyValue::new(ERROR_TYPE, error));
-            HistogramSeries::new(&self.append_duration, error.into_iter().collect())
+            AttributedHistogram::new(&self.append_duration, error.into_iter().collect())
         };
-        self.appends.with(error, make, |series| series.record(elapsed.as_secs_f64()));
+        self.appends.get_or_init_with(error, make, |series| series.record(elapsed.as_secs_f64()));
     }
 
     pub(super) fn retried(&self, attributes: &[KeyValue]) {

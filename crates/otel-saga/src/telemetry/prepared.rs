@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use otel_operation::{ERROR_TYPE, HistogramSeries, Instruments, Outcome, Slots, intern};
+use otel_operation::{AttributedHistogram, ERROR_TYPE, LazyInstruments, Outcome, SmallOnceMap, intern};
 
 use super::metrics::SagaInstruments;
 use super::names;
@@ -20,13 +20,13 @@ const CLASSES: usize = 8;
 /// The prepared telemetry of one definition.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    instruments: Arc<Instruments<SagaInstruments>>,
+    instruments: Arc<LazyInstruments<SagaInstruments>>,
     name: Arc<str>,
     version: u32,
     /// The name of a start's span.
     pub(super) span_start: Cow<'static, str>,
     steps: Vec<PreparedStep>,
-    ended: Slots<&'static str, HistogramSeries<f64>, 2>,
+    ended: SmallOnceMap<&'static str, AttributedHistogram<f64>, 2>,
 }
 
 #[derive(Debug)]
@@ -41,17 +41,20 @@ struct PreparedStep {
 struct Side {
     /// The name of an attempt's span.
     span: Cow<'static, str>,
-    durations: Slots<Option<&'static str>, HistogramSeries<f64>, CLASSES>,
+    durations: SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, CLASSES>,
 }
 
 impl Side {
     fn new(prefix: &str, step: &str) -> Self {
-        Self { span: intern(&format!("{prefix} {step}")), durations: Slots::new() }
+        Self { span: intern(&format!("{prefix} {step}")), durations: SmallOnceMap::new() }
     }
 }
 
 impl Prepared {
-    pub(super) fn new<S>(instruments: Arc<Instruments<SagaInstruments>>, definition: &Definition<S>) -> Self {
+    pub(super) fn new<S>(
+        instruments: Arc<LazyInstruments<SagaInstruments>>,
+        definition: &Definition<S>,
+    ) -> Self {
         let steps = definition.shapes.iter().zip(&definition.steps).map(|(shape, step)| PreparedStep {
             name: Arc::clone(&step.name),
             kind: kind(shape.kind),
@@ -64,7 +67,7 @@ impl Prepared {
             version: definition.version,
             span_start: intern(&format!("{} {}", names::SPAN_START, definition.name)),
             steps: steps.collect(),
-            ended: Slots::new(),
+            ended: SmallOnceMap::new(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Prepared {
             attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
             instruments.step_duration(attributes)
         };
-        let record = |series: &HistogramSeries<f64>| series.record(elapsed.as_secs_f64());
+        let record = |series: &AttributedHistogram<f64>| series.record(elapsed.as_secs_f64());
         let class = match outcome.error_type() {
             None => None,
             Some(Cow::Borrowed(class)) => Some(*class),
@@ -128,7 +131,7 @@ impl Prepared {
             Some(Cow::Owned(_)) => return record(&make()),
         };
         if let Some(side) = self.side(step, phase) {
-            side.durations.with(class, make, record);
+            side.durations.get_or_init_with(class, make, record);
         }
     }
 
@@ -136,7 +139,7 @@ impl Prepared {
     pub(crate) fn ended(&self, outcome: &'static str, elapsed: Duration) {
         let Some(instruments) = self.instruments.get() else { return };
         let make = || instruments.duration(vec![self.named(), KeyValue::new(names::OUTCOME, outcome)]);
-        self.ended.with(outcome, make, |series| series.record(elapsed.as_secs_f64()));
+        self.ended.get_or_init_with(outcome, make, |series| series.record(elapsed.as_secs_f64()));
     }
 
     /// Counts an attempt after the first one.

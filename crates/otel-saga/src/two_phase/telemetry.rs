@@ -10,7 +10,8 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::trace::{SpanKind, SpanRef};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{
-    ERROR_TYPE, Instruments, Operation, Outcome, Providers, Record, SpanStart, Started, Tracer,
+    ERROR_TYPE, LazyInstruments, Operation, OperationObserver, Outcome, Providers, SpanStart, StartTime,
+    Tracer,
 };
 use otel_propagation::context_with_remote_parent;
 
@@ -27,7 +28,7 @@ const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5,
 #[derive(Debug)]
 pub(super) struct Telemetry {
     tracer: Tracer,
-    instruments: Arc<Instruments<TwoPhaseInstruments>>,
+    instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
 }
 
 #[derive(Debug)]
@@ -140,7 +141,7 @@ impl Spoken for Answer {
 /// The operation of a call.
 #[derive(Debug)]
 pub(super) struct Called {
-    instruments: Arc<Instruments<TwoPhaseInstruments>>,
+    instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
     attributes: Vec<KeyValue>,
     votes: bool,
     spoken: Option<KeyValue>,
@@ -153,8 +154,8 @@ impl Called {
     }
 }
 
-impl Record for Called {
-    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+impl OperationObserver for Called {
+    fn finish_span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
         if let Some(spoken) = self.spoken.take() {
             span.set_attribute(spoken);
         } else if self.votes {
@@ -162,7 +163,7 @@ impl Record for Called {
         }
     }
 
-    fn measure(&mut self, outcome: &Outcome, elapsed: Duration) {
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         if let Some(instruments) = self.instruments.get() {
             let mut attributes = std::mem::take(&mut self.attributes);
             attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
@@ -187,14 +188,14 @@ pub(super) struct Decided(pub(super) Option<Decision>);
 /// The operation of a transaction's span; `None` once it has ended.
 pub(super) type TransactionSpan = Option<Operation<Decided>>;
 
-impl Record for Decided {
-    fn span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
+impl OperationObserver for Decided {
+    fn finish_span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
         if let Some(decision) = self.0 {
             span.set_attribute(KeyValue::new(names::DECISION, decision.as_str()));
         }
     }
 
-    fn measure(&mut self, _: &Outcome, _: Duration) {}
+    fn record_metrics(&mut self, _: &Outcome, _: Duration) {}
 }
 
 impl Telemetry {
@@ -208,14 +209,14 @@ impl Telemetry {
 
     /// Starts the transaction's span, as a child of the current one.
     pub(super) fn begin(&self, id: &str, name: &str) -> Operation<Decided> {
-        let started = Started::now();
+        let started = StartTime::now();
         let attributes = || transaction(id, name);
         let start = span(name, started.time);
         Operation::start(&self.tracer, start, &Context::current(), started, Decided::default(), attributes)
     }
 
     pub(super) fn call(&self, about: CallSpan<'_>, parent: &Context) -> Operation<Called> {
-        let started = Started::now();
+        let started = StartTime::now();
         let participant = || KeyValue::new(names::PARTICIPANT, about.participant.to_owned());
         let record = Called {
             instruments: Arc::clone(&self.instruments),
@@ -256,7 +257,7 @@ impl Telemetry {
             attributes
         };
         let decided = Decided(state.decision);
-        let begin = || Operation::start(&self.tracer, start, &parent, Started::now(), decided, attributes);
+        let begin = || Operation::start(&self.tracer, start, &parent, StartTime::now(), decided, attributes);
         let (operation, _) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
     }

@@ -30,11 +30,11 @@ struct Ids(RandomIdGenerator);
 
 impl IdGenerator for Ids {
     fn new_trace_id(&self) -> TraceId {
-        otel_operation::wanted_trace_id().unwrap_or_else(|| self.0.new_trace_id())
+        otel_operation::take_requested_trace_id().unwrap_or_else(|| self.0.new_trace_id())
     }
 
     fn new_span_id(&self) -> SpanId {
-        otel_operation::wanted_span_id().unwrap_or_else(|| self.0.new_span_id())
+        otel_operation::take_requested_span_id().unwrap_or_else(|| self.0.new_span_id())
     }
 }
 

@@ -107,13 +107,13 @@ async fn crashed(
     lost
 }
 
-fn with_ids() -> Recorder {
+fn with_span_identity() -> Recorder {
     Recorder::builder().with_id_generator(Ids::default()).build()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_in_the_first_step_with_recovery() {
-    let recorder = with_ids();
+    let recorder = with_span_identity();
     let lost = crashed(&recorder, &order(1), "reserve", 1).await;
     assert_golden("recovered", &recorder.tree());
     // Unfinished spans are recorded again, under their own ids, in their own trace, and with their own parents.
@@ -127,7 +127,7 @@ async fn a_crash_in_the_first_step_with_recovery() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_in_a_later_step_with_recovery() {
-    let recorder = with_ids();
+    let recorder = with_span_identity();
     let lost = crashed(&recorder, &order(1), "pay", 2).await;
     assert_golden("recovered-later", &recorder.tree());
     let start = lost.span("saga start order");
@@ -136,7 +136,7 @@ async fn a_crash_in_a_later_step_with_recovery() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_of_a_parallel_group_with_recovery() {
-    let recorder = with_ids();
+    let recorder = with_span_identity();
     crashed(&recorder, &trip(), "flight", 2).await;
     assert_golden("recovered-parallel", &recorder.tree());
 }

@@ -45,10 +45,10 @@ impl Ids {
 
 impl IdGenerator for Ids {
     fn new_trace_id(&self) -> TraceId {
-        otel_operation::wanted_trace_id().unwrap_or_else(|| TraceId::from(u128::from(self.next())))
+        otel_operation::take_requested_trace_id().unwrap_or_else(|| TraceId::from(u128::from(self.next())))
     }
 
     fn new_span_id(&self) -> SpanId {
-        otel_operation::wanted_span_id().unwrap_or_else(|| SpanId::from(self.next()))
+        otel_operation::take_requested_span_id().unwrap_or_else(|| SpanId::from(self.next()))
     }
 }

@@ -97,7 +97,7 @@ impl Rule {
     /// A value that is not a string is compared as text (`404`, `true`); an array matches if one of its items does. A
     /// sampler does not see attributes that are set after the start. The layers of this family of crates pass
     /// attributes to the sampler if the span has no parent or a sampled one; for spans with unsampled parents they
-    /// must be configured to do so (`SamplerInput::Always`).
+    /// must be configured to do so (`SamplerAttributes::Always`).
     #[must_use]
     pub fn with_attribute<V: AsRef<str>>(mut self, key: &str, values: impl IntoIterator<Item = V>) -> Self {
         let values = values.into_iter().map(|value| Pattern::exact(value.as_ref())).collect();

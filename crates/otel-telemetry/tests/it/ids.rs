@@ -35,7 +35,7 @@ fn a_span_has_the_ids_that_it_is_to_have_and_its_neighbours_have_others() {
     let tracer = telemetry.tracer_provider().tracer("test");
     let (trace, span) = ids();
     tracer.start("before").end();
-    otel_operation::with_ids(trace, span, || {
+    otel_operation::with_span_identity(trace, span, || {
         tracer.start("meant").end();
         tracer.start("after it").end();
     });
@@ -55,7 +55,7 @@ fn a_span_under_a_parent_stays_in_its_trace() {
     let (trace, span) = ids();
     let parent = SpanContext::new(trace, SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::NONE);
     let parent = Context::new().with_remote_span_context(parent);
-    otel_operation::with_ids(trace, span, || tracer.start_with_context("meant", &parent).end());
+    otel_operation::with_span_identity(trace, span, || tracer.start_with_context("meant", &parent).end());
     // A later trace on this thread does not get the requested trace id that the child did not use.
     tracer.start("later").end();
     let spans = finished(telemetry, &exporter);
@@ -98,7 +98,7 @@ fn a_span_that_starts_inside_of_the_start_gets_neither_id() {
     let parent = SpanContext::new(trace, SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::NONE);
     let parent = Context::new().with_remote_span_context(parent);
     let tracer = telemetry.tracer_provider().tracer("test");
-    otel_operation::with_ids(trace, span, || tracer.start_with_context("meant", &parent).end());
+    otel_operation::with_span_identity(trace, span, || tracer.start_with_context("meant", &parent).end());
     assert_eq!(identity(&finished(telemetry, &exporter)[0]), ids());
     let nested = finished(inner, &inner_exporter);
     assert_ne!(nested[0].span_context.trace_id(), trace);
@@ -113,8 +113,8 @@ fn what_was_not_used_is_forgotten_also_after_a_panic_and_a_shutdown() {
     let ended = SdkTracerProvider::builder().build();
     ended.shutdown().unwrap();
     let (trace, span) = ids();
-    otel_operation::with_ids(trace, span, || ended.tracer("ended").start("nothing").end());
-    let panicking = || otel_operation::with_ids(trace, span, || panic!("as the test told it"));
+    otel_operation::with_span_identity(trace, span, || ended.tracer("ended").start("nothing").end());
+    let panicking = || otel_operation::with_span_identity(trace, span, || panic!("as the test told it"));
     assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
     tracer.span_builder("other").with_attributes([KeyValue::new("n", 1)]).start(&tracer).end();
     assert_ne!(identity(&finished(telemetry, &exporter)[0]), ids());

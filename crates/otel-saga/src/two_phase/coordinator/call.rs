@@ -62,7 +62,7 @@ impl Inner {
         };
         match answer {
             Ok(answer) => {
-                operation.record_mut().spoken(&answer);
+                operation.observer_mut().spoken(&answer);
                 let outcome = answer.outcome();
                 operation.finish(&outcome);
                 Ok(answer)

@@ -108,7 +108,7 @@ pub(super) fn end_span(span: &mut TransactionSpan, result: Result<&Outcome, (&'s
         Ok(_) => otel_operation::Outcome::ok(),
         Err((class, text)) => otel_operation::Outcome::error(class).with_description(text.to_owned()),
     };
-    operation.record_mut().0 = result.ok().map(|outcome| outcome.decision);
+    operation.observer_mut().0 = result.ok().map(|outcome| outcome.decision);
     operation.finish(&outcome);
 }
 

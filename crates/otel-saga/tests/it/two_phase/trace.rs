@@ -165,8 +165,8 @@ async fn the_span_has_ended_before_the_journal_says_that_the_transaction_waits_o
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_transaction_is_told_under_its_own_id_where_ids_can_be_chosen() {
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
-    let with_ids = || Recorder::builder().with_id_generator(Ids::default()).build();
-    let (lost, recorder) = (with_ids(), with_ids());
+    let with_span_identity = || Recorder::builder().with_id_generator(Ids::default()).build();
+    let (lost, recorder) = (with_span_identity(), with_span_identity());
     let first = traced(&journal, "first", &[&a, &b], &lost).start().await.unwrap();
     b.script("commit", [Fault::Hang]);
     // No span is current: the transaction's span is the root of the trace.

@@ -4,14 +4,57 @@
 //! `server.address` and `server.port` attributes", and [RFC 3986, section
 //! 3.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2), for the characters of a host.
 
+use std::sync::Arc;
+
+use otel_operation::BoundedCache;
+
 /// Limit in bytes of a host name, from [RFC 1035, section
 /// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4).
 const LONGEST: usize = 255;
 
+/// Limit in bytes of a host that is cached; longer ones are parsed each time.
+const LONGEST_CACHED: usize = 128;
+
+/// A parsed host.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Host {
+    /// The name or the IP address, the latter without brackets.
+    pub address: Arc<str>,
+    /// The port, if the host names one.
+    pub port: Option<u16>,
+}
+
+/// A cache of parsed hosts, because most servers are called by few names.
+#[derive(Debug)]
+pub struct HostCache(BoundedCache<Host>);
+
+impl HostCache {
+    /// Creates an empty cache for this number of hosts.
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        Self(BoundedCache::new(bound))
+    }
+
+    /// Parses `host[:port]`; returns `None` for input that is no host.
+    ///
+    /// Hosts with credentials are not cached; neither are further ones once the cache is full, because a host is untrusted
+    /// input.
+    #[must_use]
+    pub fn parse(&self, authority: &str) -> Option<Arc<Host>> {
+        let parse = || split_host(authority).map(|(address, port)| Host { address: address.into(), port });
+        if authority.len() > LONGEST_CACHED || authority.contains('@') {
+            return parse().map(Arc::new);
+        }
+        self.0.get_or_insert_opt(authority, parse).or_else(|| parse().map(Arc::new))
+    }
+}
+
 /// Splits `host[:port]`, `[v6][:port]` or a bare IPv6 address. Credentials before an `@` are ignored.
 ///
 /// Returns `None` for an invalid host or port, because the input is untrusted.
-pub(crate) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+#[must_use]
+pub fn split_host(authority: &str) -> Option<(&str, Option<u16>)> {
     // A single pass with a lookup table, because this may run for every span.
     let (mut colons, mut colon, mut at, mut brackets) = (0, 0, None, false);
     for (i, byte) in authority.bytes().enumerate() {
@@ -73,6 +116,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cache_parses_beyond_its_bound_and_keeps_no_credentials() {
+        let cache = HostCache::new(1);
+        for text in ["user:secret@a.example:1", "b.example", "c.example:2", "b.example"] {
+            let host = cache.parse(text).unwrap();
+            let expected = split_host(text).unwrap();
+            assert_eq!((&*host.address, host.port), expected);
+        }
+        assert!(Arc::ptr_eq(&cache.parse("b.example").unwrap(), &cache.parse("b.example").unwrap()));
+        assert_eq!(format!("{cache:?}"), "HostCache(BoundedCache { used: 1, of: 1 })");
+    }
+
+    #[test]
     fn hosts_are_split_from_ports() {
         for (given, wanted) in [
             ("example.com", Some(("example.com", None))),
@@ -93,8 +148,8 @@ mod tests {
             ("[::1]]", None),
             ("a[b", None),
         ] {
-            assert_eq!(split(given), wanted, "{given}");
+            assert_eq!(split_host(given), wanted, "{given}");
         }
-        assert_eq!(split(&"x".repeat(256)), None);
+        assert_eq!(split_host(&"x".repeat(256)), None);
     }
 }

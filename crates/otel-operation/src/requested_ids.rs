@@ -8,7 +8,7 @@ use std::cell::Cell;
 use opentelemetry::trace::{SpanId, TraceId};
 
 #[derive(Clone, Copy)]
-enum Wanted {
+enum Requested {
     Nothing,
     Span(TraceId, SpanId),
     /// The span id was taken. The SDK asks for the trace id next if the span has no parent.
@@ -16,7 +16,7 @@ enum Wanted {
 }
 
 thread_local! {
-    static WANTED: Cell<Wanted> = const { Cell::new(Wanted::Nothing) };
+    static REQUESTED: Cell<Requested> = const { Cell::new(Requested::Nothing) };
 }
 
 /// Runs `start` and requests these ids for the first span that it starts.
@@ -27,32 +27,32 @@ thread_local! {
 /// The ids are used only if the provider's id generator asks for them, as that of `otel-telemetry` does; otherwise
 /// the span gets generated ids, which callers can read from its span context. Later spans that `start` starts get
 /// generated ids. `trace_id` has an effect only for a span without a parent.
-pub fn with_ids<T>(trace_id: TraceId, span_id: SpanId, start: impl FnOnce() -> T) -> T {
+pub fn with_span_identity<T>(trace_id: TraceId, span_id: SpanId, start: impl FnOnce() -> T) -> T {
     /// Clears the request, also if `start` panics.
     struct Forget;
     impl Drop for Forget {
         fn drop(&mut self) {
-            WANTED.set(Wanted::Nothing);
+            REQUESTED.set(Requested::Nothing);
         }
     }
     let _forget = Forget;
-    WANTED.set(Wanted::Span(trace_id, span_id));
+    REQUESTED.set(Requested::Span(trace_id, span_id));
     start()
 }
 
 /// Takes the id requested for the span that is being started. For id generators.
 #[must_use]
 #[inline]
-pub fn wanted_span_id() -> Option<SpanId> {
-    match WANTED.get() {
-        Wanted::Nothing => None,
-        Wanted::Span(trace_id, span_id) => {
-            WANTED.set(Wanted::Trace(trace_id));
+pub fn take_requested_span_id() -> Option<SpanId> {
+    match REQUESTED.get() {
+        Requested::Nothing => None,
+        Requested::Span(trace_id, span_id) => {
+            REQUESTED.set(Requested::Trace(trace_id));
             Some(span_id)
         }
-        Wanted::Trace(_) => {
+        Requested::Trace(_) => {
             // A later span: the requested trace id was for the first one.
-            WANTED.set(Wanted::Nothing);
+            REQUESTED.set(Requested::Nothing);
             None
         }
     }
@@ -60,16 +60,16 @@ pub fn wanted_span_id() -> Option<SpanId> {
 
 /// Takes the id requested for the trace that is being started. For id generators.
 ///
-/// Returns `None` unless [`wanted_span_id`] has returned the span's id first.
+/// Returns `None` unless [`take_requested_span_id`] has returned the span's id first.
 #[must_use]
 #[inline]
-pub fn wanted_trace_id() -> Option<TraceId> {
-    match WANTED.get() {
-        Wanted::Trace(trace_id) => {
-            WANTED.set(Wanted::Nothing);
+pub fn take_requested_trace_id() -> Option<TraceId> {
+    match REQUESTED.get() {
+        Requested::Trace(trace_id) => {
+            REQUESTED.set(Requested::Nothing);
             Some(trace_id)
         }
-        Wanted::Nothing | Wanted::Span(..) => None,
+        Requested::Nothing | Requested::Span(..) => None,
     }
 }
 
@@ -84,31 +84,31 @@ mod tests {
 
     #[test]
     fn ids_are_given_once_and_in_the_order_in_which_the_sdk_asks() {
-        with_ids(TRACE, SPAN, || {
-            assert_eq!(wanted_trace_id(), None, "no span has asked yet");
-            assert_eq!(wanted_span_id(), Some(SPAN));
-            assert_eq!(wanted_trace_id(), Some(TRACE));
-            assert_eq!((wanted_span_id(), wanted_trace_id()), (None, None));
+        with_span_identity(TRACE, SPAN, || {
+            assert_eq!(take_requested_trace_id(), None, "no span has asked yet");
+            assert_eq!(take_requested_span_id(), Some(SPAN));
+            assert_eq!(take_requested_trace_id(), Some(TRACE));
+            assert_eq!((take_requested_span_id(), take_requested_trace_id()), (None, None));
         });
     }
 
     #[test]
     fn a_second_span_gets_neither() {
-        with_ids(TRACE, SPAN, || {
+        with_span_identity(TRACE, SPAN, || {
             // The first span has a parent, so that the SDK does not ask for a trace id.
-            assert_eq!(wanted_span_id(), Some(SPAN));
-            assert_eq!((wanted_span_id(), wanted_trace_id()), (None, None));
+            assert_eq!(take_requested_span_id(), Some(SPAN));
+            assert_eq!((take_requested_span_id(), take_requested_trace_id()), (None, None));
         });
     }
 
     #[test]
     fn what_nobody_has_asked_for_is_forgotten() {
-        with_ids(TRACE, SPAN, || ());
-        assert_eq!((wanted_span_id(), wanted_trace_id()), (None, None));
-        let _ = catch_unwind(|| with_ids(TRACE, SPAN, || panic!("as the test told it")));
-        assert_eq!((wanted_span_id(), wanted_trace_id()), (None, None));
-        with_ids(TRACE, SPAN, || {
-            let elsewhere = std::thread::spawn(wanted_span_id).join();
+        with_span_identity(TRACE, SPAN, || ());
+        assert_eq!((take_requested_span_id(), take_requested_trace_id()), (None, None));
+        let _ = catch_unwind(|| with_span_identity(TRACE, SPAN, || panic!("as the test told it")));
+        assert_eq!((take_requested_span_id(), take_requested_trace_id()), (None, None));
+        with_span_identity(TRACE, SPAN, || {
+            let elsewhere = std::thread::spawn(take_requested_span_id).join();
             assert_eq!(elsewhere.ok(), Some(None), "another thread's spans are other spans");
         });
     }

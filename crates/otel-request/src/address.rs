@@ -1,20 +1,25 @@
-//! Formatting of IP addresses for attributes. IPv4 avoids `core::fmt`, because a server formats an address per span.
+//! The addresses of peers, and IP addresses as attributes. IPv4 avoids `core::fmt`, because a server formats an address per span.
 //!
 //! Follows the [general semantic conventions,
 //! `network.peer.address`](https://opentelemetry.io/docs/specs/semconv/general/attributes/). An IPv4-mapped IPv6
 //! address is formatted as its IPv4 address.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Length of the longest text form of an IPv6 address
 /// ([RFC 4291, section 2.2](https://www.rfc-editor.org/rfc/rfc4291#section-2.2)).
 const LONGEST: usize = 45;
 
+/// A request extension with the address of the peer, for servers that know it and are not integrated by a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a plain value that a server inserts")]
+pub struct PeerAddr(pub SocketAddr);
+
 /// Formats an IP address with a single allocation. An IPv4-mapped IPv6 address is formatted as IPv4.
 #[must_use]
-pub fn ip_text(address: IpAddr) -> Arc<str> {
+pub fn format_ip(address: IpAddr) -> Arc<str> {
     let mut text = [0; LONGEST];
     let length = match address.to_canonical() {
         IpAddr::V4(address) => {
@@ -61,8 +66,8 @@ mod tests {
     fn each_octet_is_written_as_it_should_be() {
         for octet in 0..=u8::MAX {
             let address = Ipv4Addr::new(octet, 255 - octet, 0, octet);
-            assert_eq!(&*ip_text(address.into()), address.to_string());
-            assert_eq!(&*ip_text(address.to_ipv6_mapped().into()), address.to_string());
+            assert_eq!(&*format_ip(address.into()), address.to_string());
+            assert_eq!(&*format_ip(address.to_ipv6_mapped().into()), address.to_string());
         }
     }
 
@@ -71,7 +76,7 @@ mod tests {
         for text in
             ["::", "::1", "2001:db8::17", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "64:ff9b::c000:221"]
         {
-            assert_eq!(&*ip_text(text.parse().unwrap()), text);
+            assert_eq!(&*format_ip(text.parse().unwrap()), text);
         }
     }
 }

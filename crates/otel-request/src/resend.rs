@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A request extension that counts the attempts of one call. Clones share the count.
 ///
-/// A retry layer around a client layer produces one span per attempt. Insert an `Attempts` into the request's
+/// A retry layer around a client layer produces one span per attempt. Insert a `ResendCounter` into the request's
 /// extensions before the retry layer, so that the span of every attempt after the first carries its resend count.
 #[derive(Clone, Debug, Default)]
-pub struct Attempts(Arc<AtomicU32>);
+pub struct ResendCounter(Arc<AtomicU32>);
 
-impl Attempts {
+impl ResendCounter {
     /// Counts one more attempt and returns the number of attempts before it.
     #[must_use]
-    pub fn next(&self) -> u32 {
+    pub fn increment(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }

@@ -8,8 +8,7 @@ use http::{HeaderMap, header};
 /// Returns `true` for the headers of a gRPC request.
 ///
 /// Every content type that starts with `application/grpc` counts, because tonic serves all of them.
-#[must_use]
-pub fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let start = b"application/grpc";
     let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
     kind.get(..start.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(start))

@@ -1,0 +1,197 @@
+//! The recording of a server request, at the response head and at the end of the response body.
+//!
+//! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
+//! server" and `http.server.request.duration`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::Body;
+use opentelemetry::KeyValue;
+use otel_operation::Outcome;
+use otel_request::{
+    AttributeScope, EndsWith, NameRank, Protocol, RequestBody, RequestFuture, RequestHead, RequestObserver,
+    RequestSpan, SpanName,
+};
+
+use super::instrumentation::HttpServer;
+use super::route::{LateRoute, Route};
+use crate::attributes::{ROUTE, STATUS_CODE};
+use crate::config::EndOn;
+use crate::exchange::{HTTP, content_length, is_event_stream};
+use crate::method::KnownMethod;
+use crate::metrics::{Key, Measured};
+use crate::outcome;
+
+/// The state of a server request. Opaque; public only because it appears in type signatures.
+#[derive(Debug)]
+pub struct ServerState {
+    pub(super) route: Arc<Route>,
+    pub(super) key: Key,
+    server: Arc<HttpServer>,
+    late_route: Option<LateRoute>,
+    /// `true` if the route became known after the start: the span does not have it yet.
+    is_route_late: bool,
+    /// `true` if a hook named the span: a late route does not rename it.
+    is_named: bool,
+    is_head: bool,
+    is_connect: bool,
+    /// Present only if body sizes are recorded; boxed to keep the state small otherwise.
+    sizes: Option<Box<Sizes>>,
+}
+
+#[derive(Debug)]
+struct Sizes {
+    request: Option<u64>,
+    response: u64,
+}
+
+impl ServerState {
+    #[inline]
+    pub(super) fn new(
+        server: Arc<HttpServer>,
+        route: Arc<Route>,
+        key: Key,
+        head: &RequestHead<'_>,
+        late_route: Option<LateRoute>,
+        is_named: bool,
+    ) -> Self {
+        let sizes = server.http.body_sizes;
+        let sizes = sizes.then(|| Box::new(Sizes { request: content_length(head.headers), response: 0 }));
+        Self {
+            route,
+            key,
+            server,
+            late_route,
+            is_route_late: false,
+            is_named,
+            is_head: head.method == Method::HEAD,
+            is_connect: head.method == Method::CONNECT,
+            sizes,
+        }
+    }
+
+    /// Applies the route that a router inside the layer has set, if none was known at the start.
+    #[inline]
+    fn apply_late_route(&mut self) {
+        if let Some(late) = self.late_route.take()
+            && let Some(route) = late.get()
+        {
+            self.on_inner_route(route);
+        }
+    }
+
+    fn ends_with_head<B: Body>(&self, response: &Response<B>) -> bool {
+        // A response to HEAD has no body, whatever the handler returned, and an upgraded connection is another protocol.
+        let without_body = self.is_head
+            || response.status() == StatusCode::SWITCHING_PROTOCOLS
+            || (self.is_connect && response.status().is_success());
+        match self.server.http.end_on {
+            EndOn::Head => true,
+            EndOn::Body => without_body,
+            // A body of known length is no endless stream.
+            EndOn::Auto => {
+                without_body
+                    || (response.body().size_hint().exact().is_none() && is_event_stream(response.headers()))
+            }
+        }
+    }
+}
+
+impl RequestObserver for ServerState {
+    const PROTOCOL: Protocol = HTTP;
+    const BODY_IN_CONTEXT: bool = true;
+
+    #[inline]
+    fn add_in_flight(&self, delta: i64) -> bool {
+        let Some(instruments) = self.server.instruments.get() else { return false };
+        let methods = &self.server.http.known_methods;
+        self.server.no_route.series.in_flight(instruments, methods, &self.key, delta);
+        true
+    }
+
+    #[inline]
+    fn on_response<B: Body>(&mut self, response: &Response<B>, span: Option<&RequestSpan<'_>>) -> EndsWith {
+        let status = response.status();
+        self.key.status = Some(status);
+        if let Some(span) = span {
+            if span.scope() != AttributeScope::Hooks {
+                span.set_attribute(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
+            }
+            self.server.http.record_response_head(response, span);
+        }
+        if self.ends_with_head(response) {
+            return EndsWith::Head;
+        }
+        let exact = response.body().size_hint().exact();
+        EndsWith::Body(exact.or_else(|| content_length(response.headers())))
+    }
+
+    #[inline]
+    fn on_data<D: Buf>(&mut self, data: &D, _span: Option<&RequestSpan<'_>>) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.response = sizes.response.saturating_add(data.remaining() as u64);
+        }
+    }
+
+    #[inline]
+    fn on_end(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+        self.key.status.map_or_else(Outcome::ok, outcome::of_server)
+    }
+
+    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome {
+        outcome::of_error(error)
+    }
+
+    fn late_route(&mut self) -> Option<&str> {
+        self.apply_late_route();
+        self.route.route.as_deref().filter(|_| self.is_route_late)
+    }
+
+    fn on_inner_route(&mut self, route: &str) {
+        // The first route stays: it is an attribute already.
+        if self.route.route.is_none() {
+            self.route = self.server.route(route);
+            self.is_route_late = true;
+        }
+    }
+
+    #[inline]
+    fn finish_span(&mut self, span: &RequestSpan<'_>, _outcome: &Outcome) {
+        self.apply_late_route();
+        if !self.is_route_late {
+            return;
+        }
+        if let Some(route) = &self.route.route
+            && span.scope() != AttributeScope::Hooks
+        {
+            span.set_attribute(KeyValue::new(ROUTE, Arc::clone(route)));
+        }
+        if !self.is_named {
+            let methods = &self.server.http.known_methods;
+            let method = KnownMethod { index: self.key.method, name: methods.name(self.key.method) };
+            span.set_name(SpanName::new(self.route.name(&method), NameRank::Route));
+        }
+    }
+
+    #[inline]
+    fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
+        self.apply_late_route();
+        let Some(instruments) = self.server.instruments.get() else { return };
+        let sizes = self.sizes.as_deref();
+        let measured = Measured {
+            elapsed,
+            request_bytes: sizes.and_then(|sizes| sizes.request),
+            response_bytes: sizes.filter(|_| self.key.status.is_some()).map(|sizes| sizes.response),
+        };
+        self.route.series.measure(instruments, &self.server.http.known_methods, self.key, outcome, &measured);
+    }
+}
+
+/// The future of a recorded request.
+pub type ServerFuture<F> = RequestFuture<F, ServerState>;
+
+/// The body of a recorded response: the request ends with it.
+pub type ServerBody<B> = RequestBody<B, ServerState>;

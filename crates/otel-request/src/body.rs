@@ -1,0 +1,151 @@
+//! The body of a response: the request ends with its last frame, and its context is current while the body is polled.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Buf as _;
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::Context;
+use otel_operation::Operation;
+use pin_project_lite::pin_project;
+
+use crate::observer::RequestObserver;
+use crate::record::RequestRecord;
+use crate::scope::fail;
+
+/// A length that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+enum Around<C: RequestObserver> {
+    Operation(Operation<RequestRecord<C>>),
+    /// The operation has ended or the request is filtered, but the body is user code of the same request.
+    Context(Context),
+    Nothing,
+}
+
+pin_project! {
+    /// The body of a response that a layer sees.
+    ///
+    /// HTTP libraries drop a body whose last frame they have seen without polling it to its end; such a body has ended. One
+    /// that is dropped before ends the request as its observer says.
+    pub struct RequestBody<B: Body, C: RequestObserver> {
+        // `None` after its end. It is dropped before the operation ends, because layers inside report until then.
+        #[pin]
+        inner: Option<B>,
+        around: Around<C>,
+        // The number of bytes to come: after the last one the body is not polled again.
+        remaining: u64,
+    }
+
+    impl<B: Body, C: RequestObserver> PinnedDrop for RequestBody<B, C> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            match this.around {
+                Around::Operation(operation) => {
+                    let has_ended = *this.remaining == 0
+                        || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream());
+                    operation.inside(|_| this.inner.set(None));
+                    if has_ended {
+                        let outcome = operation.observer_mut().outcome_at_end(None);
+                        operation.end(&outcome);
+                    }
+                }
+                Around::Context(context) => {
+                    let _attached = context.clone().attach();
+                    this.inner.set(None);
+                }
+                Around::Nothing => {}
+            }
+        }
+    }
+}
+
+impl<B: Body, C: RequestObserver> RequestBody<B, C> {
+    /// Returns a body that is not recorded; its code runs in `context`.
+    #[inline]
+    pub(crate) fn unrecorded(inner: B, context: Option<Context>) -> Self {
+        let around = context.map_or(Around::Nothing, Around::Context);
+        Self { inner: Some(inner), around, remaining: UNKNOWN }
+    }
+
+    /// Returns a body with whose end `operation` ends. `length` is its length in bytes according to the head.
+    #[inline]
+    pub(crate) fn recorded(inner: B, operation: Operation<RequestRecord<C>>, length: Option<u64>) -> Self {
+        let remaining = inner.size_hint().exact().or(length).unwrap_or(UNKNOWN);
+        Self { inner: Some(inner), around: Around::Operation(operation), remaining }
+    }
+}
+
+impl<B: Body, C: RequestObserver> Body for RequestBody<B, C>
+where
+    B::Error: 'static,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let operation = match this.around {
+            Around::Nothing => return inner.poll_frame(cx),
+            Around::Context(context) => {
+                let _attached = context.clone().attach();
+                return inner.poll_frame(cx);
+            }
+            Around::Operation(operation) => operation,
+        };
+        // The request is not entered as an owner: an inner layer joins before there is a response.
+        let frame = ready!(operation.inside(|_| inner.as_mut().poll_frame(cx)));
+        let trailers = match &frame {
+            None => None,
+            Some(Err(error)) => {
+                fail(operation, error);
+                *this.around = Around::Nothing;
+                return Poll::Ready(frame);
+            }
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    if *this.remaining != UNKNOWN {
+                        *this.remaining = this.remaining.saturating_sub(data.remaining() as u64);
+                    }
+                    let (record, span) = operation.parts();
+                    record.observer.on_data(data, record.place.span(span).as_ref());
+                }
+                frame.trailers_ref()
+            }
+        };
+        if frame.is_some() && trailers.is_none() && !inner.is_end_stream() {
+            return Poll::Ready(frame);
+        }
+        operation.inside(|_| this.inner.set(None));
+        let outcome = operation.observer_mut().outcome_at_end(trailers);
+        operation.end(&outcome);
+        *this.around = Around::Nothing;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: Body + Default, C: RequestObserver> Default for RequestBody<B, C> {
+    fn default() -> Self {
+        Self::unrecorded(B::default(), None)
+    }
+}
+
+impl<B: Body, C: RequestObserver> fmt::Debug for RequestBody<B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_recorded = matches!(self.around, Around::Operation(_));
+        f.debug_struct("RequestBody").field("recorded", &is_recorded).finish_non_exhaustive()
+    }
+}

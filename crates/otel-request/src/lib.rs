@@ -1,0 +1,44 @@
+//! The family of request-response transports: one start, one owner of the span, whatever layers are stacked.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # Modules
+//!
+//! `server` and `client` start an operation, `scope`, `future` and `body` carry it to its end, `owner` and `joint` connect
+//! the layers of one request, `observer` and `span` are the contract with a transport, `options` are the settings that all
+//! transports share.
+
+mod address;
+mod body;
+mod captured_headers;
+mod client;
+mod future;
+mod head;
+mod host;
+mod joint;
+mod observer;
+mod options;
+mod owner;
+mod protocol;
+mod record;
+mod resend;
+mod route;
+mod scope;
+mod server;
+mod span;
+
+pub use crate::address::{PeerAddr, format_ip};
+pub use crate::body::RequestBody;
+pub use crate::captured_headers::CapturedHeaders;
+pub use crate::client::{ClientInstrumentation, start_client};
+pub use crate::future::RequestFuture;
+pub use crate::head::{HeadView, RequestHead, ResponseHead};
+pub use crate::host::{Host, HostCache, split_host};
+pub use crate::observer::{EndsWith, RequestObserver};
+pub use crate::options::Options;
+pub use crate::owner::SeparateRequest;
+pub use crate::protocol::Protocol;
+pub use crate::resend::ResendCounter;
+pub use crate::scope::{Entered, RequestScope};
+pub use crate::server::{ServerInstrumentation, start_server};
+pub use crate::span::{AttributeScope, NameRank, RequestSpan, SpanName};

@@ -1,0 +1,144 @@
+//! The settings that the layers of all request-response transports share, and their hooks, isolated from panics.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use opentelemetry::KeyValue;
+use otel_operation::{Providers, SamplerAttributes, catch_panic};
+use otel_propagation::PropagatorHandle;
+
+use crate::captured_headers::CapturedHeaders;
+use crate::head::{HeadView, RequestHead};
+
+type Predicate<V> = Arc<dyn for<'a> Fn(&<V as HeadView>::View<'a>) -> bool + Send + Sync>;
+type Hook<V> = Arc<dyn for<'a> Fn(&<V as HeadView>::View<'a>, &mut Vec<KeyValue>) + Send + Sync>;
+
+/// The settings that all layers have. `V` is the form in which hooks see a request's head.
+pub struct Options<V: HeadView> {
+    /// The tracer and meter providers. Default: the global ones.
+    pub providers: Providers,
+    /// The propagator. Default: the global one.
+    pub propagator: PropagatorHandle,
+    /// The rule by which samplers receive attributes.
+    pub sampler_attributes: SamplerAttributes,
+    /// The request headers that are recorded. Default: none.
+    pub request_headers: CapturedHeaders,
+    /// The response headers that are recorded. Default: none.
+    pub response_headers: CapturedHeaders,
+    /// True if the owner of a request is written into its extensions, for layers that run on another task. Default: false.
+    pub request_extension: bool,
+    filter: Option<Predicate<V>>,
+    public_endpoint: Option<Predicate<V>>,
+    request_attributes: Option<Hook<V>>,
+}
+
+impl<V: HeadView> Options<V> {
+    /// Returns the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            providers: Providers::default(),
+            propagator: PropagatorHandle::global(),
+            sampler_attributes: SamplerAttributes::IfParentAllows,
+            request_headers: CapturedHeaders::default(),
+            response_headers: CapturedHeaders::default(),
+            request_extension: false,
+            filter: None,
+            public_endpoint: None,
+            request_attributes: None,
+        }
+    }
+
+    /// Sets the filter: only requests for which it returns true are recorded.
+    pub fn set_filter(&mut self, filter: impl for<'a> Fn(&V::View<'a>) -> bool + Send + Sync + 'static) {
+        self.filter = Some(Arc::new(filter));
+    }
+
+    /// Makes the server a public endpoint for all requests, or for none.
+    pub fn set_public_endpoint(&mut self, public: bool) {
+        self.public_endpoint = public.then(|| Arc::new(|_: &V::View<'_>| true) as Predicate<V>);
+    }
+
+    /// Makes the server a public endpoint for requests for which `is_public` returns true.
+    pub fn set_public_endpoint_if(
+        &mut self,
+        is_public: impl for<'a> Fn(&V::View<'a>) -> bool + Send + Sync + 'static,
+    ) {
+        self.public_endpoint = Some(Arc::new(is_public));
+    }
+
+    /// Sets the hook that adds attributes from a request's head.
+    pub fn set_request_attributes(
+        &mut self,
+        attributes: impl for<'a> Fn(&V::View<'a>, &mut Vec<KeyValue>) + Send + Sync + 'static,
+    ) {
+        self.request_attributes = Some(Arc::new(attributes));
+    }
+
+    /// Returns false for a request that the filter leaves out. A filter that panics leaves nothing out.
+    #[inline]
+    pub(crate) fn records(&self, head: &RequestHead<'_>) -> bool {
+        match &self.filter {
+            None => true,
+            Some(filter) => catch_panic(|| filter(&V::view(head))).unwrap_or(true),
+        }
+    }
+
+    /// Returns true for a request of an untrusted caller. A hook that panics makes its caller untrusted.
+    #[inline]
+    pub(crate) fn is_public(&self, head: &RequestHead<'_>) -> bool {
+        match &self.public_endpoint {
+            None => false,
+            Some(is_public) => catch_panic(|| is_public(&V::view(head))).unwrap_or(true),
+        }
+    }
+
+    /// Appends the captured request headers.
+    #[inline]
+    pub(crate) fn capture_request(&self, headers: &HeaderMap, list: &mut Vec<KeyValue>) {
+        self.request_headers.read(headers, list);
+    }
+
+    /// Appends the attributes of the hook; those that it added before a panic stay.
+    #[inline]
+    pub(crate) fn add_request_attributes(&self, head: &RequestHead<'_>, list: &mut Vec<KeyValue>) {
+        if let Some(hook) = &self.request_attributes {
+            let _ = catch_panic(|| hook(&V::view(head), list));
+        }
+    }
+}
+
+impl<V: HeadView> Default for Options<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// Not derived: a derive would demand `V: Clone`.
+impl<V: HeadView> Clone for Options<V> {
+    fn clone(&self) -> Self {
+        Self {
+            providers: self.providers.clone(),
+            propagator: self.propagator.clone(),
+            sampler_attributes: self.sampler_attributes,
+            request_headers: self.request_headers.clone(),
+            response_headers: self.response_headers.clone(),
+            request_extension: self.request_extension,
+            filter: self.filter.clone(),
+            public_endpoint: self.public_endpoint.clone(),
+            request_attributes: self.request_attributes.clone(),
+        }
+    }
+}
+
+impl<V: HeadView> fmt::Debug for Options<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("providers", &self.providers)
+            .field("propagator", &self.propagator)
+            .field("sampler_attributes", &self.sampler_attributes)
+            .field("request_extension", &self.request_extension)
+            .finish_non_exhaustive()
+    }
+}
