@@ -30,7 +30,6 @@ fuzz_target!(|data: &[u8]| {
     let mut sent = Vec::new();
     reading.inject(&cx, &mut sent);
     assert!(sent.iter().all(|(_, value)| !value.is_empty() && value.len() <= 8192));
-    // Encoding can lengthen values, so that some members exceed the limit.
-    let again = members(&reading.extract(&sent));
-    assert!(again.iter().all(|member| members(&cx).contains(member)));
+    // No limit costs a member, although encoded values can be longer than they came.
+    assert_eq!(members(&reading.extract(&sent)), members(&cx));
 });

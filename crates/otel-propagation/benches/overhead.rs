@@ -117,7 +117,7 @@ fn context(state: &str) -> Context {
     Context::new().with_remote_span_context(span)
 }
 
-/// What is measured: its name, and its work.
+/// A measurement: its name, and its work.
 type Cell = (String, Box<dyn FnMut()>);
 
 fn cells() -> Vec<Cell> {

@@ -1,6 +1,7 @@
 //! The B3 formats of Zipkin: one header, or several.
 //!
-//! Follows openzipkin/b3-propagation and the OpenTelemetry specification, Context, Propagators API, "B3 Requirements".
+//! Follows <https://github.com/openzipkin/b3-propagation> and the OpenTelemetry specification, "B3 Requirements"
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#b3-requirements>).
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
@@ -14,11 +15,13 @@ use crate::inbound::{B3Sampling, InboundTrace, SAMPLED};
 
 /// Propagates the span context in Zipkin's B3 format.
 ///
-/// Both forms are read, the single header first; one of them is written. Trace ids of 16 digits are padded with zeros
-/// on the left. The debug flag is sent on for the trace that it was received with. A sampling state that is absent
-/// ("defer") is read as not sampled, which is all that a span context can say. Digits must be lower case; whatever breaks
-/// the format, or is there more than once, is no context. The limits are those of the format: an id is 16 or 32
-/// characters, and nothing longer is looked at.
+/// * Both forms are read, the single header first; one of them is written, with names in the spelling of the
+///   specification. Trace ids of 16 digits are padded with zeros on the left.
+/// * The debug flag is sent on for the trace that it was received with. A sampling state that is absent ("defer") is
+///   sent on as absent with the received span; a span context says "not sampled" for it, and a span that starts here
+///   decides.
+/// * Digits must be lower case; a header that breaks the format, or is repeated, is no context. An id has 16 or 32
+///   characters.
 #[derive(Clone, Copy, Debug)]
 pub struct B3Propagator {
     pub(crate) multi: bool,
@@ -31,7 +34,7 @@ impl B3Propagator {
         Self { multi: false }
     }
 
-    /// Writes the headers `x-b3-traceid`, `x-b3-spanid`, `x-b3-sampled` and `x-b3-flags`.
+    /// Writes the headers `X-B3-TraceId`, `X-B3-SpanId`, `X-B3-Sampled` and `X-B3-Flags`.
     #[must_use]
     pub fn multi() -> Self {
         Self { multi: true }

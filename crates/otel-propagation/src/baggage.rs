@@ -1,6 +1,7 @@
 //! W3C Baggage: the propagator, and setting members by hand.
 //!
-//! Follows W3C Baggage and the OpenTelemetry specification, Baggage API.
+//! Follows W3C Baggage (<https://www.w3.org/TR/baggage/>) and the OpenTelemetry specification, Baggage API
+//! (<https://opentelemetry.io/docs/specs/otel/baggage/api/>).
 
 use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _, BaggageMetadata};
@@ -24,14 +25,14 @@ pub(crate) const MAX_BYTES: usize = 8192;
 #[non_exhaustive]
 pub enum BaggageError {
     /// The name is not a token of RFC 9110, as W3C Baggage requires.
-    #[error("{name:?} is not a name for baggage: it has to be a token (RFC 9110, section 5.6.2)")]
+    #[error("baggage member {name:?} not set: the name is no token (RFC 9110, section 5.6.2)")]
     #[non_exhaustive]
     Name {
         /// The name.
         name: String,
     },
     /// There would be more members than may be sent.
-    #[error("baggage with {name:?} would have more than {limit} members")]
+    #[error("baggage member {name:?} not set: more than {limit} members")]
     #[non_exhaustive]
     Members {
         /// The name of the first member beyond the limit.
@@ -40,7 +41,7 @@ pub enum BaggageError {
         limit: usize,
     },
     /// The baggage would be longer than may be sent.
-    #[error("baggage with {name:?} would be {bytes} bytes long as a header, more than {limit}")]
+    #[error("baggage member {name:?} not set: the header would have {bytes} bytes, more than {limit}")]
     #[non_exhaustive]
     Bytes {
         /// The name of the first member beyond the limit.
@@ -93,7 +94,7 @@ pub fn set_all<'m>(
         if !is_token(name.as_bytes()) {
             return Err(BaggageError::Name { name: name.to_owned() });
         }
-        // What is set goes to the end, so that an error names it, and not a member that was there.
+        // New members come last, so that an error names them, and not a member that the context had.
         all.retain(|(member, _)| member.name != name);
         all.push(sent((Member { name, value, properties: "" }, None)));
     }
@@ -150,7 +151,8 @@ fn current(cx: &Context) -> impl Iterator<Item = (Member<'_>, Option<&str>)> {
             let received =
                 codec::members(&inbound.text).filter(|received| received.name == member.name).last();
             received.filter(|received| {
-                codec::decode(received.value) == member.value && received.properties == member.properties
+                codec::decode(received.value).value == member.value
+                    && received.properties == member.properties
             })
         });
         (member, received.map(|received| received.text))
@@ -171,7 +173,7 @@ fn sent_len(member: &Member<'_>, received: Option<&str>) -> usize {
     received.map_or_else(|| codec::encoded_len(member), str::len)
 }
 
-/// Builds baggage anew, for the API's type goes on counting the bytes of members that were removed.
+/// Builds new baggage, because the API's type keeps counting the bytes of members that were removed.
 fn collect<'a>(members: impl IntoIterator<Item = Member<'a>>) -> Baggage {
     members
         .into_iter()

@@ -1,8 +1,8 @@
-//! What headers are read from and written to: the two carrier traits, their implementations for string maps and
+//! Carriers, from which headers are read and to which they are written: the two traits, their implementations for string maps and
 //! lists of pairs, and the views that let any other propagator work on them.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", "Getter" and "Setter": names in
-//! any case are read, lower case is written.
+//! Follows the OpenTelemetry specification, "Carrier", "Getter" and "Setter"
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#carrier>): names in any case are read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
@@ -14,8 +14,7 @@ use crate::fields::{BAGGAGE, is_named};
 /// A carrier whose headers are read in one pass.
 ///
 /// Reading in one pass is what makes extraction cheap: no look-up and no allocation for each header that a
-/// propagator knows. A header that is there several times is visited several times, in order, which is how
-/// repeated headers are seen at all.
+/// propagator knows. A repeated header is visited several times, in order.
 pub trait HeaderReader {
     /// Calls `visitor` with each header's name, in any case, and its value, which need not be UTF-8.
     ///
@@ -35,9 +34,9 @@ pub trait HeaderWriter {
     /// Removes all values of a header, however its name is written.
     fn remove(&mut self, name: &str);
 
-    /// Whether there is a header of this name, however it is written.
+    /// Returns true if the carrier has a header of this name, in any case.
     ///
-    /// Only headers that are passed through ask: they never replace what the caller has set.
+    /// Headers that are passed through, and [`inject_absent`](crate::PropagatorHandle::inject_absent), never replace one.
     fn contains(&self, name: &str) -> bool;
 }
 
@@ -168,7 +167,7 @@ impl<C: HeaderReader + ?Sized> HeaderReader for WithoutBaggage<'_, C> {
     }
 }
 
-/// Lets our propagators write to an [`Injector`], which can neither remove nor tell what is there.
+/// Lets our propagators write to an [`Injector`], which can neither remove nor look up.
 pub(crate) struct DynHeaders<'i>(pub(crate) &'i mut dyn Injector);
 
 impl HeaderWriter for DynHeaders<'_> {

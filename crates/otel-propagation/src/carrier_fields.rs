@@ -7,8 +7,8 @@ use opentelemetry::propagation::Extractor;
 use crate::carrier::HeaderReader;
 use crate::fields::{self, BAGGAGE, TRACEPARENT, TRACESTATE, is_named, trim};
 
-/// How many lines of one header are looked at. Trace Context allows 32 list members and Baggage 64, so whoever sends
-/// more lines than this is not sending a valid header.
+/// Lines of one header that are read. Trace Context allows 32 list members and Baggage 64, so that a valid header has no
+/// more lines.
 const MAX_LINES: u8 = 64;
 
 /// The headers that have a place of their own; those of B3 are in the order of [`fields::B3`].
@@ -28,14 +28,14 @@ pub(crate) struct CarrierFields<'a, 'f> {
     wanted: WantedFields,
     /// The names of headers that are passed through.
     names: &'f [String],
-    /// How often each header was seen, at most 255 times.
+    /// Counts of each header's lines, at most 255.
     seen: [u8; SLOTS],
     first: [Option<&'a [u8]>; SLOTS],
     /// Further lines of headers that are lists, with their slots, and the values that are passed through, with the index
     /// of their name after the slots.
     more: Vec<(usize, &'a [u8])>,
-    /// How many of those are passed through.
-    passed: u8,
+    /// Count of those that are passed through.
+    pass_through_count: u8,
 }
 
 /// The headers with a place of their own that are asked for.
@@ -46,11 +46,66 @@ pub(crate) struct WantedFields {
     pub(crate) b3: bool,
 }
 
+/// The headers of Trace Context and Baggage, each at most once, which is what most carriers hold. It is cheaper to fill
+/// than [`CarrierFields`].
+pub(crate) struct SingleFields<'a> {
+    pub(crate) traceparent: Option<&'a [u8]>,
+    tracestate: Option<&'a [u8]>,
+    baggage: Option<&'a [u8]>,
+}
+
+impl<'a> SingleFields<'a> {
+    /// Reads a carrier in one pass; `None` if one of the headers is repeated.
+    #[inline]
+    pub(crate) fn read<C: HeaderReader + ?Sized>(carrier: &'a C, baggage: bool) -> Option<Self> {
+        let mut fields = Self { traceparent: None, tracestate: None, baggage: None };
+        let mut is_repeated = false;
+        carrier.visit(|name, value| {
+            let field = match name.len() {
+                11 if is_named(name, TRACEPARENT) => &mut fields.traceparent,
+                10 if is_named(name, TRACESTATE) => &mut fields.tracestate,
+                7 if baggage && is_named(name, BAGGAGE) => &mut fields.baggage,
+                _ => return,
+            };
+            is_repeated |= field.replace(value).is_some();
+        });
+        (!is_repeated).then_some(fields)
+    }
+
+    /// Returns true if there is nothing beside a `traceparent`.
+    #[inline]
+    pub(crate) fn is_lone(&self) -> bool {
+        self.tracestate.is_none() && self.baggage.is_none()
+    }
+}
+
+impl<'a> From<SingleFields<'a>> for CarrierFields<'a, '_> {
+    fn from(fields: SingleFields<'a>) -> Self {
+        let mut all = Self::new(WantedFields::default(), &[]);
+        for (field, value) in [
+            (Field::Traceparent, fields.traceparent),
+            (Field::Tracestate, fields.tracestate),
+            (Field::Baggage, fields.baggage),
+        ] {
+            all.first[field as usize] = value;
+            all.seen[field as usize] = u8::from(value.is_some());
+        }
+        all
+    }
+}
+
 impl<'a, 'f> CarrierFields<'a, 'f> {
-    /// Nothing yet.
+    /// Makes an empty collection.
     #[inline]
     pub(crate) fn new(wanted: WantedFields, names: &'f [String]) -> Self {
-        Self { wanted, names, seen: [0; SLOTS], first: [None; SLOTS], more: Vec::new(), passed: 0 }
+        Self {
+            wanted,
+            names,
+            seen: [0; SLOTS],
+            first: [None; SLOTS],
+            more: Vec::new(),
+            pass_through_count: 0,
+        }
     }
 
     /// Reads a carrier in one pass.
@@ -84,8 +139,8 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
         }
     }
 
-    /// The value of a header without surrounding white space; none if the header is absent or there more than once, for
-    /// then nobody can say which of them is meant.
+    /// The value of a header without surrounding white space; none if the header is absent or repeated, because
+    /// then any of the values may be the right one.
     #[inline]
     pub(crate) fn only(&self, field: Field) -> Option<&'a [u8]> {
         self.only_at(field as usize)
@@ -106,7 +161,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
         self.seen[field as usize] > 0
     }
 
-    /// Whether lines of a header were left out because there were too many.
+    /// Returns true if lines of a header were left out because of their number.
     pub(crate) fn has_too_many(&self, field: Field) -> bool {
         self.seen[field as usize] > MAX_LINES
     }
@@ -119,7 +174,7 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
 
     #[inline]
     pub(crate) fn has_pass_through_values(&self) -> bool {
-        self.passed > 0
+        self.pass_through_count > 0
     }
 
     /// The values to pass through for the name with this index, without surrounding white space.
@@ -158,9 +213,9 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     #[inline]
     fn record_pass_through(&mut self, name: &str, value: &'a [u8]) {
         if let Some(index) = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
-            && self.passed < MAX_LINES
+            && self.pass_through_count < MAX_LINES
         {
-            self.passed += 1;
+            self.pass_through_count += 1;
             self.more.push((SLOTS + index, value));
         }
     }

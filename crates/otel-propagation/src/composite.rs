@@ -1,6 +1,7 @@
 //! Several formats as one propagator, read in one pass over the carrier.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Composite Propagator".
+//! Follows the OpenTelemetry specification, "Composite Propagator"
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#composite-propagator>).
 
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use opentelemetry::trace::TraceContextExt as _;
 use crate::b3::{self, B3Propagator};
 use crate::baggage::propagator::BaggagePropagator;
 use crate::carrier::{DynHeaders, ExtractorView, HeaderReader, HeaderWriter};
-use crate::carrier_fields::{CarrierFields, WantedFields};
+use crate::carrier_fields::{CarrierFields, SingleFields, WantedFields};
 use crate::extracted::Extracted;
 use crate::fields;
 use crate::foreign;
 use crate::pass_through::PassThroughPropagator;
-use crate::trace_context::TraceContextPropagator;
+use crate::trace_context::{self, TraceContextPropagator};
 use crate::write_scope::WriteScope;
 
 /// Several formats, as one propagator.
@@ -35,6 +36,8 @@ pub struct CompositePropagator {
 struct Inner {
     formats: Vec<Format>,
     wanted: WantedFields,
+    /// Set if there is Trace Context and, besides, at most Baggage.
+    is_w3c: bool,
     fields: Vec<String>,
 }
 
@@ -91,8 +94,8 @@ impl CompositePropagator {
         self.with(Format::B3(format))
     }
 
-    /// Adds headers that travel unchanged. They are written after everything else, and never over a header that is
-    /// there. Added again, the names are put together.
+    /// Adds headers that travel unchanged. They are written last, and never over a header that the
+    /// carrier has. Added again, the names are put together.
     #[must_use]
     pub fn with_pass_through(mut self, headers: PassThroughPropagator) -> Self {
         for format in &mut Arc::make_mut(&mut self.inner).formats {
@@ -119,6 +122,8 @@ impl CompositePropagator {
     fn rebuilt(mut self) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
         inner.wanted = wanted(&inner.formats);
+        let is_w3c = |format: &Format| matches!(format, Format::TraceContext(_) | Format::Baggage(_));
+        inner.is_w3c = inner.wanted.trace_context && inner.formats.iter().all(is_w3c);
         inner.fields.clear();
         for field in inner.formats.iter().flat_map(|format| format.propagator().fields()) {
             if !inner.fields.iter().any(|known| known == field) {
@@ -130,7 +135,15 @@ impl CompositePropagator {
 
     /// Reads a carrier in one pass, starting from an empty context.
     pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
-        let Inner { formats, wanted, .. } = &*self.inner;
+        let Inner { formats, wanted, is_w3c, .. } = &*self.inner;
+        if *is_w3c && let Some(fields) = SingleFields::read(carrier, wanted.baggage) {
+            if fields.is_lone()
+                && let Some(cx) = fields.traceparent.map_or(Some(Context::new()), trace_context::read_lone)
+            {
+                return cx;
+            }
+            return apply(formats, Context::new(), &fields.into(), &ExtractorView(carrier));
+        }
         let mut fields = CarrierFields::new(*wanted, names(formats));
         fields.read_headers(carrier);
         apply(formats, Context::new(), &fields, &ExtractorView(carrier))

@@ -44,10 +44,13 @@ impl HeaderSet {
     }
 }
 
-/// Compares the name of a header. Nearly all carriers hold lower case, for which comparing bytes is enough.
+/// Compares the name of a header. The first letter distinguishes most names, and nearly all carriers hold lower case, for
+/// which comparing bytes is enough.
 #[inline]
 pub(crate) fn is_named(name: &str, known: &str) -> bool {
-    name == known || name.eq_ignore_ascii_case(known)
+    const CASE: u8 = 0x20;
+    let first = |name: &str| name.as_bytes().first().map(|first| first | CASE);
+    first(name) == first(known) && (name == known || name.eq_ignore_ascii_case(known))
 }
 
 /// Removes the optional white space around a field value or a list member (RFC 9110, section 5.6.3).

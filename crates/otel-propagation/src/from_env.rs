@@ -1,6 +1,7 @@
 //! The formats that `OTEL_PROPAGATORS` names.
 //!
-//! Follows the OpenTelemetry specification, Environment Variable Specification, "General SDK Configuration".
+//! Follows the OpenTelemetry specification, "General SDK Configuration"
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration>).
 
 use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
@@ -10,12 +11,12 @@ use crate::trace_context::TraceContextPropagator;
 const VARIABLE: &str = "OTEL_PROPAGATORS";
 const KNOWN: &str = "tracecontext, baggage, b3, b3multi, none";
 
-/// Names that are not known to this crate stand in a list of propagators.
+/// A list of propagators has names that are unknown to this crate.
 ///
-/// The error carries what the rest of the list gives, for those who would rather go on; that is what
-/// [`CompositePropagator::from_env`] does.
+/// The error carries what the rest of the list gives, as
+/// [`CompositePropagator::from_env`] uses it.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("unknown propagators: {}; known are {KNOWN}", .names.join(", "))]
+#[error("propagator list has unknown names: {}; known: {KNOWN}", .names.join(", "))]
 pub struct UnknownPropagators {
     names: Vec<String>,
     rest: CompositePropagator,
@@ -39,13 +40,13 @@ impl CompositePropagator {
     /// or `none`; the default if it is unset or empty.
     ///
     /// An unknown name is left out, and a `tracing` event at level WARN says so if the feature `tracing` is on. To see
-    /// it in another way, use [`from_env_strict`](Self::from_env_strict), whose error carries the rest. Where only
-    /// unknown names are given, the whole setting is ignored, as the specification says, and the default counts.
+    /// it in another way, use [`from_env_strict`](Self::from_env_strict), whose error carries the rest. If all
+    /// names are unknown, the setting is ignored, as the specification requires, and the default counts.
     #[must_use]
     pub fn from_env() -> Self {
         Self::from_env_strict().unwrap_or_else(|unknown| {
             #[cfg(feature = "tracing")]
-            tracing::warn!(name: "propagators.unknown", variable = VARIABLE, "{unknown}");
+            tracing::warn!(name: "propagators.unknown", variable = VARIABLE, "{VARIABLE} read in part: {unknown}");
             unknown.into_known()
         })
     }

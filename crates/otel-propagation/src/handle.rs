@@ -1,7 +1,8 @@
-//! How a layer reads and writes context, and the typed global that makes it cheap.
+//! The handle by which a layer reads and writes context, and the typed global that makes it cheap.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Global Propagators": instrumentation libraries
-//! use the global propagator unless they are given another.
+//! Follows the OpenTelemetry specification, "Global Propagators"
+//! (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#global-propagators>): instrumentation libraries use the global propagator unless they
+//! are given another.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,21 +20,21 @@ use crate::pass_through::PassThroughPropagator;
 use crate::trace_context::TraceContextPropagator;
 use crate::write_scope::WriteScope;
 
-/// What was installed by [`set_global`], with its type. OpenTelemetry's global is a trait object that cannot be
+/// The propagator that [`set_global`] installed, with its type. OpenTelemetry's global is a trait object that cannot be
 /// downcast, and reading or writing through it costs twice as much.
 static TYPED: ArcSwapOption<CompositePropagator> = ArcSwapOption::const_empty();
 
 /// Installs a propagator as OpenTelemetry's global one, and remembers its type, so that [`PropagatorHandle::global`] takes
 /// the fast way for as long as it is the global one.
 ///
-/// Code that uses `opentelemetry::global` finds the same propagator. Whoever replaces it there later replaces it
-/// here, too.
+/// Code that uses `opentelemetry::global` finds the same propagator. Replacing it there later
+/// replaces it here, too.
 pub fn set_global(propagator: CompositePropagator) {
     TYPED.store(Some(Arc::new(propagator.clone())));
     global::set_text_map_propagator(propagator);
 }
 
-/// How context is read from and written to carriers: by OpenTelemetry's global propagator, which is the default, by one
+/// Reads context from carriers and writes it to them: by OpenTelemetry's global propagator, which is the default, by one
 /// of this crate, or by any other.
 ///
 /// The propagators of this crate read a carrier in one pass and write without intermediate strings; others are served
@@ -171,7 +172,7 @@ fn typed(propagator: &dyn Any) -> Option<CompositePropagator> {
     }
 }
 
-/// Whether OpenTelemetry's global propagator is `ours`, told by the address of its first field: clones of a composite
+/// Recognizes `ours` as OpenTelemetry's global propagator by the address of its first field: clones of a composite
 /// share their list of fields, and ours is alive, so that nothing else can be at that address.
 fn is_same(ours: &CompositePropagator, current: &dyn TextMapPropagator) -> bool {
     let address = |field: &str| field.as_ptr();

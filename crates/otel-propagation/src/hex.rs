@@ -44,15 +44,28 @@ pub(crate) fn decode_u8(text: &[u8]) -> Option<u8> {
     }
 }
 
+/// Reads the two ids of a `traceparent`.
+#[inline(always)]
+pub(crate) fn decode_ids(trace_id: &[u8; 32], span_id: &[u8; 16]) -> Option<(u128, u64)> {
+    let ([a, b, c, d], []) = trace_id.as_chunks::<8>() else { return None };
+    let ([e, f], []) = span_id.as_chunks::<8>() else { return None };
+    let (a, b, c) = (decode_eight(*a), decode_eight(*b), decode_eight(*c));
+    let (d, e, f) = (decode_eight(*d), decode_eight(*e), decode_eight(*f));
+    let wrong = a.1 | b.1 | c.1 | d.1 | e.1 | f.1;
+    let join = |high: u32, low: u32| (u64::from(high) << 32) | u64::from(low);
+    let trace_id = (u128::from(join(a.0, b.0)) << 64) | u128::from(join(c.0, d.0));
+    (wrong == 0).then_some((trace_id, join(e.0, f.0)))
+}
+
 /// Reads eight digits at once, each in a lane of one word. The second value is zero if all of them are digits.
-#[inline]
+#[inline(always)]
 fn decode_eight(text: [u8; 8]) -> (u32, u64) {
     const LANES: u64 = 0x0101_0101_0101_0101;
     let text = u64::from_be_bytes(text);
-    // Bit 6 tells the letters from the digits.
+    // Bit 6 distinguishes letters from digits.
     let letters = (text >> 6) & LANES;
     let values = (text & (LANES * 0x0f)) + letters * 9;
-    // What a valid value is written as has to be what was read. No lane overflows: a value is at most 24.
+    // A valid value is written as it was read. No lane overflows: a value is at most 24.
     let above_nine = ((values + LANES * 0x76) >> 7) & LANES;
     let written = values + LANES * 0x30 + above_nine * 0x27;
     let wrong = (written ^ text) | (values & (LANES * 0xf0));

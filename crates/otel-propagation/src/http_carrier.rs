@@ -1,8 +1,8 @@
 //! HTTP's headers (and gRPC's metadata) as a carrier of context: read in one pass, written with names that are parsed
 //! already.
 //!
-//! Follows the OpenTelemetry specification, Context, Propagators API, "Carrier", and RFC 9110, section 5 (names
-//! have no case, and a header may be repeated).
+//! Follows the OpenTelemetry specification, "Carrier" (<https://opentelemetry.io/docs/specs/otel/context/api-propagators/#carrier>), and RFC 9110, section 5
+//! (<https://www.rfc-editor.org/rfc/rfc9110#section-5>): names have no case, and a header may be repeated.
 
 use crate::carrier::{HeaderReader, HeaderWriter};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -36,7 +36,7 @@ impl HeaderReader for HeaderExtractor<'_> {
     }
 }
 
-/// Writes context into a request's headers. What a header cannot hold is left out.
+/// Writes context into a request's headers. Values that a header cannot hold are left out.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct HeaderInjector<'a>(pub &'a mut HeaderMap);

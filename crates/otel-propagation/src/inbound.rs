@@ -118,7 +118,7 @@ impl InboundTrace {
     }
 
     pub(crate) fn is_worth_keeping(&self) -> bool {
-        // Where roots are declared random, a context without this value is taken for a root, so that a received trace
+        // If roots are declared random, a context without this value is taken for a root, so that a received trace
         // whose flag is not set needs one to say so.
         self.flags & RANDOM != 0
             || self.tracestate.is_some()

@@ -1,5 +1,5 @@
-//! Context propagation: carriers, formats, limits, and the relations between spans. It follows W3C Trace Context level 2,
-//! W3C Baggage, openzipkin/b3-propagation and the OpenTelemetry specification, Context and Propagators API.
+//! Context propagation: carriers, formats, limits, and the relations between spans. The specifications that
+//! it follows are linked where they are implemented.
 //!
 #![doc = include_str!("../README.md")]
 //!

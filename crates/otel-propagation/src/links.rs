@@ -1,7 +1,7 @@
-//! How spans relate, by hand: child of, linked to, follows from.
+//! Relations between spans, by hand: child of, linked to, follows from.
 //!
-//! Follows the OpenTelemetry specification, Trace API, "Link", and its OpenTracing compatibility, which says how a
-//! follows-from relation is written down.
+//! Follows the OpenTelemetry specification, "Link" (<https://opentelemetry.io/docs/specs/otel/trace/api/#link>), and its OpenTracing compatibility
+//! (<https://opentelemetry.io/docs/specs/otel/compatibility/opentracing/>), which defines how a follows-from relation is recorded.
 
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::trace::{Link, SpanContext, TraceContextExt as _};

@@ -12,7 +12,7 @@ use crate::extracted::Extracted;
 use crate::fields::is_token;
 use crate::inbound::InboundState;
 
-/// How many names may be passed through.
+/// Limit of names that are passed through.
 const MAX_NAMES: usize = 32;
 /// The bytes of all values together that are kept for one context.
 const MAX_BYTES: usize = 8192;
@@ -40,14 +40,14 @@ pub struct PassThroughPropagator {
 #[non_exhaustive]
 pub enum PassThroughError {
     /// The name is not a header's name, a token of RFC 9110.
-    #[error("{name:?} is not the name of a header (RFC 9110, section 5.6.2)")]
+    #[error("pass-through header {name:?} rejected: the name is no token (RFC 9110, section 5.6.2)")]
     #[non_exhaustive]
     Name {
         /// The name.
         name: String,
     },
     /// There are more names than the limit.
-    #[error("more than {limit} headers are to be passed through; {name:?} is one too many")]
+    #[error("pass-through header {name:?} rejected: more than {limit} names")]
     #[non_exhaustive]
     TooMany {
         /// The first name beyond the limit.

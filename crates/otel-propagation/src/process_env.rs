@@ -1,6 +1,7 @@
 //! Environment variables as a carrier, for child processes: `TRACEPARENT`, `TRACESTATE`, `BAGGAGE`.
 //!
-//! Follows the OpenTelemetry specification, Context, "Environment Variables as Context PropagatorHandle Carriers".
+//! Follows the OpenTelemetry specification, "Environment Variables as Context Propagation Carriers"
+//! (<https://opentelemetry.io/docs/specs/otel/context/env-carriers/>).
 
 use std::process::Command;
 
@@ -84,7 +85,7 @@ impl HeaderWriter for EnvCarrier {
     }
 }
 
-/// What is removed is not inherited by the child either, so that it cannot join an old trace.
+/// The child does not inherit variables that are removed, so that it cannot join an old trace.
 impl HeaderWriter for Command {
     fn set(&mut self, name: &str, value: &str) {
         // A variable cannot hold this, and would keep the child from being started.

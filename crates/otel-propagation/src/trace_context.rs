@@ -1,6 +1,7 @@
 //! The W3C Trace Context format: `traceparent`, and `tracestate` as far as it travels with it.
 //!
-//! Follows W3C Trace Context level 2, sections "Traceparent Header" and "Versioning of traceparent".
+//! Follows W3C Trace Context level 2, "Traceparent Header"
+//! (<https://www.w3.org/TR/trace-context-2/#traceparent-header>).
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -8,8 +9,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use crate::carrier::HeaderWriter;
 use crate::carrier_fields::{CarrierFields, Field};
 use crate::extracted::Extracted;
-use crate::fields::{TRACEPARENT, TRACESTATE};
-use crate::inbound::{B3Sampling, InboundTrace, RANDOM, SAMPLED, outgoing_flags};
+use crate::fields::{TRACEPARENT, TRACESTATE, trim};
+use crate::inbound::{B3Sampling, InboundTrace, RANDOM, SAMPLED, outgoing_flags, random_trace_ids_declared};
 use crate::{hex, trace_state};
 
 /// The length of a version 00 `traceparent`, and of the part of a later version that we may read.
@@ -17,13 +18,15 @@ const LENGTH: usize = 55;
 
 /// Propagates the span context as W3C Trace Context level 2, strictly as its text says.
 ///
-/// * A `traceparent` that breaks any rule, or that is there more than once, is no context: version `ff`, a version 00
+/// * A `traceparent` that breaks any rule, or that is repeated, is no context: version `ff`, a version 00
 ///   that is not exactly 55 characters, a later version whose 55 characters are followed by anything but the end or
 ///   `-`, upper-case digits, ids of zeros.
-/// * A `tracestate` that breaks any rule, that has duplicate keys, more than 32 members, or more than 8192 bytes, is
-///   dropped as a whole; the `traceparent` is kept. Several `tracestate` headers are joined in their order.
+/// * A `tracestate` that breaks any rule, that has more than 32 members, or more than 8192 bytes, is dropped as a whole;
+///   the `traceparent` is kept. Of members with the same key the first one is kept. Several `tracestate` headers are
+///   joined in their order.
 /// * The received `tracestate` goes out again unchanged, except when a sampler changed it. It cannot always be held by
-///   [`TraceState`], which samplers and exporters see: members that it cannot hold are left out there.
+///   [`TraceState`], which samplers and exporters see: members that it cannot hold are left out there, and survive a
+///   sampler's change.
 /// * The flags `sampled` and `random` are sent, no others. The `random` flag is kept for the trace that it was received
 ///   with; for traces that begin here see [`declare_random_trace_ids`](crate::declare_random_trace_ids).
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,22 +74,35 @@ impl TraceContextPropagator {
 }
 
 /// Reads a `traceparent` from which surrounding white space was removed.
+#[inline]
 fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
-    let (head, rest) = text.split_at_checked(LENGTH)?;
-    let version = if head.starts_with(b"00") { 0 } else { hex::decode_u8(&head[..2])? };
-    let ends_well = match version {
-        0x00 => rest.is_empty(),
-        0xff => false,
-        _ => rest.is_empty() || rest[0] == b'-',
-    };
-    if !ends_well || head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
+    let (head, rest) = text.split_first_chunk::<LENGTH>()?;
+    if head[0] == b'0' && head[1] == b'0' {
+        if !rest.is_empty() {
+            return None;
+        }
+    } else if hex::decode_u8(&head[..2])? == 0xff || !(rest.is_empty() || rest[0] == b'-') {
         return None;
     }
-    let trace_id = TraceId::from(hex::decode_u128(&head[3..35])?);
-    let span_id = SpanId::from(hex::decode_u64(&head[36..52])?);
+    if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
+        return None;
+    }
+    let (trace_id, span_id) = hex::decode_ids(head[3..].first_chunk()?, head[36..].first_chunk()?)?;
     let flags = hex::decode_u8(&head[53..])?;
-    let valid = trace_id != TraceId::INVALID && span_id != SpanId::INVALID;
-    valid.then_some((trace_id, span_id, flags & (SAMPLED | RANDOM)))
+    let is_valid = trace_id != 0 && span_id != 0;
+    is_valid.then(|| (TraceId::from(trace_id), SpanId::from(span_id), flags & (SAMPLED | RANDOM)))
+}
+
+/// Reads the one `traceparent` of a carrier that holds nothing else of ours, as most do. `None` if the context needs
+/// more than a span context.
+#[inline]
+pub(crate) fn read_lone(value: &[u8]) -> Option<Context> {
+    let Some((trace_id, span_id, flags)) = parse(trim(value)) else { return Some(Context::new()) };
+    if flags & RANDOM != 0 || random_trace_ids_declared() {
+        return None;
+    }
+    let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::NONE);
+    Some(Context::new().with_remote_span_context(span_context))
 }
 
 /// A `traceparent`, aligned so that checking that it is text goes a word at a time.

@@ -49,44 +49,39 @@ fn receive_lines(fields: &CarrierFields<'_, '_>) -> Option<(TraceState, Option<A
     }
     let text = if joined.is_empty() { first } else { &joined };
 
-    let (mut keys, mut count, mut length, mut has_duplicates) = ([""; MAX_MEMBERS], 0, 0, false);
+    let (mut list, mut count, mut length, mut has_duplicates) = ([("", ""); MAX_MEMBERS], 0, 0, false);
     for member in members(text) {
         let (key, value) = member.filter(|(key, value)| is_key(key) && is_value(value))?;
-        if keys[..count].contains(&key) {
+        if list[..count].iter().any(|(known, _)| *known == key) {
             has_duplicates = true;
             continue;
         }
-        *keys.get_mut(count)? = key;
+        *list.get_mut(count)? = (key, value);
         count += 1;
         length += key.len() + value.len() + 2;
     }
-    if count == 0 {
-        return None;
+    match &list[..count] {
+        [] => None,
+        list if has_duplicates => Some(receive_irregular(text, list, has_duplicates)),
+        list => match TraceState::from_key_value(list.iter().copied()) {
+            Ok(state) => Some((state, (length != text.len() + 1).then(|| text.into()))),
+            Err(_) => Some(receive_irregular(text, list, has_duplicates)),
+        },
     }
-    if !has_duplicates && let Ok(state) = TraceState::from_key_value(members(text).flatten()) {
-        let is_same_text = length == text.len() + 1;
-        return Some((state, (!is_same_text).then(|| text.into())));
-    }
-    Some(receive_irregular(text, has_duplicates))
 }
 
-/// Reads a list that has keys twice, of which the first counts, or keys that the API's type cannot hold.
-fn receive_irregular(text: &str, has_duplicates: bool) -> (TraceState, Option<Arc<str>>) {
-    let mut list: Vec<Member<'_>> = Vec::with_capacity(MAX_MEMBERS);
-    for (key, value) in members(text).flatten() {
-        if !list.iter().any(|(known, _)| *known == key) {
-            list.push((key, value));
-        }
-    }
+/// Reads a list that had keys twice, of which the first counts, or that has keys which the API's type cannot hold.
+fn receive_irregular(
+    text: &str,
+    list: &[Member<'_>],
+    had_duplicates: bool,
+) -> (TraceState, Option<Arc<str>>) {
     let state = match TraceState::from_key_value(list.iter().copied()) {
         Ok(state) => return (state, None),
         Err(_) => TraceState::from_key_value(list.iter().copied().filter(|member| is_representable(*member))),
     };
-    let mut kept = text.into();
-    if has_duplicates {
-        write_list(list.iter().copied(), |text| kept = text.unwrap_or_default().into());
-    }
-    (state.unwrap_or_default(), Some(kept))
+    let unique = if had_duplicates { join(list) } else { None };
+    (state.unwrap_or_default(), Some(unique.map_or_else(|| text.into(), Arc::from)))
 }
 
 /// Passes the list to send to `send`: the received text if the state is still the one that was read from it, else the
@@ -96,9 +91,26 @@ pub(crate) fn send(state: &TraceState, inbound: Option<&InboundTrace>, send: imp
     match inbound.and_then(|trace| trace.tracestate.as_deref()) {
         None if state.into_iter().len() == 0 => send(None),
         Some(text) if was_read_from(state, text) => send(Some(text)),
-        None if length(sendable(state)) <= SHORT_LIST => write_list(sendable(state), send),
-        text => send_changed(state, text.unwrap_or_default(), send),
+        None => send_own(state, send),
+        Some(text) => send_changed(state, text, send),
     }
+}
+
+/// Sends a state beside which there is no received text: a short one without an allocation.
+fn send_own(state: &TraceState, send: impl FnOnce(Option<&str>)) {
+    let (mut buffer, mut length) = ([0; SHORT_LIST], 0);
+    for (key, value) in sendable(state) {
+        let end = length + key.len() + value.len() + 2;
+        let Some(space) = buffer.get_mut(length..end) else { return send_changed(state, "", send) };
+        let (key_space, value_space) = space.split_at_mut(key.len() + 1);
+        let (key_space, equals) = key_space.split_at_mut(key.len());
+        let (value_space, comma) = value_space.split_at_mut(value.len());
+        key_space.copy_from_slice(key.as_bytes());
+        value_space.copy_from_slice(value.as_bytes());
+        (equals[0], comma[0], length) = (b'=', b',', end);
+    }
+    // Nothing but text was written, so this is always text, but for the last comma.
+    send(length.checked_sub(1).and_then(|length| std::str::from_utf8(&buffer[..length]).ok()));
 }
 
 fn send_changed(state: &TraceState, received: &str, send: impl FnOnce(Option<&str>)) {
@@ -117,11 +129,11 @@ fn send_changed(state: &TraceState, received: &str, send: impl FnOnce(Option<&st
     }
     list.extend(unrepresentable.map(|(_, member)| member));
     list.truncate(MAX_MEMBERS);
-    while length(list.iter().copied()) > MAX_BYTES + 1 {
+    while length(&list) > MAX_BYTES + 1 {
         let long = list.iter().rposition(|(key, value)| key.len() + value.len() + 1 > LONG_MEMBER);
         list.remove(long.unwrap_or(list.len() - 1));
     }
-    write_list(list.iter().copied(), send);
+    send(join(&list).as_deref());
 }
 
 /// The members of a state, without those that no header may carry: the API's type lets a sampler put them in.
@@ -130,33 +142,18 @@ fn sendable(state: &TraceState) -> impl Iterator<Item = Member<'_>> {
 }
 
 /// The bytes of a list, with a comma after each member.
-fn length<'m>(list: impl Iterator<Item = Member<'m>>) -> usize {
-    list.map(|(key, value)| key.len() + value.len() + 2).sum()
+fn length(list: &[Member<'_>]) -> usize {
+    list.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
 }
 
-/// Writes a list and passes it on, `None` if it is empty. A short one is written on the stack.
-fn write_list<'m>(list: impl Iterator<Item = Member<'m>>, done: impl FnOnce(Option<&str>)) {
-    let (mut short, mut long, mut at) = ([0; SHORT_LIST], Vec::new(), 0);
+/// Writes a list; `None` if it is empty.
+fn join(list: &[Member<'_>]) -> Option<String> {
+    let mut text = String::with_capacity(length(list));
     for (key, value) in list {
-        for part in [key, "=", value, ","] {
-            match short.get_mut(at..at + part.len()) {
-                Some(space) if long.is_empty() => space.copy_from_slice(part.as_bytes()),
-                _ => {
-                    if long.is_empty() {
-                        long.extend_from_slice(&short[..at]);
-                    }
-                    long.extend_from_slice(part.as_bytes());
-                }
-            }
-            at += part.len();
-        }
+        text.extend([key, "=", value, ","]);
     }
-    let written = if long.is_empty() { &short[..at] } else { &long[..] };
-    let Some((_last_comma, list)) = written.split_last() else { return done(None) };
-    // Nothing but text was written, so this is always text.
-    if let Ok(text) = std::str::from_utf8(list) {
-        done(Some(text));
-    }
+    text.pop()?;
+    Some(text)
 }
 
 /// Returns true if the API's type can hold a member. Its keys follow level 1 (one `@`, close to the end), ours level 2.
@@ -178,24 +175,68 @@ fn was_read_from(state: &TraceState, text: &str) -> bool {
     next.is_none()
 }
 
-/// Iterates over the members that are not empty, with `None` in place of one without `=`.
+/// Iterates over the members that are not empty, with `None` in place of one without `=`. Members are short, so that
+/// a loop over their bytes is cheaper than a search.
 fn members(text: &str) -> impl Iterator<Item = Option<Member<'_>>> {
-    text.split(',')
-        .map(|member| member.trim_matches([' ', '\t']))
-        .filter(|member| !member.is_empty())
-        .map(|member| member.split_once('='))
+    let mut rest = Some(text);
+    let next = move || {
+        let text = rest?;
+        let end = text.bytes().position(|byte| byte == b',');
+        rest = end.map(|at| &text[at + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    };
+    std::iter::from_fn(next).map(trim).filter(|member| !member.is_empty()).map(|member| {
+        let equals = member.bytes().position(|byte| byte == b'=')?;
+        Some((&member[..equals], &member[equals + 1..]))
+    })
 }
 
+#[inline]
+fn trim(member: &str) -> &str {
+    match member.as_bytes() {
+        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => member.trim_matches([' ', '\t']),
+        _ => member,
+    }
+}
+
+/// Allowed in a key after its first character.
+const KEY: u8 = 1;
+/// Allowed as the first character of a key.
+const KEY_START: u8 = 2;
+/// Allowed in a value. A space at the end was cut off before, as optional white space.
+const VALUE: u8 = 4;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
+            classes[byte as usize] |= KEY | KEY_START;
+        } else if matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@') {
+            classes[byte as usize] |= KEY;
+        }
+        if !matches!(byte, b'=' | b',') {
+            classes[byte as usize] |= VALUE;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+/// The classes that every byte of a text is of.
+#[inline]
+fn classes(text: &str) -> u8 {
+    text.bytes().fold(u8::MAX, |classes, byte| classes & CLASSES[usize::from(byte)])
+}
+
+#[inline]
 fn is_key(key: &str) -> bool {
-    let key = key.as_bytes();
-    matches!(key.first(), Some(b'a'..=b'z' | b'0'..=b'9'))
-        && key.len() <= MAX_KEY
-        && key.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
+    let starts_well =
+        key.as_bytes().first().is_some_and(|first| CLASSES[usize::from(*first)] & KEY_START != 0);
+    starts_well && key.len() <= MAX_KEY && classes(key) & KEY != 0
 }
 
-/// A space at the end was cut off before, as optional white space.
+#[inline]
 fn is_value(value: &str) -> bool {
-    !value.is_empty()
-        && value.len() <= MAX_VALUE
-        && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'=' && byte != b',')
+    !value.is_empty() && value.len() <= MAX_VALUE && classes(value) & VALUE != 0
 }

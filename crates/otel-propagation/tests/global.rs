@@ -1,4 +1,4 @@
-//! What is global: OpenTelemetry's propagator and our typed view of it, and the declaration that trace ids are random. A
+//! Global state: OpenTelemetry's propagator and our typed view of it, and the declaration that trace ids are random. A
 //! process of its own; its tests take turns.
 
 use std::collections::HashMap;

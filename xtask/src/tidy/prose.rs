@@ -7,10 +7,6 @@ use regex::Regex;
 
 use crate::tidy::tree::{File, Finding, Tree};
 
-/// The places that do not pass yet. A place leaves the list when it passes, because a listed place that passes is a
-/// finding as well; from then on it has to pass.
-const NOT_YET: &[&str] = &["crates/otel-propagation"];
-
 /// The shares of all sentences that may begin with a question word, and that may use a word of the list.
 const OPENINGS: f64 = 0.010;
 const WORDS: f64 = 0.005;
@@ -35,22 +31,7 @@ struct Place<'a> {
 }
 
 pub(super) fn language(tree: &Tree) -> Vec<Finding> {
-    judge(tree, NOT_YET)
-}
-
-fn judge(tree: &Tree, not_yet: &[&str]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for place in places(tree) {
-        match (place.passes(), not_yet.contains(&place.name)) {
-            (true, true) => {
-                let message = format!("`{}` passes: remove it from `NOT_YET`", place.name);
-                findings.push(Finding::new("xtask/src/tidy/prose.rs", 1, message));
-            }
-            (false, false) => findings.extend(place.findings()),
-            _ => {}
-        }
-    }
-    findings
+    places(tree).into_iter().filter(|place| !place.passes()).flat_map(Place::findings).collect()
 }
 
 impl Place<'_> {
@@ -208,7 +189,7 @@ pub(super) fn split(line: usize, text: &str) -> Vec<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{judge, paragraphs, place_of, sentences};
+    use super::{language, paragraphs, place_of, sentences};
     use crate::tidy::tree::{Tree, tree};
 
     const FILE: &str = "crates/otel-http/src/client.rs";
@@ -223,28 +204,17 @@ mod tests {
     #[test]
     fn a_place_fails_beyond_its_share() {
         let what = ["What it does.", "Whether it does.", "How it does."];
-        assert_eq!(judge(&file(0, &what[..2]), &[]).len(), 0, "two sentences are allowed in any place");
-        let findings = judge(&file(0, &what), &[]);
+        assert_eq!(language(&file(0, &what[..2])).len(), 0, "two sentences are allowed in any place");
+        let findings = language(&file(0, &what));
         assert_eq!(findings.len(), 3);
         assert_eq!((findings[1].path.as_str(), findings[1].line), (FILE, 3));
         assert_eq!(findings[1].message, "sentence begins with a question word: Whether it does.");
-        assert_eq!(judge(&file(296, &what), &[]).len(), 3, "3 of 299 are more than 1 %");
-        assert_eq!(judge(&file(297, &what), &[]).len(), 0, "3 of 300 are 1 %");
+        assert_eq!(language(&file(296, &what)).len(), 3, "3 of 299 are more than 1 %");
+        assert_eq!(language(&file(297, &what)).len(), 0, "3 of 300 are 1 %");
         let words = ["It is told so.", "No stranger reads it.", "It stands in the list."];
-        assert_eq!(judge(&file(596, &words), &[]).len(), 3, "3 of 599 are more than 0.5 %");
-        assert_eq!(judge(&file(597, &words), &[]).len(), 0, "3 of 600 are 0.5 %");
-        assert_eq!(
-            judge(&file(0, &words), &[])[0].message,
-            "sentence uses a word of the list: It is told so."
-        );
-    }
-
-    #[test]
-    fn a_listed_place_leaves_the_list_when_it_passes() {
-        let what = ["What it does.", "Whether it does.", "How it does."];
-        assert_eq!(judge(&file(0, &what), &["crates/otel-http"]).len(), 0);
-        let findings = judge(&file(3, &[]), &["crates/otel-http"]);
-        assert_eq!(findings[0].message, "`crates/otel-http` passes: remove it from `NOT_YET`");
+        assert_eq!(language(&file(596, &words)).len(), 3, "3 of 599 are more than 0.5 %");
+        assert_eq!(language(&file(597, &words)).len(), 0, "3 of 600 are 0.5 %");
+        assert_eq!(language(&file(0, &words))[0].message, "sentence uses a word of the list: It is told so.");
     }
 
     #[test]

@@ -113,3 +113,21 @@ async fn a_filtered_layer_inside_keeps_the_span_of_the_layer_around_it() {
     response.into_body().collect().await.unwrap();
     assert_eq!(span, recorder.spans()[0].span_context.span_id().to_string());
 }
+
+#[tokio::test]
+async fn a_filtered_layer_inside_sends_the_span_of_the_call_around_it() {
+    let recorder = Recorder::new();
+    let inner = client_layer(&recorder).with_filter(|_| false);
+    let inner = inner.layer(tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+        let sent = request.headers()["traceparent"].clone();
+        Ok::<_, Infallible>(Response::builder().header("x-sent", sent).body(Empty::<Bytes>::new()).unwrap())
+    }));
+    let mut call = Request::get("http://api.example/").body(Empty::new()).unwrap();
+    // The parent of the call around: the inner layer sees it, too.
+    call.extensions_mut()
+        .insert(Context::new().with_span(recorder.tracer_provider().tracer("test").start("root")));
+    let response = client_layer(&recorder).layer(inner).oneshot(call).await.unwrap();
+    let spans = recorder.spans();
+    let own = spans.iter().find(|span| span.name == "GET").unwrap().span_context.span_id();
+    assert_eq!(&response.headers()["x-sent"].to_str().unwrap()[36..52], own.to_string());
+}

@@ -110,7 +110,7 @@ async fn a_public_endpoint_links_its_caller_and_drops_its_baggage() {
     assert_eq!(recorder.span("GET").span_context.trace_id().to_string(), TRACE, "not from outside");
 }
 
-/// Reads Trace Context, and marks each context that it made from a carrier with baggage.
+/// Reads Trace Context, and records if the carrier shows it a `baggage` header.
 #[derive(Debug)]
 struct SeesBaggage(Arc<AtomicBool>);
 

@@ -226,21 +226,24 @@ async fn requests_on_two_threads_are_counted_exactly() {
 #[tokio::test]
 async fn a_request_that_is_dropped_between_the_layers_ends_as_the_owner_answers() {
     let recorder = Recorder::new();
-    let inner = server_layer(&recorder).layer(tower::service_fn(|_: Request<Body>| {
+    let inner = server_layer(&recorder).with_late_route(true);
+    let inner = inner.layer(tower::service_fn(|request: Request<Body>| {
+        request.extensions().get::<LateRoute>().unwrap().set("/slow");
         std::future::pending::<Result<Response<Body>, Infallible>>()
     }));
     let time_limit = tower::service_fn(move |request: Request<Body>| {
         let mut call = Box::pin(inner.clone().oneshot(request));
-        async move {
-            assert!(futures_util::poll!(&mut call).is_pending());
-            // The inner future is dropped with this one, after the response.
+        // This future keeps the inner one after it is ready.
+        std::future::poll_fn(move |cx| {
+            assert!(call.as_mut().poll(cx).is_pending());
             let response = Response::builder().status(503).body(Body::empty()).unwrap();
-            Ok::<_, Infallible>(response).inspect(|_| drop(call))
-        }
+            std::task::Poll::Ready(Ok::<_, Infallible>(response))
+        })
     });
-    run(server_layer(&recorder).layer(time_limit), to("/")).await;
+    run(server_layer(&recorder).layer(time_limit), to("/slow")).await;
     let spans = recorder.spans();
     assert_eq!((spans.len(), values(&spans[0], "error.type")), (1, vec!["503".to_owned()]));
+    assert_eq!(values(&spans[0], "http.route"), ["/slow"], "the inner layer reported before the owner's end");
     assert_eq!(recorder.metric("http.server.request.duration").with("error.type", "503").count(), 1);
     recorder.assert_clean();
 }

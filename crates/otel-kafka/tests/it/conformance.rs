@@ -43,16 +43,14 @@ const DELAY: Duration = Duration::from_secs(2);
 /// The payload of a message that marks the end of those that a run has sent.
 const MARKER: &str = "marker";
 
-const TOPIC: Reason = "A topic is named by the application, not by a stranger, and names its spans.";
-const NO_STREAM: Reason =
-    "A message has no answer of several parts: nobody can drop one, or go away from it, midway.";
-const NO_HANDLER: Reason = "A producer runs no user code between a record and the broker's word on it.";
-const NO_TEXT: Reason = "The broker's errors are codes, without a text.";
-const LAST_WINS: Reason = "Clients of Kafka append headers and read the last one of a name, so that a second \
-                           `traceparent` takes the place of the first.";
-const NOT_PUBLIC: Reason = "Whether a producer is trusted is a matter of `ParentMode`: `LinkOnly` links to it, and \
-                            keeps its baggage.";
-const NO_HOST: Reason = "A message names no host.";
+const TOPIC: Reason = "the application chooses the topic, not an untrusted peer, and it names the spans.";
+const NO_STREAM: Reason = "a message has no streamed response.";
+const NO_HANDLER: Reason = "it runs no user code between a record and its delivery report.";
+const NO_TEXT: Reason = "its errors are codes.";
+const LAST_WINS: Reason = "the last `traceparent` header is read.";
+const NOT_PUBLIC: Reason =
+    "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
+const NO_HOST: Reason = "a message names no host.";
 
 impl Side {
     fn producer() -> Self {

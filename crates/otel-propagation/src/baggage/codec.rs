@@ -1,6 +1,6 @@
 //! Members of a `baggage` header as text: taking them apart, and percent-coding of their values.
 //!
-//! Follows W3C Baggage, section "Baggage HTTP Header Format".
+//! Follows W3C Baggage, "Header Content" (<https://www.w3.org/TR/baggage/#header-content>).
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ pub(super) struct Member<'a> {
     pub(super) properties: &'a str,
 }
 
-/// May stand in a name (`token`).
+/// Allowed in a name (`token`).
 const NAME: u8 = 1;
-/// May stand in a value as it is sent (`baggage-octet`).
+/// Allowed in a value as it is sent (`baggage-octet`).
 const VALUE: u8 = 2;
-/// May stand in properties as they are sent, white space included.
+/// Allowed in properties as they are sent, white space included.
 const PROPERTY: u8 = 4;
-/// Stands for itself when we send a value: a `baggage-octet`, but neither `%`, which starts a code, nor `+`, which
+/// Sent without encoding: a `baggage-octet`, but neither `%`, which starts a code, nor `+`, which
 /// Python's reader takes for a space.
 const LITERAL: u8 = 8;
 
@@ -108,6 +108,10 @@ fn member(text: &str) -> Option<RawMember<'_>> {
     let text = trim(text);
     let equals = text.bytes().position(|byte| byte == b'=')?;
     let (name, rest) = (&text[..equals], &text[equals + 1..]);
+    // Most members have neither white space nor properties.
+    if !name.is_empty() && classes(name) & NAME != 0 && classes(rest) & VALUE != 0 {
+        return Some(RawMember { text, name, value: rest, properties: "" });
+    }
     let (value, properties) = match rest.bytes().position(|byte| byte == b';') {
         Some(at) => (&rest[..at], &rest[at + 1..]),
         None => (rest, ""),
@@ -129,19 +133,24 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// Decodes a value. Bytes that are not UTF-8 become U+FFFD, as the specification requires; a `%` without two digits
-/// stays.
+/// A decoded value.
+pub(super) struct Decoded<'a> {
+    pub(super) value: Cow<'a, str>,
+    /// Set if bytes that are not UTF-8 became U+FFFD, as the specification requires.
+    pub(super) is_lossy: bool,
+}
+
+/// Decodes a value. A `%` without two digits stays.
 #[inline]
-pub(super) fn decode(value: &str) -> Cow<'_, str> {
-    if value.bytes().any(|byte| byte == b'%') {
-        Cow::Owned(decode_codes(value))
-    } else {
-        Cow::Borrowed(value)
+pub(super) fn decode(value: &str) -> Decoded<'_> {
+    match value.bytes().filter(|byte| *byte == b'%').count() {
+        0 => Decoded { value: Cow::Borrowed(value), is_lossy: false },
+        codes => decode_codes(value, codes),
     }
 }
 
-fn decode_codes(value: &str) -> String {
-    let mut decoded = Vec::with_capacity(value.len());
+fn decode_codes(value: &str, codes: usize) -> Decoded<'_> {
+    let mut decoded = Vec::with_capacity(value.len().saturating_sub(2 * codes));
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
@@ -157,7 +166,13 @@ fn decode_codes(value: &str) -> String {
             decoded.push(*first);
         }
     }
-    String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    match String::from_utf8(decoded) {
+        Ok(value) => Decoded { value: Cow::Owned(value), is_lossy: false },
+        Err(error) => {
+            let value = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Decoded { value: Cow::Owned(value), is_lossy: true }
+        }
+    }
 }
 
 /// The length of a member as it is sent, in bytes.

@@ -1,6 +1,6 @@
 //! The propagator of the `baggage` header.
 //!
-//! Follows W3C Baggage, sections "Baggage HTTP Header Format" and "Limits".
+//! Follows W3C Baggage, "Header Content" and "Limits" (<https://www.w3.org/TR/baggage/#header-content>).
 
 use opentelemetry::baggage::Baggage;
 use opentelemetry::{Context, Key, StringValue};
@@ -14,11 +14,14 @@ use crate::fields::BAGGAGE;
 
 /// Propagates baggage in the W3C format.
 ///
-/// * Values are percent-coded; names are not, as the specification says. Properties are kept as they are.
+/// * Values are percent-coded as far as they need it, and `+` is, which some readers take for a space; names are not, as
+///   the specification requires. Properties are kept as they are.
 /// * Several `baggage` headers are joined. A member that breaks the grammar is skipped, the others are kept. Of members
 ///   with the same name the last one counts.
 /// * At most 64 members and 8192 bytes are read and sent; members beyond are dropped, those that fit are kept. Of more
 ///   than 64 header lines the first 64 are read.
+/// * A received member that was not changed goes out as it came where encoding it again would lose bytes, or members to
+///   a limit.
 /// * Properties set by hand that no header may carry are not sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BaggagePropagator {
@@ -32,7 +35,7 @@ impl BaggagePropagator {
         Self::default()
     }
 
-    /// Whether received baggage is only sent on, and not read: `cx.baggage()` is then empty, and reading costs about a
+    /// Chooses to only send received baggage on: `cx.baggage()` is then empty, and reading costs about a
     /// third. Baggage that is set by hand is sent as well, in place of received members of the same name.
     ///
     /// For services that do not look at baggage. The default is to read it.
@@ -51,9 +54,10 @@ impl BaggagePropagator {
         let (mut baggage, mut bytes, mut is_lossy) = (Baggage::new(), 0, false);
         within_limits(fields, |member| {
             bytes += member.text.len();
-            let value = codec::decode(member.value);
-            is_lossy |= value.contains(char::REPLACEMENT_CHARACTER);
-            let (name, value) = (Key::from(member.name.to_owned()), StringValue::from(value.into_owned()));
+            let decoded = codec::decode(member.value);
+            is_lossy |= decoded.is_lossy;
+            let name = Key::from(member.name.to_owned());
+            let value = StringValue::from(decoded.value.into_owned());
             let _former = baggage.insert_with_metadata(name, value, member.properties);
         });
         // The received text is kept where encoding the values again would lose bytes, or members to a limit: an octet

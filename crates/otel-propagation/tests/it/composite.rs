@@ -95,7 +95,7 @@ fn of_two_span_contexts_the_later_format_counts() {
     assert_eq!(read(b3_last.clone(), &headers), &B3_HEADER.1[..32]);
     assert_eq!(read(b3_first, &headers), TRACE_ID);
     assert_eq!(read(b3_last.clone(), &headers[..1]), TRACE_ID);
-    // What came with the one that does not count is not taken for the other's.
+    // The state of the one that does not count is not taken for the other's.
     let propagation = PropagatorHandle::new(b3_last);
     let out = send(&propagation, &propagation.extract(&headers));
     assert_eq!((value(&out, "tracestate"), value(&out, "b3")), (None, Some(B3_HEADER.1)));
@@ -368,7 +368,7 @@ fn unknown_names_are_an_error_that_carries_the_rest() {
     let error = CompositePropagator::from_list("jaeger,b3,xray").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown propagators: jaeger, xray; known are tracecontext, baggage, b3, b3multi, none"
+        "propagator list has unknown names: jaeger, xray; known: tracecontext, baggage, b3, b3multi, none"
     );
     assert_eq!(error.names().collect::<Vec<_>>(), ["jaeger", "xray"]);
     assert_eq!(error.into_known().fields().collect::<Vec<_>>(), ["b3"]);

@@ -44,7 +44,7 @@ fn a_child_process_continues_the_trace() {
     }
     let headers = [("traceparent", PARENT), ("tracestate", "foo=1"), ("baggage", "a=x%20y")];
     let mut command = child("environment::a_child_process_continues_the_trace");
-    // What is removed must not be inherited.
+    // A removed variable must not be inherited.
     command.env("X_B3_FLAGS", "stale");
     propagation.inject(&propagation.extract(&headers), &mut command);
     succeeds(command);
@@ -182,7 +182,8 @@ fn unknown_names_are_warned_about() {
     if std::env::var_os(CHILD).is_some() {
         let events = Events::default();
         tracing::subscriber::with_default(events.clone(), CompositePropagator::from_env);
-        let expected = "unknown propagators: jaeger; known are tracecontext, baggage, b3, b3multi, none";
+        let expected = "OTEL_PROPAGATORS read in part: propagator list has unknown names: jaeger; \
+             known: tracecontext, baggage, b3, b3multi, none";
         assert_eq!(*events.0.lock().unwrap(), [(Level::WARN, expected.to_owned())]);
         return;
     }

@@ -57,7 +57,7 @@ fn survives(headers: &[(&str, Vec<u8>)]) {
                 "{name}: {value:?}"
             );
         }
-        // What we send, we read in the same way.
+        // We read the same from the text that we send.
         let again = propagation.extract(&out);
         assert_eq!(span_context(&again), span_context(&cx));
         assert_eq!(again.baggage().len(), cx.baggage().len());

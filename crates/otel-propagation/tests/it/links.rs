@@ -1,4 +1,4 @@
-//! How spans relate, by hand.
+//! Relations between spans, by hand.
 
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};

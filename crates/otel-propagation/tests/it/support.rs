@@ -1,4 +1,4 @@
-//! What several tests share: pairs as a foreign carrier, and a service that continues a trace.
+//! Helpers that several tests share: pairs as a foreign carrier, and a service that continues a trace.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -29,7 +29,7 @@ impl Extractor for Foreign<'_> {
     }
 }
 
-/// What a foreign carrier was given, in order.
+/// A foreign carrier that keeps all headers in their order.
 #[derive(Default)]
 pub(crate) struct Written(pub(crate) Vec<(String, String)>);
 
@@ -47,7 +47,7 @@ pub(crate) fn span_context(cx: &Context) -> SpanContext {
     cx.span().span_context().clone()
 }
 
-/// What a service sent on: the fields of its `traceparent`, and its `tracestate`.
+/// The trace context that a service sent on: the fields of its `traceparent`, and its `tracestate`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) trace_id: String,

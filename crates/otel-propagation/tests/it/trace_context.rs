@@ -215,7 +215,7 @@ fn the_random_flag_can_be_asked_for() {
 
 #[test]
 fn a_span_context_extracted_over_another_replaces_all_of_it() {
-    // The API's type cannot hold this member, so that nothing in the new span context tells that it is gone.
+    // The API's type cannot hold this member, so that the new span context does not show that it is gone.
     let random = format!("{}02", &PARENT[..53]);
     let first = propagation().extract(&[("traceparent", &random[..]), ("tracestate", "old@@x=1")]);
     let carrier = HashMap::from([("traceparent".to_owned(), PARENT.to_owned())]);

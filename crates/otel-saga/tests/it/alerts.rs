@@ -37,12 +37,21 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
+/// Makes `subscriber` the default of this thread, on which the complete test runs.
+///
+/// While a process has one subscriber, `tracing` asks the default of the thread that reaches an event first, and that is
+/// none in the other tests: the event would be off for good. A global default, which is for every thread, prevents that.
+pub(crate) fn set_default(subscriber: impl Into<tracing::Dispatch>) -> tracing::subscriber::DefaultGuard {
+    // It fails after the first call.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    tracing::dispatcher::set_default(&subscriber.into())
+}
+
 #[tokio::test(start_paused = true)]
 async fn compensations_and_forward_steps_that_keep_failing_raise_alerts() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
-    // The default of this thread, on which the complete test runs.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = set_default(subscriber);
     let text = || lines.text();
 
     let shop = Shop::default();

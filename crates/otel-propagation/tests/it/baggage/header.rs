@@ -18,7 +18,7 @@ fn forward_only() -> PropagatorHandle {
     PropagatorHandle::new(BaggagePropagator::new().with_forward_only(true))
 }
 
-/// What is read from these lines, sorted: name, value, properties.
+/// Returns the members that are read from these lines, sorted: name, value, properties.
 fn read(lines: &[&[u8]]) -> Vec<(String, String, String)> {
     let headers: Vec<(&str, &[u8])> = lines.iter().map(|line| ("baggage", *line)).collect();
     let cx = propagation().extract(&headers);
@@ -37,7 +37,7 @@ fn reads(line: &str, expected: &[(&str, &str, &str)]) {
     assert_eq!(read(&[line.as_bytes()]), expected, "{line:?}");
 }
 
-/// What is sent, as members in order of name.
+/// Returns the members that are sent, in order of name.
 fn sent(propagation: &PropagatorHandle, cx: &Context) -> Vec<String> {
     let mut out = Vec::new();
     propagation.inject(cx, &mut out);

@@ -4,14 +4,13 @@ use otel_saga::two_phase::Answer;
 
 use super::bank::{Bank, Fault, builder};
 use super::behaviour::{memory, pay};
-use crate::alerts::Lines;
+use crate::alerts::{Lines, set_default};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_whole_and_who_keeps_silent_raise_alerts() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
-    // The default of this thread, on which the complete test runs.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = set_default(subscriber);
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
 
