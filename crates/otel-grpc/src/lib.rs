@@ -21,6 +21,7 @@ mod request_body;
 mod scanner;
 mod server;
 mod state;
+mod web;
 
 pub use otel_operation::SamplerAttributes;
 pub use otel_request::{ResendCounter, SeparateRequest};

@@ -76,21 +76,28 @@ impl Messages {
         data: &[u8],
         add_event: Option<impl Fn(Vec<KeyValue>)>,
     ) {
-        scanner.scan(data, |message| {
-            let bytes = u64::from(message.bytes);
-            self.bytes[half as usize].fetch_add(bytes, Ordering::Relaxed);
-            let number = self.counts[half as usize].fetch_add(1, Ordering::Relaxed) + 1;
-            let Some(add_event) = &add_event else { return };
-            if self.max_events > 0 && self.events.fetch_add(1, Ordering::Relaxed) < self.max_events {
-                let direction = if half == self.sent { "SENT" } else { "RECEIVED" };
-                let size = if message.is_compressed() { MESSAGE_COMPRESSED_SIZE } else { MESSAGE_SIZE };
-                add_event(vec![
-                    KeyValue::new(MESSAGE_TYPE, direction),
-                    KeyValue::new(MESSAGE_ID, number.cast_signed()),
-                    KeyValue::new(size, i64::from(message.bytes)),
-                ]);
-            }
-        });
+        scanner.scan(
+            data,
+            |_, _| {},
+            |message| {
+                if message.is_trailers() {
+                    return;
+                }
+                let bytes = u64::from(message.bytes);
+                self.bytes[half as usize].fetch_add(bytes, Ordering::Relaxed);
+                let number = self.counts[half as usize].fetch_add(1, Ordering::Relaxed) + 1;
+                let Some(add_event) = &add_event else { return };
+                if self.max_events > 0 && self.events.fetch_add(1, Ordering::Relaxed) < self.max_events {
+                    let direction = if half == self.sent { "SENT" } else { "RECEIVED" };
+                    let size = if message.is_compressed() { MESSAGE_COMPRESSED_SIZE } else { MESSAGE_SIZE };
+                    add_event(vec![
+                        KeyValue::new(MESSAGE_TYPE, direction),
+                        KeyValue::new(MESSAGE_ID, number.cast_signed()),
+                        KeyValue::new(size, i64::from(message.bytes)),
+                    ]);
+                }
+            },
+        );
     }
 
     pub(crate) fn totals(&self) -> Totals {

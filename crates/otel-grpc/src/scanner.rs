@@ -1,7 +1,11 @@
 //! An incremental parser of the length-prefixed messages in a body.
 //!
 //! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
-//! "Length-Prefixed-Message".
+//! "Length-Prefixed-Message", and [gRPC-Web](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md), whose last
+//! message holds the trailers.
+
+/// The bit of a message's flags that marks the trailers of gRPC-Web.
+const TRAILERS: u8 = 0x80;
 
 /// The position within the messages of a body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,11 +27,20 @@ impl Message {
     pub(crate) fn is_compressed(self) -> bool {
         self.flags != 0
     }
+
+    pub(crate) fn is_trailers(self) -> bool {
+        self.flags & TRAILERS != 0
+    }
 }
 
 impl Scanner {
-    /// Calls `found` for each message whose last byte is in `bytes`.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(Message)) {
+    /// Calls `content` for each part of a message in `bytes`, and `found` for each message whose last byte is in `bytes`.
+    pub(crate) fn scan(
+        &mut self,
+        mut bytes: &[u8],
+        mut content: impl FnMut(Message, &[u8]),
+        mut found: impl FnMut(Message),
+    ) {
         loop {
             let prefix = &mut self.prefix[self.have..];
             let taken = prefix.len().min(bytes.len());
@@ -44,6 +57,7 @@ impl Scanner {
             }
             let message = Message { flags, bytes: length };
             let (part, after) = bytes.split_at(self.rest.min(bytes.len()));
+            content(message, part);
             self.rest -= part.len();
             bytes = after;
             if self.rest > 0 {
@@ -83,7 +97,7 @@ mod tests {
             while !rest.is_empty() {
                 let (frame, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
                 for frame in [frame, &[]] {
-                    scanner.scan(frame, |message| found.push((message.is_compressed(), message.bytes as usize)));
+                    scanner.scan(frame, |_, _| {}, |message| found.push((message.is_compressed(), message.bytes as usize)));
                 }
                 rest = after;
             }
@@ -95,7 +109,7 @@ mod tests {
             let mut scanner = Scanner::default();
             let mut found = 0;
             for chunk in bytes.chunks(7) {
-                scanner.scan(chunk, |_| found += 1);
+                scanner.scan(chunk, |_, _| {}, |_| found += 1);
             }
             prop_assert!(found <= bytes.len() / 5);
         }
@@ -104,7 +118,7 @@ mod tests {
     #[test]
     fn a_message_that_was_cut_off_is_none() {
         let (mut scanner, mut found) = (Scanner::default(), 0);
-        scanner.scan(&encoded(&[(false, 10), (false, 10)])[..29], |_| found += 1);
+        scanner.scan(&encoded(&[(false, 10), (false, 10)])[..29], |_, _| {}, |_| found += 1);
         assert_eq!(found, 1);
     }
 }

@@ -25,6 +25,7 @@ use crate::messages::{Half, MessageEvents, Messages};
 use crate::method::{self, Method};
 use crate::outcome;
 use crate::scanner::Scanner;
+use crate::web::WebTrailers;
 
 /// The state of a call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct CallState<S> {
     is_inner: bool,
     /// Present only if messages are counted; boxed to keep the state small otherwise.
     messages: Option<Box<ResponseMessages>>,
+    /// Present only if the response is gRPC-Web.
+    web_trailers: Option<Box<WebTrailers>>,
 }
 
 /// A server's request that may be a call. Its span has no `rpc.*` until the response shows that it is one.
@@ -87,6 +90,7 @@ impl<S: Side> CallState<S> {
             is_grpc_response: None,
             is_inner: false,
             messages,
+            web_trailers: None,
         }
     }
 
@@ -178,6 +182,7 @@ impl<S: Side> RequestObserver for CallState<S> {
             let is_grpc = code.is_some() || content_type != ContentType::Other;
             self.is_grpc_response = Some(is_grpc);
             if is_grpc {
+                self.web_trailers = WebTrailers::new(content_type);
                 self.confirm_method(response, code, span);
             }
         }
@@ -204,6 +209,9 @@ impl<S: Side> RequestObserver for CallState<S> {
 
     #[inline]
     fn on_data<D: Buf>(&mut self, data: &D, span: Option<&RequestSpan<'_>>) {
+        if let Some(trailers) = &mut self.web_trailers {
+            trailers.read(data.chunk());
+        }
         let is_call = self.is_call();
         if let Some(responses) = &mut self.messages {
             let ResponseMessages { messages, scanner } = &mut **responses;
@@ -216,7 +224,7 @@ impl<S: Side> RequestObserver for CallState<S> {
     #[inline]
     fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         let code = trailers.and_then(outcome::code_from_headers);
-        let code = code.or(self.code);
+        let code = code.or_else(|| self.web_trailers.as_ref()?.code()).or(self.code);
         if code.is_some() {
             self.is_grpc_response = Some(true);
         } else if !self.is_call() {
@@ -235,6 +243,9 @@ impl<S: Side> RequestObserver for CallState<S> {
     fn outcome_if_dropped(&mut self) -> Outcome {
         if !self.is_call() {
             return Outcome::cancelled();
+        }
+        if let Some(code) = self.web_trailers.as_ref().and_then(|trailers| trailers.code()) {
+            return self.end_with(code);
         }
         // A response with an HTTP error determines the status even if its body is dropped unread.
         self.end_with(match self.http_status {

@@ -83,7 +83,7 @@ impl Side {
     }
 }
 
-fn encoded(message: &Say) -> Bytes {
+pub(crate) fn encoded(message: &Say) -> Bytes {
     let body = message.encode_to_vec();
     let length = u32::try_from(body.len()).unwrap().to_be_bytes();
     [&[0], &length[..], &body].concat().into()

@@ -9,6 +9,7 @@ mod conformance;
 mod conventions;
 mod echo;
 mod faults;
+mod grpc_web;
 mod hostile;
 mod layers;
 mod message_spans;
