@@ -20,6 +20,9 @@ mod propagation;
 #[cfg(feature = "transport")]
 mod resets;
 mod spans;
+#[cfg(feature = "axum")]
+mod stacked;
+mod stacked_clients;
 mod statuses;
 mod streams;
 mod support;
