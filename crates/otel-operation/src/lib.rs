@@ -4,8 +4,6 @@
 //!
 //! This file owns the crate's public exports.
 
-#[cfg(feature = "http-body")]
-mod body;
 mod cache;
 mod future;
 mod global_provider;
@@ -18,8 +16,6 @@ mod requested_ids;
 mod span;
 mod tracer;
 
-#[cfg(feature = "http-body")]
-pub use crate::body::{ObserveBody, OperationBody};
 pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
 pub use crate::future::{FinishOnOutput, OperationFuture};
 pub use crate::global_provider::set_tracer_provider;

@@ -6,6 +6,3 @@ mod ends;
 mod metrics;
 mod spans;
 mod support;
-
-#[cfg(feature = "http-body")]
-mod bodies;

@@ -16,7 +16,6 @@ pub(crate) struct Job {
     pub(crate) told: Told,
     /// The result of `in_flight`.
     pub(crate) counts: bool,
-    pub(crate) bytes: usize,
     /// Makes each callback panic.
     pub(crate) panics: bool,
 }
