@@ -9,7 +9,9 @@ const NAMES: [&str; 5] = ["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "
 
 fuzz_target!(|data: &[u8]| {
     let headers: Vec<_> = NAMES.iter().copied().zip(data.split(|byte| *byte == b'\n')).collect();
-    for propagation in [PropagatorHandle::new(B3Propagator::single()), PropagatorHandle::new(B3Propagator::multi())] {
+    for propagation in
+        [PropagatorHandle::new(B3Propagator::single()), PropagatorHandle::new(B3Propagator::multi())]
+    {
         let cx = propagation.extract(&headers);
         let mut sent = Vec::new();
         propagation.inject(&cx, &mut sent);
