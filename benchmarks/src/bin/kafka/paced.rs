@@ -54,7 +54,7 @@ pub(crate) fn measure(candidate: Candidate, metrics: &Metrics) {
 }
 
 fn to_topic() -> FutureRecord<'static, [u8], [u8]> {
-    FutureRecord { topic: TOPIC, ..observer() }
+    FutureRecord { topic: TOPIC, ..record() }
 }
 
 /// Sends at the fixed rate and prints the processor time per second as the nanoseconds of the cell. Returns the number
