@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use http::{HeaderName, HeaderValue, Request, Response};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use otel_http::{PeerAddr, ServerLayer};
+use otel_http::{LayerOptions, PeerAddr, ServerLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 

@@ -14,7 +14,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use otel_grpc::{ClientLayer, MessageEvents, ServerLayer};
+use otel_grpc::{ClientLayer, LayerOptions, MessageEvents, ServerLayer};
 use otel_propagation::CompositePropagator;
 use tonic::GrpcMethod;
 use tonic::body::Body;

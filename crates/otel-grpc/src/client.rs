@@ -1,25 +1,17 @@
 //! The client layer: injects context into requests and records each call once.
 //!
-//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Client", and the
-//! tower service contract.
+//! Follows the [gRPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/), "Client".
 
 mod instrumentation;
 
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-
-use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body::Body;
-use otel_request::{RequestBody, RequestFuture, start_client};
-use tower_layer::Layer;
-use tower_service::Service;
+use http::Uri;
+use otel_request::{RequestBody, RequestFuture};
 
 pub use self::instrumentation::GrpcClient;
 
 use crate::attributes;
 use crate::layer::GrpcLayer;
-use crate::request_body::observe_request_body;
+use crate::service::GrpcService;
 use crate::state::CallState;
 
 /// A layer that records each call of a gRPC channel and injects its context into the request.
@@ -57,14 +49,6 @@ impl ClientLayer {
     }
 }
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = ClientService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ClientService { instrumentation: Arc::clone(&self.instrumentation), inner }
-    }
-}
-
 /// The future of a [`ClientService`].
 pub type ClientFuture<F> = RequestFuture<F, CallState<GrpcClient>>;
 
@@ -72,37 +56,4 @@ pub type ClientFuture<F> = RequestFuture<F, CallState<GrpcClient>>;
 pub type ClientBody<B> = RequestBody<B, CallState<GrpcClient>>;
 
 /// An instrumented gRPC channel.
-#[derive(Clone, Debug)]
-pub struct ClientService<S> {
-    instrumentation: Arc<GrpcClient>,
-    inner: S,
-}
-
-impl<S, B, R> Service<Request<B>> for ClientService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: 'static,
-    B: 'static,
-    R: Body<Data = Bytes>,
-    R::Error: 'static,
-{
-    type Error = S::Error;
-    type Future = ClientFuture<S::Future>;
-    type Response = Response<ClientBody<R>>;
-
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut scope = start_client(&self.instrumentation, &mut request);
-        let messages = scope.observer_mut().and_then(|state| state.messages());
-        if messages.is_some() || self.instrumentation.attaches_request_context() {
-            observe_request_body(request.body_mut(), messages, scope.context());
-        }
-        let entered = scope.enter();
-        let future = self.inner.call(request);
-        entered.exit();
-        RequestFuture::new(future, scope)
-    }
-}
+pub type ClientService<S> = GrpcService<S, GrpcClient>;

@@ -47,7 +47,7 @@ fn split_path(uri: &Uri) -> (&str, &str) {
 
 /// The options that the server and the client layer share.
 #[derive(Clone)]
-pub struct GrpcOptions {
+pub(crate) struct GrpcOptions {
     pub(crate) common: Options<GrpcHead>,
     pub(crate) excluded_services: Arc<[Box<str>]>,
     /// Not a setting of `common`, because only the metadata of calls is recorded.

@@ -1,52 +1,22 @@
-//! The layer type of both sides, with the `with_*` methods that they share.
+//! The layer type of both sides, with the options of gRPC that they share.
 //!
 //! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) for opt-in
 //! attributes.
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Tracer, TracerProvider};
-use otel_operation::{LazyInstruments, Outcome, SamplerAttributes};
-use otel_propagation::PropagatorHandle;
-use tonic::Code;
+use otel_request::{LayerOptions, Options};
 
 use crate::attributes::{REQUEST_METADATA, RESPONSE_METADATA};
-use crate::config::{CallHead, GrpcOptions, captured_metadata};
+use crate::config::{GrpcHead, GrpcOptions, captured_metadata};
+use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::messages::MessageEvents;
-use crate::method::Methods;
-use crate::metrics::GrpcInstruments;
 
-/// The side of a layer, as the instrumentation that its services share.
-pub trait Side: Send + Sync + Sized + 'static {
-    /// The options that only this side has.
-    type Options: Clone + Default;
-
-    /// True for clients: each of their requests is a call, and they send the request messages.
-    const IS_CLIENT: bool;
-
-    /// Creates the instrumentation.
-    fn build(grpc: GrpcOptions, options: Self::Options) -> Self;
-
-    /// Returns the options that it was built with.
-    fn options(&self) -> (&GrpcOptions, &Self::Options);
-
-    /// Returns the instruments.
-    fn instruments(&self) -> &LazyInstruments<GrpcInstruments>;
-
-    /// Returns the methods that the layer caches.
-    fn methods(&self) -> &Methods;
-
-    /// Returns the outcome of a call that ended with this status.
-    fn outcome(code: Code) -> Outcome;
-}
-
-/// A layer that records gRPC calls: [`ServerLayer`](crate::ServerLayer) and [`ClientLayer`](crate::ClientLayer).
+/// A layer that records gRPC calls: [`ServerLayer`](crate::ServerLayer) and [`ClientLayer`](crate::ClientLayer). The
+/// options that name no protocol are methods of [`LayerOptions`].
 #[derive(Debug)]
 pub struct GrpcLayer<S> {
-    pub(crate) instrumentation: Arc<S>,
+    pub(crate) instrumentation: Arc<GrpcInstrumentation<S>>,
 }
 
 impl<S> Clone for GrpcLayer<S> {
@@ -61,6 +31,14 @@ impl<S: Side> Default for GrpcLayer<S> {
     }
 }
 
+impl<S: Side> LayerOptions for GrpcLayer<S> {
+    type Instrumentation = GrpcInstrumentation<S>;
+
+    fn with_options(self, edit: impl FnOnce(&mut Options<GrpcHead>)) -> Self {
+        self.edit(|grpc, _| edit(&mut grpc.common))
+    }
+}
+
 impl<S: Side> GrpcLayer<S> {
     /// Creates a layer that records into the global providers, which may be installed later.
     #[must_use]
@@ -69,57 +47,18 @@ impl<S: Side> GrpcLayer<S> {
     }
 
     fn build(grpc: GrpcOptions, options: S::Options) -> Self {
-        Self { instrumentation: Arc::new(S::build(grpc, options)) }
+        Self { instrumentation: Arc::new(GrpcInstrumentation::new(grpc, options)) }
     }
 
     pub(crate) fn edit(self, edit: impl FnOnce(&mut GrpcOptions, &mut S::Options)) -> Self {
-        let (grpc, options) = self.instrumentation.options();
-        let (mut grpc, mut options) = (grpc.clone(), options.clone());
+        let mut grpc = self.instrumentation.grpc.clone();
+        let mut options = self.instrumentation.side.options().clone();
         edit(&mut grpc, &mut options);
         Self::build(grpc, options)
     }
 
-    /// Records the spans of calls into this provider instead of the global one.
-    #[must_use]
-    pub fn with_tracer_provider<P>(self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
-    {
-        self.edit(|grpc, _| grpc.common.providers.set_tracer_provider(provider))
-    }
-
-    /// Records metrics into this provider instead of the global one.
-    #[must_use]
-    pub fn with_meter_provider<P>(self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.edit(|grpc, _| grpc.common.providers.set_meter_provider(provider))
-    }
-
-    /// Reads and writes context with this propagator instead of the global one.
-    #[must_use]
-    pub fn with_propagator<P>(self, propagator: P) -> Self
-    where
-        P: TextMapPropagator + Send + Sync + 'static,
-    {
-        self.edit(|grpc, _| grpc.common.propagator = PropagatorHandle::new(propagator))
-    }
-
-    /// Records only calls for which `filter` returns `true`. Others have no span and no metrics; their trace continues:
-    /// a server's call runs in its caller's context, a client's call carries the current one.
-    #[must_use]
-    pub fn with_filter<F>(self, filter: F) -> Self
-    where
-        F: Fn(&CallHead<'_>) -> bool + Send + Sync + 'static,
-    {
-        self.edit(|grpc, _| grpc.common.set_filter(filter))
-    }
-
     /// Excludes the calls of these services, such as `grpc.health.v1.Health` and
-    /// `grpc.reflection.v1.ServerReflection`, like calls that [`with_filter`](Self::with_filter) rejects.
+    /// `grpc.reflection.v1.ServerReflection`, like calls that [`with_filter`](LayerOptions::with_filter) rejects.
     #[must_use]
     pub fn with_excluded_services<'a>(self, services: impl IntoIterator<Item = &'a str>) -> Self {
         let services = services.into_iter().map(Box::from).collect();
@@ -142,16 +81,6 @@ impl<S: Side> GrpcLayer<S> {
     pub fn with_file_descriptor_set(self, encoded: &[u8]) -> Result<Self, prost::DecodeError> {
         let methods = crate::descriptors::method_names(encoded)?;
         Ok(self.edit(|grpc, _| grpc.add_known_methods(methods)))
-    }
-
-    /// Adds span attributes from the head of the call. `attributes` runs at most once per call, only if the sampler
-    /// receives attributes or the span records.
-    #[must_use]
-    pub fn with_call_attributes<F>(self, attributes: F) -> Self
-    where
-        F: Fn(&CallHead<'_>, &mut Vec<KeyValue>) + Send + Sync + 'static,
-    {
-        self.edit(|grpc, _| grpc.common.set_request_attributes(attributes))
     }
 
     /// Records this request metadata as `rpc.request.metadata.NAME`. Default: none. At most 16 values per key are
@@ -187,20 +116,5 @@ impl<S: Side> GrpcLayer<S> {
     #[must_use]
     pub fn with_message_metrics(self, record: bool) -> Self {
         self.edit(|grpc, _| grpc.message_metrics = record)
-    }
-
-    /// Sets the rule by which samplers receive attributes under an unsampled parent. Default:
-    /// [`SamplerAttributes::IfParentAllows`].
-    #[must_use]
-    pub fn with_sampler_attributes(self, attributes: SamplerAttributes) -> Self {
-        self.edit(|grpc, _| grpc.common.sampler_attributes = attributes)
-    }
-
-    /// Writes the owner of a call's span into the request's extensions. Default: `false`. Set it on the outer of two layers
-    /// if a `tower::buffer` or a spawned task is directly around the inner one, which is then called on another task and
-    /// would start a second span.
-    #[must_use]
-    pub fn with_request_extension(self, extension: bool) -> Self {
-        self.edit(|grpc, _| grpc.common.request_extension = extension)
     }
 }

@@ -20,7 +20,7 @@ use crate::attributes::{self, MESSAGE, STATUS_CODE};
 use crate::content_type::ContentType;
 use crate::deadline::Deadline;
 use crate::error::code_from_error;
-use crate::layer::Side;
+use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::messages::{Half, MessageEvents, Messages};
 use crate::method::{self, Method};
 use crate::outcome;
@@ -30,7 +30,7 @@ use crate::web::WebTrailers;
 /// The state of a call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct CallState<S> {
-    instrumentation: Arc<S>,
+    instrumentation: Arc<GrpcInstrumentation<S>>,
     method: Arc<Method>,
     /// Present if a server did not know the method at the start.
     unconfirmed: Option<Box<Unconfirmed>>,
@@ -67,12 +67,12 @@ struct ResponseMessages {
 impl<S: Side> CallState<S> {
     #[inline]
     pub(crate) fn new(
-        instrumentation: Arc<S>,
+        instrumentation: Arc<GrpcInstrumentation<S>>,
         method: Arc<Method>,
         unconfirmed: Option<Box<Unconfirmed>>,
         deadline: Option<Deadline>,
     ) -> Self {
-        let (options, _) = instrumentation.options();
+        let options = &instrumentation.grpc;
         let messages = options.counts_messages().then(|| {
             let has_events = options.message_events == MessageEvents::Each
                 && unconfirmed.as_ref().is_none_or(|unconfirmed| unconfirmed.can_exist);
@@ -149,7 +149,7 @@ impl<S: Side> CallState<S> {
         if !unconfirmed.can_exist || !method::confirms_method(response, code) {
             return;
         }
-        self.method = self.instrumentation.methods().learn(&unconfirmed.path);
+        self.method = self.instrumentation.methods.learn(&unconfirmed.path);
         if let Some(span) = span
             && self.method.is_known()
         {
@@ -191,7 +191,7 @@ impl<S: Side> RequestObserver for CallState<S> {
             && self.is_call()
         {
             let mut list = Vec::new();
-            let (options, _) = self.instrumentation.options();
+            let options = &self.instrumentation.grpc;
             options.common.response_headers.read(headers, &mut list);
             if !list.is_empty() {
                 span.set_attributes(list);
@@ -282,7 +282,7 @@ impl<S: Side> RequestObserver for CallState<S> {
             span.set_attributes(list);
         }
         span.set_attribute(KeyValue::new(STATUS_CODE, outcome::name(self.code_at_end())));
-        let (options, _) = self.instrumentation.options();
+        let options = &self.instrumentation.grpc;
         if options.message_events != MessageEvents::Off
             && let Some(responses) = &self.messages
         {
@@ -292,8 +292,8 @@ impl<S: Side> RequestObserver for CallState<S> {
 
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
-        let Some(instruments) = self.instrumentation.instruments().get() else { return };
-        let (options, _) = self.instrumentation.options();
+        let Some(instruments) = self.instrumentation.instruments.get() else { return };
+        let options = &self.instrumentation.grpc;
         let messages = self.messages.as_ref().filter(|_| options.message_metrics);
         let totals = messages.map(|responses| responses.messages.totals());
         self.method.measure(instruments, self.code_at_end(), outcome, elapsed, totals.as_ref());

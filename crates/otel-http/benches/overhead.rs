@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use otel_http::{ClientLayer, ServerLayer};
+use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use tower::{Layer, Service, service_fn};
 

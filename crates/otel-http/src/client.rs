@@ -1,24 +1,16 @@
 //! The client layer: injects context into requests and records each call once.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! client", and the tower service contract.
+//! client".
 
 mod instrumentation;
 mod state;
-
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-
-use http::{Request, Response};
-use http_body::Body;
-use otel_request::{RequestFuture, start_client};
-use tower_layer::Layer;
-use tower_service::Service;
 
 pub use self::instrumentation::{HttpClient, UrlTemplate};
 pub use self::state::{ClientBody, ClientFuture, ClientState};
 
 use crate::layer::HttpLayer;
+use crate::service::HttpService;
 
 /// A layer that records each call of an HTTP client and injects its context into the request.
 ///
@@ -32,41 +24,5 @@ use crate::layer::HttpLayer;
 /// ```
 pub type ClientLayer = HttpLayer<HttpClient>;
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = ClientService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ClientService { inner, instrumentation: Arc::clone(&self.instrumentation) }
-    }
-}
-
 /// An instrumented HTTP client.
-#[derive(Clone, Debug)]
-pub struct ClientService<S> {
-    inner: S,
-    instrumentation: Arc<HttpClient>,
-}
-
-impl<S, B, R> Service<Request<B>> for ClientService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: 'static,
-    R: Body,
-    R::Error: 'static,
-{
-    type Response = Response<ClientBody<R>>;
-    type Error = S::Error;
-    type Future = ClientFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut scope = start_client(&self.instrumentation, &mut request);
-        let entered = scope.enter();
-        let future = self.inner.call(request);
-        entered.exit();
-        RequestFuture::new(future, scope)
-    }
-}
+pub type ClientService<S> = HttpService<S, HttpClient>;

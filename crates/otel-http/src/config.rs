@@ -50,7 +50,7 @@ pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>)
 
 /// The options that the server and the client layer share.
 #[derive(Clone)]
-pub struct HttpOptions {
+pub(crate) struct HttpOptions {
     pub(crate) common: Options<HttpHead>,
     pub(crate) span_name: Option<SpanNameHook>,
     pub(crate) response_attributes: Option<ResponseHook>,

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod exchange;
 mod forwarded;
+mod instrumentation;
 mod layer;
 mod method;
 mod metrics;
@@ -15,16 +16,19 @@ mod outcome;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod service;
 
 pub use otel_operation::SamplerAttributes;
-pub use otel_request::{PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest};
+pub use otel_request::{LayerOptions, PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::client::{
     ClientBody, ClientFuture, ClientLayer, ClientService, ClientState, HttpClient, UrlTemplate,
 };
 pub use crate::config::EndOn;
+pub use crate::instrumentation::HttpInstrumentation;
 pub use crate::layer::HttpLayer;
 pub use crate::server::{
     HttpServer, LateRoute, ServerBody, ServerFuture, ServerLayer, ServerService, ServerState,
 };
+pub use crate::service::HttpService;

@@ -21,7 +21,7 @@ const SETS: usize = 32;
 
 /// The instruments of a server or of a client.
 #[derive(Debug)]
-pub(crate) struct HttpInstruments {
+pub struct HttpInstruments {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
     request_size: Histogram<u64>,

@@ -1,27 +1,20 @@
 //! The server layer: extracts the caller's context and records each request once.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! server", and the tower service contract: the service that was polled ready is the one that is called.
+//! server".
 
 mod instrumentation;
 mod route;
 mod state;
 
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-
-use http::{Request, Response};
-use http_body::Body;
 use ipnet::IpNet;
-use otel_request::{RequestFuture, RequestHead, start_server};
-use tower_layer::Layer;
-use tower_service::Service;
 
 pub use self::instrumentation::HttpServer;
 pub use self::route::LateRoute;
 pub use self::state::{ServerBody, ServerFuture, ServerState};
 
 use crate::layer::HttpLayer;
+use crate::service::HttpService;
 
 /// A layer that records each request of an HTTP server.
 ///
@@ -33,23 +26,6 @@ use crate::layer::HttpLayer;
 pub type ServerLayer = HttpLayer<HttpServer>;
 
 impl ServerLayer {
-    /// Treats callers as untrusted: their span context becomes a link instead of the parent, and their baggage is
-    /// dropped. Default: `false`.
-    #[must_use]
-    pub fn with_public_endpoint(self, public: bool) -> Self {
-        self.edit(|http, _| http.common.set_public_endpoint(public))
-    }
-
-    /// Treats the callers of those requests as untrusted for which `is_public` returns `true`. See
-    /// [`with_public_endpoint`](Self::with_public_endpoint).
-    #[must_use]
-    pub fn with_public_endpoint_if<F>(self, is_public: F) -> Self
-    where
-        F: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
-    {
-        self.edit(|http, _| http.common.set_public_endpoint_if(is_public))
-    }
-
     /// Reads `Forwarded` and `X-Forwarded-*` of requests from these networks. Default: none. This requires the peer's
     /// address: a [`PeerAddr`](crate::PeerAddr), or axum's `ConnectInfo<SocketAddr>` with the feature `axum`.
     #[must_use]
@@ -72,42 +48,5 @@ impl ServerLayer {
     }
 }
 
-impl<S> Layer<S> for ServerLayer {
-    type Service = ServerService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ServerService { inner, instrumentation: Arc::clone(&self.instrumentation) }
-    }
-}
-
 /// An instrumented HTTP server.
-#[derive(Clone, Debug)]
-pub struct ServerService<S> {
-    inner: S,
-    instrumentation: Arc<HttpServer>,
-}
-
-impl<S, B, R> Service<Request<B>> for ServerService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: 'static,
-    R: Body,
-    R::Error: 'static,
-{
-    type Response = Response<ServerBody<R>>;
-    type Error = S::Error;
-    type Future = ServerFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.instrumentation.insert_late_route(&mut request);
-        let mut scope = start_server(&self.instrumentation, &mut request);
-        let entered = scope.enter();
-        let future = self.inner.call(request);
-        entered.exit();
-        RequestFuture::new(future, scope)
-    }
-}
+pub type ServerService<S> = HttpService<S, HttpServer>;

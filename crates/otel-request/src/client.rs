@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::Request;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, Tracer, catch_panic};
+use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, catch_panic};
 use otel_propagation::{HeaderExtractor, HeaderInjector};
 
 use crate::head::{HeadView, RequestHead};
+use crate::instrumentation::Instrumentation;
 use crate::observer::RequestObserver;
 use crate::options::Options;
 use crate::owner::{self, Facts, Joined};
@@ -19,25 +20,9 @@ use crate::scope::{RequestOperation, RequestScope, State};
 use crate::span::{AttributeScope, SpanName};
 
 /// The instrumentation of one client layer, as its protocol describes it.
-pub trait ClientInstrumentation: Send + Sync + Sized + 'static {
-    /// The form in which hooks see a request's head.
-    type View: HeadView;
-    /// The observer of one attempt.
-    type Observer: RequestObserver;
+pub trait ClientInstrumentation: Instrumentation {
     /// Values read from the head for attributes alone. They are not part of the observer, which moves several times.
     type Details<'a>;
-
-    /// Returns the tracer.
-    fn tracer(&self) -> &Tracer;
-
-    /// Returns the settings.
-    fn options(&self) -> &Options<Self::View>;
-
-    /// Returns true for a request that the protocol leaves out, beside the filter.
-    fn excludes(&self, head: &RequestHead<'_>) -> bool {
-        let _ = head;
-        false
-    }
 
     /// Returns the observer of an attempt, its details and the name of its span.
     fn observe<'a>(

@@ -5,8 +5,8 @@
 //! # Modules
 //!
 //! `server` and `client` start an operation, `scope`, `future` and `body` carry it to its end, `owner` and `joint` connect
-//! the layers of one request, `observer` and `span` are the contract with a transport, `options` are the settings that all
-//! transports share.
+//! the layers of one request, `instrumentation`, `observer` and `span` are the contract with a transport, `options` and
+//! `layer` are the settings that all transports share.
 
 mod address;
 mod body;
@@ -15,7 +15,9 @@ mod client;
 mod future;
 mod head;
 mod host;
+mod instrumentation;
 mod joint;
+mod layer;
 mod observer;
 mod options;
 mod owner;
@@ -34,6 +36,8 @@ pub use crate::client::{ClientInstrumentation, start_client};
 pub use crate::future::RequestFuture;
 pub use crate::head::{HeadView, RequestHead, ResponseHead};
 pub use crate::host::{Host, HostCache, split_host};
+pub use crate::instrumentation::Instrumentation;
+pub use crate::layer::LayerOptions;
 pub use crate::observer::{EndsWith, RequestObserver};
 pub use crate::options::Options;
 pub use crate::owner::SeparateRequest;

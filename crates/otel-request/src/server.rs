@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::Request;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, Tracer, catch_panic};
+use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, catch_panic};
 use otel_propagation::{HeaderExtractor, baggage};
 
 use crate::head::{HeadView, RequestHead};
+use crate::instrumentation::Instrumentation;
 use crate::observer::RequestObserver;
 use crate::options::Options;
 use crate::owner::{self, Facts, Joined};
@@ -18,25 +19,9 @@ use crate::scope::{RequestOperation, RequestScope, State};
 use crate::span::{AttributeScope, SpanName};
 
 /// The instrumentation of one server layer, as its protocol describes it.
-pub trait ServerInstrumentation: Send + Sync + Sized + 'static {
-    /// The form in which hooks see a request's head.
-    type View: HeadView;
-    /// The observer of one request.
-    type Observer: RequestObserver;
+pub trait ServerInstrumentation: Instrumentation {
     /// Values read from the head for attributes alone. They are not part of the observer, which moves several times.
     type Details;
-
-    /// Returns the tracer.
-    fn tracer(&self) -> &Tracer;
-
-    /// Returns the settings.
-    fn options(&self) -> &Options<Self::View>;
-
-    /// Returns true for a request that the protocol leaves out, beside the filter.
-    fn excludes(&self, head: &RequestHead<'_>) -> bool {
-        let _ = head;
-        false
-    }
 
     /// Returns the observer of a request, its details and the name of its span.
     fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (Self::Observer, Self::Details, SpanName);

@@ -5,7 +5,7 @@
 //! of `service.name`, so each builds its own telemetry and passes it to its layers.
 
 use opentelemetry_sdk::trace::TracerProviderBuilder;
-use otel_grpc::{ClientLayer, MessageEvents, ServerLayer};
+use otel_grpc::{ClientLayer, LayerOptions, MessageEvents, ServerLayer};
 use otel_telemetry::{Exporter, SetupError, Telemetry};
 use otel_waterfall::Waterfall;
 use tonic::transport::Uri;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use opentelemetry_sdk::metrics::PeriodicReader;
-use otel_http::{ClientLayer, ServerLayer};
+use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_telemetry::{Exporter, SetupError, ShutdownSignal, Telemetry};
 use otel_waterfall::{OpenSpans, Waterfall};
 use tokio::net::TcpListener;

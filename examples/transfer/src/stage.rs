@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use opentelemetry::trace::{TraceId, TracerProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use otel_grpc::{CallHead, ClientLayer, ServerLayer};
+use otel_grpc::{CallHead, ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_telemetry::{Exporter, Telemetry};
 use otel_waterfall::{OpenSpans, Style, Trace, from_otlp_json, html, text};

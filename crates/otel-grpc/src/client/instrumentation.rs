@@ -1,16 +1,19 @@
-//! The instrumentation that all services of a client layer share.
+//! The client's part of the instrumentation: its options, and the methods of each server that is called.
 
 use std::sync::Arc;
 
+use http::Request;
+use opentelemetry::metrics::Meter;
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{BoundedCache, LazyInstruments, Outcome, Tracer};
-use otel_request::{AttributeScope, ClientInstrumentation, NameRank, Options, RequestHead, SpanName};
+use otel_operation::{BoundedCache, Outcome};
+use otel_request::{
+    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SpanName, start_client,
+};
 use tonic::{Code, GrpcMethod};
 
 use crate::attributes;
-use crate::config::{GrpcHead, GrpcOptions, scope};
 use crate::deadline::Deadline;
-use crate::layer::Side;
+use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::message_spans::StreamSlot;
 use crate::method::{Method, Methods};
 use crate::metrics::GrpcInstruments;
@@ -28,14 +31,10 @@ pub struct ClientOptions {
     pub(super) request_context: bool,
 }
 
-/// The instrumentation of a gRPC client. Opaque; public only because it appears in type signatures.
+/// The client's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct GrpcClient {
-    grpc: GrpcOptions,
     options: ClientOptions,
-    tracer: Tracer,
-    instruments: LazyInstruments<GrpcInstruments>,
-    methods: Methods,
     by_origin: BoundedCache<Methods>,
 }
 
@@ -44,32 +43,37 @@ impl Side for GrpcClient {
 
     const IS_CLIENT: bool = true;
 
-    fn build(grpc: GrpcOptions, options: ClientOptions) -> Self {
-        Self {
-            tracer: grpc.common.providers.tracer(scope()),
-            instruments: grpc.common.providers.instruments(scope(), GrpcInstruments::client),
-            methods: Methods::new(options.target.clone(), false),
-            by_origin: BoundedCache::new(SERVERS),
-            grpc,
-            options,
-        }
+    fn new(options: ClientOptions) -> Self {
+        Self { options, by_origin: BoundedCache::new(SERVERS) }
     }
 
-    fn options(&self) -> (&GrpcOptions, &ClientOptions) {
-        (&self.grpc, &self.options)
+    fn options(&self) -> &ClientOptions {
+        &self.options
     }
 
-    #[inline]
-    fn instruments(&self) -> &LazyInstruments<GrpcInstruments> {
-        &self.instruments
+    fn instruments(meter: &Meter) -> GrpcInstruments {
+        GrpcInstruments::client(meter)
     }
 
-    fn methods(&self) -> &Methods {
-        &self.methods
+    fn methods(&self, _is_closed: bool) -> Methods {
+        Methods::new(self.options.target.clone(), false)
     }
 
     fn outcome(code: Code) -> Outcome {
         outcome::of_client(code)
+    }
+
+    #[inline]
+    fn attaches_request_context(&self) -> bool {
+        self.options.request_context
+    }
+
+    #[inline]
+    fn start<B>(
+        instrumentation: &Arc<GrpcInstrumentation<Self>>,
+        request: &mut Request<B>,
+    ) -> RequestScope<CallState<Self>> {
+        start_client(instrumentation, request)
     }
 }
 
@@ -77,31 +81,14 @@ impl Side for GrpcClient {
 #[derive(Debug)]
 pub struct UnknownPath<'a>(Option<&'a str>);
 
-impl ClientInstrumentation for GrpcClient {
-    type View = GrpcHead;
-    type Observer = CallState<Self>;
+impl ClientInstrumentation for GrpcInstrumentation<GrpcClient> {
     type Details<'a> = UnknownPath<'a>;
-
-    #[inline]
-    fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    #[inline]
-    fn options(&self) -> &Options<GrpcHead> {
-        &self.grpc.common
-    }
-
-    #[inline]
-    fn excludes(&self, head: &RequestHead<'_>) -> bool {
-        self.grpc.excludes(head)
-    }
 
     #[inline(always)]
     fn observe<'a>(
         self: &'a Arc<Self>,
         head: &RequestHead<'a>,
-    ) -> (CallState<Self>, UnknownPath<'a>, SpanName) {
+    ) -> (CallState<GrpcClient>, UnknownPath<'a>, SpanName) {
         let (method, unknown, rank) = match self.method(head) {
             Ok(method) => (method, None, NameRank::Procedure),
             Err(unknown) => (unknown, Some(head.uri.path()), NameRank::Protocol),
@@ -120,7 +107,7 @@ impl ClientInstrumentation for GrpcClient {
     #[inline(always)]
     fn attributes(
         &self,
-        state: &CallState<Self>,
+        state: &CallState<GrpcClient>,
         UnknownPath(unknown): &UnknownPath<'_>,
         head: &RequestHead<'_>,
         resend_count: u32,
@@ -137,12 +124,7 @@ impl ClientInstrumentation for GrpcClient {
     }
 }
 
-impl GrpcClient {
-    #[inline]
-    pub(super) fn attaches_request_context(&self) -> bool {
-        self.options.request_context
-    }
-
+impl GrpcInstrumentation<GrpcClient> {
     /// Returns the method of a request with the attributes of its server, or `Err` with the entry for unknown
     /// methods.
     fn method(&self, head: &RequestHead<'_>) -> Result<Arc<Method>, Arc<Method>> {
@@ -154,9 +136,9 @@ impl GrpcClient {
         let path = head.uri.path();
         let find = |methods: &Methods| methods.get(path, is_known).ok_or_else(|| methods.unknown());
         match head.uri.authority() {
-            Some(authority) if self.options.target.is_empty() && !authority.as_str().contains('@') => {
+            Some(authority) if self.side.options.target.is_empty() && !authority.as_str().contains('@') => {
                 let methods = || Methods::new(attributes::target(head.uri), false);
-                match self.by_origin.get_or_insert(authority.as_str(), methods) {
+                match self.side.by_origin.get_or_insert(authority.as_str(), methods) {
                     Some(methods) => find(&methods),
                     None => find(&self.methods),
                 }

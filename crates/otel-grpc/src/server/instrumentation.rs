@@ -1,21 +1,23 @@
-//! The instrumentation that all services of a server layer share.
+//! The server's part of the instrumentation: the hosts that it is called by.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::Request;
 use http::uri::Authority;
 use opentelemetry::KeyValue;
-use otel_operation::{LazyInstruments, Outcome, Tracer};
+use opentelemetry::metrics::Meter;
+use otel_operation::Outcome;
 use otel_request::{
-    AttributeScope, HostCache, NameRank, Options, RequestHead, ServerInstrumentation, SpanName,
+    AttributeScope, HostCache, NameRank, RequestHead, RequestScope, ServerInstrumentation, SpanName,
+    start_server,
 };
 use tonic::Code;
 
 use crate::attributes;
-use crate::config::{GrpcHead, GrpcOptions, scope};
 use crate::deadline::Deadline;
-use crate::layer::Side;
-use crate::method::{MethodLookup, Methods};
+use crate::instrumentation::{GrpcInstrumentation, Side};
+use crate::method::{Method, MethodLookup, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome;
 use crate::state::{CallState, Unconfirmed};
@@ -23,13 +25,9 @@ use crate::state::{CallState, Unconfirmed};
 /// Limit of hosts that are cached in parsed form.
 const HOSTS: usize = 64;
 
-/// The instrumentation of a gRPC server. Opaque; public only because it appears in type signatures.
+/// The server's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct GrpcServer {
-    grpc: GrpcOptions,
-    tracer: Tracer,
-    instruments: LazyInstruments<GrpcInstruments>,
-    methods: Methods,
     hosts: HostCache,
 }
 
@@ -38,56 +36,40 @@ impl Side for GrpcServer {
 
     const IS_CLIENT: bool = false;
 
-    fn build(grpc: GrpcOptions, (): ()) -> Self {
-        Self {
-            tracer: grpc.common.providers.tracer(scope()),
-            instruments: grpc.common.providers.instruments(scope(), GrpcInstruments::server),
-            methods: Methods::new(Vec::new(), grpc.known_methods.is_none()),
-            hosts: HostCache::new(HOSTS),
-            grpc,
-        }
+    fn new((): ()) -> Self {
+        Self { hosts: HostCache::new(HOSTS) }
     }
 
-    fn options(&self) -> (&GrpcOptions, &()) {
-        (&self.grpc, &())
+    fn options(&self) -> &() {
+        &()
     }
 
-    #[inline]
-    fn instruments(&self) -> &LazyInstruments<GrpcInstruments> {
-        &self.instruments
+    fn instruments(meter: &Meter) -> GrpcInstruments {
+        GrpcInstruments::server(meter)
     }
 
-    fn methods(&self) -> &Methods {
-        &self.methods
+    fn methods(&self, is_closed: bool) -> Methods {
+        Methods::new(Vec::new(), !is_closed)
     }
 
     fn outcome(code: Code) -> Outcome {
         outcome::of_server(code)
     }
+
+    #[inline]
+    fn start<B>(
+        instrumentation: &Arc<GrpcInstrumentation<Self>>,
+        request: &mut Request<B>,
+    ) -> RequestScope<CallState<Self>> {
+        start_server(instrumentation, request)
+    }
 }
 
-impl ServerInstrumentation for GrpcServer {
-    type View = GrpcHead;
-    type Observer = CallState<Self>;
+impl ServerInstrumentation for GrpcInstrumentation<GrpcServer> {
     type Details = ();
 
-    #[inline]
-    fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    #[inline]
-    fn options(&self) -> &Options<GrpcHead> {
-        &self.grpc.common
-    }
-
-    #[inline]
-    fn excludes(&self, head: &RequestHead<'_>) -> bool {
-        self.grpc.excludes(head)
-    }
-
     #[inline(always)]
-    fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (CallState<Self>, (), SpanName) {
+    fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (CallState<GrpcServer>, (), SpanName) {
         let path = head.uri.path();
         let (method, unconfirmed) = match self.methods.look_up(path, self.grpc.known_methods.as_deref()) {
             MethodLookup::Known(method) => (method, None),
@@ -103,7 +85,7 @@ impl ServerInstrumentation for GrpcServer {
     #[inline(always)]
     fn attributes(
         &self,
-        state: &CallState<Self>,
+        state: &CallState<GrpcServer>,
         (): &(),
         head: &RequestHead<'_>,
         scope: AttributeScope,
@@ -118,7 +100,7 @@ impl ServerInstrumentation for GrpcServer {
             return;
         }
         if let Some(host) = head.uri.authority().map(Authority::as_str)
-            && let Some(host) = self.hosts.parse(host)
+            && let Some(host) = self.side.hosts.parse(host)
         {
             attributes::server(&host, list);
         }
@@ -128,13 +110,13 @@ impl ServerInstrumentation for GrpcServer {
     }
 }
 
-impl GrpcServer {
+impl GrpcInstrumentation<GrpcServer> {
     #[cold]
     fn unconfirmed(
         &self,
         head: &RequestHead<'_>,
         can_exist: bool,
-    ) -> (Arc<crate::method::Method>, Option<Box<Unconfirmed>>) {
+    ) -> (Arc<Method>, Option<Box<Unconfirmed>>) {
         let mut metadata = Vec::new();
         self.grpc.request_metadata.read(head.headers, &mut metadata);
         let path = attributes::truncated_path(head.uri.path()).into();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use otel_grpc::{MessageEvents, MessageSpans, ResendCounter};
+use otel_grpc::{LayerOptions, MessageEvents, MessageSpans, ResendCounter};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};

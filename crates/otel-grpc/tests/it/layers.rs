@@ -1,6 +1,7 @@
 //! Combinations with other layers, in particular otel-http's: each request is recorded once.
 
 use http::Request;
+use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::service::interceptor::InterceptedService;

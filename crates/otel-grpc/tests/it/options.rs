@@ -10,7 +10,7 @@ use http_body_util::Full;
 use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::Sampler;
-use otel_grpc::{ResendCounter, SamplerAttributes};
+use otel_grpc::{LayerOptions, ResendCounter, SamplerAttributes};
 use otel_testing::Recorder;
 use tonic::body::Body;
 use tonic::transport::Server;
@@ -126,7 +126,7 @@ async fn a_hook_adds_attributes_where_they_are_seen() {
         let recorder = Recorder::builder().with_sampler(sampler).build();
         let ran = Arc::new(AtomicUsize::new(0));
         let runs = Arc::clone(&ran);
-        let layer = server_layer(&recorder).with_call_attributes(move |call, attributes| {
+        let layer = server_layer(&recorder).with_request_attributes(move |call, attributes| {
             runs.fetch_add(1, Ordering::Relaxed);
             attributes.push(KeyValue::new("app.call", format!("{} {}", call.service, call.method)));
         });
@@ -150,7 +150,7 @@ async fn a_sampler_may_see_attributes_under_every_parent() {
         let ran = Arc::new(AtomicUsize::new(0));
         let runs = Arc::clone(&ran);
         let layer =
-            server_layer(&recorder).with_sampler_attributes(input).with_call_attributes(move |_, _| {
+            server_layer(&recorder).with_sampler_attributes(input).with_request_attributes(move |_, _| {
                 runs.fetch_add(1, Ordering::Relaxed);
             });
         let mut request = tonic::Request::new(say("hello"));

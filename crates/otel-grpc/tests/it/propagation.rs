@@ -13,7 +13,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::Sampler;
-use otel_grpc::{MetadataExtractor, MetadataInjector, ServerLayer};
+use otel_grpc::{LayerOptions, MetadataExtractor, MetadataInjector, ServerLayer};
 use otel_propagation::{B3Propagator, CompositePropagator, PropagatorHandle};
 use otel_testing::Recorder;
 use tonic::body::Body;

@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::SpanData;
+use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use tonic::Code;
 use tower::{Layer, Service, ServiceExt};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
-use otel_grpc::{ClientLayer, ClientService, ServerLayer};
+use otel_grpc::{ClientLayer, ClientService, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tokio::net::TcpListener;

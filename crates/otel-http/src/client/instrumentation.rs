@@ -1,19 +1,23 @@
-//! The instrumentation that all services of a client layer share.
+//! The client's part of the instrumentation: the hosts that are called, with their metrics, and the URL templates.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Request;
 use http::uri::Authority;
 use opentelemetry::KeyValue;
-use otel_operation::{BoundedCache, LazyInstruments, SmallOnceMap, Tracer};
-use otel_request::{AttributeScope, ClientInstrumentation, NameRank, Options, RequestHead, SpanName};
+use opentelemetry::metrics::Meter;
+use otel_operation::{BoundedCache, SmallOnceMap};
+use otel_request::{
+    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SpanName, start_client,
+};
 
 use super::state::ClientState;
 use crate::attributes::client::Target;
 use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
-use crate::config::{EndOn, HttpHead, HttpOptions, scope};
+use crate::config::EndOn;
 use crate::exchange::content_length;
-use crate::layer::Side;
+use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
 
@@ -35,12 +39,9 @@ const TEMPLATES: usize = 1024;
 #[expect(clippy::exhaustive_structs, reason = "a plain value that a caller puts there")]
 pub struct UrlTemplate(pub Cow<'static, str>);
 
-/// The instrumentation of an HTTP client. Opaque; public only because it appears in type signatures.
+/// The client's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct HttpClient {
-    pub(super) http: HttpOptions,
-    pub(super) instruments: LazyInstruments<HttpInstruments>,
-    tracer: Tracer,
     plain: BoundedCache<TargetHost>,
     tls: BoundedCache<TargetHost>,
     other: Arc<Series>,
@@ -68,25 +69,35 @@ impl TargetHost {
 
 impl Side for HttpClient {
     type Options = ();
+    type Observer = ClientState;
 
     // Callers need not read or drop a response body promptly: a span that ended with it might stay open.
     const END_ON: EndOn = EndOn::Head;
 
-    fn build(http: HttpOptions, (): ()) -> Self {
+    fn new((): ()) -> Self {
         let other = [KeyValue::new(SERVER_ADDRESS, "_OTHER")];
         Self {
-            tracer: http.common.providers.tracer(scope()),
-            instruments: http.common.providers.instruments(scope(), HttpInstruments::client),
             plain: BoundedCache::new(TARGETS),
             tls: BoundedCache::new(TARGETS),
             other: Arc::new(Series::new(other.to_vec(), false)),
             templates: BoundedCache::new(TEMPLATES),
-            http,
         }
     }
 
-    fn options(&self) -> (&HttpOptions, &()) {
-        (&self.http, &())
+    fn options(&self) -> &() {
+        &()
+    }
+
+    fn instruments(meter: &Meter) -> HttpInstruments {
+        HttpInstruments::client(meter)
+    }
+
+    #[inline]
+    fn start<B>(
+        instrumentation: &Arc<HttpInstrumentation<Self>>,
+        request: &mut Request<B>,
+    ) -> RequestScope<ClientState> {
+        start_client(instrumentation, request)
     }
 }
 
@@ -99,35 +110,23 @@ pub struct Details<'a> {
     template: Option<&'a str>,
 }
 
-impl ClientInstrumentation for HttpClient {
-    type View = HttpHead;
-    type Observer = ClientState;
+impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
     type Details<'a> = Details<'a>;
-
-    #[inline]
-    fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    #[inline]
-    fn options(&self) -> &Options<HttpHead> {
-        &self.http.common
-    }
 
     #[inline(always)]
     fn observe<'a>(self: &'a Arc<Self>, head: &RequestHead<'a>) -> (ClientState, Details<'a>, SpanName) {
         let method = self.http.known_methods.of(head.method);
         let target = request_attributes::target(head.uri, head.headers);
-        let host = target.as_ref().and_then(|target| self.host(head, target));
+        let host = target.as_ref().and_then(|target| self.side.host(head, target));
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
         let name = match self.http.chosen_name(head, template) {
             Some(name) => SpanName::new(name, NameRank::Hook),
-            None if template.is_some() => SpanName::new(self.name(&method, template), NameRank::Route),
-            None => SpanName::new(self.name(&method, template), NameRank::Method),
+            None if template.is_some() => SpanName::new(self.side.name(&method, template), NameRank::Route),
+            None => SpanName::new(self.side.name(&method, template), NameRank::Method),
         };
         let state = ClientState::new(
             Arc::clone(self),
-            Arc::clone(host.as_ref().map_or(&self.other, |host| &host.series)),
+            Arc::clone(host.as_ref().map_or(&self.side.other, |host| &host.series)),
             Key {
                 method: method.index,
                 https: target.as_ref().is_some_and(|target| target.https),

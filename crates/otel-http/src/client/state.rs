@@ -19,13 +19,14 @@ use super::instrumentation::HttpClient;
 use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
 use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
+use crate::instrumentation::HttpInstrumentation;
 use crate::metrics::{Key, Measured, Series};
 use crate::outcome;
 
 /// The state of a client call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct ClientState {
-    client: Arc<HttpClient>,
+    client: Arc<HttpInstrumentation<HttpClient>>,
     series: Arc<Series>,
     key: Key,
     end_on: EndOn,
@@ -36,7 +37,7 @@ pub struct ClientState {
 impl ClientState {
     #[inline]
     pub(super) fn new(
-        client: Arc<HttpClient>,
+        client: Arc<HttpInstrumentation<HttpClient>>,
         series: Arc<Series>,
         key: Key,
         request_bytes: Option<u64>,

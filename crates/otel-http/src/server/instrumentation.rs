@@ -1,4 +1,4 @@
-//! The instrumentation that all services of a server layer share.
+//! The server's part of the instrumentation: its options, routes and hosts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,17 +6,19 @@ use std::sync::Arc;
 use http::Request;
 use ipnet::IpNet;
 use opentelemetry::KeyValue;
-use otel_operation::{BoundedCache, LazyInstruments, Tracer};
+use opentelemetry::metrics::Meter;
+use otel_operation::BoundedCache;
 use otel_request::{
-    AttributeScope, HostCache, NameRank, Options, PeerAddr, RequestHead, ServerInstrumentation, SpanName,
+    AttributeScope, HostCache, NameRank, PeerAddr, RequestHead, RequestScope, ServerInstrumentation,
+    SpanName, start_server,
 };
 
 use super::route::{LateRoute, Route};
 use super::state::ServerState;
 use crate::attributes::{self, server as request_attributes};
-use crate::config::{EndOn, HttpHead, HttpOptions, scope};
+use crate::config::EndOn;
 use crate::forwarded::{self, Forwarded};
-use crate::layer::Side;
+use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key};
 
@@ -34,37 +36,48 @@ pub struct ServerOptions {
     pub(super) late_route: bool,
 }
 
-/// The instrumentation of an HTTP server. Opaque; public only because it appears in type signatures.
+/// The server's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct HttpServer {
-    pub(super) http: HttpOptions,
-    pub(super) instruments: LazyInstruments<HttpInstruments>,
     pub(super) no_route: Arc<Route>,
     options: ServerOptions,
-    tracer: Tracer,
     routes: BoundedCache<Route>,
     hosts: HostCache,
 }
 
 impl Side for HttpServer {
     type Options = ServerOptions;
+    type Observer = ServerState;
 
     const END_ON: EndOn = EndOn::Auto;
 
-    fn build(http: HttpOptions, options: ServerOptions) -> Self {
+    fn new(options: ServerOptions) -> Self {
         Self {
-            tracer: http.common.providers.tracer(scope()),
-            instruments: http.common.providers.instruments(scope(), HttpInstruments::server),
             routes: BoundedCache::new(ROUTES),
             no_route: Arc::new(Route::new(None)),
             hosts: HostCache::new(HOSTS),
-            http,
             options,
         }
     }
 
-    fn options(&self) -> (&HttpOptions, &ServerOptions) {
-        (&self.http, &self.options)
+    fn options(&self) -> &ServerOptions {
+        &self.options
+    }
+
+    fn instruments(meter: &Meter) -> HttpInstruments {
+        HttpInstruments::server(meter)
+    }
+
+    #[inline]
+    fn start<B>(
+        instrumentation: &Arc<HttpInstrumentation<Self>>,
+        request: &mut Request<B>,
+    ) -> RequestScope<ServerState> {
+        if instrumentation.side.options.late_route {
+            // Shared by stacked layers, so that each of them sees the route.
+            request.extensions_mut().get_or_insert_default::<LateRoute>();
+        }
+        start_server(instrumentation, request)
     }
 }
 
@@ -72,14 +85,6 @@ impl HttpServer {
     pub(super) fn route(&self, path: &str) -> Arc<Route> {
         let route = || Route::new(Some(path));
         self.routes.get_or_insert(path, route).unwrap_or_else(|| Arc::new(route()))
-    }
-
-    #[inline]
-    pub(super) fn insert_late_route<B>(&self, request: &mut Request<B>) {
-        if self.options.late_route {
-            // Shared by stacked layers, so that each of them sees the route.
-            request.extensions_mut().get_or_insert_default::<LateRoute>();
-        }
     }
 }
 
@@ -90,24 +95,12 @@ pub struct Details {
     forwarded: Option<Forwarded>,
 }
 
-impl ServerInstrumentation for HttpServer {
-    type View = HttpHead;
-    type Observer = ServerState;
+impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
     type Details = Details;
-
-    #[inline]
-    fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    #[inline]
-    fn options(&self) -> &Options<HttpHead> {
-        &self.http.common
-    }
 
     #[inline(always)]
     fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (ServerState, Details, SpanName) {
-        let options = &self.options;
+        let options = &self.side.options;
         let method = self.http.known_methods.of(head.method);
         // Without trusted proxies only a recording span needs the peer.
         let forwarded = if options.trusted_proxies.is_empty() {
@@ -117,8 +110,8 @@ impl ServerInstrumentation for HttpServer {
         };
         let https = request_attributes::is_https(head.uri, forwarded.as_ref(), options.tls);
         let route = match matched_path(head) {
-            Some(path) => self.route(path),
-            None => Arc::clone(&self.no_route),
+            Some(path) => self.side.route(path),
+            None => Arc::clone(&self.side.no_route),
         };
         let chosen = self.http.chosen_name(head, route.route.as_deref());
         let is_named = chosen.is_some();
@@ -158,7 +151,7 @@ impl ServerInstrumentation for HttpServer {
             route: state.route.route.as_ref(),
             peer: if scope == AttributeScope::All { peer(head) } else { None },
             forwarded: forwarded.as_ref(),
-            hosts: &self.hosts,
+            hosts: &self.side.hosts,
         };
         request_attributes::attributes(head, &received, scope, list);
     }

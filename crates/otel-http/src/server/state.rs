@@ -21,6 +21,7 @@ use super::route::{LateRoute, Route};
 use crate::attributes::{ROUTE, STATUS_CODE};
 use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
+use crate::instrumentation::HttpInstrumentation;
 use crate::method::KnownMethod;
 use crate::metrics::{Key, Measured};
 use crate::outcome;
@@ -30,7 +31,7 @@ use crate::outcome;
 pub struct ServerState {
     pub(super) route: Arc<Route>,
     pub(super) key: Key,
-    server: Arc<HttpServer>,
+    server: Arc<HttpInstrumentation<HttpServer>>,
     late_route: Option<LateRoute>,
     /// `true` if the route became known after the start: the span does not have it yet.
     is_route_late: bool,
@@ -51,7 +52,7 @@ struct Sizes {
 impl ServerState {
     #[inline]
     pub(super) fn new(
-        server: Arc<HttpServer>,
+        server: Arc<HttpInstrumentation<HttpServer>>,
         route: Arc<Route>,
         key: Key,
         head: &RequestHead<'_>,
@@ -108,7 +109,7 @@ impl RequestObserver for ServerState {
     fn add_in_flight(&self, delta: i64) -> bool {
         let Some(instruments) = self.server.instruments.get() else { return false };
         let methods = &self.server.http.known_methods;
-        self.server.no_route.series.in_flight(instruments, methods, &self.key, delta);
+        self.server.side.no_route.series.in_flight(instruments, methods, &self.key, delta);
         true
     }
 
@@ -153,7 +154,7 @@ impl RequestObserver for ServerState {
     fn on_inner_route(&mut self, route: &str) {
         // The first route stays: it is an attribute already.
         if self.route.route.is_none() {
-            self.route = self.server.route(route);
+            self.route = self.server.side.route(route);
             self.is_route_late = true;
         }
     }

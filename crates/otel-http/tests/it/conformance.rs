@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
-use otel_http::EndOn;
+use otel_http::{EndOn, LayerOptions};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
     CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,

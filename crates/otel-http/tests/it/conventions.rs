@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use otel_http::{EndOn, LateRoute, PeerAddr, ResendCounter, UrlTemplate};
+use otel_http::{EndOn, LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tower::{Layer, ServiceExt};

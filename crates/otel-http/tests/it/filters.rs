@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
+use otel_http::LayerOptions;
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 

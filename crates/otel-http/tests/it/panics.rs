@@ -14,7 +14,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, Span, SpanData, SpanProcessor,
 };
-use otel_http::{ClientLayer, ServerLayer};
+use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 

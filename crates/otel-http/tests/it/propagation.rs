@@ -15,7 +15,7 @@ use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
-use otel_http::ClientLayer;
+use otel_http::{ClientLayer, LayerOptions};
 use otel_propagation::{CompositePropagator, TraceContextPropagator};
 use otel_testing::Recorder;
 use tower::{Layer, Service as _, ServiceExt};

@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
-use otel_http::{LateRoute, PeerAddr, ResendCounter, UrlTemplate};
+use otel_http::{LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 

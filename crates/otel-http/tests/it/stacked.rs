@@ -11,7 +11,7 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, SpanKind, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::SpanData;
-use otel_http::{LateRoute, SeparateRequest, ServerLayer};
+use otel_http::{LateRoute, LayerOptions, SeparateRequest, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use otel_http::{ClientLayer, ServerLayer};
+use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use tokio::net::TcpListener;

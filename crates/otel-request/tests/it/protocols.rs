@@ -12,8 +12,8 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_operation::{Outcome, Tracer};
 use otel_propagation::{CompositePropagator, PropagatorHandle};
 use otel_request::{
-    AttributeScope, EndsWith, HeadView, NameRank, Options, Protocol, RequestFuture, RequestHead,
-    RequestObserver, RequestSpan, ServerInstrumentation, SpanName, start_server,
+    AttributeScope, EndsWith, HeadView, Instrumentation, NameRank, Options, Protocol, RequestFuture,
+    RequestHead, RequestObserver, RequestSpan, ServerInstrumentation, SpanName, start_server,
 };
 use otel_testing::Recorder;
 
@@ -88,10 +88,9 @@ pub(crate) fn full(response: Response<Bytes>) -> Response<Full<Bytes>> {
     response.map(Full::new)
 }
 
-impl<const RANK: u8> ServerInstrumentation for Layer<RANK> {
+impl<const RANK: u8> Instrumentation for Layer<RANK> {
     type View = View;
     type Observer = State<RANK>;
-    type Details = ();
 
     fn tracer(&self) -> &Tracer {
         &self.tracer
@@ -100,6 +99,10 @@ impl<const RANK: u8> ServerInstrumentation for Layer<RANK> {
     fn options(&self) -> &Options<View> {
         &self.options
     }
+}
+
+impl<const RANK: u8> ServerInstrumentation for Layer<RANK> {
+    type Details = ();
 
     fn observe(self: &Arc<Self>, _: &RequestHead<'_>) -> (State<RANK>, (), SpanName) {
         let (log, sees_status) = (Arc::clone(&self.log), self.sees_status);

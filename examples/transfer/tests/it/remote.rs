@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_grpc::{ClientLayer, ServerLayer};
+use otel_grpc::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_saga::RetryPolicy;
 use otel_saga::journal::MemoryJournal;

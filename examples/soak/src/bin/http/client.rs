@@ -22,7 +22,7 @@ use hyper::client::conn;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use otel_http::{ClientBody, ClientLayer, ClientService, EndOn};
+use otel_http::{ClientBody, ClientLayer, ClientService, EndOn, LayerOptions};
 use soak::{Class, Tally};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;

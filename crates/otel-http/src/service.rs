@@ -1,0 +1,62 @@
+//! The service of both sides: it starts each request and runs the inner service inside of it.
+//!
+//! Follows [tower's contract](https://docs.rs/tower-service/latest/tower_service/trait.Service.html#backpressure): the
+//! service that was polled ready is the one that is called.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use otel_request::{RequestBody, RequestFuture};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::instrumentation::{HttpInstrumentation, Side};
+use crate::layer::HttpLayer;
+
+/// An instrumented service: [`ServerService`](crate::ServerService) and [`ClientService`](crate::ClientService).
+#[derive(Debug)]
+pub struct HttpService<S, I> {
+    inner: S,
+    instrumentation: Arc<HttpInstrumentation<I>>,
+}
+
+impl<S: Clone, I> Clone for HttpService<S, I> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), instrumentation: Arc::clone(&self.instrumentation) }
+    }
+}
+
+impl<S, I> Layer<S> for HttpLayer<I> {
+    type Service = HttpService<S, I>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HttpService { inner, instrumentation: Arc::clone(&self.instrumentation) }
+    }
+}
+
+impl<S, I, B, R> Service<Request<B>> for HttpService<S, I>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    I: Side,
+    R: Body,
+    R::Error: 'static,
+{
+    type Response = Response<RequestBody<R, I::Observer>>;
+    type Error = S::Error;
+    type Future = RequestFuture<S::Future, I::Observer>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut scope = I::start(&self.instrumentation, &mut request);
+        let entered = scope.enter();
+        let future = self.inner.call(request);
+        entered.exit();
+        RequestFuture::new(future, scope)
+    }
+}
