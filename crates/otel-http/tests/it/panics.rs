@@ -213,3 +213,25 @@ async fn an_sdk_that_panics_changes_no_outcome_and_no_count() {
         }
     }
 }
+
+/// A sum of the declared sizes would overflow in the SDK while the handler's panic unwinds: a second panic there aborts.
+#[tokio::test]
+async fn a_handler_that_panics_under_a_hostile_content_length_does_not_abort_the_process() {
+    let recorder = Recorder::new();
+    let panics = tower::service_fn(|_: Request<Empty<Bytes>>| async {
+        if true {
+            panic!("handler")
+        }
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let service = server_layer(&recorder).with_body_sizes(true).layer(panics);
+    for _ in 0..3 {
+        let mut request = request();
+        request.headers_mut().insert("content-length", "18446744073709551613".parse().unwrap());
+        assert!(tokio::spawn(service.clone().oneshot(request)).await.unwrap_err().is_panic());
+    }
+    let durations = recorder.metric("http.server.request.duration").with("error.type", "panic");
+    assert_eq!((durations.count(), recorder.spans().len()), (3, 3), "{}", recorder.metrics());
+    assert!(!recorder.metrics().contains("http.server.request.body.size"), "{}", recorder.metrics());
+    recorder.assert_clean();
+}

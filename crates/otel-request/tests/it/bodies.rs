@@ -1,0 +1,217 @@
+//! Response bodies: the request ends with the last frame, with an error, or on drop.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use otel_operation::{Outcome, Tracer};
+use otel_request::{
+    AttributeScope, EndsWith, Instrumentation, NameRank, Options, Protocol, RequestBody, RequestFuture,
+    RequestHead, RequestObserver, RequestSpan, ServerInstrumentation, SpanName, start_server,
+};
+use otel_testing::Recorder;
+
+use crate::protocols::{Log, View};
+
+/// A layer whose requests end with their body, or with the head of a response that has the header `head`.
+struct Download {
+    tracer: Tracer,
+    options: Options<View>,
+    log: Log,
+    length: Option<u64>,
+}
+
+struct DownloadState {
+    log: Log,
+    length: Option<u64>,
+    bytes: usize,
+}
+
+impl Instrumentation for Download {
+    type View = View;
+    type Observer = DownloadState;
+
+    fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    fn options(&self) -> &Options<View> {
+        &self.options
+    }
+}
+
+impl ServerInstrumentation for Download {
+    type Details = ();
+
+    fn observe(self: &Arc<Self>, _: &RequestHead<'_>) -> (DownloadState, (), SpanName) {
+        let state = DownloadState { log: Arc::clone(&self.log), length: self.length, bytes: 0 };
+        (state, (), SpanName::new("download", NameRank::Method))
+    }
+
+    fn attributes(
+        &self,
+        _: &DownloadState,
+        (): &(),
+        _: &RequestHead<'_>,
+        _: AttributeScope,
+        _: &mut Vec<KeyValue>,
+    ) {
+    }
+}
+
+impl RequestObserver for DownloadState {
+    const PROTOCOL: Protocol = Protocol::new(1);
+    const BODY_IN_CONTEXT: bool = true;
+
+    fn on_response<B: Body>(&mut self, response: &Response<B>, _: Option<&RequestSpan<'_>>) -> EndsWith {
+        if response.headers().contains_key("head") { EndsWith::Head } else { EndsWith::Body(self.length) }
+    }
+
+    fn on_data<D: Buf>(&mut self, data: &D, _: Option<&RequestSpan<'_>>) {
+        self.bytes += data.remaining();
+    }
+
+    fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.log.lock().unwrap().push(format!("{} bytes, trailers {}", self.bytes, trailers.is_some()));
+        Outcome::ok()
+    }
+
+    fn on_error<E: 'static>(&mut self, _: &E) -> Outcome {
+        Outcome::error("failed")
+    }
+
+    fn record_metrics(&mut self, outcome: &Outcome, _: Duration) {
+        let class = outcome.error_type().map_or("ok", |class| class);
+        self.log.lock().unwrap().push(format!("measure {class}"));
+    }
+}
+
+fn layer(recorder: &Recorder, length: Option<u64>) -> Download {
+    let tracer = Tracer::new(recorder.tracer_provider(), InstrumentationScope::builder("test").build());
+    Download { tracer, options: Options::new(), log: Log::default(), length }
+}
+
+/// Returns the body of a response as the layer's caller sees it, and the context of the request.
+async fn respond<B>(layer: Download, response: Response<B>) -> (RequestBody<B, DownloadState>, Context)
+where
+    B: Body<Error: 'static>,
+{
+    let mut scope = start_server(&Arc::new(layer), &mut Request::new(()));
+    let context = scope.context().cloned().unwrap_or_default();
+    let entered = scope.enter();
+    let inner = async { Ok::<_, Infallible>(response) };
+    entered.exit();
+    (RequestFuture::new(inner, scope).await.unwrap().into_body(), context)
+}
+
+async fn body<B>(recorder: &Recorder, inner: B, length: Option<u64>) -> (RequestBody<B, DownloadState>, Log)
+where
+    B: Body<Error: 'static>,
+{
+    let layer = layer(recorder, length);
+    let log = Arc::clone(&layer.log);
+    (respond(layer, Response::new(inner)).await.0, log)
+}
+
+fn frames(frames: Vec<Result<Frame<Bytes>, String>>) -> impl Body<Data = Bytes, Error = String> + Unpin {
+    StreamBody::new(futures_util::stream::iter(frames))
+}
+
+fn data(text: &'static str) -> Result<Frame<Bytes>, String> {
+    Ok(Frame::data(Bytes::from(text)))
+}
+
+#[tokio::test]
+async fn a_body_at_its_end_need_not_be_polled_again() {
+    let recorder = Recorder::new();
+    let (mut body, log) = body(&recorder, Full::new(Bytes::from("12345")), None).await;
+    assert_eq!(body.size_hint().exact(), Some(5), "the hints are those of the wrapped body");
+    assert!(!body.is_end_stream());
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(*log.lock().unwrap(), ["5 bytes, trailers false", "measure ok"]);
+    assert!(body.is_end_stream());
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn an_empty_body_ends_at_once() {
+    let recorder = Recorder::new();
+    let (body, log) = body(&recorder, Empty::<Bytes>::new(), None).await;
+    assert_eq!(*log.lock().unwrap(), ["0 bytes, trailers false", "measure ok"]);
+    assert!(body.is_end_stream());
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn trailers_are_the_end() {
+    let recorder = Recorder::new();
+    let inner = frames(vec![data("123"), Ok(Frame::trailers(HeaderMap::new()))]);
+    let (mut body, log) = body(&recorder, inner, None).await;
+    body.frame().await.unwrap().unwrap();
+    assert!(log.lock().unwrap().is_empty());
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(*log.lock().unwrap(), ["3 bytes, trailers true", "measure ok"]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn an_error_is_the_end_and_later_frames_are_passed_on() {
+    let recorder = Recorder::new();
+    let inner = frames(vec![data("123"), Err("broken".to_owned()), data("more")]);
+    let (mut body, log) = body(&recorder, inner, None).await;
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
+    assert_eq!(*log.lock().unwrap(), ["measure failed"]);
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "more");
+    drop(body);
+    assert_eq!(*log.lock().unwrap(), ["measure failed"]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_dropped_body_is_cancelled_unless_it_is_complete() {
+    for (length, reads, end) in [
+        (None, true, "measure cancelled"),
+        (Some(3), true, "measure ok"),
+        (Some(3), false, "measure cancelled"),
+        (Some(4), true, "measure cancelled"),
+    ] {
+        let recorder = Recorder::new();
+        let (mut body, log) = body(&recorder, frames(vec![data("123")]), length).await;
+        if reads {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        assert_eq!(log.lock().unwrap().last().unwrap(), end, "{length:?} {reads}");
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn the_context_is_current_while_the_body_is_polled_also_after_the_request() {
+    let span_of = |context: &Context| context.span().span_context().span_id().to_string();
+    let current = move || {
+        StreamBody::new(Box::pin(futures_util::stream::unfold((), move |()| async move {
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(Context::map_current(span_of)))), ()))
+        })))
+    };
+    let recorder = Recorder::new();
+    let ends_at_head = Response::builder().header("head", "1");
+    for response in [Response::new(current()), ends_at_head.body(current()).unwrap()] {
+        let (mut body, context) = respond(layer(&recorder, None), response).await;
+        let text = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(text, span_of(&context));
+    }
+    let mut filtered = layer(&recorder, None);
+    filtered.options.set_filter(|_| false);
+    let (mut body, _) = respond(filtered, Response::new(current())).await;
+    let text = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(text, span_of(&Context::new()), "without a caller there is no span");
+    assert_eq!(recorder.spans().len(), 2);
+}
