@@ -1,19 +1,19 @@
 //! Overhead of the layers over a bare service, with a sampled and an unsampled parent.
 //!
+//! `cargo bench -p otel-http --bench overhead -- --instructions` counts instructions and needs valgrind.
 //! For the comparison with other crates, in instructions and allocations, see `benchmarks/`.
 
 use std::convert::Infallible;
 use std::hint::black_box;
 
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
+use otel_testing::bench::{self, Bench};
 use tower::{Layer, Service, service_fn};
 
 fn request(flags: &str) -> Request<Full<Bytes>> {
@@ -30,41 +30,41 @@ async fn answer(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, 
     Ok(Response::new(Full::new(Bytes::from_static(b"answer"))))
 }
 
-fn measure<S, B>(c: &mut Criterion, name: &str, flags: &str, mut service: S)
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
-    B: http_body::Body<Data = Bytes>,
-{
-    c.bench_function(&format!("{name}/{flags}"), |b| {
-        b.iter_batched(
-            || request(flags),
-            |request| {
-                let call =
-                    async { service.call(request).await.map(|response| response.into_body().collect()) };
-                // The services never return `Pending`.
-                if let Some(Ok(body)) = call.now_or_never() {
-                    black_box(body.now_or_never());
-                }
-            },
-            BatchSize::SmallInput,
-        );
-    });
+fn measure<B: http_body::Body<Data = Bytes>>(
+    bench: &mut Bench,
+    name: &str,
+    flags: &str,
+    mut service: impl Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+) {
+    let name = format!("{name}/{flags}");
+    bench.measure_future(
+        &name,
+        || request(flags),
+        |request| {
+            let call = service.call(request);
+            async {
+                let Ok(response) = call.await;
+                response.into_body().collect().await.is_ok()
+            }
+        },
+    );
 }
 
-fn overhead(c: &mut Criterion) {
+fn overhead(bench: &mut Bench) {
     let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     let tracers = SdkTracerProvider::builder().with_sampler(sampler).build();
     let meters = SdkMeterProvider::builder().build();
     for flags in ["01", "00"] {
-        measure(c, "bare", flags, service_fn(answer));
+        measure(bench, "bare", flags, service_fn(answer));
         let server = ServerLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
         let server = server.with_propagator(CompositePropagator::default());
-        measure(c, "server", flags, server.layer(service_fn(answer)));
+        measure(bench, "server", flags, server.layer(service_fn(answer)));
         let client = ClientLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
         let client = client.with_propagator(CompositePropagator::default());
-        measure(c, "client", flags, client.layer(service_fn(answer)));
+        measure(bench, "client", flags, client.layer(service_fn(answer)));
     }
 }
 
-criterion_group!(benches, overhead);
-criterion_main!(benches);
+fn main() -> std::io::Result<()> {
+    bench::main(overhead)
+}

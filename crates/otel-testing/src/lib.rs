@@ -2,8 +2,11 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "bench")]
+pub mod bench;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod globals;
 mod meter;
 mod metrics;
 mod normalize;
@@ -14,6 +17,7 @@ pub mod registry;
 mod span_log;
 mod tree;
 
+pub use globals::assert_follows_globals;
 pub use meter::RecordingMeterProvider;
 pub use metrics::{Metric, MetricKind, Point};
 pub use provider::{RecordingSpan, RecordingTracer, RecordingTracerProvider};

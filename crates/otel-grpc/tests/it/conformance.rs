@@ -3,13 +3,11 @@
 //! The traffic runs through the layers and tonic's own router without a socket: a socket's own limits would keep hostile
 //! headers away. The other modules are on sockets.
 
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
@@ -195,29 +193,13 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>,
     B: http_body::Body<Data = Bytes, Error = Status> + Send,
 {
-    let mut call = Box::pin(service.call(request));
-    match flow {
-        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
-        Flow::DroppedAtAwait => {
-            for _ in 0..4 {
-                assert!((&mut call).now_or_never().is_none());
-            }
-            return CallResult::Cancelled(Vec::new());
-        }
-        _ => {}
-    }
-    let response = match AssertUnwindSafe(call).catch_unwind().await {
-        Err(_) => return CallResult::Panicked,
-        Ok(Err(error)) => return CallResult::Error(error.to_string()),
-        Ok(Ok(response)) => response,
+    let response = match flow.drive(service.call(request), 4).await {
+        Ok(response) => response,
+        Err(result) => return result,
     };
     let mut seen = format!("{} {:?}\n", response.status(), response.headers()).into_bytes();
     let mut body = Box::pin(response.into_body());
-    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
-    let dropped = match role {
-        Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
-        Role::Outbound => flow == Flow::DroppedByUser,
-    };
+    let dropped = flow.drops_body(role);
     // As hyper does, which never polls a body whose last frame it has seen.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };

@@ -18,18 +18,12 @@ use crate::echo::{EchoClient, EchoServer};
 
 /// Returns a server layer that records into `recorder`.
 pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
-    ServerLayer::new()
-        .with_tracer_provider(recorder.tracer_provider())
-        .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default())
+    recording(ServerLayer::new(), recorder)
 }
 
 /// Returns a client layer that records into `recorder`.
 pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
-    ClientLayer::new()
-        .with_tracer_provider(recorder.tracer_provider())
-        .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default())
+    recording(ClientLayer::new(), recorder)
 }
 
 /// Serves the echo service on an unused port.
@@ -168,4 +162,9 @@ pub(crate) const NAMES: [&str; 17] = [
 
 pub(crate) fn name(code: Code) -> &'static str {
     NAMES[code as usize]
+}
+
+fn recording<L: LayerOptions>(layer: L, recorder: &Recorder) -> L {
+    let layer = layer.with_tracer_provider(recorder.tracer_provider());
+    layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
 }

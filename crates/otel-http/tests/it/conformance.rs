@@ -4,11 +4,10 @@
 //! hostile headers away. The other modules are on sockets.
 
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -159,30 +158,14 @@ where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>,
     B: Body<Data = Bytes, Error = io::Error> + Send,
 {
-    let mut call = Box::pin(service.call(request));
-    match flow {
-        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
-        Flow::DroppedAtAwait => {
-            // The first poll yields a frame, the second is pending forever.
-            for _ in 0..2 {
-                assert!((&mut call).now_or_never().is_none());
-            }
-            return CallResult::Cancelled(Vec::new());
-        }
-        _ => {}
-    }
-    let response = match AssertUnwindSafe(call).catch_unwind().await {
-        Err(_) => return CallResult::Panicked,
-        Ok(Err(error)) => return CallResult::Error(error.to_string()),
-        Ok(Ok(response)) => response,
+    // The first poll yields a frame, the second is pending forever.
+    let response = match flow.drive(service.call(request), 2).await {
+        Ok(response) => response,
+        Err(result) => return result,
     };
     let mut seen = response.status().as_u16().to_string().into_bytes();
     let mut body = Box::pin(response.into_body());
-    // Whose peer is a client sees it go as a body that is dropped; whose peer is a server sees the body fail.
-    let dropped = match role {
-        Role::Inbound => matches!(flow, Flow::DroppedByPeer | Flow::DroppedByUser),
-        Role::Outbound => flow == Flow::DroppedByUser,
-    };
+    let dropped = flow.drops_body(role);
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => seen.extend(frame.into_data().unwrap()),

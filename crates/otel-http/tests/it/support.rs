@@ -25,18 +25,12 @@ pub(crate) const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71
 
 /// Returns a server layer that records into `recorder`.
 pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
-    ServerLayer::new()
-        .with_tracer_provider(recorder.tracer_provider())
-        .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default())
+    recording(ServerLayer::new(), recorder)
 }
 
 /// Returns a client layer that records into `recorder`.
 pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
-    ClientLayer::new()
-        .with_tracer_provider(recorder.tracer_provider())
-        .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default())
+    recording(ClientLayer::new(), recorder)
 }
 
 /// Serves `app` over HTTP/1.1 and HTTP/2 on an unused port.
@@ -93,4 +87,9 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     }));
     async { service.oneshot(request).await.unwrap() }
+}
+
+fn recording<L: LayerOptions>(layer: L, recorder: &Recorder) -> L {
+    let layer = layer.with_tracer_provider(recorder.tracer_provider());
+    layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
 }
