@@ -22,7 +22,7 @@ use otel_propagation::{HeaderReader, HeaderWriter, PropagatorHandle};
 use crate::attributes::{GRPC, MESSAGE_TYPE, METHOD, SYSTEM};
 use crate::config::scope;
 
-/// A request extension that receives the span context of a client call, for [`MessageSpans::of`].
+/// A request extension that receives the span context of a client call, for [`MessageSpans::new`].
 ///
 /// The client layer sets it when the call starts; message spans started earlier have no link to the stream. Servers
 /// do not need it, because the stream's span is current in the handler: see [`MessageSpans::current`].
@@ -77,13 +77,13 @@ impl MessageSpans {
     pub fn current(method: &str) -> Self {
         let stream = StreamSlot::default();
         stream.fill(&Context::current());
-        Self::of(method, &stream)
+        Self::new(method, &stream)
     }
 
     /// Creates the message spans of the stream whose request carries this slot. `method` is the full name,
     /// `package.Service/Method`.
     #[must_use]
-    pub fn of(method: &str, stream: &StreamSlot) -> Self {
+    pub fn new(method: &str, stream: &StreamSlot) -> Self {
         Self {
             method: intern(method),
             names: ["send", "receive"].map(|what| intern(&format!("{method} {what}"))),

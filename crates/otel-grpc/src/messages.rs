@@ -28,7 +28,7 @@ pub enum MessageEvents {
 
 /// The direction of a message within a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Half {
+pub(crate) enum Direction {
     Request,
     Response,
 }
@@ -37,7 +37,7 @@ pub(crate) enum Half {
 #[derive(Debug)]
 pub(crate) struct Messages {
     /// The direction of the messages that this side sends.
-    sent: Half,
+    sent: Direction,
     /// Limit of events per span.
     max_events: u64,
     events: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Totals {
 }
 
 impl Messages {
-    pub(crate) fn new(sent: Half, max_events: u32) -> Self {
+    pub(crate) fn new(sent: Direction, max_events: u32) -> Self {
         Self {
             sent,
             max_events: max_events.into(),
@@ -71,7 +71,7 @@ impl Messages {
     /// records.
     pub(crate) fn count(
         &self,
-        half: Half,
+        half: Direction,
         scanner: &mut Scanner,
         data: &[u8],
         add_event: Option<impl Fn(Vec<KeyValue>)>,
@@ -111,8 +111,8 @@ impl Messages {
     pub(crate) fn attributes(&self) -> [KeyValue; 2] {
         let [_, _, requests, responses] = self.totals().values.map(u64::cast_signed);
         let (sent, received) = match self.sent {
-            Half::Request => (requests, responses),
-            Half::Response => (responses, requests),
+            Direction::Request => (requests, responses),
+            Direction::Response => (responses, requests),
         };
         [KeyValue::new(MESSAGES_SENT, sent), KeyValue::new(MESSAGES_RECEIVED, received)]
     }

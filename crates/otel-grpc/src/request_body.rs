@@ -12,7 +12,7 @@ use opentelemetry::trace::TraceContextExt;
 use pin_project_lite::pin_project;
 
 use crate::attributes::MESSAGE;
-use crate::messages::{Half, Messages};
+use crate::messages::{Direction, Messages};
 use crate::scanner::Scanner;
 
 /// Wraps a request body so that it is polled in the call's context and its messages are counted. Only boxed body
@@ -68,7 +68,7 @@ impl<B: Body<Data = Bytes>> Body for ObservedBody<B> {
         {
             let span = this.context.span();
             let add_event = |attributes| span.add_event(MESSAGE, attributes);
-            messages.count(Half::Request, this.scanner, data, span.is_recording().then_some(add_event));
+            messages.count(Direction::Request, this.scanner, data, span.is_recording().then_some(add_event));
         }
         frame
     }

@@ -21,7 +21,7 @@ use crate::content_type::ContentType;
 use crate::deadline::Deadline;
 use crate::error::code_from_error;
 use crate::instrumentation::{GrpcInstrumentation, Side};
-use crate::messages::{Half, MessageEvents, Messages};
+use crate::messages::{Direction, MessageEvents, Messages};
 use crate::method::{self, Method};
 use crate::outcome;
 use crate::scanner::Scanner;
@@ -76,7 +76,7 @@ impl<S: Side> CallState<S> {
         let messages = options.counts_messages().then(|| {
             let has_events = options.message_events == MessageEvents::Each
                 && unconfirmed.as_ref().is_none_or(|unconfirmed| unconfirmed.can_exist);
-            let sent = if S::IS_CLIENT { Half::Request } else { Half::Response };
+            let sent = if S::IS_CLIENT { Direction::Request } else { Direction::Response };
             let messages = Messages::new(sent, if has_events { options.max_message_events } else { 0 });
             Box::new(ResponseMessages { messages: Arc::new(messages), scanner: Scanner::default() })
         });
@@ -217,7 +217,7 @@ impl<S: Side> RequestObserver for CallState<S> {
             let ResponseMessages { messages, scanner } = &mut **responses;
             let span = span.filter(|span| is_call && span.scope() != AttributeScope::Hooks);
             let add_event = span.map(|span| |attributes| span.add_event(MESSAGE, attributes));
-            messages.count(Half::Response, scanner, data.chunk(), add_event);
+            messages.count(Direction::Response, scanner, data.chunk(), add_event);
         }
     }
 

@@ -63,7 +63,7 @@ pub(crate) enum ProtocolVersion {
 }
 
 impl ProtocolVersion {
-    pub(crate) fn of(version: Version) -> Self {
+    pub(crate) fn from_version(version: Version) -> Self {
         match version {
             Version::HTTP_09 => Self::Http09,
             Version::HTTP_10 => Self::Http10,

@@ -50,7 +50,7 @@ impl KnownMethods {
         Self(names.take(MOST).map(otel_operation::intern).collect())
     }
 
-    pub(crate) fn of(&self, method: &Method) -> KnownMethod {
+    pub(crate) fn look_up(&self, method: &Method) -> KnownMethod {
         let text = method.as_str();
         // A linear scan: the list is short, and the default begins with the most frequent methods.
         match self.0.iter().position(|known| known == text) {
@@ -72,9 +72,9 @@ mod tests {
     #[test]
     fn methods_are_known_by_their_exact_name() {
         let known = KnownMethods(DEFAULT.map(Cow::Borrowed).into());
-        assert_eq!(known.of(&Method::PATCH).name, "PATCH");
+        assert_eq!(known.look_up(&Method::PATCH).name, "PATCH");
         for unknown in ["get", "PURGE", "X"] {
-            let method = known.of(&Method::from_bytes(unknown.as_bytes()).unwrap());
+            let method = known.look_up(&Method::from_bytes(unknown.as_bytes()).unwrap());
             assert_eq!((method.name.as_ref(), method.in_span_name().as_ref()), ("_OTHER", "HTTP"));
         }
         assert_eq!(known.name(OTHER), "_OTHER");
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn a_list_replaces_the_whole_default() {
         let known = KnownMethods::new("PURGE, GET ,,".split(','));
-        assert_eq!(known.of(&Method::from_bytes(b"PURGE").unwrap()).name, "PURGE");
-        assert_eq!(known.of(&Method::POST).name, "_OTHER");
+        assert_eq!(known.look_up(&Method::from_bytes(b"PURGE").unwrap()).name, "PURGE");
+        assert_eq!(known.look_up(&Method::POST).name, "_OTHER");
         assert_eq!(known.name(1), "GET");
     }
 }

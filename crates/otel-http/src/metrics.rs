@@ -83,7 +83,7 @@ struct FullKey {
 
 /// The measurements of a finished request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
+pub(crate) struct Measurements {
     pub(crate) elapsed: Duration,
     pub(crate) request_bytes: Option<u64>,
     pub(crate) response_bytes: Option<u64>,
@@ -136,7 +136,7 @@ impl Series {
         methods: &KnownMethods,
         key: Key,
         outcome: &Outcome,
-        measured: &Measured,
+        measured: &Measurements,
     ) {
         let attributes = || self.attributes(methods, &key, outcome.error_type());
         let seconds = measured.elapsed.as_secs_f64();
@@ -202,7 +202,7 @@ fn size_series(
     )
 }
 
-fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), measured: &Measured) {
+fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), measured: &Measurements) {
     if let Some(bytes) = measured.request_bytes {
         series.0.record(bytes);
     }

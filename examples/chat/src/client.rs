@@ -41,7 +41,7 @@ impl Member {
         request.extensions_mut().insert(stream.clone());
         let mut client = RoomClient::new(client_layer(telemetry, target).layer(channel));
         let incoming = client.talk(request).await?.into_inner();
-        let spans = MessageSpans::of(TALK, &stream).with_tracer_provider(telemetry.tracer_provider());
+        let spans = MessageSpans::new(TALK, &stream).with_tracer_provider(telemetry.tracer_provider());
         let member = Self { outgoing: Some(outgoing), incoming, spans };
         member.send(Kind::Join(Join { name: name.to_owned() })).await;
         Ok(member)

@@ -109,7 +109,7 @@ async fn a_client_knows_its_stream_when_the_call_has_begun() {
     let recorder = Recorder::new();
     let client = pair(&recorder).await;
     let slot = StreamSlot::default();
-    let spans = recorded(MessageSpans::of(TALK, &slot), &recorder);
+    let spans = recorded(MessageSpans::new(TALK, &slot), &recorder);
     drop(spans.send(&mut HashMap::<String, String>::new()));
     assert!(only(&recorder, SpanKind::Producer).links.links.is_empty(), "there is no stream yet");
 
@@ -128,7 +128,7 @@ async fn a_client_knows_its_stream_when_the_call_has_begun() {
 #[tokio::test]
 async fn a_message_ends_once_in_every_way() {
     let recorder = Recorder::new();
-    let spans = recorded(MessageSpans::of(TALK, &StreamSlot::default()), &recorder);
+    let spans = recorded(MessageSpans::new(TALK, &StreamSlot::default()), &recorder);
     spans.send(&mut HashMap::<String, String>::new()).fail("closed");
     let failed = recorder.spans().remove(0);
     assert_eq!(attribute(&failed, "error.type").unwrap(), "closed");

@@ -19,7 +19,7 @@ const LONGEST_USER_AGENT: usize = 512;
 
 /// The facts about a request that are not in its head, and the cache of parsed hosts.
 #[derive(Debug)]
-pub(crate) struct Received<'a> {
+pub(crate) struct RequestParts<'a> {
     pub(crate) method: &'a KnownMethod,
     pub(crate) https: bool,
     pub(crate) route: Option<&'a Arc<str>>,
@@ -40,7 +40,7 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
 }
 
 /// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
-fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> {
+fn server(head: &RequestHead<'_>, received: &RequestParts<'_>) -> Option<Arc<Host>> {
     let authority = match received.forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
         None => match head.uri.authority() {
@@ -55,7 +55,7 @@ fn server(head: &RequestHead<'_>, received: &Received<'_>) -> Option<Arc<Host>> 
 #[inline]
 pub(crate) fn attributes(
     head: &RequestHead<'_>,
-    received: &Received<'_>,
+    received: &RequestParts<'_>,
     scope: AttributeScope,
     attributes: &mut Vec<KeyValue>,
 ) {
@@ -78,14 +78,16 @@ pub(crate) fn attributes(
     if let Some(agent) = head.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
         attributes.push(KeyValue::new(super::USER_AGENT, url::bounded(agent, LONGEST_USER_AGENT).to_owned()));
     }
-    attributes
-        .push(KeyValue::new(super::PROTOCOL_VERSION, super::ProtocolVersion::of(head.version).as_str()));
+    attributes.push(KeyValue::new(
+        super::PROTOCOL_VERSION,
+        super::ProtocolVersion::from_version(head.version).as_str(),
+    ));
     if is_owner {
         addresses(received, attributes);
     }
 }
 
-fn addresses(received: &Received<'_>, attributes: &mut Vec<KeyValue>) {
+fn addresses(received: &RequestParts<'_>, attributes: &mut Vec<KeyValue>) {
     let behind_proxy =
         received.forwarded.and_then(|forwarded| Some((forwarded.client?, forwarded.client_port)));
     let client = behind_proxy.or_else(|| received.peer.map(|peer| (peer.ip(), Some(peer.port()))));
@@ -110,10 +112,10 @@ mod tests {
     use crate::method::KnownMethods;
     use http::Request;
 
-    fn of(request: &Request<()>, peer: Option<&str>, forwarded: Option<&Forwarded>) -> Vec<String> {
+    fn texts(request: &Request<()>, peer: Option<&str>, forwarded: Option<&Forwarded>) -> Vec<String> {
         let known = KnownMethods::new(["GET"]);
-        let method = known.of(request.method());
-        let received = Received {
+        let method = known.look_up(request.method());
+        let received = RequestParts {
             method: &method,
             https: is_https(request.uri(), forwarded, false),
             route: None,
@@ -134,7 +136,7 @@ mod tests {
             .body(())
             .unwrap();
         assert_eq!(
-            of(&request, Some("[::ffff:192.0.2.9]:5000"), None),
+            texts(&request, Some("[::ffff:192.0.2.9]:5000"), None),
             [
                 "http.request.method=GET",
                 "url.scheme=http",
@@ -162,7 +164,7 @@ mod tests {
             .body(())
             .unwrap();
         assert_eq!(
-            of(&request, None, None),
+            texts(&request, None, None),
             [
                 "http.request.method=_OTHER",
                 "http.request.method_original=BREW",
@@ -183,7 +185,7 @@ mod tests {
             scheme: Some("https"),
         };
         let request = Request::get("/").header("host", "10.0.0.2:80").body(()).unwrap();
-        let list = of(&request, Some("10.0.0.1:999"), Some(&forwarded));
+        let list = texts(&request, Some("10.0.0.1:999"), Some(&forwarded));
         for wanted in [
             "url.scheme=https",
             "server.address=shop.example",
@@ -198,8 +200,8 @@ mod tests {
     #[test]
     fn hosts_and_schemes_that_make_no_sense_are_left_out() {
         let mut request = Request::get("/").header("host", "<nonsense>").body(()).unwrap();
-        assert!(!of(&request, None, None).iter().any(|attribute| attribute.starts_with("server.")));
+        assert!(!texts(&request, None, None).iter().any(|attribute| attribute.starts_with("server.")));
         *request.uri_mut() = "gopher://x/".parse().unwrap();
-        assert!(of(&request, None, None).contains(&"url.scheme=http".to_owned()));
+        assert!(texts(&request, None, None).contains(&"url.scheme=http".to_owned()));
     }
 }

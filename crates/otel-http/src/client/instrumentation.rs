@@ -115,7 +115,7 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
 
     #[inline(always)]
     fn observe<'a>(self: &'a Arc<Self>, head: &RequestHead<'a>) -> (ClientState, Details<'a>, SpanName) {
-        let method = self.http.known_methods.of(head.method);
+        let method = self.http.known_methods.look_up(head.method);
         let target = request_attributes::target(head.uri, head.headers);
         let host = target.as_ref().and_then(|target| self.side.host(head, target));
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);

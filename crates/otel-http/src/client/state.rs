@@ -20,7 +20,7 @@ use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
 use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
 use crate::instrumentation::HttpInstrumentation;
-use crate::metrics::{Key, Measured, Series};
+use crate::metrics::{Key, Measurements, Series};
 use crate::outcome;
 
 /// The state of a client call. Opaque; public only because it appears in type signatures.
@@ -69,7 +69,7 @@ impl RequestObserver for ClientState {
 
     #[inline]
     fn on_response<B: Body>(&mut self, response: &Response<B>, span: Option<&RequestSpan<'_>>) -> EndsWith {
-        let version = ProtocolVersion::of(response.version());
+        let version = ProtocolVersion::from_version(response.version());
         let status = response.status();
         let http = &self.client.http;
         if let Some(span) = span {
@@ -114,7 +114,7 @@ impl RequestObserver for ClientState {
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.client.instruments.get() else { return };
         let measured =
-            Measured { elapsed, request_bytes: self.request_bytes, response_bytes: self.response_bytes };
+            Measurements { elapsed, request_bytes: self.request_bytes, response_bytes: self.response_bytes };
         self.series.measure(instruments, &self.client.http.known_methods, self.key, outcome, &measured);
     }
 }

@@ -101,7 +101,7 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
     #[inline(always)]
     fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (ServerState, Details, SpanName) {
         let options = &self.side.options;
-        let method = self.http.known_methods.of(head.method);
+        let method = self.http.known_methods.look_up(head.method);
         // Without trusted proxies only a recording span needs the peer.
         let forwarded = if options.trusted_proxies.is_empty() {
             None
@@ -123,7 +123,7 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
         let key = Key {
             method: method.index,
             https,
-            version: Some(attributes::ProtocolVersion::of(head.version)),
+            version: Some(attributes::ProtocolVersion::from_version(head.version)),
             status: None,
         };
         let late_route = if options.late_route { head.extensions.get::<LateRoute>().cloned() } else { None };
@@ -145,7 +145,7 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
         scope: AttributeScope,
         list: &mut Vec<KeyValue>,
     ) {
-        let received = request_attributes::Received {
+        let received = request_attributes::RequestParts {
             method,
             https: state.key.https,
             route: state.route.route.as_ref(),

@@ -23,7 +23,7 @@ use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
 use crate::instrumentation::HttpInstrumentation;
 use crate::method::KnownMethod;
-use crate::metrics::{Key, Measured};
+use crate::metrics::{Key, Measurements};
 use crate::outcome;
 
 /// The state of a server request. Opaque; public only because it appears in type signatures.
@@ -182,7 +182,7 @@ impl RequestObserver for ServerState {
         self.apply_late_route();
         let Some(instruments) = self.server.instruments.get() else { return };
         let sizes = self.sizes.as_deref();
-        let measured = Measured {
+        let measured = Measurements {
             elapsed,
             request_bytes: sizes.and_then(|sizes| sizes.request),
             response_bytes: sizes.filter(|_| self.key.status.is_some()).map(|sizes| sizes.response),
