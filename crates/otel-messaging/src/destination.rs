@@ -309,7 +309,9 @@ impl Destination {
         outcome: &Outcome,
         elapsed: Duration,
     ) {
-        if let Some(instruments) = self.0.core.instruments.get() {
+        if self.0.recorded
+            && let Some(instruments) = self.0.core.instruments.get()
+        {
             self.0.series.measure(instruments, (operation, operation_type), messages, outcome, elapsed);
         }
     }

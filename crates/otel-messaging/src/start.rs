@@ -128,18 +128,15 @@ impl<'a> Start<'a> {
     /// Starts the operation. `current` is the application's current context, usually `Context::current()`.
     ///
     /// `attributes` adds the attributes of the message. It is called at most once, and only if the span records or a
-    /// sampler reads attributes. Returns `None` if the client's filter excludes the destination: then nothing is
-    /// recorded, and the message must be sent unchanged.
+    /// sampler reads attributes. If the client's filter excludes the destination, the operation is inert: it records
+    /// nothing, and its context is the one that its span would have had for a parent.
     #[inline]
     pub fn start(
         self,
         current: &Context,
         attributes: impl FnOnce(&mut SpanAttributes),
-    ) -> Option<MessagingOperation> {
+    ) -> MessagingOperation {
         let destination = self.destination;
-        if !destination.is_recorded() {
-            return None;
-        }
         let options = destination.options();
         let started = self.started.unwrap_or_else(StartTime::now);
         let message = self.message.filter(|context| policy::is_valid(context));
@@ -151,6 +148,16 @@ impl<'a> Start<'a> {
             }
             _ => Cow::Borrowed(current),
         };
+        let record = MessagingRecord {
+            destination: destination.clone(),
+            operation: self.operation,
+            operation_type: self.operation_type,
+            messages: messages(self.operation_type, self.count, self.message.is_some()),
+            injects,
+        };
+        if !destination.is_recorded() {
+            return Operation::without_span(parent.into_owned(), started, record);
+        }
         let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
             .with_sampler_attributes(options.sampler_attributes);
         for link in self.links {
@@ -166,13 +173,6 @@ impl<'a> Start<'a> {
         if let (true, Some(message)) = (early, message) {
             start = start.with_link(Link::with_context(message.span().span_context().clone()));
         }
-        let record = MessagingRecord {
-            destination: destination.clone(),
-            operation: self.operation,
-            operation_type: self.operation_type,
-            messages: messages(self.operation_type, self.count, self.message.is_some()),
-            injects,
-        };
         let (operation, operation_type) = (self.operation, self.operation_type);
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
@@ -193,7 +193,7 @@ impl<'a> Start<'a> {
         if let (false, Some(message), Some(span)) = (early, message, running.recording()) {
             span.add_link(message.span().span_context().clone(), Vec::new());
         }
-        Some(running)
+        running
     }
 }
 

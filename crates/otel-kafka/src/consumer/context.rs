@@ -216,7 +216,8 @@ impl<C: ConsumerContext> bare::ConsumerContext for Traced<C> {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
             == Some(RDKafkaErrorCode::NoOffset);
-        if !nothing && let Some(settling) = settle(&self.kafka(), "commit", &Committed::of(offsets), None) {
+        if !nothing {
+            let settling = settle(&self.kafka(), "commit", &Committed::of(offsets), None);
             settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
         }
         self.inner.commit_callback(result, offsets);

@@ -63,9 +63,6 @@ impl<'a> BorrowedMessage<'a> {
     /// Starts the `process` span of the message, for handlers that are not closures or not async.
     #[must_use = "processing that is dropped ends as cancelled"]
     pub fn processing(&self) -> Processing {
-        if !self.topic.is_recorded() {
-            return Processing(None);
-        }
         let carried = self.carried();
         Processing(self.topic.process("process").with_message(&carried).start(
             &Context::current(),
@@ -110,12 +107,12 @@ pub(crate) fn received<'a>(
             let topic = kafka.topic(inner.topic());
             let message = BorrowedMessage { inner, kafka, topic };
             let polling = match polled {
-                Some(started) => {
+                Some(started) if message.topic.is_recorded() => {
                     let carried = message.carried();
                     let start = message.topic.receive("poll").with_started(started).with_message(&carried);
-                    start.start(&Context::current(), |attributes| message.told(attributes))
+                    Some(start.start(&Context::current(), |attributes| message.told(attributes)))
                 }
-                None => {
+                _ => {
                     message.topic.count_consumed("poll", 1);
                     None
                 }
@@ -127,7 +124,7 @@ pub(crate) fn received<'a>(
         Err(error) => {
             let start = polled
                 .map(|started| kafka.messaging().no_destination().receive("poll").with_started(started));
-            (Err(error), start.and_then(|start| start.start(&Context::current(), |_| {})))
+            (Err(error), start.map(|start| start.start(&Context::current(), |_| {})))
         }
     };
     if let Some(polling) = polling {
@@ -148,9 +145,6 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
     let topic = common(messages.iter().map(|message| message.topic()));
     let first = messages.first().filter(|_| topic.is_some());
     let destination = first.map_or_else(|| kafka.messaging().no_destination(), |first| &first.topic);
-    if !destination.is_recorded() {
-        return Processing(None);
-    }
     let partition = topic.and_then(|_| common(messages.iter().map(|message| message.partition())));
     let links = messages.iter().map(|message| {
         let mut differing: Vec<_> = offset(message.offset()).into_iter().collect();
@@ -187,13 +181,14 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 /// ```
 #[derive(Debug)]
 #[must_use = "processing that is dropped ends as cancelled"]
-pub struct Processing(Option<MessagingOperation>);
+pub struct Processing(MessagingOperation);
 
 impl Processing {
-    /// Returns the context of the span, or the current context if the topic is not recorded.
+    /// Returns the context in which the messages are processed: that of the span, or, if the topic is not recorded,
+    /// the one that the span would have had for a parent.
     #[must_use]
     pub fn context(&self) -> Context {
-        self.0.as_ref().map_or_else(Context::current, |operation| operation.context().clone())
+        self.0.context().clone()
     }
 
     /// Makes the context current on this thread until the guard is dropped.
@@ -203,16 +198,13 @@ impl Processing {
 
     /// Runs `handler` with the context current. A panic in it ends the span as `panic`.
     pub fn inside<T>(&mut self, handler: impl FnOnce() -> T) -> T {
-        match &mut self.0 {
-            Some(operation) => operation.inside(|_| handler()),
-            None => handler(),
-        }
+        self.0.inside(|_| handler())
     }
 
     /// Runs `handler` inside the span, whose context is current during each poll, and ends the span with the outcome
     /// of its output.
     pub async fn run<T: Handled>(self, handler: impl Future<Output = T>) -> T {
-        let (operation, handled) = OperationFuture::new(handler, self.0).await;
+        let (operation, handled) = OperationFuture::new(handler, Some(self.0)).await;
         if let Some(operation) = operation {
             operation.finish(&handled.outcome());
         }
@@ -221,9 +213,7 @@ impl Processing {
 
     /// Ends the span with this outcome.
     pub fn finish(self, outcome: &Outcome) {
-        if let Some(operation) = self.0 {
-            operation.finish(outcome);
-        }
+        self.0.finish(outcome);
     }
 }
 

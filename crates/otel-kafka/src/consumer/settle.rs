@@ -22,7 +22,7 @@ pub(crate) fn settle(
     name: &'static str,
     committed: &Committed,
     message: Option<&Context>,
-) -> Option<MessagingOperation> {
+) -> MessagingOperation {
     let destination = committed.topic.as_deref().map(|topic| kafka.topic(topic));
     let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
     let mut start = destination.settle(name);
@@ -68,11 +68,9 @@ pub(crate) fn settling_message(
     finish(settle(kafka, name, &committed, Some(&carried)), run)
 }
 
-fn finish(operation: Option<MessagingOperation>, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
+fn finish(operation: MessagingOperation, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
     let result = run();
-    if let Some(operation) = operation {
-        operation.finish(&outcome::of_result(&result));
-    }
+    operation.finish(&outcome::of_result(&result));
     result
 }
 

@@ -84,9 +84,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         let start = kafka.messaging().no_destination().other(name);
         let operation = start.start(&Context::current(), |_| {});
         let result = run();
-        if let Some(operation) = operation {
-            operation.finish(&outcome::of_result(&result));
-        }
+        operation.finish(&outcome::of_result(&result));
         result
     }
 

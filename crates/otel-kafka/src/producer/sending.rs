@@ -39,7 +39,7 @@ pub(crate) struct Parts<'a> {
 /// The opaque that librdkafka keeps with a record until its delivery report.
 #[derive(Debug)]
 pub struct Pending<O> {
-    sending: Option<Sending>,
+    sending: Sending,
     opaque: O,
 }
 
@@ -119,9 +119,7 @@ impl<O: Send + Sync> Shared<O> {
             _ => pending,
         };
         let Pending { sending, opaque } = *pending;
-        let Some(Sending { operation, own, has_partition, .. }) = sending else {
-            return Some((opaque, None));
-        };
+        let Sending { operation, own, has_partition, .. } = sending;
         if let Some(span) = operation.recording() {
             let partition = (!has_partition).then(|| message.partition());
             attributes::delivered(&span, partition, message.offset());
@@ -143,7 +141,7 @@ impl<O: Send + Sync> Shared<O> {
     fn again(&self, message: &BorrowedMessage<'_>, mut pending: Box<Pending<O>>) -> Option<Box<Pending<O>>> {
         let resend = self.resend.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Resend { producer, kafka }) = &*resend else { return Some(pending) };
-        let Some(sending) = &mut pending.sending else { return Some(pending) };
+        let sending = &mut pending.sending;
         let Some(own) = sending.own.take() else { return Some(pending) };
         let parts = Parts {
             topic: message.topic(),
@@ -160,9 +158,7 @@ impl<O: Send + Sync> Shared<O> {
             }
             Err((_, record)) => {
                 let mut pending = record.delivery_opaque;
-                if let Some(sending) = &mut pending.sending {
-                    sending.own = Some(record.headers.map_or(Own::None, Own::Kept));
-                }
+                pending.sending.own = Some(record.headers.map_or(Own::None, Own::Kept));
                 Some(pending)
             }
         }
@@ -196,9 +192,6 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     let operation = start.start(&Context::current(), |attributes| {
         attributes::of_message(attributes, parts.partition, parts.key, parts.payload);
     });
-    let Some(operation) = operation else {
-        return record(parts, headers, Box::new(Pending { sending: None, opaque }));
-    };
     let (headers, own) = if operation.observer().injects() {
         let mut written = Written::new(headers);
         inject(&operation, &mut written);
@@ -209,7 +202,7 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     };
     let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
     let sending = Sending { operation, own, timestamp: parts.timestamp, has_partition };
-    record(parts, headers, Box::new(Pending { sending: Some(sending), opaque }))
+    record(parts, headers, Box::new(Pending { sending, opaque }))
 }
 
 /// Enqueues a record, with its original headers if the injected ones make it too large.
@@ -220,8 +213,7 @@ pub(crate) fn enqueue<'a, O: Send + Sync>(
 ) -> Result<(), (KafkaError, Sent<'a, O>)> {
     let Err((error, mut record)) = producer.produce(record) else { return Ok(()) };
     if outcome::is_too_large(&error)
-        && let Some(sending) = &mut record.delivery_opaque.sending
-        && let Some(own) = sending.own.take()
+        && let Some(own) = record.delivery_opaque.sending.own.take()
     {
         record.headers = own.restore(record.headers);
         producer.produce(record)?;
@@ -235,9 +227,8 @@ pub(crate) fn enqueue<'a, O: Send + Sync>(
 pub(crate) fn refused<O: Send + Sync>(error: &KafkaError, record: Sent<'_, O>) -> (Option<OwnedHeaders>, O) {
     let BaseRecord { headers, delivery_opaque, .. } = record;
     let Pending { sending, opaque } = *delivery_opaque;
-    let Some(mut sending) = sending else { return (headers, opaque) };
-    let own = sending.own.take();
-    sending.operation.finish(&outcome::of_error(error));
+    let Sending { operation, own, .. } = sending;
+    operation.finish(&outcome::of_error(error));
     match own {
         Some(own) => (own.restore(headers), opaque),
         None => (headers, opaque),

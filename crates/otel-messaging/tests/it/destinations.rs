@@ -1,14 +1,15 @@
 //! Destination names in span names and on metrics, and the limit of their number.
 
 use opentelemetry::Context;
-use otel_messaging::{Destination, DestinationParts};
+use opentelemetry::trace::TraceContextExt as _;
+use otel_messaging::{Destination, DestinationParts, ParentMode, inject};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
-use crate::support::{messaging, named, with};
+use crate::support::{Headers, header, messaging, named, remote, with};
 
 fn send(destination: &Destination) {
-    destination.send("send").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    destination.send("send").start(&Context::new(), |_| {}).finish(&Outcome::ok());
 }
 
 /// Returns the span's name, and the destination attributes of the span and of the metric.
@@ -120,12 +121,53 @@ fn a_destination_is_prepared_once() {
 }
 
 #[test]
+fn what_the_filter_leaves_out_carries_the_context_on() {
+    const OLD: &str = "00-00000000000000000000000000000005-0000000000000005-01";
+    let recorder = Recorder::new();
+    let messaging = with(&recorder, |options| options.with_filter(|_| false));
+    let internal = named(&messaging, "internal");
+    let sent = |current: &Context, own: &[(&str, &str)]| {
+        let mut headers: Headers =
+            own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let send = internal.send("send").start(current, |_| {});
+        inject(&send, &mut headers);
+        header(&headers, "traceparent").map(str::to_owned)
+    };
+    let passed_on = "00-00000000000000000000000000000007-0000000000000007-01";
+    assert_eq!(sent(&remote(7, true), &[]).as_deref(), Some(passed_on));
+    assert_eq!(
+        sent(&remote(7, true), &[("TraceParent", OLD)]),
+        None,
+        "its author's stays, as it was written"
+    );
+    assert_eq!(sent(&Context::new(), &[("traceparent", OLD)]).as_deref(), Some(OLD));
+    assert_eq!(sent(&Context::new(), &[]), None);
+
+    let (carried, ambient) = (remote(7, true), remote(9, true));
+    for (mode, current, expected) in [
+        (ParentMode::ProducerIfNoAmbient, &Context::new(), 7),
+        (ParentMode::ProducerIfNoAmbient, &ambient, 9),
+        (ParentMode::Producer, &ambient, 7),
+        (ParentMode::LinkOnly, &Context::new(), 0),
+    ] {
+        let process = internal.process("process").with_message(&carried).with_parent_mode(mode);
+        let process = process.start(current, |_| {});
+        assert_eq!(process.context().span().span_context().span_id(), expected.into(), "{mode:?}");
+    }
+    assert!(recorder.spans().is_empty() && recorder.metrics().is_empty());
+}
+
+#[test]
 fn what_the_filter_leaves_out_is_not_recorded() {
     let recorder = Recorder::new();
     let messaging = with(&recorder, |options| options.with_filter(|name| !name.starts_with("internal")));
     let internal = named(&messaging, "internal.heartbeat");
     assert!(!internal.is_recorded());
-    assert!(internal.send("send").start(&Context::new(), |_| {}).is_none());
+    internal
+        .send("send")
+        .start(&Context::new(), |_| panic!("nobody looks"))
+        .finish(&Outcome::error("timeout"));
+    drop(internal.process("process").start(&Context::new(), |_| {}));
     internal.count_consumed("poll", 1);
     assert!(recorder.spans().is_empty() && recorder.metrics().is_empty());
     send(&named(&messaging, "orders"));

@@ -57,9 +57,8 @@ proptest! {
         let operation = destination.process("process").with_message(&carried).start(&Context::new(), |message| {
             message.message_id(&id).conversation_id(&id).destination_name(&id).partition_id(partition);
         });
-        let operation = operation.unwrap();
-        let mut out = Vec::new();
-        let forwarded = destination.send("send").with_message(&carried).start(operation.context(), |_| {}).unwrap();
+                let mut out = Vec::new();
+        let forwarded = destination.send("send").with_message(&carried).start(operation.context(), |_| {});
         inject(&forwarded, &mut out);
         prop_assert!(out.iter().any(|(key, _)| key == "traceparent"));
         forwarded.finish(&Outcome::ok());
