@@ -142,14 +142,14 @@ fn find(headers: &BorrowedHeaders, name: &str) -> Option<CString> {
 }
 
 /// The headers of a record during injection. They keep enough state to restore the record's original headers.
-pub(crate) struct Written {
+pub(crate) struct HeaderEdit {
     pub(crate) headers: Option<OwnedHeaders>,
-    own: Own,
+    own: OriginalHeaders,
 }
 
 /// The original headers of a record.
 #[derive(Debug)]
-pub(crate) enum Own {
+pub(crate) enum OriginalHeaders {
     /// The record had no headers.
     None,
     /// The first headers, this many, are the original ones; the injected ones follow them.
@@ -158,22 +158,22 @@ pub(crate) enum Own {
     Kept(OwnedHeaders),
 }
 
-impl Written {
+impl HeaderEdit {
     pub(crate) fn new(headers: Option<OwnedHeaders>) -> Self {
         let own = match &headers {
-            Some(headers) => Own::First(raw::count(headers.as_borrowed())),
-            None => Own::None,
+            Some(headers) => OriginalHeaders::First(raw::count(headers.as_borrowed())),
+            None => OriginalHeaders::None,
         };
         Self { headers, own }
     }
 
     /// Returns the headers to send, and the original ones.
-    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, Own) {
+    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, OriginalHeaders) {
         (self.headers, self.own)
     }
 }
 
-impl HeaderWriter for Written {
+impl HeaderWriter for HeaderEdit {
     fn set(&mut self, name: &str, value: &str) {
         HeaderWriter::remove(self, name);
         append(&mut self.headers, name, value);
@@ -184,9 +184,10 @@ impl HeaderWriter for Written {
         if find(headers.as_borrowed(), name).is_none() {
             return;
         }
-        if !matches!(self.own, Own::Kept(_)) {
-            let before = std::mem::replace(&mut self.own, Own::None);
-            self.own = before.restore(self.headers.clone()).map_or(Own::None, Own::Kept);
+        if !matches!(self.own, OriginalHeaders::Kept(_)) {
+            let before = std::mem::replace(&mut self.own, OriginalHeaders::None);
+            self.own =
+                before.restore(self.headers.clone()).map_or(OriginalHeaders::None, OriginalHeaders::Kept);
         }
         HeaderInjector(&mut self.headers).remove(name);
     }
@@ -196,7 +197,7 @@ impl HeaderWriter for Written {
     }
 }
 
-impl Own {
+impl OriginalHeaders {
     /// Restores the original headers from the headers that were sent.
     pub(crate) fn restore(self, sent: Option<OwnedHeaders>) -> Option<OwnedHeaders> {
         match self {

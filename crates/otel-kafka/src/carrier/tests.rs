@@ -104,7 +104,7 @@ proptest! {
         // librdkafka truncates a name at a zero byte, in the original headers too.
         let list = own.as_ref().map(|own| own.iter().map(|(name, value)| (&**name, &**value)).collect::<Vec<_>>());
         let before = list.as_ref().map(|list| headers(list));
-        let mut written = Written::new(before.clone());
+        let mut written = HeaderEdit::new(before.clone());
         for (name, value, stays) in &set {
             let name = name.replace('\0', "");
             if *stays { written.set(&name, value) } else { HeaderWriter::remove(&mut written, &name) }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, SpanKind, TraceContextExt as _};
-use otel_kafka::{BaseConsumer, Handled, ParentMode};
+use otel_kafka::{BaseConsumer, HandlerOutcome, ParentMode};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 use rdkafka::Message as _;
@@ -94,7 +94,7 @@ async fn an_error_of_the_handlers_is_told_by_its_type() {
     enum Order {
         SoldOut,
     }
-    impl Handled for Order {
+    impl HandlerOutcome for Order {
         fn outcome(&self) -> Outcome {
             Outcome::error("sold_out")
         }

@@ -18,7 +18,7 @@ fn a_batch_links_to_each_of_its_messages() {
     let batch =
         named(&messaging, "orders").process("process").with_batch(links).start(&Context::new(), |message| {
             let partitions = [3, 3, 3];
-            message.partition_id(attributes::common(partitions).unwrap_or(-1));
+            message.partition_id(attributes::common_value(partitions).unwrap_or(-1));
         });
     batch.finish(&Outcome::ok());
     assert_eq!(

@@ -1,7 +1,7 @@
 //! All that is recorded is in the registry of the conventions, or listed in docs/conventions.md.
 
 use opentelemetry::Context;
-use otel_messaging::{DestinationParts, MAX_LINKS, attributes};
+use otel_messaging::{DestinationDescription, MAX_LINKS, attributes};
 use otel_operation::Outcome;
 use otel_propagation::link_to;
 use otel_testing::Recorder;
@@ -18,7 +18,7 @@ fn names_units_instruments_and_descriptions_are_the_registrys() {
         options.with_message_sizes(true).with_client_id("till-3").with_server("broker.example", 9092)
     });
     let orders = messaging.destination("orders", || {
-        DestinationParts::new()
+        DestinationDescription::new()
             .with_name("orders.7")
             .with_template("orders.*")
             .with_temporary(true)

@@ -2,7 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_messaging::{Destination, DestinationParts, ParentMode, inject};
+use otel_messaging::{Destination, DestinationDescription, ParentMode, inject};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
@@ -30,7 +30,7 @@ fn seen(recorder: &Recorder) -> (String, Vec<String>, Vec<String>) {
 
 #[test]
 fn what_is_of_low_cardinality_names_spans_and_stands_on_metrics() {
-    let parts = DestinationParts::new;
+    let parts = DestinationDescription::new;
     for (parts, name, on_span, on_metric) in [
         (parts().with_name("orders"), "send orders", vec!["name=orders"], vec!["name=orders"]),
         (
@@ -88,7 +88,7 @@ fn past_the_bound_a_destination_is_told_by_its_spans_alone() {
     let subject = |number: usize| {
         let name = format!("subject-{number}");
         messaging.destination(&name, || {
-            DestinationParts::new().with_name(name.clone()).with_consumer_group("billing")
+            DestinationDescription::new().with_name(name.clone()).with_consumer_group("billing")
         })
     };
     for number in (0..600).chain(0..600) {
@@ -98,9 +98,9 @@ fn past_the_bound_a_destination_is_told_by_its_spans_alone() {
     for metric in ["messaging.client.sent.messages", "messaging.client.consumed.messages"] {
         let metric = recorder.metric(metric);
         assert_eq!((metric.points().len(), metric.sum()), (513, 1200.0));
-        let unnamed = metric.clone().without("messaging.destination.name");
-        assert_eq!((unnamed.points().len(), unnamed.sum()), (1, 176.0));
-        assert_eq!(unnamed.with("messaging.consumer.group.name", "billing").sum(), 176.0);
+        let overflow = metric.clone().without("messaging.destination.name");
+        assert_eq!((overflow.points().len(), overflow.sum()), (1, 176.0));
+        assert_eq!(overflow.with("messaging.consumer.group.name", "billing").sum(), 176.0);
     }
     let (name, span, _) = seen(&recorder);
     assert_eq!((name.as_str(), span), ("send", vec!["name=subject-599".to_owned()]));
@@ -114,7 +114,7 @@ fn a_destination_is_prepared_once() {
     for _ in 0..3 {
         send(&messaging.destination("orders", || {
             made.set(made.get() + 1);
-            DestinationParts::new().with_name("orders")
+            DestinationDescription::new().with_name("orders")
         }));
     }
     assert_eq!(made.get(), 1);

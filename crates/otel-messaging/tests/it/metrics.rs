@@ -1,7 +1,7 @@
 //! The four metrics: the operations that record each, and its attributes.
 
 use opentelemetry::Context;
-use otel_messaging::{DestinationParts, OperationType};
+use otel_messaging::{DestinationDescription, OperationType};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
@@ -12,7 +12,10 @@ fn each_operation_records_its_own() {
     let recorder = Recorder::new();
     let messaging = with(&recorder, |options| options.with_server("broker.example", 9092));
     let orders = messaging.destination("orders", || {
-        DestinationParts::new().with_name("orders").with_consumer_group("billing").with_subscription("sub")
+        DestinationDescription::new()
+            .with_name("orders")
+            .with_consumer_group("billing")
+            .with_subscription("sub")
     });
     let carried = remote(7, true);
     let none = Context::new();

@@ -2,7 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
-use otel_messaging::{ExistingContext, Messaging, MessagingOperation, ParentMode, inject};
+use otel_messaging::{ExistingContext, MessagingInstrumentation, MessagingOperation, ParentMode, inject};
 use otel_operation::Outcome;
 use otel_propagation::baggage;
 use otel_testing::Recorder;
@@ -20,7 +20,7 @@ fn produced() -> Context {
     baggage::set(&remote(7, true), "of", "producer").unwrap()
 }
 
-fn process(messaging: &Messaging, carried: &Context, current: &Context) -> MessagingOperation {
+fn process(messaging: &MessagingInstrumentation, carried: &Context, current: &Context) -> MessagingOperation {
     named(messaging, "orders").process("process").with_message(carried).start(current, |_| {})
 }
 
@@ -111,7 +111,11 @@ fn an_unsampled_producer_is_followed_and_linked() {
 }
 
 /// Sends a message that already carries a context; `headers` become the headers that are sent.
-fn forward(messaging: &Messaging, existing: ExistingContext, headers: &mut Headers) -> MessagingOperation {
+fn forward(
+    messaging: &MessagingInstrumentation,
+    existing: ExistingContext,
+    headers: &mut Headers,
+) -> MessagingOperation {
     let carried = messaging.extract(&*headers);
     let orders = named(messaging, "orders");
     let send = orders.send("send").with_message(&carried).with_existing_context(existing);

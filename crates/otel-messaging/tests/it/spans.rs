@@ -3,7 +3,7 @@
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_messaging::{DestinationParts, SamplerAttributes, inject};
+use otel_messaging::{DestinationDescription, SamplerAttributes, inject};
 use otel_operation::{Outcome, StartTime};
 use otel_testing::Recorder;
 
@@ -15,8 +15,8 @@ fn a_message_is_one_trace_from_sending_to_settling() {
     let messaging = with(&recorder, |options| {
         options.with_client_id("billing-1").with_server("broker.example", 4222).with_message_sizes(true)
     });
-    let orders =
-        messaging.destination("orders", || DestinationParts::new().with_name("orders").with_attributes([]));
+    let orders = messaging
+        .destination("orders", || DestinationDescription::new().with_name("orders").with_attributes([]));
     let mut headers = Headers::new();
 
     let sent = orders.send("publish").start(&Context::new(), |message| {
@@ -95,7 +95,7 @@ fn receiving_lasts_from_the_wait_to_the_message_and_links_to_it() {
 #[test]
 fn an_operation_of_no_type_of_the_conventions_has_none() {
     let recorder = Recorder::new();
-    let begin = messaging(&recorder).no_destination().other("begin").start(&Context::new(), |_| {});
+    let begin = messaging(&recorder).no_destination().custom("begin").start(&Context::new(), |_| {});
     begin.finish(&Outcome::ok());
     assert_eq!(
         recorder.tree(),
