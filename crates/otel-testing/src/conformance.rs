@@ -72,6 +72,7 @@
 mod agreement;
 mod context;
 mod counts;
+mod input;
 mod judge;
 mod observed;
 mod scenario;

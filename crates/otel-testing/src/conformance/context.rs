@@ -7,8 +7,8 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     Observed, ProbePoint, Role, Scenario,
+    input::{AMBIENT, RECEIVED, STALE, ids},
     observed::ContextSnapshot,
-    scenario::{AMBIENT, RECEIVED, STALE, ids},
 };
 
 pub(super) fn all(

@@ -11,7 +11,8 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
-    scenario::{ATTACKER, RUNS, ids},
+    input::ids,
+    scenario::{ATTACKER, RUNS},
 };
 use crate::{Recorder, normalize};
 
