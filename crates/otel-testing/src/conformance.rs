@@ -63,6 +63,7 @@
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
 //! 8. The received context is passed on when no span is recorded.
+//! 9. Layers that are stacked record an operation once, and each operation that is made inside of another one is recorded.
 //!
 //! The suite assumes the following: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
 //! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
@@ -76,6 +77,7 @@ mod input;
 mod judge;
 mod observed;
 mod scenario;
+mod second;
 
 use std::time::Duration;
 
@@ -257,6 +259,9 @@ macro_rules! conformance {
             unbounded_operation: UnboundedOperation(0),
             unbounded_error: UnboundedError(0),
             secrets: Secrets,
+            two_layers: TwoLayers,
+            task_between_layers: TaskBetweenLayers,
+            second_operation: SecondOperation,
             $($own: $own_scenario $(($own_run))?,)*
         );
     };

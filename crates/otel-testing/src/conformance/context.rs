@@ -92,7 +92,9 @@ fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Re
         | Scenario::UnsampledParent
         | Scenario::Baggage
         | Scenario::PublicEndpoint
-        | Scenario::SdkShutDown => &[ProbePoint::Call, ProbePoint::AfterAwait],
+        | Scenario::SdkShutDown
+        | Scenario::TwoLayers
+        | Scenario::TaskBetweenLayers => &[ProbePoint::Call, ProbePoint::AfterAwait],
         Scenario::HugeHeaders | Scenario::ManyHeaders => &[ProbePoint::Call],
         Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
@@ -172,6 +174,8 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             | Scenario::StaleHeaders
             | Scenario::StaleBaggage
             | Scenario::SdkShutDown
+            | Scenario::TwoLayers
+            | Scenario::TaskBetweenLayers
     );
     let parent = match &parents[..] {
         [] if needed => return Err("no traceparent was sent".to_owned()),
@@ -250,7 +254,7 @@ fn decoded(member: &str) -> String {
 }
 
 /// Trace id, span id and flags of a valid `traceparent` of version 00.
-fn fields(traceparent: &str) -> Option<(&str, &str, u8)> {
+pub(super) fn fields(traceparent: &str) -> Option<(&str, &str, u8)> {
     let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
     let parts: Vec<&str> = traceparent.split('-').collect();

@@ -16,6 +16,9 @@ pub(super) const AMBIENT: Id = Id(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x0
 /// The context that an outbound message already carries from an earlier hop.
 pub(super) const STALE: Id = Id(0x5ca1_ab1e_5ca1_ab1e_5ca1_ab1e_5ca1_ab1e, 0x5ca1_ab1e_5ca1_ab1e);
 
+/// The parent in the headers of the second operation of an inbound side.
+pub(super) const SECOND: Id = Id(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+
 /// The ids of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u128, u64);
@@ -107,6 +110,16 @@ impl Scenario {
             add("cookie", format!("session={}", Self::SECRET).into_bytes());
         }
         headers
+    }
+
+    /// The headers of the second operation of [`SecondOperation`](Scenario::SecondOperation): of another caller (inbound),
+    /// or none, because a client begins with a new message (outbound).
+    #[must_use]
+    pub fn second_headers(self, role: Role) -> Vec<(String, Vec<u8>)> {
+        match role {
+            Role::Inbound => vec![("traceparent".to_owned(), SECOND.traceparent(true))],
+            Role::Outbound => Vec::new(),
+        }
     }
 
     /// The context that is current while the harness runs. On the inbound side it is a trap that must not be

@@ -13,6 +13,7 @@ use super::{
     CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
     input::ids,
     scenario::{ATTACKER, RUNS},
+    second,
 };
 use crate::{Recorder, normalize};
 
@@ -37,9 +38,12 @@ pub(super) fn all<H: Harness>(
     if scenario != Scenario::UnsampledParent && !scenario.shuts_down() {
         agreement::spans_and_metrics(recorder, &spans)?;
     }
-    counts::all(harness, scenario.flow(), recorder, observed)?;
+    counts::all(harness, scenario, recorder, observed)?;
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
-    context::all(role, scenario, &operations, observed)?;
+    match scenario {
+        Scenario::SecondOperation => second::all(role, &operations, observed)?,
+        _ => context::all(role, scenario, &operations, observed)?,
+    }
     bounded(scenario, recorder, &spans)?;
     no_secret(recorder, &spans)
 }
@@ -96,6 +100,7 @@ fn number(scenario: Scenario, found: usize) -> Result<(), String> {
         Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_) => {
             (RUNS as usize, RUNS as usize)
         }
+        Scenario::SecondOperation => (2, 2),
         _ => (1, 1),
     };
     if (least..=most).contains(&found) {

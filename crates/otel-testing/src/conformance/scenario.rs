@@ -70,6 +70,15 @@ pub enum Scenario {
     /// Headers contain [`SECRET`](Scenario::SECRET), and the harness puts it wherever else this transport has credentials:
     /// the user part of a URL, its signature parameters.
     Secrets,
+    /// The instrumentation is around the operation twice, one layer right inside of the other. They record it once.
+    TwoLayers,
+    /// As [`TwoLayers`](Scenario::TwoLayers), and the inner layer is called on another task, or behind a channel. If
+    /// layers stay together only by an option, the harness sets it.
+    TaskBetweenLayers,
+    /// While the operation runs, its handler (inbound) or what is instrumented (outbound) runs a second one through the
+    /// same instrumentation to its end, with [`second_headers`](Scenario::second_headers), before it goes on to
+    /// [`AfterAwait`](super::ProbePoint::AfterAwait). Each is recorded.
+    SecondOperation,
 }
 
 /// The course of a [`Scenario`]'s operation.
@@ -126,11 +135,22 @@ impl Scenario {
         Self::UnboundedHost(0),
         Self::UnboundedError(0),
         Self::Secrets,
+        Self::TwoLayers,
+        Self::TaskBetweenLayers,
+        Self::SecondOperation,
     ];
 
     /// The scenarios that make sense on this side.
     pub fn all(role: Role) -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(move |scenario| scenario.applies_to(role))
+    }
+
+    /// The number of operations that one run records.
+    pub(super) fn operations(self) -> u64 {
+        match self {
+            Self::SecondOperation => 2,
+            _ => 1,
+        }
     }
 
     /// Returns true if the SDK is shut down before the scenario runs.

@@ -113,6 +113,18 @@ caught! {
     error_text_as_type: Outbound ErrorTextAsType UnboundedError(0) "from an untrusted peer";
     secret_on_span: Inbound SecretOnSpan Secrets "a secret was recorded in the span";
     secret_on_metric: Outbound SecretOnMetric Secrets "a secret was recorded in toy.duration";
+    stacks_twice_inbound: Inbound StacksTwice TwoLayers "2 spans of operations";
+    stacks_twice_outbound: Outbound StacksTwice TwoLayers "2 spans of operations";
+    measures_each_layer: Inbound MeasuresEachLayer TwoLayers "toy.calls: 2 steps";
+    measures_each_layer_behind_a_task: Outbound MeasuresEachLayer TaskBetweenLayers "toy.calls: 2 steps";
+    forgets_task_inbound: Inbound ForgetsTask TaskBetweenLayers "2 spans of operations";
+    forgets_task_outbound: Outbound ForgetsTask TaskBetweenLayers "2 spans of operations";
+    joins_always_inbound: Inbound JoinsAlways SecondOperation "1 spans of operations";
+    joins_always_outbound: Outbound JoinsAlways SecondOperation "1 spans of operations";
+    second_joins_ambient: Outbound IgnoresCaller SecondOperation "0 of the two spans";
+    second_ignores_headers: Inbound IgnoresHeaders SecondOperation "0 of the two spans";
+    second_not_attached: Inbound NotAttachedAfterAwait SecondOperation "at AfterAwait";
+    second_injects_parent: Outbound InjectsParent SecondOperation "not the spans";
     changes_payload: Outbound ChangesPayload Success "changed the outcome";
     swallows_error: Inbound SwallowsError Error "changed the outcome";
     swallows_panic: Inbound SwallowsPanic Panic "changed the outcome";

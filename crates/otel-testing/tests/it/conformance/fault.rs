@@ -32,6 +32,11 @@ pub(crate) enum Fault {
     IgnoresErrors,
     ErrorWithoutStatus,
     SuccessIsError,
+    // Layers.
+    StacksTwice,
+    MeasuresEachLayer,
+    ForgetsTask,
+    JoinsAlways,
     // Context.
     JoinsAmbient,
     IgnoresHeaders,

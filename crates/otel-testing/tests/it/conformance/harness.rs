@@ -7,6 +7,7 @@ use std::{
     task::Poll,
 };
 
+use opentelemetry::trace::FutureExt;
 use otel_testing::{
     Recorder,
     conformance::{
@@ -41,24 +42,46 @@ impl ToyHarness {
             recorder: recorder.clone(),
             role: self.role,
             public_endpoint: scenario.is_public_endpoint(),
+            keeps_together: scenario == Scenario::TaskBetweenLayers,
             fault: self.fault,
         };
         let (probe, sent) = (ContextProbe::new(recorder), Arc::default());
-        let handler = Handler { scenario, probe: probe.clone(), sent: Arc::clone(&sent) };
         let request = Request {
             operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
             host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
             headers: scenario.headers(self.role),
+            around: None,
         };
-        let mut instrumented =
-            go(scenario.flow(), || toy.call(request, |headers| handler.handle(headers))).await;
+        let second = (scenario == Scenario::SecondOperation)
+            .then(|| Request { headers: scenario.second_headers(self.role), ..request.clone() });
+        let handler = |toy: Option<&Toy>, probe: &ContextProbe, sent: &Arc<Mutex<Headers>>| Handler {
+            scenario,
+            probe: probe.clone(),
+            sent: Arc::clone(sent),
+            toy: toy.cloned(),
+            second: second.clone(),
+        };
+        let outer = handler(Some(&toy), &probe, &sent);
+        let mut instrumented = go(scenario.flow(), || {
+            let inner = toy.clone();
+            toy.clone().call(request.clone(), |request| match scenario {
+                Scenario::TwoLayers => inner.call(request, |request| outer.handle(request)),
+                Scenario::TaskBetweenLayers => {
+                    let task = async move { inner.call(request, |request| outer.handle(request)).await };
+                    let task = tokio::spawn(task.with_context(scenario.ambient(self.role)));
+                    Box::pin(async { task.await.unwrap_or_else(|error| Err(error.to_string())) })
+                }
+                _ => outer.handle(request),
+            })
+        })
+        .await;
         if self.fault == Some(Fault::SwallowsPanic) && instrumented == CallResult::Panicked {
             instrumented = CallResult::Value(Vec::new());
         }
 
         let bare_probe = ContextProbe::new(recorder);
-        let bare = Handler { scenario, probe: bare_probe.clone(), sent: Arc::default() };
-        let bare = go(scenario.flow(), || bare.handle(Headers::new())).await;
+        let bare = handler(None, &bare_probe, &Arc::default());
+        let bare = go(scenario.flow(), || bare.handle(request)).await;
 
         let sent =
             sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
@@ -147,22 +170,36 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
 }
 
 /// User code: the inbound side's handler, or the outbound side's peer.
+#[derive(Clone)]
 struct Handler {
     scenario: Scenario,
     probe: ContextProbe,
     sent: Arc<Mutex<Headers>>,
+    /// The instrumentation of the second operation, none in the bare run.
+    toy: Option<Toy>,
+    second: Option<Request>,
 }
 
 impl Handler {
-    fn handle(self, headers: Headers) -> Reply<Box<dyn Body>> {
-        let Self { scenario, probe, sent } = self;
+    fn handle(mut self, request: Request) -> Reply<Box<dyn Body>> {
+        let second = self.second.take().map(|request| (self.clone(), request));
+        let Self { scenario, probe, sent, toy, .. } = self;
         probe.note(ProbePoint::Call);
         if let Ok(mut sent) = sent.lock() {
-            *sent = headers;
+            sent.extend(request.headers);
         }
         let flow = scenario.flow();
         Box::pin(async move {
             tokio::task::yield_now().await;
+            if let Some((handler, request)) = second {
+                let mut body = match toy {
+                    Some(toy) => toy.call(request, |request| handler.handle(request)).await?,
+                    None => handler.handle(request).await?,
+                };
+                while let Some(chunk) = body.next() {
+                    chunk?;
+                }
+            }
             probe.note(ProbePoint::AfterAwait);
             match flow {
                 Flow::DroppedAtAwait => pending().await,

@@ -21,10 +21,24 @@ use super::{
 
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: String,
     pub(crate) host: String,
     pub(crate) headers: Headers,
+    /// The context of the layer around, for one that runs on another task.
+    pub(crate) around: Option<Context>,
+}
+
+/// Marks a context as that of an operation with this `traceparent`: layers inside that have the same one join it.
+#[derive(PartialEq)]
+struct Carrier(Option<Vec<u8>>);
+
+impl Carrier {
+    fn new(headers: &Headers) -> Self {
+        let parent = headers.iter().find(|(name, _)| name == "traceparent");
+        Self(parent.map(|(_, value)| value.clone()))
+    }
 }
 
 /// A stream of chunks, each made when it is asked for.
@@ -38,6 +52,8 @@ pub(crate) struct Toy {
     pub(crate) recorder: Recorder,
     pub(crate) role: Role,
     pub(crate) public_endpoint: bool,
+    /// Writes the operation's context into the request.
+    pub(crate) keeps_together: bool,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -50,10 +66,18 @@ impl Toy {
     pub(crate) fn call(
         self,
         mut request: Request,
-        handler: impl FnOnce(Headers) -> Reply<Box<dyn Body>>,
-    ) -> impl Future<Output = Result<Box<dyn Body>, String>> + Send {
+        handler: impl FnOnce(Request) -> Reply<Box<dyn Body>>,
+    ) -> Reply<Box<dyn Body>> {
+        if let Some(cx) = self.operation_around(&request) {
+            if self.has(Fault::MeasuresEachLayer) {
+                let meter = self.recorder.meter_provider().meter("toy");
+                meter.u64_counter("toy.calls").build().add(1, &[]);
+            }
+            let _attached = cx.clone().attach();
+            return Box::pin(handler(request).with_context(cx));
+        }
         let operation = Operation::start(self.clone(), &request);
-        let cx = operation.cx.clone();
+        let mut cx = operation.cx.clone();
         if self.role == Role::Outbound {
             let injected = if self.has(Fault::InjectsParent) { Context::current() } else { cx.clone() };
             let id = |cx: &Context| cx.span().span_context().span_id();
@@ -62,11 +86,13 @@ impl Toy {
                 headers::inject(&injected, &mut request.headers, self.fault);
             }
         }
+        cx = cx.with_value(Carrier::new(&request.headers));
+        request.around = (self.keeps_together && !self.has(Fault::ForgetsTask)).then(|| cx.clone());
         let reply = {
             let _attached = (!self.has(Fault::NotAttachedAtCall)).then(|| cx.clone().attach());
-            handler(request.headers)
+            handler(request)
         };
-        async move {
+        Box::pin(async move {
             let around = if self.has(Fault::NotAttachedAfterAwait) { Context::new() } else { cx };
             let mut operation = operation;
             match reply.with_context(around).await {
@@ -81,7 +107,17 @@ impl Toy {
                     if self.has(Fault::SwallowsError) { Err(String::new()) } else { Err(text) }
                 }
             }
-        }
+        })
+    }
+
+    /// The context of the layer around this one, if both are around the same operation.
+    fn operation_around(&self, request: &Request) -> Option<Context> {
+        let cx = request.around.clone().unwrap_or_else(Context::current);
+        let same = match cx.get::<Carrier>() {
+            Some(carrier) => *carrier == Carrier::new(&request.headers) || self.has(Fault::JoinsAlways),
+            None => false,
+        };
+        (same && !self.has(Fault::StacksTwice)).then_some(cx)
     }
 }
 
