@@ -59,7 +59,8 @@
 //! 3. The operation's context is current wherever user code runs.
 //! 4. An inbound operation takes its parent from the headers alone; an outbound one sends its own context, and nothing
 //!    stale with it.
-//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
+//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric, or decides whether an
+//!    operation is recorded; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
 //! 8. The received context is passed on when no span is recorded.
@@ -262,6 +263,7 @@ macro_rules! conformance {
             two_layers: TwoLayers,
             task_between_layers: TaskBetweenLayers,
             second_operation: SecondOperation,
+            hostile_content_type: HostileContentType(0),
             $($own: $own_scenario $(($own_run))?,)*
         );
     };

@@ -106,6 +106,9 @@ impl Side {
         if !matches!(scenario, Scenario::UnboundedOperation(_)) {
             request.extensions_mut().insert(GrpcMethod::new("test.Echo", "Repeat"));
         }
+        if self.0 == Role::Inbound && scenario.content_type().is_some() {
+            request.headers_mut().remove("content-type");
+        }
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_bytes(&value).unwrap());
@@ -208,7 +211,11 @@ fn peer(
             probe.note(ProbePoint::AfterAwait);
             // A server that goes away breaks its client's stream.
             let goes_away = role == Role::Outbound && scenario.flow() == Flow::DroppedByPeer;
-            let response = routes.call(request).await?;
+            let mut response = routes.call(request).await?;
+            if let (Role::Outbound, Some(content_type)) = (role, scenario.content_type()) {
+                let content_type = HeaderValue::from_bytes(content_type).unwrap();
+                response.headers_mut().insert("content-type", content_type);
+            }
             Ok::<_, BoxError>(response.map(|inner| ProbedBody {
                 inner,
                 probe,

@@ -205,7 +205,11 @@ fn peer(
                     number => Ok(Frame::data(Bytes::from(format!("{number} {path}\n")))),
                 }
             });
-            Ok(Response::builder().status(203).body(BodyExt::boxed_unsync(StreamBody::new(frames))).unwrap())
+            let mut response = Response::builder().status(203);
+            if let (Role::Outbound, Some(content_type)) = (role, scenario.content_type()) {
+                response = response.header("content-type", content_type);
+            }
+            Ok(response.body(BodyExt::boxed_unsync(StreamBody::new(frames))).unwrap())
         }
     }))
 }

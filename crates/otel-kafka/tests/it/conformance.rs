@@ -52,6 +52,7 @@ const LAST_WINS: Reason = "the last `traceparent` header is read.";
 const NOT_PUBLIC: Reason =
     "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
 const NO_HOST: Reason = "a message names no host.";
+const NO_FORMAT: Reason = "a delivery report names no format.";
 const NO_LAYERS: Reason = "a client wraps rdkafka's client, and no client of this crate wraps another one.";
 
 impl Side {
@@ -280,6 +281,7 @@ impl Harness for Side {
             (Scenario::DroppedByPeer | Scenario::DroppedByUser | Scenario::ContextInBody, _)
             | (Scenario::BodyFails, Role::Outbound) => Err(NO_STREAM),
             (Scenario::Panic | Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
+            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
             (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
             (Scenario::UnboundedError(_), Role::Outbound) => Err(NO_TEXT),
             (Scenario::UnboundedOperation(_), _) => Err(TOPIC),

@@ -19,6 +19,18 @@ pub(super) const STALE: Id = Id(0x5ca1_ab1e_5ca1_ab1e_5ca1_ab1e_5ca1_ab1e, 0x5ca
 /// The parent in the headers of the second operation of an inbound side.
 pub(super) const SECOND: Id = Id(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
 
+/// The formats of [`HostileContentType`](Scenario::HostileContentType).
+pub(super) const CONTENT_TYPES: &[&[u8]] = &[
+    b"application/grpc",
+    b"application/grpc-web-text",
+    b"text/event-stream",
+    b"application/json",
+    b"x/y",
+    b"",
+    b"\xff\xfe",
+    &[b'a'; 8 * 1024],
+];
+
 /// The ids of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u128, u64);
@@ -105,11 +117,23 @@ impl Scenario {
             }
             (Role::Inbound, _) => add("traceparent", RECEIVED.traceparent(true)),
         }
+        if let (Role::Inbound, Some(content_type)) = (role, self.content_type()) {
+            add("content-type", content_type.to_vec());
+        }
         if self == Self::Secrets {
             add("authorization", format!("Bearer {}", Self::SECRET).into_bytes());
             add("cookie", format!("session={}", Self::SECRET).into_bytes());
         }
         headers
+    }
+
+    /// The value that [`HostileContentType`](Scenario::HostileContentType) gives to the header that names a format.
+    #[must_use]
+    pub fn content_type(self) -> Option<&'static [u8]> {
+        match self {
+            Self::HostileContentType(run) => CONTENT_TYPES.get(run as usize).copied(),
+            _ => None,
+        }
     }
 
     /// The headers of the second operation of [`SecondOperation`](Scenario::SecondOperation): of another caller (inbound),

@@ -1,9 +1,9 @@
 //! The scenarios, and the flow of the operation in each.
 
-use super::Role;
+use super::{Role, input::CONTENT_TYPES};
 
 /// The number of runs of a scenario with unbounded input.
-pub(super) const RUNS: u32 = 200;
+const RUNS: u32 = 200;
 
 /// One situation that a transport's instrumentation is put into.
 ///
@@ -79,6 +79,10 @@ pub enum Scenario {
     /// same instrumentation to its end, with [`second_headers`](Scenario::second_headers), before it goes on to
     /// [`AfterAwait`](super::ProbePoint::AfterAwait). Each is recorded.
     SecondOperation,
+    /// The header that names the format of a request or message (inbound, among its headers) or of a response (outbound,
+    /// where the harness sets it) is a [`content_type`](Scenario::content_type) that an untrusted peer chose. It decides
+    /// nothing about recording. The number is the number of the run.
+    HostileContentType(u32),
 }
 
 /// The course of a [`Scenario`]'s operation.
@@ -138,6 +142,7 @@ impl Scenario {
         Self::TwoLayers,
         Self::TaskBetweenLayers,
         Self::SecondOperation,
+        Self::HostileContentType(0),
     ];
 
     /// The scenarios that make sense on this side.
@@ -211,6 +216,9 @@ impl Scenario {
             Self::UnboundedOperation(_) => (0..RUNS).map(Self::UnboundedOperation).collect(),
             Self::UnboundedHost(_) => (0..RUNS).map(Self::UnboundedHost).collect(),
             Self::UnboundedError(_) => (0..RUNS).map(Self::UnboundedError).collect(),
+            Self::HostileContentType(_) => {
+                (0..).zip(CONTENT_TYPES).map(|(run, _)| Self::HostileContentType(run)).collect()
+            }
             other => vec![other],
         }
     }

@@ -110,6 +110,9 @@ caught! {
     operation_on_metric: Outbound OperationOnMetric UnboundedOperation(0) "from an untrusted peer";
     operation_hash_on_metric: Inbound OperationHashOnMetric UnboundedOperation(0) "toy.duration has";
     host_on_metric: Inbound HostOnMetric UnboundedHost(0) "from an untrusted peer";
+    format_decides_inbound: Inbound FormatDecides HostileContentType(0) "1 spans of operations";
+    format_decides_outbound: Outbound FormatDecides HostileContentType(0) "spans and durations disagree";
+    format_as_name: Inbound FormatAsName HostileContentType(0) "the content type decides";
     error_text_as_type: Outbound ErrorTextAsType UnboundedError(0) "from an untrusted peer";
     secret_on_span: Inbound SecretOnSpan Secrets "a secret was recorded in the span";
     secret_on_metric: Outbound SecretOnMetric Secrets "a secret was recorded in toy.duration";

@@ -67,6 +67,8 @@ pub(crate) enum Fault {
     OperationOnMetric,
     OperationHashOnMetric,
     HostOnMetric,
+    FormatDecides,
+    FormatAsName,
     ErrorTextAsType,
     SecretOnSpan,
     SecretOnMetric,

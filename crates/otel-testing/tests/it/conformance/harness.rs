@@ -58,6 +58,7 @@ impl ToyHarness {
             scenario,
             probe: probe.clone(),
             sent: Arc::clone(sent),
+            role: self.role,
             toy: toy.cloned(),
             second: second.clone(),
         };
@@ -175,6 +176,7 @@ struct Handler {
     scenario: Scenario,
     probe: ContextProbe,
     sent: Arc<Mutex<Headers>>,
+    role: Role,
     /// The instrumentation of the second operation, none in the bare run.
     toy: Option<Toy>,
     second: Option<Request>,
@@ -183,12 +185,13 @@ struct Handler {
 impl Handler {
     fn handle(mut self, request: Request) -> Reply<Box<dyn Body>> {
         let second = self.second.take().map(|request| (self.clone(), request));
-        let Self { scenario, probe, sent, toy, .. } = self;
+        let Self { scenario, probe, sent, role, toy, .. } = self;
         probe.note(ProbePoint::Call);
         if let Ok(mut sent) = sent.lock() {
             sent.extend(request.headers);
         }
         let flow = scenario.flow();
+        let format = scenario.content_type().filter(|_| role == Role::Outbound);
         Box::pin(async move {
             tokio::task::yield_now().await;
             if let Some((handler, request)) = second {
@@ -205,7 +208,8 @@ impl Handler {
                 Flow::DroppedAtAwait => pending().await,
                 Flow::Panics => panic!("the handler panics"),
                 Flow::Fails => Err(format!("it failed: {}", scenario.attacker_value())),
-                _ => Ok(Box::new(Chunks { left: 2, fails: flow == Flow::BodyFails, probe }) as Box<dyn Body>),
+                _ => Ok(Box::new(Chunks { left: 2, fails: flow == Flow::BodyFails, format, probe })
+                    as Box<dyn Body>),
             }
         })
     }
@@ -214,6 +218,7 @@ impl Handler {
 struct Chunks {
     left: u8,
     fails: bool,
+    format: Option<&'static [u8]>,
     probe: ContextProbe,
 }
 
@@ -223,5 +228,9 @@ impl Body for Chunks {
         self.left = self.left.checked_sub(1)?;
         let fails = self.fails && self.left == 0;
         Some(if fails { Err("the body broke".to_owned()) } else { Ok(vec![self.left]) })
+    }
+
+    fn format(&self) -> Option<&'static [u8]> {
+        self.format
     }
 }

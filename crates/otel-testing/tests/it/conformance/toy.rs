@@ -44,6 +44,11 @@ impl Carrier {
 /// A stream of chunks, each made when it is asked for.
 pub(crate) trait Body: Send {
     fn next(&mut self) -> Option<Result<Vec<u8>, String>>;
+
+    /// The format of the response, as the peer names it.
+    fn format(&self) -> Option<&'static [u8]> {
+        None
+    }
 }
 
 /// The instrumentation of one side.
@@ -68,6 +73,9 @@ impl Toy {
         mut request: Request,
         handler: impl FnOnce(Request) -> Reply<Box<dyn Body>>,
     ) -> Reply<Box<dyn Body>> {
+        if self.has(Fault::FormatDecides) && header(&request, "content-type").is_some_and(is_foreign) {
+            return handler(request);
+        }
         if let Some(cx) = self.operation_around(&request) {
             if self.has(Fault::MeasuresEachLayer) {
                 let meter = self.recorder.meter_provider().meter("toy");
@@ -100,6 +108,12 @@ impl Toy {
                     operation.finish(None);
                     Ok(body)
                 }
+                Ok(inner) if self.has(Fault::FormatDecides) && inner.format().is_some_and(is_foreign) => {
+                    operation.finished = true;
+                    operation.measure_in_flight(true, false);
+                    operation.cx.span().end();
+                    Ok(inner)
+                }
                 Ok(inner) => Ok(Box::new(TracedBody { inner, operation }) as Box<dyn Body>),
                 Err(text) => {
                     let error = if self.has(Fault::ErrorTextAsType) { &text } else { "handler" };
@@ -119,6 +133,14 @@ impl Toy {
         };
         (same && !self.has(Fault::StacksTwice)).then_some(cx)
     }
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a [u8]> {
+    request.headers.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+}
+
+fn is_foreign(format: &[u8]) -> bool {
+    format != b"application/grpc"
 }
 
 struct TracedBody {
@@ -185,9 +207,12 @@ impl Operation {
             name.to_owned()
         };
         let mut attributes = vec![KeyValue::new("toy.operation", if known { "greet" } else { "_OTHER" })];
-        let header = |name: &str| {
-            let found = request.headers.iter().find(|(key, _)| key == name);
-            found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).into_owned())
+        let text = |name: &str| {
+            header(request, name).map_or(String::new(), |value| String::from_utf8_lossy(value).into_owned())
+        };
+        let name = match header(request, "content-type") {
+            Some(b"application/grpc") if toy.has(Fault::FormatAsName) => "toy rpc".to_owned(),
+            _ => name,
         };
         match toy.fault {
             Some(Fault::OperationOnMetric) => {
@@ -201,7 +226,7 @@ impl Operation {
             Some(Fault::HostOnMetric) => {
                 attributes.push(KeyValue::new("server.address", request.host.clone()))
             }
-            Some(Fault::SecretOnMetric) => attributes.push(KeyValue::new("toy.cookie", header("cookie"))),
+            Some(Fault::SecretOnMetric) => attributes.push(KeyValue::new("toy.cookie", text("cookie"))),
             _ => {}
         }
         let kind = match toy.role {
@@ -211,7 +236,7 @@ impl Operation {
         let tracer = toy.recorder.tracer_provider().tracer("toy");
         let mut on_span = vec![KeyValue::new("server.address", request.host.clone())];
         if toy.has(Fault::SecretOnSpan) {
-            on_span.push(KeyValue::new("toy.authorization", header("authorization")));
+            on_span.push(KeyValue::new("toy.authorization", text("authorization")));
         }
         let builder = tracer
             .span_builder(name.clone())
