@@ -63,7 +63,7 @@
 //!    operation is recorded; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
-//! 8. The received context is passed on when no span is recorded.
+//! 8. The received context is passed on when no span is recorded, be it for a filter; but not that of an untrusted caller.
 //! 9. Layers that are stacked record an operation once, and each operation that is made inside of another one is recorded.
 //!
 //! The suite assumes the following: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
@@ -231,6 +231,7 @@ macro_rules! conformance {
             huge_headers: HugeHeaders,
             many_headers: ManyHeaders,
             public_endpoint: PublicEndpoint,
+            filtered_public_endpoint: FilteredPublicEndpoint,
             context_in_body: ContextInBody,
             unbounded_host: UnboundedHost(0),
         );
@@ -264,6 +265,7 @@ macro_rules! conformance {
             task_between_layers: TaskBetweenLayers,
             second_operation: SecondOperation,
             hostile_content_type: HostileContentType(0),
+            filtered: Filtered,
             $($own: $own_scenario $(($own_run))?,)*
         );
     };

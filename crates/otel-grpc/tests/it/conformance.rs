@@ -66,15 +66,21 @@ impl Side {
     }
 
     fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
-        let has_task = scenario == Scenario::TaskBetweenLayers;
+        let (has_task, is_filtered) = (scenario == Scenario::TaskBetweenLayers, scenario.is_filtered());
         match self.0 {
             Role::Inbound => {
                 let layer = server_layer(recorder)
                     .with_public_endpoint(scenario.is_public_endpoint())
-                    .with_request_extension(has_task);
+                    .with_request_extension(has_task)
+                    .with_filter(move |_| !is_filtered);
                 boxed(layer.layer(peer))
             }
-            Role::Outbound => boxed(client_layer(recorder).with_request_extension(has_task).layer(peer)),
+            Role::Outbound => boxed(
+                client_layer(recorder)
+                    .with_request_extension(has_task)
+                    .with_filter(move |_| !is_filtered)
+                    .layer(peer),
+            ),
         }
     }
 

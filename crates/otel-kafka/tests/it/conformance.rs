@@ -75,10 +75,12 @@ impl Side {
         Self { role, cluster, producer, consumer, traced: tokio::sync::OnceCell::new() }
     }
 
-    async fn traced(&self, recorder: &Recorder) -> &(FutureProducer, StreamConsumer) {
+    async fn traced(&self, recorder: &Recorder, scenario: Scenario) -> &(FutureProducer, StreamConsumer) {
         let create = async || {
             let servers = self.cluster.client().mock_cluster().unwrap().bootstrap_servers();
-            let options = options(recorder).with_parent_mode(ParentMode::Producer);
+            let options = options(recorder)
+                .with_parent_mode(ParentMode::Producer)
+                .with_filter(move |_| !scenario.is_filtered());
             let producer = client::<FutureProducer>(&servers, "traced").with_options(options.clone());
             let consumer = client::<StreamConsumer>(&servers, "traced").with_options(options);
             from_the_beginning(&consumer);
@@ -107,7 +109,7 @@ impl Side {
     }
 
     async fn produce(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (producer, _) = self.traced(recorder).await;
+        let (producer, _) = self.traced(recorder, scenario).await;
         let bare_probe = ContextProbe::new(recorder);
         let record = || Self::record(scenario.headers(self.role));
         let without = self.sent(scenario, self.producer.send(record(), LONG)).await;
@@ -169,7 +171,7 @@ impl Side {
     }
 
     async fn consume(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (_, consumer) = self.traced(recorder).await;
+        let (_, consumer) = self.traced(recorder, scenario).await;
         let second = scenario == Scenario::SecondOperation;
         self.producer.send(Self::record(scenario.headers(self.role)), LONG).await.unwrap();
         if second {
@@ -287,7 +289,7 @@ impl Harness for Side {
             (Scenario::UnboundedOperation(_), _) => Err(TOPIC),
             (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
             (Scenario::TwoParents, _) => Err(LAST_WINS),
-            (Scenario::PublicEndpoint, _) => Err(NOT_PUBLIC),
+            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
             _ => Ok(()),
         }
     }

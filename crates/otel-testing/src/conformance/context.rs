@@ -94,7 +94,9 @@ fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Re
         | Scenario::PublicEndpoint
         | Scenario::SdkShutDown
         | Scenario::TwoLayers
-        | Scenario::TaskBetweenLayers => &[ProbePoint::Call, ProbePoint::AfterAwait],
+        | Scenario::TaskBetweenLayers
+        | Scenario::Filtered
+        | Scenario::FilteredPublicEndpoint => &[ProbePoint::Call, ProbePoint::AfterAwait],
         Scenario::HugeHeaders | Scenario::ManyHeaders => &[ProbePoint::Call],
         Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
@@ -122,7 +124,12 @@ fn check_snapshot(
                 return Err(format!("the unsampled trace is not continued: {current:?}"));
             }
         }
-        (Scenario::SdkShutDown, _) => {
+        (Scenario::FilteredPublicEndpoint, _) => {
+            if current.is_valid() {
+                return Err(format!("the context of a caller that is not trusted is continued: {current:?}"));
+            }
+        }
+        (Scenario::SdkShutDown | Scenario::Filtered, _) => {
             if ids(current) != (RECEIVED.trace_id(), RECEIVED.span_id()) {
                 return Err(format!("the received context is not passed on: {current:?}"));
             }
@@ -140,10 +147,12 @@ fn check_snapshot(
         return Err("there is baggage that happened to be current".to_owned());
     }
     match scenario {
-        Scenario::Baggage if (member("tenant"), member("plan")) != (Some("acme"), Some("gold")) => {
+        Scenario::Baggage | Scenario::Filtered
+            if (member("tenant"), member("plan")) != (Some("acme"), Some("gold")) =>
+        {
             return Err(format!("the received baggage is lost: {:?}", snapshot.baggage));
         }
-        Scenario::PublicEndpoint if !snapshot.baggage.is_empty() => {
+        Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint if !snapshot.baggage.is_empty() => {
             return Err("there is baggage of a caller that is not trusted".to_owned());
         }
         _ => {}
@@ -176,6 +185,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             | Scenario::SdkShutDown
             | Scenario::TwoLayers
             | Scenario::TaskBetweenLayers
+            | Scenario::Filtered
     );
     let parent = match &parents[..] {
         [] if needed => return Err("no traceparent was sent".to_owned()),
@@ -190,7 +200,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
         (Scenario::UnsampledParent, _) if trace != ambient.0 || sampled => {
             return Err(format!("the unsampled trace is not continued: {parent}"));
         }
-        (Scenario::SdkShutDown, _) if (trace, own) != (&ambient.0, &ambient.1) => {
+        (Scenario::SdkShutDown | Scenario::Filtered, _) if (trace, own) != (&ambient.0, &ambient.1) => {
             return Err(format!("the caller's context is not passed on: {parent}"));
         }
         (_, Some(span))
@@ -210,7 +220,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
     if replaced.clone().any(|value| value.is_empty() || value.contains("stale")) {
         return Err(format!("stale or empty headers were sent: {states:?} {baggage:?}"));
     }
-    if matches!(scenario, Scenario::Baggage | Scenario::StaleBaggage) {
+    if matches!(scenario, Scenario::Baggage | Scenario::StaleBaggage | Scenario::Filtered) {
         let members: Vec<String> = baggage.iter().flat_map(|value| value.split(',')).map(decoded).collect();
         for member in ["ambient=yes", "city=Köln, am Rhein"] {
             if !members.iter().any(|sent| sent == member) {

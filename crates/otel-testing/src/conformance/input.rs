@@ -111,7 +111,10 @@ impl Scenario {
                 add("traceparent", RECEIVED.traceparent(true));
                 add("tracestate", b"vendor=value".to_vec());
             }
-            (Role::Inbound, Self::Baggage | Self::PublicEndpoint) => {
+            (
+                Role::Inbound,
+                Self::Baggage | Self::PublicEndpoint | Self::Filtered | Self::FilteredPublicEndpoint,
+            ) => {
                 add("traceparent", RECEIVED.traceparent(true));
                 add("baggage", b"tenant=acme,plan=gold".to_vec());
             }

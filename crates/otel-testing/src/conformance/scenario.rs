@@ -8,7 +8,7 @@ const RUNS: u32 = 200;
 /// One situation that a transport's instrumentation is put into.
 ///
 /// A harness asks it for what it needs: [`flow`](Self::flow), [`headers`](Self::headers),
-/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint),
+/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint), [`is_filtered`](Self::is_filtered),
 /// [`attacker_value`](Self::attacker_value). It seldom needs to match on the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -83,6 +83,12 @@ pub enum Scenario {
     /// where the harness sets it) is a [`content_type`](Scenario::content_type) that an untrusted peer chose. It decides
     /// nothing about recording. The number is the number of the run.
     HostileContentType(u32),
+    /// The filter leaves the operation out: nothing is recorded. The context that was received is current in the handler
+    /// (inbound), the current one is sent (outbound).
+    Filtered,
+    /// Inbound: [`Filtered`](Scenario::Filtered) and [`PublicEndpoint`](Scenario::PublicEndpoint). The context in the
+    /// handler is empty.
+    FilteredPublicEndpoint,
 }
 
 /// The course of a [`Scenario`]'s operation.
@@ -143,6 +149,8 @@ impl Scenario {
         Self::TaskBetweenLayers,
         Self::SecondOperation,
         Self::HostileContentType(0),
+        Self::Filtered,
+        Self::FilteredPublicEndpoint,
     ];
 
     /// The scenarios that make sense on this side.
@@ -154,6 +162,7 @@ impl Scenario {
     pub(super) fn operations(self) -> u64 {
         match self {
             Self::SecondOperation => 2,
+            _ if self.is_filtered() => 0,
             _ => 1,
         }
     }
@@ -171,6 +180,7 @@ impl Scenario {
             | Self::HugeHeaders
             | Self::ManyHeaders
             | Self::PublicEndpoint
+            | Self::FilteredPublicEndpoint
             | Self::ContextInBody
             | Self::UnboundedHost(_) => role == Role::Inbound,
             Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders => role == Role::Outbound,
@@ -196,7 +206,13 @@ impl Scenario {
     /// Returns true if the inbound side must be configured for callers that are not trusted.
     #[must_use]
     pub fn is_public_endpoint(self) -> bool {
-        self == Self::PublicEndpoint
+        matches!(self, Self::PublicEndpoint | Self::FilteredPublicEndpoint)
+    }
+
+    /// Returns true if the instrumentation must have a filter that leaves every operation out.
+    #[must_use]
+    pub fn is_filtered(self) -> bool {
+        matches!(self, Self::Filtered | Self::FilteredPublicEndpoint)
     }
 
     /// The value that an untrusted peer chooses in the scenarios with unbounded input: letters, different in each run.

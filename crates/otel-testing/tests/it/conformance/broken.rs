@@ -124,6 +124,14 @@ caught! {
     forgets_task_outbound: Outbound ForgetsTask TaskBetweenLayers "2 spans of operations";
     joins_always_inbound: Inbound JoinsAlways SecondOperation "1 spans of operations";
     joins_always_outbound: Outbound JoinsAlways SecondOperation "1 spans of operations";
+    filtered_is_recorded: Outbound FilteredIsRecorded Filtered "1 spans of operations";
+    filtered_is_measured: Inbound FilteredIsMeasured Filtered "toy.calls has 1 measurements";
+    filter_ends_trace_inbound: Inbound FilterEndsTrace Filtered "context is not passed on";
+    filter_ends_trace_outbound: Outbound FilterEndsTrace Filtered "no traceparent was sent";
+    filter_joins_ambient: Inbound JoinsAmbient FilteredPublicEndpoint "is continued";
+    filter_not_attached_in_body: Inbound NotAttachedInBody Filtered "at Body, the received context is not passed on";
+    filter_loses_baggage: Outbound LosesBaggage Filtered "is not among the baggage";
+    filter_trusts_public: Inbound FilterTrustsPublic FilteredPublicEndpoint "not trusted is continued";
     second_joins_ambient: Outbound IgnoresCaller SecondOperation "0 of the two spans";
     second_ignores_headers: Inbound IgnoresHeaders SecondOperation "0 of the two spans";
     second_not_attached: Inbound NotAttachedAfterAwait SecondOperation "at AfterAwait";

@@ -37,6 +37,11 @@ pub(crate) enum Fault {
     MeasuresEachLayer,
     ForgetsTask,
     JoinsAlways,
+    // Filter.
+    FilteredIsRecorded,
+    FilteredIsMeasured,
+    FilterEndsTrace,
+    FilterTrustsPublic,
     // Context.
     JoinsAmbient,
     IgnoresHeaders,

@@ -42,6 +42,7 @@ impl ToyHarness {
             recorder: recorder.clone(),
             role: self.role,
             public_endpoint: scenario.is_public_endpoint(),
+            filtered: scenario.is_filtered(),
             keeps_together: scenario == Scenario::TaskBetweenLayers,
             fault: self.fault,
         };

@@ -17,6 +17,7 @@ use otel_testing::{Recorder, conformance::Role};
 use super::{
     fault::Fault,
     headers::{self, Headers},
+    layers::Carrier,
 };
 
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
@@ -28,17 +29,6 @@ pub(crate) struct Request {
     pub(crate) headers: Headers,
     /// The context of the layer around, for one that runs on another task.
     pub(crate) around: Option<Context>,
-}
-
-/// Marks a context as that of an operation with this `traceparent`: layers inside that have the same one join it.
-#[derive(PartialEq)]
-struct Carrier(Option<Vec<u8>>);
-
-impl Carrier {
-    fn new(headers: &Headers) -> Self {
-        let parent = headers.iter().find(|(name, _)| name == "traceparent");
-        Self(parent.map(|(_, value)| value.clone()))
-    }
 }
 
 /// A stream of chunks, each made when it is asked for.
@@ -57,13 +47,15 @@ pub(crate) struct Toy {
     pub(crate) recorder: Recorder,
     pub(crate) role: Role,
     pub(crate) public_endpoint: bool,
+    /// Leaves every operation out.
+    pub(crate) filtered: bool,
     /// Writes the operation's context into the request.
     pub(crate) keeps_together: bool,
     pub(crate) fault: Option<Fault>,
 }
 
 impl Toy {
-    fn has(&self, fault: Fault) -> bool {
+    pub(super) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }
 
@@ -75,6 +67,9 @@ impl Toy {
     ) -> Reply<Box<dyn Body>> {
         if self.has(Fault::FormatDecides) && header(&request, "content-type").is_some_and(is_foreign) {
             return handler(request);
+        }
+        if self.filtered && !self.has(Fault::FilteredIsRecorded) {
+            return self.leave_out(request, handler);
         }
         if let Some(cx) = self.operation_around(&request) {
             if self.has(Fault::MeasuresEachLayer) {
@@ -122,16 +117,6 @@ impl Toy {
                 }
             }
         })
-    }
-
-    /// The context of the layer around this one, if both are around the same operation.
-    fn operation_around(&self, request: &Request) -> Option<Context> {
-        let cx = request.around.clone().unwrap_or_else(Context::current);
-        let same = match cx.get::<Carrier>() {
-            Some(carrier) => *carrier == Carrier::new(&request.headers) || self.has(Fault::JoinsAlways),
-            None => false,
-        };
-        (same && !self.has(Fault::StacksTwice)).then_some(cx)
     }
 }
 
