@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
-use otel_operation::{Outcome, SmallOnceMap};
+use otel_operation::{Outcome, SmallOnceMap, catch_panic};
 
 use crate::attributes::{
     CONSUMER_GROUP_NAME, DESTINATION_ANONYMOUS, DESTINATION_NAME, DESTINATION_SUBSCRIPTION_NAME,
@@ -203,8 +203,10 @@ impl PreparedDestination {
     ) -> Self {
         let filter = core.options.filter.as_ref();
         let filter_name = parts.name.as_deref().or(parts.template.as_deref());
+        let recorded = filter.zip(filter_name).and_then(|(filter, name)| catch_panic(|| filter(name)));
         Self {
-            recorded: filter.is_none_or(|filter| filter_name.is_none_or(|name| filter(name))),
+            // A filter that panics leaves nothing out.
+            recorded: recorded.unwrap_or(true),
             attributes: parts.span_attributes(core).into(),
             target: target.map(Into::into),
             names: SmallOnceMap::new(),

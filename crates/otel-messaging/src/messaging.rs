@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use otel_operation::{BoundedCache, LazyInstruments, Tracer};
+use otel_operation::{BoundedCache, LazyInstruments, Tracer, catch_panic};
 use otel_propagation::HeaderReader;
 
 use crate::attributes::{CLIENT_ID, SERVER_ADDRESS, SERVER_PORT, SYSTEM};
@@ -107,15 +107,16 @@ impl MessagingInstrumentation {
         &self.0.without_destination
     }
 
-    /// Extracts the context that a message carries. Headers without a valid context yield an empty context.
+    /// Extracts the context that a message carries. Headers without a valid context yield an empty context, and so does a
+    /// propagator that panics.
     #[must_use]
     pub fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
-        self.0.core.options.propagation.extract(headers)
+        catch_panic(|| self.0.core.options.propagation.extract(headers)).unwrap_or_default()
     }
 
     /// The context that a message carries, without its baggage, which is then not parsed: for a link.
     #[must_use]
     pub fn extract_without_baggage<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
-        self.0.core.options.propagation.extract_without_baggage(headers)
+        catch_panic(|| self.0.core.options.propagation.extract_without_baggage(headers)).unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome};
+use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome, catch_panic};
 use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
@@ -104,6 +104,6 @@ impl<T> FinishOnOutput<T> for OperationState {
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
     let record = operation.observer();
     if record.injects {
-        operation.inject(&record.destination.options().propagation, headers);
+        let _ = catch_panic(|| operation.inject(&record.destination.options().propagation, headers));
     }
 }
