@@ -64,7 +64,8 @@
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
 //! 8. The received context is passed on when no span is recorded, be it for a filter; but not that of an untrusted caller.
-//! 9. Layers that are stacked record an operation once, and each operation that is made inside of another one is recorded.
+//! 9. A panic of a hook, a propagator or a span processor does not reach the caller, and the operation is recorded.
+//! 10. Layers that are stacked record an operation once, and each operation that is made inside of another one is recorded.
 //!
 //! The suite assumes the following: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
 //! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
@@ -77,6 +78,7 @@ mod counts;
 mod input;
 mod judge;
 mod observed;
+mod panicking;
 mod scenario;
 mod second;
 
@@ -89,6 +91,7 @@ use crate::Recorder;
 
 pub use counts::Measurement;
 pub use observed::{CallResult, ContextProbe, Observed, ProbePoint, Run};
+pub use panicking::PanickingPropagator;
 pub use scenario::{Flow, Scenario};
 
 /// The side of a transport that a harness runs.
@@ -146,10 +149,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// If the harness panics, or a span does not finish in time. Needs a tokio runtime with time enabled.
 pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), String> {
     let role = harness.role();
-    let recorder = Recorder::builder()
+    let mut builder = Recorder::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
-        .with_patience(PATIENCE)
-        .build();
+        .with_patience(PATIENCE);
+    if scenario == Scenario::PanickingProcessor {
+        builder = builder.with_span_processor(panicking::PanickingProcessor);
+    }
+    let recorder = builder.build();
     if scenario.shuts_down() {
         recorder.shutdown();
     }
@@ -266,6 +272,9 @@ macro_rules! conformance {
             second_operation: SecondOperation,
             hostile_content_type: HostileContentType(0),
             filtered: Filtered,
+            panicking_hooks: PanickingHooks,
+            panicking_propagator: PanickingPropagator,
+            panicking_processor: PanickingProcessor,
             $($own: $own_scenario $(($own_run))?,)*
         );
     };

@@ -18,7 +18,8 @@ use opentelemetry::trace::FutureExt as _;
 use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
 use prost::Message;
 use tonic::body::Body;
@@ -40,6 +41,23 @@ mod server {
 
 mod client {
     otel_testing::conformance!(outbound, super::Side::client);
+}
+
+/// Sets the options of a scenario that the layers of both sides have.
+macro_rules! with_options {
+    ($layer:expr, $scenario:expr) => {{
+        let scenario: Scenario = $scenario;
+        let layer = $layer
+            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
+            .with_filter(move |_| !scenario.is_filtered());
+        match scenario {
+            Scenario::PanickingHooks => {
+                layer.with_filter(|_| panic!("hook")).with_request_attributes(|_, _| panic!("hook"))
+            }
+            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
+            _ => layer,
+        }
+    }};
 }
 
 struct Side(Role);
@@ -66,21 +84,15 @@ impl Side {
     }
 
     fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
-        let (has_task, is_filtered) = (scenario == Scenario::TaskBetweenLayers, scenario.is_filtered());
         match self.0 {
             Role::Inbound => {
-                let layer = server_layer(recorder)
-                    .with_public_endpoint(scenario.is_public_endpoint())
-                    .with_request_extension(has_task)
-                    .with_filter(move |_| !is_filtered);
-                boxed(layer.layer(peer))
+                let layer = server_layer(recorder).with_public_endpoint(scenario.is_public_endpoint());
+                boxed(with_options!(layer, scenario).layer(peer))
             }
-            Role::Outbound => boxed(
-                client_layer(recorder)
-                    .with_request_extension(has_task)
-                    .with_filter(move |_| !is_filtered)
-                    .layer(peer),
-            ),
+            Role::Outbound => {
+                let layer = client_layer(recorder);
+                boxed(with_options!(layer, scenario).layer(peer))
+            }
         }
     }
 

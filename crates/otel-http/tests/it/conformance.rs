@@ -18,7 +18,8 @@ use opentelemetry::trace::FutureExt as _;
 use otel_http::{EndOn, LayerOptions};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt};
@@ -39,6 +40,25 @@ mod client {
 
 mod client_to_the_body {
     otel_testing::conformance!(outbound, super::Side::client_to_the_body);
+}
+
+/// Sets the options of a scenario that the layers of both sides have.
+macro_rules! with_options {
+    ($layer:expr, $scenario:expr) => {{
+        let scenario: Scenario = $scenario;
+        let layer = $layer
+            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
+            .with_filter(move |_| !scenario.is_filtered());
+        match scenario {
+            Scenario::PanickingHooks => layer
+                .with_filter(|_| panic!("hook"))
+                .with_span_name(|_, _| panic!("hook"))
+                .with_request_attributes(|_, _| panic!("hook"))
+                .with_response_attributes(|_, _| panic!("hook")),
+            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
+            _ => layer,
+        }
+    }};
 }
 
 struct Side {
@@ -72,22 +92,16 @@ impl Side {
     }
 
     fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
-        let (has_task, is_filtered) = (scenario == Scenario::TaskBetweenLayers, scenario.is_filtered());
         match self.role {
             Role::Inbound => {
                 let layer = server_layer(recorder)
                     .with_end_on(self.end_on)
-                    .with_public_endpoint(scenario.is_public_endpoint())
-                    .with_request_extension(has_task)
-                    .with_filter(move |_| !is_filtered);
-                boxed(layer.layer(peer))
+                    .with_public_endpoint(scenario.is_public_endpoint());
+                boxed(with_options!(layer, scenario).layer(peer))
             }
             Role::Outbound => {
-                let layer = client_layer(recorder)
-                    .with_end_on(self.end_on)
-                    .with_request_extension(has_task)
-                    .with_filter(move |_| !is_filtered);
-                boxed(layer.layer(peer))
+                let layer = client_layer(recorder).with_end_on(self.end_on);
+                boxed(with_options!(layer, scenario).layer(peer))
             }
         }
     }

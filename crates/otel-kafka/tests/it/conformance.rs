@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
@@ -81,6 +82,11 @@ impl Side {
             let options = options(recorder)
                 .with_parent_mode(ParentMode::Producer)
                 .with_filter(move |_| !scenario.is_filtered());
+            let options = match scenario {
+                Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
+                Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
+                _ => options,
+            };
             let producer = client::<FutureProducer>(&servers, "traced").with_options(options.clone());
             let consumer = client::<StreamConsumer>(&servers, "traced").with_options(options);
             from_the_beginning(&consumer);

@@ -45,7 +45,8 @@ fn inbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
         | Scenario::MalformedParent
         | Scenario::TwoParents
         | Scenario::NonUtf8Headers
-        | Scenario::HugeHeaders => {
+        | Scenario::HugeHeaders
+        | Scenario::PanickingPropagator => {
             if !root || span.parent_span_id == STALE.span_id() {
                 return Err("it has a parent, and no valid one was received".to_owned());
             }
@@ -96,7 +97,10 @@ fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Re
         | Scenario::TwoLayers
         | Scenario::TaskBetweenLayers
         | Scenario::Filtered
-        | Scenario::FilteredPublicEndpoint => &[ProbePoint::Call, ProbePoint::AfterAwait],
+        | Scenario::FilteredPublicEndpoint
+        | Scenario::PanickingHooks
+        | Scenario::PanickingPropagator
+        | Scenario::PanickingProcessor => &[ProbePoint::Call, ProbePoint::AfterAwait],
         Scenario::HugeHeaders | Scenario::ManyHeaders => &[ProbePoint::Call],
         Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
@@ -186,6 +190,8 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             | Scenario::TwoLayers
             | Scenario::TaskBetweenLayers
             | Scenario::Filtered
+            | Scenario::PanickingHooks
+            | Scenario::PanickingProcessor
     );
     let parent = match &parents[..] {
         [] if needed => return Err("no traceparent was sent".to_owned()),

@@ -89,6 +89,14 @@ pub enum Scenario {
     /// Inbound: [`Filtered`](Scenario::Filtered) and [`PublicEndpoint`](Scenario::PublicEndpoint). The context in the
     /// handler is empty.
     FilteredPublicEndpoint,
+    /// Each hook that runs for an operation panics, a filter too, but none that decides whether callers are trusted: those
+    /// then are not. The operation is recorded.
+    PanickingHooks,
+    /// Each call of the propagator panics, because it is a [`PanickingPropagator`](super::PanickingPropagator). The
+    /// operation is recorded; no context is read (inbound) or written (outbound).
+    PanickingPropagator,
+    /// A span processor of the recorder's SDK panics at the end of each span. The operation is recorded.
+    PanickingProcessor,
 }
 
 /// The course of a [`Scenario`]'s operation.
@@ -151,6 +159,9 @@ impl Scenario {
         Self::HostileContentType(0),
         Self::Filtered,
         Self::FilteredPublicEndpoint,
+        Self::PanickingHooks,
+        Self::PanickingPropagator,
+        Self::PanickingProcessor,
     ];
 
     /// The scenarios that make sense on this side.

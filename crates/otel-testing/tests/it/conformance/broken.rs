@@ -132,6 +132,11 @@ caught! {
     filter_not_attached_in_body: Inbound NotAttachedInBody Filtered "at Body, the received context is not passed on";
     filter_loses_baggage: Outbound LosesBaggage Filtered "is not among the baggage";
     filter_trusts_public: Inbound FilterTrustsPublic FilteredPublicEndpoint "not trusted is continued";
+    hook_reaches_caller: Inbound HookReachesCaller PanickingHooks "changed the outcome";
+    hook_costs_record: Outbound HookCostsRecord PanickingHooks "0 spans of operations";
+    propagator_reaches_caller_inbound: Inbound PropagatorReachesCaller PanickingPropagator "changed the outcome";
+    propagator_reaches_caller_outbound: Outbound PropagatorReachesCaller PanickingPropagator "changed the outcome";
+    processor_reaches_caller: Inbound ProcessorReachesCaller PanickingProcessor "changed the outcome";
     second_joins_ambient: Outbound IgnoresCaller SecondOperation "0 of the two spans";
     second_ignores_headers: Inbound IgnoresHeaders SecondOperation "0 of the two spans";
     second_not_attached: Inbound NotAttachedAfterAwait SecondOperation "at AfterAwait";

@@ -42,6 +42,11 @@ pub(crate) enum Fault {
     FilteredIsMeasured,
     FilterEndsTrace,
     FilterTrustsPublic,
+    // Panics.
+    HookReachesCaller,
+    HookCostsRecord,
+    PropagatorReachesCaller,
+    ProcessorReachesCaller,
     // Context.
     JoinsAmbient,
     IgnoresHeaders,

@@ -43,6 +43,8 @@ impl ToyHarness {
             role: self.role,
             public_endpoint: scenario.is_public_endpoint(),
             filtered: scenario.is_filtered(),
+            hook_panics: scenario == Scenario::PanickingHooks,
+            propagator_panics: scenario == Scenario::PanickingPropagator,
             keeps_together: scenario == Scenario::TaskBetweenLayers,
             fault: self.fault,
         };
@@ -128,7 +130,9 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
         drop(start());
         return CallResult::Cancelled(Vec::new());
     }
-    let mut operation = Box::pin(start());
+    let Ok(mut operation) = catch_unwind(AssertUnwindSafe(|| Box::pin(start()))) else {
+        return CallResult::Panicked;
+    };
     if flow == Flow::DroppedAtAwait {
         poll_fn(|cx| {
             assert!(operation.as_mut().poll(cx).is_pending(), "the handler keeps it waiting");
@@ -159,7 +163,12 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
         Some(Ok(body)) => body,
     };
     let mut bytes = Vec::new();
-    while let Some(chunk) = body.next() {
+    loop {
+        let chunk = match catch_unwind(AssertUnwindSafe(|| body.next())) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return CallResult::Value(bytes),
+            Err(_) => return CallResult::Panicked,
+        };
         match chunk {
             Ok(chunk) => bytes.extend(chunk),
             Err(text) => return CallResult::Error(text),
@@ -168,7 +177,6 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
             return CallResult::Cancelled(bytes);
         }
     }
-    CallResult::Value(bytes)
 }
 
 /// User code: the inbound side's handler, or the outbound side's peer.

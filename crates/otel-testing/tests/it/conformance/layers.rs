@@ -1,7 +1,12 @@
-//! What the toy does beside recording: layers around one operation, and operations that are left out.
+//! What the toy does beside recording: layers around one operation, operations that are left out, and panics of others.
 
-use opentelemetry::{Context, metrics::MeterProvider, trace::FutureExt};
-use otel_testing::conformance::Role;
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use opentelemetry::{Context, metrics::MeterProvider, propagation::TextMapPropagator, trace::FutureExt};
+use otel_testing::conformance::{PanickingPropagator, Role};
 
 use super::{
     fault::Fault,
@@ -35,10 +40,10 @@ impl Toy {
             Role::Inbound if self.public_endpoint && self.has(Fault::JoinsAmbient) => Context::current(),
             Role::Inbound if self.public_endpoint && !self.has(Fault::FilterTrustsPublic) => Context::new(),
             Role::Inbound if self.has(Fault::FilterEndsTrace) => Context::new(),
-            Role::Inbound => headers::extract(&request.headers, self.fault),
+            Role::Inbound => self.extract(&request.headers),
         };
         if self.role == Role::Outbound && !self.has(Fault::FilterEndsTrace) {
-            headers::inject(&cx, &mut request.headers, self.fault);
+            self.inject(&cx, &mut request.headers);
         }
         let reply = {
             let _attached = cx.clone().attach();
@@ -51,6 +56,37 @@ impl Toy {
             let inner = reply.with_context(cx.clone()).await?;
             Ok(Box::new(BodyInContext { inner, cx }) as Box<dyn Body>)
         })
+    }
+
+    /// Returns false if the hook panicked.
+    pub(super) fn run_hook(&self) -> bool {
+        self.guarded(Fault::HookReachesCaller, || {
+            assert!(!self.hook_panics, "the hook panics");
+            true
+        })
+    }
+
+    pub(super) fn extract(&self, headers: &Headers) -> Context {
+        self.guarded(Fault::PropagatorReachesCaller, || {
+            if self.propagator_panics {
+                return PanickingPropagator.extract(&HashMap::new());
+            }
+            headers::extract(headers, self.fault)
+        })
+    }
+
+    pub(super) fn inject(&self, cx: &Context, headers: &mut Headers) {
+        self.guarded(Fault::PropagatorReachesCaller, || {
+            if self.propagator_panics {
+                PanickingPropagator.inject_context(cx, &mut HashMap::new());
+            }
+            headers::inject(cx, headers, self.fault);
+        });
+    }
+
+    /// Runs code that may panic; the default takes the place of its result.
+    pub(super) fn guarded<T: Default>(&self, fault: Fault, code: impl FnOnce() -> T) -> T {
+        if self.has(fault) { code() } else { catch_unwind(AssertUnwindSafe(code)).unwrap_or_default() }
     }
 
     /// The context of the layer around this one, if both are around the same operation.

@@ -14,11 +14,7 @@ use opentelemetry::{
 };
 use otel_testing::{Recorder, conformance::Role};
 
-use super::{
-    fault::Fault,
-    headers::{self, Headers},
-    layers::Carrier,
-};
+use super::{fault::Fault, headers::Headers, layers::Carrier};
 
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 
@@ -49,6 +45,8 @@ pub(crate) struct Toy {
     pub(crate) public_endpoint: bool,
     /// Leaves every operation out.
     pub(crate) filtered: bool,
+    pub(crate) hook_panics: bool,
+    pub(crate) propagator_panics: bool,
     /// Writes the operation's context into the request.
     pub(crate) keeps_together: bool,
     pub(crate) fault: Option<Fault>,
@@ -71,6 +69,9 @@ impl Toy {
         if self.filtered && !self.has(Fault::FilteredIsRecorded) {
             return self.leave_out(request, handler);
         }
+        if !self.run_hook() && self.has(Fault::HookCostsRecord) {
+            return handler(request);
+        }
         if let Some(cx) = self.operation_around(&request) {
             if self.has(Fault::MeasuresEachLayer) {
                 let meter = self.recorder.meter_provider().meter("toy");
@@ -86,7 +87,7 @@ impl Toy {
             let id = |cx: &Context| cx.span().span_context().span_id();
             let owns_span = id(&cx) != id(&Context::current());
             if owns_span || request.headers.is_empty() || self.has(Fault::ReplacesWithoutSpan) {
-                headers::inject(&injected, &mut request.headers, self.fault);
+                self.inject(&injected, &mut request.headers);
             }
         }
         cx = cx.with_value(Carrier::new(&request.headers));
@@ -164,7 +165,7 @@ impl Operation {
     fn start(toy: Toy, request: &Request) -> Self {
         let started = SystemTime::now();
         let mut parent = match toy.role {
-            Role::Inbound => headers::extract(&request.headers, toy.fault),
+            Role::Inbound => toy.extract(&request.headers),
             Role::Outbound if toy.has(Fault::IgnoresCaller) => Context::new(),
             Role::Outbound => Context::current(),
         };
@@ -286,7 +287,8 @@ impl Operation {
         if dropped && self.toy.has(Fault::EndsByDrop) {
             return;
         }
-        span.end_with_timestamp(self.started + elapsed);
+        let end = || span.end_with_timestamp(self.started + elapsed);
+        self.toy.guarded(Fault::ProcessorReachesCaller, end);
         if self.toy.has(Fault::EndsTwice) {
             span.end();
         }
