@@ -7,7 +7,7 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
-use otel_messaging::attributes::SpanAttributes;
+use otel_messaging::attributes::MessageAttributes;
 use otel_messaging::attributes::partition_id;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
@@ -25,7 +25,7 @@ pub(crate) const REBALANCE: &str = "messaging.kafka.rebalance.type";
 
 /// Adds the attributes that are known before a record is sent or a message is processed.
 pub(crate) fn of_message(
-    attributes: &mut SpanAttributes,
+    attributes: &mut MessageAttributes,
     partition: Option<i32>,
     key: Option<&[u8]>,
     payload: Option<&[u8]>,
@@ -58,14 +58,14 @@ pub(crate) fn delivered(span: &SpanRef<'_>, partition: Option<i32>, at: i64) {
 
 /// The topic, partition and offset that a commit refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Committed {
+pub(crate) struct CommitTarget {
     /// The topic, if all partitions belong to the same one.
     pub(crate) topic: Option<String>,
     /// The partition and offset, if there is only one partition. The offset is −1 if it is unknown.
     pub(crate) partition: Option<(i32, i64)>,
 }
 
-impl Committed {
+impl CommitTarget {
     pub(crate) fn of(list: &TopicPartitionList) -> Self {
         let elements = list.elements();
         let Some(first) = elements.first() else { return Self::default() };
@@ -80,13 +80,13 @@ impl Committed {
 
 /// The properties of a client's configuration that are recorded as attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct ClientFacts {
     pub(crate) client_id: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) server: Option<(String, u16)>,
 }
 
-impl Facts {
+impl ClientFacts {
     pub(crate) fn of(config: &ClientConfig) -> Self {
         let set = |key: &str| config.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
         let servers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"));
@@ -139,10 +139,10 @@ mod tests {
     #[test]
     fn a_configuration_tells_client_and_group() {
         let mut config = ClientConfig::new();
-        assert_eq!(Facts::of(&config), Facts::default());
+        assert_eq!(ClientFacts::of(&config), ClientFacts::default());
         config.set("client.id", "till-3").set("group.id", "").set("bootstrap.servers", "a:1,b:2");
-        let expected = Facts { client_id: Some("till-3".to_owned()), ..Facts::default() };
-        assert_eq!(Facts::of(&config), expected);
+        let expected = ClientFacts { client_id: Some("till-3".to_owned()), ..ClientFacts::default() };
+        assert_eq!(ClientFacts::of(&config), expected);
     }
 
     #[test]
@@ -154,13 +154,13 @@ mod tests {
     #[test]
     fn a_commit_tells_what_its_partitions_have_in_common() {
         let mut list = TopicPartitionList::new();
-        assert_eq!(Committed::of(&list), Committed::default());
+        assert_eq!(CommitTarget::of(&list), CommitTarget::default());
         list.add_partition_offset("a", 1, Offset::Offset(7)).unwrap();
-        let one = Committed { topic: Some("a".to_owned()), partition: Some((1, 7)) };
-        assert_eq!(Committed::of(&list), one);
+        let one = CommitTarget { topic: Some("a".to_owned()), partition: Some((1, 7)) };
+        assert_eq!(CommitTarget::of(&list), one);
         list.add_partition("a", 2);
-        assert_eq!(Committed::of(&list), Committed { partition: None, ..one });
+        assert_eq!(CommitTarget::of(&list), CommitTarget { partition: None, ..one });
         list.add_partition("b", 2);
-        assert_eq!(Committed::of(&list), Committed::default());
+        assert_eq!(CommitTarget::of(&list), CommitTarget::default());
     }
 }

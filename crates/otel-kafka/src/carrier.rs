@@ -6,21 +6,21 @@
 
 pub(crate) mod raw;
 
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
 use otel_propagation::{HeaderReader, HeaderWriter};
 use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
 
-/// The maximum number of headers whose names are compared with each other; with more headers, names are hashed.
-const FEW: usize = 16;
+/// The number of wanted names that are remembered without an allocation.
+const FEW: usize = 8;
 
 /// The initial capacity for the headers that a propagator writes; librdkafka grows it if necessary.
 const OURS: usize = 4;
 
 /// Reads context from the headers of a received message or from `OwnedHeaders`.
 ///
-/// Among headers whose names differ only in case, the last one is read. A header whose name is not UTF-8 is skipped.
+/// Among headers whose names differ only in case, propagators read the last one. A header whose name is not UTF-8 is
+/// skipped.
 ///
 /// ```
 /// use otel_kafka::HeaderExtractor;
@@ -56,27 +56,38 @@ impl std::fmt::Debug for HeaderExtractor<'_> {
     }
 }
 
-fn name_of(headers: &BorrowedHeaders, index: usize) -> Option<&str> {
-    raw::get(headers, index)?.0.to_str().ok()
+/// Returns a header whose name is UTF-8.
+fn named(headers: &BorrowedHeaders, index: usize) -> Option<(&str, Option<&[u8]>)> {
+    let (name, value) = raw::get(headers, index)?;
+    Some((name.to_str().ok()?, value))
 }
 
 impl HeaderReader for HeaderExtractor<'_> {
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         let Some(headers) = self.0 else { return };
-        let count = raw::count(headers);
-        let mut later = HashSet::new();
-        // Iterates backwards, so that the first header seen of each name is the one to read.
-        for index in (0..count).rev() {
-            let Some((name, value)) = raw::get(headers, index) else { continue };
-            let Ok(name) = name.to_str() else { continue };
-            let is_last = if count <= FEW {
-                !(index + 1..count).any(|other| {
-                    name_of(headers, other).is_some_and(|other| other.eq_ignore_ascii_case(name))
-                })
-            } else {
-                later.insert(name.to_ascii_lowercase())
-            };
-            if let (true, Some(value)) = (is_last, value) {
+        for index in 0..raw::count(headers) {
+            if let Some((name, Some(value))) = named(headers, index) {
+                visitor(name, value);
+            }
+        }
+    }
+
+    /// Visits the last header of each wanted name.
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        let Some(headers) = self.0 else { return };
+        // Only names that a propagator reads get here, so that a hostile number of headers costs one comparison each.
+        let (mut first, mut len, mut others) = ([""; FEW], 0, Vec::new());
+        for index in (0..raw::count(headers)).rev() {
+            let Some((name, value)) = named(headers, index) else { continue };
+            let mut later = first[..len].iter().chain(&others);
+            if !wanted(name) || later.any(|later| later.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            match first.get_mut(len) {
+                Some(slot) => (*slot, len) = (name, len + 1),
+                None => others.push(name),
+            }
+            if let Some(value) = value {
                 visitor(name, value);
             }
         }
@@ -131,14 +142,14 @@ fn find(headers: &BorrowedHeaders, name: &str) -> Option<CString> {
 }
 
 /// The headers of a record during injection. They keep enough state to restore the record's original headers.
-pub(crate) struct Written {
+pub(crate) struct HeaderEdit {
     pub(crate) headers: Option<OwnedHeaders>,
-    own: Own,
+    own: OriginalHeaders,
 }
 
 /// The original headers of a record.
 #[derive(Debug)]
-pub(crate) enum Own {
+pub(crate) enum OriginalHeaders {
     /// The record had no headers.
     None,
     /// The first headers, this many, are the original ones; the injected ones follow them.
@@ -147,22 +158,22 @@ pub(crate) enum Own {
     Kept(OwnedHeaders),
 }
 
-impl Written {
+impl HeaderEdit {
     pub(crate) fn new(headers: Option<OwnedHeaders>) -> Self {
         let own = match &headers {
-            Some(headers) => Own::First(raw::count(headers.as_borrowed())),
-            None => Own::None,
+            Some(headers) => OriginalHeaders::First(raw::count(headers.as_borrowed())),
+            None => OriginalHeaders::None,
         };
         Self { headers, own }
     }
 
     /// Returns the headers to send, and the original ones.
-    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, Own) {
+    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, OriginalHeaders) {
         (self.headers, self.own)
     }
 }
 
-impl HeaderWriter for Written {
+impl HeaderWriter for HeaderEdit {
     fn set(&mut self, name: &str, value: &str) {
         HeaderWriter::remove(self, name);
         append(&mut self.headers, name, value);
@@ -173,9 +184,10 @@ impl HeaderWriter for Written {
         if find(headers.as_borrowed(), name).is_none() {
             return;
         }
-        if !matches!(self.own, Own::Kept(_)) {
-            let before = std::mem::replace(&mut self.own, Own::None);
-            self.own = before.restore(self.headers.clone()).map_or(Own::None, Own::Kept);
+        if !matches!(self.own, OriginalHeaders::Kept(_)) {
+            let before = std::mem::replace(&mut self.own, OriginalHeaders::None);
+            self.own =
+                before.restore(self.headers.clone()).map_or(OriginalHeaders::None, OriginalHeaders::Kept);
         }
         HeaderInjector(&mut self.headers).remove(name);
     }
@@ -185,7 +197,7 @@ impl HeaderWriter for Written {
     }
 }
 
-impl Own {
+impl OriginalHeaders {
     /// Restores the original headers from the headers that were sent.
     pub(crate) fn restore(self, sent: Option<OwnedHeaders>) -> Option<OwnedHeaders> {
         match self {

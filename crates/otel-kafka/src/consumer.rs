@@ -27,14 +27,14 @@ use rdkafka::metadata::Metadata;
 use rdkafka::util::{AsyncRuntime, DefaultRuntime, Timeout};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::attributes::Committed;
+use crate::attributes::CommitTarget;
 use crate::config::Options;
 pub(crate) use crate::consumer::settle::settling;
 use crate::consumer::settle::{consumer_methods, settling_message};
-use crate::kafka::Kafka;
+use crate::kafka::ClientInstrumentation;
 
-pub use crate::consumer::context::{ConsumerContext, Traced};
-pub use crate::consumer::message::{BorrowedMessage, Processing};
+pub use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
+pub use crate::consumer::message::{BorrowedMessage, ProcessSpan};
 
 /// rdkafka's `StreamConsumer`. Other methods are available through rdkafka's trait `Consumer`.
 #[must_use = "Consumer polling thread will stop immediately if unused"]
@@ -42,8 +42,8 @@ pub struct StreamConsumer<C = DefaultConsumerContext, R = DefaultRuntime>
 where
     C: ConsumerContext + 'static,
 {
-    inner: bare::StreamConsumer<Traced<C>, R>,
-    kafka: Kafka,
+    inner: bare::StreamConsumer<TracedConsumerContext<C>, R>,
+    kafka: ClientInstrumentation,
 }
 
 /// rdkafka's `BaseConsumer`, to which it dereferences.
@@ -51,8 +51,8 @@ pub struct BaseConsumer<C = DefaultConsumerContext>
 where
     C: ConsumerContext + 'static,
 {
-    inner: bare::BaseConsumer<Traced<C>>,
-    kafka: Kafka,
+    inner: bare::BaseConsumer<TracedConsumerContext<C>>,
+    kafka: ClientInstrumentation,
 }
 
 impl<C, R> StreamConsumer<C, R>
@@ -91,7 +91,7 @@ where
     ///     consumer.processing_batch(messages).run(async { println!("{}", messages.len()) }).await;
     /// }
     /// ```
-    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> Processing {
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> ProcessSpan {
         message::batch(&self.kafka, messages)
     }
 }
@@ -121,7 +121,7 @@ where
     }
 
     /// Starts one `process` span for several messages, as [`StreamConsumer::processing_batch`] does.
-    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> Processing {
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> ProcessSpan {
         message::batch(&self.kafka, messages)
     }
 }
@@ -129,8 +129,8 @@ where
 /// The stream returned by [`StreamConsumer::stream`].
 #[must_use = "streams do nothing unless polled"]
 pub struct MessageStream<'a, C: ConsumerContext + 'static> {
-    inner: bare::MessageStream<'a, Traced<C>>,
-    kafka: &'a Kafka,
+    inner: bare::MessageStream<'a, TracedConsumerContext<C>>,
+    kafka: &'a ClientInstrumentation,
     polled: Option<StartTime>,
 }
 
@@ -184,8 +184,8 @@ where
     R: AsyncRuntime,
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
-        let kafka = Kafka::of(config);
-        let context = Traced::new(context, kafka.clone());
+        let kafka = ClientInstrumentation::of(config);
+        let context = TracedConsumerContext::new(context, kafka.clone());
         Ok(Self { inner: bare::StreamConsumer::from_config_and_context(config, context)?, kafka })
     }
 }
@@ -201,28 +201,28 @@ where
     C: ConsumerContext + 'static,
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
-        let kafka = Kafka::of(config);
-        let context = Traced::new(context, kafka.clone());
+        let kafka = ClientInstrumentation::of(config);
+        let context = TracedConsumerContext::new(context, kafka.clone());
         Ok(Self { inner: bare::BaseConsumer::from_config_and_context(config, context)?, kafka })
     }
 }
 
-impl<C, R> Consumer<Traced<C>> for StreamConsumer<C, R>
+impl<C, R> Consumer<TracedConsumerContext<C>> for StreamConsumer<C, R>
 where
     C: ConsumerContext + 'static,
 {
-    consumer_methods!(Traced<C>);
+    consumer_methods!(TracedConsumerContext<C>);
 }
 
-impl<C> Consumer<Traced<C>> for BaseConsumer<C>
+impl<C> Consumer<TracedConsumerContext<C>> for BaseConsumer<C>
 where
     C: ConsumerContext + 'static,
 {
-    consumer_methods!(Traced<C>);
+    consumer_methods!(TracedConsumerContext<C>);
 }
 
 impl<C: ConsumerContext + 'static> Deref for BaseConsumer<C> {
-    type Target = bare::BaseConsumer<Traced<C>>;
+    type Target = bare::BaseConsumer<TracedConsumerContext<C>>;
 
     fn deref(&self) -> &Self::Target {
         &self.inner

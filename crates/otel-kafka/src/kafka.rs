@@ -8,30 +8,30 @@ use std::sync::Arc;
 
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_messaging::attributes::{CONSUMER_GROUP_NAME, SCHEMA_URL, SYSTEM as MESSAGING_SYSTEM, bounded};
-use otel_messaging::{Destination, DestinationParts, Messaging};
+use otel_messaging::{Destination, DestinationDescription, MessagingInstrumentation};
 use otel_operation::LazyInstruments;
 use rdkafka::ClientConfig;
 
-use crate::attributes::{Facts, REBALANCE, SYSTEM};
+use crate::attributes::{ClientFacts, REBALANCE, SYSTEM};
 use crate::config::Options;
 use crate::metrics::KafkaInstruments;
 
 /// The instrumentation of a producer or a consumer. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(crate) struct Kafka(Arc<Inner>);
+pub(crate) struct ClientInstrumentation(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    facts: Facts,
-    messaging: Messaging,
+    facts: ClientFacts,
+    messaging: MessagingInstrumentation,
     instruments: LazyInstruments<KafkaInstruments>,
     poll_spans: bool,
     lag: bool,
 }
 
-impl Kafka {
+impl ClientInstrumentation {
     pub(crate) fn of(config: &ClientConfig) -> Self {
-        Self::new(Facts::of(config), Options::new())
+        Self::new(ClientFacts::of(config), Options::new())
     }
 
     /// Returns the instrumentation of the same client with other options.
@@ -39,7 +39,7 @@ impl Kafka {
         Self::new(self.0.facts.clone(), options)
     }
 
-    fn new(facts: Facts, options: Options) -> Self {
+    fn new(facts: ClientFacts, options: Options) -> Self {
         let Options { messaging, poll_spans, lag } = options;
         let server = facts.server.as_ref().map(|(address, port)| (&**address, *port));
         let messaging = messaging.or_client_id(facts.client_id.as_deref()).or_server(server);
@@ -48,11 +48,11 @@ impl Kafka {
             .with_schema_url(SCHEMA_URL)
             .build();
         let instruments = messaging.providers().instruments(scope.clone(), KafkaInstruments::new);
-        let messaging = Messaging::new(SYSTEM, scope, messaging);
+        let messaging = MessagingInstrumentation::new(SYSTEM, scope, messaging);
         Self(Arc::new(Inner { facts, messaging, instruments, poll_spans, lag }))
     }
 
-    pub(crate) fn messaging(&self) -> &Messaging {
+    pub(crate) fn messaging(&self) -> &MessagingInstrumentation {
         &self.0.messaging
     }
 
@@ -72,7 +72,7 @@ impl Kafka {
     #[inline]
     pub(crate) fn topic(&self, name: &str) -> Destination {
         self.0.messaging.destination(name, || {
-            let parts = DestinationParts::new().with_name(name);
+            let parts = DestinationDescription::new().with_name(name);
             match self.group() {
                 Some(group) => parts.with_consumer_group(group),
                 None => parts,
@@ -81,9 +81,9 @@ impl Kafka {
     }
 
     /// Counts a message that was sent without its context.
-    pub(crate) fn count_left_out(&self) {
+    pub(crate) fn count_context_dropped(&self) {
         if let Some(instruments) = self.0.instruments.get() {
-            instruments.left_out.add(1, &self.attributes());
+            instruments.context_dropped.add(1, &self.attributes());
         }
     }
 

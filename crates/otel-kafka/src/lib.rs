@@ -18,9 +18,10 @@ pub use otel_operation::Outcome;
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::config::Options;
 pub use crate::consumer::{
-    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, Processing, StreamConsumer, Traced,
+    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, ProcessSpan, StreamConsumer,
+    TracedConsumerContext,
 };
-pub use crate::outcome::Handled;
+pub use crate::outcome::HandlerOutcome;
 pub use crate::producer::{
     BaseProducer, DeliveryFuture, FutureProducer, FutureProducerContext, ThreadedProducer,
     TracedProducerContext,

@@ -6,14 +6,14 @@ use opentelemetry::metrics::{Counter, Meter};
 
 #[derive(Debug)]
 pub(crate) struct KafkaInstruments {
-    pub(crate) left_out: Counter<u64>,
+    pub(crate) context_dropped: Counter<u64>,
     pub(crate) rebalances: Counter<u64>,
 }
 
 impl KafkaInstruments {
     pub(crate) fn new(meter: &Meter) -> Self {
         Self {
-            left_out: meter
+            context_dropped: meter
                 .u64_counter("messaging.kafka.context.left_out")
                 .with_unit("{message}")
                 .with_description(

@@ -60,11 +60,11 @@ fn of_code(code: RDKafkaErrorCode) -> Cow<'static, str> {
 /// the trait for your own type to choose another outcome.
 ///
 /// ```
-/// use otel_kafka::{Handled, Outcome};
+/// use otel_kafka::{HandlerOutcome, Outcome};
 ///
 /// enum Order { Shipped, SoldOut }
 ///
-/// impl Handled for Order {
+/// impl HandlerOutcome for Order {
 ///     fn outcome(&self) -> Outcome {
 ///         match self {
 ///             Self::Shipped => Outcome::ok(),
@@ -73,18 +73,18 @@ fn of_code(code: RDKafkaErrorCode) -> Cow<'static, str> {
 ///     }
 /// }
 /// ```
-pub trait Handled {
+pub trait HandlerOutcome {
     /// Returns the outcome of processing. Its `error.type` must have low cardinality.
     fn outcome(&self) -> Outcome;
 }
 
-impl Handled for () {
+impl HandlerOutcome for () {
     fn outcome(&self) -> Outcome {
         Outcome::ok()
     }
 }
 
-impl<T, E> Handled for Result<T, E> {
+impl<T, E> HandlerOutcome for Result<T, E> {
     fn outcome(&self) -> Outcome {
         match self {
             Ok(_) => Outcome::ok(),

@@ -24,9 +24,9 @@ use rdkafka::producer::{
 use rdkafka::util::Timeout;
 
 use crate::config::Options;
-use crate::kafka::Kafka;
-use crate::producer::live::{Live, producer_methods};
-use crate::producer::sending::{Produce, Sent, Shared};
+use crate::kafka::ClientInstrumentation;
+use crate::producer::live::{InstrumentedProducer, producer_methods};
+use crate::producer::sending::{RawProducer, Shared, TracedRecord};
 
 pub use crate::producer::context::TracedProducerContext;
 pub use crate::producer::future::{DeliveryFuture, FutureProducer, FutureProducerContext};
@@ -42,19 +42,19 @@ macro_rules! producer {
             Part: Partitioner + Send + Sync + 'static,
             C: ProducerContext<Part> + 'static,
         {
-            live: Arc<Live<bare::$name<TracedProducerContext<C, Part>, Part>, Opaque<C, Part>>>,
-            kafka: Kafka,
+            live: Arc<InstrumentedProducer<bare::$name<TracedProducerContext<C, Part>, Part>, Opaque<C, Part>>>,
+            kafka: ClientInstrumentation,
         }
 
-        impl<C, Part> Produce<Opaque<C, Part>> for bare::$name<TracedProducerContext<C, Part>, Part>
+        impl<C, Part> RawProducer<Opaque<C, Part>> for bare::$name<TracedProducerContext<C, Part>, Part>
         where
             Part: Partitioner + Send + Sync + 'static,
             C: ProducerContext<Part> + 'static,
         {
             fn produce<'a>(
                 &self,
-                record: Sent<'a, Opaque<C, Part>>,
-            ) -> Result<(), (KafkaError, Sent<'a, Opaque<C, Part>>)> {
+                record: TracedRecord<'a, Opaque<C, Part>>,
+            ) -> Result<(), (KafkaError, TracedRecord<'a, Opaque<C, Part>>)> {
                 self.send(record)
             }
 
@@ -72,7 +72,7 @@ macro_rules! producer {
             #[must_use = "it is the producer"]
             pub fn with_options(mut self, options: Options) -> Self {
                 self.kafka = self.kafka.with_options(options);
-                self.live.resend_with(&self.kafka);
+                self.live.install_resender(&self.kafka);
                 self
             }
 
@@ -112,8 +112,8 @@ macro_rules! producer {
             fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
                 let context = TracedProducerContext::new(context);
                 let inner = bare::$name::from_config_and_context(config, context)?;
-                let kafka = Kafka::of(config);
-                Ok(Self { live: Live::new(inner, &kafka), kafka })
+                let kafka = ClientInstrumentation::of(config);
+                Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka })
             }
         }
 

@@ -1,4 +1,4 @@
-//! Names of the messaging attributes, span names, and [`SpanAttributes`], through which a transport adds the
+//! Names of the messaging attributes, span names, and [`MessageAttributes`], through which a transport adds the
 //! attributes of one message.
 //!
 //! Follows the [messaging semantic
@@ -90,7 +90,7 @@ const PARTITIONS: [&str; 32] = [
 ];
 
 /// Returns the value that all items share, for the span of a batch. Values that differ belong on the links.
-pub fn common<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Option<T> {
+pub fn common_value<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Option<T> {
     let mut values = values.into_iter();
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
@@ -109,12 +109,12 @@ pub(crate) fn span_name(operation: &'static str, target: Option<&str>) -> Cow<'s
 /// Texts are truncated to 512 bytes. Sizes are recorded only with
 /// [`Options::with_message_sizes`](crate::Options::with_message_sizes).
 #[derive(Debug)]
-pub struct SpanAttributes {
+pub struct MessageAttributes {
     pub(crate) list: Vec<KeyValue>,
     pub(crate) sizes: bool,
 }
 
-impl SpanAttributes {
+impl MessageAttributes {
     /// Adds a transport-specific attribute.
     pub fn push(&mut self, attribute: KeyValue) -> &mut Self {
         self.list.push(attribute);
@@ -205,15 +205,15 @@ mod tests {
 
     #[test]
     fn only_what_is_equal_is_common() {
-        assert_eq!(common(["a", "a"]), Some("a"));
-        assert_eq!(common(["a", "b"]), None);
-        assert_eq!(common(Vec::<u8>::new()), None);
+        assert_eq!(common_value(["a", "a"]), Some("a"));
+        assert_eq!(common_value(["a", "b"]), None);
+        assert_eq!(common_value(Vec::<u8>::new()), None);
     }
 
     #[test]
     fn sizes_are_recorded_where_they_are_wanted() {
         for (sizes, count) in [(false, 0), (true, 2)] {
-            let mut attributes = SpanAttributes { list: Vec::new(), sizes };
+            let mut attributes = MessageAttributes { list: Vec::new(), sizes };
             attributes.body_size(1).envelope_size(usize::MAX);
             assert_eq!(attributes.list.len(), count);
         }

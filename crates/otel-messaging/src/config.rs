@@ -95,8 +95,9 @@ impl Options {
     }
 
     /// Records only destinations for whose name (or, without a name, template) `filter` returns true. Messages of
-    /// other destinations pass unchanged; a destination with neither name nor template is always recorded. `filter`
-    /// must be deterministic because its result is cached with the destination.
+    /// other destinations carry the context on: a sent message gets the current one, a handler runs in its
+    /// producer's. A destination with neither name nor template is always recorded. `filter` must be deterministic
+    /// because its result is cached with the destination.
     #[must_use]
     pub fn with_filter<F>(mut self, filter: F) -> Self
     where
@@ -221,8 +222,9 @@ macro_rules! messaging_options {
             self.edit(|options| options.with_sampler_attributes(input))
         }
 
-        /// Records only destinations for whose name `filter` returns true. Messages of other destinations pass
-        /// unchanged. `filter` must be deterministic because its result is cached for most destinations.
+        /// Records only destinations for whose name `filter` returns true. Messages of other destinations carry the
+        /// context on: a sent message gets the current one, a handler runs in its producer's. `filter` must be
+        /// deterministic because its result is cached for most destinations.
         #[must_use]
         pub fn with_filter<F>(self, filter: F) -> Self
         where

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
-use otel_operation::{Outcome, SmallOnceMap};
+use otel_operation::{Outcome, SmallOnceMap, catch_panic};
 
 use crate::attributes::{
     CONSUMER_GROUP_NAME, DESTINATION_ANONYMOUS, DESTINATION_NAME, DESTINATION_SUBSCRIPTION_NAME,
     DESTINATION_TEMPLATE, DESTINATION_TEMPORARY, bounded, span_name,
 };
 use crate::config::Options;
-use crate::messaging::Core;
+use crate::messaging::ClientState;
 use crate::metrics::Series;
 use crate::operation::{OperationName, OperationType};
-use crate::start::Start;
+use crate::operation_builder::OperationBuilder;
 
 /// The maximum number of cached span names per destination. A broker has fewer operation names.
 const NAMES: usize = 16;
@@ -32,7 +32,7 @@ const NAMES: usize = 16;
 /// names and a metric attribute. Therefore a template, and a name without a template, must not contain text that an
 /// untrusted peer chooses.
 #[derive(Clone, Debug, Default)]
-pub struct DestinationParts<'a> {
+pub struct DestinationDescription<'a> {
     name: Option<Cow<'a, str>>,
     template: Option<Cow<'a, str>>,
     temporary: bool,
@@ -42,7 +42,7 @@ pub struct DestinationParts<'a> {
     attributes: Vec<KeyValue>,
 }
 
-impl<'a> DestinationParts<'a> {
+impl<'a> DestinationDescription<'a> {
     /// Creates an empty description.
     #[must_use]
     pub fn new() -> Self {
@@ -50,7 +50,7 @@ impl<'a> DestinationParts<'a> {
     }
 
     /// Sets the name. If each message has a different name under one template, leave the name unset and record it per
-    /// message with [`SpanAttributes::destination_name`](crate::attributes::SpanAttributes::destination_name).
+    /// message with [`MessageAttributes::destination_name`](crate::attributes::MessageAttributes::destination_name).
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Cow<'a, str>>) -> Self {
         self.name = Some(name.into());
@@ -123,19 +123,19 @@ impl<'a> DestinationParts<'a> {
     }
 
     /// Returns the metric attributes without the destination's name.
-    pub(crate) fn unnamed_metric_attributes(&self, core: &Core) -> Vec<KeyValue> {
+    pub(crate) fn overflow_metric_attributes(&self, core: &ClientState) -> Vec<KeyValue> {
         let mut list = core.metric_attributes.clone();
         list.extend(self.consumer());
         list
     }
 
-    fn metric_attributes(&self, core: &Core) -> Vec<KeyValue> {
-        let mut list = self.unnamed_metric_attributes(core);
+    fn metric_attributes(&self, core: &ClientState) -> Vec<KeyValue> {
+        let mut list = self.overflow_metric_attributes(core);
         list.extend(self.target().map(|(key, value)| text(key, value)));
         list
     }
 
-    fn span_attributes(&self, core: &Core) -> Vec<KeyValue> {
+    fn span_attributes(&self, core: &ClientState) -> Vec<KeyValue> {
         let mut list = core.span_attributes.clone();
         list.extend(self.name.as_ref().map(|name| text(DESTINATION_NAME, name)));
         list.extend(self.template.as_ref().map(|template| text(DESTINATION_TEMPLATE, template)));
@@ -160,11 +160,11 @@ pub(crate) fn text(key: impl Into<Key>, value: &str) -> KeyValue {
 /// The methods build operations on the destination. `operation` is the broker's name for the operation
 /// (`messaging.operation.name`): `send`, `publish`, `poll`, `commit`, `ack` …
 #[derive(Clone)]
-pub struct Destination(pub(crate) Arc<Prepared>);
+pub struct Destination(pub(crate) Arc<PreparedDestination>);
 
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    core: Arc<Core>,
+pub(crate) struct PreparedDestination {
+    core: Arc<ClientState>,
     recorded: bool,
     attributes: Box<[KeyValue]>,
     target: Option<Box<str>>,
@@ -172,35 +172,41 @@ pub(crate) struct Prepared {
     series: Arc<Series>,
 }
 
-impl Prepared {
+impl PreparedDestination {
     /// Prepares a destination with its own span names and metrics.
-    pub(crate) fn new(core: &Arc<Core>, parts: &DestinationParts<'_>) -> Self {
+    pub(crate) fn new(core: &Arc<ClientState>, parts: &DestinationDescription<'_>) -> Self {
         let series = Arc::new(Series::new(parts.metric_attributes(core)));
         let target = parts.target().map(|(_, target)| target);
         Self::with(core, parts, target, series)
     }
 
     /// Prepares a destination beyond the limit: only the attributes of its spans carry its name.
-    pub(crate) fn unnamed(core: &Arc<Core>, parts: &DestinationParts<'_>, series: Arc<Series>) -> Self {
+    pub(crate) fn overflow(
+        core: &Arc<ClientState>,
+        parts: &DestinationDescription<'_>,
+        series: Arc<Series>,
+    ) -> Self {
         Self::with(core, parts, None, series)
     }
 
     /// Prepares the target of operations without a destination. Their spans are named after the broker's address.
-    pub(crate) fn nowhere(core: &Arc<Core>, series: Arc<Series>) -> Self {
+    pub(crate) fn without_destination(core: &Arc<ClientState>, series: Arc<Series>) -> Self {
         let address = core.options.server.as_ref().map(|(address, port)| format!("{address}:{port}"));
-        Self::with(core, &DestinationParts::new(), address.as_deref(), series)
+        Self::with(core, &DestinationDescription::new(), address.as_deref(), series)
     }
 
     fn with(
-        core: &Arc<Core>,
-        parts: &DestinationParts<'_>,
+        core: &Arc<ClientState>,
+        parts: &DestinationDescription<'_>,
         target: Option<&str>,
         series: Arc<Series>,
     ) -> Self {
         let filter = core.options.filter.as_ref();
-        let asked = parts.name.as_deref().or(parts.template.as_deref());
+        let filter_name = parts.name.as_deref().or(parts.template.as_deref());
+        let recorded = filter.zip(filter_name).and_then(|(filter, name)| catch_panic(|| filter(name)));
         Self {
-            recorded: filter.is_none_or(|filter| asked.is_none_or(|name| filter(name))),
+            // A filter that panics leaves nothing out.
+            recorded: recorded.unwrap_or(true),
             attributes: parts.span_attributes(core).into(),
             target: target.map(Into::into),
             names: SmallOnceMap::new(),
@@ -215,47 +221,47 @@ impl Destination {
     /// `send` span's.
     #[must_use]
     #[inline]
-    pub fn create(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, Some(OperationType::Create))
+    pub fn create(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, Some(OperationType::Create))
     }
 
     /// Builds a `send` operation for one message or a batch. Finish it when the broker has confirmed or rejected the
     /// messages.
     #[must_use]
     #[inline]
-    pub fn send(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, Some(OperationType::Send))
+    pub fn send(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, Some(OperationType::Send))
     }
 
     /// Builds a `receive` operation, which also counts its messages as consumed. Start it when the messages have
-    /// arrived, with the time at which the wait began ([`Start::with_started`]), so that a wait without messages
+    /// arrived, with the time at which the wait began ([`OperationBuilder::with_started`]), so that a wait without messages
     /// creates no span and the span can link to the messages.
     #[must_use]
     #[inline]
-    pub fn receive(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, Some(OperationType::Receive))
+    pub fn receive(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, Some(OperationType::Receive))
     }
 
     /// Builds a `process` operation for one message or a batch.
     #[must_use]
     #[inline]
-    pub fn process(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, Some(OperationType::Process))
+    pub fn process(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, Some(OperationType::Process))
     }
 
     /// Builds a `settle` operation: an acknowledgement, a rejection or a commit.
     #[must_use]
     #[inline]
-    pub fn settle(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, Some(OperationType::Settle))
+    pub fn settle(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, Some(OperationType::Settle))
     }
 
     /// Builds an operation that has none of the five types, such as one of a transaction. Its span has kind CLIENT
     /// and no `messaging.operation.type`.
     #[must_use]
     #[inline]
-    pub fn other(&self, operation: &'static str) -> Start<'_> {
-        Start::new(self, operation, None)
+    pub fn custom(&self, operation: &'static str) -> OperationBuilder<'_> {
+        OperationBuilder::new(self, operation, None)
     }
 
     /// Counts messages that were delivered without a `receive` operation. Call it once per delivery, even if the
@@ -277,7 +283,7 @@ impl Destination {
     }
 
     #[inline]
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &ClientState {
         &self.0.core
     }
 
@@ -309,7 +315,9 @@ impl Destination {
         outcome: &Outcome,
         elapsed: Duration,
     ) {
-        if let Some(instruments) = self.0.core.instruments.get() {
+        if self.0.recorded
+            && let Some(instruments) = self.0.core.instruments.get()
+        {
             self.0.series.measure(instruments, (operation, operation_type), messages, outcome, elapsed);
         }
     }

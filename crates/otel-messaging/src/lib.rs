@@ -8,14 +8,14 @@ mod destination;
 mod messaging;
 mod metrics;
 mod operation;
+mod operation_builder;
 mod policy;
-mod start;
 
 pub use otel_operation::SamplerAttributes;
 
 pub use crate::config::Options;
-pub use crate::destination::{Destination, DestinationParts};
-pub use crate::messaging::Messaging;
-pub use crate::operation::{MessagingOperation, MessagingRecord, OperationType, inject};
+pub use crate::destination::{Destination, DestinationDescription};
+pub use crate::messaging::MessagingInstrumentation;
+pub use crate::operation::{MessagingOperation, OperationState, OperationType, inject};
+pub use crate::operation_builder::{MAX_LINKS, OperationBuilder};
 pub use crate::policy::{ExistingContext, ParentMode};
-pub use crate::start::{MAX_LINKS, Start};

@@ -120,7 +120,7 @@ struct Key {
 
 /// The instruments that the end of an operation records to.
 #[derive(Debug)]
-struct Ended {
+struct EndInstruments {
     duration: Option<AttributedHistogram<f64>>,
     messages: Option<CounterSeries>,
 }
@@ -130,7 +130,7 @@ struct Ended {
 pub(crate) struct Series {
     /// The attributes that all metrics of the destination share.
     common: Vec<KeyValue>,
-    ended: SmallOnceMap<Key, Ended, SETS>,
+    ended: SmallOnceMap<Key, EndInstruments, SETS>,
     delivered: SmallOnceMap<OperationName, CounterSeries, SETS>,
 }
 
@@ -149,8 +149,8 @@ impl Series {
         outcome: &Outcome,
         elapsed: Duration,
     ) {
-        let make = || self.ended(instruments, operation, operation_type, outcome.error_type());
-        let record = |ended: &Ended| {
+        let make = || self.end_instruments(instruments, operation, operation_type, outcome.error_type());
+        let record = |ended: &EndInstruments| {
             if let Some(duration) = &ended.duration {
                 duration.record(elapsed.as_secs_f64());
             }
@@ -181,23 +181,26 @@ impl Series {
         self.delivered.get_or_init_with(operation, make, |counter| counter.add(messages));
     }
 
-    fn ended(
+    fn end_instruments(
         &self,
         instruments: &MessagingInstruments,
         operation: OperationName,
         operation_type: Option<OperationType>,
         error: Option<&Cow<'static, str>>,
-    ) -> Ended {
+    ) -> EndInstruments {
         let duration = instruments.duration(operation_type).map(|histogram| {
             let mut attributes = self.attributes(operation, error);
-            let told = operation_type.filter(|told| *told != OperationType::Process);
-            attributes.extend(told.map(|told| KeyValue::new(OPERATION_TYPE, told.as_str())));
+            let operation_type =
+                operation_type.filter(|operation_type| *operation_type != OperationType::Process);
+            attributes.extend(
+                operation_type.map(|operation_type| KeyValue::new(OPERATION_TYPE, operation_type.as_str())),
+            );
             AttributedHistogram::new(histogram, attributes)
         });
         let messages = instruments
             .messages(operation_type)
             .map(|counter| CounterSeries::new(counter, self.attributes(operation, error)));
-        Ended { duration, messages }
+        EndInstruments { duration, messages }
     }
 
     fn attributes(&self, operation: OperationName, error: Option<&Cow<'static, str>>) -> Vec<KeyValue> {

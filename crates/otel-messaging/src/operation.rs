@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome};
+use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome, catch_panic};
 use otel_propagation::HeaderWriter;
 
 use crate::destination::Destination;
@@ -55,11 +55,11 @@ impl PartialEq for OperationName {
 
 /// A running operation. It ends exactly once: with the outcome given to `finish`, as `cancelled` when it is dropped,
 /// or as `panic` when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
-pub type MessagingOperation = Operation<MessagingRecord>;
+pub type MessagingOperation = Operation<OperationState>;
 
 /// The state that a messaging operation keeps until its end.
 #[derive(Debug)]
-pub struct MessagingRecord {
+pub struct OperationState {
     pub(crate) destination: Destination,
     pub(crate) operation: OperationName,
     pub(crate) operation_type: Option<OperationType>,
@@ -67,7 +67,7 @@ pub struct MessagingRecord {
     pub(crate) injects: bool,
 }
 
-impl MessagingRecord {
+impl OperationState {
     /// Returns the destination of the operation.
     #[must_use]
     pub fn destination(&self) -> &Destination {
@@ -82,7 +82,7 @@ impl MessagingRecord {
     }
 }
 
-impl OperationObserver for MessagingRecord {
+impl OperationObserver for OperationState {
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.destination.measure(self.operation, self.operation_type, self.messages, outcome, elapsed);
@@ -91,7 +91,7 @@ impl OperationObserver for MessagingRecord {
 
 /// The future returns the operation unfinished with the output, because only the transport knows which outputs are
 /// failures.
-impl<T> FinishOnOutput<T> for MessagingRecord {
+impl<T> FinishOnOutput<T> for OperationState {
     type Output = (Option<Operation<Self>>, T);
 
     fn complete(operation: Option<Operation<Self>>, output: T) -> Self::Output {
@@ -100,10 +100,10 @@ impl<T> FinishOnOutput<T> for MessagingRecord {
 }
 
 /// Writes the operation's context into the headers of its message, in place of the context of an earlier hop; see
-/// [`Operation::inject`]. Does nothing if the message keeps its context ([`MessagingRecord::injects`]).
+/// [`Operation::inject`]. Does nothing if the message keeps its context ([`OperationState::injects`]).
 pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
     let record = operation.observer();
     if record.injects {
-        operation.inject(&record.destination.options().propagation, headers);
+        let _ = catch_panic(|| operation.inject(&record.destination.options().propagation, headers));
     }
 }

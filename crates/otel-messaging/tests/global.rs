@@ -2,30 +2,27 @@
 //! sets globals.
 
 use opentelemetry::{Context, InstrumentationScope, global};
-use otel_messaging::{DestinationParts, Messaging, Options, inject};
+use otel_messaging::{DestinationDescription, MessagingInstrumentation, Options, inject};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
 #[test]
 fn a_client_that_was_made_before_the_sdk_records_after_it() {
     let scope = InstrumentationScope::builder("test").build();
-    let messaging = Messaging::new("parrot", scope, Options::new());
-    let orders = messaging.destination("orders", || DestinationParts::new().with_name("orders"));
+    let messaging = MessagingInstrumentation::new("parrot", scope, Options::new());
+    let orders = messaging.destination("orders", || DestinationDescription::new().with_name("orders"));
     let received = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     let forward = || {
         let carried = messaging.extract(&received);
         let process = orders.process("process").with_message(&carried);
         let process = process.start(&Context::current(), |_| {});
-        let attached = process.as_ref().map(|process| process.attach());
+        let attached = process.attach();
         let mut headers: Vec<(String, String)> = Vec::new();
-        if let Some(send) = orders.send("send").start(&Context::current(), |_| {}) {
-            inject(&send, &mut headers);
-            send.finish(&Outcome::ok());
-        }
+        let send = orders.send("send").start(&Context::current(), |_| {});
+        inject(&send, &mut headers);
+        send.finish(&Outcome::ok());
         drop(attached);
-        if let Some(process) = process {
-            process.finish(&Outcome::ok());
-        }
+        process.finish(&Outcome::ok());
         headers.into_iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value)
     };
 

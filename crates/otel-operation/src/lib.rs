@@ -21,7 +21,7 @@ pub use crate::future::{FinishOnOutput, OperationFuture};
 pub use crate::global_provider::set_tracer_provider;
 pub use crate::isolation::catch_panic;
 pub use crate::metrics::{
-    AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
+    AttributedCounter, AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
 };
 pub use crate::operation::{Operation, OperationObserver, StartTime};
 pub use crate::outcome::{ERROR_TYPE, Outcome};

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "bound-metrics")]
-use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
-use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
+use opentelemetry::metrics::{BoundCounter, BoundHistogram, BoundUpDownCounter};
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 /// Bucket boundaries that the [semantic
@@ -108,6 +108,37 @@ impl<T: Clone> AttributedHistogram<T> {
         self.bound.get_or_init(|| self.histogram.bind(&self.attributes)).record(value);
         #[cfg(not(feature = "bound-metrics"))]
         self.histogram.record(value, &self.attributes);
+    }
+}
+
+/// A counter with one fixed set of attributes.
+#[derive(Debug)]
+pub struct AttributedCounter {
+    counter: Counter<u64>,
+    attributes: Box<[KeyValue]>,
+    #[cfg(feature = "bound-metrics")]
+    bound: OnceLock<BoundCounter<u64>>,
+}
+
+impl AttributedCounter {
+    /// Creates the series of `counter` with these attributes.
+    #[must_use]
+    pub fn new(counter: &Counter<u64>, attributes: Vec<KeyValue>) -> Self {
+        Self {
+            counter: counter.clone(),
+            attributes: attributes.into(),
+            #[cfg(feature = "bound-metrics")]
+            bound: OnceLock::new(),
+        }
+    }
+
+    /// Adds `count`.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        #[cfg(feature = "bound-metrics")]
+        self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(count);
+        #[cfg(not(feature = "bound-metrics"))]
+        self.counter.add(count, &self.attributes);
     }
 }
 

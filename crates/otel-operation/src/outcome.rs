@@ -5,8 +5,11 @@
 //! the span status, with a description only where it adds to `error.type`.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use opentelemetry::trace::Status;
+
+use crate::cache::intern;
 
 /// The attribute that names the class of a failure, on spans and on metrics.
 pub const ERROR_TYPE: &str = "error.type";
@@ -32,6 +35,18 @@ impl Outcome {
     #[must_use]
     pub fn error(error_type: impl Into<Cow<'static, str>>) -> Self {
         Self { error_type: Some(error_type.into()), description: Cow::Borrowed("") }
+    }
+
+    /// Creates a failure whose `error.type` is the name of the error's variant, which its `Debug` text begins with:
+    /// the fields of a variant are left out. Text that begins with no name is `_OTHER`. The name is interned, so that
+    /// a repeated failure does not allocate.
+    #[must_use]
+    pub fn from_variant(error: &impl fmt::Debug) -> Self {
+        let mut name = VariantName { text: [0; VARIANT_LEN], len: 0 };
+        // It stops with an error at the end of the name.
+        let _ = write!(name, "{error:?}");
+        let name = std::str::from_utf8(&name.text[..name.len]).ok().filter(|name| !name.is_empty());
+        Self::error(name.map_or(Cow::Borrowed("_OTHER"), intern))
     }
 
     /// Creates the failure of an operation that its caller dropped: `error.type` is `cancelled`.
@@ -66,5 +81,61 @@ impl Outcome {
             None => Status::Unset,
             Some(_) => Status::Error { description: self.description.clone() },
         }
+    }
+}
+
+/// The longest name of a variant that is kept, in bytes.
+const VARIANT_LEN: usize = 64;
+
+/// The first identifier of a `Debug` text.
+struct VariantName {
+    text: [u8; VARIANT_LEN],
+    len: usize,
+}
+
+impl fmt::Write for VariantName {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            let is_part = byte.is_ascii_alphanumeric() || byte == b'_';
+            match self.text.get_mut(self.len) {
+                Some(slot) if is_part => *slot = byte,
+                _ => return Err(fmt::Error),
+            }
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "its fields are read by `Debug` alone")]
+    enum Failure {
+        TimedOut,
+        Refused { by: &'static str },
+        Wrapped(Box<Failure>),
+    }
+
+    #[test]
+    fn a_variant_names_the_class_and_its_fields_stay_out() {
+        for (failure, name) in [
+            (Failure::TimedOut, "TimedOut"),
+            (Failure::Refused { by: "a secret" }, "Refused"),
+            (Failure::Wrapped(Box::new(Failure::TimedOut)), "Wrapped"),
+        ] {
+            let outcome = Outcome::from_variant(&failure);
+            let error_type = outcome.error_type();
+            assert!(matches!(error_type, Some(Cow::Borrowed(interned)) if *interned == name), "{outcome:?}");
+        }
+        assert_eq!(Outcome::from_variant(&"a text"), Outcome::error("_OTHER"));
+    }
+
+    #[test]
+    fn a_long_name_is_truncated() {
+        let long = "x".repeat(99);
+        assert_eq!(Outcome::from_variant(&format_args!("{long}")), Outcome::error("x".repeat(64)));
     }
 }

@@ -20,6 +20,16 @@ pub trait HeaderReader {
     ///
     /// A header whose name is not UTF-8 is left out: no propagator can ask for it.
     fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8]));
+
+    /// Calls `visitor` with at least those headers whose names `wanted` accepts. Propagators read through this method.
+    ///
+    /// The default visits all headers. Override it for a carrier in which reading or comparing a header is expensive,
+    /// or in which one of several headers of a name counts.
+    #[inline]
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, visitor: impl FnMut(&'a str, &'a [u8])) {
+        let _ = wanted;
+        self.visit(visitor);
+    }
 }
 
 /// A carrier that headers are written to.
@@ -128,8 +138,9 @@ pub(crate) struct ExtractorView<'c, C: ?Sized>(pub(crate) &'c C);
 impl<C: HeaderReader + ?Sized> Extractor for ExtractorView<'_, C> {
     fn get(&self, key: &str) -> Option<&str> {
         let mut found = None;
-        self.0.visit(|name, value| {
-            if found.is_none() && name.eq_ignore_ascii_case(key) {
+        let is_key = |name: &str| name.eq_ignore_ascii_case(key);
+        self.0.visit_wanted(is_key, |name, value| {
+            if found.is_none() && is_key(name) {
                 found = std::str::from_utf8(value).ok();
             }
         });
@@ -144,8 +155,9 @@ impl<C: HeaderReader + ?Sized> Extractor for ExtractorView<'_, C> {
 
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
         let mut values = Vec::new();
-        self.0.visit(|name, value| {
-            if name.eq_ignore_ascii_case(key) {
+        let is_key = |name: &str| name.eq_ignore_ascii_case(key);
+        self.0.visit_wanted(is_key, |name, value| {
+            if is_key(name) {
                 values.extend(std::str::from_utf8(value));
             }
         });
@@ -160,6 +172,16 @@ impl<C: HeaderReader + ?Sized> HeaderReader for WithoutBaggage<'_, C> {
     #[inline]
     fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
         self.0.visit(|name, value| {
+            if !is_named(name, BAGGAGE) {
+                visitor(name, value);
+            }
+        });
+    }
+
+    #[inline]
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        let wanted = |name: &str| !is_named(name, BAGGAGE) && wanted(name);
+        self.0.visit_wanted(wanted, |name, value| {
             if !is_named(name, BAGGAGE) {
                 visitor(name, value);
             }

@@ -60,7 +60,13 @@ impl<'a> SingleFields<'a> {
     pub(crate) fn read<C: HeaderReader + ?Sized>(carrier: &'a C, baggage: bool) -> Option<Self> {
         let mut fields = Self { traceparent: None, tracestate: None, baggage: None };
         let mut is_repeated = false;
-        carrier.visit(|name, value| {
+        let wanted = |name: &str| match name.len() {
+            11 => is_named(name, TRACEPARENT),
+            10 => is_named(name, TRACESTATE),
+            7 => baggage && is_named(name, BAGGAGE),
+            _ => false,
+        };
+        carrier.visit_wanted(wanted, |name, value| {
             let field = match name.len() {
                 11 if is_named(name, TRACEPARENT) => &mut fields.traceparent,
                 10 if is_named(name, TRACESTATE) => &mut fields.tracestate,
@@ -111,7 +117,14 @@ impl<'a, 'f> CarrierFields<'a, 'f> {
     /// Reads a carrier in one pass.
     #[inline]
     pub(crate) fn read_headers<C: HeaderReader + ?Sized>(&mut self, carrier: &'a C) {
-        carrier.visit(|name, value| self.record_header(name, value));
+        let (wanted, names) = (self.wanted, self.names);
+        let is_wanted = |name: &str| {
+            (wanted.trace_context && (is_named(name, TRACEPARENT) || is_named(name, TRACESTATE)))
+                || (wanted.baggage && is_named(name, BAGGAGE))
+                || (wanted.b3 && fields::B3.iter().any(|known| is_named(name, known)))
+                || names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        carrier.visit_wanted(is_wanted, |name, value| self.record_header(name, value));
     }
 
     /// Asks an [`Extractor`] for each header. It hides values that are not UTF-8.

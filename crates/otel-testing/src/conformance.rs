@@ -59,10 +59,13 @@
 //! 3. The operation's context is current wherever user code runs.
 //! 4. An inbound operation takes its parent from the headers alone; an outbound one sends its own context, and nothing
 //!    stale with it.
-//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric; hostile headers do no harm.
+//! 5. Nothing that an untrusted peer chooses becomes a span name or an attribute of a metric, or decides whether an
+//!    operation is recorded; hostile headers do no harm.
 //! 6. Secrets are not recorded.
 //! 7. Spans and metrics agree on number, `error.type` and duration.
-//! 8. The received context is passed on when no span is recorded.
+//! 8. The received context is passed on when no span is recorded, be it for a filter; but not that of an untrusted caller.
+//! 9. A panic of a hook, a propagator or a span processor does not reach the caller, and the operation is recorded.
+//! 10. Layers that are stacked record an operation once, and each operation that is made inside of another one is recorded.
 //!
 //! The suite assumes the following: context travels as W3C `traceparent`, `tracestate` and `baggage`; the span's
 //! `error.type` is repeated on the metric; durations are histograms in seconds, one sample for each span, recorded
@@ -73,9 +76,12 @@ mod agreement;
 mod context;
 mod counts;
 mod drive;
+mod input;
 mod judge;
 mod observed;
+mod panicking;
 mod scenario;
+mod second;
 
 use std::time::Duration;
 
@@ -86,6 +92,7 @@ use crate::Recorder;
 
 pub use counts::Measurement;
 pub use observed::{CallResult, ContextProbe, Observed, ProbePoint, Run};
+pub use panicking::PanickingPropagator;
 pub use scenario::{Flow, Scenario};
 
 /// The side of a transport that a harness runs.
@@ -143,10 +150,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// If the harness panics, or a span does not finish in time. Needs a tokio runtime with time enabled.
 pub async fn check<H: Harness>(harness: &H, scenario: Scenario) -> Result<(), String> {
     let role = harness.role();
-    let recorder = Recorder::builder()
+    let mut builder = Recorder::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
-        .with_patience(PATIENCE)
-        .build();
+        .with_patience(PATIENCE);
+    if scenario == Scenario::PanickingProcessor {
+        builder = builder.with_span_processor(panicking::PanickingProcessor);
+    }
+    let recorder = builder.build();
     if scenario.shuts_down() {
         recorder.shutdown();
     }
@@ -228,6 +238,7 @@ macro_rules! conformance {
             huge_headers: HugeHeaders,
             many_headers: ManyHeaders,
             public_endpoint: PublicEndpoint,
+            filtered_public_endpoint: FilteredPublicEndpoint,
             context_in_body: ContextInBody,
             unbounded_host: UnboundedHost(0),
         );
@@ -257,6 +268,14 @@ macro_rules! conformance {
             unbounded_operation: UnboundedOperation(0),
             unbounded_error: UnboundedError(0),
             secrets: Secrets,
+            two_layers: TwoLayers,
+            task_between_layers: TaskBetweenLayers,
+            second_operation: SecondOperation,
+            hostile_content_type: HostileContentType(0),
+            filtered: Filtered,
+            panicking_hooks: PanickingHooks,
+            panicking_propagator: PanickingPropagator,
+            panicking_processor: PanickingProcessor,
             $($own: $own_scenario $(($own_run))?,)*
         );
     };

@@ -48,6 +48,7 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct RecorderBuilder {
     tracers: TracerProviderBuilder,
+    span_log: SpanLog,
     patience: Duration,
 }
 
@@ -61,10 +62,12 @@ impl Recorder {
     /// A recorder with other options.
     #[must_use]
     pub fn builder() -> RecorderBuilder {
+        let span_log = SpanLog::default();
         let tracers = SdkTracerProvider::builder()
+            .with_span_processor(span_log.clone())
             .with_sampler(Sampler::AlwaysOn)
             .with_id_generator(SequentialIds::new());
-        RecorderBuilder { tracers, patience: Duration::from_secs(10) }
+        RecorderBuilder { tracers, span_log, patience: Duration::from_secs(10) }
     }
 
     /// The tracer provider to give to the instrumentation under test.
@@ -316,6 +319,17 @@ impl RecorderBuilder {
         self
     }
 
+    /// Adds a span processor, which runs after the recorder's own.
+    #[cfg(feature = "conformance")]
+    #[must_use]
+    pub(crate) fn with_span_processor(
+        mut self,
+        processor: impl opentelemetry_sdk::trace::SpanProcessor + 'static,
+    ) -> Self {
+        self.tracers = self.tracers.with_span_processor(processor);
+        self
+    }
+
     /// The time after which a wait gives up with a panic. Default: 10 seconds.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -326,8 +340,8 @@ impl RecorderBuilder {
     /// The recorder.
     #[must_use]
     pub fn build(self) -> Recorder {
-        let span_log = SpanLog::default();
-        let sdk = self.tracers.with_span_processor(span_log.clone()).build();
+        let Self { tracers, span_log, patience } = self;
+        let sdk = tracers.build();
         let reader = SharedReader::default();
         let sdk_meters = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         let meter_provider = RecordingMeterProvider { sdk: sdk_meters, log: MeasurementLog::default() };
@@ -335,7 +349,7 @@ impl RecorderBuilder {
             tracer_provider: RecordingTracerProvider { sdk, span_log },
             meter_provider,
             reader,
-            patience: self.patience,
+            patience,
         }
     }
 }

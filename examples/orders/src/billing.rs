@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use otel_kafka::{FutureProducer, Handled};
+use otel_kafka::{FutureProducer, HandlerOutcome};
 use otel_operation::Outcome;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::BorrowedMessage;
@@ -49,7 +49,7 @@ enum Billed {
     Stuck(Failure),
 }
 
-impl Handled for Billed {
+impl HandlerOutcome for Billed {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Committed => Outcome::ok(),

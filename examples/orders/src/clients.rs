@@ -1,6 +1,8 @@
 //! Creation of producers and consumers: the same as with rdkafka, except for the imports and the options.
 
-use otel_kafka::{BorrowedMessage, ConsumerContext, FutureProducer, Options, StreamConsumer, Traced};
+use otel_kafka::{
+    BorrowedMessage, ConsumerContext, FutureProducer, Options, StreamConsumer, TracedConsumerContext,
+};
 use rdkafka::consumer::{Consumer as _, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
@@ -75,7 +77,11 @@ pub(crate) struct Member {
 impl ClientContext for Member {}
 
 impl ConsumerContext for Member {
-    fn post_rebalance(&self, _: &impl rdkafka::consumer::Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(
+        &self,
+        _: &impl rdkafka::consumer::Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         self.partitions.send_replace(match rebalance {
             Rebalance::Assign(partitions) => partitions.count(),
             _ => 0,

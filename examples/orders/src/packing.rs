@@ -1,6 +1,6 @@
 //! The packing service: processes an order and sends either a parcel or a dead letter.
 
-use otel_kafka::{FutureProducer, Handled};
+use otel_kafka::{FutureProducer, HandlerOutcome};
 use otel_operation::Outcome;
 use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -31,7 +31,7 @@ enum Packed {
     Stuck(KafkaError),
 }
 
-impl Handled for Packed {
+impl HandlerOutcome for Packed {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Sent => Outcome::ok(),

@@ -10,22 +10,28 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use opentelemetry::trace::FutureExt as _;
 use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
 use prost::Message;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, GrpcMethod, Status};
-use tower::{BoxError, Layer, Service};
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::echo::{EchoServer, REPEAT, Say, UNARY, repeat, say};
 use crate::support::{client_layer, server_layer};
 
 type SentHeaders = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type BoxedBody = UnsyncBoxBody<Bytes, Status>;
+type Peer = BoxCloneService<Request<Body>, Response<BoxedBody>, BoxError>;
 
 mod server {
     otel_testing::conformance!(inbound, super::Side::server);
@@ -33,6 +39,23 @@ mod server {
 
 mod client {
     otel_testing::conformance!(outbound, super::Side::client);
+}
+
+/// Sets the options of a scenario that the layers of both sides have.
+macro_rules! with_options {
+    ($layer:expr, $scenario:expr) => {{
+        let scenario: Scenario = $scenario;
+        let layer = $layer
+            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
+            .with_filter(move |_| !scenario.is_filtered());
+        match scenario {
+            Scenario::PanickingHooks => {
+                layer.with_filter(|_| panic!("hook")).with_request_attributes(|_, _| panic!("hook"))
+            }
+            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
+            _ => layer,
+        }
+    }};
 }
 
 struct Side(Role);
@@ -46,7 +69,32 @@ impl Side {
         Self(Role::Outbound)
     }
 
-    fn request(&self, scenario: Scenario) -> Request<Body> {
+    /// Puts the layers of the scenario around a peer.
+    fn instrumented(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
+        match scenario {
+            Scenario::TwoLayers => self.layer(recorder, scenario, self.layer(recorder, scenario, peer)),
+            Scenario::TaskBetweenLayers => {
+                let inner = self.layer(recorder, scenario, peer);
+                self.layer(recorder, scenario, on_task(inner, scenario.ambient(self.0)))
+            }
+            _ => self.layer(recorder, scenario, peer),
+        }
+    }
+
+    fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
+        match self.0 {
+            Role::Inbound => {
+                let layer = server_layer(recorder).with_public_endpoint(scenario.is_public_endpoint());
+                boxed(with_options!(layer, scenario).layer(peer))
+            }
+            Role::Outbound => {
+                let layer = client_layer(recorder);
+                boxed(with_options!(layer, scenario).layer(peer))
+            }
+        }
+    }
+
+    fn request(&self, scenario: Scenario, headers: Vec<(String, Vec<u8>)>) -> Request<Full<Bytes>> {
         let attacker_value = scenario.attacker_value();
         let (mut method, mut host) = (REPEAT.to_owned(), "api.example".to_owned());
         let mut message = repeat(3, Code::Ok);
@@ -69,12 +117,15 @@ impl Side {
         let mut request = Request::post(format!("http://{host}/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(Body::new(http_body_util::Full::new(encoded(&message))))
+            .body(Full::new(encoded(&message)))
             .unwrap();
         if !matches!(scenario, Scenario::UnboundedOperation(_)) {
             request.extensions_mut().insert(GrpcMethod::new("test.Echo", "Repeat"));
         }
-        for (name, value) in scenario.headers(self.0) {
+        if self.0 == Role::Inbound && scenario.content_type().is_some() {
+            request.headers_mut().remove("content-type");
+        }
+        for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_bytes(&value).unwrap());
         }
@@ -112,51 +163,82 @@ impl Harness for Side {
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
         let (probe, sent) = (ContextProbe::new(recorder), SentHeaders::default());
         let bare_probe = ContextProbe::new(recorder);
-        let inner = peer(self.0, scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(self.0, scenario, bare_probe.clone(), SentHeaders::default());
-        let bare = drive(self.0, bare, self.request(scenario), scenario.flow()).await;
-        let request = self.request(scenario);
-        let seen = match self.0 {
-            Role::Inbound => {
-                let layer = server_layer(recorder).with_public_endpoint(scenario.is_public_endpoint());
-                drive(self.0, layer.layer(inner), request, scenario.flow()).await
-            }
-            Role::Outbound => {
-                drive(self.0, client_layer(recorder).layer(inner), request, scenario.flow()).await
-            }
-        };
+        let request = self.request(scenario, scenario.headers(self.0));
+        let second = (scenario == Scenario::SecondOperation)
+            .then(|| self.request(scenario, scenario.second_headers(self.0)));
+
+        let last = peer(self.0, scenario, bare_probe.clone(), SentHeaders::default(), None);
+        let second_call = second.clone().map(|request| (last, request));
+        let bare = peer(self.0, scenario, bare_probe.clone(), SentHeaders::default(), second_call);
+        let bare = drive(self.0, bare, request.clone().map(Body::new), scenario.flow()).await;
+
+        let last = peer(self.0, scenario, probe.clone(), Arc::clone(&sent), None);
+        let second_call = second.map(|request| (self.instrumented(recorder, scenario, last), request));
+        let inner = peer(self.0, scenario, probe.clone(), Arc::clone(&sent), second_call);
+        let service = self.instrumented(recorder, scenario, inner);
+        let seen = drive(self.0, service, request.map(Body::new), scenario.flow()).await;
         let sent = sent.lock().unwrap().clone();
         Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
-/// Tonic's router with the echo in it: what a server's layer is around, and the far end of a client's call.
+fn boxed<S, B>(service: S) -> Peer
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+{
+    Peer::new(service.map_response(|response| response.map(BodyExt::boxed_unsync)))
+}
+
+/// Calls a service on a task of its own.
+fn on_task(inner: Peer, ambient: opentelemetry::Context) -> Peer {
+    Peer::new(tower::service_fn(move |request| {
+        let mut inner = inner.clone();
+        let task = async move { inner.call(request).await };
+        let task = tokio::spawn(task.with_context(ambient.clone()));
+        async move { task.await.unwrap() }
+    }))
+}
+
+/// Tonic's router with the echo in it: what a server's layer is around, and the far end of a client's call. It makes the
+/// second call, if there is one.
 fn peer(
     role: Role,
     scenario: Scenario,
     probe: ContextProbe,
     sent: SentHeaders,
-) -> impl Service<Request<Body>, Response = Response<ProbedBody>, Error = BoxError, Future: Send> {
+    second: Option<(Peer, Request<Full<Bytes>>)>,
+) -> Peer {
     let routes = Routes::new(EchoServer);
-    tower::service_fn(move |request: Request<Body>| {
+    boxed(tower::service_fn(move |request: Request<Body>| {
         probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         sent.lock().unwrap().extend(headers);
-        let (probe, mut routes) = (probe.clone(), routes.clone());
+        let (probe, mut routes, second) = (probe.clone(), routes.clone(), second.clone());
         async move {
             tokio::task::yield_now().await;
+            if let Some((service, request)) = second {
+                drive(role, service, request.map(Body::new), Flow::Succeeds).await;
+            }
             probe.note(ProbePoint::AfterAwait);
             // A server that goes away breaks its client's stream.
             let goes_away = role == Role::Outbound && scenario.flow() == Flow::DroppedByPeer;
-            let response = routes.call(request).await?;
-            Ok(response.map(|inner| ProbedBody {
+            let mut response = routes.call(request).await?;
+            if let (Role::Outbound, Some(content_type)) = (role, scenario.content_type()) {
+                let content_type = HeaderValue::from_bytes(content_type).unwrap();
+                response.headers_mut().insert("content-type", content_type);
+            }
+            Ok::<_, BoxError>(response.map(|inner| ProbedBody {
                 inner,
                 probe,
                 breaks_after: if goes_away { 1 } else { usize::MAX },
             }))
         }
-    })
+    }))
 }
 
 /// A body that notes the context that it is polled in.

@@ -17,6 +17,7 @@ mod metrics;
 mod network;
 mod options;
 mod propagation;
+mod reflection;
 #[cfg(feature = "transport")]
 mod resets;
 mod spans;

@@ -12,17 +12,22 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
+use opentelemetry::Context;
+use opentelemetry::trace::FutureExt as _;
 use otel_http::{EndOn, LayerOptions};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
-use tower::{Layer, Service};
+use tower::util::BoxCloneService;
+use tower::{Layer, Service, ServiceExt};
 
 use crate::support::{client_layer, server_layer};
 
 type SentHeaders = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 type BoxedResponse = Response<UnsyncBoxBody<Bytes, io::Error>>;
+type Peer = BoxCloneService<Request<Empty<Bytes>>, BoxedResponse, io::Error>;
 
 mod server {
     otel_testing::conformance!(inbound, super::Side::server);
@@ -34,6 +39,25 @@ mod client {
 
 mod client_to_the_body {
     otel_testing::conformance!(outbound, super::Side::client_to_the_body);
+}
+
+/// Sets the options of a scenario that the layers of both sides have.
+macro_rules! with_options {
+    ($layer:expr, $scenario:expr) => {{
+        let scenario: Scenario = $scenario;
+        let layer = $layer
+            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
+            .with_filter(move |_| !scenario.is_filtered());
+        match scenario {
+            Scenario::PanickingHooks => layer
+                .with_filter(|_| panic!("hook"))
+                .with_span_name(|_, _| panic!("hook"))
+                .with_request_attributes(|_, _| panic!("hook"))
+                .with_response_attributes(|_, _| panic!("hook")),
+            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
+            _ => layer,
+        }
+    }};
 }
 
 struct Side {
@@ -54,7 +78,34 @@ impl Side {
         Self { role: Role::Outbound, end_on: EndOn::Body }
     }
 
-    fn request(&self, scenario: Scenario) -> Request<Empty<Bytes>> {
+    /// Puts the layers of the scenario around a peer.
+    fn instrumented(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
+        match scenario {
+            Scenario::TwoLayers => self.layer(recorder, scenario, self.layer(recorder, scenario, peer)),
+            Scenario::TaskBetweenLayers => {
+                let inner = self.layer(recorder, scenario, peer);
+                self.layer(recorder, scenario, on_task(inner, scenario.ambient(self.role)))
+            }
+            _ => self.layer(recorder, scenario, peer),
+        }
+    }
+
+    fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
+        match self.role {
+            Role::Inbound => {
+                let layer = server_layer(recorder)
+                    .with_end_on(self.end_on)
+                    .with_public_endpoint(scenario.is_public_endpoint());
+                boxed(with_options!(layer, scenario).layer(peer))
+            }
+            Role::Outbound => {
+                let layer = client_layer(recorder).with_end_on(self.end_on);
+                boxed(with_options!(layer, scenario).layer(peer))
+            }
+        }
+    }
+
+    fn request(&self, scenario: Scenario, headers: Vec<(String, Vec<u8>)>) -> Request<Empty<Bytes>> {
         let attacker_value = scenario.attacker_value();
         let secret = Scenario::SECRET;
         let (mut method, mut uri) = ("GET".to_owned(), "http://api.example/greet?sig=".to_owned());
@@ -68,7 +119,7 @@ impl Side {
             _ => {}
         }
         let mut request = Request::builder().method(method.as_str()).uri(uri).body(Empty::new()).unwrap();
-        for (name, value) in scenario.headers(self.role) {
+        for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_bytes(&value).unwrap());
         }
@@ -96,41 +147,65 @@ impl Harness for Side {
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
         let (probe, sent) = (ContextProbe::new(recorder), SentHeaders::default());
         let bare_probe = ContextProbe::new(recorder);
-        let inner = peer(scenario, probe.clone(), Arc::clone(&sent));
-        let bare = peer(scenario, bare_probe.clone(), SentHeaders::default());
-        let bare = drive(self.role, bare, self.request(scenario), scenario.flow()).await;
-        let request = self.request(scenario);
-        let seen = match self.role {
-            Role::Inbound => {
-                let layer = server_layer(recorder)
-                    .with_end_on(self.end_on)
-                    .with_public_endpoint(scenario.is_public_endpoint());
-                drive(self.role, layer.layer(inner), request, scenario.flow()).await
-            }
-            Role::Outbound => {
-                let layer = client_layer(recorder).with_end_on(self.end_on);
-                drive(self.role, layer.layer(inner), request, scenario.flow()).await
-            }
-        };
+        let request = self.request(scenario, scenario.headers(self.role));
+        let second = (scenario == Scenario::SecondOperation)
+            .then(|| self.request(scenario, scenario.second_headers(self.role)));
+
+        let last = peer(self.role, scenario, bare_probe.clone(), SentHeaders::default(), None);
+        let second_call = second.clone().map(|request| (last, request));
+        let bare = peer(self.role, scenario, bare_probe.clone(), SentHeaders::default(), second_call);
+        let bare = drive(self.role, bare, request.clone(), scenario.flow()).await;
+
+        let last = peer(self.role, scenario, probe.clone(), Arc::clone(&sent), None);
+        let second_call = second.map(|request| (self.instrumented(recorder, scenario, last), request));
+        let inner = peer(self.role, scenario, probe.clone(), Arc::clone(&sent), second_call);
+        let service = self.instrumented(recorder, scenario, inner);
+        let seen = drive(self.role, service, request, scenario.flow()).await;
         let sent = sent.lock().unwrap().clone();
         Observed::new(Run::new(seen, &probe), Run::new(bare, &bare_probe)).with_sent(sent)
     }
 }
 
-/// The handler of a server, or the far end of a client's call.
+fn boxed<S, B>(service: S) -> Peer
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = io::Error, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
+{
+    Peer::new(service.map_response(|response| response.map(BodyExt::boxed_unsync)))
+}
+
+/// Calls a service on a task of its own.
+fn on_task(inner: Peer, ambient: Context) -> Peer {
+    Peer::new(tower::service_fn(move |request| {
+        let mut inner = inner.clone();
+        let task = async move { inner.call(request).await };
+        let task = tokio::spawn(task.with_context(ambient.clone()));
+        async move { task.await.unwrap() }
+    }))
+}
+
+/// The handler of a server, or the far end of a client's call. It makes the second call, if there is one.
 fn peer(
+    role: Role,
     scenario: Scenario,
     probe: ContextProbe,
     sent: SentHeaders,
-) -> impl Service<Request<Empty<Bytes>>, Response = BoxedResponse, Error = io::Error, Future: Send> {
-    tower::service_fn(move |request: Request<Empty<Bytes>>| {
+    second: Option<(Peer, Request<Empty<Bytes>>)>,
+) -> Peer {
+    Peer::new(tower::service_fn(move |request: Request<Empty<Bytes>>| {
         probe.note(ProbePoint::Call);
         let headers = request.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         sent.lock().unwrap().extend(headers);
-        let probe = probe.clone();
+        let (probe, second) = (probe.clone(), second.clone());
         async move {
             tokio::task::yield_now().await;
+            if let Some((service, request)) = second {
+                drive(role, service, request, Flow::Succeeds).await;
+            }
             probe.note(ProbePoint::AfterAwait);
             match scenario.flow() {
                 Flow::Fails => return Err(io::Error::other(scenario.attacker_value())),
@@ -147,9 +222,13 @@ fn peer(
                     number => Ok(Frame::data(Bytes::from(format!("{number} {path}\n")))),
                 }
             });
-            Ok(Response::builder().status(203).body(BodyExt::boxed_unsync(StreamBody::new(frames))).unwrap())
+            let mut response = Response::builder().status(203);
+            if let (Role::Outbound, Some(content_type)) = (role, scenario.content_type()) {
+                response = response.header("content-type", content_type);
+            }
+            Ok(response.body(BodyExt::boxed_unsync(StreamBody::new(frames))).unwrap())
         }
-    })
+    }))
 }
 
 /// Calls a service as the scenario requires and returns the result.

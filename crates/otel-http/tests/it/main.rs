@@ -15,6 +15,7 @@ mod stacked;
 mod stacked_clients;
 mod streams;
 mod support;
+mod tower_layers;
 mod tracing_spans;
 
 #[cfg(feature = "axum")]

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use opentelemetry::trace::TraceContextExt as _;
 use proptest::prelude::*;
 
 fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
@@ -13,7 +14,7 @@ fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
 fn seen(headers: &OwnedHeaders) -> Vec<(String, Vec<u8>)> {
     let mut seen = Vec::new();
     HeaderExtractor::new(headers.as_borrowed())
-        .visit(|name, value| seen.push((name.to_owned(), value.to_vec())));
+        .visit_wanted(|name| name != "unwanted", |name, value| seen.push((name.to_owned(), value.to_vec())));
     seen.sort();
     seen
 }
@@ -29,12 +30,37 @@ fn all(headers: &OwnedHeaders) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 #[test]
 fn of_several_headers_of_one_name_the_last_is_read() {
-    let mut list = vec![("traceparent", "old"), ("x", "1"), ("TraceParent", "new")];
+    let mut list = vec![("traceparent", "old"), ("x", "1"), ("TraceParent", "new"), ("unwanted", "1")];
     let expected = [("TraceParent".to_owned(), b"new".to_vec()), ("x".to_owned(), b"1".to_vec())];
     assert_eq!(seen(&headers(&list)), expected);
-    // More headers than `FEW`.
     list.splice(0..0, std::iter::repeat_n(("traceparent", "oldest"), 2 * FEW));
     assert_eq!(seen(&headers(&list)), expected);
+    // More names than `FEW`.
+    let names: Vec<_> = (0..2 * FEW).map(|name| name.to_string()).collect();
+    let old = names.iter().map(|name| (&**name, "old"));
+    let list: Vec<_> = old.chain(names.iter().map(|name| (&**name, "new"))).collect();
+    let seen = seen(&headers(&list));
+    assert_eq!(seen.len(), names.len());
+    assert!(seen.iter().all(|(_, value)| value == b"new"));
+}
+
+#[test]
+fn a_hostile_number_of_headers_is_compared_with_the_propagators_fields_alone() {
+    let mut list = vec![("traceparent", "00-00000000000000000000000000000007-0000000000000007-01")];
+    let names: Vec<_> = (0..60_000).map(|name| format!("{name:x}")).collect();
+    list.extend(names.iter().map(|name| (&**name, "")));
+    let headers = headers(&list);
+    let compared = std::cell::Cell::new(0);
+    let wanted = |name: &str| {
+        compared.set(compared.get() + 1);
+        name == "traceparent"
+    };
+    let mut visited = 0;
+    HeaderExtractor::new(headers.as_borrowed()).visit_wanted(wanted, |_, _| visited += 1);
+    assert_eq!((compared.get(), visited), (list.len(), 1));
+    let context = otel_propagation::PropagatorHandle::new(otel_propagation::CompositePropagator::default())
+        .extract(&HeaderExtractor::new(headers.as_borrowed()));
+    assert_eq!(context.span().span_context().span_id(), 7.into());
 }
 
 #[test]
@@ -78,7 +104,7 @@ proptest! {
         // librdkafka truncates a name at a zero byte, in the original headers too.
         let list = own.as_ref().map(|own| own.iter().map(|(name, value)| (&**name, &**value)).collect::<Vec<_>>());
         let before = list.as_ref().map(|list| headers(list));
-        let mut written = Written::new(before.clone());
+        let mut written = HeaderEdit::new(before.clone());
         for (name, value, stays) in &set {
             let name = name.replace('\0', "");
             if *stays { written.set(&name, value) } else { HeaderWriter::remove(&mut written, &name) }

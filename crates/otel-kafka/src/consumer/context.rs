@@ -16,21 +16,21 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 
-use crate::attributes::Committed;
+use crate::attributes::CommitTarget;
 #[cfg(feature = "tracing")]
 use crate::attributes::REBALANCE_EVENT;
 use crate::consumer::settle::settle;
 use crate::context::client_context;
-use crate::kafka::Kafka;
+use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
 /// The replacement for rdkafka's `ConsumerContext`, to be implemented for a user's context.
 ///
 /// It has the methods of rdkafka's trait with two differences: the rebalance hooks receive
-/// `&impl Consumer<Traced<Self>>`, and `rebalance` cannot be overridden.
+/// `&impl Consumer<TracedConsumerContext<Self>>`, and `rebalance` cannot be overridden.
 ///
 /// ```
-/// use otel_kafka::{ConsumerContext, StreamConsumer, Traced};
+/// use otel_kafka::{ConsumerContext, StreamConsumer, TracedConsumerContext};
 /// use rdkafka::consumer::{Consumer, Rebalance};
 /// use rdkafka::ClientContext;
 ///
@@ -39,7 +39,7 @@ use crate::outcome;
 /// impl ClientContext for Mine {}
 ///
 /// impl ConsumerContext for Mine {
-///     fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, _: &Rebalance<'_>) {
+///     fn post_rebalance(&self, consumer: &impl Consumer<TracedConsumerContext<Self>>, _: &Rebalance<'_>) {
 ///         let _ = consumer.position();
 ///     }
 /// }
@@ -48,12 +48,20 @@ use crate::outcome;
 /// ```
 pub trait ConsumerContext: ClientContext + Sized {
     /// Called before partitions are assigned or revoked.
-    fn pre_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         let _ = (consumer, rebalance);
     }
 
     /// Called after partitions were assigned or revoked.
-    fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         let _ = (consumer, rebalance);
     }
 
@@ -71,9 +79,9 @@ pub trait ConsumerContext: ClientContext + Sized {
 impl ConsumerContext for DefaultConsumerContext {}
 
 /// The context of a consumer, which records commits and rebalances. It dereferences to the user's context.
-pub struct Traced<C> {
+pub struct TracedConsumerContext<C> {
     inner: C,
-    kafka: RwLock<Kafka>,
+    kafka: RwLock<ClientInstrumentation>,
     drain: Mutex<Drain>,
 }
 
@@ -86,16 +94,16 @@ struct Drain {
     revoked: Option<TopicPartitionList>,
 }
 
-impl<C: ConsumerContext> Traced<C> {
-    pub(crate) fn new(inner: C, kafka: Kafka) -> Self {
+impl<C: ConsumerContext> TracedConsumerContext<C> {
+    pub(crate) fn new(inner: C, kafka: ClientInstrumentation) -> Self {
         Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default() }
     }
 
-    pub(crate) fn record_with(&self, kafka: Kafka) {
+    pub(crate) fn record_with(&self, kafka: ClientInstrumentation) {
         *self.kafka.write().unwrap_or_else(PoisonError::into_inner) = kafka;
     }
 
-    fn kafka(&self) -> Kafka {
+    fn kafka(&self) -> ClientInstrumentation {
         self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -153,7 +161,7 @@ impl<C: ConsumerContext> Traced<C> {
         self.inner.post_rebalance(consumer, rebalance);
     }
 
-    fn tell(&self, rebalance: &Rebalance<'_>) {
+    fn record_rebalance(&self, rebalance: &Rebalance<'_>) {
         let kafka = self.kafka();
         let (kind, partitions) = match rebalance {
             Rebalance::Assign(list) => ("assign", list.count()),
@@ -174,7 +182,7 @@ impl<C: ConsumerContext> Traced<C> {
     }
 }
 
-impl<C> Deref for Traced<C> {
+impl<C> Deref for TracedConsumerContext<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
@@ -182,17 +190,17 @@ impl<C> Deref for Traced<C> {
     }
 }
 
-impl<C> fmt::Debug for Traced<C> {
+impl<C> fmt::Debug for TracedConsumerContext<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traced").field("kafka", &self.kafka).finish_non_exhaustive()
+        f.debug_struct("TracedConsumerContext").field("kafka", &self.kafka).finish_non_exhaustive()
     }
 }
 
-impl<C: ClientContext> ClientContext for Traced<C> {
+impl<C: ClientContext> ClientContext for TracedConsumerContext<C> {
     client_context!();
 }
 
-impl<C: ConsumerContext> bare::ConsumerContext for Traced<C> {
+impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
     fn rebalance(
         &self,
         consumer: &bare::BaseConsumer<Self>,
@@ -204,7 +212,7 @@ impl<C: ConsumerContext> bare::ConsumerContext for Traced<C> {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Rebalance::Revoke(list),
             other => Rebalance::Error(KafkaError::Rebalance(other.into())),
         };
-        self.tell(&rebalance);
+        self.record_rebalance(&rebalance);
         if let Rebalance::Revoke(list) = &rebalance
             && self.put_off(list)
         {
@@ -216,7 +224,8 @@ impl<C: ConsumerContext> bare::ConsumerContext for Traced<C> {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
             == Some(RDKafkaErrorCode::NoOffset);
-        if !nothing && let Some(settling) = settle(&self.kafka(), "commit", &Committed::of(offsets), None) {
+        if !nothing {
+            let settling = settle(&self.kafka(), "commit", &CommitTarget::of(offsets), None);
             settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
         }
         self.inner.commit_callback(result, offsets);

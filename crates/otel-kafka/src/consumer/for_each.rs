@@ -20,7 +20,7 @@ use rdkafka::message as bare;
 use crate::consumer::StreamConsumer;
 use crate::consumer::context::ConsumerContext;
 use crate::consumer::message::BorrowedMessage;
-use crate::outcome::Handled;
+use crate::outcome::HandlerOutcome;
 
 impl<C, R> StreamConsumer<C, R>
 where
@@ -56,7 +56,7 @@ where
         mut handler: impl FnMut(bare::BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
-        F: Future<Output: Handled>,
+        F: Future<Output: HandlerOutcome>,
     {
         let mut stop = pin!(stop);
         loop {
@@ -88,7 +88,7 @@ where
         handler: impl Fn(bare::BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
-        F: Future<Output: Handled>,
+        F: Future<Output: HandlerOutcome>,
     {
         let mut stop = pin!(stop);
         let mut stream = self.stream();
@@ -97,13 +97,13 @@ where
         // released while their messages are being processed.
         let adapter = Adapter::begin(self);
         let handler = &handler;
-        let run = |place: Place, message: BorrowedMessage<'s>| async move {
+        let run = |place: TopicPartition, message: BorrowedMessage<'s>| async move {
             message.handled_by(handler).await;
             place
         };
         let mut running = FuturesUnordered::new();
         // Contains a partition while one of its messages is being processed.
-        let mut waiting: HashMap<Place, VecDeque<BorrowedMessage<'s>>> = HashMap::new();
+        let mut waiting: HashMap<TopicPartition, VecDeque<BorrowedMessage<'s>>> = HashMap::new();
         let mut in_hand = 0;
         let mut end = None;
         loop {
@@ -165,13 +165,13 @@ where
 }
 
 /// Topic and partition.
-type Place = (String, i32);
+type TopicPartition = (String, i32);
 
 enum Step<'a> {
     Stop,
     Drain,
     Received(KafkaResult<BorrowedMessage<'a>>),
-    Done(Place),
+    Done(TopicPartition),
 }
 
 /// Guard that registers a running adapter with the consumer's context. Dropping it releases deferred partitions.

@@ -9,8 +9,8 @@ use std::ops::Deref;
 use std::time::SystemTime;
 
 use opentelemetry::{Context, ContextGuard, KeyValue};
-use otel_messaging::attributes::SpanAttributes;
-use otel_messaging::attributes::{common, partition_id};
+use otel_messaging::attributes::MessageAttributes;
+use otel_messaging::attributes::{common_value, partition_id};
 use otel_messaging::{Destination, MessagingOperation};
 use otel_operation::{OperationFuture, Outcome, StartTime};
 use rdkafka::Message as _;
@@ -19,20 +19,20 @@ use rdkafka::message::{self as bare, Timestamp};
 
 use crate::attributes::{LAG, of_message, offset};
 use crate::carrier::HeaderExtractor;
-use crate::kafka::Kafka;
-use crate::outcome::{self, Handled};
+use crate::kafka::ClientInstrumentation;
+use crate::outcome::{self, HandlerOutcome};
 
 /// rdkafka's `BorrowedMessage`, to which it dereferences, with methods that record processing.
 pub struct BorrowedMessage<'a> {
     inner: bare::BorrowedMessage<'a>,
-    kafka: &'a Kafka,
+    kafka: &'a ClientInstrumentation,
     topic: Destination,
 }
 
 impl<'a> BorrowedMessage<'a> {
     /// Runs `handler` on the message inside a `process` span, whose context is current in the handler.
     ///
-    /// The span ends with the outcome of the handler's output ([`Handled`]), as `cancelled` if this future is
+    /// The span ends with the outcome of the handler's output ([`HandlerOutcome`]), as `cancelled` if this future is
     /// dropped, or as `panic` if the handler panics. Settling the message is not part of the span.
     ///
     /// ```
@@ -52,7 +52,7 @@ impl<'a> BorrowedMessage<'a> {
     ///     Ok(())
     /// }
     /// ```
-    pub async fn process<T: Handled>(
+    pub async fn process<T: HandlerOutcome>(
         &self,
         handler: impl for<'x, 'y> AsyncFnOnce(&'x bare::BorrowedMessage<'y>) -> T,
     ) -> T {
@@ -62,15 +62,12 @@ impl<'a> BorrowedMessage<'a> {
 
     /// Starts the `process` span of the message, for handlers that are not closures or not async.
     #[must_use = "processing that is dropped ends as cancelled"]
-    pub fn processing(&self) -> Processing {
-        if !self.topic.is_recorded() {
-            return Processing(None);
-        }
+    pub fn processing(&self) -> ProcessSpan {
         let carried = self.carried();
-        Processing(self.topic.process("process").with_message(&carried).start(
+        ProcessSpan(self.topic.process("process").with_message(&carried).start(
             &Context::current(),
             |attributes| {
-                self.told(attributes);
+                self.write_attributes(attributes);
                 if self.kafka.lag() {
                     attributes.push(KeyValue::new(LAG, lag(self.timestamp())));
                 }
@@ -81,7 +78,7 @@ impl<'a> BorrowedMessage<'a> {
     /// Passes the message to a handler, inside its `process` span.
     pub(crate) async fn handled_by<F>(self, handler: impl FnOnce(bare::BorrowedMessage<'a>) -> F)
     where
-        F: Future<Output: Handled>,
+        F: Future<Output: HandlerOutcome>,
     {
         let processing = self.processing();
         processing.run(async { handler(self.inner).await }).await;
@@ -91,7 +88,7 @@ impl<'a> BorrowedMessage<'a> {
         self.kafka.messaging().extract(&HeaderExtractor::of(&self.inner))
     }
 
-    fn told(&self, attributes: &mut SpanAttributes) {
+    fn write_attributes(&self, attributes: &mut MessageAttributes) {
         of_message(attributes, Some(self.partition()), self.key(), self.payload());
         if let Some(offset) = offset(self.offset()) {
             attributes.push(offset);
@@ -101,7 +98,7 @@ impl<'a> BorrowedMessage<'a> {
 
 /// Counts a message that rdkafka has returned, or records it as a `poll` span if `polled` is set.
 pub(crate) fn received<'a>(
-    kafka: &'a Kafka,
+    kafka: &'a ClientInstrumentation,
     polled: Option<StartTime>,
     result: KafkaResult<bare::BorrowedMessage<'a>>,
 ) -> KafkaResult<BorrowedMessage<'a>> {
@@ -110,12 +107,12 @@ pub(crate) fn received<'a>(
             let topic = kafka.topic(inner.topic());
             let message = BorrowedMessage { inner, kafka, topic };
             let polling = match polled {
-                Some(started) => {
+                Some(started) if message.topic.is_recorded() => {
                     let carried = message.carried();
                     let start = message.topic.receive("poll").with_started(started).with_message(&carried);
-                    start.start(&Context::current(), |attributes| message.told(attributes))
+                    Some(start.start(&Context::current(), |attributes| message.write_attributes(attributes)))
                 }
-                None => {
+                _ => {
                     message.topic.count_consumed("poll", 1);
                     None
                 }
@@ -127,7 +124,7 @@ pub(crate) fn received<'a>(
         Err(error) => {
             let start = polled
                 .map(|started| kafka.messaging().no_destination().receive("poll").with_started(started));
-            (Err(error), start.and_then(|start| start.start(&Context::current(), |_| {})))
+            (Err(error), start.map(|start| start.start(&Context::current(), |_| {})))
         }
     };
     if let Some(polling) = polling {
@@ -144,14 +141,11 @@ fn lag(timestamp: Timestamp) -> f64 {
 }
 
 /// Starts one `process` span for several messages, with a link to each and the attributes that they share.
-pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processing {
-    let topic = common(messages.iter().map(|message| message.topic()));
+pub(crate) fn batch(kafka: &ClientInstrumentation, messages: &[BorrowedMessage<'_>]) -> ProcessSpan {
+    let topic = common_value(messages.iter().map(|message| message.topic()));
     let first = messages.first().filter(|_| topic.is_some());
     let destination = first.map_or_else(|| kafka.messaging().no_destination(), |first| &first.topic);
-    if !destination.is_recorded() {
-        return Processing(None);
-    }
-    let partition = topic.and_then(|_| common(messages.iter().map(|message| message.partition())));
+    let partition = topic.and_then(|_| common_value(messages.iter().map(|message| message.partition())));
     let links = messages.iter().map(|message| {
         let mut differing: Vec<_> = offset(message.offset()).into_iter().collect();
         if partition.is_none() {
@@ -159,7 +153,7 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
         }
         otel_propagation::link_to(&message.carried(), differing)
     });
-    Processing(destination.process("process").with_batch(links).start(&Context::current(), |attributes| {
+    ProcessSpan(destination.process("process").with_batch(links).start(&Context::current(), |attributes| {
         if let Some(partition) = partition {
             attributes.partition_id(i64::from(partition));
         }
@@ -187,13 +181,14 @@ pub(crate) fn batch(kafka: &Kafka, messages: &[BorrowedMessage<'_>]) -> Processi
 /// ```
 #[derive(Debug)]
 #[must_use = "processing that is dropped ends as cancelled"]
-pub struct Processing(Option<MessagingOperation>);
+pub struct ProcessSpan(MessagingOperation);
 
-impl Processing {
-    /// Returns the context of the span, or the current context if the topic is not recorded.
+impl ProcessSpan {
+    /// Returns the context in which the messages are processed: that of the span, or, if the topic is not recorded,
+    /// the one that the span would have had for a parent.
     #[must_use]
     pub fn context(&self) -> Context {
-        self.0.as_ref().map_or_else(Context::current, |operation| operation.context().clone())
+        self.0.context().clone()
     }
 
     /// Makes the context current on this thread until the guard is dropped.
@@ -203,16 +198,13 @@ impl Processing {
 
     /// Runs `handler` with the context current. A panic in it ends the span as `panic`.
     pub fn inside<T>(&mut self, handler: impl FnOnce() -> T) -> T {
-        match &mut self.0 {
-            Some(operation) => operation.inside(|_| handler()),
-            None => handler(),
-        }
+        self.0.inside(|_| handler())
     }
 
     /// Runs `handler` inside the span, whose context is current during each poll, and ends the span with the outcome
     /// of its output.
-    pub async fn run<T: Handled>(self, handler: impl Future<Output = T>) -> T {
-        let (operation, handled) = OperationFuture::new(handler, self.0).await;
+    pub async fn run<T: HandlerOutcome>(self, handler: impl Future<Output = T>) -> T {
+        let (operation, handled) = OperationFuture::new(handler, Some(self.0)).await;
         if let Some(operation) = operation {
             operation.finish(&handled.outcome());
         }
@@ -221,9 +213,7 @@ impl Processing {
 
     /// Ends the span with this outcome.
     pub fn finish(self, outcome: &Outcome) {
-        if let Some(operation) = self.0 {
-            operation.finish(outcome);
-        }
+        self.0.finish(outcome);
     }
 }
 

@@ -11,18 +11,18 @@ use rdkafka::Message as _;
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 
-use crate::attributes::{Committed, offset};
+use crate::attributes::{CommitTarget, offset};
 use crate::carrier::HeaderExtractor;
-use crate::kafka::Kafka;
+use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
 /// Starts a settlement of the given partitions, with a link to `message` if it is known.
 pub(crate) fn settle(
-    kafka: &Kafka,
+    kafka: &ClientInstrumentation,
     name: &'static str,
-    committed: &Committed,
+    committed: &CommitTarget,
     message: Option<&Context>,
-) -> Option<MessagingOperation> {
+) -> MessagingOperation {
     let destination = committed.topic.as_deref().map(|topic| kafka.topic(topic));
     let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
     let mut start = destination.settle(name);
@@ -45,9 +45,9 @@ pub(crate) fn settle(
 /// Runs a settlement and records its outcome. The operation of an asynchronous commit ends when the request is
 /// queued.
 pub(crate) fn settling(
-    kafka: &Kafka,
+    kafka: &ClientInstrumentation,
     name: &'static str,
-    committed: &Committed,
+    committed: &CommitTarget,
     run: impl FnOnce() -> KafkaResult<()>,
 ) -> KafkaResult<()> {
     finish(settle(kafka, name, committed, None), run)
@@ -55,12 +55,12 @@ pub(crate) fn settling(
 
 /// Settles one message, with a link to it.
 pub(crate) fn settling_message(
-    kafka: &Kafka,
+    kafka: &ClientInstrumentation,
     name: &'static str,
     message: &BorrowedMessage<'_>,
     run: impl FnOnce() -> KafkaResult<()>,
 ) -> KafkaResult<()> {
-    let committed = Committed {
+    let committed = CommitTarget {
         topic: Some(message.topic().to_owned()),
         partition: Some((message.partition(), message.offset())),
     };
@@ -68,11 +68,9 @@ pub(crate) fn settling_message(
     finish(settle(kafka, name, &committed, Some(&carried)), run)
 }
 
-fn finish(operation: Option<MessagingOperation>, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
+fn finish(operation: MessagingOperation, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
     let result = run();
-    if let Some(operation) = operation {
-        operation.finish(&outcome::of_result(&result));
-    }
+    operation.finish(&outcome::of_result(&result));
     result
 }
 
@@ -81,11 +79,13 @@ fn finish(operation: Option<MessagingOperation>, run: impl FnOnce() -> KafkaResu
 macro_rules! consumer_methods {
     ($context:ty) => {
         fn commit(&self, list: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
-            settling(&self.kafka, "commit", &Committed::of(list), || self.inner.commit(list, mode))
+            settling(&self.kafka, "commit", &CommitTarget::of(list), || self.inner.commit(list, mode))
         }
 
         fn commit_consumer_state(&self, mode: CommitMode) -> KafkaResult<()> {
-            settling(&self.kafka, "commit", &Committed::default(), || self.inner.commit_consumer_state(mode))
+            settling(&self.kafka, "commit", &CommitTarget::default(), || {
+                self.inner.commit_consumer_state(mode)
+            })
         }
 
         fn commit_message(
@@ -97,7 +97,7 @@ macro_rules! consumer_methods {
         }
 
         fn store_offset(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
-            let stored = Committed { topic: Some(topic.to_owned()), partition: Some((partition, offset)) };
+            let stored = CommitTarget { topic: Some(topic.to_owned()), partition: Some((partition, offset)) };
             settling(&self.kafka, "store_offset", &stored, || {
                 self.inner.store_offset(topic, partition, offset)
             })
@@ -113,7 +113,7 @@ macro_rules! consumer_methods {
         }
 
         fn store_offsets(&self, list: &TopicPartitionList) -> KafkaResult<()> {
-            settling(&self.kafka, "store_offset", &Committed::of(list), || self.inner.store_offsets(list))
+            settling(&self.kafka, "store_offset", &CommitTarget::of(list), || self.inner.store_offsets(list))
         }
 
         fn client(&self) -> &Client<$context> {

@@ -13,7 +13,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, Partitioner, ProducerContext};
 
 use crate::context::client_context;
-use crate::producer::sending::{Pending, Shared};
+use crate::producer::sending::{InFlightRecord, Shared};
 
 /// The context of a [`BaseProducer`](crate::BaseProducer) or a [`ThreadedProducer`](crate::ThreadedProducer), which
 /// ends `send` spans. It dereferences to the user's context.
@@ -71,7 +71,7 @@ where
     Part: Partitioner,
     C: ProducerContext<Part>,
 {
-    type DeliveryOpaque = Box<Pending<C::DeliveryOpaque>>;
+    type DeliveryOpaque = Box<InFlightRecord<C::DeliveryOpaque>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
         if let Some((opaque, _)) = self.shared.delivered(result, pending) {

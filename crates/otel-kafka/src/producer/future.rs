@@ -27,9 +27,9 @@ use tokio::sync::Notify;
 
 use crate::config::Options;
 use crate::context::client_context;
-use crate::kafka::Kafka;
-use crate::producer::live::{Live, producer_methods};
-use crate::producer::sending::{self, Parts, Pending, Produce, Sent, Shared};
+use crate::kafka::ClientInstrumentation;
+use crate::producer::live::{InstrumentedProducer, producer_methods};
+use crate::producer::sending::{self, InFlightRecord, RawProducer, RecordParts, Shared, TracedRecord};
 
 /// The first and the longest interval between checks for room in the queue while no delivery report arrives; each
 /// interval is twice the previous one. Reports alone are not sufficient, because a report arrives shortly before its
@@ -65,7 +65,7 @@ impl<C: ClientContext + 'static> ClientContext for FutureProducerContext<C> {
 }
 
 impl<C: ClientContext + 'static> ProducerContext for FutureProducerContext<C> {
-    type DeliveryOpaque = Box<Pending<Reply>>;
+    type DeliveryOpaque = Box<InFlightRecord<Reply>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
         if let Some((reply, own)) = self.shared.delivered(result, pending) {
@@ -93,8 +93,11 @@ impl<C: ClientContext + 'static> ProducerContext for FutureProducerContext<C> {
 
 type Inner<C> = ThreadedProducer<FutureProducerContext<C>>;
 
-impl<C: ClientContext + 'static> Produce<Reply> for Inner<C> {
-    fn produce<'a>(&self, record: Sent<'a, Reply>) -> Result<(), (KafkaError, Sent<'a, Reply>)> {
+impl<C: ClientContext + 'static> RawProducer<Reply> for Inner<C> {
+    fn produce<'a>(
+        &self,
+        record: TracedRecord<'a, Reply>,
+    ) -> Result<(), (KafkaError, TracedRecord<'a, Reply>)> {
         self.send(record)
     }
 
@@ -112,8 +115,8 @@ pub struct FutureProducer<C = DefaultClientContext, R = DefaultRuntime>
 where
     C: ClientContext + 'static,
 {
-    live: Arc<Live<Inner<C>, Reply>>,
-    kafka: Kafka,
+    live: Arc<InstrumentedProducer<Inner<C>, Reply>>,
+    kafka: ClientInstrumentation,
     runtime: PhantomData<R>,
 }
 
@@ -140,7 +143,7 @@ where
     /// Replaces the options.
     pub fn with_options(mut self, options: Options) -> Self {
         self.kafka = self.kafka.with_options(options);
-        self.live.resend_with(&self.kafka);
+        self.live.install_resender(&self.kafka);
         self
     }
 
@@ -193,7 +196,7 @@ where
             }
         };
         let (error, record) = refused;
-        let headers = record.and_then(|record| sending::refused(&error, record).0);
+        let headers = record.and_then(|record| sending::finish_rejected(&error, record).0);
         let timestamp = parts.timestamp.map_or(Timestamp::NotAvailable, Timestamp::CreateTime);
         let message = OwnedMessage::new(
             parts.payload.map(<[u8]>::to_vec),
@@ -227,7 +230,7 @@ where
         match self.live.enqueue(&self.kafka, sent) {
             Ok(()) => Ok(DeliveryFuture { reply: answer }),
             Err((error, sent)) => {
-                let (headers, _) = sending::refused(&error, sent);
+                let (headers, _) = sending::finish_rejected(&error, sent);
                 Err((error, FutureRecord { topic, partition, payload, key, timestamp, headers }))
             }
         }
@@ -239,12 +242,14 @@ where
     }
 }
 
-fn parts<'a, K, P>(record: FutureRecord<'a, K, P>) -> (Parts<'a>, Option<rdkafka::message::OwnedHeaders>)
+fn parts<'a, K, P>(
+    record: FutureRecord<'a, K, P>,
+) -> (RecordParts<'a>, Option<rdkafka::message::OwnedHeaders>)
 where
     K: ToBytes + ?Sized,
     P: ToBytes + ?Sized,
 {
-    let parts = Parts {
+    let parts = RecordParts {
         topic: record.topic,
         partition: record.partition,
         payload: record.payload.map(ToBytes::to_bytes),
@@ -269,8 +274,8 @@ where
         let context =
             FutureProducerContext { inner: context, shared: Shared::default(), room: Notify::new() };
         let inner = ThreadedProducer::from_config_and_context(config, context)?;
-        let kafka = Kafka::of(config);
-        Ok(Self { live: Live::new(inner, &kafka), kafka, runtime: PhantomData })
+        let kafka = ClientInstrumentation::of(config);
+        Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka, runtime: PhantomData })
     }
 }
 

@@ -14,43 +14,43 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::BaseRecord;
 
-use crate::kafka::Kafka;
+use crate::kafka::ClientInstrumentation;
 use crate::outcome;
-use crate::producer::sending::{self, Parts, Produce, Resend, Sent};
+use crate::producer::sending::{self, RawProducer, RecordParts, Resend, TracedRecord};
 
 /// The wrapped producer. The delivery reports hold a reference to it for resending; dropping this type removes that
 /// reference first.
-pub(crate) struct Live<P: Produce<O> + 'static, O: Send + Sync + 'static> {
+pub(crate) struct InstrumentedProducer<P: RawProducer<O> + 'static, O: Send + Sync + 'static> {
     producer: Arc<P>,
     opaque: std::marker::PhantomData<fn(O)>,
 }
 
-impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
-    pub(crate) fn new(producer: P, kafka: &Kafka) -> Arc<Self> {
+impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> InstrumentedProducer<P, O> {
+    pub(crate) fn new(producer: P, kafka: &ClientInstrumentation) -> Arc<Self> {
         let live = Self { producer: Arc::new(producer), opaque: std::marker::PhantomData };
-        live.resend_with(kafka);
+        live.install_resender(kafka);
         Arc::new(live)
     }
 
     /// Makes the delivery reports resend records through this producer and count them with `kafka`.
-    pub(crate) fn resend_with(&self, kafka: &Kafka) {
-        let producer: Arc<dyn Produce<O>> = Arc::clone(&self.producer) as _;
+    pub(crate) fn install_resender(&self, kafka: &ClientInstrumentation) {
+        let producer: Arc<dyn RawProducer<O>> = Arc::clone(&self.producer) as _;
         self.producer.shared().resend_by(Some(Resend { producer, kafka: kafka.clone() }));
     }
 
     /// Enqueues a record whose `send` operation has started.
     pub(crate) fn enqueue<'a>(
         &self,
-        kafka: &Kafka,
-        record: Sent<'a, O>,
-    ) -> Result<(), (KafkaError, Sent<'a, O>)> {
+        kafka: &ClientInstrumentation,
+        record: TracedRecord<'a, O>,
+    ) -> Result<(), (KafkaError, TracedRecord<'a, O>)> {
         sending::enqueue(kafka, &*self.producer, record)
     }
 
     /// Sends a record of rdkafka's `BaseProducer` or `ThreadedProducer`.
     pub(crate) fn send<'a, K, V>(
         &self,
-        kafka: &Kafka,
+        kafka: &ClientInstrumentation,
         record: BaseRecord<'a, K, V, O>,
     ) -> Result<(), (KafkaError, BaseRecord<'a, K, V, O>)>
     where
@@ -59,7 +59,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         O: rdkafka::IntoOpaque,
     {
         let BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque } = record;
-        let parts = Parts {
+        let parts = RecordParts {
             topic,
             partition,
             payload: payload.map(ToBytes::to_bytes),
@@ -68,7 +68,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
         };
         let sent = sending::begin(kafka, parts, headers, delivery_opaque);
         self.enqueue(kafka, sent).map_err(|(error, sent)| {
-            let (headers, delivery_opaque) = sending::refused(&error, sent);
+            let (headers, delivery_opaque) = sending::finish_rejected(&error, sent);
             let record = BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque };
             (error, record)
         })
@@ -77,25 +77,27 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Live<P, O> {
     /// Runs and records an operation of a transaction.
     pub(crate) fn transaction(
         &self,
-        kafka: &Kafka,
+        kafka: &ClientInstrumentation,
         name: &'static str,
         run: impl FnOnce() -> KafkaResult<()>,
     ) -> KafkaResult<()> {
-        let start = kafka.messaging().no_destination().other(name);
+        let start = kafka.messaging().no_destination().custom(name);
         let operation = start.start(&Context::current(), |_| {});
         let result = run();
-        if let Some(operation) = operation {
-            operation.finish(&outcome::of_result(&result));
-        }
+        operation.finish(&outcome::of_result(&result));
         result
     }
 
-    pub(crate) fn abort(&self, kafka: &Kafka, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
+    pub(crate) fn abort(
+        &self,
+        kafka: &ClientInstrumentation,
+        run: impl FnOnce() -> KafkaResult<()>,
+    ) -> KafkaResult<()> {
         self.transaction(kafka, "abort_transaction", || self.producer.shared().abort(run))
     }
 }
 
-impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Deref for Live<P, O> {
+impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> Deref for InstrumentedProducer<P, O> {
     type Target = P;
 
     fn deref(&self) -> &P {
@@ -103,7 +105,7 @@ impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Deref for Live<P, O> {
     }
 }
 
-impl<P: Produce<O> + 'static, O: Send + Sync + 'static> Drop for Live<P, O> {
+impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> Drop for InstrumentedProducer<P, O> {
     fn drop(&mut self) {
         self.producer.shared().resend_by(None);
     }
@@ -145,7 +147,7 @@ macro_rules! producer_methods {
             timeout: T,
         ) -> KafkaResult<()> {
             // A settlement: the transaction commits these offsets of the consumer.
-            let committed = crate::attributes::Committed::of(offsets);
+            let committed = crate::attributes::CommitTarget::of(offsets);
             crate::consumer::settling(&self.kafka, "send_offsets_to_transaction", &committed, || {
                 (**self.live).send_offsets_to_transaction(offsets, cgm, timeout)
             })

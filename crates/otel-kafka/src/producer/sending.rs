@@ -19,16 +19,16 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, OwnedHe
 use rdkafka::producer::BaseRecord;
 
 use crate::attributes;
-use crate::carrier::{HeaderExtractor, Own, Written};
-use crate::kafka::Kafka;
+use crate::carrier::{HeaderEdit, HeaderExtractor, OriginalHeaders};
+use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
 /// A record as it is passed to librdkafka.
-pub(crate) type Sent<'a, O> = BaseRecord<'a, [u8], [u8], Box<Pending<O>>>;
+pub(crate) type TracedRecord<'a, O> = BaseRecord<'a, [u8], [u8], Box<InFlightRecord<O>>>;
 
 /// The parts of a record that are `Copy`: all except headers and opaque.
 #[derive(Clone, Copy)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct RecordParts<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: Option<i32>,
     pub(crate) payload: Option<&'a [u8]>,
@@ -38,8 +38,8 @@ pub(crate) struct Parts<'a> {
 
 /// The opaque that librdkafka keeps with a record until its delivery report.
 #[derive(Debug)]
-pub struct Pending<O> {
-    sending: Option<Sending>,
+pub struct InFlightRecord<O> {
+    sending: Sending,
     opaque: O,
 }
 
@@ -47,7 +47,7 @@ pub struct Pending<O> {
 struct Sending {
     operation: MessagingOperation,
     /// The original headers; `None` if the record is sent without injected headers.
-    own: Option<Own>,
+    own: Option<OriginalHeaders>,
     /// The timestamp of the record, which a delivery report does not always contain.
     timestamp: Option<i64>,
     /// True if the caller chose the partition, which is then recorded at the start.
@@ -55,9 +55,9 @@ struct Sending {
 }
 
 /// A producer of rdkafka, reduced to sending.
-pub(crate) trait Produce<O: Send + Sync>: Send + Sync {
+pub(crate) trait RawProducer<O: Send + Sync>: Send + Sync {
     /// Enqueues the record, or returns it with the error.
-    fn produce<'a>(&self, record: Sent<'a, O>) -> Result<(), (KafkaError, Sent<'a, O>)>;
+    fn produce<'a>(&self, record: TracedRecord<'a, O>) -> Result<(), (KafkaError, TracedRecord<'a, O>)>;
 
     /// Returns the state that is shared with the delivery reports.
     fn shared(&self) -> &Shared<O>;
@@ -75,8 +75,8 @@ pub(crate) struct Shared<O: Send + Sync> {
 
 /// The producer and the instrumentation for resending records that the broker rejected as too large.
 pub(crate) struct Resend<O: Send + Sync> {
-    pub(crate) producer: Arc<dyn Produce<O>>,
-    pub(crate) kafka: Kafka,
+    pub(crate) producer: Arc<dyn RawProducer<O>>,
+    pub(crate) kafka: ClientInstrumentation,
 }
 
 impl<O: Send + Sync> Default for Shared<O> {
@@ -108,20 +108,18 @@ impl<O: Send + Sync> Shared<O> {
     pub(crate) fn delivered(
         &self,
         result: &DeliveryResult<'_>,
-        pending: Box<Pending<O>>,
-    ) -> Option<(O, Option<Own>)> {
+        pending: Box<InFlightRecord<O>>,
+    ) -> Option<(O, Option<OriginalHeaders>)> {
         let (error, message) = match result {
             Ok(message) => (None, message),
             Err((error, message)) => (Some(error), message),
         };
         let pending = match error {
-            Some(error) if outcome::is_too_large(error) => self.again(message, pending)?,
+            Some(error) if outcome::is_too_large(error) => self.resend_without_context(message, pending)?,
             _ => pending,
         };
-        let Pending { sending, opaque } = *pending;
-        let Some(Sending { operation, own, has_partition, .. }) = sending else {
-            return Some((opaque, None));
-        };
+        let InFlightRecord { sending, opaque } = *pending;
+        let Sending { operation, own, has_partition, .. } = sending;
         if let Some(span) = operation.recording() {
             let partition = (!has_partition).then(|| message.partition());
             attributes::delivered(&span, partition, message.offset());
@@ -140,12 +138,16 @@ impl<O: Send + Sync> Shared<O> {
 
     /// Sends a record again with its original headers if it was sent with injected ones. Returns the opaque unchanged
     /// if it cannot be sent.
-    fn again(&self, message: &BorrowedMessage<'_>, mut pending: Box<Pending<O>>) -> Option<Box<Pending<O>>> {
+    fn resend_without_context(
+        &self,
+        message: &BorrowedMessage<'_>,
+        mut pending: Box<InFlightRecord<O>>,
+    ) -> Option<Box<InFlightRecord<O>>> {
         let resend = self.resend.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Resend { producer, kafka }) = &*resend else { return Some(pending) };
-        let Some(sending) = &mut pending.sending else { return Some(pending) };
+        let sending = &mut pending.sending;
         let Some(own) = sending.own.take() else { return Some(pending) };
-        let parts = Parts {
+        let parts = RecordParts {
             topic: message.topic(),
             partition: Some(message.partition()).filter(|partition| *partition >= 0),
             payload: message.payload(),
@@ -155,14 +157,13 @@ impl<O: Send + Sync> Shared<O> {
         let headers = own.restore(message.headers().map(BorrowedHeaders::detach));
         match producer.produce(record(parts, headers, pending)) {
             Ok(()) => {
-                kafka.count_left_out();
+                kafka.count_context_dropped();
                 None
             }
             Err((_, record)) => {
                 let mut pending = record.delivery_opaque;
-                if let Some(sending) = &mut pending.sending {
-                    sending.own = Some(record.headers.map_or(Own::None, Own::Kept));
-                }
+                pending.sending.own =
+                    Some(record.headers.map_or(OriginalHeaders::None, OriginalHeaders::Kept));
                 Some(pending)
             }
         }
@@ -170,21 +171,21 @@ impl<O: Send + Sync> Shared<O> {
 }
 
 fn record<'a, O: Send + Sync>(
-    parts: Parts<'a>,
+    parts: RecordParts<'a>,
     headers: Option<OwnedHeaders>,
-    pending: Box<Pending<O>>,
-) -> Sent<'a, O> {
-    let Parts { topic, partition, payload, key, timestamp } = parts;
+    pending: Box<InFlightRecord<O>>,
+) -> TracedRecord<'a, O> {
+    let RecordParts { topic, partition, payload, key, timestamp } = parts;
     BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque: pending }
 }
 
 /// Starts the `send` operation of a record and injects its context.
 pub(crate) fn begin<'a, O: Send + Sync>(
-    kafka: &Kafka,
-    parts: Parts<'a>,
+    kafka: &ClientInstrumentation,
+    parts: RecordParts<'a>,
     headers: Option<OwnedHeaders>,
     opaque: O,
-) -> Sent<'a, O> {
+) -> TracedRecord<'a, O> {
     let destination = kafka.topic(parts.topic);
     let carried = headers.as_ref().filter(|_| destination.is_recorded()).map(|headers| {
         kafka.messaging().extract_without_baggage(&HeaderExtractor::new(headers.as_borrowed()))
@@ -196,11 +197,8 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     let operation = start.start(&Context::current(), |attributes| {
         attributes::of_message(attributes, parts.partition, parts.key, parts.payload);
     });
-    let Some(operation) = operation else {
-        return record(parts, headers, Box::new(Pending { sending: None, opaque }));
-    };
     let (headers, own) = if operation.observer().injects() {
-        let mut written = Written::new(headers);
+        let mut written = HeaderEdit::new(headers);
         inject(&operation, &mut written);
         let (headers, own) = written.into_parts();
         (headers, Some(own))
@@ -209,35 +207,36 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     };
     let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
     let sending = Sending { operation, own, timestamp: parts.timestamp, has_partition };
-    record(parts, headers, Box::new(Pending { sending: Some(sending), opaque }))
+    record(parts, headers, Box::new(InFlightRecord { sending, opaque }))
 }
 
 /// Enqueues a record, with its original headers if the injected ones make it too large.
 pub(crate) fn enqueue<'a, O: Send + Sync>(
-    kafka: &Kafka,
-    producer: &dyn Produce<O>,
-    record: Sent<'a, O>,
-) -> Result<(), (KafkaError, Sent<'a, O>)> {
+    kafka: &ClientInstrumentation,
+    producer: &dyn RawProducer<O>,
+    record: TracedRecord<'a, O>,
+) -> Result<(), (KafkaError, TracedRecord<'a, O>)> {
     let Err((error, mut record)) = producer.produce(record) else { return Ok(()) };
     if outcome::is_too_large(&error)
-        && let Some(sending) = &mut record.delivery_opaque.sending
-        && let Some(own) = sending.own.take()
+        && let Some(own) = record.delivery_opaque.sending.own.take()
     {
         record.headers = own.restore(record.headers);
         producer.produce(record)?;
-        kafka.count_left_out();
+        kafka.count_context_dropped();
         return Ok(());
     }
     Err((error, record))
 }
 
 /// Ends the operation of a record that was rejected. Returns the record's original headers and the user's opaque.
-pub(crate) fn refused<O: Send + Sync>(error: &KafkaError, record: Sent<'_, O>) -> (Option<OwnedHeaders>, O) {
+pub(crate) fn finish_rejected<O: Send + Sync>(
+    error: &KafkaError,
+    record: TracedRecord<'_, O>,
+) -> (Option<OwnedHeaders>, O) {
     let BaseRecord { headers, delivery_opaque, .. } = record;
-    let Pending { sending, opaque } = *delivery_opaque;
-    let Some(mut sending) = sending else { return (headers, opaque) };
-    let own = sending.own.take();
-    sending.operation.finish(&outcome::of_error(error));
+    let InFlightRecord { sending, opaque } = *delivery_opaque;
+    let Sending { operation, own, .. } = sending;
+    operation.finish(&outcome::of_error(error));
     match own {
         Some(own) => (own.restore(headers), opaque),
         None => (headers, opaque),

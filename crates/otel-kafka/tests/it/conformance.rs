@@ -1,5 +1,6 @@
 //! The suite that all transports share, mounted as producer and as consumer.
 
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
 };
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
@@ -51,6 +53,8 @@ const LAST_WINS: Reason = "the last `traceparent` header is read.";
 const NOT_PUBLIC: Reason =
     "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
 const NO_HOST: Reason = "a message names no host.";
+const NO_FORMAT: Reason = "a delivery report names no format.";
+const NO_LAYERS: Reason = "a client wraps rdkafka's client, and no client of this crate wraps another one.";
 
 impl Side {
     fn producer() -> Self {
@@ -72,10 +76,17 @@ impl Side {
         Self { role, cluster, producer, consumer, traced: tokio::sync::OnceCell::new() }
     }
 
-    async fn traced(&self, recorder: &Recorder) -> &(FutureProducer, StreamConsumer) {
+    async fn traced(&self, recorder: &Recorder, scenario: Scenario) -> &(FutureProducer, StreamConsumer) {
         let create = async || {
             let servers = self.cluster.client().mock_cluster().unwrap().bootstrap_servers();
-            let options = options(recorder).with_parent_mode(ParentMode::Producer);
+            let options = options(recorder)
+                .with_parent_mode(ParentMode::Producer)
+                .with_filter(move |_| !scenario.is_filtered());
+            let options = match scenario {
+                Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
+                Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
+                _ => options,
+            };
             let producer = client::<FutureProducer>(&servers, "traced").with_options(options.clone());
             let consumer = client::<StreamConsumer>(&servers, "traced").with_options(options);
             from_the_beginning(&consumer);
@@ -96,21 +107,21 @@ impl Side {
         mock.broker_round_trip_time(1, delay).unwrap();
     }
 
-    fn record(&self, scenario: Scenario) -> FutureRecord<'static, str, str> {
-        let headers = scenario.headers(self.role).into_iter();
-        let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
+    fn record(headers: Vec<(String, Vec<u8>)>) -> FutureRecord<'static, str, str> {
+        let headers = headers.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
             headers.insert(Header { key: &key, value: Some(&value) })
         });
         FutureRecord::to("orders").key("k").payload("one book").headers(headers)
     }
 
     async fn produce(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (producer, _) = self.traced(recorder).await;
+        let (producer, _) = self.traced(recorder, scenario).await;
         let bare_probe = ContextProbe::new(recorder);
-        let without = self.sent(scenario, self.producer.send(self.record(scenario), LONG)).await;
+        let record = || Self::record(scenario.headers(self.role));
+        let without = self.sent(scenario, self.producer.send(record(), LONG)).await;
         self.arrived(scenario, &bare_probe).await;
         let probe = ContextProbe::new(recorder);
-        let with = self.sent(scenario, producer.send(self.record(scenario), LONG)).await;
+        let with = self.sent(scenario, producer.send(record(), LONG)).await;
         // A record whose future was dropped is still on its way.
         producer.flush(LONG).unwrap();
         let sent = self.arrived(scenario, &probe).await.pop().unwrap_or_default();
@@ -166,18 +177,36 @@ impl Side {
     }
 
     async fn consume(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
-        let (_, consumer) = self.traced(recorder).await;
-        self.producer.send(self.record(scenario), LONG).await.unwrap();
-        let message = self.consumer.recv().await.unwrap();
+        let (_, consumer) = self.traced(recorder, scenario).await;
+        let second = scenario == Scenario::SecondOperation;
+        self.producer.send(Self::record(scenario.headers(self.role)), LONG).await.unwrap();
+        if second {
+            self.producer.send(Self::record(scenario.second_headers(self.role)), LONG).await.unwrap();
+        }
         let bare_probe = ContextProbe::new(recorder);
-        let without = handled(scenario, handle(&message, scenario, bare_probe.clone())).await;
+        let message = self.consumer.recv().await.unwrap();
+        let inside = async {
+            if second {
+                let message = self.consumer.recv().await.unwrap();
+                handle(&message, scenario, bare_probe.clone(), ready(())).await.unwrap();
+            }
+        };
+        let without = handled(scenario, handle(&message, scenario, bare_probe.clone(), inside)).await;
         let without =
             self.settled(scenario, without, || self.consumer.commit_message(&message, CommitMode::Sync));
 
         let probe = ContextProbe::new(recorder);
         let message = consumer.recv().await.unwrap();
         let noting = probe.clone();
-        let handling = message.process(async |message| handle(message, scenario, noting).await);
+        let inside = async {
+            if second {
+                let (message, noting) = (consumer.recv().await.unwrap(), probe.clone());
+                let handling =
+                    message.process(async |message| handle(message, scenario, noting, ready(())).await);
+                handling.await.unwrap();
+            }
+        };
+        let handling = message.process(async |message| handle(message, scenario, noting, inside).await);
         let with = handled(scenario, handling).await;
         let with = self.settled(scenario, with, || consumer.commit_message(&message, CommitMode::Sync));
         Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
@@ -212,14 +241,16 @@ fn from_the_beginning<C: bare::ConsumerContext>(consumer: &impl bare::Consumer<C
     consumer.assign(&list).unwrap();
 }
 
-/// What the application does with a message.
+/// What the application does with a message, around a second one if there is one.
 async fn handle(
     message: &BorrowedMessage<'_>,
     scenario: Scenario,
     probe: ContextProbe,
+    second: impl Future<Output = ()>,
 ) -> Result<Vec<u8>, String> {
     probe.note(ProbePoint::Call);
     tokio::task::yield_now().await;
+    second.await;
     probe.note(ProbePoint::AfterAwait);
     match scenario.flow() {
         Flow::Fails => Err(scenario.attacker_value()),
@@ -257,12 +288,14 @@ impl Harness for Side {
         match (scenario, self.role) {
             (Scenario::DroppedByPeer | Scenario::DroppedByUser | Scenario::ContextInBody, _)
             | (Scenario::BodyFails, Role::Outbound) => Err(NO_STREAM),
-            (Scenario::Panic, Role::Outbound) => Err(NO_HANDLER),
+            (Scenario::Panic | Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
+            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
+            (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
             (Scenario::UnboundedError(_), Role::Outbound) => Err(NO_TEXT),
             (Scenario::UnboundedOperation(_), _) => Err(TOPIC),
             (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
             (Scenario::TwoParents, _) => Err(LAST_WINS),
-            (Scenario::PublicEndpoint, _) => Err(NOT_PUBLIC),
+            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, SpanKind, TraceContextExt as _};
-use otel_kafka::{BaseConsumer, Handled, ParentMode};
+use otel_kafka::{BaseConsumer, HandlerOutcome, ParentMode};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 use rdkafka::Message as _;
@@ -94,7 +94,7 @@ async fn an_error_of_the_handlers_is_told_by_its_type() {
     enum Order {
         SoldOut,
     }
-    impl Handled for Order {
+    impl HandlerOutcome for Order {
         fn outcome(&self) -> Outcome {
             Outcome::error("sold_out")
         }
@@ -245,18 +245,19 @@ async fn a_batch_links_to_every_message() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_left_out_passes_untouched() {
+async fn a_topic_that_is_left_out_is_handled_in_its_producers_context() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     write(&cluster, &[("a", context(7))]).await;
     let options = options(&recorder).with_filter(|topic| topic != "orders").with_poll_spans(true);
     let consumer = consumer(&cluster, options);
     let message = consumer.recv().await.unwrap();
     assert_eq!(message.headers().unwrap().count(), 1);
-    let current = message
-        .process(async |_| Ok::<_, ()>(Context::current().span().span_context().span_id()))
-        .with_context(remote(3, true))
-        .await;
-    assert_eq!(current, Ok(3.into()));
+    let current = || Ok::<_, ()>(Context::current().span().span_context().span_id());
+    assert_eq!(message.process(async |_| current()).await, Ok(7.into()));
+    // As for a recorded message, a current span is the default parent.
+    let beside = message.process(async |_| current()).with_context(remote(3, true)).await;
+    assert_eq!(beside, Ok(3.into()));
+    assert_eq!(message.processing().context().span().span_context().span_id(), 7.into());
     consumer.processing_batch(&[message]).finish(&Outcome::ok());
     assert_eq!(
         (recorder.spans().len(), recorder.metric("messaging.client.consumed.messages").sum()),

@@ -47,14 +47,20 @@ async fn a_records_context_can_be_preserved() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_left_out_passes_untouched() {
+async fn a_topic_that_is_left_out_passes_the_current_context_on() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     let producer: FutureProducer = client(&cluster);
     let producer = producer.with_options(options(&recorder).with_filter(|topic| topic != "orders"));
-    let old = traceparent(5);
-    let record = FutureRecord::to("orders").key("").payload("").headers(headers(&[("traceparent", &old)]));
-    producer.send(record, LONG).await.unwrap();
-    assert_eq!(text(&sent(&cluster), "traceparent"), Some(&*old));
+    let (old, current) = (traceparent(5), traceparent(7));
+    for own in [vec![("x", "1")], vec![("traceparent", &*old), ("x", "1")]] {
+        let record = FutureRecord::to("orders").key("").payload("").headers(headers(&own));
+        producer.send(record, LONG).with_context(remote(7, true)).await.unwrap();
+    }
+    producer.send(FutureRecord::to("orders").key("").payload(""), LONG).await.unwrap();
+    let sent = messages(&cluster, 0, 3, |message| listed(message.headers()));
+    let traceparents: Vec<_> = sent.iter().map(|headers| text(headers, "traceparent")).collect();
+    // Headers are removed only to be replaced, and without a current context there is nothing to write.
+    assert_eq!(traceparents, [Some(&*current), Some(&*old), None]);
     assert_eq!((recorder.spans().len(), recorder.metrics()), (0, String::new()));
 }
 

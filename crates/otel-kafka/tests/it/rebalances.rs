@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use otel_kafka::{ConsumerContext, StreamConsumer, Traced};
+use otel_kafka::{ConsumerContext, StreamConsumer, TracedConsumerContext};
 use otel_testing::Recorder;
 use rdkafka::ClientContext;
 use rdkafka::consumer::{Consumer, Rebalance};
@@ -14,17 +14,30 @@ struct Mine(mpsc::Sender<(&'static str, usize, usize)>);
 impl ClientContext for Mine {}
 
 impl ConsumerContext for Mine {
-    fn pre_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         self.tell("pre", consumer, rebalance);
     }
 
-    fn post_rebalance(&self, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         self.tell("post", consumer, rebalance);
     }
 }
 
 impl Mine {
-    fn tell(&self, when: &'static str, consumer: &impl Consumer<Traced<Self>>, rebalance: &Rebalance<'_>) {
+    fn tell(
+        &self,
+        when: &'static str,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
         // A consumer that is being closed does not report its assignment.
         let (listed, has) = match rebalance {
             Rebalance::Assign(list) => (list.count(), consumer.assignment().unwrap().count()),

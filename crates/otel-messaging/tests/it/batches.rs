@@ -18,9 +18,9 @@ fn a_batch_links_to_each_of_its_messages() {
     let batch =
         named(&messaging, "orders").process("process").with_batch(links).start(&Context::new(), |message| {
             let partitions = [3, 3, 3];
-            message.partition_id(attributes::common(partitions).unwrap_or(-1));
+            message.partition_id(attributes::common_value(partitions).unwrap_or(-1));
         });
-    batch.unwrap().finish(&Outcome::ok());
+    batch.finish(&Outcome::ok());
     assert_eq!(
         recorder.tree(),
         "\
@@ -48,7 +48,7 @@ fn a_batch_has_no_producer_for_a_parent() {
         let links = [link_to(&remote(7, true), [])];
         let ambient = remote(9, true);
         let orders = named(&messaging, "orders");
-        let batch = orders.process("process").with_batch(links).start(&ambient, |_| {}).unwrap();
+        let batch = orders.process("process").with_batch(links).start(&ambient, |_| {});
         batch.finish(&Outcome::ok());
         assert_eq!(recorder.span("process orders").parent_span_id, ambient.span().span_context().span_id());
     }
@@ -64,7 +64,7 @@ fn links_beyond_the_bound_are_counted_and_not_made() {
             link_to(&remote(id as u64 + 1, true), [])
         });
         let orders = named(&messaging(&recorder), "orders");
-        let batch = orders.receive("poll").with_batch(links).start(&Context::new(), |_| {}).unwrap();
+        let batch = orders.receive("poll").with_batch(links).start(&Context::new(), |_| {});
         batch.finish(&Outcome::ok());
         assert_eq!(looked_at, MAX_LINKS);
         let span = recorder.span("poll orders");
@@ -83,7 +83,7 @@ fn links_beyond_the_bound_are_counted_and_not_made() {
 fn an_empty_batch_says_so_and_counts_nothing() {
     let recorder = Recorder::new();
     let orders = named(&messaging(&recorder), "orders");
-    let empty = orders.receive("poll").with_batch([]).start(&Context::new(), |_| {}).unwrap();
+    let empty = orders.receive("poll").with_batch([]).start(&Context::new(), |_| {});
     empty.finish(&Outcome::ok());
     assert!(recorder.tree().contains("messaging.batch.message_count: 0\n"), "{}", recorder.tree());
     assert_eq!(recorder.metric("messaging.client.operation.duration").count(), 1);
@@ -98,14 +98,14 @@ fn messages_of_a_batch_may_have_spans_of_their_own() {
     let mut links = Vec::new();
     for _ in 0..2 {
         let mut headers = Headers::new();
-        let created = orders.create("create").start(&Context::new(), |_| {}).unwrap();
+        let created = orders.create("create").start(&Context::new(), |_| {});
         inject(&created, &mut headers);
         created.finish(&Outcome::ok());
         assert!(header(&headers, "traceparent").is_some());
         links.push(link_to(&messaging.extract(&headers), []));
     }
     let send = orders.send("send").with_batch(links).with_existing_context(ExistingContext::Preserve);
-    let sent = send.start(&Context::new(), |_| {}).unwrap();
+    let sent = send.start(&Context::new(), |_| {});
     assert!(!sent.observer().injects());
     sent.finish(&Outcome::ok());
     let kinds: Vec<_> = recorder.spans().into_iter().map(|span| span.span_kind).collect();
@@ -120,7 +120,7 @@ fn a_count_may_be_all_that_is_known() {
     let recorder = Recorder::new();
     let messaging = messaging(&recorder);
     let commit = messaging.no_destination().settle("commit").with_message_count(12);
-    commit.start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    commit.start(&Context::new(), |_| {}).finish(&Outcome::ok());
     assert_eq!(
         recorder.tree(),
         "\

@@ -1,7 +1,7 @@
 //! All that is recorded is in the registry of the conventions, or listed in docs/conventions.md.
 
 use opentelemetry::Context;
-use otel_messaging::{DestinationParts, MAX_LINKS, attributes};
+use otel_messaging::{DestinationDescription, MAX_LINKS, attributes};
 use otel_operation::Outcome;
 use otel_propagation::link_to;
 use otel_testing::Recorder;
@@ -18,7 +18,7 @@ fn names_units_instruments_and_descriptions_are_the_registrys() {
         options.with_message_sizes(true).with_client_id("till-3").with_server("broker.example", 9092)
     });
     let orders = messaging.destination("orders", || {
-        DestinationParts::new()
+        DestinationDescription::new()
             .with_name("orders.7")
             .with_template("orders.*")
             .with_temporary(true)
@@ -30,14 +30,13 @@ fn names_units_instruments_and_descriptions_are_the_registrys() {
     let sending = orders.send("send").start(&Context::new(), |message| {
         message.body_size(3).envelope_size(9).message_id("1").conversation_id("2");
     });
-    let sending = sending.unwrap();
     otel_messaging::inject(&sending, &mut headers);
     sending.finish(&Outcome::error("timeout"));
     let links = (0..MAX_LINKS + 1).map(|id| link_to(&remote(id as u64 + 1, true), []));
     let batch = orders.receive("poll").with_batch(links).start(&Context::new(), |_| {});
-    batch.unwrap().finish(&Outcome::ok());
-    orders.process("process").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
-    orders.settle("commit").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    batch.finish(&Outcome::ok());
+    orders.process("process").start(&Context::new(), |_| {}).finish(&Outcome::ok());
+    orders.settle("commit").start(&Context::new(), |_| {}).finish(&Outcome::ok());
     for name in [
         attributes::BATCH_MESSAGE_COUNT,
         attributes::CLIENT_ID,

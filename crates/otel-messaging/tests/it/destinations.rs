@@ -1,14 +1,15 @@
 //! Destination names in span names and on metrics, and the limit of their number.
 
 use opentelemetry::Context;
-use otel_messaging::{Destination, DestinationParts};
+use opentelemetry::trace::TraceContextExt as _;
+use otel_messaging::{Destination, DestinationDescription, ParentMode, inject};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
-use crate::support::{messaging, named, with};
+use crate::support::{Headers, header, messaging, named, remote, with};
 
 fn send(destination: &Destination) {
-    destination.send("send").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    destination.send("send").start(&Context::new(), |_| {}).finish(&Outcome::ok());
 }
 
 /// Returns the span's name, and the destination attributes of the span and of the metric.
@@ -29,7 +30,7 @@ fn seen(recorder: &Recorder) -> (String, Vec<String>, Vec<String>) {
 
 #[test]
 fn what_is_of_low_cardinality_names_spans_and_stands_on_metrics() {
-    let parts = DestinationParts::new;
+    let parts = DestinationDescription::new;
     for (parts, name, on_span, on_metric) in [
         (parts().with_name("orders"), "send orders", vec!["name=orders"], vec!["name=orders"]),
         (
@@ -87,7 +88,7 @@ fn past_the_bound_a_destination_is_told_by_its_spans_alone() {
     let subject = |number: usize| {
         let name = format!("subject-{number}");
         messaging.destination(&name, || {
-            DestinationParts::new().with_name(name.clone()).with_consumer_group("billing")
+            DestinationDescription::new().with_name(name.clone()).with_consumer_group("billing")
         })
     };
     for number in (0..600).chain(0..600) {
@@ -97,9 +98,9 @@ fn past_the_bound_a_destination_is_told_by_its_spans_alone() {
     for metric in ["messaging.client.sent.messages", "messaging.client.consumed.messages"] {
         let metric = recorder.metric(metric);
         assert_eq!((metric.points().len(), metric.sum()), (513, 1200.0));
-        let unnamed = metric.clone().without("messaging.destination.name");
-        assert_eq!((unnamed.points().len(), unnamed.sum()), (1, 176.0));
-        assert_eq!(unnamed.with("messaging.consumer.group.name", "billing").sum(), 176.0);
+        let overflow = metric.clone().without("messaging.destination.name");
+        assert_eq!((overflow.points().len(), overflow.sum()), (1, 176.0));
+        assert_eq!(overflow.with("messaging.consumer.group.name", "billing").sum(), 176.0);
     }
     let (name, span, _) = seen(&recorder);
     assert_eq!((name.as_str(), span), ("send", vec!["name=subject-599".to_owned()]));
@@ -113,10 +114,47 @@ fn a_destination_is_prepared_once() {
     for _ in 0..3 {
         send(&messaging.destination("orders", || {
             made.set(made.get() + 1);
-            DestinationParts::new().with_name("orders")
+            DestinationDescription::new().with_name("orders")
         }));
     }
     assert_eq!(made.get(), 1);
+}
+
+#[test]
+fn what_the_filter_leaves_out_carries_the_context_on() {
+    const OLD: &str = "00-00000000000000000000000000000005-0000000000000005-01";
+    let recorder = Recorder::new();
+    let messaging = with(&recorder, |options| options.with_filter(|_| false));
+    let internal = named(&messaging, "internal");
+    let sent = |current: &Context, own: &[(&str, &str)]| {
+        let mut headers: Headers =
+            own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let send = internal.send("send").start(current, |_| {});
+        inject(&send, &mut headers);
+        header(&headers, "traceparent").map(str::to_owned)
+    };
+    let passed_on = "00-00000000000000000000000000000007-0000000000000007-01";
+    assert_eq!(sent(&remote(7, true), &[]).as_deref(), Some(passed_on));
+    assert_eq!(
+        sent(&remote(7, true), &[("TraceParent", OLD)]),
+        None,
+        "its author's stays, as it was written"
+    );
+    assert_eq!(sent(&Context::new(), &[("traceparent", OLD)]).as_deref(), Some(OLD));
+    assert_eq!(sent(&Context::new(), &[]), None);
+
+    let (carried, ambient) = (remote(7, true), remote(9, true));
+    for (mode, current, expected) in [
+        (ParentMode::ProducerIfNoAmbient, &Context::new(), 7),
+        (ParentMode::ProducerIfNoAmbient, &ambient, 9),
+        (ParentMode::Producer, &ambient, 7),
+        (ParentMode::LinkOnly, &Context::new(), 0),
+    ] {
+        let process = internal.process("process").with_message(&carried).with_parent_mode(mode);
+        let process = process.start(current, |_| {});
+        assert_eq!(process.context().span().span_context().span_id(), expected.into(), "{mode:?}");
+    }
+    assert!(recorder.spans().is_empty() && recorder.metrics().is_empty());
 }
 
 #[test]
@@ -125,7 +163,11 @@ fn what_the_filter_leaves_out_is_not_recorded() {
     let messaging = with(&recorder, |options| options.with_filter(|name| !name.starts_with("internal")));
     let internal = named(&messaging, "internal.heartbeat");
     assert!(!internal.is_recorded());
-    assert!(internal.send("send").start(&Context::new(), |_| {}).is_none());
+    internal
+        .send("send")
+        .start(&Context::new(), |_| panic!("nobody looks"))
+        .finish(&Outcome::error("timeout"));
+    drop(internal.process("process").start(&Context::new(), |_| {}));
     internal.count_consumed("poll", 1);
     assert!(recorder.spans().is_empty() && recorder.metrics().is_empty());
     send(&named(&messaging, "orders"));

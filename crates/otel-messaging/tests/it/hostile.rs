@@ -3,7 +3,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_messaging::{DestinationParts, inject};
+use otel_messaging::{DestinationDescription, inject};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 use proptest::collection::vec;
@@ -45,7 +45,7 @@ proptest! {
         let recorder = Recorder::new();
         let messaging = messaging(&recorder);
         let parts = || {
-            let parts = DestinationParts::new().with_name(&*name).with_temporary(temporary);
+            let parts = DestinationDescription::new().with_name(&*name).with_temporary(temporary);
             let parts = parts.with_anonymous(anonymous);
             match &template {
                 Some(template) => parts.with_template(&**template),
@@ -57,9 +57,8 @@ proptest! {
         let operation = destination.process("process").with_message(&carried).start(&Context::new(), |message| {
             message.message_id(&id).conversation_id(&id).destination_name(&id).partition_id(partition);
         });
-        let operation = operation.unwrap();
-        let mut out = Vec::new();
-        let forwarded = destination.send("send").with_message(&carried).start(operation.context(), |_| {}).unwrap();
+                let mut out = Vec::new();
+        let forwarded = destination.send("send").with_message(&carried).start(operation.context(), |_| {});
         inject(&forwarded, &mut out);
         prop_assert!(out.iter().any(|(key, _)| key == "traceparent"));
         forwarded.finish(&Outcome::ok());

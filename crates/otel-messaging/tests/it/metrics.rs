@@ -1,7 +1,7 @@
 //! The four metrics: the operations that record each, and its attributes.
 
 use opentelemetry::Context;
-use otel_messaging::{DestinationParts, OperationType};
+use otel_messaging::{DestinationDescription, OperationType};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
@@ -12,7 +12,10 @@ fn each_operation_records_its_own() {
     let recorder = Recorder::new();
     let messaging = with(&recorder, |options| options.with_server("broker.example", 9092));
     let orders = messaging.destination("orders", || {
-        DestinationParts::new().with_name("orders").with_consumer_group("billing").with_subscription("sub")
+        DestinationDescription::new()
+            .with_name("orders")
+            .with_consumer_group("billing")
+            .with_subscription("sub")
     });
     let carried = remote(7, true);
     let none = Context::new();
@@ -24,7 +27,7 @@ fn each_operation_records_its_own() {
             orders.process("process").with_message(&carried),
             orders.settle("commit"),
         ] {
-            start.start(&none, |_| {}).unwrap().finish(&outcome);
+            start.start(&none, |_| {}).finish(&outcome);
         }
     }
     let destination = "messaging.consumer.group.name=billing, messaging.destination.name=orders, \
@@ -67,7 +70,7 @@ fn a_delivery_is_counted_once() {
     orders.count_consumed("poll", 2);
     orders.count_consumed("poll", 1);
     orders.count_consumed("poll", 0);
-    orders.process("process").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    orders.process("process").start(&Context::new(), |_| {}).finish(&Outcome::ok());
     let consumed = recorder.metric("messaging.client.consumed.messages");
     assert_eq!((consumed.points().len(), consumed.sum()), (1, 3.0));
 }
@@ -76,7 +79,7 @@ fn a_delivery_is_counted_once() {
 fn durations_are_those_of_the_spans() {
     let recorder = Recorder::new();
     let orders = named(&messaging(&recorder), "orders");
-    orders.send("send").start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    orders.send("send").start(&Context::new(), |_| {}).finish(&Outcome::ok());
     let span = recorder.span("send orders");
     let lasted = span.end_time.duration_since(span.start_time).unwrap().as_secs_f64();
     let measured = recorder.metric("messaging.client.operation.duration").sum();
@@ -88,7 +91,7 @@ fn an_error_class_that_cannot_be_kept_is_recorded_all_the_same() {
     let recorder = Recorder::new();
     let orders = named(&messaging(&recorder), "orders");
     for code in [17, 17, 18] {
-        let failed = orders.send("send").start(&Context::new(), |_| {}).unwrap();
+        let failed = orders.send("send").start(&Context::new(), |_| {});
         failed.finish(&Outcome::error(code.to_string()));
     }
     let sent = recorder.metric("messaging.client.sent.messages");

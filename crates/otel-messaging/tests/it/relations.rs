@@ -2,7 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
-use otel_messaging::{ExistingContext, Messaging, MessagingOperation, ParentMode, inject};
+use otel_messaging::{ExistingContext, MessagingInstrumentation, MessagingOperation, ParentMode, inject};
 use otel_operation::Outcome;
 use otel_propagation::baggage;
 use otel_testing::Recorder;
@@ -20,8 +20,8 @@ fn produced() -> Context {
     baggage::set(&remote(7, true), "of", "producer").unwrap()
 }
 
-fn process(messaging: &Messaging, carried: &Context, current: &Context) -> MessagingOperation {
-    named(messaging, "orders").process("process").with_message(carried).start(current, |_| {}).unwrap()
+fn process(messaging: &MessagingInstrumentation, carried: &Context, current: &Context) -> MessagingOperation {
+    named(messaging, "orders").process("process").with_message(carried).start(current, |_| {})
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn one_message_may_be_treated_differently() {
     let orders = named(&messaging(&recorder), "orders");
     let carried = produced();
     let replayed = orders.process("process").with_message(&carried).with_parent_mode(ParentMode::LinkOnly);
-    replayed.start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    replayed.start(&Context::new(), |_| {}).finish(&Outcome::ok());
     assert_eq!(recorder.span("process orders").parent_span_id, SpanId::INVALID);
 }
 
@@ -111,11 +111,15 @@ fn an_unsampled_producer_is_followed_and_linked() {
 }
 
 /// Sends a message that already carries a context; `headers` become the headers that are sent.
-fn forward(messaging: &Messaging, existing: ExistingContext, headers: &mut Headers) -> MessagingOperation {
+fn forward(
+    messaging: &MessagingInstrumentation,
+    existing: ExistingContext,
+    headers: &mut Headers,
+) -> MessagingOperation {
     let carried = messaging.extract(&*headers);
     let orders = named(messaging, "orders");
     let send = orders.send("send").with_message(&carried).with_existing_context(existing);
-    let operation = send.start(&Context::new(), |_| {}).unwrap();
+    let operation = send.start(&Context::new(), |_| {});
     inject(&operation, headers);
     operation
 }
@@ -169,7 +173,7 @@ fn only_what_is_sent_carries_a_context() {
     let orders = named(&messaging(&recorder), "orders");
     for start in [orders.receive("poll"), orders.process("process"), orders.settle("commit")] {
         let mut headers: Headers = vec![("traceparent".into(), OLD.into())];
-        inject(&start.start(&Context::new(), |_| {}).unwrap(), &mut headers);
+        inject(&start.start(&Context::new(), |_| {}), &mut headers);
         assert_eq!(header(&headers, "traceparent"), Some(OLD));
     }
 }
@@ -183,7 +187,7 @@ fn without_an_sdk_that_runs_the_received_context_is_passed_on() {
     let operation = process(&messaging, &carried, &Context::new());
     assert_eq!(operation.context().span().span_context(), carried.span().span_context());
     let mut headers = Headers::new();
-    let sent = named(&messaging, "next").send("send").start(operation.context(), |_| {}).unwrap();
+    let sent = named(&messaging, "next").send("send").start(operation.context(), |_| {});
     inject(&sent, &mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "baggage"), Some("of=producer"));
@@ -197,7 +201,7 @@ fn without_an_sdk_a_message_keeps_the_context_that_its_author_gave_it() {
     let mut headers: Headers =
         vec![("traceparent".into(), OLD.into()), ("tracestate".into(), "old=1".into())];
     let ambient = produced().with_remote_span_context(remote(9, true).span().span_context().clone());
-    let sent = named(&messaging, "next").send("send").start(&ambient, |_| {}).unwrap();
+    let sent = named(&messaging, "next").send("send").start(&ambient, |_| {});
     inject(&sent, &mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "tracestate"), Some("old=1"));

@@ -3,7 +3,7 @@
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_messaging::{DestinationParts, SamplerAttributes, inject};
+use otel_messaging::{DestinationDescription, SamplerAttributes, inject};
 use otel_operation::{Outcome, StartTime};
 use otel_testing::Recorder;
 
@@ -15,16 +15,13 @@ fn a_message_is_one_trace_from_sending_to_settling() {
     let messaging = with(&recorder, |options| {
         options.with_client_id("billing-1").with_server("broker.example", 4222).with_message_sizes(true)
     });
-    let orders =
-        messaging.destination("orders", || DestinationParts::new().with_name("orders").with_attributes([]));
+    let orders = messaging
+        .destination("orders", || DestinationDescription::new().with_name("orders").with_attributes([]));
     let mut headers = Headers::new();
 
-    let sent = orders
-        .send("publish")
-        .start(&Context::new(), |message| {
-            message.message_id("m-1").conversation_id("c-1").body_size(3).envelope_size(9);
-        })
-        .unwrap();
+    let sent = orders.send("publish").start(&Context::new(), |message| {
+        message.message_id("m-1").conversation_id("c-1").body_size(3).envelope_size(9);
+    });
     inject(&sent, &mut headers);
     if let Some(span) = sent.recording() {
         span.set_attributes(otel_messaging::attributes::partition_id(2));
@@ -32,14 +29,10 @@ fn a_message_is_one_trace_from_sending_to_settling() {
     sent.finish(&Outcome::ok());
 
     let carried = messaging.extract(&headers);
-    let processed = orders
-        .process("process")
-        .with_message(&carried)
-        .start(&Context::new(), |message| {
-            message.push(KeyValue::new("parrot.feathers", 7));
-        })
-        .unwrap();
-    let settled = orders.settle("ack").start(processed.context(), |_| {}).unwrap();
+    let processed = orders.process("process").with_message(&carried).start(&Context::new(), |message| {
+        message.push(KeyValue::new("parrot.feathers", 7));
+    });
+    let settled = orders.settle("ack").start(processed.context(), |_| {});
     settled.finish(&Outcome::error("channel_closed"));
     processed.finish(&Outcome::ok());
 
@@ -91,7 +84,7 @@ fn receiving_lasts_from_the_wait_to_the_message_and_links_to_it() {
     let carried = remote(7, true);
     let orders = named(&messaging, "orders");
     let received = orders.receive("poll").with_started(started).with_message(&carried);
-    received.start(&Context::new(), |_| {}).unwrap().finish(&Outcome::ok());
+    received.start(&Context::new(), |_| {}).finish(&Outcome::ok());
     let span = recorder.span("poll orders");
     assert_eq!(span.start_time, started.time);
     assert_eq!(span.parent_span_id.to_string(), "0000000000000000", "it is in a trace of its own");
@@ -102,7 +95,7 @@ fn receiving_lasts_from_the_wait_to_the_message_and_links_to_it() {
 #[test]
 fn an_operation_of_no_type_of_the_conventions_has_none() {
     let recorder = Recorder::new();
-    let begin = messaging(&recorder).no_destination().other("begin").start(&Context::new(), |_| {}).unwrap();
+    let begin = messaging(&recorder).no_destination().custom("begin").start(&Context::new(), |_| {});
     begin.finish(&Outcome::ok());
     assert_eq!(
         recorder.tree(),
@@ -119,7 +112,7 @@ fn sizes_are_opt_in_and_texts_of_strangers_are_cut() {
         message.body_size(3).message_id(&"m".repeat(9_000)).partition_id(-1).partition_id(4);
         message.peer("10.0.0.9", Some(4222)).destination_name("orders.eu");
     });
-    send.unwrap().finish(&Outcome::ok());
+    send.finish(&Outcome::ok());
     let span = recorder.span("send orders");
     let value = |key: &str| {
         let mut found = span.attributes.iter().filter(|kv| kv.key.as_str() == key);
@@ -148,7 +141,7 @@ fn attributes_are_built_only_where_somebody_looks() {
         let carried = remote(7, sampled);
         let orders = named(&messaging, "orders");
         let process = orders.process("process").with_message(&carried);
-        process.start(&Context::new(), |_| was_asked = true).unwrap().finish(&Outcome::ok());
+        process.start(&Context::new(), |_| was_asked = true).finish(&Outcome::ok());
         assert_eq!((was_asked, recorder.spans().len()), (asked, spans));
         for span in recorder.spans() {
             assert_eq!(span.links.links.len(), 1, "a link is there, early or late");

@@ -2,30 +2,33 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, InstrumentationScope};
-use otel_messaging::{Destination, DestinationParts, Messaging, Options, attributes};
+use otel_messaging::{Destination, DestinationDescription, MessagingInstrumentation, Options, attributes};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 
 pub(crate) type Headers = Vec<(String, String)>;
 
-pub(crate) fn messaging(recorder: &Recorder) -> Messaging {
+pub(crate) fn messaging(recorder: &Recorder) -> MessagingInstrumentation {
     with(recorder, |options| options)
 }
 
-pub(crate) fn with(recorder: &Recorder, options: impl FnOnce(Options) -> Options) -> Messaging {
+pub(crate) fn with(
+    recorder: &Recorder,
+    options: impl FnOnce(Options) -> Options,
+) -> MessagingInstrumentation {
     let defaults = Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
         .with_propagator(CompositePropagator::default());
-    Messaging::new("parrot", scope(), options(defaults))
+    MessagingInstrumentation::new("parrot", scope(), options(defaults))
 }
 
 pub(crate) fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("test").with_schema_url(attributes::SCHEMA_URL).build()
 }
 
-pub(crate) fn named(messaging: &Messaging, name: &str) -> Destination {
-    messaging.destination(name, || DestinationParts::new().with_name(name))
+pub(crate) fn named(messaging: &MessagingInstrumentation, name: &str) -> Destination {
+    messaging.destination(name, || DestinationDescription::new().with_name(name))
 }
 
 /// Returns a context with the span of another process.

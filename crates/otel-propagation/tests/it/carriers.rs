@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::propagation::TraceContextPropagator as SdkTraceContext;
-use otel_propagation::{CompositePropagator, HeaderReader, HeaderWriter, PropagatorHandle};
+use otel_propagation::{
+    B3Propagator, CompositePropagator, HeaderReader, HeaderWriter, PassThroughPropagator, PropagatorHandle,
+};
 
 use crate::support::{PARENT, TRACE_ID, span_context};
 
@@ -112,4 +114,49 @@ fn values_that_are_not_utf8_are_seen() {
     assert!(
         !span_context(&PropagatorHandle::new(CompositePropagator::default()).extract(&headers)).is_valid()
     );
+}
+
+/// A carrier that passes on no header but the wanted ones, as one does in which each costs something.
+struct Choosy<'a>(&'a [(&'a str, &'a str)]);
+
+impl HeaderReader for Choosy<'_> {
+    fn visit<'a>(&'a self, _: impl FnMut(&'a str, &'a [u8])) {
+        panic!("a propagator reads the headers that it wants");
+    }
+
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self.0.iter().filter(|(name, _)| wanted(name)) {
+            assert_ne!(*name, "x-foreign");
+            visitor(name, value.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn every_format_is_read_from_its_own_headers_alone() {
+    let headers = [
+        ("x-foreign", "1"),
+        ("TraceParent", PARENT),
+        ("tracestate", "a=1"),
+        ("baggage", "k=v"),
+        ("x-request-id", "7"),
+    ];
+    let pass_through = PassThroughPropagator::new(["X-Request-Id"]).unwrap();
+    let all = CompositePropagator::default().with_b3(B3Propagator::multi()).with_pass_through(pass_through);
+    for propagator in [CompositePropagator::default(), all.clone()] {
+        let propagation = PropagatorHandle::new(propagator);
+        let cx = propagation.extract(&Choosy(&headers));
+        assert_eq!(span_context(&cx).trace_id().to_string(), TRACE_ID);
+        assert_eq!(span_context(&cx).trace_state().header(), "a=1");
+        assert_eq!(cx.baggage().len(), 1);
+        assert!(propagation.extract_without_baggage(&Choosy(&headers)).baggage().is_empty());
+    }
+    let mut sent = HashMap::new();
+    let propagation = PropagatorHandle::new(all);
+    propagation.inject(&propagation.extract(&Choosy(&headers)), &mut sent);
+    assert_eq!(sent.get("x-request-id").map(String::as_str), Some("7"));
+    let b3 = [("X-B3-TraceId", TRACE_ID), ("x-b3-spanid", "b7ad6b7169203331"), ("x-foreign", "1")];
+    assert_eq!(span_context(&propagation.extract(&Choosy(&b3))).trace_id().to_string(), TRACE_ID);
+    let foreign = PropagatorHandle::new(SdkTraceContext::new());
+    assert_eq!(span_context(&foreign.extract(&Choosy(&headers))).trace_id().to_string(), TRACE_ID);
 }

@@ -7,8 +7,8 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     Observed, ProbePoint, Role, Scenario,
+    input::{AMBIENT, RECEIVED, STALE, ids},
     observed::ContextSnapshot,
-    scenario::{AMBIENT, RECEIVED, STALE, ids},
 };
 
 pub(super) fn all(
@@ -45,7 +45,8 @@ fn inbound_parent(scenario: Scenario, span: &SpanData) -> Result<(), String> {
         | Scenario::MalformedParent
         | Scenario::TwoParents
         | Scenario::NonUtf8Headers
-        | Scenario::HugeHeaders => {
+        | Scenario::HugeHeaders
+        | Scenario::PanickingPropagator => {
             if !root || span.parent_span_id == STALE.span_id() {
                 return Err("it has a parent, and no valid one was received".to_owned());
             }
@@ -92,7 +93,14 @@ fn inside(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Re
         | Scenario::UnsampledParent
         | Scenario::Baggage
         | Scenario::PublicEndpoint
-        | Scenario::SdkShutDown => &[ProbePoint::Call, ProbePoint::AfterAwait],
+        | Scenario::SdkShutDown
+        | Scenario::TwoLayers
+        | Scenario::TaskBetweenLayers
+        | Scenario::Filtered
+        | Scenario::FilteredPublicEndpoint
+        | Scenario::PanickingHooks
+        | Scenario::PanickingPropagator
+        | Scenario::PanickingProcessor => &[ProbePoint::Call, ProbePoint::AfterAwait],
         Scenario::HugeHeaders | Scenario::ManyHeaders => &[ProbePoint::Call],
         Scenario::ContextInBody => &[ProbePoint::Body],
         _ => &[],
@@ -120,7 +128,12 @@ fn check_snapshot(
                 return Err(format!("the unsampled trace is not continued: {current:?}"));
             }
         }
-        (Scenario::SdkShutDown, _) => {
+        (Scenario::FilteredPublicEndpoint, _) => {
+            if current.is_valid() {
+                return Err(format!("the context of a caller that is not trusted is continued: {current:?}"));
+            }
+        }
+        (Scenario::SdkShutDown | Scenario::Filtered, _) => {
             if ids(current) != (RECEIVED.trace_id(), RECEIVED.span_id()) {
                 return Err(format!("the received context is not passed on: {current:?}"));
             }
@@ -138,10 +151,12 @@ fn check_snapshot(
         return Err("there is baggage that happened to be current".to_owned());
     }
     match scenario {
-        Scenario::Baggage if (member("tenant"), member("plan")) != (Some("acme"), Some("gold")) => {
+        Scenario::Baggage | Scenario::Filtered
+            if (member("tenant"), member("plan")) != (Some("acme"), Some("gold")) =>
+        {
             return Err(format!("the received baggage is lost: {:?}", snapshot.baggage));
         }
-        Scenario::PublicEndpoint if !snapshot.baggage.is_empty() => {
+        Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint if !snapshot.baggage.is_empty() => {
             return Err("there is baggage of a caller that is not trusted".to_owned());
         }
         _ => {}
@@ -172,6 +187,11 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
             | Scenario::StaleHeaders
             | Scenario::StaleBaggage
             | Scenario::SdkShutDown
+            | Scenario::TwoLayers
+            | Scenario::TaskBetweenLayers
+            | Scenario::Filtered
+            | Scenario::PanickingHooks
+            | Scenario::PanickingProcessor
     );
     let parent = match &parents[..] {
         [] if needed => return Err("no traceparent was sent".to_owned()),
@@ -186,7 +206,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
         (Scenario::UnsampledParent, _) if trace != ambient.0 || sampled => {
             return Err(format!("the unsampled trace is not continued: {parent}"));
         }
-        (Scenario::SdkShutDown, _) if (trace, own) != (&ambient.0, &ambient.1) => {
+        (Scenario::SdkShutDown | Scenario::Filtered, _) if (trace, own) != (&ambient.0, &ambient.1) => {
             return Err(format!("the caller's context is not passed on: {parent}"));
         }
         (_, Some(span))
@@ -206,7 +226,7 @@ fn sent(scenario: Scenario, span: Option<&SpanContext>, seen: &Observed) -> Resu
     if replaced.clone().any(|value| value.is_empty() || value.contains("stale")) {
         return Err(format!("stale or empty headers were sent: {states:?} {baggage:?}"));
     }
-    if matches!(scenario, Scenario::Baggage | Scenario::StaleBaggage) {
+    if matches!(scenario, Scenario::Baggage | Scenario::StaleBaggage | Scenario::Filtered) {
         let members: Vec<String> = baggage.iter().flat_map(|value| value.split(',')).map(decoded).collect();
         for member in ["ambient=yes", "city=Köln, am Rhein"] {
             if !members.iter().any(|sent| sent == member) {
@@ -250,7 +270,7 @@ fn decoded(member: &str) -> String {
 }
 
 /// Trace id, span id and flags of a valid `traceparent` of version 00.
-fn fields(traceparent: &str) -> Option<(&str, &str, u8)> {
+pub(super) fn fields(traceparent: &str) -> Option<(&str, &str, u8)> {
     let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
     let parts: Vec<&str> = traceparent.split('-').collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Flow, Harness, Observed, ProbePoint};
+use super::{Flow, Harness, Observed, ProbePoint, Scenario, input::ids};
 use crate::{MetricKind, Recorder, meter::Tally};
 
 /// The measurements of an operation in one metric. A [`Harness`] lists those of one run of a flow.
@@ -35,11 +35,12 @@ impl Measurement {
 
 pub(super) fn all<H: Harness>(
     harness: &H,
-    flow: Flow,
+    scenario: Scenario,
     recorder: &Recorder,
     observed: &[Observed],
 ) -> Result<(), String> {
-    let listed = harness.measurements(flow);
+    // A filtered operation has no measurement, not even one of zero.
+    let listed = if scenario.is_filtered() { Vec::new() } else { harness.measurements(scenario.flow()) };
     if !harness.measurements(Flow::Succeeds).iter().any(|one| one.kind == MetricKind::Histogram) {
         return Err("the harness lists no duration".to_owned());
     }
@@ -54,23 +55,23 @@ pub(super) fn all<H: Harness>(
     if let Some((metric, tally)) = recorded.iter().find(|(metric, _)| !expected.contains_key(&***metric)) {
         return Err(format!("{metric} has {} measurements, and the harness lists none", tally.calls));
     }
-    let runs = observed.len() as u64;
+    let operations = observed.len() as u64 * scenario.operations();
     for (metric, one) in &expected {
         let Some(tally) = recorded.get(*metric) else {
             return Err(format!("{metric} was not recorded"));
         };
-        exact(tally, one, runs).map_err(|what| format!("{metric}: {what}"))?;
+        exact(tally, one, operations).map_err(|what| format!("{metric}: {what}"))?;
     }
     let open: u64 =
         listed.iter().filter(|one| one.kind == MetricKind::UpDownCounter).map(|one| one.count).sum();
-    observed.iter().try_for_each(|seen| while_it_runs(seen, open as f64))
+    observed.iter().try_for_each(|seen| while_it_runs(scenario, seen, open as f64))
 }
 
-fn exact(tally: &Tally, expected: &Measurement, runs: u64) -> Result<(), String> {
+fn exact(tally: &Tally, expected: &Measurement, operations: u64) -> Result<(), String> {
     if tally.kind != expected.kind {
         return Err(format!("it is a {:?}, not a {:?}", tally.kind, expected.kind));
     }
-    let count = expected.count * runs;
+    let count = expected.count * operations;
     let Tally { calls, sum, increments, decrements, lowest, .. } = *tally;
     let right = match tally.kind {
         MetricKind::UpDownCounter => {
@@ -93,14 +94,20 @@ fn exact(tally: &Tally, expected: &Measurement, runs: u64) -> Result<(), String>
     })
 }
 
-/// An operation is in flight while its handler or peer runs. A body may outlast it.
-fn while_it_runs(observed: &Observed, open: f64) -> Result<(), String> {
+/// An operation is in flight while its handler or peer runs. A body may outlast it. A second operation, which has another
+/// span, runs inside of the first one.
+fn while_it_runs(scenario: Scenario, observed: &Observed, open: f64) -> Result<(), String> {
     let inside = |point: &ProbePoint| matches!(point, ProbePoint::Call | ProbePoint::AfterAwait);
-    let snapshots = observed.instrumented.snapshots.iter().filter(|snapshot| inside(&snapshot.point));
-    match snapshots.clone().find(|snapshot| snapshot.in_flight != open) {
-        Some(wrong) => {
-            Err(format!("at {:?}, {} operations are in flight, not {open}", wrong.point, wrong.in_flight))
+    let snapshots = &observed.instrumented.snapshots;
+    let first = snapshots.first().map(|snapshot| ids(&snapshot.span));
+    for snapshot in snapshots.iter().filter(|snapshot| inside(&snapshot.point)) {
+        let is_second =
+            scenario == Scenario::SecondOperation && first.is_some_and(|first| first != ids(&snapshot.span));
+        let open = if is_second { 2.0 * open } else { open };
+        if snapshot.in_flight != open {
+            let (point, found) = (snapshot.point, snapshot.in_flight);
+            return Err(format!("at {point:?}, {found} operations are in flight, not {open}"));
         }
-        None => Ok(()),
     }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
-    scenario::{ATTACKER, RUNS, ids},
+    input::ids, scenario::ATTACKER, second,
 };
 use crate::{Recorder, normalize};
 
@@ -32,13 +32,16 @@ pub(super) fn all<H: Harness>(
     recorder.check_clean()?;
     let spans = recorder.spans();
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
-    number(scenario, operations.len())?;
+    number(scenario, observed.len(), operations.len())?;
     if scenario != Scenario::UnsampledParent && !scenario.shuts_down() {
         agreement::spans_and_metrics(recorder, &spans)?;
     }
-    counts::all(harness, scenario.flow(), recorder, observed)?;
+    counts::all(harness, scenario, recorder, observed)?;
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
-    context::all(role, scenario, &operations, observed)?;
+    match scenario {
+        Scenario::SecondOperation => second::all(role, &operations, observed)?,
+        _ => context::all(role, scenario, &operations, observed)?,
+    }
     bounded(scenario, recorder, &spans)?;
     no_secret(recorder, &spans)
 }
@@ -87,15 +90,13 @@ fn bare_run(role: Role, scenario: Scenario, observed: &Observed) -> Result<(), S
     }
 }
 
-fn number(scenario: Scenario, found: usize) -> Result<(), String> {
+fn number(scenario: Scenario, runs: usize, found: usize) -> Result<(), String> {
+    let all = runs * scenario.operations() as usize;
     let (least, most) = match scenario {
         Scenario::UnsampledParent | Scenario::SdkShutDown | Scenario::CallersHeaders => (0, 0),
         // A future that does nothing before it is polled has started no operation.
         Scenario::DroppedBeforePoll => (0, 1),
-        Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_) => {
-            (RUNS as usize, RUNS as usize)
-        }
-        _ => (1, 1),
+        _ => (all, all),
     };
     if (least..=most).contains(&found) {
         Ok(())
@@ -128,6 +129,8 @@ fn errors(
         | Scenario::BodyFails => None,
         // An unknown operation may well be refused.
         Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) => None,
+        // In another format, the operation may well be refused, or its response mean something else.
+        Scenario::HostileContentType(_) => None,
         _ => Some(false),
     };
     for span in spans {
@@ -153,6 +156,10 @@ pub(super) fn error_type(span: &SpanData) -> Option<&Value> {
 }
 
 fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Result<(), String> {
+    let names: BTreeSet<&str> = spans.iter().map(|span| &*span.name).collect();
+    if matches!(scenario, Scenario::HostileContentType(_)) && names.len() != 1 {
+        return Err(format!("the content type decides the names of spans: {names:?}"));
+    }
     if !matches!(
         scenario,
         Scenario::UnboundedOperation(_) | Scenario::UnboundedHost(_) | Scenario::UnboundedError(_)
@@ -161,7 +168,6 @@ fn bounded(scenario: Scenario, recorder: &Recorder, spans: &[SpanData]) -> Resul
     }
     // A transport may fold case on the way, host names above all.
     let strange = |text: &str| text.to_uppercase().contains(ATTACKER);
-    let names: BTreeSet<&str> = spans.iter().map(|span| &*span.name).collect();
     if names.len() > FEW || names.iter().any(|name| strange(name)) {
         return Err(format!("span names are unbounded: {:?}", names.iter().take(3).collect::<Vec<_>>()));
     }

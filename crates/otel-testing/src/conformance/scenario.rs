@@ -1,62 +1,14 @@
-//! The scenarios: what arrives, what is current, and the flow of the operation. Headers are those of
-//! <https://www.w3.org/TR/trace-context-2/> and <https://www.w3.org/TR/baggage/>.
+//! The scenarios, and the flow of the operation in each.
 
-use opentelemetry::{
-    Context, KeyValue, SpanId, TraceFlags, TraceId,
-    baggage::BaggageExt,
-    trace::{SpanContext, TraceContextExt, TraceState},
-};
-
-use super::Role;
-
-/// The parent in the headers of inbound scenarios.
-pub(super) const RECEIVED: Id = Id(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 0xb7ad_6b71_6920_3331);
-/// The context that is current around every scenario: a trap for the inbound side, the caller for the outbound side.
-pub(super) const AMBIENT: Id = Id(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7);
-/// The context that an outbound message already carries from an earlier hop.
-pub(super) const STALE: Id = Id(0x5ca1_ab1e_5ca1_ab1e_5ca1_ab1e_5ca1_ab1e, 0x5ca1_ab1e_5ca1_ab1e);
+use super::{Role, input::CONTENT_TYPES};
 
 /// The number of runs of a scenario with unbounded input.
-pub(super) const RUNS: u32 = 200;
-
-/// The ids of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(u128, u64);
-
-impl Id {
-    pub(super) fn trace_id(self) -> TraceId {
-        TraceId::from(self.0)
-    }
-
-    pub(super) fn span_id(self) -> SpanId {
-        SpanId::from(self.1)
-    }
-
-    fn traceparent(self, sampled: bool) -> Vec<u8> {
-        format!("00-{}-{}-0{}", self.trace_id(), self.span_id(), u8::from(sampled)).into_bytes()
-    }
-
-    fn context(self, sampled: bool, state: TraceState) -> Context {
-        let flags = TraceFlags::NOT_SAMPLED.with_sampled(sampled);
-        Context::new().with_remote_span_context(SpanContext::new(
-            self.trace_id(),
-            self.span_id(),
-            flags,
-            true,
-            state,
-        ))
-    }
-}
-
-/// Trace id and span id of a context.
-pub(super) fn ids(context: &SpanContext) -> (TraceId, SpanId) {
-    (context.trace_id(), context.span_id())
-}
+const RUNS: u32 = 200;
 
 /// One situation that a transport's instrumentation is put into.
 ///
 /// A harness asks it for what it needs: [`flow`](Self::flow), [`headers`](Self::headers),
-/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint),
+/// [`ambient`](Self::ambient), [`is_public_endpoint`](Self::is_public_endpoint), [`is_filtered`](Self::is_filtered),
 /// [`attacker_value`](Self::attacker_value). It seldom needs to match on the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -118,6 +70,33 @@ pub enum Scenario {
     /// Headers contain [`SECRET`](Scenario::SECRET), and the harness puts it wherever else this transport has credentials:
     /// the user part of a URL, its signature parameters.
     Secrets,
+    /// The instrumentation is around the operation twice, one layer right inside of the other. They record it once.
+    TwoLayers,
+    /// As [`TwoLayers`](Scenario::TwoLayers), and the inner layer is called on another task, or behind a channel. If
+    /// layers stay together only by an option, the harness sets it.
+    TaskBetweenLayers,
+    /// While the operation runs, its handler (inbound) or what is instrumented (outbound) runs a second one through the
+    /// same instrumentation to its end, with [`second_headers`](Scenario::second_headers), before it goes on to
+    /// [`AfterAwait`](super::ProbePoint::AfterAwait). Each is recorded.
+    SecondOperation,
+    /// The header that names the format of a request or message (inbound, among its headers) or of a response (outbound,
+    /// where the harness sets it) is a [`content_type`](Scenario::content_type) that an untrusted peer chose. It decides
+    /// nothing about recording. The number is the number of the run.
+    HostileContentType(u32),
+    /// The filter leaves the operation out: nothing is recorded. The context that was received is current in the handler
+    /// (inbound), the current one is sent (outbound).
+    Filtered,
+    /// Inbound: [`Filtered`](Scenario::Filtered) and [`PublicEndpoint`](Scenario::PublicEndpoint). The context in the
+    /// handler is empty.
+    FilteredPublicEndpoint,
+    /// Each hook that runs for an operation panics, a filter too, but none that decides whether callers are trusted: those
+    /// then are not. The operation is recorded.
+    PanickingHooks,
+    /// Each call of the propagator panics, because it is a [`PanickingPropagator`](super::PanickingPropagator). The
+    /// operation is recorded; no context is read (inbound) or written (outbound).
+    PanickingPropagator,
+    /// A span processor of the recorder's SDK panics at the end of each span. The operation is recorded.
+    PanickingProcessor,
 }
 
 /// The course of a [`Scenario`]'s operation.
@@ -174,11 +153,29 @@ impl Scenario {
         Self::UnboundedHost(0),
         Self::UnboundedError(0),
         Self::Secrets,
+        Self::TwoLayers,
+        Self::TaskBetweenLayers,
+        Self::SecondOperation,
+        Self::HostileContentType(0),
+        Self::Filtered,
+        Self::FilteredPublicEndpoint,
+        Self::PanickingHooks,
+        Self::PanickingPropagator,
+        Self::PanickingProcessor,
     ];
 
     /// The scenarios that make sense on this side.
     pub fn all(role: Role) -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(move |scenario| scenario.applies_to(role))
+    }
+
+    /// The number of operations that one run records.
+    pub(super) fn operations(self) -> u64 {
+        match self {
+            Self::SecondOperation => 2,
+            _ if self.is_filtered() => 0,
+            _ => 1,
+        }
     }
 
     /// Returns true if the SDK is shut down before the scenario runs.
@@ -194,6 +191,7 @@ impl Scenario {
             | Self::HugeHeaders
             | Self::ManyHeaders
             | Self::PublicEndpoint
+            | Self::FilteredPublicEndpoint
             | Self::ContextInBody
             | Self::UnboundedHost(_) => role == Role::Inbound,
             Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders => role == Role::Outbound,
@@ -216,87 +214,16 @@ impl Scenario {
         }
     }
 
-    /// The headers to put on the request or message: as they come from the peer (inbound), as the caller has set
-    /// them before it reaches the instrumentation (outbound). A name may be there several times.
-    #[must_use]
-    pub fn headers(self, role: Role) -> Vec<(String, Vec<u8>)> {
-        let mut headers = Vec::new();
-        let mut add = |name: &str, value: Vec<u8>| headers.push((name.to_owned(), value));
-        let long = 64 * 1024;
-        match (role, self) {
-            (_, Self::NoParent) => {}
-            (Role::Outbound, Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders) => {
-                add("traceparent", STALE.traceparent(true));
-                add("tracestate", b"stale=1".to_vec());
-                add("baggage", b"stale=1".to_vec());
-            }
-            (Role::Outbound, _) => {}
-            (Role::Inbound, Self::UnsampledParent) => add("traceparent", RECEIVED.traceparent(false)),
-            (Role::Inbound, Self::MalformedParent) => {
-                add("traceparent", [RECEIVED.traceparent(true), b"-".to_vec()].concat());
-            }
-            (Role::Inbound, Self::TwoParents) => {
-                add("traceparent", RECEIVED.traceparent(true));
-                add("traceparent", STALE.traceparent(true));
-            }
-            (Role::Inbound, Self::NonUtf8Headers) => {
-                let mut value = RECEIVED.traceparent(true);
-                value[10] = 0xff;
-                add("traceparent", value);
-                add("baggage", b"tenant=\xff\xfe".to_vec());
-            }
-            (Role::Inbound, Self::HugeHeaders) => {
-                add("traceparent", [RECEIVED.traceparent(true), vec![b'0'; long]].concat());
-                add("tracestate", [b"huge=".to_vec(), vec![b'v'; long]].concat());
-                add("baggage", [b"huge=".to_vec(), vec![b'v'; long]].concat());
-            }
-            (Role::Inbound, Self::ManyHeaders) => {
-                for number in 0..2_000 {
-                    add(&format!("x-unrelated-{number}"), b"value".to_vec());
-                    add("baggage", format!("member{number}=value").into_bytes());
-                }
-                add("traceparent", RECEIVED.traceparent(true));
-            }
-            (Role::Inbound, Self::Parent) => {
-                add("traceparent", RECEIVED.traceparent(true));
-                add("tracestate", b"vendor=value".to_vec());
-            }
-            (Role::Inbound, Self::Baggage | Self::PublicEndpoint) => {
-                add("traceparent", RECEIVED.traceparent(true));
-                add("baggage", b"tenant=acme,plan=gold".to_vec());
-            }
-            (Role::Inbound, _) => add("traceparent", RECEIVED.traceparent(true)),
-        }
-        if self == Self::Secrets {
-            add("authorization", format!("Bearer {}", Self::SECRET).into_bytes());
-            add("cookie", format!("session={}", Self::SECRET).into_bytes());
-        }
-        headers
-    }
-
-    /// The context that is current while the harness runs. On the inbound side it is a trap that must not be
-    /// joined; on the outbound side it is the caller's. The suite polls the harness under it; a harness that
-    /// hands its operation to another task or thread attaches it there.
-    #[must_use]
-    pub fn ambient(self, role: Role) -> Context {
-        match (role, self) {
-            (Role::Outbound, Self::NoParent) => Context::new(),
-            (Role::Outbound, Self::UnsampledParent) => AMBIENT.context(false, TraceState::NONE),
-            (Role::Outbound, Self::StaleHeaders) => AMBIENT.context(true, TraceState::NONE),
-            (Role::Outbound, Self::Parent) => {
-                let state = TraceState::from_key_value([("vendor", "value")]).unwrap_or_default();
-                AMBIENT.context(true, state)
-            }
-            _ => AMBIENT
-                .context(true, TraceState::NONE)
-                .with_baggage(vec![KeyValue::new("ambient", "yes"), KeyValue::new("city", "Köln, am Rhein")]),
-        }
-    }
-
     /// Returns true if the inbound side must be configured for callers that are not trusted.
     #[must_use]
     pub fn is_public_endpoint(self) -> bool {
-        self == Self::PublicEndpoint
+        matches!(self, Self::PublicEndpoint | Self::FilteredPublicEndpoint)
+    }
+
+    /// Returns true if the instrumentation must have a filter that leaves every operation out.
+    #[must_use]
+    pub fn is_filtered(self) -> bool {
+        matches!(self, Self::Filtered | Self::FilteredPublicEndpoint)
     }
 
     /// The value that an untrusted peer chooses in the scenarios with unbounded input: letters, different in each run.
@@ -316,6 +243,9 @@ impl Scenario {
             Self::UnboundedOperation(_) => (0..RUNS).map(Self::UnboundedOperation).collect(),
             Self::UnboundedHost(_) => (0..RUNS).map(Self::UnboundedHost).collect(),
             Self::UnboundedError(_) => (0..RUNS).map(Self::UnboundedError).collect(),
+            Self::HostileContentType(_) => {
+                (0..).zip(CONTENT_TYPES).map(|(run, _)| Self::HostileContentType(run)).collect()
+            }
             other => vec![other],
         }
     }

@@ -4,6 +4,7 @@ mod broken;
 mod fault;
 mod harness;
 mod headers;
+mod layers;
 mod misuse;
 mod toy;
 

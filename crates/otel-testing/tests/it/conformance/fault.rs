@@ -32,6 +32,21 @@ pub(crate) enum Fault {
     IgnoresErrors,
     ErrorWithoutStatus,
     SuccessIsError,
+    // Layers.
+    StacksTwice,
+    MeasuresEachLayer,
+    ForgetsTask,
+    JoinsAlways,
+    // Filter.
+    FilteredIsRecorded,
+    FilteredIsMeasured,
+    FilterEndsTrace,
+    FilterTrustsPublic,
+    // Panics.
+    HookReachesCaller,
+    HookCostsRecord,
+    PropagatorReachesCaller,
+    ProcessorReachesCaller,
     // Context.
     JoinsAmbient,
     IgnoresHeaders,
@@ -62,6 +77,8 @@ pub(crate) enum Fault {
     OperationOnMetric,
     OperationHashOnMetric,
     HostOnMetric,
+    FormatDecides,
+    FormatAsName,
     ErrorTextAsType,
     SecretOnSpan,
     SecretOnMetric,

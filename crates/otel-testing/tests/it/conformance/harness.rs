@@ -7,6 +7,7 @@ use std::{
     task::Poll,
 };
 
+use opentelemetry::trace::FutureExt;
 use otel_testing::{
     Recorder,
     conformance::{
@@ -41,24 +42,50 @@ impl ToyHarness {
             recorder: recorder.clone(),
             role: self.role,
             public_endpoint: scenario.is_public_endpoint(),
+            filtered: scenario.is_filtered(),
+            hook_panics: scenario == Scenario::PanickingHooks,
+            propagator_panics: scenario == Scenario::PanickingPropagator,
+            keeps_together: scenario == Scenario::TaskBetweenLayers,
             fault: self.fault,
         };
         let (probe, sent) = (ContextProbe::new(recorder), Arc::default());
-        let handler = Handler { scenario, probe: probe.clone(), sent: Arc::clone(&sent) };
         let request = Request {
             operation: named(scenario, Scenario::UnboundedOperation(0), "greet"),
             host: named(scenario, Scenario::UnboundedHost(0), "localhost"),
             headers: scenario.headers(self.role),
+            around: None,
         };
-        let mut instrumented =
-            go(scenario.flow(), || toy.call(request, |headers| handler.handle(headers))).await;
+        let second = (scenario == Scenario::SecondOperation)
+            .then(|| Request { headers: scenario.second_headers(self.role), ..request.clone() });
+        let handler = |toy: Option<&Toy>, probe: &ContextProbe, sent: &Arc<Mutex<Headers>>| Handler {
+            scenario,
+            probe: probe.clone(),
+            sent: Arc::clone(sent),
+            role: self.role,
+            toy: toy.cloned(),
+            second: second.clone(),
+        };
+        let outer = handler(Some(&toy), &probe, &sent);
+        let mut instrumented = go(scenario.flow(), || {
+            let inner = toy.clone();
+            toy.clone().call(request.clone(), |request| match scenario {
+                Scenario::TwoLayers => inner.call(request, |request| outer.handle(request)),
+                Scenario::TaskBetweenLayers => {
+                    let task = async move { inner.call(request, |request| outer.handle(request)).await };
+                    let task = tokio::spawn(task.with_context(scenario.ambient(self.role)));
+                    Box::pin(async { task.await.unwrap_or_else(|error| Err(error.to_string())) })
+                }
+                _ => outer.handle(request),
+            })
+        })
+        .await;
         if self.fault == Some(Fault::SwallowsPanic) && instrumented == CallResult::Panicked {
             instrumented = CallResult::Value(Vec::new());
         }
 
         let bare_probe = ContextProbe::new(recorder);
-        let bare = Handler { scenario, probe: bare_probe.clone(), sent: Arc::default() };
-        let bare = go(scenario.flow(), || bare.handle(Headers::new())).await;
+        let bare = handler(None, &bare_probe, &Arc::default());
+        let bare = go(scenario.flow(), || bare.handle(request)).await;
 
         let sent =
             sent.lock().map(|sent: std::sync::MutexGuard<'_, Headers>| sent.clone()).unwrap_or_default();
@@ -103,7 +130,9 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
         drop(start());
         return CallResult::Cancelled(Vec::new());
     }
-    let mut operation = Box::pin(start());
+    let Ok(mut operation) = catch_unwind(AssertUnwindSafe(|| Box::pin(start()))) else {
+        return CallResult::Panicked;
+    };
     if flow == Flow::DroppedAtAwait {
         poll_fn(|cx| {
             assert!(operation.as_mut().poll(cx).is_pending(), "the handler keeps it waiting");
@@ -134,7 +163,12 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
         Some(Ok(body)) => body,
     };
     let mut bytes = Vec::new();
-    while let Some(chunk) = body.next() {
+    loop {
+        let chunk = match catch_unwind(AssertUnwindSafe(|| body.next())) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return CallResult::Value(bytes),
+            Err(_) => return CallResult::Panicked,
+        };
         match chunk {
             Ok(chunk) => bytes.extend(chunk),
             Err(text) => return CallResult::Error(text),
@@ -143,32 +177,48 @@ async fn go<F: Future<Output = Result<Box<dyn Body>, String>>>(
             return CallResult::Cancelled(bytes);
         }
     }
-    CallResult::Value(bytes)
 }
 
 /// User code: the inbound side's handler, or the outbound side's peer.
+#[derive(Clone)]
 struct Handler {
     scenario: Scenario,
     probe: ContextProbe,
     sent: Arc<Mutex<Headers>>,
+    role: Role,
+    /// The instrumentation of the second operation, none in the bare run.
+    toy: Option<Toy>,
+    second: Option<Request>,
 }
 
 impl Handler {
-    fn handle(self, headers: Headers) -> Reply<Box<dyn Body>> {
-        let Self { scenario, probe, sent } = self;
+    fn handle(mut self, request: Request) -> Reply<Box<dyn Body>> {
+        let second = self.second.take().map(|request| (self.clone(), request));
+        let Self { scenario, probe, sent, role, toy, .. } = self;
         probe.note(ProbePoint::Call);
         if let Ok(mut sent) = sent.lock() {
-            *sent = headers;
+            sent.extend(request.headers);
         }
         let flow = scenario.flow();
+        let format = scenario.content_type().filter(|_| role == Role::Outbound);
         Box::pin(async move {
             tokio::task::yield_now().await;
+            if let Some((handler, request)) = second {
+                let mut body = match toy {
+                    Some(toy) => toy.call(request, |request| handler.handle(request)).await?,
+                    None => handler.handle(request).await?,
+                };
+                while let Some(chunk) = body.next() {
+                    chunk?;
+                }
+            }
             probe.note(ProbePoint::AfterAwait);
             match flow {
                 Flow::DroppedAtAwait => pending().await,
                 Flow::Panics => panic!("the handler panics"),
                 Flow::Fails => Err(format!("it failed: {}", scenario.attacker_value())),
-                _ => Ok(Box::new(Chunks { left: 2, fails: flow == Flow::BodyFails, probe }) as Box<dyn Body>),
+                _ => Ok(Box::new(Chunks { left: 2, fails: flow == Flow::BodyFails, format, probe })
+                    as Box<dyn Body>),
             }
         })
     }
@@ -177,6 +227,7 @@ impl Handler {
 struct Chunks {
     left: u8,
     fails: bool,
+    format: Option<&'static [u8]>,
     probe: ContextProbe,
 }
 
@@ -186,5 +237,9 @@ impl Body for Chunks {
         self.left = self.left.checked_sub(1)?;
         let fails = self.fails && self.left == 0;
         Some(if fails { Err("the body broke".to_owned()) } else { Ok(vec![self.left]) })
+    }
+
+    fn format(&self) -> Option<&'static [u8]> {
+        self.format
     }
 }

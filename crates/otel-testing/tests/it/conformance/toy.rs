@@ -14,22 +14,27 @@ use opentelemetry::{
 };
 use otel_testing::{Recorder, conformance::Role};
 
-use super::{
-    fault::Fault,
-    headers::{self, Headers},
-};
+use super::{fault::Fault, headers::Headers, layers::Carrier};
 
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: String,
     pub(crate) host: String,
     pub(crate) headers: Headers,
+    /// The context of the layer around, for one that runs on another task.
+    pub(crate) around: Option<Context>,
 }
 
 /// A stream of chunks, each made when it is asked for.
 pub(crate) trait Body: Send {
     fn next(&mut self) -> Option<Result<Vec<u8>, String>>;
+
+    /// The format of the response, as the peer names it.
+    fn format(&self) -> Option<&'static [u8]> {
+        None
+    }
 }
 
 /// The instrumentation of one side.
@@ -38,11 +43,17 @@ pub(crate) struct Toy {
     pub(crate) recorder: Recorder,
     pub(crate) role: Role,
     pub(crate) public_endpoint: bool,
+    /// Leaves every operation out.
+    pub(crate) filtered: bool,
+    pub(crate) hook_panics: bool,
+    pub(crate) propagator_panics: bool,
+    /// Writes the operation's context into the request.
+    pub(crate) keeps_together: bool,
     pub(crate) fault: Option<Fault>,
 }
 
 impl Toy {
-    fn has(&self, fault: Fault) -> bool {
+    pub(super) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }
 
@@ -50,29 +61,54 @@ impl Toy {
     pub(crate) fn call(
         self,
         mut request: Request,
-        handler: impl FnOnce(Headers) -> Reply<Box<dyn Body>>,
-    ) -> impl Future<Output = Result<Box<dyn Body>, String>> + Send {
+        handler: impl FnOnce(Request) -> Reply<Box<dyn Body>>,
+    ) -> Reply<Box<dyn Body>> {
+        if self.has(Fault::FormatDecides) && header(&request, "content-type").is_some_and(is_foreign) {
+            return handler(request);
+        }
+        if self.filtered && !self.has(Fault::FilteredIsRecorded) {
+            return self.leave_out(request, handler);
+        }
+        if !self.run_hook() && self.has(Fault::HookCostsRecord) {
+            return handler(request);
+        }
+        if let Some(cx) = self.operation_around(&request) {
+            if self.has(Fault::MeasuresEachLayer) {
+                let meter = self.recorder.meter_provider().meter("toy");
+                meter.u64_counter("toy.calls").build().add(1, &[]);
+            }
+            let _attached = cx.clone().attach();
+            return Box::pin(handler(request).with_context(cx));
+        }
         let operation = Operation::start(self.clone(), &request);
-        let cx = operation.cx.clone();
+        let mut cx = operation.cx.clone();
         if self.role == Role::Outbound {
             let injected = if self.has(Fault::InjectsParent) { Context::current() } else { cx.clone() };
             let id = |cx: &Context| cx.span().span_context().span_id();
             let owns_span = id(&cx) != id(&Context::current());
             if owns_span || request.headers.is_empty() || self.has(Fault::ReplacesWithoutSpan) {
-                headers::inject(&injected, &mut request.headers, self.fault);
+                self.inject(&injected, &mut request.headers);
             }
         }
+        cx = cx.with_value(Carrier::new(&request.headers));
+        request.around = (self.keeps_together && !self.has(Fault::ForgetsTask)).then(|| cx.clone());
         let reply = {
             let _attached = (!self.has(Fault::NotAttachedAtCall)).then(|| cx.clone().attach());
-            handler(request.headers)
+            handler(request)
         };
-        async move {
+        Box::pin(async move {
             let around = if self.has(Fault::NotAttachedAfterAwait) { Context::new() } else { cx };
             let mut operation = operation;
             match reply.with_context(around).await {
                 Ok(body) if self.has(Fault::EndsAtHead) => {
                     operation.finish(None);
                     Ok(body)
+                }
+                Ok(inner) if self.has(Fault::FormatDecides) && inner.format().is_some_and(is_foreign) => {
+                    operation.finished = true;
+                    operation.measure_in_flight(true, false);
+                    operation.cx.span().end();
+                    Ok(inner)
                 }
                 Ok(inner) => Ok(Box::new(TracedBody { inner, operation }) as Box<dyn Body>),
                 Err(text) => {
@@ -81,8 +117,16 @@ impl Toy {
                     if self.has(Fault::SwallowsError) { Err(String::new()) } else { Err(text) }
                 }
             }
-        }
+        })
     }
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a [u8]> {
+    request.headers.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+}
+
+fn is_foreign(format: &[u8]) -> bool {
+    format != b"application/grpc"
 }
 
 struct TracedBody {
@@ -121,7 +165,7 @@ impl Operation {
     fn start(toy: Toy, request: &Request) -> Self {
         let started = SystemTime::now();
         let mut parent = match toy.role {
-            Role::Inbound => headers::extract(&request.headers, toy.fault),
+            Role::Inbound => toy.extract(&request.headers),
             Role::Outbound if toy.has(Fault::IgnoresCaller) => Context::new(),
             Role::Outbound => Context::current(),
         };
@@ -149,9 +193,12 @@ impl Operation {
             name.to_owned()
         };
         let mut attributes = vec![KeyValue::new("toy.operation", if known { "greet" } else { "_OTHER" })];
-        let header = |name: &str| {
-            let found = request.headers.iter().find(|(key, _)| key == name);
-            found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).into_owned())
+        let text = |name: &str| {
+            header(request, name).map_or(String::new(), |value| String::from_utf8_lossy(value).into_owned())
+        };
+        let name = match header(request, "content-type") {
+            Some(b"application/grpc") if toy.has(Fault::FormatAsName) => "toy rpc".to_owned(),
+            _ => name,
         };
         match toy.fault {
             Some(Fault::OperationOnMetric) => {
@@ -165,7 +212,7 @@ impl Operation {
             Some(Fault::HostOnMetric) => {
                 attributes.push(KeyValue::new("server.address", request.host.clone()))
             }
-            Some(Fault::SecretOnMetric) => attributes.push(KeyValue::new("toy.cookie", header("cookie"))),
+            Some(Fault::SecretOnMetric) => attributes.push(KeyValue::new("toy.cookie", text("cookie"))),
             _ => {}
         }
         let kind = match toy.role {
@@ -175,7 +222,7 @@ impl Operation {
         let tracer = toy.recorder.tracer_provider().tracer("toy");
         let mut on_span = vec![KeyValue::new("server.address", request.host.clone())];
         if toy.has(Fault::SecretOnSpan) {
-            on_span.push(KeyValue::new("toy.authorization", header("authorization")));
+            on_span.push(KeyValue::new("toy.authorization", text("authorization")));
         }
         let builder = tracer
             .span_builder(name.clone())
@@ -240,7 +287,8 @@ impl Operation {
         if dropped && self.toy.has(Fault::EndsByDrop) {
             return;
         }
-        span.end_with_timestamp(self.started + elapsed);
+        let end = || span.end_with_timestamp(self.started + elapsed);
+        self.toy.guarded(Fault::ProcessorReachesCaller, end);
         if self.toy.has(Fault::EndsTwice) {
             span.end();
         }

@@ -13,10 +13,10 @@ use opentelemetry::{Context, KeyValue};
 use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime};
 
 use crate::attributes::{
-    BATCH_LINKS_LEFT_OUT, BATCH_MESSAGE_COUNT, OPERATION_NAME, OPERATION_TYPE, SpanAttributes,
+    BATCH_LINKS_LEFT_OUT, BATCH_MESSAGE_COUNT, MessageAttributes, OPERATION_NAME, OPERATION_TYPE,
 };
 use crate::destination::Destination;
-use crate::operation::{MessagingOperation, MessagingRecord, OperationName, OperationType};
+use crate::operation::{MessagingOperation, OperationName, OperationState, OperationType};
 use crate::policy::{self, ExistingContext, ParentMode};
 
 /// The maximum number of message links of one span. The SDK's default limit is the same.
@@ -26,7 +26,7 @@ pub const MAX_LINKS: usize = 128;
 const ROOM: usize = 10;
 
 /// The builder of an operation, returned by the methods of [`Destination`].
-pub struct Start<'a> {
+pub struct OperationBuilder<'a> {
     destination: &'a Destination,
     operation: OperationName,
     operation_type: Option<OperationType>,
@@ -40,7 +40,7 @@ pub struct Start<'a> {
     count: Option<usize>,
 }
 
-impl<'a> Start<'a> {
+impl<'a> OperationBuilder<'a> {
     #[inline]
     pub(crate) fn new(
         destination: &'a Destination,
@@ -70,7 +70,7 @@ impl<'a> Start<'a> {
     }
 
     /// Sets the context that a single message carries, as returned by
-    /// [`Messaging::extract`](crate::Messaging::extract). The span links to it. A `process` span may use it as its
+    /// [`MessagingInstrumentation::extract`](crate::MessagingInstrumentation::extract). The span links to it. A `process` span may use it as its
     /// parent ([`ParentMode`](crate::ParentMode)); for `send`, see [`ExistingContext`].
     #[must_use]
     #[inline]
@@ -128,18 +128,15 @@ impl<'a> Start<'a> {
     /// Starts the operation. `current` is the application's current context, usually `Context::current()`.
     ///
     /// `attributes` adds the attributes of the message. It is called at most once, and only if the span records or a
-    /// sampler reads attributes. Returns `None` if the client's filter excludes the destination: then nothing is
-    /// recorded, and the message must be sent unchanged.
+    /// sampler reads attributes. If the client's filter excludes the destination, the operation is inert: it records
+    /// nothing, and its context is the one that its span would have had for a parent.
     #[inline]
     pub fn start(
         self,
         current: &Context,
-        attributes: impl FnOnce(&mut SpanAttributes),
-    ) -> Option<MessagingOperation> {
+        attributes: impl FnOnce(&mut MessageAttributes),
+    ) -> MessagingOperation {
         let destination = self.destination;
-        if !destination.is_recorded() {
-            return None;
-        }
         let options = destination.options();
         let started = self.started.unwrap_or_else(StartTime::now);
         let message = self.message.filter(|context| policy::is_valid(context));
@@ -151,6 +148,16 @@ impl<'a> Start<'a> {
             }
             _ => Cow::Borrowed(current),
         };
+        let record = OperationState {
+            destination: destination.clone(),
+            operation: self.operation,
+            operation_type: self.operation_type,
+            messages: messages(self.operation_type, self.count, self.message.is_some()),
+            injects,
+        };
+        if !destination.is_recorded() {
+            return Operation::without_span(parent.into_owned(), started, record);
+        }
         let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
             .with_sampler_attributes(options.sampler_attributes);
         for link in self.links {
@@ -166,26 +173,21 @@ impl<'a> Start<'a> {
         if let (true, Some(message)) = (early, message) {
             start = start.with_link(Link::with_context(message.span().span_context().clone()));
         }
-        let record = MessagingRecord {
-            destination: destination.clone(),
-            operation: self.operation,
-            operation_type: self.operation_type,
-            messages: messages(self.operation_type, self.count, self.message.is_some()),
-            injects,
-        };
         let (operation, operation_type) = (self.operation, self.operation_type);
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
             let prepared = destination.attributes();
             let mut list = Vec::with_capacity(prepared.len() + ROOM);
             list.push(KeyValue::new(OPERATION_NAME, operation.0));
-            list.extend(operation_type.map(|told| KeyValue::new(OPERATION_TYPE, told.as_str())));
+            list.extend(
+                operation_type.map(|operation_type| KeyValue::new(OPERATION_TYPE, operation_type.as_str())),
+            );
             list.extend_from_slice(prepared);
             list.extend(count.map(|count| number(BATCH_MESSAGE_COUNT, count)));
             if left_out > 0 {
                 list.push(number(BATCH_LINKS_LEFT_OUT, left_out));
             }
-            let mut list = SpanAttributes { list, sizes: options.message_sizes };
+            let mut list = MessageAttributes { list, sizes: options.message_sizes };
             attributes(&mut list);
             list.list
         };
@@ -193,7 +195,7 @@ impl<'a> Start<'a> {
         if let (false, Some(message), Some(span)) = (early, message, running.recording()) {
             span.add_link(message.span().span_context().clone(), Vec::new());
         }
-        Some(running)
+        running
     }
 }
 
@@ -210,9 +212,9 @@ fn number(key: &'static str, number: usize) -> KeyValue {
     KeyValue::new(key, i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-impl fmt::Debug for Start<'_> {
+impl fmt::Debug for OperationBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Start")
+        f.debug_struct("OperationBuilder")
             .field("operation", &self.operation.0)
             .field("operation_type", &self.operation_type)
             .field("destination", &self.destination)
