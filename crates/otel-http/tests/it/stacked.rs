@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+#[cfg(feature = "axum")]
+use axum::{Router, routing::get};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use opentelemetry::Context;
@@ -14,7 +14,9 @@ use opentelemetry_sdk::trace::SpanData;
 use otel_http::{LateRoute, LayerOptions, SeparateRequest, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+#[cfg(feature = "axum")]
+use tower::ServiceBuilder;
+use tower::{Layer, Service, ServiceExt};
 
 use crate::support::{TRACEPARENT, server_layer};
 
