@@ -24,16 +24,17 @@ pub(super) fn transports(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in &tree.crates {
         let Some(sides) = sides(&package.name) else { continue };
-        let (outbound, inbound) = match sides {
-            Sides::ClientServer => ("client", "server"),
-            Sides::ProducerConsumer => ("producer", "consumer"),
+        let of_sides: &[&str] = match sides {
+            Sides::ClientServer => &["client", "server", "layer", "service", "instrumentation"],
+            Sides::ProducerConsumer => &["producer", "consumer"],
         };
-        let src = ["lib", "config", "carrier", "attributes", "outcome", "metrics", outbound, inbound];
+        let src = ["lib", "config", "carrier", "attributes", "outcome", "metrics"];
         let tests =
             ["main", "propagation", "spans", "metrics", "cancellation", "conformance", "tracing_spans"];
         let modules = src
+            .iter()
+            .chain(of_sides)
             .map(|name| format!("src/{name}"))
-            .into_iter()
             .chain(tests.map(|name| format!("tests/it/{name}")))
             .chain(["benches/overhead".to_owned()]);
         for module in modules {
@@ -86,22 +87,25 @@ mod tests {
         "benches/overhead.rs",
     ];
 
+    const CLIENT_AND_SERVER: [&str; 5] =
+        ["src/client.rs", "src/server.rs", "src/layer.rs", "src/service.rs", "src/instrumentation.rs"];
+
     #[test]
     fn a_transport_has_its_shape() {
-        let http = [&COMMON[..], &["src/client.rs", "src/server.rs", "src/forwarded.rs"]].concat();
+        let http = [&COMMON[..], &CLIENT_AND_SERVER, &["src/forwarded.rs"]].concat();
         assert_eq!(transports(&with_crate("otel-http", &http)), []);
         let kafka = [&COMMON[..], &["src/producer.rs", "src/consumer.rs"]].concat();
         assert_eq!(transports(&with_crate("otel-kafka", &kafka)), []);
         assert_eq!(
             transports(&with_crate("otel-http", &kafka)).len(),
-            2,
-            "the client and the server are missing"
+            CLIENT_AND_SERVER.len(),
+            "the files of a client and a server are missing"
         );
     }
 
     #[test]
     fn each_missing_file_is_reported() {
-        let all = [&COMMON[..], &["src/client.rs", "src/server.rs"]].concat();
+        let all = [&COMMON[..], &CLIENT_AND_SERVER].concat();
         for missing in &all {
             let rest: Vec<_> = all.iter().copied().filter(|file| file != missing).collect();
             let findings = transports(&with_crate("otel-grpc", &rest));
