@@ -47,7 +47,7 @@ fn split_path(uri: &Uri) -> (&str, &str) {
 
 /// The options that the server and the client layer share.
 #[derive(Clone)]
-pub(crate) struct GrpcOptions {
+pub struct GrpcOptions {
     pub(crate) common: Options<GrpcHead>,
     pub(crate) excluded_services: Arc<[Box<str>]>,
     /// Not a setting of `common`, because only the metadata of calls is recorded.
@@ -56,6 +56,7 @@ pub(crate) struct GrpcOptions {
     pub(crate) message_events: MessageEvents,
     pub(crate) max_message_events: u32,
     pub(crate) message_metrics: bool,
+    pub(crate) max_untrusted_series: u32,
 }
 
 impl GrpcOptions {
@@ -69,6 +70,8 @@ impl GrpcOptions {
             // The SDK's default limit of events per span.
             max_message_events: 128,
             message_metrics: false,
+            // Half of the SDK's default limit of series per metric.
+            max_untrusted_series: 1_000,
         }
     }
 
@@ -84,7 +87,7 @@ impl GrpcOptions {
         self.message_metrics || self.message_events != MessageEvents::Off
     }
 
-    pub(crate) fn add_known_methods<N: Into<Box<str>>>(&mut self, methods: impl IntoIterator<Item = N>) {
+    pub(crate) fn add_known_methods<'a>(&mut self, methods: impl IntoIterator<Item = &'a str>) {
         let known = self.known_methods.get_or_insert_default();
         Arc::make_mut(known).extend(methods.into_iter().map(Into::into));
     }

@@ -22,7 +22,7 @@ pub trait Side: Send + Sync + Sized + 'static {
     const IS_CLIENT: bool;
 
     /// Creates the side's part of the instrumentation.
-    fn new(options: Self::Options) -> Self;
+    fn new(grpc: &GrpcOptions, options: Self::Options) -> Self;
 
     /// Returns the options that it was created with.
     fn options(&self) -> &Self::Options;
@@ -30,8 +30,8 @@ pub trait Side: Send + Sync + Sized + 'static {
     /// Creates the instruments.
     fn instruments(meter: &Meter) -> GrpcInstruments;
 
-    /// Creates the cache of methods. `is_closed` is true if the user lists the known methods.
-    fn methods(&self, is_closed: bool) -> Methods;
+    /// Creates the cache of methods.
+    fn methods(&self, grpc: &GrpcOptions) -> Methods;
 
     /// Returns the outcome of a call that ended with this status.
     fn outcome(code: Code) -> Outcome;
@@ -52,7 +52,7 @@ pub trait Side: Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub struct GrpcInstrumentation<S> {
     pub(crate) grpc: GrpcOptions,
-    pub(crate) methods: Methods,
+    pub(crate) methods: Arc<Methods>,
     pub(crate) instruments: LazyInstruments<GrpcInstruments>,
     pub(crate) side: S,
     tracer: Tracer,
@@ -60,10 +60,10 @@ pub struct GrpcInstrumentation<S> {
 
 impl<S: Side> GrpcInstrumentation<S> {
     pub(crate) fn new(grpc: GrpcOptions, options: S::Options) -> Self {
-        let side = S::new(options);
+        let side = S::new(&grpc, options);
         let tracer = grpc.common.providers.tracer(scope());
         let instruments = grpc.common.providers.instruments(scope(), S::instruments);
-        Self { methods: side.methods(grpc.known_methods.is_some()), grpc, instruments, side, tracer }
+        Self { methods: Arc::new(side.methods(&grpc)), grpc, instruments, side, tracer }
     }
 }
 

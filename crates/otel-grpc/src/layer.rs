@@ -72,15 +72,12 @@ impl<S: Side> GrpcLayer<S> {
         self.edit(|grpc, _| grpc.add_known_methods(methods))
     }
 
-    /// Adds the methods of an encoded file descriptor set, which tonic-build writes and tonic-reflection serves, to
-    /// the [known methods](Self::with_known_methods).
-    ///
-    /// # Errors
-    /// Returns an error if `encoded` is not a valid file descriptor set.
-    #[cfg(feature = "prost-types")]
-    pub fn with_file_descriptor_set(self, encoded: &[u8]) -> Result<Self, prost::DecodeError> {
-        let methods = crate::descriptors::method_names(encoded)?;
-        Ok(self.edit(|grpc, _| grpc.add_known_methods(methods)))
+    /// Limits the series that untrusted values make in each metric of this layer: methods that a server learns without a
+    /// list, and hosts of the requests of a client without a target. Series beyond it are recorded under the method
+    /// `_OTHER` or without the host; spans are unchanged. Default: 1,000, half of the SDK's limit per metric.
+    #[must_use]
+    pub fn with_max_untrusted_series(self, most: u32) -> Self {
+        self.edit(|grpc, _| grpc.max_untrusted_series = most)
     }
 
     /// Records this request metadata as `rpc.request.metadata.NAME`. Default: none. At most 16 values per key are

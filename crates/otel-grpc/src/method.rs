@@ -1,5 +1,8 @@
 //! The cached state of methods, and the detection of methods that a server has.
 //!
+//! A server without a list learns a method from the first message of a reply, which neither an interceptor nor a fallback
+//! sends: interceptors reject calls with a status alone, fallbacks respond with a status or a page.
+//!
 //! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/), `rpc.method`:
 //! the full name, or `_OTHER` for methods that the service does not have, whose names are untrusted input.
 
@@ -7,18 +10,16 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{Response, header};
+use http::StatusCode;
 use opentelemetry::KeyValue;
 use otel_operation::{AttributedHistogram, BoundedCache, SmallOnceMap, intern};
-use tonic::{Code, Status};
 
 use crate::attributes::{GRPC, METHOD, OTHER, SYSTEM};
+use crate::content_type::ContentType;
+use crate::series::{LimitedSeries, SeriesLimit};
 
-/// Limit of cached methods of a client, or of a server with a list. Further methods are recorded as unknown.
+/// Limit of cached methods per server of a client. Further methods are recorded as unknown.
 const MOST: usize = 1024;
-
-/// Limit of methods that a server without a list learns. Further methods remain unknown.
-const MOST_LEARNED: usize = 256;
 
 /// Limit in bytes of the path of a method that is learned.
 const LONGEST: usize = 256;
@@ -34,6 +35,8 @@ pub(crate) struct Method {
     /// The key is the status code, or `u8::MAX` for a panic.
     pub(crate) durations: SmallOnceMap<u8, AttributedHistogram<f64>, 18>,
     pub(crate) sizes: SmallOnceMap<u8, [AttributedHistogram<u64>; 4], 18>,
+    /// Present if an untrusted value is among the attributes.
+    pub(crate) limited: Option<LimitedSeries>,
 }
 
 impl Method {
@@ -43,12 +46,18 @@ impl Method {
         let span_name = if name == OTHER { Cow::Borrowed(GRPC) } else { name.clone() };
         let mut common = vec![KeyValue::new(SYSTEM, GRPC), KeyValue::new(METHOD, name.clone())];
         common.extend_from_slice(server);
-        Self { name, span_name, common, durations: SmallOnceMap::new(), sizes: SmallOnceMap::new() }
+        let (durations, sizes) = (SmallOnceMap::new(), SmallOnceMap::new());
+        Self { name, span_name, common, durations, sizes, limited: None }
     }
 
     /// Returns false for the entry that all unknown methods share.
     pub(crate) fn is_known(&self) -> bool {
         self.name != OTHER
+    }
+
+    /// Returns true if the attributes have those of a client's server.
+    pub(crate) fn has_server(&self) -> bool {
+        self.common.len() > 2
     }
 
     /// Returns the attributes of the system and the method, without those of the server.
@@ -74,15 +83,55 @@ pub struct Methods {
     server: Vec<KeyValue>,
     known: BoundedCache<Method>,
     unknown: Arc<Method>,
+    limit: Option<Limit>,
+}
+
+/// The limit of the series of methods, and the methods that record the rest.
+#[derive(Debug)]
+struct Limit {
+    series: Arc<SeriesLimit>,
+    /// `None` for the unknown method.
+    rest: Option<Arc<Methods>>,
 }
 
 impl Methods {
-    pub(crate) fn new(server: Vec<KeyValue>, learns: bool) -> Self {
-        Self {
-            known: BoundedCache::new(if learns { MOST_LEARNED } else { MOST }),
-            unknown: Arc::new(Method::new(OTHER, &server)),
-            server,
+    /// Creates the methods of a client's target.
+    pub(crate) fn of_target(server: Vec<KeyValue>) -> Self {
+        Self::new(server, MOST)
+    }
+
+    /// Creates the methods of a server that a client's requests name. `rest` records the series beyond the limit.
+    pub(crate) fn of_origin(server: Vec<KeyValue>, series: Arc<SeriesLimit>, rest: Arc<Methods>) -> Self {
+        let mut unknown = Method::new(OTHER, &server);
+        unknown.limited = Some(LimitedSeries::new(Arc::clone(&series), rest.unknown()));
+        let limit = Some(Limit { series, rest: Some(rest) });
+        Self { unknown: Arc::new(unknown), limit, ..Self::new(server, MOST) }
+    }
+
+    /// Creates the methods of a server that has a list, or that learns methods until they have `max_series` series.
+    pub(crate) fn of_server(list: Option<&HashSet<Box<str>>>, max_series: u32) -> Self {
+        match list {
+            // Only names of the list are cached, so that the bound never applies.
+            Some(list) => Self::new(Vec::new(), list.len()),
+            None => {
+                let limit = Some(Limit { series: SeriesLimit::new(max_series), rest: None });
+                Self { limit, ..Self::new(Vec::new(), usize::try_from(max_series).unwrap_or(usize::MAX)) }
+            }
         }
+    }
+
+    fn new(server: Vec<KeyValue>, most: usize) -> Self {
+        let unknown = Arc::new(Method::new(OTHER, &server));
+        Self { server, known: BoundedCache::new(most), unknown, limit: None }
+    }
+
+    fn create(&self, path: &str) -> Option<Method> {
+        let mut method = Method::new(path.strip_prefix('/')?, &self.server);
+        method.limited = self.limit.as_ref().map(|Limit { series, rest }| {
+            let rest = rest.as_ref().and_then(|rest| rest.get(path, |_| true));
+            LimitedSeries::new(Arc::clone(series), rest.unwrap_or_else(|| self.unknown()))
+        });
+        Some(method)
     }
 
     /// Returns the entry that all unknown methods share.
@@ -93,11 +142,8 @@ impl Methods {
     /// Returns the method of a path if it is cached, or if `is_known` returns `true` for its name and the cache has
     /// room.
     pub(crate) fn get(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
-        let method = || {
-            let name = path.strip_prefix('/')?;
-            is_known(name).then(|| Method::new(name, &self.server))
-        };
-        self.known.get_or_insert_opt(path, method)
+        let name = || path.strip_prefix('/').filter(|name| is_known(name));
+        self.known.get_or_insert_opt(path, || name().and_then(|_| self.create(path)))
     }
 
     /// Looks up the method of a path on a server that has a list of methods, or that learns them.
@@ -109,7 +155,7 @@ impl Methods {
         }
     }
 
-    /// Caches a method that the service has, as its response showed.
+    /// Caches a method that the server has, as its response showed.
     pub(crate) fn learn(&self, path: &str) -> Arc<Method> {
         self.get(path, |_| true).unwrap_or_else(|| self.unknown())
     }
@@ -125,19 +171,19 @@ fn is_method_path(path: &str) -> bool {
     path.len() <= LONGEST && parts.is_some_and(|(service, method)| name(service) && name(method))
 }
 
-/// Returns `true` if a response of gRPC shows that the server has the method.
-///
-/// The UNIMPLEMENTED of tonic for an unknown method has no [`Status`] in its extensions, and that of its router for
-/// an unknown service has a `Content-Length`. Layers that authenticate respond before the method is looked up.
-pub(crate) fn confirms_method<B>(response: &Response<B>, status: Option<Code>) -> bool {
-    match status {
-        Some(Code::Unauthenticated | Code::PermissionDenied) => false,
-        Some(Code::Unimplemented) => {
-            response.extensions().get::<Status>().is_some()
-                && !response.headers().contains_key(header::CONTENT_LENGTH)
-        }
-        Some(_) => true,
-        None => response.status().is_success(),
+/// Returns `true` if a message in the body of a response with this head confirms the method. Interceptors send a code in
+/// the head, fallbacks also another HTTP status or content type.
+pub(crate) fn can_confirm(status: StatusCode, content_type: ContentType, has_code: bool) -> bool {
+    status == StatusCode::OK && content_type != ContentType::Other && !has_code
+}
+
+/// Returns `true` if the data at the start of a response's body begins a message. Its flags are 0 or 1; trailers of
+/// gRPC-Web have another bit, and `A` is the Base64 of both.
+pub(crate) fn begins_message(content_type: ContentType, data: &[u8]) -> bool {
+    match content_type {
+        ContentType::Grpc | ContentType::Web => data.first().is_some_and(|flags| *flags <= 1),
+        ContentType::WebText => data.first() == Some(&b'A'),
+        ContentType::Other => false,
     }
 }
 
@@ -160,15 +206,15 @@ mod tests {
     #[test]
     fn a_list_is_closed_and_learning_has_a_bound() {
         let list = HashSet::from([Box::from("a.B/C")]);
-        let methods = Methods::new(Vec::new(), false);
+        let methods = Methods::of_server(Some(&list), 0);
         assert!(
             matches!(methods.look_up("/a.B/C", Some(&list)), MethodLookup::Known(method) if method.name == "a.B/C")
         );
         assert!(matches!(methods.look_up("/a.B/D", Some(&list)), MethodLookup::Unknown));
 
-        let methods = Methods::new(Vec::new(), true);
+        let methods = Methods::of_server(None, 10);
         assert!(matches!(methods.look_up("/a.B/C", None), MethodLookup::Unconfirmed));
-        for number in 0..2 * MOST_LEARNED {
+        for number in 0..20 {
             methods.learn(&format!("/a.B/M{number}"));
         }
         assert!(matches!(methods.look_up("/a.B/M0", None), MethodLookup::Known(_)));

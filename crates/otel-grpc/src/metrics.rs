@@ -86,17 +86,18 @@ impl Method {
         totals: Option<&Totals>,
     ) {
         let error = outcome.error_type();
-        let attributes = || self.attributes(code, error);
         // Only a panic has an `error.type` other than the name of the status.
         let panicked = error.is_some_and(|error| error != outcome::name(code));
         let key = if panicked { u8::MAX } else { code as u8 };
-        self.durations.get_or_init_with(
+        let method = self.limited.as_ref().and_then(|limited| limited.replacement(key)).unwrap_or(self);
+        let attributes = || method.attributes(code, error);
+        method.durations.get_or_init_with(
             key,
             || AttributedHistogram::new(&instruments.duration, attributes()),
             |series| series.record(elapsed.as_secs_f64()),
         );
         let Some(totals) = totals else { return };
-        self.sizes.get_or_init_with(
+        method.sizes.get_or_init_with(
             key,
             || {
                 instruments

@@ -51,8 +51,10 @@ pub struct CallState<S> {
 #[derive(Debug)]
 pub(crate) struct Unconfirmed {
     pub(crate) path: Box<str>,
-    /// True if the response can confirm the method.
+    /// True if a response can confirm the method.
     pub(crate) can_exist: bool,
+    /// Present after the head of a response whose first message confirms the method.
+    pub(crate) confirming: Option<ContentType>,
     /// The captured metadata of the request.
     pub(crate) metadata: Vec<KeyValue>,
 }
@@ -137,16 +139,13 @@ impl<S: Side> CallState<S> {
         self.code.unwrap_or(Code::Unknown)
     }
 
-    /// Names the span and the metrics after the method, if the response shows that the server has it.
+    /// Names the span and the metrics after the method, if the response's body begins with a message.
     #[cold]
-    fn confirm_method<B>(
-        &mut self,
-        response: &Response<B>,
-        code: Option<Code>,
-        span: Option<&RequestSpan<'_>>,
-    ) {
-        let Some(unconfirmed) = &self.unconfirmed else { return };
-        if !unconfirmed.can_exist || !method::confirms_method(response, code) {
+    fn confirm_method(&mut self, data: &[u8], span: Option<&RequestSpan<'_>>) {
+        let Some(unconfirmed) = &mut self.unconfirmed else { return };
+        if data.is_empty()
+            || !unconfirmed.confirming.take().is_some_and(|kind| method::begins_message(kind, data))
+        {
             return;
         }
         self.method = self.instrumentation.methods.learn(&unconfirmed.path);
@@ -183,7 +182,12 @@ impl<S: Side> RequestObserver for CallState<S> {
             self.is_grpc_response = Some(is_grpc);
             if is_grpc {
                 self.web_trailers = WebTrailers::new(content_type);
-                self.confirm_method(response, code, span);
+            }
+            if let Some(unconfirmed) = &mut self.unconfirmed
+                && unconfirmed.can_exist
+                && method::can_confirm(self.http_status, content_type, code.is_some())
+            {
+                unconfirmed.confirming = Some(content_type);
             }
         }
         if let Some(span) = span
@@ -209,6 +213,9 @@ impl<S: Side> RequestObserver for CallState<S> {
 
     #[inline]
     fn on_data<D: Buf>(&mut self, data: &D, span: Option<&RequestSpan<'_>>) {
+        if self.unconfirmed.is_some() {
+            self.confirm_method(data.chunk(), span);
+        }
         if let Some(trailers) = &mut self.web_trailers {
             trailers.read(data.chunk());
         }

@@ -5,7 +5,7 @@
 //! of `service.name`, so each builds its own telemetry and passes it to its layers.
 
 use opentelemetry_sdk::trace::TracerProviderBuilder;
-use otel_grpc::{ClientLayer, LayerOptions, MessageEvents, ServerLayer};
+use otel_grpc::{ClientLayer, DescriptorError, LayerOptions, MessageEvents, ServerLayer};
 use otel_telemetry::{Exporter, SetupError, Telemetry};
 use otel_waterfall::Waterfall;
 use tonic::transport::Uri;
@@ -37,12 +37,11 @@ pub(crate) fn telemetry(
 }
 
 /// The layer that records inbound calls. Methods that are not in the protocol are recorded as `_OTHER`.
-pub(crate) fn server_layer(telemetry: &Telemetry) -> Result<ServerLayer, prost::DecodeError> {
-    ServerLayer::new()
+pub(crate) fn server_layer(telemetry: &Telemetry) -> Result<ServerLayer, DescriptorError> {
+    Ok(ServerLayer::for_services(&[pb::FILE_DESCRIPTOR_SET])?
         .with_tracer_provider(telemetry.tracer_provider())
         .with_meter_provider(telemetry.meter_provider())
-        .with_message_events(MessageEvents::Each)
-        .with_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .with_message_events(MessageEvents::Each))
 }
 
 /// The layer that records outbound calls.

@@ -12,12 +12,14 @@ use otel_request::{
 use tonic::{Code, GrpcMethod};
 
 use crate::attributes;
+use crate::config::GrpcOptions;
 use crate::deadline::Deadline;
 use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::message_spans::StreamSlot;
 use crate::method::{Method, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome;
+use crate::series::SeriesLimit;
 use crate::state::CallState;
 
 /// Limit of servers with their own metrics in a layer without a target; the origin of a request identifies its
@@ -36,6 +38,8 @@ pub struct ClientOptions {
 pub struct GrpcClient {
     options: ClientOptions,
     by_origin: BoundedCache<Methods>,
+    /// The limit of the series of all origins, because requests can name untrusted hosts.
+    series: Arc<SeriesLimit>,
 }
 
 impl Side for GrpcClient {
@@ -43,8 +47,9 @@ impl Side for GrpcClient {
 
     const IS_CLIENT: bool = true;
 
-    fn new(options: ClientOptions) -> Self {
-        Self { options, by_origin: BoundedCache::new(SERVERS) }
+    fn new(grpc: &GrpcOptions, options: ClientOptions) -> Self {
+        let series = SeriesLimit::new(grpc.max_untrusted_series);
+        Self { options, by_origin: BoundedCache::new(SERVERS), series }
     }
 
     fn options(&self) -> &ClientOptions {
@@ -55,8 +60,8 @@ impl Side for GrpcClient {
         GrpcInstruments::client(meter)
     }
 
-    fn methods(&self, _is_closed: bool) -> Methods {
-        Methods::new(self.options.target.clone(), false)
+    fn methods(&self, _: &GrpcOptions) -> Methods {
+        Methods::of_target(self.options.target.clone())
     }
 
     fn outcome(code: Code) -> Outcome {
@@ -116,6 +121,9 @@ impl ClientInstrumentation for GrpcInstrumentation<GrpcClient> {
     ) {
         let method = state.method();
         list.extend_from_slice(if scope == AttributeScope::All { &method.common } else { method.names() });
+        if scope == AttributeScope::All && !method.has_server() {
+            list.extend(attributes::target(head.uri));
+        }
         list.extend(unknown.map(attributes::method_original));
         if resend_count > 0 {
             list.push(KeyValue::new(attributes::RESEND_COUNT, i64::from(resend_count)));
@@ -137,7 +145,9 @@ impl GrpcInstrumentation<GrpcClient> {
         let find = |methods: &Methods| methods.get(path, is_known).ok_or_else(|| methods.unknown());
         match head.uri.authority() {
             Some(authority) if self.side.options.target.is_empty() && !authority.as_str().contains('@') => {
-                let methods = || Methods::new(attributes::target(head.uri), false);
+                let (series, rest) = (&self.side.series, &self.methods);
+                let methods =
+                    || Methods::of_origin(attributes::target(head.uri), Arc::clone(series), Arc::clone(rest));
                 match self.side.by_origin.get_or_insert(authority.as_str(), methods) {
                     Some(methods) => find(&methods),
                     None => find(&self.methods),

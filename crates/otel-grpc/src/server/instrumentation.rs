@@ -15,6 +15,7 @@ use otel_request::{
 use tonic::Code;
 
 use crate::attributes;
+use crate::config::GrpcOptions;
 use crate::deadline::Deadline;
 use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::method::{Method, MethodLookup, Methods};
@@ -36,7 +37,7 @@ impl Side for GrpcServer {
 
     const IS_CLIENT: bool = false;
 
-    fn new((): ()) -> Self {
+    fn new(_: &GrpcOptions, (): ()) -> Self {
         Self { hosts: HostCache::new(HOSTS) }
     }
 
@@ -48,8 +49,8 @@ impl Side for GrpcServer {
         GrpcInstruments::server(meter)
     }
 
-    fn methods(&self, is_closed: bool) -> Methods {
-        Methods::new(Vec::new(), !is_closed)
+    fn methods(&self, grpc: &GrpcOptions) -> Methods {
+        Methods::of_server(grpc.known_methods.as_deref(), grpc.max_untrusted_series)
     }
 
     fn outcome(code: Code) -> Outcome {
@@ -120,7 +121,7 @@ impl GrpcInstrumentation<GrpcServer> {
         let mut metadata = Vec::new();
         self.grpc.request_metadata.read(head.headers, &mut metadata);
         let path = attributes::truncated_path(head.uri.path()).into();
-        (self.methods.unknown(), Some(Box::new(Unconfirmed { path, can_exist, metadata })))
+        (self.methods.unknown(), Some(Box::new(Unconfirmed { path, can_exist, confirming: None, metadata })))
     }
 }
 

@@ -110,3 +110,28 @@ async fn axum_tells_who_the_peer_is() {
     let span = recorder.span(UNARY);
     assert_eq!(attribute(&span, "network.peer.address").unwrap(), "127.0.0.1");
 }
+
+#[tokio::test]
+async fn a_fallback_that_answers_everything_makes_no_path_a_name() {
+    for content_type in ["text/html", "application/grpc"] {
+        let recorder = Recorder::new();
+        let app = axum::Router::new()
+            .route_service("/test.Echo/{*rest}", EchoServer)
+            .fallback(
+                move || async move { ([("content-type", content_type)], "<html>the application</html>") },
+            )
+            .layer(server_layer(&recorder));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let channel = endpoint(listener.local_addr().unwrap()).connect_lazy();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        for number in 0..5 {
+            let request = Request::post(format!("/evil{number}/method{number}"));
+            let request = request.header("content-type", "application/grpc").body(Body::empty()).unwrap();
+            channel.clone().oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        }
+        recorder.wait_for_spans(5).await;
+        assert!(recorder.spans().iter().all(|span| span.name == "grpc"), "{}", recorder.tree());
+        assert!(!recorder.metrics().contains("evil"), "{}", recorder.metrics());
+        recorder.assert_clean();
+    }
+}

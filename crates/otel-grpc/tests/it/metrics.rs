@@ -1,21 +1,13 @@
 //! Server and client metrics, rendered, and their cardinality limits.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-
 use futures_util::stream;
-use http::{Request, Response};
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+use opentelemetry::trace::SpanKind;
 use otel_testing::{MetricKind, Recorder};
 use prost::Message;
 use tonic::Code;
-use tonic::body::Body;
-use tower::{Layer, Service, ServiceExt};
 
 use crate::echo::{COLLECT, EchoClient, REPEAT, Say, TALK, UNARY, fail, messages, repeat, say};
-use crate::support::{attribute, client, client_layer, endpoint, pair, serve, server_layer, spans_of};
+use crate::support::{client, client_layer, endpoint, pair, serve, server_layer, spans_of};
 
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -142,87 +134,6 @@ async fn methods_that_strangers_choose_make_one_series() {
     assert!(recorder.spans().iter().all(|span| span.name == "grpc"));
 }
 
-/// Calls a server layer whose service responds to every path, without a socket.
-async fn call_behind<S>(service: &S, path: &str)
-where
-    S: Service<Request<Body>, Error = Infallible> + Clone,
-{
-    let request = Request::post(path).body(Body::empty()).unwrap();
-    service.clone().oneshot(request).await.unwrap();
-}
-
-fn answering(
-    status: Code,
-) -> impl Fn(Request<Body>) -> std::future::Ready<Result<Response<Body>, Infallible>> + Clone {
-    move |_| {
-        let response = Response::builder().header("grpc-status", status as i32);
-        std::future::ready(Ok(response.body(Body::empty()).unwrap()))
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_answers_everything_learns_so_many_methods() {
-    let recorder = Recorder::new();
-    let service = server_layer(&recorder).layer(tower::service_fn(answering(Code::Ok)));
-    for number in 0..600 {
-        call_behind(&service, &format!("/test.Echo/M{number}")).await;
-    }
-    let durations = recorder.metric("rpc.server.call.duration");
-    assert_eq!(durations.count(), 600);
-    assert!(durations.points().len() <= 257, "{}", durations.points().len());
-    assert!(durations.with("rpc.method", "_OTHER").count() >= 343);
-}
-
-#[tokio::test]
-async fn what_can_be_no_method_is_never_learned() {
-    let recorder = Recorder::new();
-    let service = server_layer(&recorder).layer(tower::service_fn(answering(Code::Ok)));
-    let long = format!("/test.Echo/{}", "M".repeat(300));
-    let paths = ["/test.Echo/M%20", "/test.Echo/a/b", "/test.Echo", "/test.Echo/", "//M", "/", &long];
-    for path in paths {
-        call_behind(&service, path).await;
-    }
-    let durations = recorder.metric("rpc.server.call.duration");
-    assert_eq!(durations.with("rpc.method", "_OTHER").count(), 7, "{}", recorder.metrics());
-    let original = attribute(&recorder.spans()[6], "rpc.method_original").unwrap();
-    assert_eq!(original.len(), 256);
-}
-
-#[tokio::test]
-async fn what_keeps_strangers_out_teaches_nothing() {
-    for (status, learned) in [(Code::Unauthenticated, 0), (Code::PermissionDenied, 0), (Code::NotFound, 10)] {
-        let recorder = Recorder::new();
-        let service = server_layer(&recorder).layer(tower::service_fn(answering(status)));
-        for number in 0..10 {
-            call_behind(&service, &format!("/test.Echo/M{number}")).await;
-        }
-        let other = recorder.metric("rpc.server.call.duration").with("rpc.method", "_OTHER");
-        assert_eq!(other.count(), 10 - learned, "{status:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_page_in_place_of_a_reply_teaches_nothing() {
-    for (page, kind, calls, learned) in [
-        (404, "text/html", 0, 0),
-        (302, "text/html", 0, 0),
-        (200, "text/html", 0, 0),
-        (404, "application/grpc", 1, 0),
-        (200, "application/grpc", 1, 1),
-    ] {
-        let recorder = Recorder::new();
-        let service = server_layer(&recorder).layer(tower::service_fn(move |_: Request<Body>| {
-            let response = Response::builder().status(page).header("content-type", kind).body(Body::empty());
-            std::future::ready(Ok::<_, Infallible>(response.unwrap()))
-        }));
-        call_behind(&service, "/test.Echo/Unary").await;
-        let durations = recorder.metric("rpc.server.call.duration");
-        assert_eq!(durations.count(), calls, "{page} {kind}");
-        assert_eq!(durations.with("rpc.method", UNARY).count(), learned, "{page} {kind}");
-        recorder.assert_clean();
-    }
-}
-
 #[tokio::test]
 async fn a_panic_is_told_apart_from_the_status_that_it_has() {
     let recorder = Recorder::new();
@@ -240,75 +151,6 @@ async fn a_panic_is_told_apart_from_the_status_that_it_has() {
     }
 }
 
-/// A sampler that samples every span and collects the names that it received.
-#[derive(Clone, Debug, Default)]
-struct Asked(Arc<Mutex<Vec<String>>>);
-
-impl ShouldSample for Asked {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        _: TraceId,
-        name: &str,
-        _: &SpanKind,
-        _: &[KeyValue],
-        _: &[Link],
-    ) -> SamplingResult {
-        self.0.lock().unwrap().push(name.to_owned());
-        let state = parent.map(|parent| parent.span().span_context().trace_state().clone());
-        SamplingResult {
-            decision: SamplingDecision::RecordAndSample,
-            attributes: Vec::new(),
-            trace_state: state.unwrap_or_default(),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_method_is_learned_from_its_first_answer() {
-    let asked = Asked::default();
-    let recorder = Recorder::builder().with_sampler(asked.clone()).build();
-    let address = serve(server_layer(&recorder)).await;
-    let client = EchoClient(endpoint(address).connect_lazy());
-    for _ in 0..2 {
-        client.unary(say("hello")).await.unwrap();
-    }
-    recorder.wait_for_spans(2).await;
-    // The sampler runs before the response.
-    assert_eq!(*asked.0.lock().unwrap(), ["grpc", UNARY]);
-    assert!(recorder.spans().iter().all(|span| span.name == UNARY));
-    assert_eq!(recorder.metric("rpc.server.call.duration").with("rpc.method", UNARY).count(), 2);
-}
-
-#[tokio::test]
-async fn a_method_that_is_called_without_end_is_known_by_its_head() {
-    let recorder = Recorder::new();
-    let client = pair(&recorder).await;
-    let endless = Say { text: "wait".into(), ..repeat(1, Code::Ok) };
-    let answers = client.repeat(endless).await.unwrap();
-    drop(answers);
-    recorder.wait_for_spans(2).await;
-    assert_eq!(recorder.metric("rpc.server.call.duration").with("rpc.method", REPEAT).count(), 1);
-}
-
-#[tokio::test]
-async fn what_is_known_is_known_from_the_start_and_nothing_else_is() {
-    let asked = Asked::default();
-    let recorder = Recorder::builder().with_sampler(asked.clone()).build();
-    let layer = server_layer(&recorder).with_known_methods([UNARY]).with_known_methods([TALK]);
-    let address = serve(layer).await;
-    let client = EchoClient(endpoint(address).connect_lazy());
-    client.unary(say("hello")).await.unwrap();
-    client.talk(messages(stream::iter([say("hello")]))).await.unwrap().into_inner().message().await.unwrap();
-    // The service has this method, but the list does not.
-    client.collect(messages(stream::iter([say("hello")]))).await.unwrap();
-    recorder.wait_for_spans(3).await;
-    assert_eq!(*asked.0.lock().unwrap(), [UNARY, TALK, "grpc"]);
-    let other = spans_of(&recorder, SpanKind::Server).into_iter().find(|span| span.name == "grpc").unwrap();
-    assert_eq!(attribute(&other, "rpc.method").unwrap(), "_OTHER");
-    assert_eq!(attribute(&other, "rpc.method_original").unwrap(), COLLECT);
-}
-
 #[tokio::test]
 async fn a_client_that_calls_by_hand_can_say_what_there_is() {
     let recorder = Recorder::new();
@@ -320,34 +162,4 @@ async fn a_client_that_calls_by_hand_can_say_what_there_is() {
     let names: Vec<_> =
         spans_of(&recorder, SpanKind::Client).into_iter().map(|span| span.name.into_owned()).collect();
     assert_eq!(names, [UNARY, "grpc"]);
-}
-
-#[cfg(feature = "prost-types")]
-#[tokio::test]
-async fn a_file_descriptor_set_says_what_there_is() {
-    use prost_types::{
-        FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
-    };
-    let method = |name: &str| MethodDescriptorProto { name: Some(name.into()), ..Default::default() };
-    let service = ServiceDescriptorProto {
-        name: Some("Echo".into()),
-        method: vec![method("Unary"), method("Collect")],
-        ..Default::default()
-    };
-    let file =
-        FileDescriptorProto { package: Some("test".into()), service: vec![service], ..Default::default() };
-    let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
-
-    let recorder = Recorder::new();
-    assert!(server_layer(&recorder).with_file_descriptor_set(b"no descriptors").is_err());
-    let layer = server_layer(&recorder).with_file_descriptor_set(&set).unwrap();
-    let client = EchoClient(endpoint(serve(layer).await).connect_lazy());
-    client.unary(say("hello")).await.unwrap();
-    client.collect(messages(stream::iter([say("hello")]))).await.unwrap();
-    client.talk(messages(stream::iter([say("hello")]))).await.unwrap().into_inner().message().await.unwrap();
-    recorder.wait_for_spans(3).await;
-    let durations = recorder.metric("rpc.server.call.duration");
-    for method in [UNARY, COLLECT, "_OTHER"] {
-        assert_eq!(durations.clone().with("rpc.method", method).count(), 1, "{}", recorder.metrics());
-    }
 }

@@ -10,8 +10,8 @@ use tonic::Code;
 use tonic::body::Body;
 use tower::{Layer, ServiceExt};
 
-use crate::echo::{fail, messages, repeat, say};
-use crate::support::{attribute, client_layer, pair};
+use crate::echo::{UNARY, fail, messages, repeat, say};
+use crate::support::{attribute, client, client_layer, pair, serve, server_layer};
 
 #[tokio::test]
 async fn a_unary_call_is_a_span_on_each_side() {
@@ -70,7 +70,8 @@ async fn streams_are_one_span_each() {
 #[tokio::test]
 async fn a_status_is_an_error_by_side() {
     let recorder = Recorder::new();
-    let client = pair(&recorder).await;
+    let server = server_layer(&recorder).with_known_methods([UNARY]);
+    let client = client(&client_layer(&recorder), serve(server).await);
     assert_eq!(client.unary(fail(Code::NotFound)).await.unwrap_err().code(), Code::NotFound);
     recorder.wait_for_spans(2).await;
     let tree = recorder.tree();
@@ -83,9 +84,9 @@ async fn a_status_is_an_error_by_side() {
 #[tokio::test]
 async fn a_method_that_the_server_does_not_know_is_other() {
     let recorder = Recorder::new();
-    let client = pair(&recorder).await;
+    let caller = pair(&recorder).await;
     for path in ["/test.Echo/Nonsense", "/test.Nobody/Unary"] {
-        assert_eq!(client.by_hand(path).await.unwrap_err().code(), Code::Unimplemented);
+        assert_eq!(caller.by_hand(path).await.unwrap_err().code(), Code::Unimplemented);
     }
     recorder.wait_for_spans(4).await;
     let tree = recorder.tree();
@@ -95,10 +96,11 @@ async fn a_method_that_the_server_does_not_know_is_other() {
     assert!(!recorder.metrics().contains("Nonsense"), "{}", recorder.metrics());
     recorder.assert_clean();
 
-    // A handler that returns UNIMPLEMENTED is a known method.
+    // A known method whose handler returns UNIMPLEMENTED keeps its name.
     let recorder = Recorder::new();
-    let client = pair(&recorder).await;
-    client.unary(fail(Code::Unimplemented)).await.unwrap_err();
+    let server = server_layer(&recorder).with_known_methods([UNARY]);
+    let address = serve(server).await;
+    client(&client_layer(&recorder), address).unary(fail(Code::Unimplemented)).await.unwrap_err();
     recorder.wait_for_spans(2).await;
     assert!(recorder.tree().contains("SERVER test.Echo/Unary  error  ⇠ remote\n"), "{}", recorder.tree());
 }
@@ -127,7 +129,7 @@ async fn a_clients_server_is_its_target_or_else_its_origin() {
     // Options set after the target keep it.
     let later = aimed().with_message_metrics(true);
     assert_eq!(called(later, &recorder, "/a.B/C").await, some("orders.internal", "443"));
-    assert_eq!(called(bare(), &recorder, "http://user:secret@origin/a.B/C").await, (None, None));
+    assert_eq!(called(bare(), &recorder, "http://user:secret@origin/a.B/C").await, some("origin", "80"));
     assert!(!recorder.tree().contains("secret"), "{}", recorder.tree());
 }
 
@@ -141,6 +143,33 @@ async fn more_origins_than_the_bound_share_a_series() {
     let durations = recorder.metric("rpc.client.call.duration");
     assert_eq!((durations.points().len(), durations.count()), (65, 100));
     assert_eq!(durations.without("server.address").count(), 36);
+    // The spans keep the host.
+    for (number, span) in recorder.spans().iter().enumerate() {
+        assert_eq!(attribute(span, "server.address").unwrap(), format!("host{number}"));
+    }
+}
+
+#[tokio::test]
+async fn the_series_of_untrusted_hosts_have_a_bound() {
+    let recorder = Recorder::new();
+    let known = |layer: ClientLayer| layer.with_known_methods(["a.B/C"]).with_max_untrusted_series(10);
+    let layer = known(client_layer(&recorder));
+    for path in ["a.B/C", "a.B/Unknown"] {
+        for number in 0..10 {
+            called(layer.clone(), &recorder, &format!("http://host{number}/{path}")).await;
+        }
+    }
+    let durations = || recorder.metric("rpc.client.call.duration");
+    assert_eq!(durations().with("rpc.method", "a.B/C").points().len(), 10, "{}", recorder.metrics());
+    let unknown = durations().with("rpc.method", "_OTHER");
+    assert_eq!((unknown.points().len(), unknown.without("server.address").count()), (1, 10));
+    // A method beyond the bound keeps its name, and a target is trusted.
+    called(layer, &recorder, "http://host10/a.B/C").await;
+    assert_eq!(durations().with("rpc.method", "a.B/C").without("server.address").count(), 1);
+    let aimed = known(client_layer(&recorder)).with_max_untrusted_series(0);
+    let aimed = aimed.with_target(&"https://orders.internal".parse().unwrap());
+    called(aimed, &recorder, "http://host10/a.B/C").await;
+    assert_eq!(durations().with("server.address", "orders.internal").count(), 1, "{}", recorder.metrics());
 }
 
 #[tokio::test]

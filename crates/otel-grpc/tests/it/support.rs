@@ -164,7 +164,7 @@ pub(crate) fn name(code: Code) -> &'static str {
     NAMES[code as usize]
 }
 
-fn recording<L: LayerOptions>(layer: L, recorder: &Recorder) -> L {
+pub(crate) fn recording<L: LayerOptions>(layer: L, recorder: &Recorder) -> L {
     let layer = layer.with_tracer_provider(recorder.tracer_provider());
     layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
 }

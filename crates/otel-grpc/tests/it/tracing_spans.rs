@@ -36,7 +36,7 @@ async fn spans_of_tracing_nest_inside_and_around_ours() {
         };
         work.instrument(tracing::info_span!("work"))
     });
-    let server = Server::builder().layer(server_layer(&recorder));
+    let server = Server::builder().layer(server_layer(&recorder).with_known_methods([UNARY]));
     tokio::spawn(async move { server.serve_with_incoming(service, incoming).await });
 
     let client = client(&client_layer(&recorder), address);
