@@ -56,6 +56,7 @@ pub struct GrpcOptions {
     pub(crate) message_events: MessageEvents,
     pub(crate) max_message_events: u32,
     pub(crate) message_metrics: bool,
+    pub(crate) active_calls: bool,
     pub(crate) max_untrusted_series: u32,
 }
 
@@ -70,6 +71,7 @@ impl GrpcOptions {
             // The SDK's default limit of events per span.
             max_message_events: 128,
             message_metrics: false,
+            active_calls: false,
             // Half of the SDK's default limit of series per metric.
             max_untrusted_series: 1_000,
         }

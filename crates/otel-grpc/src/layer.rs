@@ -114,4 +114,12 @@ impl<S: Side> GrpcLayer<S> {
     pub fn with_message_metrics(self, record: bool) -> Self {
         self.edit(|grpc, _| grpc.message_metrics = record)
     }
+
+    /// Records the numbers of active calls, and of those whose response has begun (open streams), as metrics
+    /// `rpc.{server,client}.active_calls` and `rpc.{server,client}.open_streams`. Default: `false`. A server's call of an
+    /// unknown method is not counted, because its response can show that it is no call.
+    #[must_use]
+    pub fn with_active_calls(self, record: bool) -> Self {
+        self.edit(|grpc, _| grpc.active_calls = record)
+    }
 }

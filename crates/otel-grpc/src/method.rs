@@ -8,11 +8,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
 use opentelemetry::KeyValue;
-use otel_operation::{AttributedHistogram, BoundedCache, SmallOnceMap, intern};
+use otel_operation::{AttributedHistogram, AttributedUpDownCounter, BoundedCache, SmallOnceMap, intern};
 
 use crate::attributes::{GRPC, METHOD, OTHER, SYSTEM};
 use crate::content_type::ContentType;
@@ -35,6 +35,8 @@ pub(crate) struct Method {
     /// The key is the status code, or `u8::MAX` for a panic.
     pub(crate) durations: SmallOnceMap<u8, AttributedHistogram<f64>, 18>,
     pub(crate) sizes: SmallOnceMap<u8, [AttributedHistogram<u64>; 4], 18>,
+    pub(crate) active_calls: OnceLock<AttributedUpDownCounter>,
+    pub(crate) open_streams: OnceLock<AttributedUpDownCounter>,
     /// Present if an untrusted value is among the attributes.
     pub(crate) limited: Option<LimitedSeries>,
 }
@@ -46,8 +48,16 @@ impl Method {
         let span_name = if name == OTHER { Cow::Borrowed(GRPC) } else { name.clone() };
         let mut common = vec![KeyValue::new(SYSTEM, GRPC), KeyValue::new(METHOD, name.clone())];
         common.extend_from_slice(server);
-        let (durations, sizes) = (SmallOnceMap::new(), SmallOnceMap::new());
-        Self { name, span_name, common, durations, sizes, limited: None }
+        Self {
+            name,
+            span_name,
+            common,
+            durations: SmallOnceMap::new(),
+            sizes: SmallOnceMap::new(),
+            active_calls: OnceLock::new(),
+            open_streams: OnceLock::new(),
+            limited: None,
+        }
     }
 
     /// Returns false for the entry that all unknown methods share.

@@ -2,14 +2,16 @@
 //!
 //! Follows the [RPC semantic conventions](https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/) 1.44,
 //! `rpc.{client,server}.call.duration`. The sizes and numbers of messages are opt-in, with the names of versions
-//! before 1.38.
+//! before 1.38. So are the numbers of active calls and of open streams, with names of ours (docs/conventions.md).
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
-use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome};
+use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
+use otel_operation::{
+    AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, ERROR_TYPE, Outcome,
+};
 use tonic::Code;
 
 use crate::attributes::STATUS_CODE;
@@ -21,6 +23,8 @@ use crate::outcome;
 #[derive(Debug)]
 pub struct GrpcInstruments {
     duration: Histogram<f64>,
+    active_calls: UpDownCounter<i64>,
+    open_streams: UpDownCounter<i64>,
     /// In the order of [`Totals`].
     messages: [Histogram<u64>; 4],
 }
@@ -34,7 +38,8 @@ impl GrpcInstruments {
             "rpc.client.responses_per_rpc",
         ];
         let description = "Measures the duration of an outgoing Remote Procedure Call (RPC).";
-        Self::new(meter, ("rpc.client.call.duration", description), messages)
+        let in_flight = ["rpc.client.active_calls", "rpc.client.open_streams"];
+        Self::new(meter, ("rpc.client.call.duration", description), in_flight, messages)
     }
 
     pub(crate) fn server(meter: &Meter) -> Self {
@@ -45,13 +50,15 @@ impl GrpcInstruments {
             "rpc.server.responses_per_rpc",
         ];
         let description = "Measures the duration of an incoming Remote Procedure Call (RPC).";
-        Self::new(meter, ("rpc.server.call.duration", description), messages)
+        let in_flight = ["rpc.server.active_calls", "rpc.server.open_streams"];
+        Self::new(meter, ("rpc.server.call.duration", description), in_flight, messages)
     }
 
     /// The descriptions are the registry's, to the letter.
     fn new(
         meter: &Meter,
         (duration, description): (&'static str, &'static str),
+        [active_calls, open_streams]: [&'static str; 2],
         messages: [&'static str; 4],
     ) -> Self {
         let histogram = |(index, name): (usize, &'static str)| {
@@ -63,6 +70,9 @@ impl GrpcInstruments {
             };
             meter.u64_histogram(name).with_unit(unit).with_description(description).build()
         };
+        let up_down = |name: &'static str, unit: &'static str, description: &'static str| {
+            meter.i64_up_down_counter(name).with_unit(unit).with_description(description).build()
+        };
         let [a, b, c, d] = messages;
         Self {
             duration: meter
@@ -71,12 +81,28 @@ impl GrpcInstruments {
                 .with_description(description)
                 .with_boundaries(DURATION_BOUNDARIES.to_vec())
                 .build(),
+            active_calls: up_down(active_calls, "{call}", "Number of calls that have started and not ended."),
+            open_streams: up_down(
+                open_streams,
+                "{stream}",
+                "Number of calls whose response has started and not ended.",
+            ),
             messages: [(0, a), (1, b), (2, c), (3, d)].map(histogram),
         }
     }
 }
 
 impl Method {
+    pub(crate) fn add_active_calls(&self, instruments: &GrpcInstruments, delta: i64) {
+        let series = || AttributedUpDownCounter::new(&instruments.active_calls, self.names().to_vec());
+        self.active_calls.get_or_init(series).add(delta);
+    }
+
+    pub(crate) fn add_open_streams(&self, instruments: &GrpcInstruments, delta: i64) {
+        let series = || AttributedUpDownCounter::new(&instruments.open_streams, self.names().to_vec());
+        self.open_streams.get_or_init(series).add(delta);
+    }
+
     pub(crate) fn measure(
         &self,
         instruments: &GrpcInstruments,

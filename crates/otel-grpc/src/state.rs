@@ -6,6 +6,7 @@
 //! HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses".
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -41,6 +42,9 @@ pub struct CallState<S> {
     is_grpc_response: Option<bool>,
     /// True if the layer adds to the span of another layer.
     is_inner: bool,
+    /// True while the call is among the active ones. Atomic, because it is set through a shared reference.
+    is_active: AtomicBool,
+    has_open_stream: bool,
     /// Present only if messages are counted; boxed to keep the state small otherwise.
     messages: Option<Box<ResponseMessages>>,
     /// Present only if the response is gRPC-Web.
@@ -91,6 +95,8 @@ impl<S: Side> CallState<S> {
             http_status: StatusCode::OK,
             is_grpc_response: None,
             is_inner: false,
+            is_active: AtomicBool::new(false),
+            has_open_stream: false,
             messages,
             web_trailers: None,
         }
@@ -139,8 +145,45 @@ impl<S: Side> CallState<S> {
         self.code.unwrap_or(Code::Unknown)
     }
 
-    /// Names the span and the metrics after the method, if the response's body begins with a message.
+    /// Adds to the active calls; at the end, also to the open streams. Returns true if the call is counted.
+    fn add_active(&self, delta: i64) -> bool {
+        // A server's request of an unknown method can turn out to be no call.
+        let (None, Some(instruments)) = (&self.unconfirmed, self.instrumentation.instruments.get()) else {
+            return false;
+        };
+        self.is_active.store(delta > 0, Ordering::Relaxed);
+        if delta < 0 && self.has_open_stream {
+            self.method.add_open_streams(instruments, -1);
+        }
+        self.method.add_active_calls(instruments, delta);
+        true
+    }
+
     #[cold]
+    fn open_stream(&mut self) {
+        if let Some(instruments) = self.instrumentation.instruments.get() {
+            self.has_open_stream = true;
+            self.method.add_open_streams(instruments, 1);
+        }
+    }
+
+    /// Not inlined, because the usual call needs nothing of the data.
+    #[inline(never)]
+    fn read_data(&mut self, data: &[u8], span: Option<&RequestSpan<'_>>) {
+        self.confirm_method(data, span);
+        if let Some(trailers) = &mut self.web_trailers {
+            trailers.read(data);
+        }
+        let is_call = self.is_call();
+        if let Some(responses) = &mut self.messages {
+            let ResponseMessages { messages, scanner } = &mut **responses;
+            let span = span.filter(|span| is_call && span.scope() != AttributeScope::Hooks);
+            let add_event = span.map(|span| |attributes| span.add_event(MESSAGE, attributes));
+            messages.count(Direction::Response, scanner, data, add_event);
+        }
+    }
+
+    /// Names the span and the metrics after the method, if the response's body begins with a message.
     fn confirm_method(&mut self, data: &[u8], span: Option<&RequestSpan<'_>>) {
         let Some(unconfirmed) = &mut self.unconfirmed else { return };
         if data.is_empty()
@@ -160,6 +203,11 @@ impl<S: Side> CallState<S> {
 impl<S: Side> RequestObserver for CallState<S> {
     const PROTOCOL: Protocol = Protocol::new(2);
     const BODY_IN_CONTEXT: bool = !S::IS_CLIENT;
+
+    #[inline]
+    fn add_in_flight(&self, delta: i64) -> bool {
+        self.instrumentation.grpc.active_calls && self.add_active(delta)
+    }
 
     fn on_join(&mut self, scope: AttributeScope) {
         self.is_inner = true;
@@ -207,24 +255,19 @@ impl<S: Side> RequestObserver for CallState<S> {
                 self.code = code;
                 EndsWith::Head
             }
-            None => EndsWith::Body(None),
+            None => {
+                if self.is_active.load(Ordering::Relaxed) {
+                    self.open_stream();
+                }
+                EndsWith::Body(None)
+            }
         }
     }
 
     #[inline]
     fn on_data<D: Buf>(&mut self, data: &D, span: Option<&RequestSpan<'_>>) {
-        if self.unconfirmed.is_some() {
-            self.confirm_method(data.chunk(), span);
-        }
-        if let Some(trailers) = &mut self.web_trailers {
-            trailers.read(data.chunk());
-        }
-        let is_call = self.is_call();
-        if let Some(responses) = &mut self.messages {
-            let ResponseMessages { messages, scanner } = &mut **responses;
-            let span = span.filter(|span| is_call && span.scope() != AttributeScope::Hooks);
-            let add_event = span.map(|span| |attributes| span.add_event(MESSAGE, attributes));
-            messages.count(Direction::Response, scanner, data.chunk(), add_event);
+        if self.unconfirmed.is_some() || self.web_trailers.is_some() || self.messages.is_some() {
+            self.read_data(data.chunk(), span);
         }
     }
 

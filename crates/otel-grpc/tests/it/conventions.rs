@@ -15,7 +15,7 @@ use tonic::Code;
 use tonic::body::Body;
 use tower::{Layer, ServiceExt};
 
-use crate::echo::{TALK, fail, messages, say};
+use crate::echo::{TALK, UNARY, fail, messages, say};
 use crate::support::{client, client_layer, serve, server_layer};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
@@ -23,14 +23,17 @@ const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../
 /// Calls over a socket, in every option's light.
 async fn calls(recorder: &Recorder, events: MessageEvents) {
     let server = server_layer(recorder)
+        .with_known_methods([UNARY])
         .with_message_events(events)
         .with_message_metrics(true)
+        .with_active_calls(true)
         .with_request_metadata(["x-tenant"])
         .with_response_metadata(["content-type"])
         .with_public_endpoint(true);
     let layer = client_layer(recorder)
         .with_message_events(events)
         .with_message_metrics(true)
+        .with_active_calls(true)
         .with_request_metadata(["x-tenant"])
         .with_response_metadata(["content-type"]);
     let client = client(&layer, serve(server).await);
@@ -95,5 +98,22 @@ async fn names_units_instruments_and_descriptions_are_the_registrys() {
     for name in names.into_iter().chain(peer) {
         assert!(recorded.contains(name), "{name} is not recorded:\n{recorded}");
     }
+    assert_eq!(check.finish(), Ok(()));
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_registry_and_nothing_deprecated_is_recorded_by_default() {
+    const NONE: &str = "## otel-grpc\n\nAll names are in the registry.\n";
+    let recorder = Recorder::new();
+    let client = client(&client_layer(&recorder), serve(server_layer(&recorder)).await);
+    client.unary(say("hello")).await.unwrap();
+    client.unary(fail(Code::Internal)).await.unwrap_err();
+    client.by_hand("/test.Echo/Unknown").await.unwrap_err();
+    let mut replies =
+        client.talk(messages(stream::iter(["one", "three"].map(say)))).await.unwrap().into_inner();
+    while replies.message().await.unwrap().is_some() {}
+    recorder.wait_for_spans(8).await;
+    let mut check = ConventionCheck::new(ProjectNames::parse(NONE, "otel-grpc").unwrap());
+    check.add(&recorder);
     assert_eq!(check.finish(), Ok(()));
 }

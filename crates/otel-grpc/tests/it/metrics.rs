@@ -7,7 +7,7 @@ use prost::Message;
 use tonic::Code;
 
 use crate::echo::{COLLECT, EchoClient, REPEAT, Say, TALK, UNARY, fail, messages, repeat, say};
-use crate::support::{client, client_layer, endpoint, pair, serve, server_layer, spans_of};
+use crate::support::{client, client_layer, drop_when, endpoint, pair, serve, server_layer, spans_of};
 
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -162,4 +162,72 @@ async fn a_client_that_calls_by_hand_can_say_what_there_is() {
     let names: Vec<_> =
         spans_of(&recorder, SpanKind::Client).into_iter().map(|span| span.name.into_owned()).collect();
     assert_eq!(names, [UNARY, "grpc"]);
+}
+
+/// Returns the numbers of active calls and of open streams.
+fn in_flight(recorder: &Recorder, side: &str) -> (f64, f64) {
+    let sum = |name: &str| recorder.metric(&format!("rpc.{side}.{name}")).with("rpc.method", REPEAT).sum();
+    (sum("active_calls"), sum("open_streams"))
+}
+
+#[tokio::test]
+async fn active_calls_and_open_streams_are_counted_by_option() {
+    let recorder = Recorder::new();
+    let server = server_layer(&recorder).with_known_methods([UNARY, REPEAT]).with_active_calls(true);
+    let client = client(&client_layer(&recorder).with_active_calls(true), serve(server).await);
+    let mut open = Vec::new();
+    for number in 1..=3 {
+        let endless = Say { text: "wait".into(), ..repeat(1, Code::Ok) };
+        let mut replies = client.repeat(endless).await.unwrap().into_inner();
+        replies.message().await.unwrap().unwrap();
+        open.push(replies);
+        for side in ["server", "client"] {
+            assert_eq!(in_flight(&recorder, side), (number.into(), number.into()), "{side}");
+        }
+    }
+    // A call that waits for its response is active, and no open stream.
+    drop_when(
+        || recorder.metric("rpc.server.active_calls").with("rpc.method", UNARY).sum() == 1.0,
+        client.unary(say("wait")),
+    )
+    .await;
+    assert!(recorder.metric("rpc.server.open_streams").with("rpc.method", UNARY).points().is_empty());
+    drop(open);
+    recorder.wait_for_spans(8).await;
+    for side in ["server", "client"] {
+        assert_eq!(in_flight(&recorder, side), (0.0, 0.0), "{}", recorder.metrics());
+    }
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn every_end_of_a_call_ends_its_activity() {
+    let recorder = Recorder::new();
+    let server = server_layer(&recorder).with_known_methods([UNARY, REPEAT]).with_active_calls(true);
+    let client = client(&client_layer(&recorder).with_active_calls(true), serve(server).await);
+    client.unary(say("hello")).await.unwrap();
+    client.unary(fail(Code::Internal)).await.unwrap_err();
+    client.unary(say("panic")).await.unwrap_err();
+    client.by_hand("/test.Echo/Unknown").await.unwrap_err();
+    let mut replies = client.repeat(repeat(2, Code::DataLoss)).await.unwrap().into_inner();
+    while let Ok(Some(_)) = replies.message().await {}
+    recorder.wait_for_spans(10).await;
+    recorder.assert_clean();
+    let active = |side: &str| recorder.metric(&format!("rpc.{side}.active_calls"));
+    for side in ["server", "client"] {
+        assert_eq!((active(side).sum(), active(side).points().is_empty()), (0.0, false), "{side}");
+    }
+    // The request of a server's unknown method could be no call.
+    assert!(active("server").with("rpc.method", "_OTHER").points().is_empty(), "{}", recorder.metrics());
+    assert_eq!(active("client").with("rpc.method", "_OTHER").points().len(), 1);
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_an_option() {
+    let recorder = Recorder::new();
+    pair(&recorder).await.unary(say("hello")).await.unwrap();
+    recorder.wait_for_spans(2).await;
+    for name in ["active_calls", "open_streams"] {
+        assert!(!recorder.metrics().contains(name), "{}", recorder.metrics());
+    }
 }

@@ -71,9 +71,14 @@ pub(crate) async fn until_served(recorder: &Recorder) {
 
 /// Drops a call that never completes, once the server has started it.
 pub(crate) async fn drop_when_served<T>(recorder: &Recorder, call: impl Future<Output = T>) {
+    drop_when(|| recorder.tree().contains("SERVER"), call).await;
+}
+
+/// Drops a call that never completes, once a condition holds.
+pub(crate) async fn drop_when<T>(holds: impl Fn() -> bool, call: impl Future<Output = T>) {
     tokio::select! {
         _ = call => panic!("the call should not end"),
-        () = until_served(recorder) => {}
+        () = until("the condition", holds) => {}
     }
 }
 
