@@ -181,10 +181,10 @@ fn is_method_path(path: &str) -> bool {
     path.len() <= LONGEST && parts.is_some_and(|(service, method)| name(service) && name(method))
 }
 
-/// Returns `true` if a message in the body of a response with this head confirms the method. Interceptors send a code in
-/// the head, fallbacks also another HTTP status or content type.
-pub(crate) fn can_confirm(status: StatusCode, content_type: ContentType, has_code: bool) -> bool {
-    status == StatusCode::OK && content_type != ContentType::Other && !has_code
+/// Returns `true` if a message in the body of a response with this head confirms the method. Fallbacks send another HTTP
+/// status or content type; interceptors send a code in the head, with which a call ends.
+pub(crate) fn can_confirm(status: StatusCode, content_type: ContentType) -> bool {
+    status == StatusCode::OK && content_type != ContentType::Other
 }
 
 /// Returns `true` if the data at the start of a response's body begins a message. Its flags are 0 or 1; trailers of

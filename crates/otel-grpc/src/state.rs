@@ -233,7 +233,7 @@ impl<S: Side> RequestObserver for CallState<S> {
             }
             if let Some(unconfirmed) = &mut self.unconfirmed
                 && unconfirmed.can_exist
-                && method::can_confirm(self.http_status, content_type, code.is_some())
+                && method::can_confirm(self.http_status, content_type)
             {
                 unconfirmed.confirming = Some(content_type);
             }

@@ -157,27 +157,27 @@ async fn a_path_that_can_be_no_method_is_never_learned() {
 #[tokio::test]
 async fn the_series_of_learned_methods_have_a_bound() {
     let recorder = Recorder::new();
-    // One status per call, of three: paths decide both.
+    // The query determines the status, and is no part of the method.
     let service = tower::service_fn(|request: Request<Body>| async move {
-        let code = request.uri().path().len() % 3;
-        let code = [Code::Ok, Code::NotFound, Code::Internal][code];
-        Ok::<_, Infallible>(response("application/grpc", Some(b"\0\0\0\0\0"), Some(code)))
+        let code = request.uri().query().unwrap_or_default().parse().unwrap();
+        Ok::<_, Infallible>(response("application/grpc", Some(b"\0\0\0\0\0"), Some(Code::from_i32(code))))
     });
     let service = server_layer(&recorder).with_max_untrusted_series(10).layer(service);
-    for length in [1, 2, 3] {
-        for number in 0..6 {
-            call(&service, &format!("/test.S{number}/{}", "M".repeat(length))).await;
+    for number in 0..6 {
+        for code in 0..3 {
+            call(&service, &format!("/test.Echo/M{number}?{code}")).await;
         }
     }
-    // A series that exists continues.
-    for _ in 0..3 {
-        call(&service, "/test.S0/M").await;
-    }
+    // A series that exists continues, and a method beyond the bound keeps its span's name.
+    call(&service, "/test.Echo/M0?0").await;
+    call(&service, "/test.Echo/M5?0").await;
     let durations = recorder.metric("rpc.server.call.duration");
-    assert_eq!(durations.count(), 21);
-    assert_eq!(durations.clone().with("rpc.method", "test.S0/M").count(), 4, "{}", recorder.metrics());
     let others = durations.clone().with("rpc.method", "_OTHER");
-    assert_eq!((others.count(), durations.points().len() - others.points().len()), (8, 10));
+    assert_eq!(durations.points().len() - others.points().len(), 10, "{}", recorder.metrics());
+    assert_eq!((durations.count(), others.count()), (20, 9));
+    let first = durations.with("rpc.method", "test.Echo/M0").with("rpc.response.status_code", "OK");
+    assert_eq!(first.count(), 2);
+    assert_eq!(recorder.spans().pop().unwrap().name, "test.Echo/M5");
 }
 
 #[tokio::test]
