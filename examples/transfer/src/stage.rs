@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use opentelemetry::trace::{TraceId, TracerProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use otel_grpc::{CallHead, ClientLayer, LayerOptions, ServerLayer};
+use otel_grpc::{CallHead, ClientLayer, DescriptorError, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_telemetry::{Exporter, Telemetry};
 use otel_waterfall::{OpenSpans, Style, Trace, from_otlp_json, html, text};
@@ -18,6 +18,9 @@ use tokio::time::timeout;
 
 use crate::file::FileExporter;
 use crate::{Failure, PATIENCE};
+
+/// The file descriptor set of all services, from which the server layer takes the names of the methods.
+const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("transfer");
 
 /// The span attributes that are drawn.
 const ATTRIBUTES: [&str; 5] = ["request.*", "saga.outcome", "twopc.decision", "twopc.outcome", "twopc.vote"];
@@ -111,13 +114,13 @@ impl Providers {
             .with_filter(is_recorded)
     }
 
-    /// The layer that records inbound calls.
-    pub(crate) fn server_layer(&self) -> ServerLayer {
-        ServerLayer::new()
+    /// The layer that records inbound calls of the methods in `proto/`.
+    pub(crate) fn server_layer(&self) -> Result<ServerLayer, DescriptorError> {
+        Ok(ServerLayer::for_services(&[FILE_DESCRIPTOR_SET])?
             .with_tracer_provider(&self.traces)
             .with_meter_provider(&self.metrics)
             .with_propagator(self.propagator.clone())
-            .with_filter(is_recorded)
+            .with_filter(is_recorded))
     }
 }
 

@@ -34,7 +34,7 @@ impl Savings {
         let address = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel();
         let serving = Server::builder()
-            .layer(stage.service("savings")?.server_layer())
+            .layer(stage.service("savings")?.server_layer()?)
             .add_service(AccountServer::new(accounts))
             .add_service(participant.into_server())
             .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
