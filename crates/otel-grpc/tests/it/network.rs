@@ -3,16 +3,21 @@
 use std::net::SocketAddr;
 
 use futures_util::{FutureExt, StreamExt};
+use opentelemetry::trace::SpanKind;
 use otel_testing::Recorder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
-use tonic::transport::Server;
+use tonic::transport::{Channel, Server};
+use tower::Layer;
 
-use crate::echo::{EchoServer, Say, messages, repeat, say};
-use crate::support::{assert_call, client, client_layer, listen, name, serve, server_layer, until_served};
+use crate::echo::{EchoClient, EchoServer, Say, messages, repeat, say};
+use crate::support::{
+    assert_call, attribute, client, client_layer, endpoint, listen, name, serve, server_layer, spans_of,
+    until_served,
+};
 
 /// Starts a TCP proxy to `server`, which a test aborts to cut the connection.
 async fn cable(server: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
@@ -98,4 +103,24 @@ async fn an_abrupt_shutdown_cancels_a_stream() {
     process.shutdown_background();
     let status = answers.next().await.unwrap().unwrap_err();
     assert_call(&recorder, name(status.code()), "CANCELLED").await;
+}
+
+#[tokio::test]
+async fn a_balanced_channel_has_the_address_of_its_target() {
+    let recorder = Recorder::new();
+    let (first, second) = (serve(server_layer(&recorder)).await, serve(server_layer(&recorder)).await);
+    let channel = Channel::balance_list([first, second].map(endpoint).into_iter());
+    // The layer is outside of the balancer, which decides the server of each call.
+    let layer = client_layer(&recorder).with_target(&"http://orders.internal:50051".parse().unwrap());
+    let client = EchoClient(layer.layer(channel));
+    for _ in 0..4 {
+        client.unary(say("hello")).await.unwrap();
+    }
+    recorder.wait_for_spans(8).await;
+    for span in spans_of(&recorder, SpanKind::Client) {
+        assert_eq!(attribute(&span, "server.address").as_deref(), Some("orders.internal"));
+        assert_eq!(attribute(&span, "server.port").as_deref(), Some("50051"));
+    }
+    let durations = recorder.metric("rpc.client.call.duration").with("server.address", "orders.internal");
+    assert_eq!(durations.count(), 4, "{}", recorder.metrics());
 }
