@@ -62,8 +62,11 @@ pub struct GrpcOptions {
 
 impl GrpcOptions {
     pub(crate) fn new() -> Self {
+        let mut common = Options::new();
+        // The conventions ask for the status message, which says more than the status.
+        common.set_message_description();
         Self {
-            common: Options::new(),
+            common,
             excluded_services: Arc::from([]),
             request_metadata: CapturedHeaders::default(),
             known_methods: None,

@@ -1,44 +1,23 @@
 //! Mapping of errors to a gRPC status, by their causes.
 
-use std::any::Any;
 use std::error::Error;
 
+use otel_request::ErrorView;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 /// Returns the status of a call that failed with an error, before the response or within a stream. It is the status
-/// that tonic derives from the error, except that an expired deadline is DEADLINE_EXCEEDED instead of CANCELLED.
-pub(crate) fn code_from_error<E: 'static>(error: &E) -> Code {
-    let any: &dyn Any = error;
-    let mut cause: Option<&(dyn Error + 'static)> = if let Some(error) = any.downcast_ref::<Status>() {
-        Some(error)
-    } else if let Some(error) = any.downcast_ref::<Box<dyn Error + Send + Sync>>() {
-        Some(&**error)
-    } else {
-        known_by_feature(any)
-    };
-    // Bounded, so that a faulty `source` with a cycle does not loop forever.
-    for _ in 0..16 {
-        let Some(error) = cause else { break };
-        if let Some(code) = direct_code(error) {
-            return code;
-        }
-        cause = error.source();
-    }
-    Code::Unknown
+/// that tonic derives from the error, except that an expired time-out is DEADLINE_EXCEEDED instead of CANCELLED or UNKNOWN.
+pub(crate) fn code(error: &ErrorView<'_>) -> Code {
+    error.causes().find_map(direct_code).unwrap_or(Code::Unknown)
 }
 
-fn known_by_feature(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-    #[cfg(feature = "transport")]
-    {
-        if let Some(error) = error.downcast_ref::<tonic::transport::Error>() {
-            return Some(error);
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return Some(error);
-        }
+/// Returns the view of an error, of tonic's [`Status`] without any feature.
+pub(crate) fn view<E: 'static>(error: &E) -> ErrorView<'_> {
+    let view = ErrorView::new(error);
+    match view.downcast_ref::<Status>() {
+        Some(status) => ErrorView::from_error(status),
+        None => view,
     }
-    let _ = error;
-    None
 }
 
 /// Returns the status of this error, without its causes.
@@ -56,6 +35,9 @@ fn direct_code(error: &(dyn Error + 'static)) -> Option<Code> {
     {
         if error.is::<tower::load_shed::error::Overloaded>() {
             return Some(Code::ResourceExhausted);
+        }
+        if error.is::<tower::timeout::error::Elapsed>() {
+            return Some(Code::DeadlineExceeded);
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_timeout() {
@@ -100,13 +82,13 @@ mod tests {
 
     #[test]
     fn errors_are_looked_through_to_what_they_stand_for() {
-        let boxed = |error: Box<dyn Error + Send + Sync>| code_from_error(&error);
-        assert_eq!(code_from_error(&Status::not_found("x")), Code::NotFound);
+        let boxed = |error: Box<dyn Error + Send + Sync>| code(&view(&error));
+        assert_eq!(code(&view(&Status::not_found("x"))), Code::NotFound);
         assert_eq!(boxed(Status::aborted("x").into()), Code::Aborted);
         assert_eq!(boxed(TimeoutExpired(()).into()), Code::DeadlineExceeded);
         assert_eq!(boxed(ConnectError("refused".into()).into()), Code::Unavailable);
         assert_eq!(boxed("secret".into()), Code::Unknown);
-        assert_eq!(code_from_error(&std::fmt::Error), Code::Unknown);
+        assert_eq!(code(&view(&std::fmt::Error)), Code::Unknown);
         #[cfg(feature = "transport")]
         for (reason, code) in [
             (h2::Reason::CANCEL, Code::Cancelled),
@@ -117,6 +99,9 @@ mod tests {
             assert_eq!(boxed(h2::Error::from(reason).into()), code);
         }
         #[cfg(feature = "transport")]
-        assert_eq!(boxed(tower::load_shed::error::Overloaded::new().into()), Code::ResourceExhausted);
+        {
+            assert_eq!(boxed(tower::load_shed::error::Overloaded::new().into()), Code::ResourceExhausted);
+            assert_eq!(boxed(tower::timeout::error::Elapsed::new().into()), Code::DeadlineExceeded);
+        }
     }
 }

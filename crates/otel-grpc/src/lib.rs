@@ -26,7 +26,7 @@ mod state;
 mod web;
 
 pub use otel_operation::SamplerAttributes;
-pub use otel_request::{LayerOptions, ResendCounter, SeparateRequest};
+pub use otel_request::{ErrorClass, ErrorView, LayerOptions, ResendCounter, SeparateRequest};
 
 pub use crate::carrier::{MetadataExtractor, MetadataInjector};
 pub use crate::client::{ClientBody, ClientFuture, ClientLayer, ClientService, GrpcClient};

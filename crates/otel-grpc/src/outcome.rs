@@ -11,6 +11,10 @@ use tonic::Code;
 
 /// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Limit in bytes of a status message that is decoded.
+const LONGEST_MESSAGE: usize = 3 * 4_096;
 
 /// Returns the name of a status in the conventions.
 pub(crate) fn name(code: Code) -> &'static str {
@@ -35,8 +39,7 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// Returns the outcome of a server's call: an error for the statuses that the server is responsible for. It has no
-/// description, because the status message is unbounded and may contain secrets.
+/// Returns the outcome of a server's call: an error for the statuses that the server is responsible for.
 pub(crate) fn of_server(code: Code) -> Outcome {
     match code {
         Code::Unknown
@@ -64,6 +67,42 @@ pub(crate) fn of_other_request(status: StatusCode) -> Outcome {
 /// Returns the status in headers or trailers. An invalid status is UNKNOWN.
 pub(crate) fn code_from_headers(headers: &HeaderMap) -> Option<Code> {
     headers.get(&GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
+}
+
+/// Returns the status message in headers or trailers, decoded.
+#[cold]
+pub(crate) fn message_from_headers(headers: &HeaderMap) -> Option<String> {
+    let message = headers.get(&GRPC_MESSAGE)?.as_bytes();
+    (!message.is_empty()).then(|| decode_message(message))
+}
+
+/// Decodes a status message. Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
+/// "Percent-Encoded": an invalid escape is text.
+pub(crate) fn decode_message(encoded: &[u8]) -> String {
+    let encoded = &encoded[..encoded.len().min(LONGEST_MESSAGE)];
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let [byte, after @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => hex_digit(*high).zip(hex_digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Returns the status of a response without `grpc-status`, from its HTTP status.
@@ -117,6 +156,21 @@ mod tests {
         }
         assert_eq!(read(b"\xff"), Some(Code::Unknown));
         assert_eq!(code_from_headers(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_message_is_decoded_and_never_refused() {
+        for (encoded, decoded) in [
+            ("no such order", "no such order"),
+            ("100%25 %E2%82%AC", "100% \u{20ac}"),
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz%41", "%zzA"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(decode_message(encoded.as_bytes()), decoded, "{encoded}");
+        }
+        assert_eq!(decode_message(&vec![b'x'; 1 << 20]).len(), LONGEST_MESSAGE);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the complete call, including streams; the status comes from the trailers) and [gRPC over
 //! HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses".
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,12 +16,12 @@ use http_body::Body;
 use opentelemetry::KeyValue;
 use otel_operation::Outcome;
 use otel_request::{AttributeScope, EndsWith, NameRank, Protocol, RequestObserver, RequestSpan, SpanName};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::attributes::{self, MESSAGE, STATUS_CODE};
 use crate::content_type::ContentType;
 use crate::deadline::Deadline;
-use crate::error::code_from_error;
+use crate::error;
 use crate::instrumentation::{GrpcInstrumentation, Side};
 use crate::messages::{Direction, MessageEvents, Messages};
 use crate::method::{self, Method};
@@ -45,6 +46,9 @@ pub struct CallState<S> {
     /// True while the call is among the active ones. Atomic, because it is set through a shared reference.
     is_active: AtomicBool,
     has_open_stream: bool,
+    has_response: bool,
+    /// The status message of a trailers-only response.
+    message: Option<Box<str>>,
     /// Present only if messages are counted; boxed to keep the state small otherwise.
     messages: Option<Box<ResponseMessages>>,
     /// Present only if the response is gRPC-Web.
@@ -97,6 +101,8 @@ impl<S: Side> CallState<S> {
             is_inner: false,
             is_active: AtomicBool::new(false),
             has_open_stream: false,
+            has_response: false,
+            message: None,
             messages,
             web_trailers: None,
         }
@@ -224,6 +230,7 @@ impl<S: Side> RequestObserver for CallState<S> {
         let headers = response.headers();
         let code = outcome::code_from_headers(headers);
         self.http_status = response.status();
+        self.has_response = true;
         if !S::IS_CLIENT && (code.is_none() || self.unconfirmed.is_some()) {
             let content_type = ContentType::from_headers(headers);
             let is_grpc = code.is_some() || content_type != ContentType::Other;
@@ -253,6 +260,9 @@ impl<S: Side> RequestObserver for CallState<S> {
             // A trailers-only response, whose body readers need not poll.
             Some(_) => {
                 self.code = code;
+                if span.is_some() && code != Some(Code::Ok) {
+                    self.message = outcome::message_from_headers(headers).map(String::into_boxed_str);
+                }
                 EndsWith::Head
             }
             None => {
@@ -283,11 +293,40 @@ impl<S: Side> RequestObserver for CallState<S> {
         self.end_with(code.unwrap_or_else(|| outcome::code_from_http_status(self.http_status)))
     }
 
-    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome {
+    fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
+        let instrumentation = Arc::clone(&self.instrumentation);
+        let common = &instrumentation.grpc.common;
         if !self.is_call() {
-            return Outcome::error(attributes::OTHER);
+            return common.error_outcome(error, self.has_response, span.is_some());
         }
-        self.end_with(code_from_error(error))
+        let error = error::view(error);
+        let outcome = self.end_with(error::code(&error));
+        if outcome.error_type().is_none() {
+            return outcome;
+        }
+        let error_type = match self.code {
+            // Statuses of many causes: the class of the error says more.
+            Some(Code::Unknown | Code::Internal | Code::Unavailable) => {
+                common.error_type(&error, self.has_response)
+            }
+            _ => common.chosen_error_type(&error),
+        };
+        let outcome = error_type.map_or(outcome, Outcome::error);
+        if span.is_none() {
+            return outcome;
+        }
+        // The text of a status lists its details, too.
+        let message = error.find::<Status>().map(Status::message).filter(|message| !message.is_empty());
+        common.describe_error(outcome, &error, message)
+    }
+
+    fn describe_end(&mut self, trailers: Option<&HeaderMap>) -> Cow<'static, str> {
+        let message = trailers.and_then(outcome::message_from_headers);
+        let message = message.or_else(|| self.web_trailers.as_ref()?.message());
+        let message = message.or_else(|| self.message.take().map(String::from));
+        message.map_or(Cow::Borrowed(""), |message| {
+            self.instrumentation.grpc.common.description_from_message(&message)
+        })
     }
 
     fn outcome_if_dropped(&mut self) -> Outcome {

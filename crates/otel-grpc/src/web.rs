@@ -6,10 +6,12 @@
 use tonic::Code;
 
 use crate::content_type::ContentType;
+use crate::outcome;
 use crate::scanner::Scanner;
 
-/// The name of the trailer with the status.
+/// The names of the trailers with the status and its message.
 const GRPC_STATUS: &str = "grpc-status";
+const GRPC_MESSAGE: &str = "grpc-message";
 
 /// Limit in bytes of the trailers that are read.
 const LONGEST: usize = 8 * 1024;
@@ -58,11 +60,21 @@ impl WebTrailers {
 
     /// Returns the status, if the trailers have arrived.
     pub(crate) fn code(&self) -> Option<Code> {
-        let name = GRPC_STATUS.as_bytes();
+        self.value(GRPC_STATUS).map(Code::from_bytes)
+    }
+
+    /// Returns the status message, decoded.
+    pub(crate) fn message(&self) -> Option<String> {
+        let message = self.value(GRPC_MESSAGE).filter(|message| !message.is_empty());
+        message.map(outcome::decode_message)
+    }
+
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        let name = name.as_bytes();
         self.trailers.split(|byte| *byte == b'\n').find_map(|line| {
             let (key, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
-            key.eq_ignore_ascii_case(name).then(|| Code::from_bytes(value.trim_ascii()))
+            key.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
         })
     }
 }
@@ -126,6 +138,9 @@ mod tests {
             let (a, b) = body.split_at(cut);
             assert_eq!(code(ContentType::Web, &[a, b]), Some(Code::Internal), "{cut}");
         }
+        let mut trailers = WebTrailers::new(ContentType::Web).unwrap();
+        trailers.read(INTERNAL);
+        assert_eq!(trailers.message().as_deref(), Some("no"));
         assert_eq!(code(ContentType::Web, &[MESSAGE]), None);
         assert_eq!(code(ContentType::Web, &[b"\x80\0\0\0\x0eGRPC-Status: 5\n"]), Some(Code::NotFound));
         assert_eq!(code(ContentType::Grpc, &[&body]), None, "not gRPC-Web");

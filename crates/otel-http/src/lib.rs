@@ -19,7 +19,9 @@ mod server;
 mod service;
 
 pub use otel_operation::SamplerAttributes;
-pub use otel_request::{LayerOptions, PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest};
+pub use otel_request::{
+    ErrorClass, ErrorView, LayerOptions, PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest,
+};
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::client::{

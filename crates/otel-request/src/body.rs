@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::observer::RequestObserver;
 use crate::record::RequestRecord;
-use crate::scope::fail;
+use crate::scope::{fail, finish_with};
 
 /// A length that is not known.
 const UNKNOWN: u64 = u64::MAX;
@@ -47,8 +47,7 @@ pin_project! {
                         || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream());
                     operation.inside(|_| this.inner.set(None));
                     if has_ended {
-                        let outcome = operation.observer_mut().outcome_at_end(None);
-                        operation.end(&outcome);
+                        finish_with(operation, None);
                     }
                 }
                 Around::Context(context) => {
@@ -122,8 +121,7 @@ where
             return Poll::Ready(frame);
         }
         operation.inside(|_| this.inner.set(None));
-        let outcome = operation.observer_mut().outcome_at_end(trailers);
-        operation.end(&outcome);
+        finish_with(operation, trailers);
         *this.around = Around::Nothing;
         Poll::Ready(frame)
     }

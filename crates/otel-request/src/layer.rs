@@ -1,5 +1,7 @@
 //! The `with_*` methods that the layers of all transports have.
 
+use std::borrow::Cow;
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
@@ -7,6 +9,7 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 use otel_operation::SamplerAttributes;
 use otel_propagation::PropagatorHandle;
 
+use crate::error_type::ErrorView;
 use crate::head::HeadView;
 use crate::instrumentation::Instrumentation;
 use crate::options::Options;
@@ -81,6 +84,40 @@ pub trait LayerOptions: Sized {
     #[must_use]
     fn with_sampler_attributes(self, attributes: SamplerAttributes) -> Self {
         self.with_options(|options| options.sampler_attributes = attributes)
+    }
+
+    /// Sets the `error.type` of errors. `error_type` runs once for each error of a service or a body; where it returns
+    /// `None`, the class is found by the types of the error and its causes ([`ErrorClass`](crate::ErrorClass)). The value
+    /// becomes a metric attribute: return a name from a short list, never text.
+    ///
+    /// A gRPC call keeps its status; only `error.type` changes.
+    #[must_use]
+    fn with_error_type<F>(self, error_type: F) -> Self
+    where
+        F: Fn(&ErrorView<'_>) -> Option<&'static str> + Send + Sync + 'static,
+    {
+        self.with_options(|options| options.set_error_type(error_type))
+    }
+
+    /// Describes the status of a span that failed: by the texts of the error and its causes, and for gRPC by the status
+    /// message of the response. Default: the status message alone. A description has at most 1,024 bytes. Texts may contain
+    /// secrets: see [`with_description_redaction`](Self::with_description_redaction).
+    ///
+    /// Follows the [general conventions for recording
+    /// errors](https://opentelemetry.io/docs/specs/semconv/general/recording-errors/), "Recording errors on spans".
+    #[must_use]
+    fn with_status_description(self, describe: bool) -> Self {
+        self.with_options(|options| options.set_status_description(describe))
+    }
+
+    /// Edits each description of a span's status before it is recorded. `redact` receives at most 4,096 bytes of the text. If it
+    /// panics, the span has no description.
+    #[must_use]
+    fn with_description_redaction<F>(self, redact: F) -> Self
+    where
+        F: Fn(&str) -> Cow<'_, str> + Send + Sync + 'static,
+    {
+        self.with_options(|options| options.set_description_redaction(redact))
     }
 
     /// Writes the owner of a request's span into the request's extensions. Default: `false`. Set it on the outer of two

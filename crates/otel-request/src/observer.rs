@@ -1,5 +1,6 @@
 //! The contract with a transport: the part of a request that its protocol observes and records.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -50,8 +51,15 @@ pub trait RequestObserver: Send + 'static {
     /// Returns the outcome of a response that ended with its head or its body.
     fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome;
 
-    /// Returns the outcome of a call or a body that failed.
-    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome;
+    /// Returns the outcome of a call or a body that failed. Only a recording span needs a description.
+    fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome;
+
+    /// Returns the description of a response's failure, for the status of a recording span. Called after
+    /// [`on_end`](Self::on_end).
+    fn describe_end(&mut self, trailers: Option<&HeaderMap>) -> Cow<'static, str> {
+        let _ = trailers;
+        Cow::Borrowed("")
+    }
 
     /// Returns the outcome of a request that was dropped before its end.
     fn outcome_if_dropped(&mut self) -> Outcome {

@@ -1,18 +1,21 @@
 //! The settings that the layers of all request-response transports share, and their hooks, isolated from panics.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use opentelemetry::KeyValue;
-use otel_operation::{Providers, SamplerAttributes, catch_panic};
+use otel_operation::{Outcome, Providers, SamplerAttributes, catch_panic};
 use otel_propagation::PropagatorHandle;
 
 use crate::captured_headers::CapturedHeaders;
+use crate::error_type::{DescriptionSettings, ErrorView, unclassified};
 use crate::head::{HeadView, RequestHead};
 
 type Predicate<V> = Arc<dyn for<'a> Fn(&<V as HeadView>::View<'a>) -> bool + Send + Sync>;
 type Hook<V> = Arc<dyn for<'a> Fn(&<V as HeadView>::View<'a>, &mut Vec<KeyValue>) + Send + Sync>;
+type ErrorTypeHook = Arc<dyn Fn(&ErrorView<'_>) -> Option<&'static str> + Send + Sync>;
 
 /// The settings that all layers have. `V` is the form in which hooks see a request's head.
 pub struct Options<V: HeadView> {
@@ -31,6 +34,8 @@ pub struct Options<V: HeadView> {
     filter: Option<Predicate<V>>,
     public_endpoint: Option<Predicate<V>>,
     request_attributes: Option<Hook<V>>,
+    error_type: Option<ErrorTypeHook>,
+    descriptions: DescriptionSettings,
 }
 
 impl<V: HeadView> Options<V> {
@@ -47,6 +52,8 @@ impl<V: HeadView> Options<V> {
             filter: None,
             public_endpoint: None,
             request_attributes: None,
+            error_type: None,
+            descriptions: DescriptionSettings::default(),
         }
     }
 
@@ -74,6 +81,74 @@ impl<V: HeadView> Options<V> {
         attributes: impl for<'a> Fn(&V::View<'a>, &mut Vec<KeyValue>) + Send + Sync + 'static,
     ) {
         self.request_attributes = Some(Arc::new(attributes));
+    }
+
+    /// Sets the hook that classifies errors. Where it returns `None`, the class is found by the types of the error's causes.
+    pub fn set_error_type(
+        &mut self,
+        error_type: impl Fn(&ErrorView<'_>) -> Option<&'static str> + Send + Sync + 'static,
+    ) {
+        self.error_type = Some(Arc::new(error_type));
+    }
+
+    /// Enables or disables the descriptions of span statuses, by errors and by messages of the peer.
+    pub fn set_status_description(&mut self, describe: bool) {
+        self.descriptions.errors = describe;
+        self.descriptions.messages = describe;
+    }
+
+    /// Enables the descriptions by messages of the peer alone: the default of a protocol that has them.
+    pub fn set_message_description(&mut self) {
+        self.descriptions.messages = true;
+    }
+
+    /// Sets the hook that removes secrets from the descriptions of span statuses.
+    pub fn set_description_redaction(
+        &mut self,
+        redact: impl Fn(&str) -> Cow<'_, str> + Send + Sync + 'static,
+    ) {
+        self.descriptions.redaction = Some(Arc::new(redact));
+    }
+
+    /// Returns the `error.type` of an error, from the hook or from its class. `in_body` is true for an error within the
+    /// response's body.
+    #[must_use]
+    pub fn error_type(&self, error: &ErrorView<'_>, in_body: bool) -> Option<&'static str> {
+        self.chosen_error_type(error).or_else(|| {
+            let class = error.class()?;
+            Some(if in_body { class.in_body() } else { class }.as_str())
+        })
+    }
+
+    /// Returns the `error.type` that the hook chooses, if there is one.
+    #[must_use]
+    pub fn chosen_error_type(&self, error: &ErrorView<'_>) -> Option<&'static str> {
+        let hook = self.error_type.as_ref()?;
+        catch_panic(|| hook(error)).flatten()
+    }
+
+    /// Returns the outcome of a request that failed with an error. Its `error.type` is the name of the error's type where
+    /// neither the hook nor a class is known.
+    #[must_use]
+    pub fn error_outcome<E: 'static>(&self, error: &E, in_body: bool, is_recording: bool) -> Outcome {
+        let error = ErrorView::new(error);
+        let error_type = self.error_type(&error, in_body).unwrap_or_else(|| unclassified::<E>(&error));
+        let outcome = Outcome::error(error_type);
+        if is_recording { self.describe_error(outcome, &error, None) } else { outcome }
+    }
+
+    /// Adds a description to the outcome of an error, if errors are described: `own`, or the texts of the error and its
+    /// causes. It has at most 1,024 bytes after the redaction.
+    #[must_use]
+    pub fn describe_error(&self, outcome: Outcome, error: &ErrorView<'_>, own: Option<&str>) -> Outcome {
+        outcome.with_description(self.descriptions.of_error(error, own))
+    }
+
+    /// Returns a message of the peer as a description of at most 1,024 bytes, after the redaction. It is empty if messages are
+    /// not recorded.
+    #[must_use]
+    pub fn description_from_message(&self, message: &str) -> Cow<'static, str> {
+        self.descriptions.of_message(message)
     }
 
     /// Returns false for a request that the filter leaves out. A filter that panics leaves nothing out.
@@ -128,6 +203,8 @@ impl<V: HeadView> Clone for Options<V> {
             filter: self.filter.clone(),
             public_endpoint: self.public_endpoint.clone(),
             request_attributes: self.request_attributes.clone(),
+            error_type: self.error_type.clone(),
+            descriptions: self.descriptions.clone(),
         }
     }
 }

@@ -66,15 +66,23 @@ impl<C: RequestObserver> RequestRecord<C> {
         Self { observer, place }
     }
 
-    /// Returns the outcome of a response that has ended.
+    /// Returns the outcome of a response that has ended. `own` is the operation's span, if it records.
     #[inline]
-    pub(crate) fn outcome_at_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+    pub(crate) fn outcome_at_end(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        own: Option<SpanRef<'_>>,
+    ) -> Outcome {
         if let Some(joint) = &self.place.joint
             && let Some(code) = joint.status(C::PROTOCOL)
         {
             self.observer.on_inner_status(code);
         }
-        self.observer.on_end(trailers)
+        let outcome = self.observer.on_end(trailers);
+        if outcome.error_type().is_some() && self.place.span(own).is_some() {
+            return outcome.with_description(self.observer.describe_end(trailers));
+        }
+        outcome
     }
 }
 

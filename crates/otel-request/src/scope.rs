@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body;
 use opentelemetry::{Context, ContextGuard};
 use otel_operation::{Operation, Outcome, catch_panic};
 
+use crate::error_type;
 use crate::observer::{EndsWith, RequestObserver};
 use crate::owner::{self, Facts, Previous};
 use crate::record::RequestRecord;
@@ -98,15 +99,28 @@ pub(crate) fn on_response<C: RequestObserver, B: Body>(
 
 #[inline]
 pub(crate) fn finish<C: RequestObserver>(operation: &mut Operation<RequestRecord<C>>) {
-    let outcome = operation.observer_mut().outcome_at_end(None);
+    finish_with(operation, None);
+}
+
+/// Ends the request with its response's last frame.
+#[inline]
+pub(crate) fn finish_with<C: RequestObserver>(
+    operation: &mut Operation<RequestRecord<C>>,
+    trailers: Option<&HeaderMap>,
+) {
+    let (record, span) = operation.parts();
+    let outcome = record.outcome_at_end(trailers, span);
     operation.end(&outcome);
 }
 
 #[cold]
 pub(crate) fn fail<C: RequestObserver, E: 'static>(operation: &mut Operation<RequestRecord<C>>, error: &E) {
-    let observer = &mut operation.observer_mut().observer;
+    let (record, span) = operation.parts();
+    let RequestRecord { observer, place } = record;
+    let span = place.span(span);
     // The sources of an error are user code.
-    let outcome = catch_panic(|| observer.on_error(error)).unwrap_or_else(|| Outcome::error("_OTHER"));
+    let outcome = catch_panic(|| observer.on_error(error, span.as_ref()));
+    let outcome = outcome.unwrap_or_else(|| Outcome::error(error_type::OTHER));
     operation.end(&outcome);
 }
 

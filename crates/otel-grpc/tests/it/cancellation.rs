@@ -192,7 +192,11 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let client = support::client(&client_layer(&recorder), address);
     let status = client.unary(say("hello")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
-    assert_one(&recorder, SpanKind::Client, seen, Some(seen));
+    let (seen, class) = if cfg!(feature = "transport") {
+        (name(status.code()), "connection_refused")
+    } else {
+        ("UNKNOWN", "UNKNOWN")
+    };
+    assert_one(&recorder, SpanKind::Client, seen, Some(class));
     assert_eq!(recorder.spans().len(), 1);
 }

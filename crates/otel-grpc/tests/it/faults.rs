@@ -14,8 +14,8 @@ use tower::{BoxError, ServiceBuilder};
 
 use crate::echo::{EchoClient, EchoServer, Say, messages, repeat, say};
 use crate::support::{
-    assert_call, assert_one, attribute, client, client_layer, drop_when_served, listen, name, pair,
-    server_layer, spans_of, until_served,
+    assert_call, assert_failed_call, assert_one, attribute, client, client_layer, drop_when_served, listen,
+    name, pair, server_layer, spans_of, until_served,
 };
 
 /// The size limit that a message exceeds.
@@ -58,8 +58,12 @@ async fn a_message_that_a_client_finds_too_large_to_send_fails_the_call() {
     let recorder = Recorder::new();
     let status = too_large(&recorder, Most::ClientOut).await;
     recorder.wait_until_finished().await;
-    let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
-    assert_one(&recorder, SpanKind::Client, seen, Some(seen));
+    let (seen, class) = if cfg!(feature = "transport") {
+        (name(status.code()), "stream_reset")
+    } else {
+        ("UNKNOWN", "UNKNOWN")
+    };
+    assert_one(&recorder, SpanKind::Client, seen, Some(class));
     // The request headers may have reached the server, which then saw the call dropped.
     for span in spans_of(&recorder, SpanKind::Server) {
         assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("CANCELLED"));
@@ -192,8 +196,12 @@ async fn a_layer_inside_that_fails_is_what_tonic_makes_of_it() {
             assert_call(&recorder, "ABORTED", "ABORTED").await;
         } else {
             // tonic has no status for this error and resets the stream.
-            let seen = if cfg!(feature = "transport") { name(status.code()) } else { "UNKNOWN" };
-            assert_call(&recorder, seen, "UNKNOWN").await;
+            let (seen, class) = if cfg!(feature = "transport") {
+                (name(status.code()), "stream_reset")
+            } else {
+                ("UNKNOWN", "UNKNOWN")
+            };
+            assert_failed_call(&recorder, seen, Some(class), "UNKNOWN").await;
         }
         assert!(!format!("{}{}", recorder.tree(), recorder.metrics()).contains("secret"));
     }

@@ -8,6 +8,7 @@ mod cancellation;
 mod conformance;
 mod conventions;
 mod echo;
+mod failures;
 mod faults;
 mod grpc_web;
 mod hostile;

@@ -45,20 +45,20 @@ async fn resetting(reason: Reason, when: Option<Arc<Notify>>) -> SocketAddr {
 
 #[tokio::test]
 async fn a_reset_is_what_http2_says_that_it_is() {
-    for (reason, code) in [
-        (Reason::INTERNAL_ERROR, Code::Internal),
-        (Reason::PROTOCOL_ERROR, Code::Internal),
-        (Reason::REFUSED_STREAM, Code::Unavailable),
-        (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
-        (Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
-        (Reason::CANCEL, Code::Cancelled),
-        (Reason::NO_ERROR, Code::Internal),
+    for (reason, code, class) in [
+        (Reason::INTERNAL_ERROR, Code::Internal, "stream_reset"),
+        (Reason::PROTOCOL_ERROR, Code::Internal, "protocol"),
+        (Reason::REFUSED_STREAM, Code::Unavailable, "overloaded"),
+        (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),
+        (Reason::INADEQUATE_SECURITY, Code::PermissionDenied, "PERMISSION_DENIED"),
+        (Reason::CANCEL, Code::Cancelled, "CANCELLED"),
+        (Reason::NO_ERROR, Code::Internal, "stream_reset"),
     ] {
         let recorder = Recorder::new();
         let address = resetting(reason, None).await;
         let status = client(&client_layer(&recorder), address).repeat(say("hello")).await.unwrap_err();
         assert_eq!(status.code(), code, "{reason:?}");
-        assert_one(&recorder, SpanKind::Client, name(code), Some(name(code)));
+        assert_one(&recorder, SpanKind::Client, name(code), Some(class));
 
         let recorder = Recorder::new();
         let when = Arc::new(Notify::new());
@@ -67,13 +67,15 @@ async fn a_reset_is_what_http2_says_that_it_is() {
         answers.next().await.unwrap().unwrap();
         when.notify_one();
         let status = answers.next().await.unwrap().unwrap_err();
-        if reason == Reason::NO_ERROR {
+        let class = if reason == Reason::NO_ERROR {
             // hyper treats it as the end of the body, which has no status then.
             assert_eq!(status.code(), Code::Unknown);
+            "UNKNOWN"
         } else {
             assert_eq!(status.code(), code, "{reason:?}");
-        }
-        assert_one(&recorder, SpanKind::Client, name(status.code()), Some(name(status.code())));
+            class
+        };
+        assert_one(&recorder, SpanKind::Client, name(status.code()), Some(class));
     }
 }
 
@@ -93,7 +95,7 @@ async fn a_server_that_falls_silent_is_unavailable() {
     });
     let client = EchoClient(client_layer(&recorder).layer(endpoint.connect_lazy()));
     assert_eq!(client.unary(say("hello")).await.unwrap_err().code(), Code::Unavailable);
-    assert_one(&recorder, SpanKind::Client, "UNAVAILABLE", Some("UNAVAILABLE"));
+    assert_one(&recorder, SpanKind::Client, "UNAVAILABLE", Some("timeout"));
 }
 
 #[tokio::test]

@@ -75,7 +75,10 @@ async fn a_status_is_an_error_by_side() {
     assert_eq!(client.unary(fail(Code::NotFound)).await.unwrap_err().code(), Code::NotFound);
     recorder.wait_for_spans(2).await;
     let tree = recorder.tree();
-    assert!(tree.starts_with("CLIENT test.Echo/Unary  error\n│   error.type: NOT_FOUND\n"), "{tree}");
+    assert!(
+        tree.starts_with("CLIENT test.Echo/Unary  error: as it was asked to\n│   error.type: NOT_FOUND\n"),
+        "{tree}"
+    );
     assert!(tree.contains("└── SERVER test.Echo/Unary  ⇠ remote\n"), "{tree}");
     assert_eq!(tree.matches("rpc.response.status_code: NOT_FOUND").count(), 2, "{tree}");
     recorder.assert_clean();
@@ -102,7 +105,8 @@ async fn a_method_that_the_server_does_not_know_is_other() {
     let address = serve(server).await;
     client(&client_layer(&recorder), address).unary(fail(Code::Unimplemented)).await.unwrap_err();
     recorder.wait_for_spans(2).await;
-    assert!(recorder.tree().contains("SERVER test.Echo/Unary  error  ⇠ remote\n"), "{}", recorder.tree());
+    let tree = recorder.tree();
+    assert!(tree.contains("SERVER test.Echo/Unary  error: as it was asked to  ⇠ remote\n"), "{tree}");
 }
 
 /// Calls a URI through a client layer and returns `server.address` and `server.port` of its span.

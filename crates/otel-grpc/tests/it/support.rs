@@ -131,14 +131,23 @@ pub(crate) fn assert_call(
     client: &'static str,
     server: &'static str,
 ) -> impl Future<Output = ()> {
+    assert_failed_call(recorder, client, error(&SpanKind::Client, client), server)
+}
+
+/// Waits for both spans of one call and asserts their statuses, and the client's error.
+#[track_caller]
+pub(crate) fn assert_failed_call(
+    recorder: &Recorder,
+    client: &'static str,
+    client_error: Option<&'static str>,
+    server: &'static str,
+) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
         recorder.wait_for_spans(2).await;
         let ended = std::panic::AssertUnwindSafe(|| {
-            for (kind, status) in [(SpanKind::Client, client), (SpanKind::Server, server)] {
-                let error = error(&kind, status);
-                assert_one(recorder, kind, status, error);
-            }
+            assert_one(recorder, SpanKind::Client, client, client_error);
+            assert_one(recorder, SpanKind::Server, server, error(&SpanKind::Server, server));
         });
         assert!(std::panic::catch_unwind(ended).is_ok(), "the call at {caller}");
     }

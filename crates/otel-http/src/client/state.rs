@@ -106,8 +106,8 @@ impl RequestObserver for ClientState {
         self.key.status.map_or_else(Outcome::ok, outcome::of_client)
     }
 
-    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome {
-        outcome::of_error(error)
+    fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
+        self.client.http.common.error_outcome(error, self.key.status.is_some(), span.is_some())
     }
 
     #[inline]

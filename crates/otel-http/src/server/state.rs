@@ -142,8 +142,8 @@ impl RequestObserver for ServerState {
         self.key.status.map_or_else(Outcome::ok, outcome::of_server)
     }
 
-    fn on_error<E: 'static>(&mut self, error: &E) -> Outcome {
-        outcome::of_error(error)
+    fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
+        self.server.http.common.error_outcome(error, self.key.status.is_some(), span.is_some())
     }
 
     fn late_route(&mut self) -> Option<&str> {

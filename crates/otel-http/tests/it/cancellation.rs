@@ -274,13 +274,3 @@ async fn a_client_may_last_as_long_as_its_body() {
         assert_one(&recorder, None);
     }
 }
-
-#[tokio::test]
-async fn a_client_whose_server_is_not_there_tells_so() {
-    let recorder = Recorder::new();
-    // A port without a listener: it was free a moment ago.
-    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = client_layer(&recorder).layer(support::client(http::Version::HTTP_11));
-    client.oneshot(support::get(address, "/").body(Empty::new()).unwrap()).await.unwrap_err();
-    assert_one(&recorder, Some("hyper_util::client::legacy::client::Error"));
-}

@@ -5,6 +5,7 @@
 mod cancellation;
 mod conformance;
 mod conventions;
+mod failures;
 mod filters;
 mod hostile;
 mod metrics;

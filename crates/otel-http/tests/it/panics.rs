@@ -235,3 +235,22 @@ async fn a_handler_that_panics_under_a_hostile_content_length_does_not_abort_the
     assert!(!recorder.metrics().contains("http.server.request.body.size"), "{}", recorder.metrics());
     recorder.assert_clean();
 }
+
+#[tokio::test]
+async fn a_call_that_is_dropped_by_a_panic_next_to_it_has_not_panicked() {
+    let recorder = Recorder::new();
+    let client = client_layer(&recorder).layer(tower::service_fn(|_: Request<Empty<Bytes>>| {
+        std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+    }));
+    let task = tokio::spawn(async move {
+        let bug = async {
+            tokio::task::yield_now().await;
+            panic!("a bug beside the call")
+        };
+        let _ = tokio::join!(client.oneshot(request()), bug);
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    let tree = recorder.tree();
+    assert!(tree.starts_with("CLIENT GET") && !tree.contains("error.type: panic"), "{tree}");
+    recorder.assert_clean();
+}

@@ -82,7 +82,7 @@ impl RequestObserver for DownloadState {
         Outcome::ok()
     }
 
-    fn on_error<E: 'static>(&mut self, _: &E) -> Outcome {
+    fn on_error<E: 'static>(&mut self, _: &E, _: Option<&RequestSpan<'_>>) -> Outcome {
         Outcome::error("failed")
     }
 

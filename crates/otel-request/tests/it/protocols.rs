@@ -150,7 +150,7 @@ impl<const RANK: u8> RequestObserver for State<RANK> {
         }
     }
 
-    fn on_error<E: 'static>(&mut self, _: &E) -> Outcome {
+    fn on_error<E: 'static>(&mut self, _: &E, _: Option<&RequestSpan<'_>>) -> Outcome {
         Outcome::error("broken")
     }
 
