@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use opentelemetry::trace::SpanRef;
-use otel_operation::{OperationObserver, Outcome};
+use otel_operation::{OperationObserver, Outcome, catch_panic};
 
 use crate::joint::Joint;
 use crate::observer::RequestObserver;
@@ -68,13 +68,23 @@ impl<C: RequestObserver> RequestRecord<C> {
 
     /// Returns the outcome of a response that has ended.
     #[inline]
-    pub(crate) fn outcome_at_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+    pub(crate) fn outcome_at_end(&mut self, trailers: Option<&HeaderMap>, is_short: bool) -> Outcome {
         if let Some(joint) = &self.place.joint
             && let Some(code) = joint.status(C::PROTOCOL)
         {
             self.observer.on_inner_status(code);
         }
-        self.observer.on_end(trailers)
+        if is_short { self.observer.on_short_body(trailers) } else { self.observer.on_end(trailers) }
+    }
+}
+
+impl<C: RequestObserver> RequestRecord<C> {
+    /// Observes the end of a body that came after the operation's end.
+    #[cold]
+    pub(crate) fn end_body(&mut self) {
+        if !self.place.is_measured && self.observer.is_of_protocol() {
+            let _ = catch_panic(|| self.observer.on_body_end());
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use http_body::Body;
 use opentelemetry::{Context, ContextGuard};
 use otel_operation::{Operation, Outcome, catch_panic};
 
+use crate::body::RequestBody;
+use crate::future::{InScope, respond};
 use crate::observer::{EndsWith, RequestObserver};
 use crate::owner::{self, Facts, Previous};
 use crate::record::RequestRecord;
@@ -51,6 +53,20 @@ impl<C: RequestObserver> RequestScope<C> {
             State::Recorded(request) => Some(&mut request.operation.observer_mut().observer),
             _ => None,
         }
+    }
+
+    /// Runs `inner` in the scope of the request: for a client whose future has another output than a [`Response`].
+    pub async fn run<F: Future>(&mut self, inner: F) -> F::Output {
+        InScope::new(inner, &mut self.0).await
+    }
+
+    /// Ends the request as its observer says, with the response's head or its body.
+    pub fn respond<B>(mut self, response: Response<B>) -> Response<RequestBody<B, C>>
+    where
+        B: Body,
+        B::Error: 'static,
+    {
+        respond(&mut self.0, response)
     }
 
     /// Ends the request at its response's head: for a client whose response type hides its body.
@@ -98,7 +114,7 @@ pub(crate) fn on_response<C: RequestObserver, B: Body>(
 
 #[inline]
 pub(crate) fn finish<C: RequestObserver>(operation: &mut Operation<RequestRecord<C>>) {
-    let outcome = operation.observer_mut().outcome_at_end(None);
+    let outcome = operation.observer_mut().outcome_at_end(None, false);
     operation.end(&outcome);
 }
 
