@@ -26,6 +26,11 @@ fn failed(status: StatusCode) -> Outcome {
     Outcome::error(intern(status.as_str()))
 }
 
+/// Returns the outcome of a response whose body ended before its declared length: its reader sees it fail.
+pub(crate) fn of_short_body() -> Outcome {
+    Outcome::error("body_incomplete")
+}
+
 /// Returns the outcome of a request that failed with an error, before the response or within a body.
 pub(crate) fn of_error<E: 'static>(error: &E) -> Outcome {
     Outcome::error(error_type(error))

@@ -5,11 +5,13 @@
 mod cancellation;
 mod conformance;
 mod conventions;
+mod ends;
 mod filters;
 mod hostile;
 mod metrics;
 mod panics;
 mod propagation;
+mod sizes;
 mod spans;
 mod stacked;
 mod stacked_clients;
