@@ -21,7 +21,7 @@ const NAMES: [&str; 6] =
 #[derive(Clone)]
 struct Answer;
 
-impl Service<Request<()>> for Answer {
+impl Service<Request<String>> for Answer {
     type Response = Response<String>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Response<String>, Infallible>>;
@@ -30,13 +30,13 @@ impl Service<Request<()>> for Answer {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<()>) -> Self::Future {
+    fn call(&mut self, _: Request<String>) -> Self::Future {
         ready(Ok(Response::new(String::new())))
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut request = Request::new(());
+    let mut request = Request::new(String::new());
     for line in data.split(|byte| *byte == b'\n') {
         let Some((which, value)) = line.split_first() else { continue };
         let Ok(value) = HeaderValue::from_bytes(value) else { continue };

@@ -337,11 +337,15 @@ impl<S: Side> RequestObserver for CallState<S> {
             return self.end_with(code);
         }
         // A response with an HTTP error determines the status even if its body is dropped unread.
-        self.end_with(match self.http_status {
+        let outcome = self.end_with(match self.http_status {
             StatusCode::OK if self.is_late() => Code::DeadlineExceeded,
             StatusCode::OK => Code::Cancelled,
             status => outcome::code_from_http_status(status),
-        })
+        });
+        if S::IS_CLIENT && self.code == Some(Code::Cancelled) {
+            return self.instrumentation.grpc.common.outcome_of_cancellation(outcome);
+        }
+        outcome
     }
 
     fn is_of_protocol(&self) -> bool {

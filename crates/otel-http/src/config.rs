@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Response;
+use http_body::Body;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_operation::catch_panic;
 use otel_request::{AttributeScope, HeadView, Options, RequestHead, RequestSpan, ResponseHead};
 
+use crate::exchange::is_event_stream;
 use crate::method::KnownMethods;
 
 /// The event that ends a span and its duration measurement.
@@ -31,6 +33,21 @@ pub enum EndOn {
     Head,
 }
 
+impl EndOn {
+    /// Returns true if the response ends the span with its head, as far as its content decides it. A response that has no
+    /// body always ends with its head.
+    pub(crate) fn is_head<B: Body>(self, response: &Response<B>) -> bool {
+        match self {
+            Self::Head => true,
+            Self::Body => false,
+            // A body of known length is no endless stream.
+            Self::Auto => {
+                is_event_stream(response.headers()) && response.body().size_hint().exact().is_none()
+            }
+        }
+    }
+}
+
 /// HTTP's hooks see the head as it is.
 #[derive(Debug)]
 pub enum HttpHead {}
@@ -46,6 +63,7 @@ impl HeadView for HttpHead {
 
 pub(crate) type SpanNameHook =
     Arc<dyn Fn(&RequestHead<'_>, Option<&str>) -> Option<Cow<'static, str>> + Send + Sync>;
+pub(crate) type EndOnHook = Arc<dyn Fn(&ResponseHead<'_>) -> Option<EndOn> + Send + Sync>;
 pub(crate) type ResponseHook = Arc<dyn Fn(&ResponseHead<'_>, &mut Vec<KeyValue>) + Send + Sync>;
 
 /// The options that the server and the client layer share.
@@ -56,6 +74,7 @@ pub(crate) struct HttpOptions {
     pub(crate) response_attributes: Option<ResponseHook>,
     pub(crate) known_methods: KnownMethods,
     pub(crate) end_on: EndOn,
+    pub(crate) end_on_by_response: Option<EndOnHook>,
     pub(crate) body_sizes: bool,
 }
 
@@ -67,6 +86,7 @@ impl HttpOptions {
             response_attributes: None,
             known_methods: KnownMethods::from_env(),
             end_on,
+            end_on_by_response: None,
             body_sizes: false,
         }
     }
@@ -82,6 +102,15 @@ impl HttpOptions {
         catch_panic(|| name(head, route)).flatten()
     }
 
+    /// Returns the event that ends the span of this response. A hook that panics decides nothing.
+    #[inline]
+    pub(crate) fn end_on<B>(&self, response: &Response<B>) -> EndOn {
+        match &self.end_on_by_response {
+            None => self.end_on,
+            Some(hook) => ask(hook, &ResponseHead::new(response)).unwrap_or(self.end_on),
+        }
+    }
+
     /// Sets the captured response headers and the attributes of the response hook on a span.
     pub(crate) fn record_response_head<B>(&self, response: &Response<B>, span: &RequestSpan<'_>) {
         let mut list = Vec::new();
@@ -95,6 +124,11 @@ impl HttpOptions {
             span.set_attributes(list);
         }
     }
+}
+
+#[cold]
+fn ask(hook: &EndOnHook, head: &ResponseHead<'_>) -> Option<EndOn> {
+    catch_panic(|| hook(head)).flatten()
 }
 
 impl fmt::Debug for HttpOptions {

@@ -11,7 +11,7 @@ pub(crate) const HTTP: Protocol = Protocol::new(1);
 
 /// Limit in bytes of a declared length that is believed: a peer can declare any number and send nothing, and the sums of
 /// the metrics must not overflow.
-const LONGEST: u64 = 1 << 40;
+pub(crate) const LONGEST: u64 = 1 << 40;
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();

@@ -9,6 +9,7 @@ use otel_request::{Instrumentation, Options, RequestObserver, RequestScope};
 
 use crate::config::{EndOn, HttpHead, HttpOptions, scope};
 use crate::metrics::HttpInstruments;
+use crate::sizes::RequestSize;
 
 /// A side: [`HttpServer`](crate::HttpServer) or [`HttpClient`](crate::HttpClient).
 pub trait Side: Send + Sync + Sized + 'static {
@@ -29,6 +30,9 @@ pub trait Side: Send + Sync + Sized + 'static {
 
     /// Creates the instruments.
     fn instruments(meter: &Meter) -> HttpInstruments;
+
+    /// Sets the size of the request's body.
+    fn set_request_size(observer: &mut Self::Observer, size: RequestSize);
 
     /// Starts a request.
     fn start<B>(

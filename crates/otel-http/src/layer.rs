@@ -109,9 +109,29 @@ impl<S: Side> HttpLayer<S> {
         self.edit(|http, _| http.end_on = end_on)
     }
 
-    /// Records body sizes as metrics. Default: `false`. The size of a request body is its `Content-Length`. The size of a
-    /// response body is counted if the span ends with the body; a client whose span ends at the head records the
-    /// `Content-Length`.
+    /// Sets the event that ends the span of a response by its head, for long streams that are no event streams. `None` means
+    /// the event of [`with_end_on`](Self::with_end_on).
+    ///
+    /// ```
+    /// use otel_http::EndOn;
+    /// let layer = otel_http::ServerLayer::new().with_end_on_by_response(|head| {
+    ///     let kind = head.headers.get(http::header::CONTENT_TYPE)?;
+    ///     (kind == "application/x-ndjson").then_some(EndOn::Head)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_end_on_by_response<F>(self, end_on: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<EndOn> + Send + Sync + 'static,
+    {
+        self.edit(|http, _| http.end_on_by_response = Some(Arc::new(end_on)))
+    }
+
+    /// Records body sizes as metrics. Default: `false`. The bytes are counted as they pass the layer; what a peer declares is
+    /// not trusted. A response body that outlasts its span is recorded at its own end.
+    ///
+    /// A request body is counted if its type can be replaced: axum's with the feature `axum`, reqwest's with the feature
+    /// `reqwest`. Of other types the size is the one that the body knows exactly, otherwise its `Content-Length`, up to 1 TiB.
     #[must_use]
     pub fn with_body_sizes(self, record: bool) -> Self {
         self.edit(|http, _| http.body_sizes = record)

@@ -17,6 +17,7 @@ mod outcome;
 mod reqwest;
 mod server;
 mod service;
+mod sizes;
 
 pub use otel_operation::SamplerAttributes;
 pub use otel_request::{

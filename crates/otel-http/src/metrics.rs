@@ -81,12 +81,24 @@ struct FullKey {
     error: Option<&'static str>,
 }
 
-/// The measurements of a finished request.
+impl FullKey {
+    /// Returns `None` for an error type that was not interned. Rare, so its attributes are not cached.
+    #[inline]
+    fn new(key: Key, outcome: &Outcome) -> Option<Self> {
+        let error = match outcome.error_type() {
+            None => None,
+            Some(Cow::Borrowed(error)) => Some(*error),
+            Some(Cow::Owned(_)) => return None,
+        };
+        Some(Self { key, error })
+    }
+}
+
+/// The body sizes of a request in bytes, as far as they are known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measurements {
-    pub(crate) elapsed: Duration,
-    pub(crate) request_bytes: Option<u64>,
-    pub(crate) response_bytes: Option<u64>,
+pub(crate) struct Sizes {
+    pub(crate) request: Option<u64>,
+    pub(crate) response: Option<u64>,
 }
 
 /// The metric series of one route (server) or target (client).
@@ -136,35 +148,36 @@ impl Series {
         methods: &KnownMethods,
         key: Key,
         outcome: &Outcome,
-        measured: &Measurements,
+        elapsed: Duration,
     ) {
         let attributes = || self.attributes(methods, &key, outcome.error_type());
-        let seconds = measured.elapsed.as_secs_f64();
-        let has_sizes = measured.request_bytes.is_some() || measured.response_bytes.is_some();
-        let error = match outcome.error_type() {
-            None => None,
-            Some(Cow::Borrowed(error)) => Some(*error),
-            Some(Cow::Owned(_)) => {
-                // An error type that was not interned. Rare, so its attributes are not cached.
-                instruments.duration.record(seconds, &attributes());
-                if has_sizes {
-                    record_sizes(&size_series(instruments, &attributes), measured);
-                }
-                return;
-            }
-        };
-        let key = FullKey { key, error };
-        self.durations.get_or_init_with(
-            key,
-            || AttributedHistogram::new(&instruments.duration, attributes()),
-            |series| series.record(seconds),
-        );
-        if has_sizes {
-            self.sizes.get_or_init_with(
+        let seconds = elapsed.as_secs_f64();
+        match FullKey::new(key, outcome) {
+            Some(key) => self.durations.get_or_init_with(
+                key,
+                || AttributedHistogram::new(&instruments.duration, attributes()),
+                |series| series.record(seconds),
+            ),
+            None => instruments.duration.record(seconds, &attributes()),
+        }
+    }
+
+    pub(crate) fn measure_sizes(
+        &self,
+        instruments: &HttpInstruments,
+        methods: &KnownMethods,
+        key: Key,
+        outcome: &Outcome,
+        sizes: Sizes,
+    ) {
+        let attributes = || self.attributes(methods, &key, outcome.error_type());
+        match FullKey::new(key, outcome) {
+            Some(key) => self.sizes.get_or_init_with(
                 key,
                 || size_series(instruments, &attributes),
-                |series| record_sizes(series, measured),
-            );
+                |series| record_sizes(series, sizes),
+            ),
+            None => record_sizes(&size_series(instruments, &attributes), sizes),
         }
     }
 
@@ -202,11 +215,11 @@ fn size_series(
     )
 }
 
-fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), measured: &Measurements) {
-    if let Some(bytes) = measured.request_bytes {
+fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), sizes: Sizes) {
+    if let Some(bytes) = sizes.request {
         series.0.record(bytes);
     }
-    if let Some(bytes) = measured.response_bytes {
+    if let Some(bytes) = sizes.response {
         series.1.record(bytes);
     }
 }

@@ -22,6 +22,11 @@ fn failed(status: StatusCode) -> Outcome {
     Outcome::error(intern(status.as_str()))
 }
 
+/// Returns the outcome of a response whose body ended before its declared length: its reader sees it fail.
+pub(crate) fn of_short_body() -> Outcome {
+    Outcome::error("body_incomplete")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::layer::HttpLayer;
+use crate::sizes::observe_request;
 
 /// An instrumented service: [`ServerService`](crate::ServerService) and [`ClientService`](crate::ClientService).
 #[derive(Debug)]
@@ -41,6 +42,7 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: 'static,
     I: Side,
+    B: Body + 'static,
     R: Body,
     R::Error: 'static,
 {
@@ -54,6 +56,11 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut scope = I::start(&self.instrumentation, &mut request);
+        if self.instrumentation.http.body_sizes
+            && let Some(observer) = scope.observer_mut()
+        {
+            I::set_request_size(observer, observe_request(&mut request));
+        }
         let entered = scope.enter();
         let future = self.inner.call(request);
         entered.exit();

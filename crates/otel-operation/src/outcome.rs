@@ -21,20 +21,21 @@ pub const ERROR_TYPE: &str = "error.type";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     error_type: Option<Cow<'static, str>>,
-    description: Cow<'static, str>,
+    /// The description of the span status; `None` if a failure leaves the status unset.
+    description: Option<Cow<'static, str>>,
 }
 
 impl Outcome {
     /// Creates a success.
     #[must_use]
     pub const fn ok() -> Self {
-        Self { error_type: None, description: Cow::Borrowed("") }
+        Self { error_type: None, description: Some(Cow::Borrowed("")) }
     }
 
     /// Creates a failure. `error_type` must have a low cardinality, because it is a metric attribute.
     #[must_use]
     pub fn error(error_type: impl Into<Cow<'static, str>>) -> Self {
-        Self { error_type: Some(error_type.into()), description: Cow::Borrowed("") }
+        Self { error_type: Some(error_type.into()), ..Self::ok() }
     }
 
     /// Creates a failure whose `error.type` is the name of the error's variant, which its `Debug` text begins with:
@@ -52,19 +53,31 @@ impl Outcome {
     /// Creates the failure of an operation that its caller dropped: `error.type` is `cancelled`.
     #[must_use]
     pub const fn cancelled() -> Self {
-        Self { error_type: Some(Cow::Borrowed("cancelled")), description: Cow::Borrowed("") }
+        Self::constant("cancelled")
     }
 
     /// Creates the failure of an operation whose user code panicked: `error.type` is `panic`.
     #[must_use]
     pub const fn panicked() -> Self {
-        Self { error_type: Some(Cow::Borrowed("panic")), description: Cow::Borrowed("") }
+        Self::constant("panic")
     }
 
-    /// Sets the description of the span status. A success ignores it.
+    const fn constant(error_type: &'static str) -> Self {
+        Self { error_type: Some(Cow::Borrowed(error_type)), description: Some(Cow::Borrowed("")) }
+    }
+
+    /// Leaves the span status unset, for a failure that the application caused on purpose, such as the cancellation of a
+    /// hedged call. `error.type` stays, so that the operation does not count as a success.
+    #[must_use]
+    pub fn intended(mut self) -> Self {
+        self.description = None;
+        self
+    }
+
+    /// Sets the description of the span status. A success and an [intended](Self::intended) failure ignore it.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<Cow<'static, str>>) -> Self {
-        self.description = description.into();
+        self.description = self.description.map(|_| description.into());
         self
     }
 
@@ -77,9 +90,9 @@ impl Outcome {
     /// Returns the span status of this outcome.
     #[must_use]
     pub fn status(&self) -> Status {
-        match self.error_type {
-            None => Status::Unset,
-            Some(_) => Status::Error { description: self.description.clone() },
+        match (&self.error_type, &self.description) {
+            (Some(_), Some(description)) => Status::Error { description: description.clone() },
+            _ => Status::Unset,
         }
     }
 }
@@ -137,5 +150,17 @@ mod tests {
     fn a_long_name_is_truncated() {
         let long = "x".repeat(99);
         assert_eq!(Outcome::from_variant(&format_args!("{long}")), Outcome::error("x".repeat(64)));
+    }
+
+    #[test]
+    fn an_intended_failure_keeps_its_class_and_leaves_the_status_unset() {
+        let intended = Outcome::cancelled().intended().with_description("lost the race");
+        assert_eq!(
+            (intended.status(), intended.error_type().map(AsRef::as_ref)),
+            (Status::Unset, Some("cancelled"))
+        );
+        assert_eq!(Outcome::cancelled().status(), Status::error(""));
+        assert_eq!(Outcome::error("x").with_description("why").status(), Status::error("why"));
+        assert_eq!(Outcome::ok().with_description("why").status(), Status::Unset);
     }
 }

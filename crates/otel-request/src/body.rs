@@ -12,10 +12,19 @@ use pin_project_lite::pin_project;
 
 use crate::observer::RequestObserver;
 use crate::record::RequestRecord;
-use crate::scope::{fail, finish_with};
+use crate::scope::{end_response, fail};
 
 /// A length that is not known.
 const UNKNOWN: u64 = u64::MAX;
+
+/// The part of a body in its operation.
+#[derive(Clone, Copy)]
+pub(crate) enum BodyPart {
+    /// The operation ends with the body, which has this length in bytes according to the head.
+    Operation(Option<u64>),
+    /// The operation has ended with the head, and its observer observes the body.
+    AfterEnd,
+}
 
 enum Around<C: RequestObserver> {
     Operation(Operation<RequestRecord<C>>),
@@ -34,8 +43,10 @@ pin_project! {
         #[pin]
         inner: Option<B>,
         around: Around<C>,
-        // The number of bytes to come: after the last one the body is not polled again.
+        // The number of bytes to come: after the last one the body is not polled again, and one that ends before is short.
         remaining: u64,
+        // True if the operation ended with the head and its observer still observes the body.
+        is_after_end: bool,
     }
 
     impl<B: Body, C: RequestObserver> PinnedDrop for RequestBody<B, C> {
@@ -46,8 +57,10 @@ pin_project! {
                     let has_ended = *this.remaining == 0
                         || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream());
                     operation.inside(|_| this.inner.set(None));
-                    if has_ended {
-                        finish_with(operation, None);
+                    if *this.is_after_end {
+                        operation.observer_mut().end_body();
+                    } else if has_ended {
+                        end_response(operation, None, is_short(*this.remaining));
                     }
                 }
                 Around::Context(context) => {
@@ -65,15 +78,44 @@ impl<B: Body, C: RequestObserver> RequestBody<B, C> {
     #[inline]
     pub(crate) fn unrecorded(inner: B, context: Option<Context>) -> Self {
         let around = context.map_or(Around::Nothing, Around::Context);
-        Self { inner: Some(inner), around, remaining: UNKNOWN }
+        Self { inner: Some(inner), around, remaining: UNKNOWN, is_after_end: false }
     }
 
-    /// Returns a body with whose end `operation` ends. `length` is its length in bytes according to the head.
+    /// Returns a body that belongs to `operation`.
     #[inline]
-    pub(crate) fn recorded(inner: B, operation: Operation<RequestRecord<C>>, length: Option<u64>) -> Self {
-        let remaining = inner.size_hint().exact().or(length).unwrap_or(UNKNOWN);
-        Self { inner: Some(inner), around: Around::Operation(operation), remaining }
+    pub(crate) fn recorded(inner: B, operation: Operation<RequestRecord<C>>, part: BodyPart) -> Self {
+        let (remaining, is_after_end) = match part {
+            // The declared length first: it is the one that the peer waits for.
+            BodyPart::Operation(length) => {
+                (length.or_else(|| inner.size_hint().exact()).unwrap_or(UNKNOWN), false)
+            }
+            BodyPart::AfterEnd => (UNKNOWN, true),
+        };
+        Self { inner: Some(inner), around: Around::Operation(operation), remaining, is_after_end }
     }
+}
+
+type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
+#[cold]
+fn poll_after_end<B: Body, C: RequestObserver>(
+    operation: &mut Operation<RequestRecord<C>>,
+    inner: Pin<&mut B>,
+    cx: &mut TaskContext<'_>,
+) -> PolledFrame<B> {
+    let frame = operation.inside(|_| inner.poll_frame(cx));
+    if let Poll::Ready(Some(Ok(frame))) = &frame
+        && let Some(data) = frame.data_ref()
+    {
+        operation.observer_mut().observer.on_data(data, None);
+    }
+    frame
+}
+
+/// Returns true for a body that has ended with `remaining` bytes to come.
+#[inline]
+fn is_short(remaining: u64) -> bool {
+    remaining != 0 && remaining != UNKNOWN
 }
 
 impl<B: Body, C: RequestObserver> Body for RequestBody<B, C>
@@ -95,6 +137,15 @@ where
                 let _attached = context.clone().attach();
                 return inner.poll_frame(cx);
             }
+            Around::Operation(operation) if *this.is_after_end => {
+                let frame = ready!(poll_after_end(operation, inner, cx));
+                if frame.is_none() {
+                    operation.inside(|_| this.inner.set(None));
+                    operation.observer_mut().end_body();
+                    *this.around = Around::Nothing;
+                }
+                return Poll::Ready(frame);
+            }
             Around::Operation(operation) => operation,
         };
         // The request is not entered as an owner: an inner layer joins before there is a response.
@@ -103,7 +154,8 @@ where
             None => None,
             Some(Err(error)) => {
                 fail(operation, error);
-                *this.around = Around::Nothing;
+                let context = operation.context().clone();
+                *this.around = Around::Context(context);
                 return Poll::Ready(frame);
             }
             Some(Ok(frame)) => {
@@ -121,7 +173,7 @@ where
             return Poll::Ready(frame);
         }
         operation.inside(|_| this.inner.set(None));
-        finish_with(operation, trailers);
+        end_response(operation, trailers, is_short(*this.remaining));
         *this.around = Around::Nothing;
         Poll::Ready(frame)
     }

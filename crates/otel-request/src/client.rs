@@ -98,7 +98,15 @@ pub fn start_client<I: ClientInstrumentation, B>(
     let span = span.unwrap_or_else(|| StartedSpan::none(&parent));
     let is_own = span.is_own();
     let carrier = span.context().span().span_context().span_id();
-    let facts = Facts::new(Side::Client, I::Observer::PROTOCOL, carrier, is_own, span.is_recording(), None);
+    let facts = Facts::new(
+        Side::Client,
+        I::Observer::PROTOCOL,
+        carrier,
+        is_own,
+        span.is_recording(),
+        head.method,
+        None,
+    );
     let record = RequestRecord::owner(observer, rank, is_measured);
     let mut operation = Operation::from_span(span, start_time, record);
     instrumentation.on_start(&head, operation.context());

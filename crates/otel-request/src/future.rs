@@ -8,7 +8,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::body::RequestBody;
+use crate::body::{BodyPart, RequestBody};
 use crate::observer::{EndsWith, RequestObserver};
 use crate::scope::{RequestOperation, RequestScope, State, fail, finish, on_response};
 
@@ -81,34 +81,100 @@ where
     B::Error: 'static,
     E: 'static,
 {
-    let State::Recorded(RequestOperation { operation, .. }) = state else {
-        return output
-            .map(|response| response.map(|body| RequestBody::unrecorded(body, take_context(state))));
-    };
-    let response = match output {
-        Ok(response) => response,
+    match output {
+        Ok(response) => Ok(respond(state, response)),
         Err(error) => {
-            fail(operation, &error);
+            if let State::Recorded(RequestOperation { operation, .. }) = state {
+                fail(operation, &error);
+            }
             *state = State::Nothing;
-            return Err(error);
+            Err(error)
         }
+    }
+}
+
+/// Ends the request with the response's head, or moves it into the response's body.
+#[inline]
+pub(crate) fn respond<B, C>(state: &mut State<C>, response: Response<B>) -> Response<RequestBody<B, C>>
+where
+    C: RequestObserver,
+    B: Body,
+    B::Error: 'static,
+{
+    let State::Recorded(RequestOperation { operation, facts }) = state else {
+        return response.map(|body| RequestBody::unrecorded(body, take_context(state)));
     };
     // All that happens before the operation moves into the body happens in place: it is a large value.
-    let context = match on_response(operation, &response) {
-        EndsWith::Body(length) => {
-            if !response.body().is_end_stream() {
-                return Ok(response.map(|body| match std::mem::replace(state, State::Nothing) {
-                    State::Recorded(request) => RequestBody::recorded(body, request.operation, length),
-                    _ => RequestBody::unrecorded(body, None),
-                }));
-            }
+    let ends_with = on_response(operation, &response);
+    let has_body = || !response.body().is_end_stream() && facts.allows_body(response.status());
+    let part = match ends_with {
+        EndsWith::Body(length) if has_body() => Some(BodyPart::Operation(length)),
+        EndsWith::HeadBeforeBody if has_body() => Some(BodyPart::AfterEnd),
+        EndsWith::HeadBeforeBody => {
+            operation.observer_mut().end_body();
             None
         }
-        EndsWith::Head => C::BODY_IN_CONTEXT.then(|| operation.context().clone()),
+        EndsWith::Body(_) | EndsWith::Head => None,
     };
-    finish(operation);
+    if !matches!(part, Some(BodyPart::Operation(_))) {
+        finish(operation);
+    }
+    if let Some(part) = part {
+        return response.map(|body| match std::mem::replace(state, State::Nothing) {
+            State::Recorded(request) => RequestBody::recorded(body, request.operation, part),
+            _ => RequestBody::unrecorded(body, None),
+        });
+    }
+    let context =
+        (C::BODY_IN_CONTEXT && !response.body().is_end_stream()).then(|| operation.context().clone());
     *state = State::Nothing;
-    Ok(response.map(|body| RequestBody::unrecorded(body, context)))
+    response.map(|body| RequestBody::unrecorded(body, context))
+}
+
+pin_project! {
+    /// A future that runs in the scope of a request.
+    pub(crate) struct InScope<'a, F, C: RequestObserver> {
+        // `None` after its end.
+        #[pin]
+        inner: Option<F>,
+        state: &'a mut State<C>,
+    }
+
+    impl<F, C: RequestObserver> PinnedDrop for InScope<'_, F, C> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.inner.is_some() {
+                let entered = this.state.enter();
+                this.inner.set(None);
+                entered.exit();
+            }
+        }
+    }
+}
+
+impl<'a, F, C: RequestObserver> InScope<'a, F, C> {
+    pub(crate) fn new(inner: F, state: &'a mut State<C>) -> Self {
+        Self { inner: Some(inner), state }
+    }
+}
+
+impl<F: Future, C: RequestObserver> Future for InScope<'_, F, C> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            // Only `RequestScope::run` awaits it, once.
+            return Poll::Pending;
+        };
+        let entered = this.state.enter();
+        let output = inner.poll(cx);
+        if output.is_ready() {
+            this.inner.set(None);
+        }
+        entered.exit();
+        output
+    }
 }
 
 fn take_context<C: RequestObserver>(state: &mut State<C>) -> Option<opentelemetry::Context> {

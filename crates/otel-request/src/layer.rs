@@ -9,6 +9,7 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 use otel_operation::SamplerAttributes;
 use otel_propagation::PropagatorHandle;
 
+use crate::client::ClientInstrumentation;
 use crate::error_type::ErrorView;
 use crate::head::HeadView;
 use crate::instrumentation::Instrumentation;
@@ -126,6 +127,17 @@ pub trait LayerOptions: Sized {
     #[must_use]
     fn with_request_extension(self, extension: bool) -> Self {
         self.with_options(|options| options.request_extension = extension)
+    }
+
+    /// Sets the span status of a call whose future is dropped before its response. Default: `true`, Error, because a call that
+    /// a time-out of the caller ended is dropped in the same way. Set it to `false` for a client whose calls are hedged: the
+    /// status stays unset. `error.type` names the cancellation in both cases, so that the call never counts as a success.
+    #[must_use]
+    fn with_cancellation_as_error(self, is_error: bool) -> Self
+    where
+        Self::Instrumentation: ClientInstrumentation,
+    {
+        self.with_options(|options| options.cancellation_is_error = is_error)
     }
 
     /// Treats the callers of a server as untrusted: their span context becomes a link instead of the parent, and their

@@ -17,7 +17,11 @@ use crate::span::{AttributeScope, RequestSpan};
 pub enum EndsWith {
     /// The response's head.
     Head,
-    /// The response's body, whose length in bytes is this according to the head.
+    /// The response's head. The body after it is observed by [`on_data`](RequestObserver::on_data) and
+    /// [`on_body_end`](RequestObserver::on_body_end).
+    HeadBeforeBody,
+    /// The response's body, whose length in bytes is this according to the head. A response that has no body by its method
+    /// or status ends with its head.
     Body(Option<u64>),
 }
 
@@ -60,6 +64,15 @@ pub trait RequestObserver: Send + 'static {
         let _ = trailers;
         Cow::Borrowed("")
     }
+
+    /// Returns the outcome of a response whose body ended before its declared length.
+    fn on_short_body(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.on_end(trailers)
+    }
+
+    /// Observes the end of a body after [`EndsWith::HeadBeforeBody`]: read, failed, dropped, or absent. The operation has
+    /// ended, unless the response has no body.
+    fn on_body_end(&mut self) {}
 
     /// Returns the outcome of a request that was dropped before its end.
     fn outcome_if_dropped(&mut self) -> Outcome {

@@ -31,6 +31,8 @@ pub struct Options<V: HeadView> {
     pub response_headers: CapturedHeaders,
     /// True if the owner of a request is written into its extensions, for layers that run on another task. Default: false.
     pub request_extension: bool,
+    /// True if the span of a client's dropped call has the status Error. Default: true.
+    pub cancellation_is_error: bool,
     filter: Option<Predicate<V>>,
     public_endpoint: Option<Predicate<V>>,
     request_attributes: Option<Hook<V>>,
@@ -49,12 +51,19 @@ impl<V: HeadView> Options<V> {
             request_headers: CapturedHeaders::default(),
             response_headers: CapturedHeaders::default(),
             request_extension: false,
+            cancellation_is_error: true,
             filter: None,
             public_endpoint: None,
             request_attributes: None,
             error_type: None,
             descriptions: DescriptionSettings::default(),
         }
+    }
+
+    /// Returns the outcome of a client's call that was dropped, from the one that its protocol gives.
+    #[must_use]
+    pub fn outcome_of_cancellation(&self, outcome: Outcome) -> Outcome {
+        if self.cancellation_is_error { outcome } else { outcome.intended() }
     }
 
     /// Sets the filter: only requests for which it returns true are recorded.
@@ -200,6 +209,7 @@ impl<V: HeadView> Clone for Options<V> {
             request_headers: self.request_headers.clone(),
             response_headers: self.response_headers.clone(),
             request_extension: self.request_extension,
+            cancellation_is_error: self.cancellation_is_error,
             filter: self.filter.clone(),
             public_endpoint: self.public_endpoint.clone(),
             request_attributes: self.request_attributes.clone(),

@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Extensions;
+use http::{Extensions, Method, StatusCode};
 use opentelemetry::Context;
 use opentelemetry::trace::SpanId;
 
@@ -26,6 +26,8 @@ pub struct SeparateRequest;
 const SIDE: u32 = 0b11;
 const OWN_SPAN: u32 = 1 << 2;
 const RECORDING: u32 = 1 << 3;
+const HEAD: u32 = 1 << 4;
+const CONNECT: u32 = 1 << 5;
 /// The bits of [`Protocol::bit`].
 const PROTOCOLS: u32 = !0xff;
 
@@ -48,11 +50,13 @@ impl Facts {
         carrier: SpanId,
         owns_span: bool,
         is_recording: bool,
+        method: &Method,
         route: Option<&'static str>,
     ) -> Self {
         let flags = side as u32
             | if owns_span { OWN_SPAN } else { 0 }
             | if is_recording { RECORDING } else { 0 }
+            | method_flag(method)
             | protocol.bit();
         Self { flags, carrier: to_number(carrier), route }
     }
@@ -69,6 +73,18 @@ impl Facts {
         self.flags & RECORDING != 0
     }
 
+    /// Returns true if a response with this status has a body. Those to HEAD, of the statuses 1xx, 204 and 304, and
+    /// successful ones to CONNECT have none, so that HTTP libraries drop the value in its place unpolled
+    /// ([RFC 9110, section 6.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1)).
+    #[inline]
+    pub(crate) fn allows_body(&self, status: StatusCode) -> bool {
+        let has_none = self.flags & HEAD != 0
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || (self.flags & CONNECT != 0 && status.is_success());
+        !has_none
+    }
+
     /// Returns true if a layer with this carrier and route belongs to the owner's request.
     fn admits(&self, joint: Option<&Joint>, layer: &Layer<'_>) -> bool {
         if self.flags & SIDE != layer.side as u32 || self.carrier != to_number(layer.carrier) {
@@ -81,6 +97,15 @@ impl Facts {
                 _ => true,
             },
         }
+    }
+}
+
+#[inline]
+fn method_flag(method: &Method) -> u32 {
+    match *method {
+        Method::HEAD => HEAD,
+        Method::CONNECT => CONNECT,
+        _ => 0,
     }
 }
 
@@ -216,4 +241,32 @@ fn with_current<T>(look: impl FnOnce(Facts, &mut Option<Arc<Joint>>) -> T) -> T 
         current.joint.set(ManuallyDrop::new(slot));
         result
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_no_body_by_its_method_or_its_status() {
+        let allows = |method: Method, status: u16| {
+            let protocol = Protocol::new(1);
+            let facts = Facts::new(Side::Server, protocol, SpanId::INVALID, true, true, &method, None);
+            facts.allows_body(StatusCode::from_u16(status).unwrap())
+        };
+        for (method, status, allowed) in [
+            (Method::GET, 200, true),
+            (Method::GET, 205, true),
+            (Method::GET, 404, true),
+            (Method::GET, 103, false),
+            (Method::GET, 204, false),
+            (Method::GET, 304, false),
+            (Method::HEAD, 200, false),
+            (Method::HEAD, 500, false),
+            (Method::CONNECT, 200, false),
+            (Method::CONNECT, 407, true),
+        ] {
+            assert_eq!(allows(method.clone(), status), allowed, "{method} {status}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use opentelemetry::trace::SpanRef;
-use otel_operation::{OperationObserver, Outcome};
+use otel_operation::{OperationObserver, Outcome, catch_panic};
 
 use crate::joint::Joint;
 use crate::observer::RequestObserver;
@@ -71,6 +71,7 @@ impl<C: RequestObserver> RequestRecord<C> {
     pub(crate) fn outcome_at_end(
         &mut self,
         trailers: Option<&HeaderMap>,
+        is_short: bool,
         own: Option<SpanRef<'_>>,
     ) -> Outcome {
         if let Some(joint) = &self.place.joint
@@ -78,11 +79,24 @@ impl<C: RequestObserver> RequestRecord<C> {
         {
             self.observer.on_inner_status(code);
         }
+        if is_short {
+            return self.observer.on_short_body(trailers);
+        }
         let outcome = self.observer.on_end(trailers);
         if outcome.error_type().is_some() && self.place.span(own).is_some() {
             return outcome.with_description(self.observer.describe_end(trailers));
         }
         outcome
+    }
+}
+
+impl<C: RequestObserver> RequestRecord<C> {
+    /// Observes the end of a body that came after the operation's end.
+    #[cold]
+    pub(crate) fn end_body(&mut self) {
+        if !self.place.is_measured && self.observer.is_of_protocol() {
+            let _ = catch_panic(|| self.observer.on_body_end());
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use http_body::Body;
 use opentelemetry::{Context, ContextGuard};
 use otel_operation::{Operation, Outcome, catch_panic};
 
+use crate::body::RequestBody;
 use crate::error_type;
+use crate::future::{InScope, respond};
 use crate::observer::{EndsWith, RequestObserver};
 use crate::owner::{self, Facts, Previous};
 use crate::record::RequestRecord;
@@ -52,6 +54,20 @@ impl<C: RequestObserver> RequestScope<C> {
             State::Recorded(request) => Some(&mut request.operation.observer_mut().observer),
             _ => None,
         }
+    }
+
+    /// Runs `inner` in the scope of the request: for a client whose future has another output than a [`Response`].
+    pub async fn run<F: Future>(&mut self, inner: F) -> F::Output {
+        InScope::new(inner, &mut self.0).await
+    }
+
+    /// Ends the request as its observer says, with the response's head or its body.
+    pub fn respond<B>(mut self, response: Response<B>) -> Response<RequestBody<B, C>>
+    where
+        B: Body,
+        B::Error: 'static,
+    {
+        respond(&mut self.0, response)
     }
 
     /// Ends the request at its response's head: for a client whose response type hides its body.
@@ -99,17 +115,18 @@ pub(crate) fn on_response<C: RequestObserver, B: Body>(
 
 #[inline]
 pub(crate) fn finish<C: RequestObserver>(operation: &mut Operation<RequestRecord<C>>) {
-    finish_with(operation, None);
+    end_response(operation, None, false);
 }
 
-/// Ends the request with its response's last frame.
+/// Ends the request with its response's last frame, which `is_short` if bytes are missing.
 #[inline]
-pub(crate) fn finish_with<C: RequestObserver>(
+pub(crate) fn end_response<C: RequestObserver>(
     operation: &mut Operation<RequestRecord<C>>,
     trailers: Option<&HeaderMap>,
+    is_short: bool,
 ) {
     let (record, span) = operation.parts();
-    let outcome = record.outcome_at_end(trailers, span);
+    let outcome = record.outcome_at_end(trailers, is_short, span);
     operation.end(&outcome);
 }
 

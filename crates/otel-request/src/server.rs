@@ -103,6 +103,7 @@ pub fn start_server<I: ServerInstrumentation, B>(
         carrier,
         span.is_own(),
         span.is_recording(),
+        head.method,
         instrumentation.route(&observer),
     );
     let record = RequestRecord::owner(observer, rank, is_measured);

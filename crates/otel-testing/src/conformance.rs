@@ -119,8 +119,9 @@ pub trait Harness: Send + Sync {
     /// The reason why it cannot.
     fn supports(&self, scenario: Scenario) -> Result<(), Reason>;
 
-    /// Returns true if the transport's conventions call an inbound operation that is dropped an error (`error.type` and
-    /// the status Error). They do in HTTP; a gRPC server does not count CANCELLED among its errors.
+    /// Returns true if an operation whose future is dropped is an error (`error.type` and the status Error); an inbound one
+    /// also if its body or stream is dropped. It is one in HTTP and for a gRPC client; a gRPC server does not count CANCELLED
+    /// among its errors, and a message may be delivered after its sender stopped to wait.
     fn dropped_is_error(&self) -> bool {
         true
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use http::{Request, Response};
-use opentelemetry::trace::SpanKind;
+use opentelemetry::trace::{SpanKind, Status};
+use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -58,6 +59,66 @@ async fn a_call_that_is_dropped_before_it_is_sent_never_reaches_the_server() {
     assert!(client.unary(say("hello")).now_or_never().is_none());
     assert_one(&recorder, SpanKind::Client, "CANCELLED", Some("CANCELLED"));
     assert_eq!(recorder.spans().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_whose_calls_are_hedged_leaves_the_status_of_cancelled_ones_unset() {
+    for is_error in [true, false] {
+        let recorder = Recorder::new();
+        let layer = client_layer(&recorder).with_cancellation_as_error(is_error);
+        let client = layer.layer(tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, std::io::Error>>()
+        }));
+        let mut request = Request::post("/test.Echo/Unary").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(GrpcMethod::new("test.Echo", "Unary"));
+        assert!(client.oneshot(request).now_or_never().is_none());
+        // Also for hedged calls: a call without a response is no success.
+        let span = &recorder.spans()[0];
+        let error = span.attributes.iter().find(|kv| kv.key.as_str() == "error.type").unwrap();
+        assert_eq!(error.value.as_str(), "CANCELLED");
+        let durations = recorder.metric("rpc.client.call.duration");
+        assert_eq!(durations.with("error.type", "CANCELLED").count(), 1);
+        recorder.assert_clean();
+        let is_marked = matches!(span.status, Status::Error { .. });
+        assert_eq!(is_marked, is_error);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_elsewhere_does_not_blame_a_call_that_is_dropped_beside_it() {
+    let recorder = Recorder::new();
+    let client = pair(&recorder).await;
+    let both = tokio::spawn(async move {
+        let bug = async {
+            tokio::task::yield_now().await;
+            panic!("a bug beside the call")
+        };
+        tokio::join!(client.unary(say("wait")), bug).0.unwrap();
+    });
+    assert!(both.await.unwrap_err().is_panic());
+    let client = recorder.spans().into_iter().find(|span| span.span_kind == SpanKind::Client).unwrap();
+    let error = client.attributes.iter().find(|kv| kv.key.as_str() == "error.type").unwrap();
+    assert_eq!(error.value.as_str(), "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_call_and_allows_no_body_was_not_cancelled() {
+    for (method, status, error) in
+        [("GET", 204, None), ("GET", 304, None), ("HEAD", 200, None), ("GET", 200, Some("cancelled"))]
+    {
+        let recorder = Recorder::new();
+        let server = server_layer(&recorder).layer(tower::service_fn(move |_: Request<Body>| async move {
+            let frames = stream::pending::<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>();
+            let response = Response::builder().status(status);
+            Ok::<_, std::io::Error>(response.body(http_body_util::StreamBody::new(frames)).unwrap())
+        }));
+        let request = Request::builder().method(method).uri("/health").body(Body::empty()).unwrap();
+        drop(server.oneshot(request).await.unwrap());
+        let span = &recorder.spans()[0];
+        let recorded = span.attributes.iter().find(|kv| kv.key.as_str() == "error.type");
+        assert_eq!(recorded.map(|kv| kv.value.to_string()).as_deref(), error, "{method} {status}");
+        recorder.assert_clean();
+    }
 }
 
 #[tokio::test]

@@ -148,9 +148,9 @@ impl Harness for Side {
         Ok(())
     }
 
-    /// CANCELLED is no error of a server's.
+    /// CANCELLED is an error of a client's call alone.
     fn dropped_is_error(&self) -> bool {
-        false
+        self.0 == Role::Outbound
     }
 
     fn measurements(&self, _: Flow) -> Vec<Measurement> {

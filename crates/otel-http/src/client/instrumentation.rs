@@ -16,10 +16,10 @@ use super::state::ClientState;
 use crate::attributes::client::Target;
 use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
 use crate::config::EndOn;
-use crate::exchange::content_length;
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
+use crate::sizes::{BodySizes, RequestSize};
 
 /// Limit of hosts with their own metrics, per scheme. Calls to further hosts are recorded under `_OTHER`, because a
 /// host may come from untrusted input.
@@ -92,6 +92,12 @@ impl Side for HttpClient {
         HttpInstruments::client(meter)
     }
 
+    fn set_request_size(state: &mut ClientState, size: RequestSize) {
+        if let Some(sizes) = &mut state.sizes {
+            sizes.set_request(size);
+        }
+    }
+
     #[inline]
     fn start<B>(
         instrumentation: &Arc<HttpInstrumentation<Self>>,
@@ -133,7 +139,7 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
                 version: None,
                 status: None,
             },
-            if self.http.body_sizes { content_length(head.headers) } else { None },
+            self.http.body_sizes.then(|| BodySizes::new(head.headers)),
         );
         (state, Details { method, target, host, template }, name)
     }

@@ -1,13 +1,14 @@
 //! The recording of a client call, at the response head or, by option, at the end of the response body.
 //!
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
-//! client" and `http.client.request.duration`. A call that its caller drops is not an error.
+//! client" and `http.client.request.duration`. A call that its caller drops is one that failed: a
+//! time-out of the caller drops it in the same way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body::Body;
 use opentelemetry::KeyValue;
 use otel_operation::Outcome;
@@ -17,11 +18,13 @@ use otel_request::{
 
 use super::instrumentation::HttpClient;
 use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
-use crate::config::EndOn;
-use crate::exchange::{HTTP, content_length, is_event_stream};
+use crate::exchange::{HTTP, content_length};
 use crate::instrumentation::HttpInstrumentation;
-use crate::metrics::{Key, Measurements, Series};
+use crate::metrics::{Key, Series};
 use crate::outcome;
+use crate::sizes::BodySizes;
+#[cfg(feature = "reqwest")]
+use crate::{config::EndOn, sizes::RequestSize};
 
 /// The state of a client call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
@@ -29,9 +32,8 @@ pub struct ClientState {
     client: Arc<HttpInstrumentation<HttpClient>>,
     series: Arc<Series>,
     key: Key,
-    end_on: EndOn,
-    request_bytes: Option<u64>,
-    response_bytes: Option<u64>,
+    /// Present only if body sizes are recorded; boxed to keep the state small otherwise.
+    pub(super) sizes: Option<Box<BodySizes>>,
 }
 
 impl ClientState {
@@ -40,16 +42,32 @@ impl ClientState {
         client: Arc<HttpInstrumentation<HttpClient>>,
         series: Arc<Series>,
         key: Key,
-        request_bytes: Option<u64>,
+        sizes: Option<Box<BodySizes>>,
     ) -> Self {
-        let end_on = client.http.end_on;
-        Self { client, series, key, end_on, request_bytes, response_bytes: None }
+        Self { client, series, key, sizes }
     }
 
-    /// Ends the call at its response's head whatever the option is, for a client whose bodies cannot be observed.
+    /// Sets the size of the request's body, if sizes are recorded.
     #[cfg(feature = "reqwest")]
-    pub(crate) fn end_at_head(&mut self) {
-        self.end_on = EndOn::Head;
+    pub(crate) fn observe_request(&mut self, observe: impl FnOnce() -> RequestSize) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.set_request(observe());
+        }
+    }
+
+    /// Returns true if the response's body is needed.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn observes_body(&self) -> bool {
+        let http = &self.client.http;
+        http.end_on != EndOn::Head || http.end_on_by_response.is_some() || self.sizes.is_some()
+    }
+
+    #[cold]
+    fn measure_sizes(&self, outcome: &Outcome, sizes: &BodySizes) {
+        let Some(instruments) = self.client.instruments.get() else { return };
+        let methods = &self.client.http.known_methods;
+        let sizes = sizes.measured(self.key.status.is_some());
+        self.series.measure_sizes(instruments, methods, self.key, outcome, sizes);
     }
 }
 
@@ -64,7 +82,11 @@ impl RequestObserver for ClientState {
     }
 
     fn outcome_if_dropped(&mut self) -> Outcome {
-        Outcome::ok()
+        match self.key.status {
+            // Reading the body is optional.
+            Some(status) => outcome::of_client(status),
+            None => self.client.http.common.outcome_of_cancellation(Outcome::cancelled()),
+        }
     }
 
     #[inline]
@@ -81,29 +103,38 @@ impl RequestObserver for ClientState {
             }
             http.record_response_head(response, span);
         }
-        let ends_with_head = match self.end_on {
-            EndOn::Head => true,
-            EndOn::Body => status == StatusCode::SWITCHING_PROTOCOLS,
-            EndOn::Auto => status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(response.headers()),
-        };
         self.key.status = Some(status);
         self.key.version = Some(version);
-        if http.body_sizes {
-            self.response_bytes = if ends_with_head { content_length(response.headers()) } else { Some(0) };
+        if !http.end_on(response).is_head(response) {
+            return EndsWith::Body(content_length(response.headers()));
         }
-        if ends_with_head { EndsWith::Head } else { EndsWith::Body(content_length(response.headers())) }
+        match &mut self.sizes {
+            Some(sizes) => sizes.defer(),
+            None => EndsWith::Head,
+        }
     }
 
     #[inline]
     fn on_data<D: Buf>(&mut self, data: &D, _span: Option<&RequestSpan<'_>>) {
-        if let Some(bytes) = &mut self.response_bytes {
-            *bytes = bytes.saturating_add(data.remaining() as u64);
+        if let Some(sizes) = &mut self.sizes {
+            sizes.add_response(data);
         }
     }
 
     #[inline]
     fn on_end(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
         self.key.status.map_or_else(Outcome::ok, outcome::of_client)
+    }
+
+    fn on_short_body(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+        outcome::of_short_body()
+    }
+
+    fn on_body_end(&mut self) {
+        if let Some(sizes) = self.sizes.take() {
+            let outcome = self.on_end(None);
+            self.measure_sizes(&outcome, &sizes);
+        }
     }
 
     fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
@@ -113,14 +144,17 @@ impl RequestObserver for ClientState {
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.client.instruments.get() else { return };
-        let measured =
-            Measurements { elapsed, request_bytes: self.request_bytes, response_bytes: self.response_bytes };
-        self.series.measure(instruments, &self.client.http.known_methods, self.key, outcome, &measured);
+        self.series.measure(instruments, &self.client.http.known_methods, self.key, outcome, elapsed);
+        if let Some(sizes) = &self.sizes
+            && !sizes.is_late()
+        {
+            self.measure_sizes(outcome, sizes);
+        }
     }
 }
 
 /// The future of a recorded call.
 pub type ClientFuture<F> = RequestFuture<F, ClientState>;
 
-/// The body of a recorded call's response. The call ends with it if [`EndOn`] says so.
+/// The body of a recorded call's response. The call ends with it if [`EndOn`](crate::EndOn) says so.
 pub type ClientBody<B> = RequestBody<B, ClientState>;

@@ -21,6 +21,7 @@ use crate::forwarded::{self, Forwarded};
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key};
+use crate::sizes::RequestSize;
 
 /// Limit of cached routes. Span names and attribute sets of further routes are created per request.
 const ROUTES: usize = 1024;
@@ -66,6 +67,12 @@ impl Side for HttpServer {
 
     fn instruments(meter: &Meter) -> HttpInstruments {
         HttpInstruments::server(meter)
+    }
+
+    fn set_request_size(state: &mut ServerState, size: RequestSize) {
+        if let Some(sizes) = &mut state.sizes {
+            sizes.set_request(size);
+        }
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body::Body;
 use opentelemetry::KeyValue;
 use otel_operation::Outcome;
@@ -19,12 +19,12 @@ use otel_request::{
 use super::instrumentation::HttpServer;
 use super::route::{LateRoute, Route};
 use crate::attributes::{ROUTE, STATUS_CODE};
-use crate::config::EndOn;
-use crate::exchange::{HTTP, content_length, is_event_stream};
+use crate::exchange::{HTTP, content_length};
 use crate::instrumentation::HttpInstrumentation;
 use crate::method::KnownMethod;
-use crate::metrics::{Key, Measurements};
+use crate::metrics::Key;
 use crate::outcome;
+use crate::sizes::BodySizes;
 
 /// The state of a server request. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
@@ -37,16 +37,8 @@ pub struct ServerState {
     is_route_late: bool,
     /// `true` if a hook named the span: a late route does not rename it.
     is_named: bool,
-    is_head: bool,
-    is_connect: bool,
     /// Present only if body sizes are recorded; boxed to keep the state small otherwise.
-    sizes: Option<Box<Sizes>>,
-}
-
-#[derive(Debug)]
-struct Sizes {
-    request: Option<u64>,
-    response: u64,
+    pub(super) sizes: Option<Box<BodySizes>>,
 }
 
 impl ServerState {
@@ -59,19 +51,8 @@ impl ServerState {
         late_route: Option<LateRoute>,
         is_named: bool,
     ) -> Self {
-        let sizes = server.http.body_sizes;
-        let sizes = sizes.then(|| Box::new(Sizes { request: content_length(head.headers), response: 0 }));
-        Self {
-            route,
-            key,
-            server,
-            late_route,
-            is_route_late: false,
-            is_named,
-            is_head: head.method == Method::HEAD,
-            is_connect: head.method == Method::CONNECT,
-            sizes,
-        }
+        let sizes = server.http.body_sizes.then(|| BodySizes::new(head.headers));
+        Self { route, key, server, late_route, is_route_late: false, is_named, sizes }
     }
 
     /// Applies the route that a router inside the layer has set, if none was known at the start.
@@ -84,20 +65,12 @@ impl ServerState {
         }
     }
 
-    fn ends_with_head<B: Body>(&self, response: &Response<B>) -> bool {
-        // A response to HEAD has no body, whatever the handler returned, and an upgraded connection is another protocol.
-        let without_body = self.is_head
-            || response.status() == StatusCode::SWITCHING_PROTOCOLS
-            || (self.is_connect && response.status().is_success());
-        match self.server.http.end_on {
-            EndOn::Head => true,
-            EndOn::Body => without_body,
-            // A body of known length is no endless stream.
-            EndOn::Auto => {
-                without_body
-                    || (response.body().size_hint().exact().is_none() && is_event_stream(response.headers()))
-            }
-        }
+    #[cold]
+    fn measure_sizes(&self, outcome: &Outcome, sizes: &BodySizes) {
+        let Some(instruments) = self.server.instruments.get() else { return };
+        let methods = &self.server.http.known_methods;
+        let sizes = sizes.measured(self.key.status.is_some());
+        self.route.series.measure_sizes(instruments, methods, self.key, outcome, sizes);
     }
 }
 
@@ -123,23 +96,36 @@ impl RequestObserver for ServerState {
             }
             self.server.http.record_response_head(response, span);
         }
-        if self.ends_with_head(response) {
-            return EndsWith::Head;
+        if !self.server.http.end_on(response).is_head(response) {
+            return EndsWith::Body(content_length(response.headers()));
         }
-        let exact = response.body().size_hint().exact();
-        EndsWith::Body(exact.or_else(|| content_length(response.headers())))
+        match &mut self.sizes {
+            Some(sizes) => sizes.defer(),
+            None => EndsWith::Head,
+        }
     }
 
     #[inline]
     fn on_data<D: Buf>(&mut self, data: &D, _span: Option<&RequestSpan<'_>>) {
         if let Some(sizes) = &mut self.sizes {
-            sizes.response = sizes.response.saturating_add(data.remaining() as u64);
+            sizes.add_response(data);
         }
     }
 
     #[inline]
     fn on_end(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
         self.key.status.map_or_else(Outcome::ok, outcome::of_server)
+    }
+
+    fn on_short_body(&mut self, _trailers: Option<&HeaderMap>) -> Outcome {
+        outcome::of_short_body()
+    }
+
+    fn on_body_end(&mut self) {
+        if let Some(sizes) = self.sizes.take() {
+            let outcome = self.on_end(None);
+            self.measure_sizes(&outcome, &sizes);
+        }
     }
 
     fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
@@ -181,13 +167,12 @@ impl RequestObserver for ServerState {
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.apply_late_route();
         let Some(instruments) = self.server.instruments.get() else { return };
-        let sizes = self.sizes.as_deref();
-        let measured = Measurements {
-            elapsed,
-            request_bytes: sizes.and_then(|sizes| sizes.request),
-            response_bytes: sizes.filter(|_| self.key.status.is_some()).map(|sizes| sizes.response),
-        };
-        self.route.series.measure(instruments, &self.server.http.known_methods, self.key, outcome, &measured);
+        self.route.series.measure(instruments, &self.server.http.known_methods, self.key, outcome, elapsed);
+        if let Some(sizes) = &self.sizes
+            && !sizes.is_late()
+        {
+            self.measure_sizes(outcome, sizes);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Abnormal ends: dropped futures and bodies, panics, clients that disconnect, bodies that fail.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use axum::Router;
@@ -12,7 +12,9 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel, Empty, StreamBody};
-use otel_http::EndOn;
+use opentelemetry::Context;
+use opentelemetry::trace::{Status, TraceContextExt};
+use otel_http::{EndOn, LayerOptions};
 use otel_testing::Recorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -25,7 +27,7 @@ fn request() -> Request<Empty<Bytes>> {
 }
 
 /// Asserts one span, ended once, one duration with the same `error.type`, and no active request.
-fn assert_one(recorder: &Recorder, error: Option<&str>) {
+pub(crate) fn assert_one(recorder: &Recorder, error: Option<&str>) {
     recorder.assert_clean();
     let spans = recorder.spans();
     assert_eq!(spans.len(), 1, "{}", recorder.tree());
@@ -72,14 +74,102 @@ async fn a_service_future_that_is_never_polled_was_cancelled() {
 }
 
 #[tokio::test]
-async fn a_client_that_gives_up_is_no_error() {
-    let recorder = Recorder::new();
-    let client = client_layer(&recorder).layer(tower::service_fn(|_: Request<Empty<Bytes>>| {
-        std::future::pending::<Result<Response<Empty<Bytes>>, std::io::Error>>()
-    }));
-    let request = Request::get("http://api.example/").body(Empty::new()).unwrap();
-    assert!(client.oneshot(request).now_or_never().is_none());
-    assert_one(&recorder, None);
+async fn a_client_call_that_is_dropped_was_cancelled() {
+    for is_error in [true, false] {
+        let recorder = Recorder::new();
+        let layer = client_layer(&recorder).with_cancellation_as_error(is_error);
+        let client = layer.layer(tower::service_fn(|_: Request<Empty<Bytes>>| {
+            std::future::pending::<Result<Response<Empty<Bytes>>, std::io::Error>>()
+        }));
+        let request = Request::get("http://api.example/").body(Empty::new()).unwrap();
+        assert!(client.oneshot(request).now_or_never().is_none());
+        // Also for hedged calls: a call without a response is no success.
+        assert_one(&recorder, Some("cancelled"));
+        let is_marked = matches!(recorder.spans()[0].status, Status::Error { .. });
+        assert_eq!(is_marked, is_error);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_body_ends_by_the_status() {
+    for (status, error) in [(200, None), (503, Some("503"))] {
+        let recorder = Recorder::new();
+        let layer = client_layer(&recorder).with_end_on(EndOn::Body);
+        let client = layer.layer(tower::service_fn(move |_: Request<Empty<Bytes>>| async move {
+            let response = Response::builder().status(status).body(Body::from("unread"));
+            Ok::<_, std::io::Error>(response.unwrap())
+        }));
+        let request = Request::get("http://api.example/").body(Empty::new()).unwrap();
+        drop(client.oneshot(request).await.unwrap());
+        assert_one(&recorder, error);
+    }
+}
+
+/// Records on drop if a span is current, like a rollback that starts a span.
+struct Rollback(Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Rollback {
+    fn drop(&mut self) {
+        let is_inside = Context::current().span().span_context().is_valid();
+        self.0.lock().unwrap().push(is_inside);
+    }
+}
+
+#[tokio::test]
+async fn the_context_is_current_while_a_cancelled_handler_or_body_is_dropped() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for in_body in [false, true] {
+        let recorder = Recorder::new();
+        let guard = Rollback(Arc::clone(&seen));
+        let service = server_layer(&recorder).layer(tower::service_fn(move |_: Request<Empty<Bytes>>| {
+            let guard = Rollback(Arc::clone(&guard.0));
+            async move {
+                if !in_body {
+                    std::future::pending::<()>().await;
+                }
+                let frames = futures_util::stream::poll_fn(move |_| {
+                    let _ = &guard;
+                    Poll::<Option<Result<Frame<Bytes>, std::io::Error>>>::Pending
+                });
+                Ok::<_, std::io::Error>(Response::new(StreamBody::new(frames)))
+            }
+        }));
+        let mut call = Box::pin(service.oneshot(request()));
+        let response = (&mut call).now_or_never();
+        assert_eq!(response.is_some(), in_body);
+        seen.lock().unwrap().clear();
+        drop((call, response));
+        assert_eq!(*seen.lock().unwrap(), [true]);
+        seen.lock().unwrap().clear();
+        assert_one(&recorder, Some("cancelled"));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_elsewhere_does_not_blame_a_call_that_is_dropped_beside_it() {
+    for has_response in [false, true] {
+        let recorder = Recorder::new();
+        let client = client_layer(&recorder).with_end_on(EndOn::Body).layer(tower::service_fn(
+            move |_: Request<Empty<Bytes>>| async move {
+                if !has_response {
+                    std::future::pending::<()>().await;
+                }
+                let frames = futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();
+                Ok::<_, std::io::Error>(Response::new(StreamBody::new(frames)))
+            },
+        ));
+        let both = tokio::spawn(async move {
+            let request = Request::get("http://api.example/").body(Empty::new()).unwrap();
+            let call = async { client.oneshot(request).await.unwrap().into_body().collect().await };
+            let bug = async {
+                tokio::task::yield_now().await;
+                panic!("a bug beside the call")
+            };
+            tokio::join!(call, bug).0.unwrap();
+        });
+        assert!(both.await.unwrap_err().is_panic());
+        assert_one(&recorder, if has_response { None } else { Some("cancelled") });
+    }
 }
 
 #[tokio::test]

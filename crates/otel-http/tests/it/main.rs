@@ -5,12 +5,14 @@
 mod cancellation;
 mod conformance;
 mod conventions;
+mod ends;
 mod failures;
 mod filters;
 mod hostile;
 mod metrics;
 mod panics;
 mod propagation;
+mod sizes;
 mod spans;
 mod stacked;
 mod stacked_clients;

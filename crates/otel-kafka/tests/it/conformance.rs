@@ -300,6 +300,11 @@ impl Harness for Side {
         }
     }
 
+    /// A record whose send is dropped is still delivered.
+    fn dropped_is_error(&self) -> bool {
+        self.role == Role::Inbound
+    }
+
     fn measurements(&self, flow: Flow) -> Vec<Measurement> {
         const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
         match (self.role, flow) {

@@ -19,7 +19,8 @@ use otel_testing::Recorder;
 
 use crate::protocols::{Log, View};
 
-/// A layer whose requests end with their body, or with the head of a response that has the header `head`.
+/// A layer whose requests end with their body, or with the head of a response that has the header `head`; if
+/// its value is `counted`, the body after it is observed.
 struct Download {
     tracer: Tracer,
     options: Options<View>,
@@ -70,7 +71,11 @@ impl RequestObserver for DownloadState {
     const BODY_IN_CONTEXT: bool = true;
 
     fn on_response<B: Body>(&mut self, response: &Response<B>, _: Option<&RequestSpan<'_>>) -> EndsWith {
-        if response.headers().contains_key("head") { EndsWith::Head } else { EndsWith::Body(self.length) }
+        match response.headers().get("head") {
+            Some(value) if value == "counted" => EndsWith::HeadBeforeBody,
+            Some(_) => EndsWith::Head,
+            None => EndsWith::Body(self.length),
+        }
     }
 
     fn on_data<D: Buf>(&mut self, data: &D, _: Option<&RequestSpan<'_>>) {
@@ -80,6 +85,14 @@ impl RequestObserver for DownloadState {
     fn on_end(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         self.log.lock().unwrap().push(format!("{} bytes, trailers {}", self.bytes, trailers.is_some()));
         Outcome::ok()
+    }
+
+    fn on_short_body(&mut self, _: Option<&HeaderMap>) -> Outcome {
+        Outcome::error("short")
+    }
+
+    fn on_body_end(&mut self) {
+        self.log.lock().unwrap().push(format!("{} bytes of body", self.bytes));
     }
 
     fn on_error<E: 'static>(&mut self, _: &E, _: Option<&RequestSpan<'_>>) -> Outcome {
@@ -189,6 +202,54 @@ async fn a_dropped_body_is_cancelled_unless_it_is_complete() {
         }
         drop(body);
         assert_eq!(log.lock().unwrap().last().unwrap(), end, "{length:?} {reads}");
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_before_its_declared_length_is_short() {
+    for (length, end) in [(Some(3), "measure ok"), (Some(4), "measure short"), (None, "measure ok")] {
+        let recorder = Recorder::new();
+        let (body, log) = body(&recorder, frames(vec![data("123")]), length).await;
+        body.collect().await.unwrap();
+        assert_eq!(log.lock().unwrap().last().unwrap(), end, "{length:?}");
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_body_after_the_end_is_observed_until_its_own_end() {
+    for (read, status, counted) in
+        [(2, 200, "6 bytes of body"), (1, 200, "3 bytes of body"), (0, 204, "0 bytes of body")]
+    {
+        let recorder = Recorder::new();
+        let layer = layer(&recorder, None);
+        let log = Arc::clone(&layer.log);
+        let response = Response::builder().status(status).header("head", "counted");
+        let response = response.body(frames(vec![data("123"), data("456")])).unwrap();
+        let (mut body, _) = respond(layer, response).await;
+        assert_eq!(recorder.spans().len(), 1);
+        for _ in 0..read {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        let mut log = std::mem::take(&mut *log.lock().unwrap());
+        log.sort();
+        let mut all = ["0 bytes, trailers false", counted, "measure ok"];
+        all.sort_unstable();
+        assert_eq!(log, all, "{status}");
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_allows_no_body_ends_with_its_head() {
+    for (status, spans) in [(200, 0), (204, 1), (304, 1), (103, 1)] {
+        let recorder = Recorder::new();
+        let response = Response::builder().status(status).body(frames(vec![data("123")])).unwrap();
+        let (body, _) = respond(layer(&recorder, None), response).await;
+        assert_eq!(recorder.spans().len(), spans, "{status}");
+        drop(body);
         recorder.assert_clean();
     }
 }

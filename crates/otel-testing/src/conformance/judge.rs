@@ -115,13 +115,9 @@ fn errors(
     let expected = match scenario {
         Scenario::Error | Scenario::UnboundedError(_) | Scenario::Panic => Some(true),
         Scenario::BodyFails if inbound => Some(true),
-        Scenario::DroppedAtAwait | Scenario::DroppedByPeer | Scenario::DroppedByUser
-            if inbound && dropped_is_error =>
-        {
-            Some(true)
-        }
-        // A caller may give up, and a client's operation may be over with the head of the response: the transport's
-        // conventions say what that is.
+        Scenario::DroppedAtAwait if dropped_is_error => Some(true),
+        Scenario::DroppedByPeer | Scenario::DroppedByUser if inbound && dropped_is_error => Some(true),
+        // An outbound operation may be over with the head of the response, or with the delivery of a message.
         Scenario::DroppedBeforePoll
         | Scenario::DroppedAtAwait
         | Scenario::DroppedByPeer

@@ -73,6 +73,7 @@ caught! {
     ignores_errors: Outbound IgnoresErrors Error "no span has an error.type";
     ignores_panics: Inbound IgnoresErrors Panic "no span has an error.type";
     ignores_cancellation: Inbound IgnoresErrors DroppedAtAwait "no span has an error.type";
+    ignores_cancellation_of_a_call: Outbound IgnoresErrors DroppedAtAwait "no span has an error.type";
     error_without_status: Inbound ErrorWithoutStatus Error "must go together";
     success_is_error: Outbound SuccessIsError Success "nothing failed";
     joins_ambient: Inbound JoinsAmbient NoParent "happened to be current";

@@ -113,6 +113,9 @@ async fn the_transport_says_whether_a_dropped_operation_is_an_error() {
         assert_eq!(check(&Lenient(toy()), scenario).await, Ok(()), "{scenario:?}");
     }
     assert!(check(&Lenient(toy()), Scenario::BodyFails).await.is_err());
+    let client = || ToyHarness { role: Role::Outbound, fault: Some(Fault::IgnoresErrors) };
+    assert!(check(&client(), Scenario::DroppedAtAwait).await.is_err());
+    assert_eq!(check(&Lenient(client()), Scenario::DroppedAtAwait).await, Ok(()));
 }
 
 const README: &str = "It cannot do\n  that,  for  a reason.";

@@ -194,8 +194,11 @@ where
         _ => Some(call.await),
     };
     match result {
-        // Not an error: the caller has dropped the call.
-        None => CallOutcome { class: Class::default(), aborted: true },
+        None => {
+            let mut class = Class::default();
+            class.error = Some("cancelled".to_owned());
+            CallOutcome { class, aborted: true }
+        }
         Some(result) => read(plan, result).await,
     }
 }
