@@ -54,6 +54,8 @@ fn overhead(bench: &mut Bench) {
     let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     let tracers = SdkTracerProvider::builder().with_sampler(sampler).build();
     let meters = SdkMeterProvider::builder().build();
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     for flags in ["01", "00"] {
         measure(bench, "bare", flags, service_fn(answer));
         let server = ServerLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
