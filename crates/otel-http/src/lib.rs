@@ -18,6 +18,7 @@ mod reqwest;
 mod server;
 mod service;
 
+pub use ipnet::IpNet;
 pub use otel_operation::SamplerAttributes;
 pub use otel_request::{LayerOptions, PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest};
 
@@ -26,6 +27,7 @@ pub use crate::client::{
     ClientBody, ClientFuture, ClientLayer, ClientService, ClientState, HttpClient, UrlTemplate,
 };
 pub use crate::config::EndOn;
+pub use crate::forwarded::ForwardingHeaders;
 pub use crate::instrumentation::HttpInstrumentation;
 pub use crate::layer::HttpLayer;
 pub use crate::server::{

@@ -20,7 +20,7 @@ use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
 use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
 use crate::instrumentation::HttpInstrumentation;
-use crate::metrics::{Key, Measurements, Series};
+use crate::metrics::{Key, Series, Sizes};
 use crate::outcome;
 
 /// The state of a client call. Opaque; public only because it appears in type signatures.
@@ -28,6 +28,8 @@ use crate::outcome;
 pub struct ClientState {
     client: Arc<HttpInstrumentation<HttpClient>>,
     series: Arc<Series>,
+    /// The series with the URL template, of the metrics whose conventions require it; `None` without a template.
+    template_series: Option<Arc<Series>>,
     key: Key,
     end_on: EndOn,
     request_bytes: Option<u64>,
@@ -38,12 +40,18 @@ impl ClientState {
     #[inline]
     pub(super) fn new(
         client: Arc<HttpInstrumentation<HttpClient>>,
-        series: Arc<Series>,
+        (series, template_series): (Arc<Series>, Option<Arc<Series>>),
         key: Key,
         request_bytes: Option<u64>,
     ) -> Self {
         let end_on = client.http.end_on;
-        Self { client, series, key, end_on, request_bytes, response_bytes: None }
+        Self { client, series, template_series, key, end_on, request_bytes, response_bytes: None }
+    }
+
+    /// Returns the series of all metrics but the duration, for which the template is opt-in.
+    #[inline]
+    fn template_series(&self) -> &Series {
+        self.template_series.as_ref().unwrap_or(&self.series)
     }
 
     /// Ends the call at its response's head whatever the option is, for a client whose bodies cannot be observed.
@@ -59,7 +67,7 @@ impl RequestObserver for ClientState {
     #[inline]
     fn add_in_flight(&self, delta: i64) -> bool {
         let Some(instruments) = self.client.instruments.get() else { return false };
-        self.series.in_flight(instruments, &self.client.http.known_methods, &self.key, delta);
+        self.template_series().in_flight(instruments, &self.client.http.known_methods, &self.key, delta);
         true
     }
 
@@ -113,9 +121,10 @@ impl RequestObserver for ClientState {
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.client.instruments.get() else { return };
-        let measured =
-            Measurements { elapsed, request_bytes: self.request_bytes, response_bytes: self.response_bytes };
-        self.series.measure(instruments, &self.client.http.known_methods, self.key, outcome, &measured);
+        let methods = &self.client.http.known_methods;
+        self.series.record_duration(instruments, methods, self.key, outcome, elapsed);
+        let sizes = Sizes { request: self.request_bytes, response: self.response_bytes };
+        self.template_series().record_sizes(instruments, methods, self.key, outcome, sizes);
     }
 }
 

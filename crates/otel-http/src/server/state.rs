@@ -23,7 +23,7 @@ use crate::config::EndOn;
 use crate::exchange::{HTTP, content_length, is_event_stream};
 use crate::instrumentation::HttpInstrumentation;
 use crate::method::KnownMethod;
-use crate::metrics::{Key, Measurements};
+use crate::metrics::{self, Key};
 use crate::outcome;
 
 /// The state of a server request. Opaque; public only because it appears in type signatures.
@@ -181,13 +181,13 @@ impl RequestObserver for ServerState {
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.apply_late_route();
         let Some(instruments) = self.server.instruments.get() else { return };
-        let sizes = self.sizes.as_deref();
-        let measured = Measurements {
-            elapsed,
-            request_bytes: sizes.and_then(|sizes| sizes.request),
-            response_bytes: sizes.filter(|_| self.key.status.is_some()).map(|sizes| sizes.response),
-        };
-        self.route.series.measure(instruments, &self.server.http.known_methods, self.key, outcome, &measured);
+        let (series, methods) = (&self.route.series, &self.server.http.known_methods);
+        series.record_duration(instruments, methods, self.key, outcome, elapsed);
+        if let Some(sizes) = &self.sizes {
+            let response = self.key.status.map(|_| sizes.response);
+            let sizes = metrics::Sizes { request: sizes.request, response };
+            series.record_sizes(instruments, methods, self.key, outcome, sizes);
+        }
     }
 }
 
