@@ -99,6 +99,8 @@ pub struct Point {
 /// Installs the global meter provider.
 pub fn install_metrics() -> Metrics {
     let reader = Shared(Arc::new(ManualReader::builder().build()));
+    #[cfg(feature = "comparison")]
+    otel_operation::declare_bound_metrics();
     global::set_meter_provider(SdkMeterProvider::builder().with_reader(reader.clone()).build());
     Metrics(reader)
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use http::{HeaderName, HeaderValue, Request, Response};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use otel_http::{LayerOptions, PeerAddr, ServerLayer};
+use otel_http::{ForwardingHeaders, LayerOptions, PeerAddr, ServerLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -51,8 +51,12 @@ fuzz_target!(|data: &[u8]| {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let everybody = "0.0.0.0/0".parse().into_iter();
-    let mut service =
-        ServerLayer::new().with_tracer_provider(&provider).with_trusted_proxies(everybody).layer(Answer);
+    let kind = match data.first() {
+        Some(byte) if byte % 2 == 0 => ForwardingHeaders::Forwarded,
+        _ => ForwardingHeaders::XForwarded,
+    };
+    let layer = ServerLayer::new().with_tracer_provider(&provider).with_trusted_proxies(kind, everybody);
+    let mut service = layer.layer(Answer);
     let answer = pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(answer, Poll::Ready(Ok(_))));
     drop(answer);

@@ -63,6 +63,8 @@ fn measure<B: http_body::Body<Data = Bytes>>(
 }
 
 fn overhead(bench: &mut Bench) {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     let providers = Providers::new();
     let (http_server, http_client) =
         (providers.set(otel_http::ServerLayer::new()), providers.set(otel_http::ClientLayer::new()));

@@ -34,7 +34,7 @@ pub type ClientLayer = GrpcLayer<GrpcClient>;
 impl ClientLayer {
     /// Sets `server.address` and `server.port` from the URI of the channel's `Endpoint`. The channel adds this URI
     /// inside of the layer, where the layer cannot read it. Default: the origin of the request, which only clients
-    /// created with an origin have.
+    /// created with an origin have. A balanced channel has no URI: give the name by which its endpoints are found.
     #[must_use]
     pub fn with_target(self, target: &Uri) -> Self {
         let target = attributes::target(target);

@@ -26,6 +26,25 @@ pub struct GrpcService<S, I> {
     inner: S,
 }
 
+impl<S, I> GrpcService<S, I> {
+    /// Returns the wrapped service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the wrapped service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Unwraps the service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S: Clone, I> Clone for GrpcService<S, I> {
     fn clone(&self) -> Self {
         Self { instrumentation: Arc::clone(&self.instrumentation), inner: self.inner.clone() }
@@ -71,5 +90,18 @@ where
         let future = self.inner.call(request);
         entered.exit();
         RequestFuture::new(future, scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_layer::Layer;
+
+    #[test]
+    fn the_wrapped_service_can_be_reached_and_taken_out() {
+        let mut service = crate::ServerLayer::new().layer(1);
+        *service.get_mut() += 1;
+        assert_eq!(*service.get_ref(), 2);
+        assert_eq!(service.into_inner(), 2);
     }
 }

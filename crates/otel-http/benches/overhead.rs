@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::hint::black_box;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -14,7 +15,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_testing::bench::{self, Bench};
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn request(flags: &str) -> Request<Full<Bytes>> {
     Request::get("http://shop.example:8080/users/7?a=1")
@@ -50,15 +51,35 @@ fn measure<B: http_body::Body<Data = Bytes>>(
     );
 }
 
+async fn answer_with(status: u16) -> Result<Response<Full<Bytes>>, Infallible> {
+    let response = Response::builder().status(status).body(Full::new(Bytes::from_static(b"answer")));
+    Ok(response.unwrap_or_default())
+}
+
+/// Fills the caches of a layer with one more combination of attributes.
+fn respond(layer: &ServerLayer, status: u16) {
+    let service = layer.layer(service_fn(move |_| answer_with(status)));
+    let response = service.oneshot(request("01")).now_or_never();
+    if let Some(Ok(response)) = response {
+        black_box(response.into_body().collect().now_or_never());
+    }
+}
+
 fn overhead(bench: &mut Bench) {
     let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     let tracers = SdkTracerProvider::builder().with_sampler(sampler).build();
     let meters = SdkMeterProvider::builder().build();
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     for flags in ["01", "00"] {
         measure(bench, "bare", flags, service_fn(answer));
         let server = ServerLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
         let server = server.with_propagator(CompositePropagator::default());
         measure(bench, "server", flags, server.layer(service_fn(answer)));
+        for status in 201..=232 {
+            respond(&server, status);
+        }
+        measure(bench, "server, its 33rd status", flags, server.layer(service_fn(|_| answer_with(232))));
         let client = ClientLayer::new().with_tracer_provider(&tracers).with_meter_provider(&meters);
         let client = client.with_propagator(CompositePropagator::default());
         measure(bench, "client", flags, client.layer(service_fn(answer)));

@@ -53,7 +53,7 @@ pub(crate) fn span_name(method: &KnownMethod, route: Option<&str>) -> Cow<'stati
 }
 
 /// An HTTP version, for `network.protocol.version`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ProtocolVersion {
     Http09,
     Http10,

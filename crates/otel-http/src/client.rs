@@ -24,5 +24,23 @@ use crate::service::HttpService;
 /// ```
 pub type ClientLayer = HttpLayer<HttpClient>;
 
+impl ClientLayer {
+    /// States that the connections use TLS, or that they do not. It is the scheme of requests whose URI names none, such as
+    /// those of [hyper's connections](https://docs.rs/hyper/latest/hyper/client/conn/): of `url.full` and of the default
+    /// `server.port`. Default: unknown; `url.full` begins with `http`, and only a port that the request names is recorded.
+    #[must_use]
+    pub fn with_tls(self, tls: bool) -> Self {
+        self.edit(|_, client| client.tls = Some(tls))
+    }
+
+    /// Limits the series per metric that hosts can make, because a host may come from untrusted input. Default: 1,000. Once
+    /// there are as many, the calls of further hosts are recorded under the `server.address` `_OTHER`; hosts that have series
+    /// keep them and may add more, for another status or error.
+    #[must_use]
+    pub fn with_max_untrusted_series(self, most: u32) -> Self {
+        self.edit(|_, client| client.max_untrusted_series = most)
+    }
+}
+
 /// An instrumented HTTP client.
 pub type ClientService<S> = HttpService<S, HttpClient>;

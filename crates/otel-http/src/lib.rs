@@ -19,6 +19,7 @@ mod server;
 mod service;
 mod sizes;
 
+pub use ipnet::IpNet;
 pub use otel_operation::SamplerAttributes;
 pub use otel_request::{
     ErrorClass, ErrorView, LayerOptions, PeerAddr, RequestHead, ResendCounter, ResponseHead, SeparateRequest,
@@ -29,6 +30,7 @@ pub use crate::client::{
     ClientBody, ClientFuture, ClientLayer, ClientService, ClientState, HttpClient, UrlTemplate,
 };
 pub use crate::config::EndOn;
+pub use crate::forwarded::ForwardingHeaders;
 pub use crate::instrumentation::HttpInstrumentation;
 pub use crate::layer::HttpLayer;
 pub use crate::server::{

@@ -4,6 +4,8 @@
 //! metrics": the durations are Stable, active requests and body sizes are in Development.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -16,8 +18,8 @@ use otel_operation::{
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
 
-/// Limit of cached attribute sets per route or target; measurements with further sets prepare them each time.
-const SETS: usize = 32;
+/// The number of attribute sets per route or target that are found without a lock.
+const SETS: usize = 8;
 
 /// The instruments of a server or of a client.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl HttpInstruments {
 }
 
 /// The key of a cached attribute set within one route or target. Small, because each measurement compares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) method: u8,
     pub(crate) https: bool,
@@ -75,30 +77,52 @@ pub(crate) struct Key {
     pub(crate) status: Option<StatusCode>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct FullKey {
     key: Key,
     error: Option<&'static str>,
 }
 
 impl FullKey {
-    /// Returns `None` for an error type that was not interned. Rare, so its attributes are not cached.
+    /// Returns `None` for an error type that was not interned. It is rare, so its attributes are not cached.
     #[inline]
     fn new(key: Key, outcome: &Outcome) -> Option<Self> {
-        let error = match outcome.error_type() {
-            None => None,
-            Some(Cow::Borrowed(error)) => Some(*error),
-            Some(Cow::Owned(_)) => return None,
-        };
-        Some(Self { key, error })
+        match outcome.error_type() {
+            None => Some(Self { key, error: None }),
+            Some(Cow::Borrowed(error)) => Some(Self { key, error: Some(error) }),
+            Some(Cow::Owned(_)) => None,
+        }
     }
 }
 
-/// The body sizes of a request in bytes, as far as they are known.
+/// The sizes in bytes of the bodies of a finished request, as far as they are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) request: Option<u64>,
     pub(crate) response: Option<u64>,
+}
+
+/// The number of series that a client layer has made for the hosts that it calls, which can be untrusted input.
+#[derive(Debug)]
+pub(crate) struct SeriesCount {
+    made: AtomicU32,
+    limit: u32,
+}
+
+impl SeriesCount {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self { made: AtomicU32::new(0), limit }
+    }
+
+    /// Returns true if another host may have series of its own. Hosts that have some may always make more, because a host
+    /// that is known must not lose its failures.
+    pub(crate) fn has_room(&self) -> bool {
+        self.made.load(Ordering::Relaxed) < self.limit
+    }
+
+    pub(crate) fn add(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The metric series of one route (server) or target (client).
@@ -111,11 +135,33 @@ pub(crate) struct Series {
     durations: SmallOnceMap<FullKey, AttributedHistogram<f64>, SETS>,
     sizes: SmallOnceMap<FullKey, (AttributedHistogram<u64>, AttributedHistogram<u64>), SETS>,
     active: SmallOnceMap<(u8, bool), AttributedUpDownCounter, SETS>,
+    /// The count of the layer to which new attribute sets add, and the number of those.
+    count: Option<Arc<SeriesCount>>,
+    sets: AtomicU32,
 }
 
 impl Series {
-    pub(crate) fn new(common: Vec<KeyValue>, scheme: bool) -> Self {
-        Self { common, scheme, ..Self::default() }
+    /// Creates the series of a route.
+    pub(crate) fn for_route(common: Vec<KeyValue>) -> Self {
+        Self { common, scheme: true, ..Self::default() }
+    }
+
+    /// Creates the series of a host that is called, of which the first counts at once.
+    pub(crate) fn for_host(common: Vec<KeyValue>, count: Option<Arc<SeriesCount>>) -> Self {
+        if let Some(count) = &count {
+            count.add();
+        }
+        Self { common, count, ..Self::default() }
+    }
+
+    /// Counts a new attribute set.
+    #[cold]
+    fn count_set(&self) {
+        if let Some(count) = &self.count
+            && self.sets.fetch_add(1, Ordering::Relaxed) > 0
+        {
+            count.add();
+        }
     }
 
     /// Adds to the number of active requests. Only attributes known at the start are used, because the increment and
@@ -142,7 +188,8 @@ impl Series {
         );
     }
 
-    pub(crate) fn measure(
+    #[inline]
+    pub(crate) fn record_duration(
         &self,
         instruments: &HttpInstruments,
         methods: &KnownMethods,
@@ -152,17 +199,17 @@ impl Series {
     ) {
         let attributes = || self.attributes(methods, &key, outcome.error_type());
         let seconds = elapsed.as_secs_f64();
-        match FullKey::new(key, outcome) {
-            Some(key) => self.durations.get_or_init_with(
-                key,
-                || AttributedHistogram::new(&instruments.duration, attributes()),
-                |series| series.record(seconds),
-            ),
-            None => instruments.duration.record(seconds, &attributes()),
-        }
+        let Some(key) = FullKey::new(key, outcome) else {
+            return instruments.duration.record(seconds, &attributes());
+        };
+        let make = || {
+            self.count_set();
+            AttributedHistogram::new(&instruments.duration, attributes())
+        };
+        self.durations.get_or_init_with(key, make, |series| series.record(seconds));
     }
 
-    pub(crate) fn measure_sizes(
+    pub(crate) fn record_sizes(
         &self,
         instruments: &HttpInstruments,
         methods: &KnownMethods,
@@ -170,14 +217,27 @@ impl Series {
         outcome: &Outcome,
         sizes: Sizes,
     ) {
-        let attributes = || self.attributes(methods, &key, outcome.error_type());
+        if sizes.request.is_none() && sizes.response.is_none() {
+            return;
+        }
+        let make = || {
+            let attributes = self.attributes(methods, &key, outcome.error_type());
+            (
+                AttributedHistogram::new(&instruments.request_size, attributes.clone()),
+                AttributedHistogram::new(&instruments.response_size, attributes),
+            )
+        };
+        let record = |(request, response): &(AttributedHistogram<u64>, AttributedHistogram<u64>)| {
+            if let Some(bytes) = sizes.request {
+                request.record(bytes);
+            }
+            if let Some(bytes) = sizes.response {
+                response.record(bytes);
+            }
+        };
         match FullKey::new(key, outcome) {
-            Some(key) => self.sizes.get_or_init_with(
-                key,
-                || size_series(instruments, &attributes),
-                |series| record_sizes(series, sizes),
-            ),
-            None => record_sizes(&size_series(instruments, &attributes), sizes),
+            Some(key) => self.sizes.get_or_init_with(key, make, record),
+            None => record(&make()),
         }
     }
 
@@ -202,24 +262,5 @@ impl Series {
             attributes.push(KeyValue::new(ERROR_TYPE, error.clone()));
         }
         attributes
-    }
-}
-
-fn size_series(
-    instruments: &HttpInstruments,
-    attributes: &impl Fn() -> Vec<KeyValue>,
-) -> (AttributedHistogram<u64>, AttributedHistogram<u64>) {
-    (
-        AttributedHistogram::new(&instruments.request_size, attributes()),
-        AttributedHistogram::new(&instruments.response_size, attributes()),
-    )
-}
-
-fn record_sizes(series: &(AttributedHistogram<u64>, AttributedHistogram<u64>), sizes: Sizes) {
-    if let Some(bytes) = sizes.request {
-        series.0.record(bytes);
-    }
-    if let Some(bytes) = sizes.response {
-        series.1.record(bytes);
     }
 }

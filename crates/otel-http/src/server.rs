@@ -13,6 +13,7 @@ pub use self::instrumentation::HttpServer;
 pub use self::route::LateRoute;
 pub use self::state::{ServerBody, ServerFuture, ServerState};
 
+use crate::forwarded::{ForwardingHeaders, TrustedProxies};
 use crate::layer::HttpLayer;
 use crate::service::HttpService;
 
@@ -26,12 +27,18 @@ use crate::service::HttpService;
 pub type ServerLayer = HttpLayer<HttpServer>;
 
 impl ServerLayer {
-    /// Reads `Forwarded` and `X-Forwarded-*` of requests from these networks. Default: none. This requires the peer's
-    /// address: a [`PeerAddr`](crate::PeerAddr), or axum's `ConnectInfo<SocketAddr>` with the feature `axum`.
+    /// Reads `headers` of requests from these networks, for `client.address`, `server.address` and `url.scheme`. Default:
+    /// none. Name the headers that all of these proxies write themselves: one that they pass on is their caller's. This
+    /// requires the peer's address: a [`PeerAddr`](crate::PeerAddr), or axum's `ConnectInfo<SocketAddr>` with the feature
+    /// `axum`.
     #[must_use]
-    pub fn with_trusted_proxies(self, networks: impl IntoIterator<Item = IpNet>) -> Self {
-        let networks = networks.into_iter().collect();
-        self.edit(|_, server| server.trusted_proxies = networks)
+    pub fn with_trusted_proxies(
+        self,
+        headers: ForwardingHeaders,
+        networks: impl IntoIterator<Item = IpNet>,
+    ) -> Self {
+        let proxies = TrustedProxies { headers, networks: networks.into_iter().collect() };
+        self.edit(|_, server| server.trusted_proxies = Some(proxies))
     }
 
     /// Sets `url.scheme` to `https` for requests without a scheme, as all of HTTP/1.1 in origin form are. Default:

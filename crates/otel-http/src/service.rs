@@ -23,6 +23,25 @@ pub struct HttpService<S, I> {
     instrumentation: Arc<HttpInstrumentation<I>>,
 }
 
+impl<S, I> HttpService<S, I> {
+    /// Returns the wrapped service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the wrapped service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Unwraps the service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S: Clone, I> Clone for HttpService<S, I> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), instrumentation: Arc::clone(&self.instrumentation) }
@@ -65,5 +84,18 @@ where
         let future = self.inner.call(request);
         entered.exit();
         RequestFuture::new(future, scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_layer::Layer;
+
+    #[test]
+    fn the_wrapped_service_can_be_reached_and_taken_out() {
+        let mut service = crate::ServerLayer::new().layer(1);
+        *service.get_mut() += 1;
+        assert_eq!(*service.get_ref(), 2);
+        assert_eq!(service.into_inner(), 2);
     }
 }

@@ -6,6 +6,7 @@
 //! as consumed once per delivery.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 #[cfg(feature = "bound-metrics")]
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -111,11 +112,19 @@ impl CounterSeries {
 }
 
 /// The key of a prepared attribute set within one destination.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     operation_type: Option<OperationType>,
     operation: OperationName,
     error: Option<&'static str>,
+}
+
+impl Eq for OperationName {}
+
+impl Hash for OperationName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
 }
 
 /// The instruments that the end of an operation records to.

@@ -6,18 +6,28 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use foldhash::fast::RandomState;
 
 type Slot<K, V> = OnceLock<Box<(K, V)>>;
 
-/// A map of at most `N` entries with small keys. Reads take no lock; a lookup is a linear scan.
-pub struct SmallOnceMap<K, V, const N: usize>([Slot<K, V>; N]);
+/// Limit of the entries of a [`SmallOnceMap`] beyond its slots.
+const BEYOND: usize = 1024;
 
-impl<K: Copy + PartialEq, V, const N: usize> SmallOnceMap<K, V, N> {
+/// A map with small keys, for few entries. A lookup of the first `N` is a linear scan without a lock; the next 1,024 are in a
+/// hash map behind a lock.
+pub struct SmallOnceMap<K, V, const N: usize> {
+    slots: [Slot<K, V>; N],
+    beyond: RwLock<HashMap<K, Arc<V>, RandomState>>,
+}
+
+impl<K: Copy + Eq + Hash, V, const N: usize> SmallOnceMap<K, V, N> {
     /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
-        Self([const { OnceLock::new() }; N])
+        Self { slots: [const { OnceLock::new() }; N], beyond: RwLock::default() }
     }
 
     /// Calls `read` with the value of `key`, which `make` creates if the map does not hold it.
@@ -26,18 +36,35 @@ impl<K: Copy + PartialEq, V, const N: usize> SmallOnceMap<K, V, N> {
     /// map does not hold.
     #[inline]
     pub fn get_or_init_with<T>(&self, key: K, make: impl Fn() -> V, read: impl FnOnce(&V) -> T) -> T {
-        for slot in &self.0 {
+        for slot in &self.slots {
             // A concurrent call may fill an empty slot first, with this key or with another.
             let entry = slot.get_or_init(|| Box::new((key, make())));
             if entry.0 == key {
                 return read(&entry.1);
             }
         }
-        read(&make())
+        read(&self.beyond(key, make))
+    }
+
+    #[inline(never)]
+    fn beyond(&self, key: K, make: impl Fn() -> V) -> Arc<V> {
+        // Poisoning is ignored: no user code runs under the lock.
+        let values = self.beyond.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = values.get(&key) {
+            return Arc::clone(value);
+        }
+        let is_full = values.len() >= BEYOND;
+        drop(values);
+        let value = Arc::new(make());
+        if is_full {
+            return value;
+        }
+        let mut values = self.beyond.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(values.entry(key).or_insert(value))
     }
 }
 
-impl<K: Copy + PartialEq, V, const N: usize> Default for SmallOnceMap<K, V, N> {
+impl<K: Copy + Eq + Hash, V, const N: usize> Default for SmallOnceMap<K, V, N> {
     fn default() -> Self {
         Self::new()
     }
@@ -45,14 +72,15 @@ impl<K: Copy + PartialEq, V, const N: usize> Default for SmallOnceMap<K, V, N> {
 
 impl<K, V, const N: usize> fmt::Debug for SmallOnceMap<K, V, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let used = self.0.iter().filter(|slot| slot.get().is_some()).count();
-        f.debug_struct("SmallOnceMap").field("used", &used).field("of", &N).finish()
+        let used = self.slots.iter().filter(|slot| slot.get().is_some()).count();
+        let beyond = self.beyond.read().unwrap_or_else(PoisonError::into_inner).len();
+        f.debug_struct("SmallOnceMap").field("used", &(used + beyond)).field("of", &(N + BEYOND)).finish()
     }
 }
 
 /// A map from names to shared values, with a bound on its number of entries.
 pub struct BoundedCache<V> {
-    values: RwLock<HashMap<Box<str>, Arc<V>, foldhash::fast::RandomState>>,
+    values: RwLock<HashMap<Box<str>, Arc<V>, RandomState>>,
     bound: usize,
 }
 
@@ -129,10 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_keep_up_to_their_number_and_serve_beyond_it() {
+    fn each_entry_is_made_once_up_to_the_bound_and_served_beyond_it() {
         let slots = SmallOnceMap::<u32, String, 2>::new();
+        let bound = 2 + BEYOND as u32;
         for round in 0..2 {
-            for key in 0..5_u32 {
+            for key in 0..bound + 3 {
                 let made = std::cell::Cell::new(false);
                 let value = slots.get_or_init_with(
                     key,
@@ -143,10 +172,10 @@ mod tests {
                     String::clone,
                 );
                 assert_eq!(value, key.to_string());
-                assert_eq!(made.get(), round == 0 || key >= 2, "round {round}, key {key}");
+                assert_eq!(made.get(), round == 0 || key >= bound, "round {round}, key {key}");
             }
         }
-        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 2, of: 2 }");
+        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 1026, of: 1026 }");
     }
 
     #[test]
@@ -170,7 +199,7 @@ mod tests {
 
     #[test]
     fn slots_agree_between_threads() {
-        let slots = SmallOnceMap::<usize, usize, 8>::new();
+        let slots = SmallOnceMap::<usize, usize, 4>::new();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -180,6 +209,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 8, of: 8 }");
+        assert_eq!(format!("{slots:?}"), "SmallOnceMap { used: 8, of: 1028 }");
     }
 }

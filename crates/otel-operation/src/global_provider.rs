@@ -1,9 +1,12 @@
 //! The global tracer provider with its type, which OpenTelemetry's own global has lost.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use opentelemetry::trace::{Tracer, TracerProvider};
-use opentelemetry::{InstrumentationScope, global};
+use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, InstrumentationScope};
 
 use crate::span::StartSpan;
 
@@ -28,10 +31,32 @@ where
     global::set_tracer_provider(provider);
 }
 
-/// Returns a tracer of the global provider if it was set by [`set_tracer_provider`].
+/// Returns a tracer of the global provider: of the one that [`set_tracer_provider`] set, else of OpenTelemetry's. Returns
+/// `None` while that is the API's no-op.
 pub(crate) fn global_tracer(scope: &InstrumentationScope) -> Option<Arc<dyn StartSpan>> {
     let global = GLOBAL.read().unwrap_or_else(PoisonError::into_inner);
-    global.as_ref().map(|make| make(scope.clone()))
+    if let Some(make) = global.as_ref() {
+        return Some(make(scope.clone()));
+    }
+    drop(global);
+    let tracer = global::tracer_with_scope(scope.clone());
+    if is_noop(&tracer) { None } else { Some(Arc::new(tracer)) }
+}
+
+/// Returns true for a tracer of the API's no-op provider, whose size the API's global does not show.
+///
+/// In a context that suppresses telemetry a no-op tracer returns the parent's span context, as the API's specification
+/// requires without an SDK, and an SDK returns an invalid one, before it asks its sampler. A tracer that knows no suppression
+/// returns a new span, whose parent is not sampled.
+fn is_noop(tracer: &BoxedTracer) -> bool {
+    static PARENT: OnceLock<Context> = OnceLock::new();
+    let parent = PARENT.get_or_init(|| {
+        let (trace, span) = (TraceId::from(1), SpanId::from(1));
+        let identity = SpanContext::new(trace, span, TraceFlags::default(), true, TraceState::NONE);
+        Context::new().with_remote_span_context(identity).with_telemetry_suppressed()
+    });
+    let span = tracer.build_with_context(tracer.span_builder("probe"), parent);
+    span.span_context().span_id() == SpanId::from(1)
 }
 
 /// Erases the type of a provider.

@@ -20,6 +20,8 @@ pub use crate::cache::{BoundedCache, SmallOnceMap, intern};
 pub use crate::future::{FinishOnOutput, OperationFuture};
 pub use crate::global_provider::set_tracer_provider;
 pub use crate::isolation::catch_panic;
+#[cfg(feature = "bound-metrics")]
+pub use crate::metrics::declare_bound_metrics;
 pub use crate::metrics::{
     AttributedCounter, AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
 };

@@ -1,10 +1,13 @@
 //! Metric instruments, created on first use, and instruments with a fixed attribute set.
 //!
 //! Follows the [OpenTelemetry metrics API](https://opentelemetry.io/docs/specs/otel/metrics/api/). With the feature
-//! `bound-metrics` a series is bound at its first measurement, because a handle that is bound but never used exports
+//! `bound-metrics`, and once the application has declared an SDK that has bound instruments, a series is bound at its first
+//! measurement, because a handle that is bound but never used exports
 //! a data point of zero.
 
 use std::fmt;
+#[cfg(feature = "bound-metrics")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "bound-metrics")]
@@ -49,7 +52,8 @@ impl<I> LazyInstruments<I> {
         Self { source: Source::Given(provider, scope), create, created: OnceLock::new() }
     }
 
-    /// Returns the instruments, or `None` while the meter provider is the API's no-op.
+    /// Returns the instruments, or `None` while the global meter provider is the API's no-op. A provider that the user set is
+    /// used as it is.
     #[inline]
     pub fn get(&self) -> Option<&I> {
         match self.created.get() {
@@ -64,12 +68,39 @@ impl<I> LazyInstruments<I> {
             Source::Global(scope) => (global::meter_provider(), scope),
             Source::Given(provider, scope) => (Arc::clone(provider), scope),
         };
-        // A zero-sized provider is the API's no-op: a provider that exports needs state.
-        if size_of_val(&*provider) == 0 {
+        if matches!(self.source, Source::Global(_)) && is_noop(&*provider) {
             return None;
         }
         Some(self.created.get_or_init(|| (self.create)(&provider.meter_with_scope(scope.clone()))))
     }
+}
+
+/// Returns true for the API's no-op provider, which is zero-sized and not public: a global provider that exports needs state.
+///
+/// One that has no state of its own, because it forwards to a static, has to be set by the `with_*` methods.
+fn is_noop(global: &dyn MeterProvider) -> bool {
+    size_of_val(global) == 0
+}
+
+/// Set if the application declares an SDK with bound instruments.
+#[cfg(feature = "bound-metrics")]
+static HAS_BOUND_METRICS: AtomicBool = AtomicBool::new(false);
+
+/// Declares that the SDK of this process has its feature `experimental_metrics_bound_instruments`. From then on series are
+/// recorded through bound instruments, which saves some 5,000 instructions per request.
+///
+/// The API cannot show if an SDK has the feature, and an SDK without it drops the measurements of bound instruments
+/// silently. So the code that sets the SDK up has to declare it; `otel-telemetry` does.
+#[cfg(feature = "bound-metrics")]
+pub fn declare_bound_metrics() {
+    HAS_BOUND_METRICS.store(true, Ordering::Relaxed);
+}
+
+/// Returns the bound instrument of a series, if the application has declared an SDK that records through it.
+#[cfg(feature = "bound-metrics")]
+#[inline]
+fn bound<B>(slot: &OnceLock<B>, bind: impl FnOnce() -> B) -> Option<&B> {
+    slot.get().or_else(|| HAS_BOUND_METRICS.load(Ordering::Relaxed).then(|| slot.get_or_init(bind)))
 }
 
 impl<I> fmt::Debug for LazyInstruments<I> {
@@ -105,8 +136,9 @@ impl<T: Clone> AttributedHistogram<T> {
     #[inline]
     pub fn record(&self, value: T) {
         #[cfg(feature = "bound-metrics")]
-        self.bound.get_or_init(|| self.histogram.bind(&self.attributes)).record(value);
-        #[cfg(not(feature = "bound-metrics"))]
+        if let Some(bound) = bound(&self.bound, || self.histogram.bind(&self.attributes)) {
+            return bound.record(value);
+        }
         self.histogram.record(value, &self.attributes);
     }
 }
@@ -136,8 +168,9 @@ impl AttributedCounter {
     #[inline]
     pub fn add(&self, count: u64) {
         #[cfg(feature = "bound-metrics")]
-        self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(count);
-        #[cfg(not(feature = "bound-metrics"))]
+        if let Some(bound) = bound(&self.bound, || self.counter.bind(&self.attributes)) {
+            return bound.add(count);
+        }
         self.counter.add(count, &self.attributes);
     }
 }
@@ -167,8 +200,9 @@ impl AttributedUpDownCounter {
     #[inline]
     pub fn add(&self, delta: i64) {
         #[cfg(feature = "bound-metrics")]
-        self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(delta);
-        #[cfg(not(feature = "bound-metrics"))]
+        if let Some(bound) = bound(&self.bound, || self.counter.bind(&self.attributes)) {
+            return bound.add(delta);
+        }
         self.counter.add(delta, &self.attributes);
     }
 }

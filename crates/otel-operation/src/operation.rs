@@ -88,6 +88,8 @@ pub struct Operation<O: OperationObserver> {
     owns_span: bool,
     recording: bool,
     counted: bool,
+    /// `true` if telemetry is suppressed.
+    suppressed: bool,
     finished: bool,
     observer: O,
 }
@@ -111,15 +113,19 @@ impl<O: OperationObserver> Operation<O> {
     }
 
     /// Creates an operation of a span that was started before, and counts it as in flight.
+    ///
+    /// An operation that was started where telemetry is suppressed records nothing: neither a span nor metrics.
     #[inline]
     pub fn from_span(span: StartedSpan, start_time: StartTime, observer: O) -> Self {
-        let counted = catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
+        let StartedSpan { context, recording, own, suppressed } = span;
+        let counted = !suppressed && catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
         Self {
-            context: span.context,
+            context,
             start_time,
-            owns_span: span.own,
-            recording: span.recording,
+            owns_span: own,
+            recording,
             counted,
+            suppressed,
             finished: false,
             observer,
         }
@@ -127,8 +133,9 @@ impl<O: OperationObserver> Operation<O> {
 
     /// Creates an operation without a span of its own, in a context of another operation, and counts it as in flight.
     pub fn without_span(context: Context, start_time: StartTime, observer: O) -> Self {
-        let counted = catch_panic(|| observer.add_in_flight(1)).unwrap_or(false);
-        Self { context, start_time, owns_span: false, recording: false, counted, finished: false, observer }
+        let suppressed = context.is_telemetry_suppressed();
+        let span = StartedSpan { context, recording: false, own: false, suppressed };
+        Self::from_span(span, start_time, observer)
     }
 
     /// Returns the context of the operation's span, or `parent` if no span was started.
@@ -254,7 +261,9 @@ impl<O: OperationObserver> Operation<O> {
         }
         if *step == Step::RecordMetrics {
             *step = Step::EndSpan;
-            self.observer.record_metrics(outcome, elapsed);
+            if !self.suppressed {
+                self.observer.record_metrics(outcome, elapsed);
+            }
         }
         // The span ends last, so that the measurements are visible once the span is.
         if *step == Step::EndSpan {

@@ -21,8 +21,7 @@ const RANDOM: TraceFlags = TraceFlags::new(0x02);
 #[non_exhaustive]
 pub enum SamplerAttributes {
     /// Attributes are built before the sampler runs if the parent is sampled or absent. Under an unsampled parent
-    /// they are built after the sampler, only for a span that records; so are those of the first span of a global
-    /// provider that may still be the API's no-op.
+    /// they are built after the sampler, only for a span that records.
     #[default]
     IfParentAllows,
     /// Attributes are always built before the sampler runs, for samplers that read them under unsampled parents.
@@ -78,6 +77,8 @@ pub struct StartedSpan {
     pub(crate) recording: bool,
     /// `false` if no span was started (no SDK, or one that is suppressed or shut down): `context` is the parent's.
     pub(crate) own: bool,
+    /// `true` if telemetry is suppressed: nothing of the operation is recorded, its metrics included.
+    pub(crate) suppressed: bool,
 }
 
 impl StartedSpan {
@@ -85,7 +86,16 @@ impl StartedSpan {
     #[cold]
     #[must_use]
     pub fn none(parent: &Context) -> Self {
-        Self { context: parent.clone(), recording: false, own: false }
+        Self { context: parent.clone(), recording: false, own: false, suppressed: false }
+    }
+
+    /// Returns the result of a start in a scope in which [telemetry is
+    /// suppressed](Context::enter_telemetry_suppressed_scope). The context suppresses it in the operation's code as well,
+    /// because a context that was extracted from a message does not.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn suppressed(parent: &Context) -> Self {
+        Self { suppressed: true, ..Self::none(&parent.with_telemetry_suppressed()) }
     }
 
     /// Returns true if a span was started; without an SDK the context is the parent's.
@@ -124,10 +134,11 @@ where
         let parent_span = parent_span.span_context();
         if !started.is_valid() || started.span_id() == parent_span.span_id() {
             // Suppressed, shut down, or the API's no-op tracer, which returns the parent's span context.
-            return StartedSpan { context: parent.clone(), recording: false, own: false };
+            return StartedSpan::none(parent);
         }
         if span.is_recording() {
-            return StartedSpan { context: parent.with_span(span), recording: true, own: true };
+            let context = parent.with_span(span);
+            return StartedSpan { context, recording: true, own: true, suppressed: false };
         }
         // The span context alone costs one allocation, a span that does not record two.
         // The SDK resets the flags of a dropped span; the random flag describes the trace id, so it is kept.
@@ -143,7 +154,8 @@ where
             false,
             started.trace_state().clone(),
         );
-        StartedSpan { context: parent.with_remote_span_context(identity), recording: false, own: true }
+        let context = parent.with_remote_span_context(identity);
+        StartedSpan { context, recording: false, own: true, suppressed: false }
     }
 }
 
@@ -152,7 +164,6 @@ pub(crate) fn start_with(
     tracer: &(impl StartSpan + ?Sized),
     start: SpanStart,
     parent: &Context,
-    known: bool,
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> StartedSpan {
     let first = match start.sampler_attributes {
@@ -160,7 +171,7 @@ pub(crate) fn start_with(
         SamplerAttributes::IfParentAllows => {
             let parent = parent.span();
             let parent = parent.span_context();
-            known && (parent.is_sampled() || !parent.is_valid())
+            parent.is_sampled() || !parent.is_valid()
         }
     };
     let mut builder = start.builder;

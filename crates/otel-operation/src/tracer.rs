@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
-use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
 use crate::global_provider::global_tracer;
 use crate::span::{SpanStart, StartSpan, StartedSpan, start_with};
@@ -19,8 +19,8 @@ enum Source {
 
 /// The type-erased tracer of an instrumentation.
 ///
-/// The global provider is looked up at each use until it starts a span, and then kept, because layers are often built
-/// before the SDK is set up. A provider set by [`set_tracer_provider`](crate::set_tracer_provider) is used without
+/// The global provider is looked up at each use until it is no longer the API's no-op, and then kept, because layers are
+/// often built before the SDK is set up. A provider set by [`set_tracer_provider`](crate::set_tracer_provider) is used without
 /// the API's boxed spans.
 pub struct Tracer(Source);
 
@@ -48,7 +48,8 @@ impl Tracer {
 
     /// Starts a span as a child of `parent`.
     ///
-    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
+    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records. No span is
+    /// started where `parent` or the current context suppresses telemetry.
     #[inline]
     pub fn start(
         &self,
@@ -56,25 +57,28 @@ impl Tracer {
         parent: &Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> StartedSpan {
-        let (scope, cache) = match &self.0 {
-            Source::Given(tracer) => return start_with(&**tracer, start, parent, true, attributes),
-            Source::Global { scope, tracer } => (scope, tracer),
+        if parent.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
+            return StartedSpan::suppressed(parent);
+        }
+        let tracer = match &self.0 {
+            Source::Given(tracer) => Some(tracer),
+            Source::Global { scope, tracer } => tracer.get().or_else(|| look_up(scope, tracer)),
         };
-        if let Some(tracer) = cache.get() {
-            return start_with(&**tracer, start, parent, true, attributes);
+        match tracer {
+            Some(tracer) => start_with(&**tracer, start, parent, attributes),
+            None => StartedSpan::none(parent),
         }
-        if let Some(tracer) = global_tracer(scope) {
-            return start_with(&**cache.get_or_init(|| tracer), start, parent, true, attributes);
-        }
-        // Until it has started a span, the provider is probably the API's no-op, which would discard attributes.
-        let tracer = global::tracer_with_scope(scope.clone());
-        let started = start_with(&tracer, start, parent, false, attributes);
-        if started.own {
-            // A concurrent call that wins the race stores an equal tracer.
-            let _ = cache.set(Arc::new(tracer));
-        }
-        started
     }
+}
+
+/// Keeps the global tracer; returns `None` while it is the API's no-op.
+#[cold]
+fn look_up<'a>(
+    scope: &InstrumentationScope,
+    cache: &'a OnceLock<Arc<dyn StartSpan>>,
+) -> Option<&'a Arc<dyn StartSpan>> {
+    // A concurrent call that wins the race stores an equal tracer.
+    global_tracer(scope).map(|tracer| cache.get_or_init(|| tracer))
 }
 
 impl fmt::Debug for Tracer {

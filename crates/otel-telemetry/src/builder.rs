@@ -346,6 +346,8 @@ impl TelemetryBuilder {
                 otel_propagation::declare_random_trace_ids(true);
             }
             otel_operation::set_tracer_provider(parts.tracer_provider.clone());
+            #[cfg(feature = "bound-metrics")]
+            otel_operation::declare_bound_metrics();
             global::set_meter_provider(parts.meter_provider.clone());
         }
         warn_of_problems(&telemetry);

@@ -3,46 +3,68 @@
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! client".
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Uri, header};
 use opentelemetry::KeyValue;
 use otel_request::{RequestHead, split_host};
 
-use super::url;
+use super::{SERVER_ADDRESS, SERVER_PORT, url};
 use crate::method::KnownMethod;
 
 /// The scheme, host and port that a request is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
-    pub(crate) https: bool,
+    /// The text from which the host and the port were read; it can have credentials.
+    pub(crate) authority: &'a str,
     pub(crate) address: &'a str,
-    pub(crate) port: u16,
+    /// `None` for a request that names neither a port nor a scheme.
+    pub(crate) port: Option<u16>,
+    /// `None` for a request that does not name a scheme, over a connection that its caller made.
+    pub(crate) https: Option<bool>,
 }
 
-/// Returns the target of a request from its URI, or from its `Host` header if the URI has no authority.
-pub(crate) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Target<'a>> {
-    let https = uri.scheme_str() == Some("https");
-    let (address, port) = match uri.authority() {
-        Some(authority) => split_host(authority.as_str())?,
-        None => split_host(headers.get(header::HOST)?.to_str().ok()?)?,
-    };
-    Some(Target { https, address, port: port.unwrap_or(if https { 443 } else { 80 }) })
+impl<'a> Target<'a> {
+    /// Returns the target of a request from its URI, or from its `Host` header if the URI has no authority. `tls` is the
+    /// option that states the scheme where the URI has none.
+    #[inline]
+    pub(crate) fn new(uri: &'a Uri, headers: &'a HeaderMap, tls: Option<bool>) -> Option<Self> {
+        let https = match uri.scheme_str() {
+            Some("https") => Some(true),
+            Some("http") => Some(false),
+            Some(_) => None,
+            None => tls,
+        };
+        let authority = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => headers.get(header::HOST)?.to_str().ok()?,
+        };
+        let (address, port) = split_host(authority)?;
+        let port = port.or_else(|| https.map(|https| if https { 443 } else { 80 }));
+        Some(Self { authority, address, port, https })
+    }
+
+    /// Returns `server.address` and `server.port`.
+    pub(crate) fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = vec![KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(self.address))];
+        attributes.extend(self.port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
+        attributes
+    }
 }
 
-/// Appends the attributes that a client span starts with. `target` is the address and port, which are cached per
+/// Appends the attributes that a client span starts with. `server` is the address and port, which are cached per
 /// host.
 pub(crate) fn attributes(
     head: &RequestHead<'_>,
     method: &KnownMethod,
-    target: Option<&[KeyValue; 2]>,
+    (target, server): (Option<&Target<'_>>, &[KeyValue]),
     template: Option<&str>,
     resend_count: u32,
     attributes: &mut Vec<KeyValue>,
 ) {
     super::method(method, head.method, attributes);
-    if let Some(target) = target {
-        attributes.extend(target.iter().cloned());
-    }
-    attributes.push(KeyValue::new(super::URL_FULL, url::full(head.uri, "http")));
+    attributes.extend_from_slice(server);
+    attributes.push(KeyValue::new(super::URL_FULL, url::full(head.uri, target)));
     if let Some(template) = template {
         attributes.push(KeyValue::new(super::URL_TEMPLATE, template.to_owned()));
     }
@@ -57,18 +79,23 @@ mod tests {
     use http::Request;
 
     #[test]
-    fn the_target_comes_from_the_uri_or_the_host_header() {
-        let uri = |request: &Request<()>| {
-            target(request.uri(), request.headers())
-                .map(|t| format!("{}://{}:{}", crate::attributes::scheme(t.https), t.address, t.port))
-        };
-        for (request, wanted) in [
-            (Request::get("https://user:pw@api.example/x"), Some("https://api.example:443")),
-            (Request::get("http://[::1]:9/x"), Some("http://::1:9")),
-            (Request::get("/x").header("host", "api.example:81"), Some("http://api.example:81")),
-            (Request::get("/x"), None),
+    fn the_target_comes_from_the_uri_or_the_host_header_and_no_port_is_invented() {
+        let origin_form = |host: &str| Request::get("/x").header("host", host);
+        for (request, tls, expected) in [
+            (Request::get("https://user:pw@api.example/x"), None, Some(("api.example", Some(443)))),
+            (Request::get("http://api.example/x"), Some(true), Some(("api.example", Some(80)))),
+            (Request::get("http://[::1]:9/x"), None, Some(("::1", Some(9)))),
+            (Request::get("gopher://api.example/x"), None, Some(("api.example", None))),
+            (origin_form("api.example:81"), None, Some(("api.example", Some(81)))),
+            (origin_form("api.example:81"), Some(true), Some(("api.example", Some(81)))),
+            (origin_form("api.example"), None, Some(("api.example", None))),
+            (origin_form("api.example"), Some(true), Some(("api.example", Some(443)))),
+            (origin_form("api.example"), Some(false), Some(("api.example", Some(80)))),
+            (Request::get("/x"), Some(true), None),
         ] {
-            assert_eq!(uri(&request.body(()).unwrap()).as_deref(), wanted);
+            let request = request.body(()).unwrap();
+            let target = Target::new(request.uri(), request.headers(), tls);
+            assert_eq!(target.map(|target| (target.address, target.port)), expected, "{request:?} {tls:?}");
         }
     }
 }

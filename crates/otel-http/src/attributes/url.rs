@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 
 use http::Uri;
+use http::uri::Authority;
+
+use super::client::Target;
 
 /// Length in bytes at which paths and queries are truncated, because they are untrusted input.
 pub(crate) const LONGEST: usize = 4096;
@@ -64,18 +67,21 @@ pub(crate) fn query(query: &str) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-/// Returns `url.full` of a client request, redacted.
-pub(crate) fn full(uri: &Uri, scheme: &str) -> String {
+/// Returns `url.full` of a client request, redacted. It is absolute if the URI or its target names a host; the scheme of
+/// one that names none is that of the target, `http` if that is unknown as well.
+pub(crate) fn full(uri: &Uri, target: Option<&Target<'_>>) -> String {
     let mut url = String::with_capacity(uri.path().len() + 64);
-    if let Some(authority) = uri.authority() {
-        url.push_str(uri.scheme_str().unwrap_or(scheme));
+    let authority = uri.authority().map(Authority::as_str).or(target.map(|target| target.authority));
+    if let Some(authority) = authority {
+        let https = target.and_then(|target| target.https).unwrap_or(false);
+        url.push_str(uri.scheme_str().unwrap_or(super::scheme(https)));
         url.push_str("://");
-        match authority.as_str().rsplit_once('@') {
+        match authority.rsplit_once('@') {
             Some((credentials, host)) => {
                 url.push_str(if credentials.contains(':') { "REDACTED:REDACTED@" } else { "REDACTED@" });
                 url.push_str(host);
             }
-            None => url.push_str(authority.as_str()),
+            None => url.push_str(authority),
         }
     }
     url.push_str(bounded(uri.path(), LONGEST));
@@ -107,7 +113,22 @@ mod tests {
             ),
             ("/only/path?sig=", "/only/path?sig=REDACTED"),
         ] {
-            assert_eq!(full(&given.parse().unwrap(), "http"), wanted);
+            assert_eq!(full(&given.parse().unwrap(), None), wanted);
+        }
+    }
+
+    #[test]
+    fn a_url_in_origin_form_gets_the_host_and_the_scheme_of_its_target() {
+        for (host, tls, wanted) in [
+            ("api.example:8080", None, "http://api.example:8080/x?sig=REDACTED"),
+            ("api.example", Some(true), "https://api.example/x?sig=REDACTED"),
+            ("[2001:db8::1]:81", Some(false), "http://[2001:db8::1]:81/x?sig=REDACTED"),
+            ("user:secret@api.example", None, "http://REDACTED:REDACTED@api.example/x?sig=REDACTED"),
+            ("no host", None, "/x?sig=REDACTED"),
+        ] {
+            let request = http::Request::get("/x?sig=1").header("host", host).body(()).unwrap();
+            let target = Target::new(request.uri(), request.headers(), tls);
+            assert_eq!(full(request.uri(), target.as_ref()), wanted, "{host}");
         }
     }
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Request;
-use http::uri::Authority;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use otel_operation::{BoundedCache, SmallOnceMap};
@@ -14,18 +13,17 @@ use otel_request::{
 
 use super::state::ClientState;
 use crate::attributes::client::Target;
-use crate::attributes::{self, SERVER_ADDRESS, SERVER_PORT, client as request_attributes};
+use crate::attributes::{self, SERVER_ADDRESS, URL_TEMPLATE, client as request_attributes};
 use crate::config::EndOn;
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
-use crate::metrics::{HttpInstruments, Key, Series};
+use crate::metrics::{HttpInstruments, Key, Series, SeriesCount};
 use crate::sizes::{BodySizes, RequestSize};
 
-/// Limit of hosts with their own metrics, per scheme. Calls to further hosts are recorded under `_OTHER`, because a
-/// host may come from untrusted input.
-const TARGETS: usize = 512;
+/// Default limit of the series that hosts make, half of the SDK's limit of series per metric.
+const SERIES: u32 = 1000;
 
-/// Limit of URL templates whose span names are cached.
+/// Limit of URL templates whose span names and, per host, metrics are cached. Those of further ones are created per request.
 const TEMPLATES: usize = 1024;
 
 /// A request extension with the template of the request's URL, for the span name and `url.template`.
@@ -39,53 +37,75 @@ const TEMPLATES: usize = 1024;
 #[expect(clippy::exhaustive_structs, reason = "a plain value that a caller puts there")]
 pub struct UrlTemplate(pub Cow<'static, str>);
 
+/// The options that only a client has.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    pub(super) tls: Option<bool>,
+    pub(super) max_untrusted_series: u32,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { tls: None, max_untrusted_series: SERIES }
+    }
+}
+
 /// The client's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct HttpClient {
-    plain: BoundedCache<TargetHost>,
-    tls: BoundedCache<TargetHost>,
-    other: Arc<Series>,
+    options: ClientOptions,
+    series: Arc<SeriesCount>,
+    /// By `http`, `https` and an unknown scheme, which differ in the default port.
+    hosts: [BoundedCache<TargetHost>; 3],
+    /// The host that all hosts beyond the limit share.
+    other: Arc<TargetHost>,
     templates: BoundedCache<SmallOnceMap<u8, Cow<'static, str>, 16>>,
 }
 
 /// The cached attributes and metrics of a host that is called.
 #[derive(Debug)]
 struct TargetHost {
-    attributes: [KeyValue; 2],
+    attributes: Vec<KeyValue>,
     series: Arc<Series>,
+    count: Option<Arc<SeriesCount>>,
+    by_template: BoundedCache<Series>,
 }
 
 impl TargetHost {
-    fn attributes(target: &Target<'_>) -> [KeyValue; 2] {
-        let address: Arc<str> = target.address.into();
-        [KeyValue::new(SERVER_ADDRESS, address), KeyValue::new(SERVER_PORT, i64::from(target.port))]
+    fn new(attributes: Vec<KeyValue>, count: Option<Arc<SeriesCount>>) -> Self {
+        let series = Arc::new(Series::for_host(attributes.clone(), count.clone()));
+        Self { attributes, series, count, by_template: BoundedCache::new(TEMPLATES) }
     }
 
-    fn new(target: &Target<'_>) -> Self {
-        let attributes = Self::attributes(target);
-        Self { series: Arc::new(Series::new(attributes.to_vec(), false)), attributes }
+    fn template_series(&self, template: &str) -> Arc<Series> {
+        let make = || {
+            let mut attributes = self.attributes.clone();
+            attributes.push(KeyValue::new(URL_TEMPLATE, template.to_owned()));
+            Series::for_host(attributes, self.count.clone())
+        };
+        self.by_template.get_or_insert(template, make).unwrap_or_else(|| Arc::new(make()))
     }
 }
 
 impl Side for HttpClient {
-    type Options = ();
+    type Options = ClientOptions;
     type Observer = ClientState;
 
     // Callers need not read or drop a response body promptly: a span that ended with it might stay open.
     const END_ON: EndOn = EndOn::Head;
 
-    fn new((): ()) -> Self {
-        let other = [KeyValue::new(SERVER_ADDRESS, "_OTHER")];
+    fn new(options: ClientOptions) -> Self {
         Self {
-            plain: BoundedCache::new(TARGETS),
-            tls: BoundedCache::new(TARGETS),
-            other: Arc::new(Series::new(other.to_vec(), false)),
+            series: Arc::new(SeriesCount::new(options.max_untrusted_series)),
+            hosts: [(); 3].map(|()| BoundedCache::new(options.max_untrusted_series as usize)),
+            other: Arc::new(TargetHost::new(vec![KeyValue::new(SERVER_ADDRESS, "_OTHER")], None)),
             templates: BoundedCache::new(TEMPLATES),
+            options,
         }
     }
 
-    fn options(&self) -> &() {
-        &()
+    fn options(&self) -> &ClientOptions {
+        &self.options
     }
 
     fn instruments(meter: &Meter) -> HttpInstruments {
@@ -122,23 +142,20 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
     #[inline(always)]
     fn observe<'a>(self: &'a Arc<Self>, head: &RequestHead<'a>) -> (ClientState, Details<'a>, SpanName) {
         let method = self.http.known_methods.look_up(head.method);
-        let target = request_attributes::target(head.uri, head.headers);
-        let host = target.as_ref().and_then(|target| self.side.host(head, target));
+        let target = Target::new(head.uri, head.headers, self.side.options.tls);
+        let host = target.as_ref().and_then(|target| self.side.host(target));
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
         let name = match self.http.chosen_name(head, template) {
             Some(name) => SpanName::new(name, NameRank::Hook),
             None if template.is_some() => SpanName::new(self.side.name(&method, template), NameRank::Route),
             None => SpanName::new(self.side.name(&method, template), NameRank::Method),
         };
+        let measured = host.as_ref().unwrap_or(&self.side.other);
         let state = ClientState::new(
             Arc::clone(self),
-            Arc::clone(host.as_ref().map_or(&self.side.other, |host| &host.series)),
-            Key {
-                method: method.index,
-                https: target.as_ref().is_some_and(|target| target.https),
-                version: None,
-                status: None,
-            },
+            (Arc::clone(&measured.series), template.map(|template| measured.template_series(template))),
+            // The scheme is no attribute of a client's metrics.
+            Key { method: method.index, https: false, version: None, status: None },
             self.http.body_sizes.then(|| BodySizes::new(head.headers)),
         );
         (state, Details { method, target, host, template }, name)
@@ -156,27 +173,42 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
     ) {
         let Details { method, target, host, template } = details;
         // A host beyond the limit has no metrics of its own, but its span still carries its address.
-        let own = match (scope, host) {
-            (AttributeScope::All, None) => target.as_ref().map(TargetHost::attributes),
-            _ => None,
+        let own;
+        let server = match (scope, host, target) {
+            (AttributeScope::All, Some(host), _) => &host.attributes,
+            (AttributeScope::All, None, Some(target)) => {
+                own = target.attributes();
+                &own
+            }
+            _ => &Vec::new(),
         };
-        let host = host.as_ref().filter(|_| scope == AttributeScope::All).map(|host| &host.attributes);
-        request_attributes::attributes(head, method, host.or(own.as_ref()), *template, resend_count, list);
+        request_attributes::attributes(
+            head,
+            method,
+            (target.as_ref(), server),
+            *template,
+            resend_count,
+            list,
+        );
     }
 }
 
 impl HttpClient {
-    fn host(&self, head: &RequestHead<'_>, target: &Target<'_>) -> Option<Arc<TargetHost>> {
-        let hosts = if target.https { &self.tls } else { &self.plain };
-        // The authority includes the port. One with credentials is not used as a key, which stays in memory.
-        let key = head.uri.authority().map(Authority::as_str).filter(|text| !text.contains('@'));
-        match key {
-            Some(key) => hosts.get_or_insert(key, || TargetHost::new(target)),
-            None => {
-                let key = format!("{}:{}", target.address, target.port);
-                hosts.get_or_insert(&key, || TargetHost::new(target))
-            }
-        }
+    /// Returns the host of a target, or `None` for a new one beyond the limit.
+    fn host(&self, target: &Target<'_>) -> Option<Arc<TargetHost>> {
+        let [plain, tls, unknown] = &self.hosts;
+        let hosts = match target.https {
+            Some(false) => plain,
+            Some(true) => tls,
+            None => unknown,
+        };
+        let make = || {
+            let count = Arc::clone(&self.series);
+            count.has_room().then(|| TargetHost::new(target.attributes(), Some(count)))
+        };
+        // The key includes the port. It stays in memory, so that it must not have credentials.
+        let (_, key) = target.authority.rsplit_once('@').unwrap_or(("", target.authority));
+        hosts.get_or_insert_opt(key, make)
     }
 
     fn name(&self, method: &KnownMethod, template: Option<&str>) -> Cow<'static, str> {

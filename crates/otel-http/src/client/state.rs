@@ -31,6 +31,8 @@ use crate::{config::EndOn, sizes::RequestSize};
 pub struct ClientState {
     client: Arc<HttpInstrumentation<HttpClient>>,
     series: Arc<Series>,
+    /// The series with the URL template, of the metrics whose conventions require it; `None` without a template.
+    template_series: Option<Arc<Series>>,
     key: Key,
     /// Present only if body sizes are recorded; boxed to keep the state small otherwise.
     pub(super) sizes: Option<Box<BodySizes>>,
@@ -40,11 +42,17 @@ impl ClientState {
     #[inline]
     pub(super) fn new(
         client: Arc<HttpInstrumentation<HttpClient>>,
-        series: Arc<Series>,
+        (series, template_series): (Arc<Series>, Option<Arc<Series>>),
         key: Key,
         sizes: Option<Box<BodySizes>>,
     ) -> Self {
-        Self { client, series, key, sizes }
+        Self { client, series, template_series, key, sizes }
+    }
+
+    /// Returns the series of all metrics but the duration, for which the template is opt-in.
+    #[inline]
+    fn template_series(&self) -> &Series {
+        self.template_series.as_ref().unwrap_or(&self.series)
     }
 
     /// Sets the size of the request's body, if sizes are recorded.
@@ -67,7 +75,7 @@ impl ClientState {
         let Some(instruments) = self.client.instruments.get() else { return };
         let methods = &self.client.http.known_methods;
         let sizes = sizes.measured(self.key.status.is_some());
-        self.series.measure_sizes(instruments, methods, self.key, outcome, sizes);
+        self.template_series().record_sizes(instruments, methods, self.key, outcome, sizes);
     }
 }
 
@@ -77,7 +85,7 @@ impl RequestObserver for ClientState {
     #[inline]
     fn add_in_flight(&self, delta: i64) -> bool {
         let Some(instruments) = self.client.instruments.get() else { return false };
-        self.series.in_flight(instruments, &self.client.http.known_methods, &self.key, delta);
+        self.template_series().in_flight(instruments, &self.client.http.known_methods, &self.key, delta);
         true
     }
 
@@ -144,7 +152,8 @@ impl RequestObserver for ClientState {
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         let Some(instruments) = self.client.instruments.get() else { return };
-        self.series.measure(instruments, &self.client.http.known_methods, self.key, outcome, elapsed);
+        let methods = &self.client.http.known_methods;
+        self.series.record_duration(instruments, methods, self.key, outcome, elapsed);
         if let Some(sizes) = &self.sizes
             && !sizes.is_late()
         {

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "tracing")]
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Request;
-use ipnet::IpNet;
+use http::{Request, Uri};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use otel_operation::BoundedCache;
@@ -17,7 +18,7 @@ use super::route::{LateRoute, Route};
 use super::state::ServerState;
 use crate::attributes::{self, server as request_attributes};
 use crate::config::EndOn;
-use crate::forwarded::{self, Forwarded};
+use crate::forwarded::{self, Forwarded, TrustedProxies};
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key};
@@ -32,7 +33,7 @@ const HOSTS: usize = 64;
 /// The options that only a server has.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) trusted_proxies: Option<TrustedProxies>,
     pub(super) tls: bool,
     pub(super) late_route: bool,
 }
@@ -43,6 +44,8 @@ pub struct HttpServer {
     pub(super) no_route: Arc<Route>,
     options: ServerOptions,
     routes: BoundedCache<Route>,
+    #[cfg(feature = "tracing")]
+    has_warned: AtomicBool,
     hosts: HostCache,
 }
 
@@ -55,6 +58,8 @@ impl Side for HttpServer {
     fn new(options: ServerOptions) -> Self {
         Self {
             routes: BoundedCache::new(ROUTES),
+            #[cfg(feature = "tracing")]
+            has_warned: AtomicBool::new(false),
             no_route: Arc::new(Route::new(None)),
             hosts: HostCache::new(HOSTS),
             options,
@@ -91,7 +96,25 @@ impl Side for HttpServer {
 impl HttpServer {
     pub(super) fn route(&self, path: &str) -> Arc<Route> {
         let route = || Route::new(Some(path));
-        self.routes.get_or_insert(path, route).unwrap_or_else(|| Arc::new(route()))
+        self.routes.get_or_insert(path, route).unwrap_or_else(|| {
+            #[cfg(feature = "tracing")]
+            self.warn_for_routes(path);
+            Arc::new(route())
+        })
+    }
+
+    /// Warns once: an application with so many routes probably reports paths.
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn warn_for_routes(&self, route: &str) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name: "routes.limit",
+                route,
+                "more than {ROUTES} routes: names and metrics of further ones are created for each request; \
+                 a route has to be a template, not a path"
+            );
+        }
     }
 }
 
@@ -110,11 +133,10 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
         let options = &self.side.options;
         let method = self.http.known_methods.look_up(head.method);
         // Without trusted proxies only a recording span needs the peer.
-        let forwarded = if options.trusted_proxies.is_empty() {
-            None
-        } else {
-            forwarded::read(head.headers, peer(head).map(|peer| peer.ip()), &options.trusted_proxies)
-        };
+        let forwarded = options
+            .trusted_proxies
+            .as_ref()
+            .and_then(|trusted| forwarded::read(head.headers, peer(head).map(|peer| peer.ip()), trusted));
         let https = request_attributes::is_https(head.uri, forwarded.as_ref(), options.tls);
         let route = match matched_path(head) {
             Some(path) => self.side.route(path),
@@ -152,15 +174,17 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
         scope: AttributeScope,
         list: &mut Vec<KeyValue>,
     ) {
+        let mut head = *head;
+        head.uri = original_uri(&head);
         let received = request_attributes::RequestParts {
             method,
             https: state.key.https,
             route: state.route.route.as_ref(),
-            peer: if scope == AttributeScope::All { peer(head) } else { None },
+            peer: if scope == AttributeScope::All { peer(&head) } else { None },
             forwarded: forwarded.as_ref(),
             hosts: &self.side.hosts,
         };
-        request_attributes::attributes(head, &received, scope, list);
+        request_attributes::attributes(&head, &received, scope, list);
     }
 }
 
@@ -175,6 +199,15 @@ fn peer(head: &RequestHead<'_>) -> Option<SocketAddr> {
         return Some(*address);
     }
     None
+}
+
+/// Returns the URI of the request: nested routers of axum remove their prefix from the URI that a layer inside sees.
+fn original_uri<'a>(head: &RequestHead<'a>) -> &'a Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = head.extensions.get() {
+        return uri;
+    }
+    head.uri
 }
 
 fn matched_path<'a>(head: &RequestHead<'a>) -> Option<&'a str> {

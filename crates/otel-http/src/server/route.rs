@@ -28,7 +28,7 @@ impl Route {
         });
         let route: Option<Arc<str>> = route.map(Into::into);
         let common = route.iter().map(|route| KeyValue::new(ROUTE, Arc::clone(route))).collect();
-        Self { route, interned, series: Series::new(common, true), names: SmallOnceMap::new() }
+        Self { route, interned, series: Series::for_route(common), names: SmallOnceMap::new() }
     }
 
     pub(super) fn name(&self, method: &KnownMethod) -> Cow<'static, str> {

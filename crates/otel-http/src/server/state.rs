@@ -70,7 +70,7 @@ impl ServerState {
         let Some(instruments) = self.server.instruments.get() else { return };
         let methods = &self.server.http.known_methods;
         let sizes = sizes.measured(self.key.status.is_some());
-        self.route.series.measure_sizes(instruments, methods, self.key, outcome, sizes);
+        self.route.series.record_sizes(instruments, methods, self.key, outcome, sizes);
     }
 }
 
@@ -167,7 +167,8 @@ impl RequestObserver for ServerState {
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.apply_late_route();
         let Some(instruments) = self.server.instruments.get() else { return };
-        self.route.series.measure(instruments, &self.server.http.known_methods, self.key, outcome, elapsed);
+        let methods = &self.server.http.known_methods;
+        self.route.series.record_duration(instruments, methods, self.key, outcome, elapsed);
         if let Some(sizes) = &self.sizes
             && !sizes.is_late()
         {

@@ -1,12 +1,17 @@
 //! Routes that axum matches: templates, nested routers, fallbacks; the peer from `ConnectInfo`.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::{any, get};
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Empty;
+use otel_http::LateRoute;
 use otel_testing::Recorder;
-use std::net::SocketAddr;
+use tower::{Layer, ServiceExt};
 
 use crate::support::{self, serve, server_layer};
 
@@ -74,4 +79,48 @@ async fn the_peer_comes_out_of_connect_info() {
     assert_eq!(attribute("network.peer.address"), "127.0.0.1");
     assert_eq!(attribute("client.address"), "127.0.0.1");
     assert_eq!(attribute("network.peer.port").as_bytes(), port);
+}
+
+#[tokio::test]
+async fn a_layer_inside_of_a_nested_router_records_the_path_of_the_request() {
+    let recorder = Recorder::new();
+    let users = Router::new().route("/users/{id}", get(|| async {})).layer(server_layer(&recorder));
+    let files = server_layer(&recorder).layer(tower::service_fn(|_: Request<Body>| async {
+        Ok::<_, Infallible>(Response::new(Body::from("file")))
+    }));
+    let files = files.map_response(|response| response.map(Body::new));
+    let app = Router::new().nest("/api", users).nest_service("/static", files);
+    let address = serve(app).await;
+    for (path, route) in [("/api/users/7", Some("/api/users/{id}")), ("/static/a.css", None)] {
+        let before = recorder.spans().len();
+        let url = format!("{path}?q=1");
+        support::send(support::get(address, &url).body(Empty::new()).unwrap()).await;
+        recorder.wait_for_spans(before + 1).await;
+        let span = recorder.spans().pop().unwrap();
+        let attribute = |key: &str| {
+            span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.to_string())
+        };
+        assert_eq!(attribute("url.path").as_deref(), Some(path));
+        assert_eq!(attribute("url.query").as_deref(), Some("q=1"));
+        assert_eq!(attribute("http.route").as_deref(), route);
+        assert_eq!(attribute("server.address").as_deref(), Some("127.0.0.1"));
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_is_matched_and_reported_late_is_one_attribute() {
+    let recorder = Recorder::new();
+    let app = Router::new().route(
+        "/{*rest}",
+        get(|request: axum::extract::Request| async move {
+            request.extensions().get::<LateRoute>().unwrap().set("/inner/{id}");
+        }),
+    );
+    let address = serve(app.layer(server_layer(&recorder).with_late_route(true))).await;
+    support::send(support::get(address, "/inner/7").body(Empty::new()).unwrap()).await;
+    recorder.wait_for_spans(1).await;
+    let span = recorder.span("GET /{*rest}");
+    let routes = span.attributes.iter().filter(|kv| kv.key.as_str() == "http.route");
+    assert_eq!(routes.map(|kv| kv.value.to_string()).collect::<Vec<_>>(), ["/{*rest}"]);
+    assert_eq!(recorder.metric("http.server.request.duration").with("http.route", "/{*rest}").count(), 1);
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use otel_http::{EndOn, LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
+use otel_http::{EndOn, ForwardingHeaders, LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tower::{Layer, ServiceExt};
@@ -19,7 +19,7 @@ async fn serve(recorder: &Recorder) {
             .with_body_sizes(true)
             .with_public_endpoint(public)
             .with_late_route(true)
-            .with_trusted_proxies(["10.0.0.0/8".parse().unwrap()])
+            .with_trusted_proxies(ForwardingHeaders::Forwarded, ["10.0.0.0/8".parse().unwrap()])
             .with_request_headers(["accept"])
             .with_response_headers(["server"]);
         for method in ["POST", "PURR"] {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::baggage::BaggageExt;
@@ -131,4 +132,26 @@ async fn a_filtered_layer_inside_sends_the_span_of_the_call_around_it() {
     let spans = recorder.spans();
     let own = spans.iter().find(|span| span.name == "GET").unwrap().span_context.span_id();
     assert_eq!(&response.headers()["x-sent"].to_str().unwrap()[36..52], own.to_string());
+}
+
+#[tokio::test]
+async fn a_suppressed_scope_records_nothing_and_keeps_the_callers_headers() {
+    let recorder = Recorder::new();
+    let client =
+        client_layer(&recorder).layer(tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+            let sent = request.headers()["traceparent"].clone();
+            Ok::<_, Infallible>(
+                Response::builder().header("x-sent", sent).body(Empty::<Bytes>::new()).unwrap(),
+            )
+        }));
+    let _suppressed = Context::enter_telemetry_suppressed_scope();
+    let call_out = Request::post("http://collector:4318/v1/metrics").header("traceparent", TRACEPARENT);
+    let sent = client.oneshot(call_out.body(Empty::new()).unwrap()).now_or_never().unwrap().unwrap();
+    assert_eq!(sent.headers()["x-sent"], TRACEPARENT);
+    let answer = |_| async {
+        assert!(Context::is_current_telemetry_suppressed(), "in the handler too");
+        Response::new(Body::empty())
+    };
+    call(&server_layer(&recorder), request(), answer).now_or_never().unwrap();
+    assert_eq!((recorder.spans().len(), recorder.metrics().as_str()), (0, ""));
 }

@@ -6,10 +6,9 @@ use futures_util::FutureExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use ipnet::IpNet;
 use opentelemetry::Value;
 use opentelemetry::trace::SpanId;
-use otel_http::PeerAddr;
+use otel_http::{ForwardingHeaders, IpNet, PeerAddr};
 use otel_testing::Recorder;
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -78,13 +77,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn a_server_survives_every_head(headers in headers(), uri in uri(), trusted in any::<bool>()) {
+    fn a_server_survives_every_head(headers in headers(), uri in uri(), trusted in any::<bool>(), standard in any::<bool>()) {
         let recorder = Recorder::new();
+        let kind = if standard { ForwardingHeaders::Forwarded } else { ForwardingHeaders::XForwarded };
         let everybody: IpNet = "0.0.0.0/0".parse().unwrap();
         let layer = server_layer(&recorder)
             .with_body_sizes(true)
             .with_request_headers(["x-tenant"])
-            .with_trusted_proxies(trusted.then_some(everybody));
+            .with_trusted_proxies(kind, trusted.then_some(everybody));
         let mut request = Request::builder().uri(uri).body(Empty::new()).unwrap();
         *request.headers_mut() = headers;
         request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));

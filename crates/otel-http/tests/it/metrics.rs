@@ -4,6 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
+use otel_http::UrlTemplate;
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 
@@ -98,7 +99,8 @@ async fn what_strangers_choose_makes_no_series() {
 #[tokio::test]
 async fn more_hosts_than_the_bound_share_one_series() {
     let recorder = Recorder::new();
-    let client = client_layer(&recorder).layer(tower::service_fn(|_: Request<Empty<Bytes>>| async {
+    let layer = client_layer(&recorder).with_max_untrusted_series(512);
+    let client = layer.layer(tower::service_fn(|_: Request<Empty<Bytes>>| async {
         Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
     }));
     for i in 0..600 {
@@ -137,4 +139,131 @@ async fn a_span_and_its_duration_are_of_one_length() {
     let length = span.end_time.duration_since(span.start_time).unwrap().as_secs_f64();
     let recorded = recorder.metric("http.server.request.duration").sum();
     assert!((length - recorded).abs() < 1e-6, "{length} and {recorded}");
+}
+
+#[tokio::test]
+async fn a_known_host_keeps_its_series_when_untrusted_hosts_have_used_up_the_limit() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder);
+    let call = async |url: String, status: u16| {
+        let client = layer.layer(tower::service_fn(move |_: Request<Empty<Bytes>>| async move {
+            let response = Response::builder().status(status).body(Empty::<Bytes>::new());
+            Ok::<_, std::io::Error>(response.unwrap())
+        }));
+        client.oneshot(Request::get(url).body(Empty::new()).unwrap()).await.unwrap();
+    };
+    call("https://payments.internal/".into(), 200).await;
+    for host in 0..600 {
+        for scheme in ["http", "https"] {
+            for status in [200, 404] {
+                call(format!("{scheme}://h{host}.example/"), status).await;
+            }
+        }
+    }
+    call("https://payments.internal/".into(), 503).await;
+    let durations = recorder.metric("http.client.request.duration");
+    let overflow =
+        durations.points().iter().filter(|point| point.attribute("otel.metric.overflow").is_some());
+    assert_eq!(overflow.count(), 0);
+    let others = durations.clone().with("server.address", "_OTHER").points().len();
+    let series = durations.points().len();
+    assert!((1000..=1001).contains(&(series - others - 1)), "{series} series, {others} of other hosts");
+    assert_eq!(durations.with("server.address", "payments.internal").with("error.type", "503").count(), 1);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_template_is_an_attribute_of_the_client_metrics_that_require_it() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder).with_body_sizes(true);
+    let client = layer.layer(tower::service_fn(|_: Request<Empty<Bytes>>| async {
+        Ok::<_, std::io::Error>(
+            Response::builder().header("content-length", "5").body(Empty::<Bytes>::new()).unwrap(),
+        )
+    }));
+    for template in [Some("/users/{id}"), Some("/users/{id}"), Some("/orders/{id}"), None] {
+        let mut request = Request::post("http://api.example/users/7").header("content-length", "3");
+        if let Some(template) = template {
+            request = request.extension(UrlTemplate(template.into()));
+        }
+        client.clone().oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+    }
+    for name in ["http.client.request.body.size", "http.client.response.body.size"] {
+        let sizes = recorder.metric(name);
+        assert_eq!(sizes.points().len(), 3, "{name}");
+        assert_eq!(sizes.with("url.template", "/users/{id}").count(), 2, "{name}");
+    }
+    let active = recorder.metric("http.client.active_requests");
+    assert_eq!((active.points().len(), active.sum()), (3, 0.0));
+    assert_eq!(active.with("url.template", "/orders/{id}").points().len(), 1);
+    let durations = recorder.metric("http.client.request.duration");
+    assert_eq!((durations.points().len(), durations.count()), (1, 4), "opt-in for durations");
+    recorder.assert_clean();
+}
+
+#[cfg(feature = "tracing")]
+mod routes {
+    use std::sync::{Arc, Mutex};
+
+    use otel_http::LateRoute;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Keeps the texts of all events.
+    #[derive(Clone, Default)]
+    struct Events(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Events {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("otel_http")
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            struct Text(String);
+            impl Visit for Text {
+                fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                    self.0.push_str(&format!("{field}={value:?} "));
+                }
+            }
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn past_the_bound_of_routes_one_warning_is_logged_and_every_route_is_recorded() {
+        let recorder = Recorder::new();
+        let layer = server_layer(&recorder).with_late_route(true);
+        let events = Events::default();
+        let _default = tracing::subscriber::set_default(events.clone());
+        for route in 0..1030 {
+            let request = Request::get("/").body(Empty::new()).unwrap();
+            let answer = move |request: Request<_>| async move {
+                request.extensions().get::<LateRoute>().unwrap().set(format!("/{route}"));
+                Response::new(Body::empty())
+            };
+            drain(call(&layer, request, answer).await).await;
+        }
+        let events = events.0.lock().unwrap();
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].contains("route=\"/1024\"") && events[0].contains("1024 routes"), "{events:?}");
+        let durations = recorder.metric("http.server.request.duration");
+        assert_eq!(durations.with("http.route", "/1029").count(), 1);
+    }
 }

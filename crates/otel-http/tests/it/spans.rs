@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
-use otel_http::{LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
+use otel_http::{ForwardingHeaders, LateRoute, LayerOptions, PeerAddr, ResendCounter, UrlTemplate};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceExt};
 
@@ -251,7 +251,8 @@ async fn forwarding_headers_count_only_from_trusted_proxies() {
         [("10.0.0.1:1", "192.0.2.7", "https"), ("198.51.100.1:1", "198.51.100.1", "http")]
     {
         let recorder = Recorder::new();
-        let layer = server_layer(&recorder).with_trusted_proxies(["10.0.0.0/8".parse().unwrap()]);
+        let layer = server_layer(&recorder)
+            .with_trusted_proxies(ForwardingHeaders::Forwarded, ["10.0.0.0/8".parse().unwrap()]);
         let request = Request::get("/")
             .header("host", "internal")
             .header("forwarded", "for=192.0.2.7;proto=https;host=shop.example")

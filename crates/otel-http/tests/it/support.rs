@@ -90,6 +90,8 @@ where
 }
 
 fn recording<L: LayerOptions>(layer: L, recorder: &Recorder) -> L {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     let layer = layer.with_tracer_provider(recorder.tracer_provider());
     layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
 }

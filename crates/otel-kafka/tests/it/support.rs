@@ -37,6 +37,8 @@ pub(crate) fn config(cluster: &Cluster) -> ClientConfig {
 }
 
 pub(crate) fn options(recorder: &Recorder) -> Options {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())

@@ -16,6 +16,8 @@ pub(crate) fn with(
     recorder: &Recorder,
     options: impl FnOnce(Options) -> Options,
 ) -> MessagingInstrumentation {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     let defaults = Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())

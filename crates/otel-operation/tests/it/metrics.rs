@@ -1,9 +1,9 @@
 //! LazyInstruments and series with fixed attributes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
+use opentelemetry::{InstrumentationScope, KeyValue};
 use otel_operation::{AttributedHistogram, AttributedUpDownCounter, LazyInstruments};
 use otel_testing::Recorder;
 
@@ -44,4 +44,20 @@ fn a_series_records_under_its_attributes() {
     assert_eq!(durations.points().len(), 2, "a series that was never used exports nothing");
     assert_eq!(recorder.metric("job.active").sum(), 1.0);
     drop(unused);
+}
+
+#[test]
+fn a_given_provider_without_a_size_is_no_noop() {
+    static PROVIDER: OnceLock<Box<dyn MeterProvider + Send + Sync>> = OnceLock::new();
+    struct Forwards;
+    impl MeterProvider for Forwards {
+        fn meter_with_scope(&self, scope: InstrumentationScope) -> Meter {
+            PROVIDER.get().unwrap().meter_with_scope(scope)
+        }
+    }
+    let recorder = Recorder::new();
+    assert!(PROVIDER.set(Box::new(recorder.meter_provider().clone())).is_ok());
+    let instruments = LazyInstruments::new(Arc::new(Forwards), scope(), create);
+    instruments.get().unwrap().active.add(1, &[]);
+    assert_eq!(recorder.metric("job.active").sum(), 1.0);
 }

@@ -5,11 +5,11 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime, Tracer};
+use otel_operation::{Operation, Outcome, SamplerAttributes, SpanStart, StartTime, Tracer};
 use otel_propagation::{PropagatorHandle, TraceContextPropagator};
 use otel_testing::Recorder;
 
-use crate::support::{Job, scope};
+use crate::support::{Job, counting, scope};
 
 fn remote(flags: u8) -> Context {
     let (trace, span) = (TraceId::from(7), SpanId::from(8));
@@ -116,4 +116,27 @@ fn a_span_lasts_as_long_as_its_clock_says() {
     assert!(span.end_time >= span.start_time);
     drop(held);
     assert_eq!(recorder.spans().len(), 1, "a context that lives on does not stretch the span");
+}
+
+#[test]
+fn a_suppressed_scope_records_nothing_and_suppresses_the_operations_code_too() {
+    let recorder = Recorder::new();
+    let tracer = Tracer::new(recorder.tracer_provider(), scope());
+    let run = |parent: &Context| {
+        let (job, told) = counting();
+        let started = StartTime::now();
+        let span = SpanStart::new("job", SpanKind::Server, started.time);
+        let mut operation = Operation::start(&tracer, span, parent, started, job, Vec::new);
+        assert!(operation.inside(|_| Context::is_current_telemetry_suppressed()));
+        let inner =
+            Operation::without_span(operation.context().clone(), started, operation.observer().clone());
+        drop(inner);
+        operation.finish(&Outcome::ok());
+        assert_eq!(*told.lock().unwrap(), [""; 0]);
+    };
+    run(&Context::new().with_telemetry_suppressed());
+    let _suppressed = Context::enter_telemetry_suppressed_scope();
+    // A context that was extracted from a message does not suppress anything itself.
+    run(&remote(1));
+    assert!(recorder.spans().is_empty());
 }

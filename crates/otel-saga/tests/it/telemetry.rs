@@ -18,6 +18,8 @@ fn traced(
     worker: &str,
     recorder: &Recorder,
 ) -> RuntimeBuilder<Shop> {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     builder(journal, shop, worker)
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())

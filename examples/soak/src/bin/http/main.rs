@@ -62,6 +62,7 @@ async fn main() -> ExitCode {
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak http: {requests} requests, {concurrency} at a time, seed {seed}");
+    otel_operation::declare_bound_metrics();
     otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let (server, client) = (Telemetry::default(), Telemetry::default());
     let accepted = Accepted::default();

@@ -75,6 +75,7 @@ async fn main() -> ExitCode {
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak kafka: {requests} messages, {concurrency} at a time, seed {seed}");
+    otel_operation::declare_bound_metrics();
     otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let (producer, consumer) = (Telemetry::default(), Telemetry::default());
     let ours = run::instrumented(arguments, &producer, &consumer).await?;
