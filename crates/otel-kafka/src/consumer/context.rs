@@ -225,7 +225,7 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
         let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
             == Some(RDKafkaErrorCode::NoOffset);
         if !nothing {
-            let settling = settle(&self.kafka(), "commit", &CommitTarget::of(offsets), None);
+            let settling = settle(&self.kafka(), "commit", &CommitTarget::from_list(offsets), None);
             settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
         }
         self.inner.commit_callback(result, offsets);

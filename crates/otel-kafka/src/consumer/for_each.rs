@@ -15,12 +15,11 @@ use futures_util::stream::FuturesUnordered;
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
-use rdkafka::message as bare;
 
 use crate::consumer::StreamConsumer;
 use crate::consumer::context::ConsumerContext;
 use crate::consumer::message::BorrowedMessage;
-use crate::outcome::HandlerOutcome;
+use otel_messaging::HandlerOutcome;
 
 impl<C, R> StreamConsumer<C, R>
 where
@@ -53,7 +52,7 @@ where
     pub async fn for_each<'s, F>(
         &'s self,
         stop: impl Future<Output = ()>,
-        mut handler: impl FnMut(bare::BorrowedMessage<'s>) -> F,
+        mut handler: impl FnMut(BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
         F: Future<Output: HandlerOutcome>,
@@ -65,7 +64,8 @@ where
                 Either::Left(((), _)) => return Ok(()),
                 Either::Right((message, _)) => message?,
             };
-            message.handled_by(&mut handler).await;
+            // The handler is called inside the operation, because it may run code before it returns its future.
+            message.processing().run(async { handler(message).await }).await;
         }
     }
 
@@ -85,7 +85,7 @@ where
         &'s self,
         limit: usize,
         stop: impl Future<Output = ()>,
-        handler: impl Fn(bare::BorrowedMessage<'s>) -> F,
+        handler: impl Fn(BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
         F: Future<Output: HandlerOutcome>,
@@ -98,7 +98,7 @@ where
         let adapter = Adapter::begin(self);
         let handler = &handler;
         let run = |place: TopicPartition, message: BorrowedMessage<'s>| async move {
-            message.handled_by(handler).await;
+            message.processing().run(async { handler(message).await }).await;
             place
         };
         let mut running = FuturesUnordered::new();

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batches;
+mod clients;
 mod conventions;
 mod destinations;
 mod ends;
 mod hostile;
+mod messages;
 mod metrics;
 mod relations;
 mod spans;

@@ -16,11 +16,14 @@ pub(crate) fn with(
     recorder: &Recorder,
     options: impl FnOnce(Options) -> Options,
 ) -> MessagingInstrumentation {
-    let defaults = Options::new()
+    MessagingInstrumentation::builder("parrot", scope()).build(options(defaults(recorder)))
+}
+
+pub(crate) fn defaults(recorder: &Recorder) -> Options {
+    Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default());
-    MessagingInstrumentation::new("parrot", scope(), options(defaults))
+        .with_propagator(CompositePropagator::default())
 }
 
 pub(crate) fn scope() -> InstrumentationScope {
@@ -28,7 +31,7 @@ pub(crate) fn scope() -> InstrumentationScope {
 }
 
 pub(crate) fn named(messaging: &MessagingInstrumentation, name: &str) -> Destination {
-    messaging.destination(name, || DestinationDescription::new().with_name(name))
+    messaging.destination(&[name], || DestinationDescription::new().with_name(name))
 }
 
 /// Returns a context with the span of another process.
