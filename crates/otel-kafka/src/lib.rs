@@ -13,7 +13,8 @@ mod outcome;
 mod producer;
 
 pub use otel_messaging::{
-    Acknowledgement, ExistingContext, HandlerOutcome, MessagingOperation, ParentMode, SamplerAttributes,
+    Acknowledgement, ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode,
+    SamplerAttributes,
 };
 pub use otel_operation::Outcome;
 

@@ -46,7 +46,9 @@ pub enum ExistingContext {
 
 /// The acknowledgement of messages by a processing loop.
 ///
-/// A message whose handler failed, was dropped or panicked is not acknowledged.
+/// A message whose handler failed, was dropped or panicked is not acknowledged. In Kafka, an acknowledgement includes
+/// all earlier messages: the later messages of the partition are therefore not acknowledged either until the failed one has
+/// been delivered again and processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acknowledgement {

@@ -127,6 +127,11 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
         self.drain().revoked.is_some()
     }
 
+    /// Returns true if the revocation of this partition was deferred.
+    pub(crate) fn is_revoked(&self, topic: &str, partition: i32) -> bool {
+        self.drain().revoked.as_ref().is_some_and(|list| list.find_partition(topic, partition).is_some())
+    }
+
     /// Releases the partitions whose revocation was deferred.
     pub(crate) fn let_go(&self, consumer: &impl Consumer<Self>) {
         let revoked = self.drain().revoked.take();
