@@ -4,6 +4,7 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": each
 //! operation links to the creation contexts of its messages; values that differ in a batch are on the links.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::{Context, KeyValue};
@@ -58,6 +59,41 @@ pub trait InboundMessage {
     /// producer and never becomes a child of it. Default: false.
     fn is_replayed(&self) -> bool {
         false
+    }
+}
+
+/// A message that is shared, such as by a handler and the settlement after it.
+impl<M: InboundMessage> InboundMessage for Arc<M> {
+    fn destination(&self) -> &Destination {
+        (**self).destination()
+    }
+
+    fn headers(&self) -> impl HeaderReader + '_ {
+        (**self).headers()
+    }
+
+    fn carried_context(&self) -> &CarriedContext {
+        (**self).carried_context()
+    }
+
+    fn describe(&self, attributes: &mut MessageAttributes) {
+        (**self).describe(attributes);
+    }
+
+    fn identify(&self, attributes: &mut Vec<KeyValue>) {
+        (**self).identify(attributes);
+    }
+
+    fn partition(&self) -> Option<i64> {
+        (**self).partition()
+    }
+
+    fn written_at(&self) -> Option<SystemTime> {
+        (**self).written_at()
+    }
+
+    fn is_replayed(&self) -> bool {
+        (**self).is_replayed()
     }
 }
 

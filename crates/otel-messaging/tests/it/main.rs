@@ -4,12 +4,15 @@
 
 mod batches;
 mod clients;
+mod conformance;
 mod conventions;
 mod destinations;
 mod ends;
 mod hostile;
+mod loops;
 mod messages;
 mod metrics;
 mod relations;
 mod spans;
 mod support;
+mod toy;
