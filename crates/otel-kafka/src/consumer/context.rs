@@ -46,6 +46,10 @@ use crate::outcome;
 ///
 /// type MyConsumer = StreamConsumer<Mine>;
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a context of an instrumented consumer",
+    note = "implement `otel_kafka::ConsumerContext` in place of rdkafka's trait of the same name"
+)]
 pub trait ConsumerContext: ClientContext + Sized {
     /// Called before partitions are assigned or revoked.
     fn pre_rebalance(
