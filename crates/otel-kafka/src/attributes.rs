@@ -15,13 +15,9 @@ pub(crate) const SYSTEM: &str = "kafka";
 pub(crate) const KEY: &str = "messaging.kafka.message.key";
 pub(crate) const OFFSET: &str = "messaging.kafka.offset";
 pub(crate) const TOMBSTONE: &str = "messaging.kafka.message.tombstone";
-/// The age of a message when its processing starts. Defined by this crate, not by the conventions.
-pub(crate) const LAG: &str = "messaging.kafka.message.lag";
 /// The name of the `tracing` event of a rebalance.
 #[cfg(feature = "tracing")]
 pub(crate) const REBALANCE_EVENT: &str = "messaging.kafka.rebalance";
-/// The kind of a rebalance. Defined by this crate, not by the conventions.
-pub(crate) const REBALANCE: &str = "messaging.kafka.rebalance.type";
 
 /// Adds the attributes that are known before a record is sent or a message is processed.
 pub(crate) fn of_message(
@@ -66,7 +62,7 @@ pub(crate) struct CommitTarget {
 }
 
 impl CommitTarget {
-    pub(crate) fn of(list: &TopicPartitionList) -> Self {
+    pub(crate) fn from_list(list: &TopicPartitionList) -> Self {
         let elements = list.elements();
         let Some(first) = elements.first() else { return Self::default() };
         let topic = elements.iter().all(|other| other.topic() == first.topic());
@@ -87,7 +83,7 @@ pub(crate) struct ClientFacts {
 }
 
 impl ClientFacts {
-    pub(crate) fn of(config: &ClientConfig) -> Self {
+    pub(crate) fn from_config(config: &ClientConfig) -> Self {
         let set = |key: &str| config.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
         let servers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"));
         Self { client_id: set("client.id"), group: set("group.id"), server: servers.and_then(single_server) }
@@ -139,10 +135,10 @@ mod tests {
     #[test]
     fn a_configuration_tells_client_and_group() {
         let mut config = ClientConfig::new();
-        assert_eq!(ClientFacts::of(&config), ClientFacts::default());
+        assert_eq!(ClientFacts::from_config(&config), ClientFacts::default());
         config.set("client.id", "till-3").set("group.id", "").set("bootstrap.servers", "a:1,b:2");
         let expected = ClientFacts { client_id: Some("till-3".to_owned()), ..ClientFacts::default() };
-        assert_eq!(ClientFacts::of(&config), expected);
+        assert_eq!(ClientFacts::from_config(&config), expected);
     }
 
     #[test]
@@ -154,13 +150,13 @@ mod tests {
     #[test]
     fn a_commit_tells_what_its_partitions_have_in_common() {
         let mut list = TopicPartitionList::new();
-        assert_eq!(CommitTarget::of(&list), CommitTarget::default());
+        assert_eq!(CommitTarget::from_list(&list), CommitTarget::default());
         list.add_partition_offset("a", 1, Offset::Offset(7)).unwrap();
         let one = CommitTarget { topic: Some("a".to_owned()), partition: Some((1, 7)) };
-        assert_eq!(CommitTarget::of(&list), one);
+        assert_eq!(CommitTarget::from_list(&list), one);
         list.add_partition("a", 2);
-        assert_eq!(CommitTarget::of(&list), CommitTarget { partition: None, ..one });
+        assert_eq!(CommitTarget::from_list(&list), CommitTarget { partition: None, ..one });
         list.add_partition("b", 2);
-        assert_eq!(CommitTarget::of(&list), CommitTarget::default());
+        assert_eq!(CommitTarget::from_list(&list), CommitTarget::default());
     }
 }

@@ -63,33 +63,45 @@ fn named(headers: &BorrowedHeaders, index: usize) -> Option<(&str, Option<&[u8]>
 }
 
 impl HeaderReader for HeaderExtractor<'_> {
-    fn visit<'a>(&'a self, mut visitor: impl FnMut(&'a str, &'a [u8])) {
-        let Some(headers) = self.0 else { return };
-        for index in 0..raw::count(headers) {
-            if let Some((name, Some(value))) = named(headers, index) {
-                visitor(name, value);
-            }
-        }
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
+        visit(self.0, visitor);
     }
 
     /// Visits the last header of each wanted name.
-    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, mut visitor: impl FnMut(&'a str, &'a [u8])) {
-        let Some(headers) = self.0 else { return };
-        // Only names that a propagator reads get here, so that a hostile number of headers costs one comparison each.
-        let (mut first, mut len, mut others) = ([""; FEW], 0, Vec::new());
-        for index in (0..raw::count(headers)).rev() {
-            let Some((name, value)) = named(headers, index) else { continue };
-            let mut later = first[..len].iter().chain(&others);
-            if !wanted(name) || later.any(|later| later.eq_ignore_ascii_case(name)) {
-                continue;
-            }
-            match first.get_mut(len) {
-                Some(slot) => (*slot, len) = (name, len + 1),
-                None => others.push(name),
-            }
-            if let Some(value) = value {
-                visitor(name, value);
-            }
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, visitor: impl FnMut(&'a str, &'a [u8])) {
+        visit_wanted(self.0, wanted, visitor);
+    }
+}
+
+fn visit<'a>(headers: Option<&'a BorrowedHeaders>, mut visitor: impl FnMut(&'a str, &'a [u8])) {
+    let Some(headers) = headers else { return };
+    for index in 0..raw::count(headers) {
+        if let Some((name, Some(value))) = named(headers, index) {
+            visitor(name, value);
+        }
+    }
+}
+
+fn visit_wanted<'a>(
+    headers: Option<&'a BorrowedHeaders>,
+    wanted: impl Fn(&str) -> bool,
+    mut visitor: impl FnMut(&'a str, &'a [u8]),
+) {
+    let Some(headers) = headers else { return };
+    // Only names that a propagator reads get here, so that a hostile number of headers costs one comparison each.
+    let (mut first, mut len, mut others) = ([""; FEW], 0, Vec::new());
+    for index in (0..raw::count(headers)).rev() {
+        let Some((name, value)) = named(headers, index) else { continue };
+        let mut later = first[..len].iter().chain(&others);
+        if !wanted(name) || later.any(|later| later.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        match first.get_mut(len) {
+            Some(slot) => (*slot, len) = (name, len + 1),
+            None => others.push(name),
+        }
+        if let Some(value) = value {
+            visitor(name, value);
         }
     }
 }
@@ -144,7 +156,8 @@ fn find(headers: &BorrowedHeaders, name: &str) -> Option<CString> {
 /// The headers of a record during injection. They keep enough state to restore the record's original headers.
 pub(crate) struct HeaderEdit {
     pub(crate) headers: Option<OwnedHeaders>,
-    own: OriginalHeaders,
+    original: OriginalHeaders,
+    is_changed: bool,
 }
 
 /// The original headers of a record.
@@ -160,16 +173,30 @@ pub(crate) enum OriginalHeaders {
 
 impl HeaderEdit {
     pub(crate) fn new(headers: Option<OwnedHeaders>) -> Self {
-        let own = match &headers {
+        let original = match &headers {
             Some(headers) => OriginalHeaders::First(raw::count(headers.as_borrowed())),
             None => OriginalHeaders::None,
         };
-        Self { headers, own }
+        Self { headers, original, is_changed: false }
     }
 
-    /// Returns the headers to send, and the original ones.
-    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, OriginalHeaders) {
-        (self.headers, self.own)
+    /// Returns the headers to send, and the original ones if they differ.
+    pub(crate) fn into_parts(self) -> (Option<OwnedHeaders>, Option<OriginalHeaders>) {
+        (self.headers, self.is_changed.then_some(self.original))
+    }
+
+    fn borrowed(&self) -> Option<&BorrowedHeaders> {
+        self.headers.as_ref().map(OwnedHeaders::as_borrowed)
+    }
+}
+
+impl HeaderReader for HeaderEdit {
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
+        visit(self.borrowed(), visitor);
+    }
+
+    fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, visitor: impl FnMut(&'a str, &'a [u8])) {
+        visit_wanted(self.borrowed(), wanted, visitor);
     }
 }
 
@@ -177,6 +204,7 @@ impl HeaderWriter for HeaderEdit {
     fn set(&mut self, name: &str, value: &str) {
         HeaderWriter::remove(self, name);
         append(&mut self.headers, name, value);
+        self.is_changed = true;
     }
 
     fn remove(&mut self, name: &str) {
@@ -184,12 +212,13 @@ impl HeaderWriter for HeaderEdit {
         if find(headers.as_borrowed(), name).is_none() {
             return;
         }
-        if !matches!(self.own, OriginalHeaders::Kept(_)) {
-            let before = std::mem::replace(&mut self.own, OriginalHeaders::None);
-            self.own =
+        if !matches!(self.original, OriginalHeaders::Kept(_)) {
+            let before = std::mem::replace(&mut self.original, OriginalHeaders::None);
+            self.original =
                 before.restore(self.headers.clone()).map_or(OriginalHeaders::None, OriginalHeaders::Kept);
         }
         HeaderInjector(&mut self.headers).remove(name);
+        self.is_changed = true;
     }
 
     fn contains(&self, name: &str) -> bool {

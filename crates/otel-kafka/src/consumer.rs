@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_core::Stream;
+use otel_messaging::{MessagingOperation, start_processing_batch};
 use otel_operation::StartTime;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
@@ -34,7 +35,7 @@ use crate::consumer::settle::{consumer_methods, settling_message};
 use crate::kafka::ClientInstrumentation;
 
 pub use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
-pub use crate::consumer::message::{BorrowedMessage, ProcessSpan};
+pub use crate::consumer::message::BorrowedMessage;
 
 /// rdkafka's `StreamConsumer`. Other methods are available through rdkafka's trait `Consumer`.
 #[must_use = "Consumer polling thread will stop immediately if unused"]
@@ -66,12 +67,12 @@ where
         self
     }
 
-    /// Waits for the next message. The wait is recorded only with [`Options::with_poll_spans`].
+    /// Waits for the next message. The wait is recorded only with [`Options::with_receive_spans`].
     ///
     /// # Errors
     /// Returns rdkafka's error.
     pub async fn recv(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
-        let polled = self.kafka.polls().then(StartTime::now);
+        let polled = self.kafka.messaging().receive_start();
         let received = self.inner.recv().await;
         message::received(&self.kafka, polled, received)
     }
@@ -91,8 +92,8 @@ where
     ///     consumer.processing_batch(messages).run(async { println!("{}", messages.len()) }).await;
     /// }
     /// ```
-    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> ProcessSpan {
-        message::batch(&self.kafka, messages)
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> MessagingOperation {
+        start_processing_batch(self.kafka.messaging(), messages)
     }
 }
 
@@ -110,7 +111,7 @@ where
 
     /// Waits for a message until `timeout` expires, and serves other events.
     pub fn poll<T: Into<Timeout>>(&self, timeout: T) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        let polled = self.kafka.polls().then(StartTime::now);
+        let polled = self.kafka.messaging().receive_start();
         let received = self.inner.poll(timeout)?;
         Some(message::received(&self.kafka, polled, received))
     }
@@ -121,8 +122,8 @@ where
     }
 
     /// Starts one `process` span for several messages, as [`StreamConsumer::processing_batch`] does.
-    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> ProcessSpan {
-        message::batch(&self.kafka, messages)
+    pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> MessagingOperation {
+        start_processing_batch(self.kafka.messaging(), messages)
     }
 }
 
@@ -138,8 +139,8 @@ impl<'a, C: ConsumerContext + 'static> Stream for MessageStream<'a, C> {
     type Item = KafkaResult<BorrowedMessage<'a>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        if self.kafka.polls() && self.polled.is_none() {
-            self.polled = Some(StartTime::now());
+        if self.polled.is_none() {
+            self.polled = self.kafka.messaging().receive_start();
         }
         let Poll::Ready(received) = Pin::new(&mut self.inner).poll_next(cx) else { return Poll::Pending };
         let polled = self.polled.take();
@@ -184,7 +185,7 @@ where
     R: AsyncRuntime,
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
-        let kafka = ClientInstrumentation::of(config);
+        let kafka = ClientInstrumentation::from_config(config);
         let context = TracedConsumerContext::new(context, kafka.clone());
         Ok(Self { inner: bare::StreamConsumer::from_config_and_context(config, context)?, kafka })
     }
@@ -201,7 +202,7 @@ where
     C: ConsumerContext + 'static,
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
-        let kafka = ClientInstrumentation::of(config);
+        let kafka = ClientInstrumentation::from_config(config);
         let context = TracedConsumerContext::new(context, kafka.clone());
         Ok(Self { inner: bare::BaseConsumer::from_config_and_context(config, context)?, kafka })
     }

@@ -1,20 +1,18 @@
-//! The instrumentation of one client: its destinations, its options, and the metrics that are specific to Kafka.
+//! The instrumentation of one client: its destinations, and the counters that are specific to Kafka.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/). They do not define the two
-//! metrics that this module records.
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Messaging attributes".
 
 use std::sync::Arc;
 
-use opentelemetry::{InstrumentationScope, KeyValue};
-use otel_messaging::attributes::{CONSUMER_GROUP_NAME, SCHEMA_URL, SYSTEM as MESSAGING_SYSTEM, bounded};
-use otel_messaging::{Destination, DestinationDescription, MessagingInstrumentation};
-use otel_operation::LazyInstruments;
+use opentelemetry::InstrumentationScope;
+use otel_messaging::attributes::SCHEMA_URL;
+use otel_messaging::{ClientCounter, Destination, DestinationDescription, MessagingInstrumentation};
 use rdkafka::ClientConfig;
 
-use crate::attributes::{ClientFacts, REBALANCE, SYSTEM};
+use crate::attributes::{ClientFacts, SYSTEM};
 use crate::config::Options;
-use crate::metrics::KafkaInstruments;
+use crate::metrics;
 
 /// The instrumentation of a producer or a consumer. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -24,14 +22,14 @@ pub(crate) struct ClientInstrumentation(Arc<Inner>);
 struct Inner {
     facts: ClientFacts,
     messaging: MessagingInstrumentation,
-    instruments: LazyInstruments<KafkaInstruments>,
-    poll_spans: bool,
-    lag: bool,
+    /// Messages that were sent without their context.
+    context_dropped: ClientCounter,
+    rebalances: ClientCounter,
 }
 
 impl ClientInstrumentation {
-    pub(crate) fn of(config: &ClientConfig) -> Self {
-        Self::new(ClientFacts::of(config), Options::new())
+    pub(crate) fn from_config(config: &ClientConfig) -> Self {
+        Self::new(ClientFacts::from_config(config), Options::new())
     }
 
     /// Returns the instrumentation of the same client with other options.
@@ -40,66 +38,41 @@ impl ClientInstrumentation {
     }
 
     fn new(facts: ClientFacts, options: Options) -> Self {
-        let Options { messaging, poll_spans, lag } = options;
-        let server = facts.server.as_ref().map(|(address, port)| (&**address, *port));
-        let messaging = messaging.or_client_id(facts.client_id.as_deref()).or_server(server);
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build();
-        let instruments = messaging.providers().instruments(scope.clone(), KafkaInstruments::new);
-        let messaging = MessagingInstrumentation::new(SYSTEM, scope, messaging);
-        Self(Arc::new(Inner { facts, messaging, instruments, poll_spans, lag }))
+        let messaging = MessagingInstrumentation::builder(SYSTEM, scope)
+            .with_client_id(facts.client_id.as_deref())
+            .with_server(facts.server.as_ref().map(|(address, port)| (&**address, *port)))
+            .with_consumer_group(facts.group.as_deref())
+            .build(options);
+        let context_dropped = metrics::context_dropped(&messaging);
+        let rebalances = metrics::rebalances(&messaging);
+        Self(Arc::new(Inner { facts, messaging, context_dropped, rebalances }))
     }
 
     pub(crate) fn messaging(&self) -> &MessagingInstrumentation {
         &self.0.messaging
     }
 
-    pub(crate) fn polls(&self) -> bool {
-        self.0.poll_spans
-    }
-
-    pub(crate) fn lag(&self) -> bool {
-        self.0.lag
-    }
-
+    #[cfg(feature = "tracing")]
     pub(crate) fn group(&self) -> Option<&str> {
         self.0.facts.group.as_deref()
     }
 
-    /// Returns the destination for a topic, with the client's consumer group if it has one.
+    /// Returns the destination for a topic.
     #[inline]
     pub(crate) fn topic(&self, name: &str) -> Destination {
-        self.0.messaging.destination(name, || {
-            let parts = DestinationDescription::new().with_name(name);
-            match self.group() {
-                Some(group) => parts.with_consumer_group(group),
-                None => parts,
-            }
-        })
+        self.0.messaging.destination(&[name], || DestinationDescription::new().with_name(name))
     }
 
-    /// Counts a message that was sent without its context.
     pub(crate) fn count_context_dropped(&self) {
-        if let Some(instruments) = self.0.instruments.get() {
-            instruments.context_dropped.add(1, &self.attributes());
-        }
+        self.0.context_dropped.add(1);
     }
 
     /// Counts a rebalance. `kind` is `assign`, `revoke` or `error`.
     pub(crate) fn count_rebalance(&self, kind: &'static str) {
-        if let Some(instruments) = self.0.instruments.get() {
-            let mut attributes = self.attributes();
-            attributes.push(KeyValue::new(REBALANCE, kind));
-            instruments.rebalances.add(1, &attributes);
-        }
-    }
-
-    fn attributes(&self) -> Vec<KeyValue> {
-        let mut attributes = vec![KeyValue::new(MESSAGING_SYSTEM, SYSTEM)];
-        let group = self.group();
-        attributes.extend(group.map(|group| KeyValue::new(CONSUMER_GROUP_NAME, bounded(group).to_owned())));
-        attributes
+        self.0.rebalances.add_with(metrics::REBALANCE, kind, 1);
     }
 }

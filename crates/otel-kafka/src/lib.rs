@@ -12,16 +12,18 @@ mod metrics;
 mod outcome;
 mod producer;
 
-pub use otel_messaging::{ExistingContext, ParentMode, SamplerAttributes};
+pub use otel_messaging::{
+    Acknowledgement, ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode,
+    SamplerAttributes,
+};
 pub use otel_operation::Outcome;
 
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::config::Options;
 pub use crate::consumer::{
-    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, ProcessSpan, StreamConsumer,
+    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, StreamConsumer,
     TracedConsumerContext,
 };
-pub use crate::outcome::HandlerOutcome;
 pub use crate::producer::{
     BaseProducer, DeliveryFuture, FutureProducer, FutureProducerContext, ThreadedProducer,
     TracedProducerContext,

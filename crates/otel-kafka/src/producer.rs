@@ -112,7 +112,7 @@ macro_rules! producer {
             fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
                 let context = TracedProducerContext::new(context);
                 let inner = bare::$name::from_config_and_context(config, context)?;
-                let kafka = ClientInstrumentation::of(config);
+                let kafka = ClientInstrumentation::from_config(config);
                 Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka })
             }
         }

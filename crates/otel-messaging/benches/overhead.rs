@@ -8,7 +8,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use otel_messaging::{DestinationDescription, MessagingInstrumentation, Options, inject};
+use otel_messaging::{DestinationDescription, MessagingInstrumentation, Options};
 use otel_operation::Outcome;
 use otel_propagation::{CompositePropagator, TraceContextPropagator};
 
@@ -27,7 +27,8 @@ fn overhead(c: &mut Criterion) {
         .with_meter_provider(&meters)
         .with_propagator(CompositePropagator::empty().with_trace_context(TraceContextPropagator::new()));
     let messaging =
-        MessagingInstrumentation::new("bench", InstrumentationScope::builder("bench").build(), options);
+        MessagingInstrumentation::builder("bench", InstrumentationScope::builder("bench").build())
+            .build(options);
     for sampled in [true, false] {
         let flags = TraceFlags::default().with_sampled(sampled);
         let span = SpanContext::new(TraceId::from(7), SpanId::from(7), flags, true, TraceState::NONE);
@@ -47,11 +48,11 @@ fn overhead(c: &mut Criterion) {
             b.iter(|| {
                 let mut headers = Headers::new();
                 let orders =
-                    messaging.destination("orders", || DestinationDescription::new().with_name("orders"));
+                    messaging.destination(&["orders"], || DestinationDescription::new().with_name("orders"));
                 let sent = orders.send("send").start(black_box(&current), |message| {
                     message.partition_id(3);
                 });
-                inject(&sent, &mut headers);
+                sent.inject(&mut headers);
                 sent.finish(&Outcome::ok());
                 black_box(headers)
             });
@@ -59,7 +60,7 @@ fn overhead(c: &mut Criterion) {
         c.bench_function(&format!("process/{which}"), |b| {
             b.iter(|| {
                 let orders =
-                    messaging.destination("orders", || DestinationDescription::new().with_name("orders"));
+                    messaging.destination(&["orders"], || DestinationDescription::new().with_name("orders"));
                 let carried = messaging.extract(black_box(&received));
                 let processed =
                     orders.process("process").with_message(&carried).start(&Context::new(), |message| {

@@ -34,6 +34,8 @@ pub const DESTINATION_SUBSCRIPTION_NAME: &str = "messaging.destination.subscript
 pub const DESTINATION_TEMPLATE: &str = "messaging.destination.template";
 /// True if the destination is deleted when its user disconnects.
 pub const DESTINATION_TEMPORARY: &str = "messaging.destination.temporary";
+/// The age of a message when its processing starts, in seconds. Defined by this crate, not by the conventions.
+pub const MESSAGE_AGE: &str = "messaging.message.age";
 /// The size of the message body, in bytes.
 pub const MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 /// The conversation id of the message, also called its correlation id.

@@ -7,18 +7,16 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
-#[cfg(feature = "bound-metrics")]
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-#[cfg(feature = "bound-metrics")]
-use opentelemetry::metrics::BoundCounter;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use otel_operation::{AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap};
+use otel_operation::{
+    AttributedCounter, AttributedHistogram, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap, intern,
+};
 
 use crate::attributes::{OPERATION_NAME, OPERATION_TYPE};
-use crate::operation::{OperationName, OperationType};
+use crate::operation_type::{OperationName, OperationType};
 
 /// The maximum number of prepared attribute sets per destination. In practice a destination has fewer combinations of
 /// operation and error; a set beyond the limit is built at each use.
@@ -82,35 +80,6 @@ impl MessagingInstruments {
     }
 }
 
-/// A counter with a fixed attribute set.
-#[derive(Debug)]
-struct CounterSeries {
-    counter: Counter<u64>,
-    attributes: Box<[KeyValue]>,
-    // Bound at first use, because an unused bound handle would export a zero point.
-    #[cfg(feature = "bound-metrics")]
-    bound: OnceLock<BoundCounter<u64>>,
-}
-
-impl CounterSeries {
-    fn new(counter: &Counter<u64>, attributes: Vec<KeyValue>) -> Self {
-        Self {
-            counter: counter.clone(),
-            attributes: attributes.into(),
-            #[cfg(feature = "bound-metrics")]
-            bound: OnceLock::new(),
-        }
-    }
-
-    #[inline]
-    fn add(&self, count: u64) {
-        #[cfg(feature = "bound-metrics")]
-        self.bound.get_or_init(|| self.counter.bind(&self.attributes)).add(count);
-        #[cfg(not(feature = "bound-metrics"))]
-        self.counter.add(count, &self.attributes);
-    }
-}
-
 /// The key of a prepared attribute set within one destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
@@ -131,7 +100,7 @@ impl Hash for OperationName {
 #[derive(Debug)]
 struct EndInstruments {
     duration: Option<AttributedHistogram<f64>>,
-    messages: Option<CounterSeries>,
+    messages: Option<AttributedCounter>,
 }
 
 /// The metrics of one destination.
@@ -140,7 +109,7 @@ pub(crate) struct Series {
     /// The attributes that all metrics of the destination share.
     common: Vec<KeyValue>,
     ended: SmallOnceMap<Key, EndInstruments, SETS>,
-    delivered: SmallOnceMap<OperationName, CounterSeries, SETS>,
+    delivered: SmallOnceMap<OperationName, AttributedCounter, SETS>,
 }
 
 impl Series {
@@ -172,9 +141,11 @@ impl Series {
         let error = match outcome.error_type() {
             None => None,
             Some(Cow::Borrowed(error)) => Some(*error),
-            // An owned error type cannot be part of the `Copy` key. It is rare, so its attribute set is built at each
-            // use.
-            Some(Cow::Owned(_)) => return record(&make()),
+            // Interned, so that the key is `Copy`. If the interner is full, the attribute set is built at each use.
+            Some(Cow::Owned(error)) => match intern(error) {
+                Cow::Borrowed(error) => Some(error),
+                Cow::Owned(_) => return record(&make()),
+            },
         };
         self.ended.get_or_init_with(Key { operation, operation_type, error }, make, record);
     }
@@ -186,7 +157,7 @@ impl Series {
         operation: OperationName,
         messages: u64,
     ) {
-        let make = || CounterSeries::new(&instruments.consumed, self.attributes(operation, None));
+        let make = || AttributedCounter::new(&instruments.consumed, self.attributes(operation, None));
         self.delivered.get_or_init_with(operation, make, |counter| counter.add(messages));
     }
 
@@ -208,7 +179,7 @@ impl Series {
         });
         let messages = instruments
             .messages(operation_type)
-            .map(|counter| CounterSeries::new(counter, self.attributes(operation, error)));
+            .map(|counter| AttributedCounter::new(counter, self.attributes(operation, error)));
         EndInstruments { duration, messages }
     }
 

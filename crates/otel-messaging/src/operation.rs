@@ -1,109 +1,168 @@
-//! A running messaging operation: its type, the state that it keeps until its end, and the injection of its context
-//! into a message.
+//! A messaging operation, recorded or inert: the state that it keeps until its end, its context, and the injection of
+//! the context into a message.
 //!
 //! Follows the [messaging semantic
-//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Operation types".
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation".
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use otel_operation::{FinishOnOutput, Operation, OperationObserver, Outcome, catch_panic};
+use opentelemetry::trace::SpanRef;
+use opentelemetry::{Context, ContextGuard};
+use otel_operation::{Operation, OperationObserver, Outcome, catch_panic};
 use otel_propagation::HeaderWriter;
 
-use crate::destination::Destination;
+use crate::operation_type::{OperationName, OperationType};
+use crate::prepared::PreparedDestination;
 
-/// The operation types of the semantic conventions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OperationType {
-    /// The creation of one message of a batch.
-    Create,
-    /// The hand-over of messages to the broker.
-    Send,
-    /// The retrieval of messages from the broker.
-    Receive,
-    /// The handling of messages.
-    Process,
-    /// The acknowledgement, rejection or commit of messages.
-    Settle,
+/// A running operation on messages.
+///
+/// It ends exactly once: with the outcome given to [`finish`](Self::finish), when it is dropped, as `cancelled` or as
+/// [`OperationBuilder::with_error_if_dropped`](crate::OperationBuilder::with_error_if_dropped) says, or as `panic` when
+/// a panic unwinds out of [`inside`](Self::inside) or [`run`](Self::run).
+///
+/// The operation of a destination that the client's filter excludes is inert: it records nothing, but it carries the
+/// context on.
+#[must_use = "an operation that is dropped ends as cancelled"]
+pub struct MessagingOperation {
+    state: State,
+    context_dropped: bool,
 }
 
-impl OperationType {
-    /// Returns the value of `messaging.operation.type`.
+enum State {
+    Recorded(Operation<OperationState>),
+    Inert { context: Context, destination: Arc<PreparedDestination>, injects: bool },
+}
+
+impl MessagingOperation {
+    pub(crate) fn recorded(operation: Operation<OperationState>) -> Self {
+        Self { state: State::Recorded(operation), context_dropped: false }
+    }
+
+    pub(crate) fn inert(context: Context, destination: &Arc<PreparedDestination>, injects: bool) -> Self {
+        let destination = Arc::clone(destination);
+        Self { state: State::Inert { context, destination, injects }, context_dropped: false }
+    }
+
+    /// Returns the context in which the operation's code runs: that of its span or, without one, the context that its
+    /// span would have had for a parent.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Send => "send",
-            Self::Receive => "receive",
-            Self::Process => "process",
-            Self::Settle => "settle",
+    pub fn context(&self) -> &Context {
+        match &self.state {
+            State::Recorded(operation) => operation.context(),
+            State::Inert { context, .. } => context,
+        }
+    }
+
+    /// Makes the context current on this thread until the guard is dropped.
+    pub fn attach(&self) -> ContextGuard {
+        self.context().clone().attach()
+    }
+
+    /// Returns the span if it records, for attributes that are known late: an offset, a reply code.
+    #[must_use]
+    pub fn recording(&self) -> Option<SpanRef<'_>> {
+        match &self.state {
+            State::Recorded(operation) => operation.recording(),
+            State::Inert { .. } => None,
+        }
+    }
+
+    /// Runs code with the context current. A panic in it ends the operation as `panic`.
+    #[inline]
+    pub fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        match &mut self.state {
+            State::Recorded(operation) => operation.inside(|_| code()),
+            State::Inert { context, .. } => {
+                let _attached = context.clone().attach();
+                code()
+            }
+        }
+    }
+
+    /// Runs code inside the operation and ends it with the outcome that `outcome` derives from the output.
+    pub fn run_sync<T>(mut self, code: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
+        let output = self.inside(code);
+        self.finish(&outcome(&output));
+        output
+    }
+
+    /// Ends the operation with this outcome.
+    pub fn finish(self, outcome: &Outcome) {
+        if let State::Recorded(operation) = self.state {
+            operation.finish(outcome);
+        }
+    }
+
+    /// Returns true if the operation's context has to be written into the message: for `create`, `request` and `send`,
+    /// unless the message keeps the context that it carries ([`ExistingContext::Preserve`](crate::ExistingContext)).
+    #[must_use]
+    pub fn injects(&self) -> bool {
+        match &self.state {
+            State::Recorded(operation) => operation.observer().injects,
+            State::Inert { injects, .. } => *injects,
+        }
+    }
+
+    /// Writes the operation's context into the headers of its message. Does nothing if the message keeps its context
+    /// ([`injects`](Self::injects)).
+    ///
+    /// A span of the operation's own replaces the context of an earlier hop. Otherwise headers that the message has
+    /// stay, and the context is written only as far as the message holds nothing yet.
+    #[inline]
+    pub fn inject<C: HeaderWriter>(&self, headers: &mut C) {
+        // A propagator that panics costs the context alone.
+        let _ = catch_panic(|| match &self.state {
+            State::Recorded(operation) if operation.observer().injects => {
+                operation.inject(&operation.observer().destination.client.options.propagation, headers);
+            }
+            State::Inert { context, destination, injects: true } => {
+                destination.client.options.propagation.inject_absent(context, headers);
+            }
+            State::Recorded(_) | State::Inert { .. } => {}
+        });
+    }
+
+    /// Returns true if the message is sent without the context because the headers did not fit into their
+    /// [`HeaderBudget`](crate::HeaderBudget).
+    #[must_use]
+    pub fn is_context_dropped(&self) -> bool {
+        self.context_dropped
+    }
+
+    pub(crate) fn drop_context(&mut self) {
+        self.context_dropped = true;
+    }
+}
+
+impl fmt::Debug for MessagingOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            State::Recorded(operation) => f.debug_tuple("Recorded").field(operation).finish(),
+            State::Inert { .. } => f.write_str("Inert"),
         }
     }
 }
 
-/// The broker's name for an operation. Names are usually the same constants, so the pointer comparison decides most
-/// lookups.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OperationName(pub(crate) &'static str);
-
-impl PartialEq for OperationName {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0) || self.0 == other.0
-    }
-}
-
-/// A running operation. It ends exactly once: with the outcome given to `finish`, as `cancelled` when it is dropped,
-/// or as `panic` when a panic unwinds out of `inside`. See [`otel_operation::Operation`].
-pub type MessagingOperation = Operation<OperationState>;
-
-/// The state that a messaging operation keeps until its end.
+/// The state that a recorded operation keeps until its end.
 #[derive(Debug)]
-pub struct OperationState {
-    pub(crate) destination: Destination,
+pub(crate) struct OperationState {
+    pub(crate) destination: Arc<PreparedDestination>,
     pub(crate) operation: OperationName,
     pub(crate) operation_type: Option<OperationType>,
     pub(crate) messages: u64,
     pub(crate) injects: bool,
-}
-
-impl OperationState {
-    /// Returns the destination of the operation.
-    #[must_use]
-    pub fn destination(&self) -> &Destination {
-        &self.destination
-    }
-
-    /// Returns true if the operation's context has to be written into the message: for `create` and for `send`,
-    /// unless the message keeps the context that it carries ([`ExistingContext::Preserve`](crate::ExistingContext)).
-    #[must_use]
-    pub fn injects(&self) -> bool {
-        self.injects
-    }
+    pub(crate) error_if_dropped: Option<&'static str>,
 }
 
 impl OperationObserver for OperationState {
+    fn outcome_if_dropped(&mut self) -> Outcome {
+        self.error_if_dropped.map_or_else(Outcome::cancelled, Outcome::error)
+    }
+
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.destination.measure(self.operation, self.operation_type, self.messages, outcome, elapsed);
-    }
-}
-
-/// The future returns the operation unfinished with the output, because only the transport knows which outputs are
-/// failures.
-impl<T> FinishOnOutput<T> for OperationState {
-    type Output = (Option<Operation<Self>>, T);
-
-    fn complete(operation: Option<Operation<Self>>, output: T) -> Self::Output {
-        (operation, output)
-    }
-}
-
-/// Writes the operation's context into the headers of its message, in place of the context of an earlier hop; see
-/// [`Operation::inject`]. Does nothing if the message keeps its context ([`OperationState::injects`]).
-pub fn inject<C: HeaderWriter>(operation: &MessagingOperation, headers: &mut C) {
-    let record = operation.observer();
-    if record.injects {
-        let _ = catch_panic(|| operation.inject(&record.destination.options().propagation, headers));
     }
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use opentelemetry::trace::{Link, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
@@ -15,9 +16,10 @@ use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime};
 use crate::attributes::{
     BATCH_LINKS_LEFT_OUT, BATCH_MESSAGE_COUNT, MessageAttributes, OPERATION_NAME, OPERATION_TYPE,
 };
-use crate::destination::Destination;
-use crate::operation::{MessagingOperation, OperationName, OperationState, OperationType};
+use crate::operation::{MessagingOperation, OperationState};
+use crate::operation_type::{OperationName, OperationType};
 use crate::policy::{self, ExistingContext, ParentMode};
+use crate::prepared::PreparedDestination;
 
 /// The maximum number of message links of one span. The SDK's default limit is the same.
 pub const MAX_LINKS: usize = 128;
@@ -25,11 +27,13 @@ pub const MAX_LINKS: usize = 128;
 /// The capacity reserved for attributes of the operation and the message. Most transports add fewer.
 const ROOM: usize = 10;
 
-/// The builder of an operation, returned by the methods of [`Destination`].
+/// The builder of an operation, returned by the methods of [`Destination`](crate::Destination).
 pub struct OperationBuilder<'a> {
-    destination: &'a Destination,
+    destination: &'a Arc<PreparedDestination>,
     operation: OperationName,
     operation_type: Option<OperationType>,
+    awaits_reply: bool,
+    error_if_dropped: Option<&'static str>,
     started: Option<StartTime>,
     existing: ExistingContext,
     parent_mode: ParentMode,
@@ -43,22 +47,35 @@ pub struct OperationBuilder<'a> {
 impl<'a> OperationBuilder<'a> {
     #[inline]
     pub(crate) fn new(
-        destination: &'a Destination,
+        destination: &'a Arc<PreparedDestination>,
         operation: &'static str,
         operation_type: Option<OperationType>,
     ) -> Self {
+        let options = &destination.client.options;
         Self {
             destination,
             operation: OperationName(operation),
             operation_type,
+            awaits_reply: false,
+            error_if_dropped: None,
             started: None,
-            existing: destination.options().existing_context,
-            parent_mode: destination.options().parent_mode,
+            existing: options.existing_context,
+            parent_mode: options.parent_mode,
             message: None,
             links: Vec::new(),
             left_out: 0,
             count: None,
         }
+    }
+
+    /// Makes a `send` operation one that waits for the reply.
+    pub(crate) fn awaiting_reply(mut self) -> Self {
+        self.awaits_reply = true;
+        self
+    }
+
+    pub(crate) fn destination(&self) -> &'a PreparedDestination {
+        self.destination
     }
 
     /// Sets the start time of the operation. Default: the time at which [`start`](Self::start) is called.
@@ -86,12 +103,17 @@ impl<'a> OperationBuilder<'a> {
     /// others.
     #[must_use]
     #[inline]
-    pub fn with_batch<I>(mut self, messages: I) -> Self
+    pub fn with_batch<I>(self, messages: I) -> Self
     where
         I: IntoIterator<Item = Option<Link>, IntoIter: ExactSizeIterator>,
     {
         let messages = messages.into_iter();
         let count = messages.len();
+        self.with_links(count, messages)
+    }
+
+    /// Sets the messages of a batch, of which there are `count`.
+    pub(crate) fn with_links(mut self, count: usize, messages: impl Iterator<Item = Option<Link>>) -> Self {
         let links = messages.take(MAX_LINKS).flatten();
         self.links.extend(links.filter(|link| link.span_context.is_valid()));
         self.left_out = count.saturating_sub(MAX_LINKS);
@@ -125,6 +147,15 @@ impl<'a> OperationBuilder<'a> {
         self
     }
 
+    /// Sets the `error.type` of an operation that is dropped before it has finished. Default: `cancelled`. Use `unknown`
+    /// where the broker may have done its part by then.
+    #[must_use]
+    #[inline]
+    pub fn with_error_if_dropped(mut self, error_type: &'static str) -> Self {
+        self.error_if_dropped = Some(error_type);
+        self
+    }
+
     /// Starts the operation. `current` is the application's current context, usually `Context::current()`.
     ///
     /// `attributes` adds the attributes of the message. It is called at most once, and only if the span records or a
@@ -137,27 +168,28 @@ impl<'a> OperationBuilder<'a> {
         attributes: impl FnOnce(&mut MessageAttributes),
     ) -> MessagingOperation {
         let destination = self.destination;
-        let options = destination.options();
-        let started = self.started.unwrap_or_else(StartTime::now);
+        let options = &destination.client.options;
         let message = self.message.filter(|context| policy::is_valid(context));
         let carries = message.is_some() || !self.links.is_empty();
-        let (kind, injects) = policy::kind(self.operation_type, self.existing, carries);
+        let (kind, injects) = policy::kind(self.operation_type, self.awaits_reply, self.existing, carries);
         let parent = match (self.operation_type, self.message) {
             (Some(OperationType::Process), Some(message)) => {
                 policy::process_parent(self.parent_mode, current, message)
             }
             _ => Cow::Borrowed(current),
         };
-        let record = OperationState {
-            destination: destination.clone(),
+        if !destination.recorded {
+            return MessagingOperation::inert(parent.into_owned(), destination, injects);
+        }
+        let started = self.started.unwrap_or_else(StartTime::now);
+        let state = OperationState {
+            destination: Arc::clone(destination),
             operation: self.operation,
             operation_type: self.operation_type,
             messages: messages(self.operation_type, self.count, self.message.is_some()),
             injects,
+            error_if_dropped: self.error_if_dropped,
         };
-        if !destination.is_recorded() {
-            return Operation::without_span(parent.into_owned(), started, record);
-        }
         let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
             .with_sampler_attributes(options.sampler_attributes);
         for link in self.links {
@@ -176,7 +208,7 @@ impl<'a> OperationBuilder<'a> {
         let (operation, operation_type) = (self.operation, self.operation_type);
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
-            let prepared = destination.attributes();
+            let prepared = &destination.attributes;
             let mut list = Vec::with_capacity(prepared.len() + ROOM);
             list.push(KeyValue::new(OPERATION_NAME, operation.0));
             list.extend(
@@ -191,11 +223,11 @@ impl<'a> OperationBuilder<'a> {
             attributes(&mut list);
             list.list
         };
-        let running = Operation::start(&destination.core().tracer, start, &parent, started, record, build);
+        let running = Operation::start(&destination.client.tracer, start, &parent, started, state, build);
         if let (false, Some(message), Some(span)) = (early, message, running.recording()) {
             span.add_link(message.span().span_context().clone(), Vec::new());
         }
-        running
+        MessagingOperation::recorded(running)
     }
 }
 
@@ -217,7 +249,7 @@ impl fmt::Debug for OperationBuilder<'_> {
         f.debug_struct("OperationBuilder")
             .field("operation", &self.operation.0)
             .field("operation_type", &self.operation_type)
-            .field("destination", &self.destination)
+            .field("target", &self.destination.target)
             .field("messages", &self.count)
             .field("links", &self.links.len())
             .finish_non_exhaustive()

@@ -1,4 +1,5 @@
-//! The relation of a message's span to the span that produced the message: parent, link or both.
+//! The relation of a message's span to the span that produced the message (parent, link or both), and the
+//! acknowledgement of messages.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation" and
@@ -9,7 +10,7 @@ use std::borrow::Cow;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 
-use crate::operation::OperationType;
+use crate::operation_type::OperationType;
 
 /// The parent of a `process` span. The span links to the message's creation context in every mode.
 ///
@@ -43,6 +44,24 @@ pub enum ExistingContext {
     Preserve,
 }
 
+/// The acknowledgement of messages by a processing loop.
+///
+/// A message whose handler failed, was dropped or panicked is not acknowledged. In Kafka, an acknowledgement includes
+/// all earlier messages: the later messages of the partition are therefore not acknowledged either until the failed one has
+/// been delivered again and processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Acknowledgement {
+    /// The loop acknowledges nothing: the handler does, or the client does by itself.
+    #[default]
+    Never,
+    /// Acknowledges each message after its handler has succeeded.
+    OnSuccess,
+    /// Marks each message as done after its handler has succeeded, and leaves the acknowledgement to the client, which
+    /// batches it (Kafka: stored offsets and automatic commits). Equal to `OnSuccess` where the client has no such mode.
+    StoredOnSuccess,
+}
+
 /// Returns the context in which one message is processed: its span becomes the parent, its baggage becomes current.
 pub(crate) fn process_parent<'a>(
     mode: ParentMode,
@@ -63,6 +82,7 @@ pub(crate) fn process_parent<'a>(
 /// Returns the kind of an operation's span, and true if its context has to be written into the message.
 pub(crate) fn kind(
     operation: Option<OperationType>,
+    awaits_reply: bool,
     existing: ExistingContext,
     carries: bool,
 ) -> (SpanKind, bool) {
@@ -70,6 +90,7 @@ pub(crate) fn kind(
         Some(OperationType::Send) if carries && existing == ExistingContext::Preserve => {
             (SpanKind::Client, false)
         }
+        Some(OperationType::Send) if awaits_reply => (SpanKind::Client, true),
         Some(OperationType::Create | OperationType::Send) => (SpanKind::Producer, true),
         Some(OperationType::Receive | OperationType::Settle) | None => (SpanKind::Client, false),
         Some(OperationType::Process) => (SpanKind::Consumer, false),
@@ -127,11 +148,15 @@ mod tests {
             (OperationType::Settle, replace, false, (SpanKind::Client, false)),
         ] {
             assert_eq!(
-                kind(Some(operation), existing, carries),
+                kind(Some(operation), false, existing, carries),
                 expected,
                 "{operation:?} {existing:?} {carries}"
             );
         }
-        assert_eq!(kind(None, preserve, true), (SpanKind::Client, false));
+        assert_eq!(kind(None, false, preserve, true), (SpanKind::Client, false));
+        let request = |existing, carries| kind(Some(OperationType::Send), true, existing, carries);
+        assert_eq!(request(replace, true), (SpanKind::Client, true), "a request waits for its reply");
+        assert_eq!(request(preserve, true), (SpanKind::Client, false));
+        assert_eq!(request(preserve, false), (SpanKind::Client, true));
     }
 }

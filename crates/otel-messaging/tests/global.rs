@@ -2,15 +2,15 @@
 //! sets globals.
 
 use opentelemetry::{Context, InstrumentationScope, global};
-use otel_messaging::{DestinationDescription, MessagingInstrumentation, Options, inject};
+use otel_messaging::{DestinationDescription, MessagingInstrumentation, Options};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
 #[test]
 fn a_client_that_was_made_before_the_sdk_records_after_it() {
     let scope = InstrumentationScope::builder("test").build();
-    let messaging = MessagingInstrumentation::new("parrot", scope, Options::new());
-    let orders = messaging.destination("orders", || DestinationDescription::new().with_name("orders"));
+    let messaging = MessagingInstrumentation::builder("parrot", scope).build(Options::new());
+    let orders = messaging.destination(&["orders"], || DestinationDescription::new().with_name("orders"));
     let received = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     let forward = || {
         let carried = messaging.extract(&received);
@@ -19,7 +19,7 @@ fn a_client_that_was_made_before_the_sdk_records_after_it() {
         let attached = process.attach();
         let mut headers: Vec<(String, String)> = Vec::new();
         let send = orders.send("send").start(&Context::current(), |_| {});
-        inject(&send, &mut headers);
+        send.inject(&mut headers);
         send.finish(&Outcome::ok());
         drop(attached);
         process.finish(&Outcome::ok());

@@ -15,6 +15,8 @@ mod recorder;
 #[cfg(feature = "registry")]
 pub mod registry;
 mod span_log;
+#[cfg(feature = "toy-broker")]
+pub mod toy_broker;
 mod tree;
 
 pub use globals::assert_follows_globals;

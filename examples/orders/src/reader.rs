@@ -1,9 +1,10 @@
 //! A service that reports each message, as an example of `for_each`.
 
+use otel_kafka::BorrowedMessage;
 use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::Headers as _;
 
 use crate::clients::{Clients, Consumer, check_fatal};
 use crate::cluster::Cluster;

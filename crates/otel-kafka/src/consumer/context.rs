@@ -46,6 +46,10 @@ use crate::outcome;
 ///
 /// type MyConsumer = StreamConsumer<Mine>;
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a context of an instrumented consumer",
+    note = "implement `otel_kafka::ConsumerContext` in place of rdkafka's trait of the same name"
+)]
 pub trait ConsumerContext: ClientContext + Sized {
     /// Called before partitions are assigned or revoked.
     fn pre_rebalance(
@@ -125,6 +129,11 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
     /// Returns true if revoked partitions wait for the messages in flight.
     pub(crate) fn is_draining(&self) -> bool {
         self.drain().revoked.is_some()
+    }
+
+    /// Returns true if the revocation of this partition was deferred.
+    pub(crate) fn is_revoked(&self, topic: &str, partition: i32) -> bool {
+        self.drain().revoked.as_ref().is_some_and(|list| list.find_partition(topic, partition).is_some())
     }
 
     /// Releases the partitions whose revocation was deferred.
@@ -225,7 +234,7 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
         let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
             == Some(RDKafkaErrorCode::NoOffset);
         if !nothing {
-            let settling = settle(&self.kafka(), "commit", &CommitTarget::of(offsets), None);
+            let settling = settle(&self.kafka(), "commit", &CommitTarget::from_list(offsets), None);
             settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
         }
         self.inner.commit_callback(result, offsets);

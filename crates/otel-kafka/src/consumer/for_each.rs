@@ -4,37 +4,39 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": each
 //! message has its own `process` operation.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::{Either, select};
-use futures_util::stream::FuturesUnordered;
-use rdkafka::Message as _;
-use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaResult;
-use rdkafka::message as bare;
+use opentelemetry::Context;
+use otel_messaging::{Acknowledgement, HandlerOutcome, LaneGate, Lanes, Settler};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::util::AsyncRuntime;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use crate::attributes::CommitTarget;
 use crate::consumer::StreamConsumer;
 use crate::consumer::context::ConsumerContext;
 use crate::consumer::message::BorrowedMessage;
-use crate::outcome::HandlerOutcome;
+use crate::consumer::settle::settle;
+use crate::outcome;
 
 impl<C, R> StreamConsumer<C, R>
 where
     C: ConsumerContext + 'static,
+    R: AsyncRuntime,
 {
     /// Processes messages sequentially, each inside its `process` span, until `stop` completes.
     ///
     /// A message that is being processed when `stop` completes is finished first. The handler's output is recorded on
-    /// the span and then dropped: committing and error handling are up to the handler. To end the loop from the
-    /// handler, complete `stop`, or use `recv` and `process` instead. Partitions are not revoked while a message is
-    /// processed, because the consumer is polled only between messages.
+    /// the span and then dropped: error handling is up to the handler, and so is committing unless
+    /// [`Options::with_acknowledgement`](crate::Options::with_acknowledgement) is set. To end the loop from the handler,
+    /// complete `stop`, or use `recv` and `process` instead. Partitions are not revoked while a message is processed,
+    /// because the consumer is polled only between messages.
     ///
     /// # Errors
-    /// Returns the first receive error, as `recv` does. The method can be called again afterwards.
+    /// Returns the first error of receiving, as `recv` does, or of a commit. The method can be called again afterwards.
     ///
     /// ```
     /// use otel_kafka::StreamConsumer;
@@ -53,125 +55,51 @@ where
     pub async fn for_each<'s, F>(
         &'s self,
         stop: impl Future<Output = ()>,
-        mut handler: impl FnMut(bare::BorrowedMessage<'s>) -> F,
+        handler: impl FnMut(BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
         F: Future<Output: HandlerOutcome>,
     {
-        let mut stop = pin!(stop);
-        loop {
-            let received = pin!(self.recv());
-            let message = match select(stop.as_mut(), received).await {
-                Either::Left(((), _)) => return Ok(()),
-                Either::Right((message, _)) => message?,
-            };
-            message.handled_by(&mut handler).await;
-        }
+        otel_messaging::for_each(self.stream(), stop, &Offsets::new(self), handler).await
     }
 
     /// Processes messages of different partitions concurrently and those of one partition in order, each inside its
-    /// `process` span, until `stop` completes. At most `limit` messages (at least one) are in flight: being
-    /// processed, or waiting for an earlier message of their partition.
+    /// `process` span, until `stop` completes. `lanes` is the number of handlers that run at once, or [`Lanes`] with
+    /// more limits.
     ///
     /// All handlers run in the task that polls the future; a handler can spawn a task to use another thread. When
-    /// partitions are revoked, receiving stops until all messages in flight are processed, and only then are the
-    /// partitions released. The messages in flight are also processed before this method returns. If several of these
-    /// adapters run on one consumer, revocations are not deferred.
+    /// partitions are revoked, receiving stops until their received messages are processed, up to
+    /// [`Lanes::with_drain_deadline`], and only then are the partitions released. All received messages are also
+    /// processed before this method returns. If several of these adapters run on one consumer, revocations are not
+    /// deferred.
     ///
     /// # Errors
-    /// Returns the first receive error, after all messages in flight have been processed. The method can be called
-    /// again afterwards.
+    /// Returns the first error of receiving or of a commit, after all received messages have been processed. The method
+    /// can be called again afterwards.
     pub async fn for_each_concurrent<'s, F>(
         &'s self,
-        limit: usize,
+        lanes: impl Into<Lanes>,
         stop: impl Future<Output = ()>,
-        handler: impl Fn(bare::BorrowedMessage<'s>) -> F,
+        handler: impl Fn(BorrowedMessage<'s>) -> F,
     ) -> KafkaResult<()>
     where
         F: Future<Output: HandlerOutcome>,
     {
-        let mut stop = pin!(stop);
-        let mut stream = self.stream();
-        let limit = limit.max(1);
-        // Declared before `running` and `waiting` and therefore dropped after them, so that partitions are not
-        // released while their messages are being processed.
+        // Outlives the loop below, so that partitions are not released while their messages are being processed.
         let adapter = Adapter::begin(self);
-        let handler = &handler;
-        let run = |place: TopicPartition, message: BorrowedMessage<'s>| async move {
-            message.handled_by(handler).await;
-            place
-        };
-        let mut running = FuturesUnordered::new();
-        // Contains a partition while one of its messages is being processed.
-        let mut waiting: HashMap<TopicPartition, VecDeque<BorrowedMessage<'s>>> = HashMap::new();
-        let mut in_hand = 0;
-        let mut end = None;
-        loop {
-            let draining = end.is_some() || self.context().is_draining();
-            if draining && in_hand == 0 {
-                match end {
-                    Some(end) => return end,
-                    None => self.context().let_go(adapter.0),
-                }
-                continue;
-            }
-            let receives = !draining && in_hand < limit;
-            let stopped = end.is_some();
-            let step = poll_fn(|cx| {
-                if !stopped && stop.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Step::Stop);
-                }
-                if let Poll::Ready(Some(place)) = running.poll_next_unpin(cx) {
-                    return Poll::Ready(Step::Done(place));
-                }
-                if receives {
-                    if let Poll::Ready(Some(received)) = stream.poll_next_unpin(cx) {
-                        return Poll::Ready(Step::Received(received));
-                    }
-                    // The poll may have called the rebalance callback.
-                    if self.context().is_draining() {
-                        return Poll::Ready(Step::Drain);
-                    }
-                }
-                Poll::Pending
-            });
-            match step.await {
-                Step::Stop => end = Some(Ok(())),
-                Step::Drain => {}
-                Step::Received(Err(error)) => end = Some(Err(error)),
-                Step::Received(Ok(message)) => {
-                    in_hand += 1;
-                    let place = (message.topic().to_owned(), message.partition());
-                    match waiting.get_mut(&place) {
-                        Some(queue) => queue.push_back(message),
-                        None => {
-                            waiting.insert(place.clone(), VecDeque::new());
-                            running.push(run(place, message));
-                        }
-                    }
-                }
-                Step::Done(place) => {
-                    in_hand -= 1;
-                    match waiting.get_mut(&place).and_then(VecDeque::pop_front) {
-                        Some(next) => running.push(run(place, next)),
-                        None => {
-                            waiting.remove(&place);
-                        }
-                    }
-                }
-            }
-        }
+        let offsets = Offsets::new(self);
+        let partition = |message: &BorrowedMessage<'s>| topic_partition(message);
+        let lanes = lanes.into();
+        let stream = self.stream();
+        otel_messaging::for_each_in_lanes(stream, partition, lanes, &adapter, &offsets, stop, handler).await
     }
 }
 
 /// Topic and partition.
 type TopicPartition = (String, i32);
 
-enum Step<'a> {
-    Stop,
-    Drain,
-    Received(KafkaResult<BorrowedMessage<'a>>),
-    Done(TopicPartition),
+fn topic_partition(message: &BorrowedMessage<'_>) -> TopicPartition {
+    (message.topic().to_owned(), message.partition())
 }
 
 /// Guard that registers a running adapter with the consumer's context. Dropping it releases deferred partitions.
@@ -187,5 +115,104 @@ impl<'a, C: ConsumerContext + 'static, R> Adapter<'a, C, R> {
 impl<C: ConsumerContext + 'static, R> Drop for Adapter<'_, C, R> {
     fn drop(&mut self) {
         self.0.context().adapter_ends(self.0);
+    }
+}
+
+impl<C: ConsumerContext + 'static, R: AsyncRuntime> LaneGate<TopicPartition> for Adapter<'_, C, R> {
+    fn is_closing(&self) -> bool {
+        self.0.context().is_draining()
+    }
+
+    fn closes(&self, (topic, partition): &TopicPartition) -> bool {
+        self.0.context().is_revoked(topic, *partition)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.assignment_lost()
+    }
+
+    fn release(&self) {
+        self.0.context().let_go(self.0);
+    }
+
+    async fn delay(&self, duration: Duration) {
+        R::delay_for(duration).await;
+    }
+}
+
+/// The offsets of processed messages, which an adapter commits or stores if the user has chosen it.
+///
+/// An offset acknowledges all messages before it. After a failure, nothing more of the partition is therefore
+/// acknowledged until the failed message has been delivered again and processed.
+struct Offsets<'a, C: ConsumerContext + 'static, R> {
+    consumer: &'a StreamConsumer<C, R>,
+    mode: Acknowledgement,
+    /// The offset of the first failed message of each partition.
+    failed: Mutex<HashMap<TopicPartition, i64>>,
+}
+
+impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
+    fn new(consumer: &'a StreamConsumer<C, R>) -> Self {
+        Self { consumer, mode: consumer.kafka.messaging().acknowledgement(), failed: Mutex::default() }
+    }
+
+    /// Returns true if the message may be acknowledged.
+    fn note(&self, partition: TopicPartition, offset: i64, succeeded: bool) -> bool {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = failed.get(&partition).copied().filter(|first| *first < offset);
+        match (first, succeeded) {
+            (Some(_), _) => false,
+            (None, true) => {
+                failed.remove(&partition);
+                true
+            }
+            (None, false) => {
+                failed.insert(partition, offset);
+                false
+            }
+        }
+    }
+
+    fn acknowledge(
+        &self,
+        (topic, partition): &TopicPartition,
+        offset: i64,
+        carried: &Context,
+    ) -> KafkaResult<()> {
+        let StreamConsumer { inner, kafka } = self.consumer;
+        let target = CommitTarget { topic: Some(topic.clone()), partition: Some((*partition, offset)) };
+        match self.mode {
+            Acknowledgement::OnSuccess => {
+                let mut list = TopicPartitionList::with_capacity(1);
+                list.add_partition_offset(topic, *partition, Offset::Offset(offset + 1))?;
+                let commit = settle(kafka, "commit", &target, Some(carried));
+                commit.run_sync(|| inner.commit(&list, CommitMode::Async), outcome::of_result)
+            }
+            Acknowledgement::StoredOnSuccess => {
+                let store = settle(kafka, "store_offset", &target, Some(carried));
+                store.run_sync(|| inner.store_offset(topic, *partition, offset), outcome::of_result)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'a, C: ConsumerContext + 'static, R> Settler<BorrowedMessage<'a>, KafkaError> for Offsets<'_, C, R> {
+    type Receipt = Option<(TopicPartition, i64, Context)>;
+
+    fn receipt(&self, message: &BorrowedMessage<'a>) -> Self::Receipt {
+        (self.mode != Acknowledgement::Never).then(|| {
+            let carried = otel_messaging::carried_context(message).clone();
+            (topic_partition(message), message.offset(), carried)
+        })
+    }
+
+    async fn settle(&self, receipt: Self::Receipt, succeeded: bool) -> KafkaResult<()> {
+        match receipt {
+            Some((partition, offset, carried)) if self.note(partition.clone(), offset, succeeded) => {
+                self.acknowledge(&partition, offset, &carried)
+            }
+            _ => Ok(()),
+        }
     }
 }

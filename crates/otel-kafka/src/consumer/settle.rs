@@ -6,7 +6,6 @@
 
 use opentelemetry::Context;
 use otel_messaging::MessagingOperation;
-use otel_messaging::attributes::CONSUMER_GROUP_NAME;
 use rdkafka::Message as _;
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
@@ -16,7 +15,7 @@ use crate::carrier::HeaderExtractor;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
-/// Starts a settlement of the given partitions, with a link to `message` if it is known.
+/// Starts a settlement of the given partitions, with a link to the message whose context is given.
 pub(crate) fn settle(
     kafka: &ClientInstrumentation,
     name: &'static str,
@@ -25,19 +24,16 @@ pub(crate) fn settle(
 ) -> MessagingOperation {
     let destination = committed.topic.as_deref().map(|topic| kafka.topic(topic));
     let destination = destination.as_ref().unwrap_or_else(|| kafka.messaging().no_destination());
-    let mut start = destination.settle(name);
+    let mut settle = destination.settle(name);
     if let Some(message) = message {
-        start = start.with_message(message);
+        settle = settle.with_message(message);
     }
-    start.start(&Context::current(), |attributes| {
+    settle.start(&Context::current(), |attributes| {
         if let Some((partition, at)) = committed.partition {
             attributes.partition_id(i64::from(partition));
             if let Some(at) = offset(at) {
                 attributes.push(at);
             }
-        }
-        if let (None, Some(group)) = (&committed.topic, kafka.group()) {
-            attributes.push_bounded(CONSUMER_GROUP_NAME, group);
         }
     })
 }
@@ -50,7 +46,7 @@ pub(crate) fn settling(
     committed: &CommitTarget,
     run: impl FnOnce() -> KafkaResult<()>,
 ) -> KafkaResult<()> {
-    finish(settle(kafka, name, committed, None), run)
+    settle(kafka, name, committed, None).run_sync(run, outcome::of_result)
 }
 
 /// Settles one message, with a link to it.
@@ -65,13 +61,7 @@ pub(crate) fn settling_message(
         partition: Some((message.partition(), message.offset())),
     };
     let carried = kafka.messaging().extract_without_baggage(&HeaderExtractor::of(message));
-    finish(settle(kafka, name, &committed, Some(&carried)), run)
-}
-
-fn finish(operation: MessagingOperation, run: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
-    let result = run();
-    operation.finish(&outcome::of_result(&result));
-    result
+    settle(kafka, name, &committed, Some(&carried)).run_sync(run, outcome::of_result)
 }
 
 /// Implements the methods of rdkafka's `Consumer` for a type with fields `inner` and `kafka`. Settlements are
@@ -79,7 +69,7 @@ fn finish(operation: MessagingOperation, run: impl FnOnce() -> KafkaResult<()>) 
 macro_rules! consumer_methods {
     ($context:ty) => {
         fn commit(&self, list: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
-            settling(&self.kafka, "commit", &CommitTarget::of(list), || self.inner.commit(list, mode))
+            settling(&self.kafka, "commit", &CommitTarget::from_list(list), || self.inner.commit(list, mode))
         }
 
         fn commit_consumer_state(&self, mode: CommitMode) -> KafkaResult<()> {
@@ -113,7 +103,9 @@ macro_rules! consumer_methods {
         }
 
         fn store_offsets(&self, list: &TopicPartitionList) -> KafkaResult<()> {
-            settling(&self.kafka, "store_offset", &CommitTarget::of(list), || self.inner.store_offsets(list))
+            settling(&self.kafka, "store_offset", &CommitTarget::from_list(list), || {
+                self.inner.store_offsets(list)
+            })
         }
 
         fn client(&self) -> &Client<$context> {

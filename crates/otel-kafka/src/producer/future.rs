@@ -274,7 +274,7 @@ where
         let context =
             FutureProducerContext { inner: context, shared: Shared::default(), room: Notify::new() };
         let inner = ThreadedProducer::from_config_and_context(config, context)?;
-        let kafka = ClientInstrumentation::of(config);
+        let kafka = ClientInstrumentation::from_config(config);
         Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka, runtime: PhantomData })
     }
 }

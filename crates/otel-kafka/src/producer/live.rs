@@ -81,11 +81,8 @@ impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> InstrumentedProducer
         name: &'static str,
         run: impl FnOnce() -> KafkaResult<()>,
     ) -> KafkaResult<()> {
-        let start = kafka.messaging().no_destination().custom(name);
-        let operation = start.start(&Context::current(), |_| {});
-        let result = run();
-        operation.finish(&outcome::of_result(&result));
-        result
+        let operation = kafka.messaging().transaction(name).start(&Context::current(), |_| {});
+        operation.run_sync(run, outcome::of_result)
     }
 
     pub(crate) fn abort(
@@ -147,7 +144,7 @@ macro_rules! producer_methods {
             timeout: T,
         ) -> KafkaResult<()> {
             // A settlement: the transaction commits these offsets of the consumer.
-            let committed = crate::attributes::CommitTarget::of(offsets);
+            let committed = crate::attributes::CommitTarget::from_list(offsets);
             crate::consumer::settling(&self.kafka, "send_offsets_to_transaction", &committed, || {
                 (**self.live).send_offsets_to_transaction(offsets, cgm, timeout)
             })

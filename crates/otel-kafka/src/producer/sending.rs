@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use opentelemetry::Context;
-use otel_messaging::{MessagingOperation, inject};
+use otel_messaging::attributes::MessageAttributes;
+use otel_messaging::{HeaderBudget, MessagingOperation, OutboundMessage};
 use otel_operation::Outcome;
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -19,7 +20,7 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, OwnedHe
 use rdkafka::producer::BaseRecord;
 
 use crate::attributes;
-use crate::carrier::{HeaderEdit, HeaderExtractor, OriginalHeaders};
+use crate::carrier::{HeaderEdit, OriginalHeaders};
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
@@ -179,6 +180,29 @@ fn record<'a, O: Send + Sync>(
     BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque: pending }
 }
 
+/// A record before it is sent.
+struct OutboundRecord<'a> {
+    parts: RecordParts<'a>,
+    headers: HeaderEdit,
+}
+
+impl OutboundMessage for OutboundRecord<'_> {
+    type Headers = HeaderEdit;
+
+    fn headers(&self) -> Option<&HeaderEdit> {
+        self.headers.headers.is_some().then_some(&self.headers)
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderEdit {
+        &mut self.headers
+    }
+
+    fn describe(&self, attributes: &mut MessageAttributes) {
+        let RecordParts { partition, key, payload, .. } = self.parts;
+        attributes::of_message(attributes, partition, key, payload);
+    }
+}
+
 /// Starts the `send` operation of a record and injects its context.
 pub(crate) fn begin<'a, O: Send + Sync>(
     kafka: &ClientInstrumentation,
@@ -186,25 +210,12 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     headers: Option<OwnedHeaders>,
     opaque: O,
 ) -> TracedRecord<'a, O> {
-    let destination = kafka.topic(parts.topic);
-    let carried = headers.as_ref().filter(|_| destination.is_recorded()).map(|headers| {
-        kafka.messaging().extract_without_baggage(&HeaderExtractor::new(headers.as_borrowed()))
-    });
-    let mut start = destination.send("send");
-    if let Some(carried) = &carried {
-        start = start.with_message(carried);
-    }
-    let operation = start.start(&Context::current(), |attributes| {
-        attributes::of_message(attributes, parts.partition, parts.key, parts.payload);
-    });
-    let (headers, own) = if operation.observer().injects() {
-        let mut written = HeaderEdit::new(headers);
-        inject(&operation, &mut written);
-        let (headers, own) = written.into_parts();
-        (headers, Some(own))
-    } else {
-        (headers, None)
-    };
+    let mut outbound = OutboundRecord { parts, headers: HeaderEdit::new(headers) };
+    // A record that the injected headers make too large is sent again without them.
+    let budget = HeaderBudget::Unlimited;
+    let send = kafka.topic(parts.topic);
+    let operation = send.send("send").start_outbound(&Context::current(), &mut outbound, budget);
+    let (headers, own) = outbound.headers.into_parts();
     let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
     let sending = Sending { operation, own, timestamp: parts.timestamp, has_partition };
     record(parts, headers, Box::new(InFlightRecord { sending, opaque }))

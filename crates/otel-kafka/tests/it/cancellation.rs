@@ -54,7 +54,7 @@ async fn a_send_that_is_dropped_before_the_queue_is_not_sent() {
 #[tokio::test]
 async fn receiving_that_is_dropped_loses_nothing() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
-    let consumer = consumer(&cluster, options(&recorder).with_poll_spans(true));
+    let consumer = consumer(&cluster, options(&recorder).with_receive_spans(true));
     for _ in 0..3 {
         assert!(consumer.recv().now_or_never().is_none());
     }

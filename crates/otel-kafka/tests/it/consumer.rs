@@ -171,9 +171,9 @@ async fn the_parent_is_chosen_by_the_mode() {
 }
 
 #[tokio::test]
-async fn polls_and_lag_are_told_where_that_is_wanted() {
+async fn polls_and_ages_are_recorded_on_request() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
-    let consumer = consumer(&cluster, options(&recorder).with_poll_spans(true).with_lag(true));
+    let consumer = consumer(&cluster, options(&recorder).with_receive_spans(true).with_message_age(true));
     let received = async {
         let message = consumer.recv().await.unwrap();
         message.process(async |_| ()).await;
@@ -184,11 +184,11 @@ async fn polls_and_lag_are_told_where_that_is_wanted() {
     assert_eq!(poll.span_kind, SpanKind::Client);
     assert_eq!(poll.links[0].span_context.span_id(), 7.into());
     assert_eq!(attribute(&poll, "messaging.operation.type").as_deref(), Some("receive"));
-    let lag = match value(&recorder.span("process orders"), "messaging.kafka.message.lag") {
-        Some(opentelemetry::Value::F64(lag)) => *lag,
+    let age = match value(&recorder.span("process orders"), "messaging.message.age") {
+        Some(opentelemetry::Value::F64(age)) => *age,
         other => panic!("{other:?}"),
     };
-    assert!((0.0..60.0).contains(&lag), "{lag}");
+    assert!((0.0..60.0).contains(&age), "{age}");
     // Counted once, although the message was both polled and processed.
     assert_eq!(recorder.metric("messaging.client.consumed.messages").sum(), 1.0);
     recorder.assert_clean();
@@ -206,7 +206,7 @@ async fn an_error_of_receiving_is_a_poll_span_where_those_are_wanted() {
             .unwrap();
         let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         cluster.topic_error("missing", error).unwrap();
-        let consumer = consumer.with_options(options(&recorder).with_poll_spans(wanted));
+        let consumer = consumer.with_options(options(&recorder).with_receive_spans(wanted));
         consumer.subscribe(&["missing"]).unwrap();
         assert!(consumer.recv().await.is_err());
         let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();
@@ -248,7 +248,7 @@ async fn a_batch_links_to_every_message() {
 async fn a_topic_that_is_left_out_is_handled_in_its_producers_context() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     write(&cluster, &[("a", context(7))]).await;
-    let options = options(&recorder).with_filter(|topic| topic != "orders").with_poll_spans(true);
+    let options = options(&recorder).with_filter(|topic| topic != "orders").with_receive_spans(true);
     let consumer = consumer(&cluster, options);
     let message = consumer.recv().await.unwrap();
     assert_eq!(message.headers().unwrap().count(), 1);

@@ -15,8 +15,8 @@ const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../
 async fn messages(recorder: &Recorder) {
     let cluster = cluster(1);
     let options = options(recorder)
-        .with_poll_spans(true)
-        .with_lag(true)
+        .with_receive_spans(true)
+        .with_message_age(true)
         .with_message_sizes(true)
         .with_client_id("till-3")
         .with_server("broker.example", 9092);

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
+use otel_kafka::{Acknowledgement, Lanes};
 use otel_testing::Recorder;
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use tokio::sync::{Notify, oneshot};
 
-use crate::support::{cluster, consumer, error_type, options, until, write, write_to};
+use crate::support::{
+    LONG, cluster, consumer, error_type, headers, options, traceparent, until, write, write_to,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_processed_in_order_until_it_is_stopped() {
@@ -97,7 +100,8 @@ async fn no_more_is_in_hand_than_allowed_and_all_of_it_is_finished() {
     let consumer = consumer(&cluster, options(&recorder));
     let (stop, go) = (Notify::new(), Notify::new());
     let received = || recorder.metric("messaging.client.consumed.messages").sum();
-    let running = consumer.for_each_concurrent(2, stop.notified(), async |_| go.notified().await);
+    let lanes = Lanes::new(1).with_read_ahead(1);
+    let running = consumer.for_each_concurrent(lanes, stop.notified(), async |_| go.notified().await);
     let script = async {
         until("two messages", || received() == 2.0).await;
         for _ in 0..100 {
@@ -184,5 +188,110 @@ async fn an_adapter_that_is_dropped_ends_what_it_had_and_holds_nothing_back() {
     assert_eq!(errors, ["cancelled"]);
     // Closing the consumer revokes its partitions, and no adapter defers that any more.
     drop(consumer);
+    recorder.assert_clean();
+}
+
+fn context(id: u64) -> Option<rdkafka::message::OwnedHeaders> {
+    Some(headers(&[("traceparent", &traceparent(id))]))
+}
+
+/// Returns the committed offset of partition 0.
+fn committed(consumer: &otel_kafka::StreamConsumer) -> rdkafka::Offset {
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition("orders", 0);
+    let committed = consumer.committed_offsets(list, LONG).unwrap();
+    committed.find_partition("orders", 0).unwrap().offset()
+}
+
+#[tokio::test]
+async fn what_succeeds_is_committed_up_to_the_first_failure() {
+    for concurrent in [false, true] {
+        let (recorder, cluster) = (Recorder::new(), cluster(1));
+        write(&cluster, &[("a", context(7)), ("b", None), ("c", None), ("d", None)]).await;
+        let options = options(&recorder).with_acknowledgement(Acknowledgement::OnSuccess);
+        let consumer = consumer(&cluster, options);
+        let stop = Notify::new();
+        let handler = async |message: otel_kafka::BorrowedMessage<'_>| {
+            if message.offset() == 3 {
+                stop.notify_one();
+            }
+            if message.offset() == 2 { Err("no") } else { Ok(()) }
+        };
+        let ended = if concurrent {
+            consumer.for_each_concurrent(4, stop.notified(), handler).await
+        } else {
+            consumer.for_each(stop.notified(), handler).await
+        };
+        assert_eq!(ended, Ok(()));
+        until("the commit", || committed(&consumer) != rdkafka::Offset::Invalid).await;
+        until("the last commit", || committed(&consumer) == rdkafka::Offset::Offset(2)).await;
+        let commits: Vec<_> =
+            recorder.spans().into_iter().filter(|span| span.name == "commit orders").collect();
+        assert_eq!(commits.len(), 2, "the failed message and the one after it are not acknowledged");
+        assert_eq!(commits[0].links[0].span_context.span_id(), 7.into());
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_failed_message_that_is_processed_later_is_acknowledged() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None)]).await;
+    let options = options(&recorder).with_acknowledgement(Acknowledgement::StoredOnSuccess);
+    let consumer = consumer(&cluster, options);
+    let (stop, runs) = (Notify::new(), AtomicUsize::new(0));
+    let ended = consumer
+        .for_each(stop.notified(), async |message| {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            if run == 1 {
+                // Delivers both messages again.
+                consumer.seek("orders", 0, rdkafka::Offset::Beginning, LONG).unwrap();
+            }
+            if run == 3 {
+                stop.notify_one();
+            }
+            assert_eq!(message.offset(), [0, 1, 0, 1][run]);
+            if run == 0 { Err("no") } else { Ok(()) }
+        })
+        .await;
+    assert_eq!(ended, Ok(()));
+    let stored = recorder.spans().iter().filter(|span| span.name == "store_offset orders").count();
+    assert_eq!(stored, 2, "of the second delivery alone");
+    consumer.commit_consumer_state(rdkafka::consumer::CommitMode::Sync).unwrap();
+    assert_eq!(committed(&consumer), rdkafka::Offset::Offset(2));
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_handler_that_never_ends_holds_a_revocation_up_to_the_deadline() {
+    let (recorder, cluster) = (Recorder::new(), cluster(2));
+    write_to(&cluster, 0, "a", None).await;
+    write_to(&cluster, 0, "b", None).await;
+    let member =
+        || -> otel_kafka::StreamConsumer { crate::support::consumer_config(&cluster).create().unwrap() };
+    let first = member().with_options(options(&recorder));
+    first.subscribe(&["orders"]).unwrap();
+    let (stop, begun) = (Notify::new(), Notify::new());
+    let lanes = Lanes::new(4).with_drain_deadline(std::time::Duration::from_millis(200));
+    let running = first.for_each_concurrent(lanes, stop.notified(), async |_| {
+        begun.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let script = async {
+        begun.notified().await;
+        let second = member();
+        second.subscribe(&["orders"]).unwrap();
+        tokio::select! {
+            () = until("the second member", || second.assignment().unwrap().count() == 1) => {}
+            error = async { loop { let _ = second.recv().await; } } => error,
+        }
+        // The message that waited is not processed by this member as long as another owns its partition.
+        let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();
+        assert_eq!(errors, ["cancelled"]);
+    };
+    tokio::select! {
+        _ = running => panic!("it was not stopped"),
+        () = script => {}
+    }
     recorder.assert_clean();
 }

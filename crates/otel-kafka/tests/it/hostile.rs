@@ -24,7 +24,7 @@ fn not_utf_8() -> OwnedHeaders {
 async fn a_header_name_that_is_not_utf_8_harms_nobody() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     write(&cluster, &[("hostile", Some(not_utf_8())), ("next", None)]).await;
-    let consumer = consumer(&cluster, options(&recorder).with_poll_spans(true));
+    let consumer = consumer(&cluster, options(&recorder).with_receive_spans(true));
     let mut payloads = Vec::new();
     for _ in 0..2 {
         let message = consumer.recv().await.unwrap();

@@ -5,7 +5,7 @@ use otel_testing::Recorder;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::producer::FutureRecord;
 
-use crate::support::{LONG, client, cluster, consumer, options};
+use crate::support::{LONG, client, cluster, consumer, options, write};
 
 #[tokio::test]
 async fn a_message_from_end_to_end() {
@@ -29,4 +29,25 @@ messaging.process.duration (histogram, s)
     {messaging.consumer.group.name=till, messaging.destination.name=orders, messaging.operation.name=process, messaging.system=kafka} count 1, sum TIME
 ";
     assert_eq!(recorder.metrics(), expected);
+}
+
+#[tokio::test]
+async fn the_group_is_on_every_operation_of_a_consumer() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None)]).await;
+    let consumer = consumer(&cluster, options(&recorder));
+    let message = consumer.recv().await.unwrap();
+    message.process(async |_| ()).await;
+    // Without a destination, too.
+    consumer.commit_consumer_state(CommitMode::Sync).unwrap();
+    consumer.commit_message(&message, CommitMode::Sync).unwrap();
+    for metric in ["messaging.client.operation.duration", "messaging.process.duration"] {
+        let all = recorder.metric(metric);
+        let grouped = all.clone().with("messaging.consumer.group.name", "till");
+        assert_eq!(grouped.count(), all.count(), "{metric}");
+    }
+    for span in recorder.spans() {
+        let groups = span.attributes.iter().filter(|kv| kv.key.as_str() == "messaging.consumer.group.name");
+        assert_eq!(groups.count(), 1, "{}", span.name);
+    }
 }

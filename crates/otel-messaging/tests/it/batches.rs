@@ -2,7 +2,7 @@
 
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_messaging::{ExistingContext, MAX_LINKS, ParentMode, attributes, inject};
+use otel_messaging::{ExistingContext, MAX_LINKS, ParentMode, attributes};
 use otel_operation::Outcome;
 use otel_propagation::link_to;
 use otel_testing::Recorder;
@@ -99,14 +99,14 @@ fn messages_of_a_batch_may_have_spans_of_their_own() {
     for _ in 0..2 {
         let mut headers = Headers::new();
         let created = orders.create("create").start(&Context::new(), |_| {});
-        inject(&created, &mut headers);
+        created.inject(&mut headers);
         created.finish(&Outcome::ok());
         assert!(header(&headers, "traceparent").is_some());
         links.push(link_to(&messaging.extract(&headers), []));
     }
     let send = orders.send("send").with_batch(links).with_existing_context(ExistingContext::Preserve);
     let sent = send.start(&Context::new(), |_| {});
-    assert!(!sent.observer().injects());
+    assert!(!sent.injects());
     sent.finish(&Outcome::ok());
     let kinds: Vec<_> = recorder.spans().into_iter().map(|span| span.span_kind).collect();
     assert_eq!(kinds, [SpanKind::Producer, SpanKind::Producer, SpanKind::Client]);

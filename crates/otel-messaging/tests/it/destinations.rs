@@ -2,7 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_messaging::{Destination, DestinationDescription, ParentMode, inject};
+use otel_messaging::{Destination, DestinationDescription, ParentMode};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 
@@ -60,7 +60,7 @@ fn what_is_of_low_cardinality_names_spans_and_stands_on_metrics() {
         (parts(), "send", vec![], vec![]),
     ] {
         let recorder = Recorder::new();
-        send(&messaging(&recorder).destination("key", || parts.clone()));
+        send(&messaging(&recorder).destination(&["key"], || parts.clone()));
         let (seen_name, span, metric) = seen(&recorder);
         assert_eq!(
             (seen_name.as_str(), span, metric),
@@ -87,7 +87,7 @@ fn past_the_bound_a_destination_is_told_by_its_spans_alone() {
     let messaging = messaging(&recorder);
     let subject = |number: usize| {
         let name = format!("subject-{number}");
-        messaging.destination(&name, || {
+        messaging.destination(&[&name], || {
             DestinationDescription::new().with_name(name.clone()).with_consumer_group("billing")
         })
     };
@@ -112,7 +112,7 @@ fn a_destination_is_prepared_once() {
     let messaging = messaging(&recorder);
     let made = std::cell::Cell::new(0);
     for _ in 0..3 {
-        send(&messaging.destination("orders", || {
+        send(&messaging.destination(&["orders"], || {
             made.set(made.get() + 1);
             DestinationDescription::new().with_name("orders")
         }));
@@ -130,7 +130,7 @@ fn what_the_filter_leaves_out_carries_the_context_on() {
         let mut headers: Headers =
             own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let send = internal.send("send").start(current, |_| {});
-        inject(&send, &mut headers);
+        send.inject(&mut headers);
         header(&headers, "traceparent").map(str::to_owned)
     };
     let passed_on = "00-00000000000000000000000000000007-0000000000000007-01";

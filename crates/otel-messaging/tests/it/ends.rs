@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use otel_messaging::MessagingOperation;
-use otel_operation::{OperationFuture, Outcome};
+use otel_operation::Outcome;
 use otel_testing::Recorder;
 
 use crate::support::{messaging, named};
@@ -39,13 +39,13 @@ fn by_its_outcome_dropped_or_unwinding() {
 
     let recorder = Recorder::new();
     let mut operation = process(&recorder);
-    let unwound = catch_unwind(AssertUnwindSafe(|| operation.inside(|_| panic!("in a handler"))));
+    let unwound = catch_unwind(AssertUnwindSafe(|| operation.inside(|| panic!("in a handler"))));
     assert!(unwound.is_err());
     assert_ended(&recorder, Some("panic"));
 }
 
 #[test]
-fn a_future_hands_its_operation_back_with_its_output() {
+fn a_future_runs_in_the_context_and_its_output_decides_the_outcome() {
     let recorder = Recorder::new();
     let operation = process(&recorder);
     let own = operation.context().span().span_context().span_id();
@@ -55,24 +55,37 @@ fn a_future_hands_its_operation_back_with_its_output() {
         futures_util::future::ready(()).await;
         (before, current())
     };
-    let (operation, output) = OperationFuture::new(handler, Some(operation)).now_or_never().unwrap();
+    let output = operation.run_with(handler, |_| Outcome::error("rejected")).now_or_never().unwrap();
     assert_eq!(output, (own, own), "the context is current in the handler");
     assert_eq!(current(), SpanId::INVALID, "and only there");
-    assert!(recorder.spans().is_empty(), "the transport has the last word");
-    operation.unwrap().finish(&Outcome::ok());
+    assert_ended(&recorder, Some("rejected"));
+
+    let recorder = Recorder::new();
+    assert_eq!(process(&recorder).run(async { Err::<(), _>("no") }).now_or_never(), Some(Err("no")));
+    assert_ended(&recorder, Some("&str"));
+
+    let recorder = Recorder::new();
+    assert_eq!(process(&recorder).run_sync(|| 7, |_| Outcome::ok()), 7);
     assert_ended(&recorder, None);
+}
+
+fn panics_here() {
+    panic!("in a handler")
 }
 
 #[test]
 fn a_future_that_is_dropped_or_panics_ends_its_operation() {
     let recorder = Recorder::new();
-    let waiting = OperationFuture::new(std::future::pending::<()>(), Some(process(&recorder)));
-    assert!(waiting.now_or_never().is_none());
+    assert!(process(&recorder).run(std::future::pending::<()>()).now_or_never().is_none());
     assert_ended(&recorder, Some("cancelled"));
 
     let recorder = Recorder::new();
-    let panics = OperationFuture::new(async { panic!("in a handler") }, Some(process(&recorder)));
-    let mut panics = Box::pin(panics);
+    let orders = named(&messaging(&recorder), "orders");
+    drop(orders.process("process").with_error_if_dropped("unknown").start(&Context::new(), |_| {}));
+    assert_ended(&recorder, Some("unknown"));
+
+    let recorder = Recorder::new();
+    let mut panics = Box::pin(process(&recorder).run(async { panics_here() }));
     let poll = AssertUnwindSafe(|| panics.as_mut().now_or_never());
     assert!(catch_unwind(poll).is_err());
     assert_ended(&recorder, Some("panic"));

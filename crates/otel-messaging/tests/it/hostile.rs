@@ -3,7 +3,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_messaging::{DestinationDescription, inject};
+use otel_messaging::DestinationDescription;
 use otel_operation::Outcome;
 use otel_testing::Recorder;
 use proptest::collection::vec;
@@ -52,14 +52,14 @@ proptest! {
                 None => parts,
             }
         };
-        let destination = messaging.destination(&name, parts);
+        let destination = messaging.destination(&[&name], parts);
         let carried = messaging.extract(&headers);
         let operation = destination.process("process").with_message(&carried).start(&Context::new(), |message| {
             message.message_id(&id).conversation_id(&id).destination_name(&id).partition_id(partition);
         });
                 let mut out = Vec::new();
         let forwarded = destination.send("send").with_message(&carried).start(operation.context(), |_| {});
-        inject(&forwarded, &mut out);
+        forwarded.inject(&mut out);
         prop_assert!(out.iter().any(|(key, _)| key == "traceparent"));
         forwarded.finish(&Outcome::ok());
         operation.finish(&Outcome::ok());

@@ -11,7 +11,7 @@ use crate::support::{messaging, named, remote, with};
 fn each_operation_records_its_own() {
     let recorder = Recorder::new();
     let messaging = with(&recorder, |options| options.with_server("broker.example", 9092));
-    let orders = messaging.destination("orders", || {
+    let orders = messaging.destination(&["orders"], || {
         DestinationDescription::new()
             .with_name("orders")
             .with_consumer_group("billing")

@@ -2,7 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
-use otel_messaging::{ExistingContext, MessagingInstrumentation, MessagingOperation, ParentMode, inject};
+use otel_messaging::{ExistingContext, MessagingInstrumentation, MessagingOperation, ParentMode};
 use otel_operation::Outcome;
 use otel_propagation::baggage;
 use otel_testing::Recorder;
@@ -120,7 +120,7 @@ fn forward(
     let orders = named(messaging, "orders");
     let send = orders.send("send").with_message(&carried).with_existing_context(existing);
     let operation = send.start(&Context::new(), |_| {});
-    inject(&operation, headers);
+    operation.inject(headers);
     operation
 }
 
@@ -140,7 +140,7 @@ fn an_existing_context_is_replaced_or_kept_and_linked_either_way() {
             ("baggage".into(), "old=1".into()),
         ];
         let operation = forward(&messaging, existing, &mut headers);
-        assert_eq!(operation.observer().injects(), replaced);
+        assert_eq!(operation.injects(), replaced);
         operation.finish(&Outcome::ok());
         let span = recorder.span("send orders");
         assert_eq!(span.span_kind, kind);
@@ -173,7 +173,7 @@ fn only_what_is_sent_carries_a_context() {
     let orders = named(&messaging(&recorder), "orders");
     for start in [orders.receive("poll"), orders.process("process"), orders.settle("commit")] {
         let mut headers: Headers = vec![("traceparent".into(), OLD.into())];
-        inject(&start.start(&Context::new(), |_| {}), &mut headers);
+        start.start(&Context::new(), |_| {}).inject(&mut headers);
         assert_eq!(header(&headers, "traceparent"), Some(OLD));
     }
 }
@@ -188,7 +188,7 @@ fn without_an_sdk_that_runs_the_received_context_is_passed_on() {
     assert_eq!(operation.context().span().span_context(), carried.span().span_context());
     let mut headers = Headers::new();
     let sent = named(&messaging, "next").send("send").start(operation.context(), |_| {});
-    inject(&sent, &mut headers);
+    sent.inject(&mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "baggage"), Some("of=producer"));
 }
@@ -202,7 +202,7 @@ fn without_an_sdk_a_message_keeps_the_context_that_its_author_gave_it() {
         vec![("traceparent".into(), OLD.into()), ("tracestate".into(), "old=1".into())];
     let ambient = produced().with_remote_span_context(remote(9, true).span().span_context().clone());
     let sent = named(&messaging, "next").send("send").start(&ambient, |_| {});
-    inject(&sent, &mut headers);
+    sent.inject(&mut headers);
     assert_eq!(header(&headers, "traceparent"), Some(OLD));
     assert_eq!(header(&headers, "tracestate"), Some("old=1"));
     assert_eq!(header(&headers, "baggage"), Some("of=producer"), "there was none");

@@ -3,7 +3,7 @@
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Sampler;
-use otel_messaging::{DestinationDescription, SamplerAttributes, inject};
+use otel_messaging::{DestinationDescription, SamplerAttributes};
 use otel_operation::{Outcome, StartTime};
 use otel_testing::Recorder;
 
@@ -16,13 +16,13 @@ fn a_message_is_one_trace_from_sending_to_settling() {
         options.with_client_id("billing-1").with_server("broker.example", 4222).with_message_sizes(true)
     });
     let orders = messaging
-        .destination("orders", || DestinationDescription::new().with_name("orders").with_attributes([]));
+        .destination(&["orders"], || DestinationDescription::new().with_name("orders").with_attributes([]));
     let mut headers = Headers::new();
 
     let sent = orders.send("publish").start(&Context::new(), |message| {
         message.message_id("m-1").conversation_id("c-1").body_size(3).envelope_size(9);
     });
-    inject(&sent, &mut headers);
+    sent.inject(&mut headers);
     if let Some(span) = sent.recording() {
         span.set_attributes(otel_messaging::attributes::partition_id(2));
     }

@@ -16,13 +16,16 @@ pub(crate) fn with(
     recorder: &Recorder,
     options: impl FnOnce(Options) -> Options,
 ) -> MessagingInstrumentation {
+    MessagingInstrumentation::builder("parrot", scope()).build(options(defaults(recorder)))
+}
+
+pub(crate) fn defaults(recorder: &Recorder) -> Options {
     #[cfg(feature = "bound-metrics")]
     otel_operation::declare_bound_metrics();
-    let defaults = Options::new()
+    Options::new()
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
-        .with_propagator(CompositePropagator::default());
-    MessagingInstrumentation::new("parrot", scope(), options(defaults))
+        .with_propagator(CompositePropagator::default())
 }
 
 pub(crate) fn scope() -> InstrumentationScope {
@@ -30,7 +33,7 @@ pub(crate) fn scope() -> InstrumentationScope {
 }
 
 pub(crate) fn named(messaging: &MessagingInstrumentation, name: &str) -> Destination {
-    messaging.destination(name, || DestinationDescription::new().with_name(name))
+    messaging.destination(&[name], || DestinationDescription::new().with_name(name))
 }
 
 /// Returns a context with the span of another process.

@@ -146,7 +146,7 @@ impl Member {
     /// Runs a consumer that processes partitions concurrently.
     pub(crate) async fn run_concurrent(self, consumer: otel_kafka::StreamConsumer) {
         let mut stop = pin!(self.stop.notified());
-        let handler = async |message: BorrowedMessage<'_>| {
+        let handler = async |message: otel_kafka::BorrowedMessage<'_>| {
             let number = self.arrive(&message);
             let fails = self.end(number) == End::Failed;
             self.commit(number, || consumer.commit_message(&message, CommitMode::Async));

@@ -1,0 +1,244 @@
+//! The concurrent processing loop: messages of different lanes run side by side, those of one lane in order.
+//!
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans": each
+//! message has its own `process` operation.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::FuturesUnordered;
+
+use crate::for_each::process_and_settle;
+use crate::handler_outcome::HandlerOutcome;
+use crate::inbound::InboundMessage;
+use crate::settler::{LaneGate, Settler};
+
+/// The limits of a concurrent processing loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes {
+    at_once: usize,
+    read_ahead: usize,
+    drain_deadline: Duration,
+}
+
+impl Lanes {
+    /// Runs at most `at_once` handlers at once (at least one), each in its own lane.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
+        Self { at_once: at_once.max(1), read_ahead: 1024, drain_deadline: Duration::from_secs(10) }
+    }
+
+    /// Sets the number of messages (at least one) that may wait for their lane or for a free handler. Default: 1,024. A
+    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run.
+    #[must_use]
+    pub fn with_read_ahead(mut self, messages: usize) -> Self {
+        self.read_ahead = messages.max(1);
+        self
+    }
+
+    /// Sets the time that received messages may take when the broker claims their lane back. After it, handlers are
+    /// dropped, their spans end as `cancelled`, and what waits is forgotten. Default: 10 s.
+    #[must_use]
+    pub fn with_drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+}
+
+impl From<usize> for Lanes {
+    fn from(at_once: usize) -> Self {
+        Self::new(at_once)
+    }
+}
+
+/// Processes messages of different lanes concurrently and those of one lane in order, each inside its `process`
+/// operation, until `stop` completes or the stream ends. A lane is a partition, a subject or a routing key.
+///
+/// All handlers run in the task that polls the future. After `stop`, an error or the end of the stream, all
+/// received messages are processed before this function returns. When the broker claims lanes back, nothing is received until their
+/// messages are processed or the deadline has passed.
+///
+/// # Errors
+/// Returns the first error of receiving or of settling.
+pub async fn for_each_in_lanes<S, M, E, L, X, F>(
+    messages: S,
+    lane_of: impl Fn(&M) -> L,
+    limits: Lanes,
+    gate: &impl LaneGate<L>,
+    settler: &X,
+    stop: impl Future<Output = ()>,
+    handler: impl Fn(M) -> F,
+) -> Result<(), E>
+where
+    S: Stream<Item = Result<M, E>>,
+    M: InboundMessage,
+    L: Hash + Eq + Clone,
+    X: Settler<M, E>,
+    F: Future<Output: HandlerOutcome>,
+{
+    let (mut messages, mut stop) = (pin!(messages), pin!(stop));
+    let mut deadline = pin!(None);
+    let handler = &handler;
+    let run = |(lane, message): (L, M), registration| async move {
+        let work = process_and_settle(message, settler, handler);
+        (lane, Abortable::new(work, registration).await.unwrap_or(Ok(())))
+    };
+    let mut running = FuturesUnordered::new();
+    let mut queues = Queues::new();
+    let mut end = None;
+    loop {
+        let closing = gate.is_closing();
+        if closing && !queues.has_any(|lane| gate.closes(lane)) {
+            gate.release();
+            deadline.set(None);
+            continue;
+        }
+        if closing && gate.is_lost() {
+            queues.drop_lanes(|lane| gate.closes(lane));
+        } else if closing && deadline.is_none() {
+            deadline.set(Some(gate.delay(limits.drain_deadline)));
+        }
+        if end.is_some() && queues.is_empty() {
+            return end.unwrap_or(Ok(()));
+        }
+        while running.len() < limits.at_once
+            && let Some((next, registration)) = queues.start_next()
+        {
+            running.push(run(next, registration));
+        }
+        let receives = end.is_none() && !closing && queues.waiting < limits.read_ahead;
+        let stopped = end.is_some();
+        let step = poll_fn(|cx| {
+            if !stopped && stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Step::Stop);
+            }
+            if let Poll::Ready(Some((lane, settled))) = running.poll_next_unpin(cx) {
+                return Poll::Ready(Step::Done(lane, settled));
+            }
+            if let Some(deadline) = deadline.as_mut().as_pin_mut()
+                && deadline.poll(cx).is_ready()
+            {
+                return Poll::Ready(Step::Deadline);
+            }
+            if receives {
+                if let Poll::Ready(received) = messages.as_mut().poll_next(cx) {
+                    return Poll::Ready(Step::Received(received));
+                }
+                // The poll may have run the broker's callbacks.
+                if gate.is_closing() {
+                    return Poll::Ready(Step::Closing);
+                }
+            }
+            Poll::Pending
+        });
+        match step.await {
+            Step::Stop | Step::Received(None) => end = Some(Ok(())),
+            Step::Closing => {}
+            Step::Received(Some(Err(error))) => end = Some(Err(error)),
+            Step::Received(Some(Ok(message))) => queues.push(lane_of(&message), message),
+            Step::Deadline => {
+                queues.drop_lanes(|lane| gate.closes(lane));
+                deadline.set(None);
+            }
+            Step::Done(lane, settled) => {
+                queues.finish(lane);
+                if let (Err(error), None) = (settled, &end) {
+                    end = Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+enum Step<L, M, E> {
+    Stop,
+    Closing,
+    Deadline,
+    Received(Option<Result<M, E>>),
+    Done(L, Result<(), E>),
+}
+
+/// The messages that wait or run, by lane.
+struct Queues<L, M> {
+    lanes: HashMap<L, Queue<M>>,
+    /// The lanes that have a waiting message and no running one, in the order in which they got it.
+    ready: VecDeque<L>,
+    /// The number of waiting messages.
+    waiting: usize,
+}
+
+struct Queue<M> {
+    waiting: VecDeque<M>,
+    running: Option<AbortHandle>,
+}
+
+impl<L: Hash + Eq + Clone, M> Queues<L, M> {
+    fn new() -> Self {
+        Self { lanes: HashMap::new(), ready: VecDeque::new(), waiting: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    fn has_any(&self, which: impl Fn(&L) -> bool) -> bool {
+        self.lanes.keys().any(which)
+    }
+
+    fn push(&mut self, lane: L, message: M) {
+        self.waiting += 1;
+        if let Some(queue) = self.lanes.get_mut(&lane) {
+            queue.waiting.push_back(message);
+            return;
+        }
+        self.ready.push_back(lane.clone());
+        self.lanes.insert(lane, Queue { waiting: VecDeque::from([message]), running: None });
+    }
+
+    /// Takes the next message that may run.
+    fn start_next(&mut self) -> Option<((L, M), futures_util::future::AbortRegistration)> {
+        let lane = self.ready.pop_front()?;
+        let queue = self.lanes.get_mut(&lane)?;
+        let message = queue.waiting.pop_front()?;
+        self.waiting -= 1;
+        let (handle, registration) = AbortHandle::new_pair();
+        queue.running = Some(handle);
+        Some(((lane, message), registration))
+    }
+
+    /// Notes that the running message of a lane has ended.
+    fn finish(&mut self, lane: L) {
+        let Some(queue) = self.lanes.get_mut(&lane) else { return };
+        queue.running = None;
+        if queue.waiting.is_empty() {
+            self.lanes.remove(&lane);
+        } else {
+            self.ready.push_back(lane);
+        }
+    }
+
+    /// Forgets what waits in these lanes, and aborts what runs. A lane with a running message remains until that has
+    /// been dropped.
+    fn drop_lanes(&mut self, which: impl Fn(&L) -> bool) {
+        self.ready.retain(|lane| !which(lane));
+        self.lanes.retain(|lane, queue| {
+            if !which(lane) {
+                return true;
+            }
+            self.waiting -= queue.waiting.len();
+            queue.waiting.clear();
+            if let Some(running) = &queue.running {
+                running.abort();
+            }
+            queue.running.is_some()
+        });
+    }
+}

@@ -1,0 +1,135 @@
+//! Messages that are sent, and the budget of their headers.
+//!
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Context
+//! propagation".
+
+use opentelemetry::Context;
+use otel_propagation::{HeaderReader, HeaderWriter};
+
+use crate::attributes::MessageAttributes;
+use crate::operation::MessagingOperation;
+use crate::operation_builder::OperationBuilder;
+
+/// A message that is about to be sent, as a transport holds it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message that an instrumented client can send",
+    note = "transport crates implement `OutboundMessage` for the client library's message and its headers"
+)]
+pub trait OutboundMessage {
+    /// The headers of the message.
+    type Headers: HeaderReader + HeaderWriter;
+
+    /// Returns the headers, or `None` if the message has none.
+    fn headers(&self) -> Option<&Self::Headers>;
+
+    /// Returns the headers to write into.
+    fn headers_mut(&mut self) -> &mut Self::Headers;
+
+    /// Adds the attributes of the message. Called only if the span records or a sampler reads them.
+    fn describe(&self, attributes: &mut MessageAttributes);
+}
+
+/// The bytes that the headers of a message may still grow by.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum HeaderBudget {
+    /// The transport has no limit, or sends a rejected message again.
+    Unlimited,
+    /// The names and values of the written headers must fit into `left` bytes; each header costs `per_header` bytes of
+    /// framing besides.
+    #[non_exhaustive]
+    Bytes {
+        /// The bytes that are left.
+        left: usize,
+        /// The framing of one header, in bytes.
+        per_header: usize,
+    },
+}
+
+impl HeaderBudget {
+    /// Returns a limit of `left` bytes, of which each header takes `per_header` for framing.
+    #[must_use]
+    pub fn bytes(left: usize, per_header: usize) -> Self {
+        Self::Bytes { left, per_header }
+    }
+}
+
+impl OperationBuilder<'_> {
+    /// Starts the operation of sending one message, and writes its context into the message's headers.
+    ///
+    /// If the headers would exceed the budget, none is written and the message goes out as it is; see
+    /// [`MessagingOperation::is_context_dropped`].
+    pub fn start_outbound<M: OutboundMessage>(
+        self,
+        current: &Context,
+        message: &mut M,
+        budget: HeaderBudget,
+    ) -> MessagingOperation {
+        let destination = self.destination();
+        let headers = message.headers().filter(|_| destination.recorded);
+        let carried = headers.map(|headers| destination.client.extract_without_baggage(headers));
+        let builder = match &carried {
+            Some(carried) => self.with_message(carried),
+            None => self,
+        };
+        let mut operation = builder.start(current, |attributes| message.describe(attributes));
+        if let HeaderBudget::Bytes { left, per_header } = budget
+            && operation.injects()
+        {
+            let mut growth = HeaderGrowth::new(message.headers_mut(), per_header);
+            operation.inject(&mut growth);
+            if growth.added > growth.freed.saturating_add(left) {
+                operation.drop_context();
+                return operation;
+            }
+        }
+        operation.inject(message.headers_mut());
+        operation
+    }
+}
+
+/// Counts the bytes by which an injection would change headers, without changing them.
+struct HeaderGrowth<'h, H> {
+    headers: &'h H,
+    per_header: usize,
+    added: usize,
+    freed: usize,
+    removed: Vec<String>,
+}
+
+impl<'h, H: HeaderReader> HeaderGrowth<'h, H> {
+    fn new(headers: &'h H, per_header: usize) -> Self {
+        Self { headers, per_header, added: 0, freed: 0, removed: Vec::new() }
+    }
+
+    fn is_removed(&self, name: &str) -> bool {
+        self.removed.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+    }
+}
+
+impl<H: HeaderReader + HeaderWriter> HeaderWriter for HeaderGrowth<'_, H> {
+    fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.added += name.len() + value.len() + self.per_header;
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.is_removed(name) || !self.headers.contains(name) {
+            return;
+        }
+        let (mut freed, per_header) = (0, self.per_header);
+        let is_it = |other: &str| other.eq_ignore_ascii_case(name);
+        self.headers.visit_wanted(is_it, |other, value| {
+            if is_it(other) {
+                freed += other.len() + value.len() + per_header;
+            }
+        });
+        self.freed += freed;
+        self.removed.push(name.to_owned());
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        !self.is_removed(name) && self.headers.contains(name)
+    }
+}
