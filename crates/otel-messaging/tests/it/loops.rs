@@ -61,7 +61,8 @@ async fn a_sequential_loop_acknowledges_what_succeeds_and_finishes_what_it_has_b
             if fails { Err("no") } else { Ok(()) }
         };
         let settling = Settling(mode);
-        assert_eq!(for_each(shared(&client), stop.notified(), &settling, handler).await, Ok(()));
+        let running = for_each(shared(&client), stop.notified(), &settling, handler);
+        assert_eq!(tokio::time::timeout(LONG, running).await.unwrap(), Ok(()), "{mode:?}");
         assert_eq!(client.broker.acknowledged(), acknowledged, "{mode:?}");
         recorder.assert_clean();
     }
