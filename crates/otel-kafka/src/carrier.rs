@@ -12,7 +12,7 @@ use otel_propagation::{HeaderReader, HeaderWriter};
 use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
 
 /// The number of wanted names that are remembered without an allocation.
-const FEW: usize = 8;
+const FEW: usize = 4;
 
 /// The initial capacity for the headers that a propagator writes; librdkafka grows it if necessary.
 const OURS: usize = 4;

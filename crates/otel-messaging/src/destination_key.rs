@@ -5,6 +5,7 @@ const ON_STACK: usize = 256;
 
 /// Calls `look_up` with the key that stands for these parts. A single part is the key itself. Keys of several parts
 /// are distinct if their parts are, because each part is preceded by its length.
+#[inline]
 pub(crate) fn with_key<T>(parts: &[&str], look_up: impl FnOnce(&str) -> T) -> T {
     if let [part] = parts {
         return look_up(part);

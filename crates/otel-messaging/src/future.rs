@@ -16,52 +16,44 @@ use crate::operation::MessagingOperation;
 impl MessagingOperation {
     /// Runs a handler inside the operation, whose context is current during each poll, and ends it with the outcome of
     /// the handler's output.
-    pub async fn run<T: HandlerOutcome>(self, handler: impl Future<Output = T>) -> T {
-        self.run_with(handler, T::outcome).await
+    pub fn run<T: HandlerOutcome>(self, handler: impl Future<Output = T>) -> impl Future<Output = T> {
+        self.run_with(handler, T::outcome)
     }
 
     /// Runs a future inside the operation and ends it with the outcome that `outcome` derives from the output, such as a
     /// broker's answer. If the future is dropped, the operation ends as a dropped one does.
-    pub async fn run_with<T>(
+    pub fn run_with<T>(
         self,
         future: impl Future<Output = T>,
         outcome: impl FnOnce(&T) -> Outcome,
-    ) -> T {
-        let (operation, output) = InOperation::new(future, self).await;
-        if let Some(operation) = operation {
-            operation.finish(&outcome(&output));
-        }
-        output
+    ) -> impl Future<Output = T> {
+        InOperation { inner: future, operation: self, outcome: Some(outcome) }
     }
 }
 
 pin_project! {
-    /// A future in whose polls the operation's context is current. It resolves to the unfinished operation and the
-    /// output.
-    struct InOperation<F> {
+    /// A future in whose polls the operation's context is current, and which ends the operation with its output.
+    #[must_use = "futures do nothing unless polled"]
+    struct InOperation<F, C> {
         // Declared before `operation`, so that the future is dropped before the operation ends.
         #[pin]
         inner: F,
-        operation: Option<MessagingOperation>,
+        // Ended in place, because moving it costs more than ending it.
+        operation: MessagingOperation,
+        outcome: Option<C>,
     }
 }
 
-impl<F> InOperation<F> {
-    fn new(inner: F, operation: MessagingOperation) -> Self {
-        Self { inner, operation: Some(operation) }
-    }
-}
-
-impl<F: Future> Future for InOperation<F> {
-    type Output = (Option<MessagingOperation>, F::Output);
+impl<F: Future, C: FnOnce(&F::Output) -> Outcome> Future for InOperation<F, C> {
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        let output = ready!(match this.operation {
-            Some(operation) => operation.inside(|| inner.poll(cx)),
-            None => inner.poll(cx),
-        });
-        Poll::Ready((this.operation.take(), output))
+        let output = ready!(this.operation.inside(|| inner.poll(cx)));
+        if let Some(outcome) = this.outcome.take() {
+            this.operation.end(&outcome(&output));
+        }
+        Poll::Ready(output)
     }
 }

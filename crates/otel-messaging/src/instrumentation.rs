@@ -112,6 +112,7 @@ impl MessagingInstrumentation {
     ///
     /// A client caches [`Options::with_max_destinations`] destinations. One beyond that limit is prepared at each use.
     #[must_use]
+    #[inline]
     pub fn destination<'a>(
         &self,
         key: &[&str],

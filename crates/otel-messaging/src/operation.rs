@@ -25,31 +25,28 @@ use crate::prepared::PreparedDestination;
 /// The operation of a destination that the client's filter excludes is inert: it records nothing, but it carries the
 /// context on.
 #[must_use = "an operation that is dropped ends as cancelled"]
-pub struct MessagingOperation {
-    state: State,
-    context_dropped: bool,
-}
+pub struct MessagingOperation(State);
 
 enum State {
     Recorded(Operation<OperationState>),
-    Inert { context: Context, destination: Arc<PreparedDestination>, injects: bool },
+    Inert { context: Context, destination: Arc<PreparedDestination>, injects: bool, context_dropped: bool },
 }
 
 impl MessagingOperation {
     pub(crate) fn recorded(operation: Operation<OperationState>) -> Self {
-        Self { state: State::Recorded(operation), context_dropped: false }
+        Self(State::Recorded(operation))
     }
 
     pub(crate) fn inert(context: Context, destination: &Arc<PreparedDestination>, injects: bool) -> Self {
         let destination = Arc::clone(destination);
-        Self { state: State::Inert { context, destination, injects }, context_dropped: false }
+        Self(State::Inert { context, destination, injects, context_dropped: false })
     }
 
     /// Returns the context in which the operation's code runs: that of its span or, without one, the context that its
     /// span would have had for a parent.
     #[must_use]
     pub fn context(&self) -> &Context {
-        match &self.state {
+        match &self.0 {
             State::Recorded(operation) => operation.context(),
             State::Inert { context, .. } => context,
         }
@@ -63,7 +60,7 @@ impl MessagingOperation {
     /// Returns the span if it records, for attributes that are known late: an offset, a reply code.
     #[must_use]
     pub fn recording(&self) -> Option<SpanRef<'_>> {
-        match &self.state {
+        match &self.0 {
             State::Recorded(operation) => operation.recording(),
             State::Inert { .. } => None,
         }
@@ -72,7 +69,7 @@ impl MessagingOperation {
     /// Runs code with the context current. A panic in it ends the operation as `panic`.
     #[inline]
     pub fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        match &mut self.state {
+        match &mut self.0 {
             State::Recorded(operation) => operation.inside(|_| code()),
             State::Inert { context, .. } => {
                 let _attached = context.clone().attach();
@@ -89,9 +86,14 @@ impl MessagingOperation {
     }
 
     /// Ends the operation with this outcome.
-    pub fn finish(self, outcome: &Outcome) {
-        if let State::Recorded(operation) = self.state {
-            operation.finish(outcome);
+    pub fn finish(mut self, outcome: &Outcome) {
+        self.end(outcome);
+    }
+
+    /// Ends the operation in place.
+    pub(crate) fn end(&mut self, outcome: &Outcome) {
+        if let State::Recorded(operation) = &mut self.0 {
+            operation.end(outcome);
         }
     }
 
@@ -99,7 +101,7 @@ impl MessagingOperation {
     /// unless the message keeps the context that it carries ([`ExistingContext::Preserve`](crate::ExistingContext)).
     #[must_use]
     pub fn injects(&self) -> bool {
-        match &self.state {
+        match &self.0 {
             State::Recorded(operation) => operation.observer().injects,
             State::Inert { injects, .. } => *injects,
         }
@@ -113,11 +115,11 @@ impl MessagingOperation {
     #[inline]
     pub fn inject<C: HeaderWriter>(&self, headers: &mut C) {
         // A propagator that panics costs the context alone.
-        let _ = catch_panic(|| match &self.state {
+        let _ = catch_panic(|| match &self.0 {
             State::Recorded(operation) if operation.observer().injects => {
                 operation.inject(&operation.observer().destination.client.options.propagation, headers);
             }
-            State::Inert { context, destination, injects: true } => {
+            State::Inert { context, destination, injects: true, .. } => {
                 destination.client.options.propagation.inject_absent(context, headers);
             }
             State::Recorded(_) | State::Inert { .. } => {}
@@ -128,17 +130,23 @@ impl MessagingOperation {
     /// [`HeaderBudget`](crate::HeaderBudget).
     #[must_use]
     pub fn is_context_dropped(&self) -> bool {
-        self.context_dropped
+        match &self.0 {
+            State::Recorded(operation) => operation.observer().context_dropped,
+            State::Inert { context_dropped, .. } => *context_dropped,
+        }
     }
 
     pub(crate) fn drop_context(&mut self) {
-        self.context_dropped = true;
+        match &mut self.0 {
+            State::Recorded(operation) => operation.observer_mut().context_dropped = true,
+            State::Inert { context_dropped, .. } => *context_dropped = true,
+        }
     }
 }
 
 impl fmt::Debug for MessagingOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.state {
+        match &self.0 {
             State::Recorded(operation) => f.debug_tuple("Recorded").field(operation).finish(),
             State::Inert { .. } => f.write_str("Inert"),
         }
@@ -151,8 +159,9 @@ pub(crate) struct OperationState {
     pub(crate) destination: Arc<PreparedDestination>,
     pub(crate) operation: OperationName,
     pub(crate) operation_type: Option<OperationType>,
-    pub(crate) messages: u64,
+    pub(crate) messages: u32,
     pub(crate) injects: bool,
+    pub(crate) context_dropped: bool,
     pub(crate) error_if_dropped: Option<&'static str>,
 }
 
@@ -163,6 +172,6 @@ impl OperationObserver for OperationState {
 
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
-        self.destination.measure(self.operation, self.operation_type, self.messages, outcome, elapsed);
+        self.destination.measure(self.operation, self.operation_type, self.messages.into(), outcome, elapsed);
     }
 }

@@ -37,7 +37,7 @@ pub struct OperationBuilder<'a> {
     started: Option<StartTime>,
     existing: ExistingContext,
     parent_mode: ParentMode,
-    message: Option<&'a Context>,
+    pub(crate) message: Option<&'a Context>,
     links: Vec<Link>,
     left_out: usize,
     /// The number of messages; `None` outside of batch APIs.
@@ -188,6 +188,7 @@ impl<'a> OperationBuilder<'a> {
             operation_type: self.operation_type,
             messages: messages(self.operation_type, self.count, self.message.is_some()),
             injects,
+            context_dropped: false,
             error_if_dropped: self.error_if_dropped,
         };
         let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
@@ -208,7 +209,7 @@ impl<'a> OperationBuilder<'a> {
         let (operation, operation_type) = (self.operation, self.operation_type);
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
-            let prepared = &destination.attributes;
+            let prepared: &[KeyValue] = &destination.attributes;
             let mut list = Vec::with_capacity(prepared.len() + ROOM);
             list.push(KeyValue::new(OPERATION_NAME, operation.0));
             list.extend(
@@ -232,10 +233,10 @@ impl<'a> OperationBuilder<'a> {
 }
 
 /// Returns the number of messages to count. A `receive` operation without a message counts none.
-fn messages(operation: Option<OperationType>, count: Option<usize>, one: bool) -> u64 {
+fn messages(operation: Option<OperationType>, count: Option<usize>, one: bool) -> u32 {
     match count {
-        Some(count) => count as u64,
-        None if operation == Some(OperationType::Receive) => u64::from(one),
+        Some(count) => u32::try_from(count).unwrap_or(u32::MAX),
+        None if operation == Some(OperationType::Receive) => u32::from(one),
         None => 1,
     }
 }

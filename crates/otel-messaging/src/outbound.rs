@@ -69,10 +69,8 @@ impl OperationBuilder<'_> {
         let destination = self.destination();
         let headers = message.headers().filter(|_| destination.recorded);
         let carried = headers.map(|headers| destination.client.extract_without_baggage(headers));
-        let builder = match &carried {
-            Some(carried) => self.with_message(carried),
-            None => self,
-        };
+        let mut builder: OperationBuilder<'_> = self;
+        builder.message = carried.as_ref();
         let mut operation = builder.start(current, |attributes| message.describe(attributes));
         if let HeaderBudget::Bytes { left, per_header } = budget
             && operation.injects()

@@ -135,12 +135,13 @@ async fn partitions_are_let_go_when_what_is_in_hand_is_done() {
         first.subscribe(&["orders"]).unwrap();
         let (stop, go) = (Notify::new(), Notify::new());
         let begun = AtomicUsize::new(0);
-        let running = first.for_each_concurrent(10, stop.notified(), async |_| {
+        let running = first.for_each_concurrent(10, stop.notified(), async |message| {
             // Nothing is committed, so the messages are delivered again after the rebalance.
             if begun.fetch_add(1, Ordering::SeqCst) < 2 {
                 go.notified().await;
-                // The partitions are still assigned while their messages are processed.
-                assert_eq!(first.assignment().unwrap().count(), 2);
+                // A partition is still assigned while its messages are processed.
+                let assigned = first.assignment().unwrap();
+                assert!(assigned.find_partition("orders", message.partition()).is_some());
             }
         });
         let revoked = || {
