@@ -110,13 +110,13 @@ fn a_join_notifies_both_members_in_one_trace() {
 fn a_broken_connection_is_cancelled_on_the_server_and_announced() {
     let (lines, pictures) = step("Grace's connection breaks:");
     assert_eq!(lines[0], "ada hears  * grace lost the connection");
-    assert!(lines[1].starts_with("grace's stream ends with "), "{lines:?}");
+    let status = lines[1].strip_prefix("grace's stream ends with ").unwrap_or_else(|| panic!("{lines:?}"));
     let (calls, messages): (Vec<_>, Vec<_>) = pictures.into_iter().partition(Picture::is_call);
     let call = only(calls);
     assert_eq!(call.rows[0], "✗ chat.Room/Talk grace client");
     let server = call.rows.iter().position(|row| row == "└─ chat.Room/Talk chat server").unwrap();
-    // The client span has the status that tonic returned to the caller.
-    let status = call.rows[1].strip_prefix("│  ✗ ").unwrap();
+    // The client span has the class of the cause, and the status that tonic returned to the caller.
+    assert!(call.rows[1].starts_with("│  ✗ connection_"), "{:?}", call.rows);
     let (client, server) = call.rows.split_at(server);
     assert_eq!(
         client[2..],
@@ -125,7 +125,7 @@ fn a_broken_connection_is_cancelled_on_the_server_and_announced() {
             "◆ RECEIVED 1",
             "◆ RECEIVED 2",
             "◆ SENT 2",
-            &format!("rpc.response.status_code={status}")
+            &format!("rpc.response.status_code={}", status.to_uppercase())
         ]
         .map(|row| format!("│  {row}"))
     );
