@@ -65,3 +65,24 @@ impl HeaderWriter for MetadataInjector<'_> {
         headers.contains_key(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_is_found_among_few_and_many_headers() {
+        let name = HeaderName::from_static("grpc-status");
+        for others in [0, 1, FEW - 1, FEW, 2 * FEW] {
+            let mut headers = HeaderMap::new();
+            for number in 0..others {
+                headers
+                    .insert(HeaderName::try_from(format!("x-{number}")).unwrap(), HeaderValue::from(number));
+            }
+            assert_eq!(find(&headers, &name), None);
+            headers.append(&name, HeaderValue::from_static("5"));
+            headers.append(&name, HeaderValue::from_static("0"));
+            assert_eq!(find(&headers, &name), Some(&HeaderValue::from_static("5")), "{others}");
+        }
+    }
+}

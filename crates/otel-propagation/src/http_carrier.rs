@@ -103,4 +103,21 @@ mod tests {
         assert_eq!(headers.len(), 1);
         assert_eq!(headers["traceparent"], "new");
     }
+
+    #[test]
+    fn a_header_is_removed_from_among_few_and_many_others() {
+        for others in [0, 1, FEW - 1, FEW, 2 * FEW] {
+            let mut headers = HeaderMap::new();
+            for number in 0..others {
+                headers
+                    .insert(HeaderName::try_from(format!("x-{number}")).unwrap(), HeaderValue::from(number));
+            }
+            HeaderInjector(&mut headers).remove("tracestate");
+            assert_eq!(headers.len(), others);
+            headers.append("tracestate", HeaderValue::from_static("a=1"));
+            headers.append("tracestate", HeaderValue::from_static("b=2"));
+            HeaderInjector(&mut headers).remove("tracestate");
+            assert_eq!((headers.len(), headers.contains_key("tracestate")), (others, false));
+        }
+    }
 }
