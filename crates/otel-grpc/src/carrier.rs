@@ -4,7 +4,7 @@
 //! "Carrier", and [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
 //! "Custom-Metadata" (keys are case-insensitive and may be repeated).
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use otel_propagation::{HeaderInjector, HeaderReader, HeaderWriter};
 use tonic::metadata::MetadataMap;
 
@@ -26,6 +26,18 @@ impl HeaderReader for MetadataExtractor<'_> {
             visitor(name.as_str(), value.as_bytes());
         }
     }
+}
+
+/// The number of headers up to which a search compares all names.
+const FEW: usize = 8;
+
+/// Returns the first value of a header. Among few headers comparing all names is cheaper than hashing one.
+#[inline]
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if headers.keys_len() > FEW {
+        return headers.get(name);
+    }
+    headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
 /// Injects context into metadata. Fields that are not valid metadata are skipped.
@@ -51,5 +63,26 @@ impl HeaderWriter for MetadataInjector<'_> {
     fn contains(&self, name: &str) -> bool {
         let headers: &HeaderMap = self.0.as_ref();
         headers.contains_key(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_is_found_among_few_and_many_headers() {
+        let name = HeaderName::from_static("grpc-status");
+        for others in [0, 1, FEW - 1, FEW, 2 * FEW] {
+            let mut headers = HeaderMap::new();
+            for number in 0..others {
+                headers
+                    .insert(HeaderName::try_from(format!("x-{number}")).unwrap(), HeaderValue::from(number));
+            }
+            assert_eq!(find(&headers, &name), None);
+            headers.append(&name, HeaderValue::from_static("5"));
+            headers.append(&name, HeaderValue::from_static("0"));
+            assert_eq!(find(&headers, &name), Some(&HeaderValue::from_static("5")), "{others}");
+        }
     }
 }

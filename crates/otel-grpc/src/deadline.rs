@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
 
+use crate::carrier::find;
+
 /// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -21,7 +23,7 @@ pub(crate) struct Deadline(Instant);
 impl Deadline {
     /// Returns the deadline of a call that starts now, or `None` without a valid `grpc-timeout`.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let timeout = parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())?;
+        let timeout = parse(find(headers, &GRPC_TIMEOUT)?.as_bytes())?;
         Some(Self(Instant::now().checked_add(without_slack(timeout))?))
     }
 

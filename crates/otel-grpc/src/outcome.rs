@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use otel_operation::{Outcome, intern};
 use tonic::Code;
 
+use crate::carrier::find;
+
 /// A constant, because parsing the name would cost as much as the lookup.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -66,7 +68,7 @@ pub(crate) fn of_other_request(status: StatusCode) -> Outcome {
 
 /// Returns the status in headers or trailers. An invalid status is UNKNOWN.
 pub(crate) fn code_from_headers(headers: &HeaderMap) -> Option<Code> {
-    headers.get(&GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
+    find(headers, &GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
 }
 
 /// Returns the status message in headers or trailers, decoded.

@@ -245,13 +245,14 @@ impl<S: Side> RequestObserver for CallState<S> {
                 unconfirmed.confirming = Some(content_type);
             }
         }
+        let captured = &self.instrumentation.grpc.common.response_headers;
         if let Some(span) = span
+            && !captured.is_empty()
             && span.scope() != AttributeScope::Hooks
             && self.is_call()
         {
             let mut list = Vec::new();
-            let options = &self.instrumentation.grpc;
-            options.common.response_headers.read(headers, &mut list);
+            captured.read(headers, &mut list);
             if !list.is_empty() {
                 span.set_attributes(list);
             }

@@ -42,7 +42,7 @@ impl EndOn {
             Self::Body => false,
             // A body of known length is no endless stream.
             Self::Auto => {
-                is_event_stream(response.headers()) && response.body().size_hint().exact().is_none()
+                response.body().size_hint().exact().is_none() && is_event_stream(response.headers())
             }
         }
     }
@@ -112,7 +112,14 @@ impl HttpOptions {
     }
 
     /// Sets the captured response headers and the attributes of the response hook on a span.
+    #[inline]
     pub(crate) fn record_response_head<B>(&self, response: &Response<B>, span: &RequestSpan<'_>) {
+        if !self.common.response_headers.is_empty() || self.response_attributes.is_some() {
+            self.add_response_attributes(response, span);
+        }
+    }
+
+    fn add_response_attributes<B>(&self, response: &Response<B>, span: &RequestSpan<'_>) {
         let mut list = Vec::new();
         if span.scope() != AttributeScope::Hooks {
             self.common.response_headers.read(response.headers(), &mut list);

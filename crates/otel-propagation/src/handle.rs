@@ -175,9 +175,9 @@ fn typed(propagator: &dyn Any) -> Option<CompositePropagator> {
 /// Recognizes `ours` as OpenTelemetry's global propagator by the address of its first field: clones of a composite
 /// share their list of fields, and ours is alive, so that nothing else can be at that address.
 fn is_same(ours: &CompositePropagator, current: &dyn TextMapPropagator) -> bool {
-    let address = |field: &str| field.as_ptr();
-    ours.fields().next().map(address) == current.fields().next().map(address)
-        && ours.fields().next().is_some()
+    let address = |propagator: &dyn TextMapPropagator| propagator.fields().next().map(str::as_ptr);
+    let ours = address(ours);
+    ours.is_some() && ours == address(current)
 }
 
 fn extract_dyn<C: HeaderReader + ?Sized>(propagator: &dyn TextMapPropagator, carrier: &C) -> Context {

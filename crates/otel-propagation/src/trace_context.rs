@@ -67,7 +67,7 @@ impl TraceContextPropagator {
         });
         let text = format(span_context, outgoing_flags(span_context, inbound));
         // Nothing but ASCII was written, so this is always text.
-        if let Ok(text) = std::str::from_utf8(&text.0) {
+        if let Some(text) = std::str::from_utf8(&text.0).ok().and_then(|text| text.get(..LENGTH)) {
             carrier.set(TRACEPARENT, text);
         }
     }
@@ -105,15 +105,15 @@ pub(crate) fn read_lone(value: &[u8]) -> Option<Context> {
     Some(Context::new().with_remote_span_context(span_context))
 }
 
-/// A `traceparent`, aligned so that checking that it is text goes a word at a time.
-#[repr(align(8))]
-struct Text([u8; LENGTH]);
+/// A `traceparent`, aligned and filled up so that checking that it is text goes a word at a time.
+#[repr(align(16))]
+struct Text([u8; 64]);
 
 #[inline]
 fn format(span_context: &SpanContext, flags: u8) -> Text {
-    let mut text = Text(*b"00-00000000000000000000000000000000-0000000000000000-00");
+    let mut text = Text(*b"00-00000000000000000000000000000000-0000000000000000-00         ");
     hex::encode(&span_context.trace_id().to_bytes(), &mut text.0[3..35]);
     hex::encode(&span_context.span_id().to_bytes(), &mut text.0[36..52]);
-    hex::encode(&[flags], &mut text.0[53..]);
+    hex::encode(&[flags], &mut text.0[53..LENGTH]);
     text
 }

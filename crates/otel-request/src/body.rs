@@ -97,6 +97,23 @@ impl<B: Body, C: RequestObserver> RequestBody<B, C> {
 
 type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
+/// Polls a body and drops it with its last frame, so that both happen in one scope of the operation's context. A body that
+/// failed stays.
+#[inline]
+fn poll_to_end<B: Body>(mut inner: Pin<&mut Option<B>>, cx: &mut TaskContext<'_>) -> PolledFrame<B> {
+    let Some(mut body) = inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+    let polled = body.as_mut().poll_frame(cx);
+    let is_last = match &polled {
+        Poll::Pending | Poll::Ready(Some(Err(_))) => false,
+        Poll::Ready(None) => true,
+        Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
+    };
+    if is_last {
+        inner.set(None);
+    }
+    polled
+}
+
 #[cold]
 fn poll_after_end<B: Body, C: RequestObserver>(
     operation: &mut Operation<RequestRecord<C>>,
@@ -130,7 +147,7 @@ where
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let operation = match this.around {
             Around::Nothing => return inner.poll_frame(cx),
             Around::Context(context) => {
@@ -149,7 +166,7 @@ where
             Around::Operation(operation) => operation,
         };
         // The request is not entered as an owner: an inner layer joins before there is a response.
-        let frame = ready!(operation.inside(|_| inner.as_mut().poll_frame(cx)));
+        let frame = ready!(operation.inside(|_| poll_to_end(this.inner.as_mut(), cx)));
         let trailers = match &frame {
             None => None,
             Some(Err(error)) => {
@@ -169,10 +186,9 @@ where
                 frame.trailers_ref()
             }
         };
-        if frame.is_some() && trailers.is_none() && !inner.is_end_stream() {
+        if this.inner.is_some() {
             return Poll::Ready(frame);
         }
-        operation.inside(|_| this.inner.set(None));
         end_response(operation, trailers, is_short(*this.remaining));
         *this.around = Around::Nothing;
         Poll::Ready(frame)

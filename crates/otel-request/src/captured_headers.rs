@@ -31,9 +31,24 @@ impl CapturedHeaders {
         Self(names.into_iter().filter_map(header).map(with_key).collect())
     }
 
+    /// Returns true if no header is captured.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Appends an attribute for each allow-listed header in `headers`, with at most 16 values, each truncated to
     /// 1,024 bytes. Values that are not visible ASCII are skipped.
+    #[inline]
     pub fn read(&self, headers: &HeaderMap, attributes: &mut Vec<KeyValue>) {
+        // Most layers capture none.
+        if !self.is_empty() {
+            self.append(headers, attributes);
+        }
+    }
+
+    fn append(&self, headers: &HeaderMap, attributes: &mut Vec<KeyValue>) {
         for (name, key) in self.0.iter() {
             let values: Vec<StringValue> = headers
                 .get_all(name)

@@ -191,7 +191,7 @@ fn join<I: ClientInstrumentation>(
     let mut operation = Operation::without_span(joined.context, start_time, record);
     let (record, span) = operation.parts();
     if let Some(span) = record.place.span(span) {
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(12);
         if span.scope() == AttributeScope::Protocol {
             instrumentation.attributes(
                 &record.observer,

@@ -43,10 +43,11 @@ impl HostCache {
     #[must_use]
     pub fn parse(&self, authority: &str) -> Option<Arc<Host>> {
         let parse = || split_host(authority).map(|(address, port)| Host { address: address.into(), port });
-        if authority.len() > LONGEST_CACHED || authority.contains('@') {
+        if authority.len() > LONGEST_CACHED {
             return parse().map(Arc::new);
         }
-        self.0.get_or_insert_opt(authority, parse).or_else(|| parse().map(Arc::new))
+        let make = || if authority.contains('@') { None } else { parse() };
+        self.0.get_or_insert_opt(authority, make).or_else(|| parse().map(Arc::new))
     }
 }
 

@@ -113,8 +113,18 @@ impl Joint {
         self.lock().status.filter(|(reporter, _)| *reporter == protocol).map(|(_, code)| code)
     }
 
+    pub(crate) fn add_attribute(&self, attribute: KeyValue) {
+        self.lock().attributes.push(attribute);
+    }
+
     pub(crate) fn add_attributes(&self, attributes: impl IntoIterator<Item = KeyValue>) {
-        self.lock().attributes.extend(attributes);
+        let list = &mut self.lock().attributes;
+        if list.is_empty() {
+            // The first list is taken over with its allocation.
+            *list = attributes.into_iter().collect();
+        } else {
+            list.extend(attributes);
+        }
     }
 
     pub(crate) fn add_event(&self, name: Cow<'static, str>, attributes: Vec<KeyValue>) {

@@ -177,7 +177,7 @@ fn join<I: ServerInstrumentation>(
     let mut operation = Operation::without_span(joined.context, start_time, record);
     let (record, span) = operation.parts();
     if let Some(span) = record.place.span(span) {
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(16);
         if span.scope() == AttributeScope::Protocol {
             instrumentation.attributes(&record.observer, &details, head, AttributeScope::Protocol, &mut list);
             options.capture_request(head.headers, &mut list);

@@ -103,7 +103,7 @@ impl<'a> RequestSpan<'a> {
     pub fn set_attribute(&self, attribute: KeyValue) {
         match self.span() {
             Ok(span) => span.set_attribute(attribute),
-            Err(joint) => joint.add_attributes([attribute]),
+            Err(joint) => joint.add_attribute(attribute),
         }
     }
 

@@ -44,10 +44,11 @@ pub(crate) fn query(query: &str) -> Cow<'_, str> {
         name.is_some_and(|name| SIGNATURES.contains(&name))
     };
     // Only queries with a parameter that starts like a signature's are split, which few do.
-    let bytes = query.as_bytes();
-    let begins = |i: usize| (i == 0 || bytes[i - 1] == b'&') && matches!(bytes[i], b'X' | b'A' | b'S' | b's');
+    let mut before = b'&';
+    let mut begins =
+        |byte| std::mem::replace(&mut before, byte) == b'&' && matches!(byte, b'X' | b'A' | b'S' | b's');
     // Truncated after redaction: a truncated query could end in an unredacted part of a signature.
-    if !(0..bytes.len()).any(begins) || !query.split('&').any(is_signature) {
+    if !query.bytes().any(&mut begins) || !query.split('&').any(is_signature) {
         return Cow::Borrowed(bounded(query, LONGEST));
     }
     let mut redacted = String::with_capacity(query.len());

@@ -2,7 +2,7 @@
 //!
 //! Follows W3C Baggage, "Header Content" and "Limits" (<https://www.w3.org/TR/baggage/#header-content>).
 
-use opentelemetry::baggage::Baggage;
+use opentelemetry::baggage::{Baggage, BaggageExt as _};
 use opentelemetry::{Context, Key, StringValue};
 
 use super::codec::{self, RawMember};
@@ -11,6 +11,7 @@ use crate::carrier::HeaderWriter;
 use crate::carrier_fields::{CarrierFields, Field};
 use crate::extracted::Extracted;
 use crate::fields::BAGGAGE;
+use crate::inbound::InboundState;
 
 /// Propagates baggage in the W3C format.
 ///
@@ -71,7 +72,16 @@ impl BaggagePropagator {
         extracted.put_baggage(baggage);
     }
 
+    #[inline]
     pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
+        // Most contexts have none.
+        let has_received = || cx.get::<InboundState>().is_some_and(|state| state.baggage.is_some());
+        if !cx.baggage().is_empty() || has_received() {
+            Self::write_members(cx, carrier);
+        }
+    }
+
+    fn write_members<C: HeaderWriter>(cx: &Context, carrier: &mut C) {
         let mut budget = Budget::new();
         let mut text = String::new();
         for (member, received) in current(cx) {
