@@ -2,6 +2,7 @@
 //!
 //! tonic's errors are classified only with the feature `transport`.
 
+use std::io;
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, Status as SpanStatus};
@@ -97,6 +98,39 @@ async fn an_application_classifies_its_errors_and_the_status_stays() {
     });
     EchoClient(layer.layer(failing)).unary(say("hello")).await.unwrap_err();
     assert_one(&recorder, SpanKind::Client, "UNKNOWN", Some("no_number"));
+}
+
+/// Fails in another way with each call.
+fn fails_in_turn() -> impl tower::Service<
+    http::Request<tonic::body::Body>,
+    Response = http::Response<tonic::body::Body>,
+    Error = BoxError,
+    Future: Send,
+> + Clone {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    tower::service_fn(move |_: http::Request<tonic::body::Body>| {
+        let kinds =
+            [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut];
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::ready(Err(io::Error::from(kinds[call % 3]).into()))
+    })
+}
+
+#[tokio::test]
+async fn each_class_of_one_status_is_a_series_of_its_own() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder).with_message_metrics(true);
+    let client = EchoClient(layer.layer(fails_in_turn()));
+    for _ in 0..6 {
+        client.unary(say("hello")).await.unwrap_err();
+    }
+    for metric in ["rpc.client.call.duration", "rpc.client.request.size"] {
+        for class in ["connection_refused", "connection_reset", "timeout"] {
+            let count = recorder.metric(metric).with("error.type", class).count();
+            assert_eq!(count, 2, "{class}: {}", recorder.metrics());
+        }
+    }
+    recorder.assert_clean();
 }
 
 /// Returns the descriptions of the spans of a client and a server.
