@@ -39,6 +39,35 @@ async fn a_name_that_does_not_resolve_is_a_failure_of_dns() {
     assert_unavailable(Endpoint::from_static("http://no-such-host.invalid"), "dns").await;
 }
 
+#[tokio::test]
+async fn a_peer_without_a_route_is_unreachable() {
+    // TCP has no route to the broadcast address.
+    assert_unavailable(Endpoint::from_static("http://255.255.255.255:80"), "unreachable").await;
+}
+
+#[tokio::test]
+async fn a_local_address_of_another_host_is_a_failure_to_connect() {
+    let (address, _incoming) = listen().await;
+    // No interface has an address for documentation (RFC 5737).
+    let endpoint = endpoint(address).local_address(Some("192.0.2.1".parse().unwrap()));
+    assert_unavailable(endpoint, "connect").await;
+}
+
+#[tokio::test]
+async fn a_handshake_of_tcp_that_nobody_answers_is_a_timeout() {
+    let short = Duration::from_millis(100);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // The system drops connections beyond the queue of the listener.
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(short, tokio::net::TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+    }
+    assert_unavailable(endpoint(address).connect_timeout(short), "timeout").await;
+}
+
 #[cfg(feature = "rustls")]
 #[tokio::test]
 async fn a_handshake_that_fails_is_a_failure_of_tls() {
