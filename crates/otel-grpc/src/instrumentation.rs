@@ -52,7 +52,7 @@ pub trait Side: Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub struct GrpcInstrumentation<S> {
     pub(crate) grpc: GrpcOptions,
-    pub(crate) methods: Arc<Methods>,
+    pub(crate) methods: Methods,
     pub(crate) instruments: LazyInstruments<GrpcInstruments>,
     pub(crate) side: S,
     tracer: Tracer,
@@ -63,7 +63,7 @@ impl<S: Side> GrpcInstrumentation<S> {
         let side = S::new(&grpc, options);
         let tracer = grpc.common.providers.tracer(scope());
         let instruments = grpc.common.providers.instruments(scope(), S::instruments);
-        Self { methods: Arc::new(side.methods(&grpc)), grpc, instruments, side, tracer }
+        Self { methods: side.methods(&grpc), grpc, instruments, side, tracer }
     }
 }
 

@@ -73,8 +73,9 @@ impl<S: Side> GrpcLayer<S> {
     }
 
     /// Limits the series that untrusted values make in each metric of this layer: methods that a server learns without a
-    /// list, and hosts of the requests of a client without a target. Series beyond it are recorded under the method
-    /// `_OTHER` or without the host; spans are unchanged. Default: 1,000, half of the SDK's limit per metric.
+    /// list, and hosts of the requests of a client without a target. Beyond it no method is learned, and new hosts are
+    /// recorded without their name; those that have series never lose them. Default: 1,000, half of the SDK's limit per
+    /// metric.
     #[must_use]
     pub fn with_max_untrusted_series(self, most: u32) -> Self {
         self.edit(|grpc, _| grpc.max_untrusted_series = most)

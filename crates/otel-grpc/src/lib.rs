@@ -19,7 +19,6 @@ mod metrics;
 mod outcome;
 mod request_body;
 mod scanner;
-mod series;
 mod server;
 mod service;
 mod state;

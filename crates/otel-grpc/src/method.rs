@@ -13,10 +13,11 @@ use std::sync::{Arc, OnceLock};
 use http::StatusCode;
 use opentelemetry::KeyValue;
 use otel_operation::{AttributedHistogram, AttributedUpDownCounter, BoundedCache, SmallOnceMap, intern};
+use otel_request::SeriesLimit;
 
 use crate::attributes::{GRPC, METHOD, OTHER, SYSTEM};
 use crate::content_type::ContentType;
-use crate::series::{LimitedSeries, SeriesLimit};
+use crate::metrics::Key;
 
 /// Limit of cached methods per server of a client. Further methods are recorded as unknown.
 const MOST: usize = 1024;
@@ -32,17 +33,16 @@ pub(crate) struct Method {
     pub(crate) span_name: Cow<'static, str>,
     /// The attributes of both spans and metrics: the system, the method and, on a client, the server.
     pub(crate) common: Vec<KeyValue>,
-    /// The key is the status code, or `u8::MAX` for a panic.
-    pub(crate) durations: SmallOnceMap<u8, AttributedHistogram<f64>, 18>,
-    pub(crate) sizes: SmallOnceMap<u8, [AttributedHistogram<u64>; 4], 18>,
+    pub(crate) durations: SmallOnceMap<Key, AttributedHistogram<f64>, 18>,
+    pub(crate) sizes: SmallOnceMap<Key, [AttributedHistogram<u64>; 4], 18>,
     pub(crate) active_calls: OnceLock<AttributedUpDownCounter>,
     pub(crate) open_streams: OnceLock<AttributedUpDownCounter>,
-    /// Present if an untrusted value is among the attributes.
-    pub(crate) limited: Option<LimitedSeries>,
+    /// The limit to which its series add, if an untrusted value is among the attributes.
+    limit: Option<Arc<SeriesLimit>>,
 }
 
 impl Method {
-    fn new(name: &str, server: &[KeyValue]) -> Self {
+    fn new(name: &str, server: &[KeyValue], limit: Option<Arc<SeriesLimit>>) -> Self {
         let name = intern(name);
         // The conventions use the system as the span name of unknown methods.
         let span_name = if name == OTHER { Cow::Borrowed(GRPC) } else { name.clone() };
@@ -56,7 +56,14 @@ impl Method {
             sizes: SmallOnceMap::new(),
             active_calls: OnceLock::new(),
             open_streams: OnceLock::new(),
-            limited: None,
+            limit,
+        }
+    }
+
+    /// Counts a new series.
+    pub(crate) fn count_series(&self) {
+        if let Some(limit) = &self.limit {
+            limit.add();
         }
     }
 
@@ -93,55 +100,40 @@ pub struct Methods {
     server: Vec<KeyValue>,
     known: BoundedCache<Method>,
     unknown: Arc<Method>,
-    limit: Option<Limit>,
-}
-
-/// The limit of the series of methods, and the methods that record the rest.
-#[derive(Debug)]
-struct Limit {
-    series: Arc<SeriesLimit>,
-    /// `None` for the unknown method.
-    rest: Option<Arc<Methods>>,
+    limit: Option<Arc<SeriesLimit>>,
 }
 
 impl Methods {
     /// Creates the methods of a client's target.
     pub(crate) fn of_target(server: Vec<KeyValue>) -> Self {
-        Self::new(server, MOST)
+        Self::new(server, MOST, None)
     }
 
-    /// Creates the methods of a server that a client's requests name. `rest` records the series beyond the limit.
-    pub(crate) fn of_origin(server: Vec<KeyValue>, series: Arc<SeriesLimit>, rest: Arc<Methods>) -> Self {
-        let mut unknown = Method::new(OTHER, &server);
-        unknown.limited = Some(LimitedSeries::new(Arc::clone(&series), rest.unknown()));
-        let limit = Some(Limit { series, rest: Some(rest) });
-        Self { unknown: Arc::new(unknown), limit, ..Self::new(server, MOST) }
+    /// Creates the methods of a server that a client's requests name. Their series add to the limit.
+    pub(crate) fn of_origin(server: Vec<KeyValue>, limit: Arc<SeriesLimit>) -> Self {
+        Self::new(server, MOST, Some(limit))
     }
 
     /// Creates the methods of a server that has a list, or that learns methods until they have `max_series` series.
     pub(crate) fn of_server(list: Option<&HashSet<Box<str>>>, max_series: u32) -> Self {
         match list {
             // Only names of the list are cached, so that the bound never applies.
-            Some(list) => Self::new(Vec::new(), list.len()),
+            Some(list) => Self::new(Vec::new(), list.len(), None),
             None => {
-                let limit = Some(Limit { series: SeriesLimit::new(max_series), rest: None });
-                Self { limit, ..Self::new(Vec::new(), usize::try_from(max_series).unwrap_or(usize::MAX)) }
+                let most = usize::try_from(max_series).unwrap_or(usize::MAX);
+                let limit = Some(Arc::new(SeriesLimit::new(max_series)));
+                // The calls of unknown methods make a few series, however many methods are called.
+                Self {
+                    unknown: Arc::new(Method::new(OTHER, &[], None)),
+                    ..Self::new(Vec::new(), most, limit)
+                }
             }
         }
     }
 
-    fn new(server: Vec<KeyValue>, most: usize) -> Self {
-        let unknown = Arc::new(Method::new(OTHER, &server));
-        Self { server, known: BoundedCache::new(most), unknown, limit: None }
-    }
-
-    fn create(&self, path: &str) -> Option<Method> {
-        let mut method = Method::new(path.strip_prefix('/')?, &self.server);
-        method.limited = self.limit.as_ref().map(|Limit { series, rest }| {
-            let rest = rest.as_ref().and_then(|rest| rest.get(path, |_| true));
-            LimitedSeries::new(Arc::clone(series), rest.unwrap_or_else(|| self.unknown()))
-        });
-        Some(method)
+    fn new(server: Vec<KeyValue>, most: usize, limit: Option<Arc<SeriesLimit>>) -> Self {
+        let unknown = Arc::new(Method::new(OTHER, &server, limit.clone()));
+        Self { server, known: BoundedCache::new(most), unknown, limit }
     }
 
     /// Returns the entry that all unknown methods share.
@@ -153,7 +145,9 @@ impl Methods {
     /// room.
     pub(crate) fn get(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
         let name = || path.strip_prefix('/').filter(|name| is_known(name));
-        self.known.get_or_insert_opt(path, || name().and_then(|_| self.create(path)))
+        self.known.get_or_insert_opt(path, || {
+            name().map(|name| Method::new(name, &self.server, self.limit.clone()))
+        })
     }
 
     /// Looks up the method of a path on a server that has a list of methods, or that learns them.
@@ -165,9 +159,10 @@ impl Methods {
         }
     }
 
-    /// Caches a method that the server has, as its response showed.
+    /// Caches a method that the server has, as its response showed, if the limit of series has room for another method.
     pub(crate) fn learn(&self, path: &str) -> Arc<Method> {
-        self.get(path, |_| true).unwrap_or_else(|| self.unknown())
+        let has_room = || self.limit.as_ref().is_none_or(|limit| limit.has_room());
+        self.get(path, |_| has_room()).unwrap_or_else(|| self.unknown())
     }
 }
 

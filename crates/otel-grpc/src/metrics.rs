@@ -14,7 +14,7 @@ use otel_operation::{
 };
 use tonic::Code;
 
-use crate::attributes::STATUS_CODE;
+use crate::attributes::{OTHER, STATUS_CODE};
 use crate::messages::Totals;
 use crate::method::Method;
 use crate::outcome;
@@ -92,6 +92,25 @@ impl GrpcInstruments {
     }
 }
 
+/// The key of a series within one method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    code: Code,
+    error: Option<&'static str>,
+}
+
+impl Key {
+    #[inline]
+    fn new(code: Code, outcome: &Outcome) -> Self {
+        let error = outcome.error_type().map(|error| match error {
+            Cow::Borrowed(error) => *error,
+            // Classes, statuses and the values of hooks are constants.
+            Cow::Owned(_) => OTHER,
+        });
+        Self { code, error }
+    }
+}
+
 impl Method {
     pub(crate) fn add_active_calls(&self, instruments: &GrpcInstruments, delta: i64) {
         let series = || AttributedUpDownCounter::new(&instruments.active_calls, self.names().to_vec());
@@ -111,19 +130,18 @@ impl Method {
         elapsed: Duration,
         totals: Option<&Totals>,
     ) {
-        let error = outcome.error_type();
-        // Only a panic has an `error.type` other than the name of the status.
-        let panicked = error.is_some_and(|error| error != outcome::name(code));
-        let key = if panicked { u8::MAX } else { code as u8 };
-        let method = self.limited.as_ref().and_then(|limited| limited.replacement(key)).unwrap_or(self);
-        let attributes = || method.attributes(code, error);
-        method.durations.get_or_init_with(
+        let key = Key::new(code, outcome);
+        let attributes = || self.attributes(key);
+        self.durations.get_or_init_with(
             key,
-            || AttributedHistogram::new(&instruments.duration, attributes()),
+            || {
+                self.count_series();
+                AttributedHistogram::new(&instruments.duration, attributes())
+            },
             |series| series.record(elapsed.as_secs_f64()),
         );
         let Some(totals) = totals else { return };
-        method.sizes.get_or_init_with(
+        self.sizes.get_or_init_with(
             key,
             || {
                 instruments
@@ -139,10 +157,10 @@ impl Method {
         );
     }
 
-    fn attributes(&self, code: Code, error: Option<&Cow<'static, str>>) -> Vec<KeyValue> {
+    fn attributes(&self, key: Key) -> Vec<KeyValue> {
         let mut attributes = self.common.clone();
-        attributes.push(KeyValue::new(STATUS_CODE, outcome::name(code)));
-        attributes.extend(error.map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+        attributes.push(KeyValue::new(STATUS_CODE, outcome::name(key.code)));
+        attributes.extend(key.error.map(|error| KeyValue::new(ERROR_TYPE, error)));
         attributes
     }
 }

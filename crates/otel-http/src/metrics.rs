@@ -14,6 +14,7 @@ use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
 use otel_operation::{
     AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, ERROR_TYPE, Outcome, SmallOnceMap,
 };
+use otel_request::SeriesLimit;
 
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
 use crate::method::KnownMethods;
@@ -102,29 +103,6 @@ pub(crate) struct Sizes {
     pub(crate) response: Option<u64>,
 }
 
-/// The number of series that a client layer has made for the hosts that it calls, which can be untrusted input.
-#[derive(Debug)]
-pub(crate) struct SeriesCount {
-    made: AtomicU32,
-    limit: u32,
-}
-
-impl SeriesCount {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self { made: AtomicU32::new(0), limit }
-    }
-
-    /// Returns true if another host may have series of its own. Hosts that have some may always make more, because a host
-    /// that is known must not lose its failures.
-    pub(crate) fn has_room(&self) -> bool {
-        self.made.load(Ordering::Relaxed) < self.limit
-    }
-
-    pub(crate) fn add(&self) {
-        self.made.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The metric series of one route (server) or target (client).
 #[derive(Debug, Default)]
 pub(crate) struct Series {
@@ -135,8 +113,8 @@ pub(crate) struct Series {
     durations: SmallOnceMap<FullKey, AttributedHistogram<f64>, SETS>,
     sizes: SmallOnceMap<FullKey, (AttributedHistogram<u64>, AttributedHistogram<u64>), SETS>,
     active: SmallOnceMap<(u8, bool), AttributedUpDownCounter, SETS>,
-    /// The count of the layer to which new attribute sets add, and the number of those.
-    count: Option<Arc<SeriesCount>>,
+    /// The limit of the layer to which new attribute sets add, and the number of those.
+    limit: Option<Arc<SeriesLimit>>,
     sets: AtomicU32,
 }
 
@@ -147,20 +125,20 @@ impl Series {
     }
 
     /// Creates the series of a host that is called, of which the first counts at once.
-    pub(crate) fn for_host(common: Vec<KeyValue>, count: Option<Arc<SeriesCount>>) -> Self {
-        if let Some(count) = &count {
-            count.add();
+    pub(crate) fn for_host(common: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
+        if let Some(limit) = &limit {
+            limit.add();
         }
-        Self { common, count, ..Self::default() }
+        Self { common, limit, ..Self::default() }
     }
 
     /// Counts a new attribute set.
     #[cold]
     fn count_set(&self) {
-        if let Some(count) = &self.count
+        if let Some(limit) = &self.limit
             && self.sets.fetch_add(1, Ordering::Relaxed) > 0
         {
-            count.add();
+            limit.add();
         }
     }
 

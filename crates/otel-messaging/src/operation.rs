@@ -14,6 +14,7 @@ use otel_operation::{Operation, OperationObserver, Outcome, catch_panic};
 use otel_propagation::HeaderWriter;
 
 use crate::operation_type::{OperationName, OperationType};
+use crate::policy;
 use crate::prepared::PreparedDestination;
 
 /// A running operation on messages.
@@ -110,8 +111,9 @@ impl MessagingOperation {
     /// Writes the operation's context into the headers of its message. Does nothing if the message keeps its context
     /// ([`injects`](Self::injects)).
     ///
-    /// A span of the operation's own replaces the context of an earlier hop. Otherwise headers that the message has
-    /// stay, and the context is written only as far as the message holds nothing yet.
+    /// A span of the operation's own replaces the context of an earlier hop; so does the current span, if the filter left
+    /// the operation out. Otherwise headers that the message has stay, and the context is written only as far as the message
+    /// holds nothing yet.
     #[inline]
     pub fn inject<C: HeaderWriter>(&self, headers: &mut C) {
         // A propagator that panics costs the context alone.
@@ -120,7 +122,12 @@ impl MessagingOperation {
                 operation.inject(&operation.observer().destination.client.options.propagation, headers);
             }
             State::Inert { context, destination, injects: true, .. } => {
-                destination.client.options.propagation.inject_absent(context, headers);
+                let propagation = &destination.client.options.propagation;
+                if policy::is_valid(context) {
+                    propagation.inject(context, headers);
+                } else {
+                    propagation.inject_absent(context, headers);
+                }
             }
             State::Recorded(_) | State::Inert { .. } => {}
         });

@@ -156,6 +156,11 @@ impl<'a> OperationBuilder<'a> {
         self
     }
 
+    /// Returns true if a message keeps the context that it carries.
+    pub(crate) fn preserves_context(&self) -> bool {
+        self.existing == ExistingContext::Preserve
+    }
+
     /// Starts the operation. `current` is the application's current context, usually `Context::current()`.
     ///
     /// `attributes` adds the attributes of the message. It is called at most once, and only if the span records or a

@@ -67,7 +67,8 @@ impl OperationBuilder<'_> {
         budget: HeaderBudget,
     ) -> MessagingOperation {
         let destination = self.destination();
-        let headers = message.headers().filter(|_| destination.recorded);
+        // A message that is not recorded has no links, but it can keep its context.
+        let headers = message.headers().filter(|_| destination.recorded || self.preserves_context());
         let carried = headers.map(|headers| destination.client.extract_without_baggage(headers));
         let mut builder: OperationBuilder<'_> = self;
         builder.message = carried.as_ref();

@@ -27,6 +27,8 @@ const MAX_BYTES: usize = 8192;
 /// joined by `, `. At most 32 names, and 8192 bytes of values together, are kept; a value that does not fit any more is
 /// dropped.
 ///
+/// A public endpoint passes nothing through, because it continues nothing of its callers.
+///
 /// List only headers that may go to every service that is called: values are not checked for secrets.
 #[derive(Clone, Debug)]
 pub struct PassThroughPropagator {

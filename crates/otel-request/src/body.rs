@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::Buf as _;
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry::Context;
-use otel_operation::Operation;
+use otel_operation::{Operation, catch_panic};
 use pin_project_lite::pin_project;
 
 use crate::observer::RequestObserver;
@@ -54,8 +54,10 @@ pin_project! {
             let mut this = this.project();
             match this.around {
                 Around::Operation(operation) => {
+                    let inner = this.inner.as_ref().as_pin_ref();
+                    // A body that has panicked can panic again, and this can run while its thread unwinds.
                     let has_ended = *this.remaining == 0
-                        || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream());
+                        || inner.is_none_or(|inner| catch_panic(|| inner.is_end_stream()) == Some(true));
                     operation.inside(|_| this.inner.set(None));
                     if *this.is_after_end {
                         operation.observer_mut().end_body();

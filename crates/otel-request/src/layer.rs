@@ -141,7 +141,8 @@ pub trait LayerOptions: Sized {
     }
 
     /// Treats the callers of a server as untrusted: their span context becomes a link instead of the parent, and their
-    /// baggage is dropped. Default: `false`.
+    /// baggage is dropped, as are headers that a
+    /// [`PassThroughPropagator`](otel_propagation::PassThroughPropagator) would pass on. Default: `false`.
     #[must_use]
     fn with_public_endpoint(self, public: bool) -> Self
     where

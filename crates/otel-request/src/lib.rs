@@ -27,6 +27,7 @@ mod record;
 mod resend;
 mod route;
 mod scope;
+mod series;
 mod server;
 mod span;
 
@@ -46,5 +47,6 @@ pub use crate::owner::SeparateRequest;
 pub use crate::protocol::Protocol;
 pub use crate::resend::ResendCounter;
 pub use crate::scope::{Entered, RequestScope};
+pub use crate::series::SeriesLimit;
 pub use crate::server::{ServerInstrumentation, start_server};
 pub use crate::span::{AttributeScope, NameRank, RequestSpan, SpanName};

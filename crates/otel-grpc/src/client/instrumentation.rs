@@ -7,7 +7,8 @@ use opentelemetry::metrics::Meter;
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{BoundedCache, Outcome};
 use otel_request::{
-    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SpanName, start_client,
+    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SeriesLimit, SpanName,
+    start_client,
 };
 use tonic::{Code, GrpcMethod};
 
@@ -19,12 +20,7 @@ use crate::message_spans::StreamSlot;
 use crate::method::{Method, Methods};
 use crate::metrics::GrpcInstruments;
 use crate::outcome;
-use crate::series::SeriesLimit;
 use crate::state::CallState;
-
-/// Limit of servers with their own metrics in a layer without a target; the origin of a request identifies its
-/// server.
-const SERVERS: usize = 64;
 
 /// The options that only a client has.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +33,7 @@ pub struct ClientOptions {
 #[derive(Debug)]
 pub struct GrpcClient {
     options: ClientOptions,
+    /// By the origin of a request, which identifies its server in a layer without a target.
     by_origin: BoundedCache<Methods>,
     /// The limit of the series of all origins, because requests can name untrusted hosts.
     series: Arc<SeriesLimit>,
@@ -48,8 +45,8 @@ impl Side for GrpcClient {
     const IS_CLIENT: bool = true;
 
     fn new(grpc: &GrpcOptions, options: ClientOptions) -> Self {
-        let series = SeriesLimit::new(grpc.max_untrusted_series);
-        Self { options, by_origin: BoundedCache::new(SERVERS), series }
+        let series = Arc::new(SeriesLimit::new(grpc.max_untrusted_series));
+        Self { options, by_origin: BoundedCache::new(grpc.max_untrusted_series as usize), series }
     }
 
     fn options(&self) -> &ClientOptions {
@@ -145,10 +142,10 @@ impl GrpcInstrumentation<GrpcClient> {
         let find = |methods: &Methods| methods.get(path, is_known).ok_or_else(|| methods.unknown());
         match head.uri.authority() {
             Some(authority) if self.side.options.target.is_empty() && !authority.as_str().contains('@') => {
-                let (series, rest) = (&self.side.series, &self.methods);
-                let methods =
-                    || Methods::of_origin(attributes::target(head.uri), Arc::clone(series), Arc::clone(rest));
-                match self.side.by_origin.get_or_insert(authority.as_str(), methods) {
+                let series = &self.side.series;
+                let methods = || Methods::of_origin(attributes::target(head.uri), Arc::clone(series));
+                let new = || series.has_room().then(methods);
+                match self.side.by_origin.get_or_insert_opt(authority.as_str(), new) {
                     Some(methods) => find(&methods),
                     None => find(&self.methods),
                 }

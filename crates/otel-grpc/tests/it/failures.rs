@@ -2,6 +2,7 @@
 //!
 //! tonic's errors are classified only with the feature `transport`.
 
+use std::io;
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, Status as SpanStatus};
@@ -36,6 +37,35 @@ async fn a_peer_that_does_not_listen_refuses_the_connection() {
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_a_failure_of_dns() {
     assert_unavailable(Endpoint::from_static("http://no-such-host.invalid"), "dns").await;
+}
+
+#[tokio::test]
+async fn a_peer_without_a_route_is_unreachable() {
+    // TCP has no route to the broadcast address.
+    assert_unavailable(Endpoint::from_static("http://255.255.255.255:80"), "unreachable").await;
+}
+
+#[tokio::test]
+async fn a_local_address_of_another_host_is_a_failure_to_connect() {
+    let (address, _incoming) = listen().await;
+    // No interface has an address for documentation (RFC 5737).
+    let endpoint = endpoint(address).local_address(Some("192.0.2.1".parse().unwrap()));
+    assert_unavailable(endpoint, "connect").await;
+}
+
+#[tokio::test]
+async fn a_handshake_of_tcp_that_nobody_answers_is_a_timeout() {
+    let short = Duration::from_millis(100);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // The system drops connections beyond the queue of the listener.
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(short, tokio::net::TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+    }
+    assert_unavailable(endpoint(address).connect_timeout(short), "timeout").await;
 }
 
 #[cfg(feature = "rustls")]
@@ -97,6 +127,39 @@ async fn an_application_classifies_its_errors_and_the_status_stays() {
     });
     EchoClient(layer.layer(failing)).unary(say("hello")).await.unwrap_err();
     assert_one(&recorder, SpanKind::Client, "UNKNOWN", Some("no_number"));
+}
+
+/// Fails in another way with each call.
+fn fails_in_turn() -> impl tower::Service<
+    http::Request<tonic::body::Body>,
+    Response = http::Response<tonic::body::Body>,
+    Error = BoxError,
+    Future: Send,
+> + Clone {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    tower::service_fn(move |_: http::Request<tonic::body::Body>| {
+        let kinds =
+            [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut];
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::ready(Err(io::Error::from(kinds[call % 3]).into()))
+    })
+}
+
+#[tokio::test]
+async fn each_class_of_one_status_is_a_series_of_its_own() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder).with_message_metrics(true);
+    let client = EchoClient(layer.layer(fails_in_turn()));
+    for _ in 0..6 {
+        client.unary(say("hello")).await.unwrap_err();
+    }
+    for metric in ["rpc.client.call.duration", "rpc.client.request.size"] {
+        for class in ["connection_refused", "connection_reset", "timeout"] {
+            let count = recorder.metric(metric).with("error.type", class).count();
+            assert_eq!(count, 2, "{class}: {}", recorder.metrics());
+        }
+    }
+    recorder.assert_clean();
 }
 
 /// Returns the descriptions of the spans of a client and a server.

@@ -138,42 +138,45 @@ async fn a_clients_server_is_its_target_or_else_its_origin() {
 }
 
 #[tokio::test]
-async fn more_origins_than_the_bound_share_a_series() {
-    let recorder = Recorder::new();
-    let layer = client_layer(&recorder);
-    for number in 0..100 {
-        called(layer.clone(), &recorder, &format!("http://host{number}/a.B/C")).await;
-    }
-    let durations = recorder.metric("rpc.client.call.duration");
-    assert_eq!((durations.points().len(), durations.count()), (65, 100));
-    assert_eq!(durations.without("server.address").count(), 36);
-    // The spans keep the host.
-    for (number, span) in recorder.spans().iter().enumerate() {
-        assert_eq!(attribute(span, "server.address").unwrap(), format!("host{number}"));
-    }
-}
-
-#[tokio::test]
 async fn the_series_of_untrusted_hosts_have_a_bound() {
     let recorder = Recorder::new();
     let known = |layer: ClientLayer| layer.with_known_methods(["a.B/C"]).with_max_untrusted_series(10);
     let layer = known(client_layer(&recorder));
-    for path in ["a.B/C", "a.B/Unknown"] {
-        for number in 0..10 {
-            called(layer.clone(), &recorder, &format!("http://host{number}/{path}")).await;
-        }
+    for number in 0..30 {
+        called(layer.clone(), &recorder, &format!("http://host{number}/a.B/C")).await;
     }
     let durations = || recorder.metric("rpc.client.call.duration");
-    assert_eq!(durations().with("rpc.method", "a.B/C").points().len(), 10, "{}", recorder.metrics());
-    let unknown = durations().with("rpc.method", "_OTHER");
-    assert_eq!((unknown.points().len(), unknown.without("server.address").count()), (1, 10));
-    // A method beyond the bound keeps its name, and a target is trusted.
-    called(layer, &recorder, "http://host10/a.B/C").await;
-    assert_eq!(durations().with("rpc.method", "a.B/C").without("server.address").count(), 1);
+    assert_eq!((durations().points().len(), durations().count()), (11, 30), "{}", recorder.metrics());
+    assert_eq!(durations().with("rpc.method", "a.B/C").without("server.address").count(), 20);
+    // The spans keep the host.
+    for (number, span) in recorder.spans().iter().enumerate() {
+        assert_eq!(attribute(span, "server.address").unwrap(), format!("host{number}"));
+    }
+    // A target is trusted.
     let aimed = known(client_layer(&recorder)).with_max_untrusted_series(0);
     let aimed = aimed.with_target(&"https://orders.internal".parse().unwrap());
     called(aimed, &recorder, "http://host10/a.B/C").await;
     assert_eq!(durations().with("server.address", "orders.internal").count(), 1, "{}", recorder.metrics());
+}
+
+#[tokio::test]
+async fn a_known_host_keeps_its_new_series_beyond_the_bound() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder).with_known_methods(["a.B/C"]).with_max_untrusted_series(10);
+    for number in 0..20 {
+        called(layer.clone(), &recorder, &format!("http://host{number}/a.B/C")).await;
+    }
+    // Another method, and another status.
+    called(layer.clone(), &recorder, "http://host0/a.B/Unknown").await;
+    let failing = layer.layer(tower::service_fn(|_: Request<Body>| {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        std::future::ready(Err::<Response<Body>, _>(refused))
+    }));
+    let request = Request::post("http://host0/a.B/C").body(Body::empty()).unwrap();
+    failing.oneshot(request).await.map(drop).unwrap_err();
+    let durations = recorder.metric("rpc.client.call.duration").with("server.address", "host0");
+    assert_eq!((durations.points().len(), durations.count()), (3, 3), "{}", recorder.metrics());
+    assert_eq!(durations.with("error.type", "connection_refused").count(), 1);
 }
 
 #[tokio::test]

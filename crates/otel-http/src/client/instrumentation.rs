@@ -8,7 +8,8 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use otel_operation::{BoundedCache, SmallOnceMap};
 use otel_request::{
-    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SpanName, start_client,
+    AttributeScope, ClientInstrumentation, NameRank, RequestHead, RequestScope, SeriesLimit, SpanName,
+    start_client,
 };
 
 use super::state::ClientState;
@@ -17,7 +18,7 @@ use crate::attributes::{self, SERVER_ADDRESS, URL_TEMPLATE, client as request_at
 use crate::config::EndOn;
 use crate::instrumentation::{HttpInstrumentation, Side};
 use crate::method::KnownMethod;
-use crate::metrics::{HttpInstruments, Key, Series, SeriesCount};
+use crate::metrics::{HttpInstruments, Key, Series};
 use crate::sizes::{BodySizes, RequestSize};
 
 /// Default limit of the series that hosts make, half of the SDK's limit of series per metric.
@@ -54,7 +55,7 @@ impl Default for ClientOptions {
 #[derive(Debug)]
 pub struct HttpClient {
     options: ClientOptions,
-    series: Arc<SeriesCount>,
+    series: Arc<SeriesLimit>,
     /// By `http`, `https` and an unknown scheme, which differ in the default port.
     hosts: [BoundedCache<TargetHost>; 3],
     /// The host that all hosts beyond the limit share.
@@ -67,21 +68,21 @@ pub struct HttpClient {
 struct TargetHost {
     attributes: Vec<KeyValue>,
     series: Arc<Series>,
-    count: Option<Arc<SeriesCount>>,
+    limit: Option<Arc<SeriesLimit>>,
     by_template: BoundedCache<Series>,
 }
 
 impl TargetHost {
-    fn new(attributes: Vec<KeyValue>, count: Option<Arc<SeriesCount>>) -> Self {
-        let series = Arc::new(Series::for_host(attributes.clone(), count.clone()));
-        Self { attributes, series, count, by_template: BoundedCache::new(TEMPLATES) }
+    fn new(attributes: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
+        let series = Arc::new(Series::for_host(attributes.clone(), limit.clone()));
+        Self { attributes, series, limit, by_template: BoundedCache::new(TEMPLATES) }
     }
 
     fn template_series(&self, template: &str) -> Arc<Series> {
         let make = || {
             let mut attributes = self.attributes.clone();
             attributes.push(KeyValue::new(URL_TEMPLATE, template.to_owned()));
-            Series::for_host(attributes, self.count.clone())
+            Series::for_host(attributes, self.limit.clone())
         };
         self.by_template.get_or_insert(template, make).unwrap_or_else(|| Arc::new(make()))
     }
@@ -96,7 +97,7 @@ impl Side for HttpClient {
 
     fn new(options: ClientOptions) -> Self {
         Self {
-            series: Arc::new(SeriesCount::new(options.max_untrusted_series)),
+            series: Arc::new(SeriesLimit::new(options.max_untrusted_series)),
             hosts: [(); 3].map(|()| BoundedCache::new(options.max_untrusted_series as usize)),
             other: Arc::new(TargetHost::new(vec![KeyValue::new(SERVER_ADDRESS, "_OTHER")], None)),
             templates: BoundedCache::new(TEMPLATES),
@@ -203,8 +204,8 @@ impl HttpClient {
             None => unknown,
         };
         let make = || {
-            let count = Arc::clone(&self.series);
-            count.has_room().then(|| TargetHost::new(target.attributes(), Some(count)))
+            let limit = Arc::clone(&self.series);
+            limit.has_room().then(|| TargetHost::new(target.attributes(), Some(limit)))
         };
         // The key includes the port. It stays in memory, so that it must not have credentials.
         let (_, key) = target.authority.rsplit_once('@').unwrap_or(("", target.authority));

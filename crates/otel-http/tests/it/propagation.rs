@@ -16,7 +16,9 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use otel_http::{ClientLayer, LayerOptions};
-use otel_propagation::{CompositePropagator, TraceContextPropagator};
+use otel_propagation::{
+    CompositePropagator, HeaderInjector, PassThroughPropagator, PropagatorHandle, TraceContextPropagator,
+};
 use otel_testing::Recorder;
 use tower::{Layer, Service as _, ServiceExt};
 
@@ -108,6 +110,29 @@ async fn a_public_endpoint_links_its_caller_and_drops_its_baggage() {
     let layer = server_layer(&recorder).with_public_endpoint_if(|head| head.headers.contains_key("via"));
     support::call(&layer, request(), |_| async { Response::new(Body::empty()) }).await;
     assert_eq!(recorder.span("GET").span_context.trace_id().to_string(), TRACE, "not from outside");
+}
+
+#[tokio::test]
+async fn a_public_endpoint_passes_no_headers_through() {
+    let pass_through = PassThroughPropagator::new(["x-request-id"]).unwrap();
+    let propagator = CompositePropagator::default().with_pass_through(pass_through);
+    for (public, recorded) in [(false, true), (false, false), (true, true), (true, false)] {
+        let recorder = Recorder::new();
+        let layer = server_layer(&recorder).with_propagator(propagator.clone());
+        let layer = layer.with_public_endpoint(public).with_filter(move |_| recorded);
+        let request = Request::get("/").header("traceparent", TRACEPARENT).header("x-request-id", "r1");
+        let response = support::call(&layer, request.body(Empty::new()).unwrap(), |_| async {
+            let mut sent = HeaderMap::new();
+            PropagatorHandle::new(propagator.clone())
+                .inject(&Context::current(), &mut HeaderInjector(&mut sent));
+            let mut response = Response::new(Body::empty());
+            *response.headers_mut() = sent;
+            response
+        })
+        .await;
+        assert_eq!(response.headers().contains_key("x-request-id"), !public, "public {public}");
+        assert_eq!(recorder.spans().len(), usize::from(recorded));
+    }
 }
 
 /// Reads Trace Context, and records if the carrier shows it a `baggage` header.

@@ -234,6 +234,25 @@ fn the_age_of_a_message_is_recorded_if_it_has_a_timestamp() {
 }
 
 #[test]
+fn a_message_that_is_left_out_keeps_its_context_where_it_is_preserved() {
+    const OLD: &str = "00-00000000000000000000000000000005-0000000000000005-01";
+    for (existing, sent) in [
+        (ExistingContext::Preserve, OLD),
+        (ExistingContext::ReplaceAndLink, "00-00000000000000000000000000000007-0000000000000007-01"),
+    ] {
+        let recorder = Recorder::new();
+        let messaging =
+            with(&recorder, |options| options.with_filter(|_| false).with_existing_context(existing));
+        let mut letter = Letter(vec![("traceparent".into(), OLD.into())]);
+        let internal = named(&messaging, "internal");
+        let send = internal.send("send");
+        drop(send.start_outbound(&remote(7, true), &mut letter, HeaderBudget::Unlimited));
+        assert_eq!(header(&letter.0, "traceparent"), Some(sent), "{existing:?}");
+        assert!(recorder.spans().is_empty());
+    }
+}
+
+#[test]
 fn a_replayed_message_never_makes_its_producer_a_parent() {
     let recorder = Recorder::new();
     let message = Parcel { is_replayed: true, ..parcel(&named(&messaging(&recorder), "orders"), 7) };

@@ -1,7 +1,9 @@
 //! Response bodies: the request ends with the last frame, with an error, or on drop.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -275,4 +277,37 @@ async fn the_context_is_current_while_the_body_is_polled_also_after_the_request(
     let text = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(text, span_of(&Context::new()), "without a caller there is no span");
     assert_eq!(recorder.spans().len(), 2);
+}
+
+/// A body that panics when it is polled, and then at each question about its end, as one with a poisoned lock does.
+#[derive(Default)]
+struct Poisoned(bool);
+
+impl Body for Poisoned {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0 = true;
+        panic!("a bug in a body")
+    }
+
+    fn is_end_stream(&self) -> bool {
+        assert!(!self.0, "poisoned");
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panicked_is_dropped_without_a_second_panic() {
+    let recorder = Recorder::new();
+    let (mut body, log) = body(&recorder, Poisoned::default(), None).await;
+    // The body is dropped while the task unwinds, where a panic would abort the process.
+    let task = tokio::spawn(async move { body.frame().await.map(drop) });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(*log.lock().unwrap(), ["measure panic"]);
+    recorder.assert_clean();
 }

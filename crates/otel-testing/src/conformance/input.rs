@@ -75,7 +75,10 @@ impl Scenario {
         let long = 64 * 1024;
         match (role, self) {
             (_, Self::NoParent) => {}
-            (Role::Outbound, Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders) => {
+            (
+                Role::Outbound,
+                Self::StaleHeaders | Self::StaleBaggage | Self::CallersHeaders | Self::Filtered,
+            ) => {
                 add("traceparent", STALE.traceparent(true));
                 add("tracestate", b"stale=1".to_vec());
                 add("baggage", b"stale=1".to_vec());

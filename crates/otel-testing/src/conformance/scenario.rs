@@ -84,7 +84,7 @@ pub enum Scenario {
     /// nothing about recording. The number is the number of the run.
     HostileContentType(u32),
     /// The filter leaves the operation out: nothing is recorded. The context that was received is current in the handler
-    /// (inbound), the current one is sent (outbound).
+    /// (inbound), the current one is sent (outbound), in place of the headers of an earlier hop that the message carries.
     Filtered,
     /// Inbound: [`Filtered`](Scenario::Filtered) and [`PublicEndpoint`](Scenario::PublicEndpoint). The context in the
     /// handler is empty.

@@ -1,6 +1,7 @@
 //! Each advertised client against peers that fail in each way, over sockets.
 
 mod hyper_util_client;
+mod matrix;
 mod reqwest_client;
 mod tonic_channel;
 mod tower_layers;
@@ -44,6 +45,13 @@ impl Peer {
     }
 
     async fn serve(self, mut stream: TcpStream) {
+        let mut start = [0; 3];
+        stream.peek(&mut start).await.unwrap();
+        if &start == b"PRI" {
+            receive_http2(&mut stream).await;
+            // An empty SETTINGS frame, which the client acknowledges.
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        }
         if self == Self::Resetting {
             // Bytes that nobody has read make the system reset the connection.
             stream.peek(&mut [0]).await.unwrap();
@@ -56,10 +64,23 @@ impl Peer {
             _ => b"",
         };
         let _ = stream.write_all(answer).await;
-        if self == Self::Silent {
-            // Until the client has given up.
-            while stream.read(&mut [0; 4_096]).await.is_ok_and(|read| read > 0) {}
+        if self != Self::Silent {
+            let _ = stream.shutdown().await;
         }
+        // Until the client has given up: unread bytes would reset the connection.
+        while stream.read(&mut [0; 4_096]).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// Reads a connection of HTTP/2 up to its first request, because only a request that was sent sees the reset.
+async fn receive_http2(stream: &mut TcpStream) {
+    const HEADERS: u8 = 1;
+    stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await.unwrap();
+    let mut head = [0; 9];
+    while head[3] != HEADERS {
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
     }
 }
 

@@ -128,7 +128,7 @@ caught! {
     filtered_is_recorded: Outbound FilteredIsRecorded Filtered "1 spans of operations";
     filtered_is_measured: Inbound FilteredIsMeasured Filtered "toy.calls has 1 measurements";
     filter_ends_trace_inbound: Inbound FilterEndsTrace Filtered "context is not passed on";
-    filter_ends_trace_outbound: Outbound FilterEndsTrace Filtered "no traceparent was sent";
+    filter_ends_trace_outbound: Outbound FilterEndsTrace Filtered "context is not passed on";
     filter_joins_ambient: Inbound JoinsAmbient FilteredPublicEndpoint "is continued";
     filter_not_attached_in_body: Inbound NotAttachedInBody Filtered "at Body, the received context is not passed on";
     filter_loses_baggage: Outbound LosesBaggage Filtered "is not among the baggage";

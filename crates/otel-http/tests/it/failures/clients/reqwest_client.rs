@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use axum::response::Redirect;
+use axum::{Router, routing::get};
 use otel_testing::Recorder;
 use reqwest::ClientBuilder;
 use tower::ServiceExt;
 
 use super::{Peer, UNKNOWN_HOST, tls};
 use crate::failures::assert_class;
-use crate::support::client_layer;
+use crate::support::{client_layer, serve};
 
 /// Calls `url` with a client of reqwest; the call has to fail.
 async fn fail(recorder: &Recorder, client: ClientBuilder, url: &str) {
@@ -69,4 +71,13 @@ async fn a_name_that_does_not_resolve_is_a_failure_of_dns() {
     let recorder = Recorder::new();
     fail(&recorder, ClientBuilder::new(), UNKNOWN_HOST).await;
     assert_class(&recorder, "dns");
+}
+
+#[tokio::test]
+async fn a_redirect_too_many_is_a_redirect() {
+    let app = Router::new().route("/", get(|| async { Redirect::temporary("/") }));
+    let url = format!("http://{}/", serve(app).await);
+    let recorder = Recorder::new();
+    fail(&recorder, ClientBuilder::new().redirect(reqwest::redirect::Policy::limited(2)), &url).await;
+    assert_class(&recorder, "redirect");
 }
