@@ -10,6 +10,7 @@ mod conventions;
 mod for_each;
 mod hostile;
 mod metrics;
+mod no_sdk;
 mod producer;
 mod propagation;
 mod rebalances;
