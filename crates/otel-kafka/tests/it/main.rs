@@ -20,3 +20,4 @@ mod spans;
 mod support;
 mod tracing_spans;
 mod transactions;
+mod unreported;
