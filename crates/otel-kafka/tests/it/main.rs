@@ -11,6 +11,7 @@ mod for_each;
 mod hostile;
 mod metrics;
 mod no_sdk;
+mod panics;
 mod producer;
 mod propagation;
 mod rebalances;
