@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use otel_messaging::HeaderBudget;
 use otel_operation::catch_panic;
@@ -31,8 +30,6 @@ const BATCH: usize = 61;
 const PER_HEADER: usize = 5;
 /// The bytes by which the length of the record and the number of its headers may grow.
 const GROWTH: usize = 4;
-/// The time that a broker has to answer for the limit of a topic.
-const LOOKUP: Duration = Duration::from_secs(30);
 /// A topic's setting with its limit.
 const SETTING: &str = "max.message.bytes";
 
@@ -198,7 +195,8 @@ async fn describe<C: ClientContext + 'static>(
     admin: Arc<AdminClient<C>>,
     topic: String,
 ) -> Result<usize, String> {
-    let options = AdminOptions::new().request_timeout(Some(LOOKUP));
+    // The time-out is the client's, `socket.timeout.ms`.
+    let options = AdminOptions::new();
     let specifier = ResourceSpecifier::Topic(&topic);
     let described = admin.describe_configs([&specifier], &options).await;
     let resource = described.map_err(|error| error.to_string())?.into_iter().next();

@@ -9,6 +9,7 @@ mod context;
 mod conventions;
 mod for_each;
 mod hostile;
+mod limits;
 mod metrics;
 mod no_sdk;
 mod panics;
