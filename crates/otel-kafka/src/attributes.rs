@@ -15,6 +15,8 @@ pub(crate) const SYSTEM: &str = "kafka";
 pub(crate) const KEY: &str = "messaging.kafka.message.key";
 pub(crate) const OFFSET: &str = "messaging.kafka.offset";
 pub(crate) const TOMBSTONE: &str = "messaging.kafka.message.tombstone";
+/// False on a `send` span that ended without the broker's confirmation. Defined by this crate.
+pub(crate) const CONFIRMED: &str = "messaging.kafka.delivery.confirmed";
 /// The name of the `tracing` event of a rebalance.
 #[cfg(feature = "tracing")]
 pub(crate) const REBALANCE_EVENT: &str = "messaging.kafka.rebalance";

@@ -6,8 +6,12 @@
 
 mod context;
 mod future;
+mod in_flight;
+mod limits;
 mod live;
 mod sending;
+mod settings;
+mod shared;
 
 use std::fmt;
 use std::ops::Deref;
@@ -25,8 +29,10 @@ use rdkafka::util::Timeout;
 
 use crate::config::Options;
 use crate::kafka::ClientInstrumentation;
-use crate::producer::live::{InstrumentedProducer, producer_methods};
-use crate::producer::sending::{RawProducer, Shared, TracedRecord};
+use crate::producer::in_flight::TracedRecord;
+use crate::producer::live::{InstrumentedProducer, limit_methods, producer_methods, resume_panic};
+use crate::producer::settings::ProducerSettings;
+use crate::producer::shared::{RawProducer, Shared};
 
 pub use crate::producer::context::TracedProducerContext;
 pub use crate::producer::future::{DeliveryFuture, FutureProducer, FutureProducerContext};
@@ -35,7 +41,7 @@ type Opaque<C, Part> = <C as ProducerContext<Part>>::DeliveryOpaque;
 
 /// Defines a producer. The two differ only in the wrapped type, and in that `ThreadedProducer` implements `Clone`.
 macro_rules! producer {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, polled by its $poller:ident) => {
         $(#[$doc])*
         pub struct $name<C = DefaultProducerContext, Part = NoCustomPartitioner>
         where
@@ -76,6 +82,8 @@ macro_rules! producer {
                 self
             }
 
+            limit_methods!();
+
             /// Enqueues a record, and starts its `send` span. The delivery report ends the span.
             ///
             /// # Errors
@@ -95,6 +103,7 @@ macro_rules! producer {
             /// Serves delivery reports and other events until `timeout` expires.
             pub fn poll<T: Into<Timeout>>(&self, timeout: T) {
                 (**self.live).poll(timeout);
+                resume_panic!($poller, self.live);
             }
         }
 
@@ -110,7 +119,7 @@ macro_rules! producer {
             C: ProducerContext<Part> + 'static,
         {
             fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
-                let context = TracedProducerContext::new(context);
+                let context = TracedProducerContext::new(context, ProducerSettings::from_config(config));
                 let inner = bare::$name::from_config_and_context(config, context)?;
                 let kafka = ClientInstrumentation::from_config(config);
                 Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka })
@@ -122,7 +131,7 @@ macro_rules! producer {
             Part: Partitioner + Send + Sync + 'static,
             C: ProducerContext<Part> + 'static,
         {
-            producer_methods!(TracedProducerContext<C, Part>);
+            producer_methods!(TracedProducerContext<C, Part>, $poller);
         }
 
         impl<C, Part> Deref for $name<C, Part>
@@ -152,14 +161,14 @@ macro_rules! producer {
 producer! {
     /// rdkafka's `BaseProducer`, which the application polls. Other methods are available through `Deref` and
     /// rdkafka's trait `Producer`.
-    BaseProducer
+    BaseProducer, polled by its caller
 }
 
 producer! {
     /// rdkafka's `ThreadedProducer`, which is polled by its own thread. Other methods are available through `Deref`
     /// and rdkafka's trait `Producer`. Clones share the producer.
     #[must_use = "The threaded producer will stop immediately if unused"]
-    ThreadedProducer
+    ThreadedProducer, polled by its thread
 }
 
 impl<C, Part> Clone for ThreadedProducer<C, Part>

@@ -47,6 +47,10 @@ pub enum HeaderBudget {
     },
 }
 
+/// With this many bytes left, headers are written without measuring all of them first, because a context seldom takes
+/// half as much: its longest part is baggage, of at most 8,192 bytes.
+const AMPLE: usize = 16 << 10;
+
 impl HeaderBudget {
     /// Returns a limit of `left` bytes, of which each header takes `per_header` for framing.
     #[must_use]
@@ -59,7 +63,8 @@ impl OperationBuilder<'_> {
     /// Starts the operation of sending one message, and writes its context into the message's headers.
     ///
     /// If the headers would exceed the budget, none is written and the message goes out as it is; see
-    /// [`MessagingOperation::is_context_dropped`].
+    /// [`MessagingOperation::is_context_dropped`]. With a budget of 16 KiB or more only the headers that do not fit are
+    /// left out.
     pub fn start_outbound<M: OutboundMessage>(
         self,
         current: &Context,
@@ -73,18 +78,56 @@ impl OperationBuilder<'_> {
         let mut builder: OperationBuilder<'_> = self;
         builder.message = carried.as_ref();
         let mut operation = builder.start(current, |attributes| message.describe(attributes));
-        if let HeaderBudget::Bytes { left, per_header } = budget
-            && operation.injects()
-        {
-            let mut growth = HeaderGrowth::new(message.headers_mut(), per_header);
-            operation.inject(&mut growth);
-            if growth.added > growth.freed.saturating_add(left) {
-                operation.drop_context();
+        match budget {
+            HeaderBudget::Bytes { left, per_header } if left >= AMPLE && operation.injects() => {
+                let mut bounded =
+                    BoundedWriter { headers: message.headers_mut(), left, per_header, is_full: false };
+                operation.inject(&mut bounded);
+                if bounded.is_full {
+                    operation.drop_context();
+                }
                 return operation;
             }
+            HeaderBudget::Bytes { left, per_header } if operation.injects() => {
+                let mut growth = HeaderGrowth::new(message.headers_mut(), per_header);
+                operation.inject(&mut growth);
+                if growth.added > growth.freed.saturating_add(left) {
+                    operation.drop_context();
+                    return operation;
+                }
+            }
+            HeaderBudget::Bytes { .. } | HeaderBudget::Unlimited => {}
         }
         operation.inject(message.headers_mut());
         operation
+    }
+}
+
+/// Writes headers as long as they fit, and leaves out those that do not.
+struct BoundedWriter<'h, H> {
+    headers: &'h mut H,
+    left: usize,
+    per_header: usize,
+    is_full: bool,
+}
+
+impl<H: HeaderWriter> HeaderWriter for BoundedWriter<'_, H> {
+    fn set(&mut self, name: &str, value: &str) {
+        match self.left.checked_sub(name.len() + value.len() + self.per_header) {
+            Some(left) => {
+                self.left = left;
+                self.headers.set(name, value);
+            }
+            None => self.is_full = true,
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.headers.remove(name);
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.headers.contains(name)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use rdkafka::ClientContext;
 use rdkafka::Statistics;
@@ -13,7 +14,9 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, Partitioner, ProducerContext};
 
 use crate::context::client_context;
-use crate::producer::sending::{InFlightRecord, Shared};
+use crate::producer::in_flight::InFlightRecord;
+use crate::producer::settings::ProducerSettings;
+use crate::producer::shared::Shared;
 
 /// The context of a [`BaseProducer`](crate::BaseProducer) or a [`ThreadedProducer`](crate::ThreadedProducer), which
 /// ends `send` spans. It dereferences to the user's context.
@@ -31,8 +34,8 @@ where
     Part: Partitioner,
     C: ProducerContext<Part>,
 {
-    pub(crate) fn new(inner: C) -> Self {
-        Self { inner, shared: Shared::default() }
+    pub(crate) fn new(inner: C, settings: ProducerSettings) -> Self {
+        Self { inner, shared: Shared::new(settings) }
     }
 }
 
@@ -71,11 +74,11 @@ where
     Part: Partitioner,
     C: ProducerContext<Part>,
 {
-    type DeliveryOpaque = Box<InFlightRecord<C::DeliveryOpaque>>;
+    type DeliveryOpaque = Arc<InFlightRecord<C::DeliveryOpaque>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
-        if let Some((opaque, _)) = self.shared.delivered(result, pending) {
-            self.inner.delivery(result, opaque);
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Self::DeliveryOpaque) {
+        if let Some((opaque, _)) = self.shared.delivered(result, in_flight) {
+            self.shared.call(|| self.inner.delivery(result, opaque));
         }
     }
 

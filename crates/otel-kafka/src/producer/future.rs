@@ -28,8 +28,11 @@ use tokio::sync::Notify;
 use crate::config::Options;
 use crate::context::client_context;
 use crate::kafka::ClientInstrumentation;
-use crate::producer::live::{InstrumentedProducer, producer_methods};
-use crate::producer::sending::{self, InFlightRecord, RawProducer, RecordParts, Shared, TracedRecord};
+use crate::producer::in_flight::{InFlightRecord, RecordParts, TracedRecord};
+use crate::producer::live::{InstrumentedProducer, limit_methods, producer_methods};
+use crate::producer::sending;
+use crate::producer::settings::ProducerSettings;
+use crate::producer::shared::{RawProducer, Shared};
 
 /// The first and the longest interval between checks for room in the queue while no delivery report arrives; each
 /// interval is twice the previous one. Reports alone are not sufficient, because a report arrives shortly before its
@@ -65,10 +68,10 @@ impl<C: ClientContext + 'static> ClientContext for FutureProducerContext<C> {
 }
 
 impl<C: ClientContext + 'static> ProducerContext for FutureProducerContext<C> {
-    type DeliveryOpaque = Box<InFlightRecord<Reply>>;
+    type DeliveryOpaque = Arc<InFlightRecord<Reply>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
-        if let Some((reply, own)) = self.shared.delivered(result, pending) {
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Self::DeliveryOpaque) {
+        if let Some((reply, own)) = self.shared.delivered(result, in_flight) {
             let result = match result {
                 Ok(message) => Ok(Delivery {
                     partition: message.partition(),
@@ -147,6 +150,8 @@ where
         self
     }
 
+    limit_methods!();
+
     /// Sends a record and waits for its delivery. `queue_timeout` limits the wait for room in the queue.
     ///
     /// If the future is dropped, a record that is in the queue is still sent, and the delivery report ends its span.
@@ -163,7 +168,7 @@ where
         let (parts, headers) = parts(record);
         let (reply, answer) = oneshot::channel();
         let timeout = queue_timeout.into();
-        let mut record = sending::begin(&self.kafka, parts, headers, reply);
+        let mut record = self.live.begin(&self.kafka, parts, headers, reply);
         let mut waiting: Option<(Instant, Duration)> = None;
         let refused = loop {
             let error = match self.live.enqueue(&self.kafka, record) {
@@ -226,7 +231,7 @@ where
         let FutureRecord { topic, partition, payload, key, timestamp, .. } = record;
         let (parts, headers) = parts(record);
         let (reply, answer) = oneshot::channel();
-        let sent = sending::begin(&self.kafka, parts, headers, reply);
+        let sent = self.live.begin(&self.kafka, parts, headers, reply);
         match self.live.enqueue(&self.kafka, sent) {
             Ok(()) => Ok(DeliveryFuture { reply: answer }),
             Err((error, sent)) => {
@@ -271,8 +276,9 @@ where
     R: AsyncRuntime,
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
+        let settings = ProducerSettings::from_config(config);
         let context =
-            FutureProducerContext { inner: context, shared: Shared::default(), room: Notify::new() };
+            FutureProducerContext { inner: context, shared: Shared::new(settings), room: Notify::new() };
         let inner = ThreadedProducer::from_config_and_context(config, context)?;
         let kafka = ClientInstrumentation::from_config(config);
         Ok(Self { live: InstrumentedProducer::new(inner, &kafka), kafka, runtime: PhantomData })
@@ -284,7 +290,7 @@ where
     C: ClientContext + 'static,
     R: AsyncRuntime,
 {
-    producer_methods!(FutureProducerContext<C>);
+    producer_methods!(FutureProducerContext<C>, thread);
 }
 
 impl<C: ClientContext + 'static, R> Clone for FutureProducer<C, R> {

@@ -11,12 +11,14 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::ToBytes;
+use rdkafka::message::{OwnedHeaders, ToBytes};
 use rdkafka::producer::BaseRecord;
 
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
-use crate::producer::sending::{self, RawProducer, RecordParts, Resend, TracedRecord};
+use crate::producer::in_flight::{RecordParts, StartedRecord};
+use crate::producer::sending;
+use crate::producer::shared::{RawProducer, Resend};
 
 /// The wrapped producer. The delivery reports hold a reference to it for resending; dropping this type removes that
 /// reference first.
@@ -38,12 +40,23 @@ impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> InstrumentedProducer
         self.producer.shared().resend_by(Some(Resend { producer, kafka: kafka.clone() }));
     }
 
+    /// Starts the `send` operation of a record.
+    pub(crate) fn begin<'a>(
+        &self,
+        kafka: &ClientInstrumentation,
+        parts: RecordParts<'a>,
+        headers: Option<OwnedHeaders>,
+        opaque: O,
+    ) -> StartedRecord<'a, O> {
+        sending::begin(kafka, self.producer.shared(), parts, headers, opaque)
+    }
+
     /// Enqueues a record whose `send` operation has started.
     pub(crate) fn enqueue<'a>(
         &self,
         kafka: &ClientInstrumentation,
-        record: TracedRecord<'a, O>,
-    ) -> Result<(), (KafkaError, TracedRecord<'a, O>)> {
+        record: StartedRecord<'a, O>,
+    ) -> Result<(), (KafkaError, StartedRecord<'a, O>)> {
         sending::enqueue(kafka, &*self.producer, record)
     }
 
@@ -66,7 +79,7 @@ impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> InstrumentedProducer
             key: key.map(ToBytes::to_bytes),
             timestamp,
         };
-        let sent = sending::begin(kafka, parts, headers, delivery_opaque);
+        let sent = self.begin(kafka, parts, headers, delivery_opaque);
         self.enqueue(kafka, sent).map_err(|(error, sent)| {
             let (headers, delivery_opaque) = sending::finish_rejected(&error, sent);
             let record = BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque };
@@ -108,10 +121,60 @@ impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> Drop for Instrumente
     }
 }
 
+/// Continues a panic of the user's delivery callback if the caller polls. A thread of the producer's own goes on.
+macro_rules! resume_panic {
+    (caller, $live:expr) => {
+        $live.shared().resume_panic()
+    };
+    (thread, $live:expr) => {};
+}
+pub(crate) use resume_panic;
+
+/// Implements the options for the limits of topics for a type with a field `live`.
+macro_rules! limit_methods {
+    () => {
+        /// Sets the largest batch in bytes that a topic accepts (`max.message.bytes`). A record that would exceed it
+        /// with injected headers is sent without them. Clones share the limits.
+        #[must_use = "it is the producer"]
+        pub fn with_topic_limit(self, topic: &str, bytes: usize) -> Self {
+            self.live.shared().limits.set(topic, bytes);
+            self
+        }
+
+        /// Looks up the limits of topics with this client: one `DescribeConfigs` request for a topic, when its first
+        /// record is sent. Until the answer has arrived, or if it is an error, the limit is unknown. With the feature
+        /// `tracing` the first failure is logged. Default: no lookup.
+        #[must_use = "it is the producer"]
+        pub fn with_topic_limits<A>(self, admin: rdkafka::admin::AdminClient<A>) -> Self
+        where
+            A: rdkafka::ClientContext + 'static,
+        {
+            self.live.shared().limits.look_up(admin);
+            self
+        }
+
+        /// Sets the size in bytes up to which the records of a topic with an unknown limit get headers. Default:
+        /// 65,536.
+        #[must_use = "it is the producer"]
+        pub fn with_safe_size(self, bytes: usize) -> Self {
+            self.live.shared().limits.set_safe_size(bytes);
+            self
+        }
+
+        /// Sends records of topics with an unknown limit without context, so that no topic refuses a record because of
+        /// its headers.
+        #[must_use = "it is the producer"]
+        pub fn with_context_only_where_it_fits(self) -> Self {
+            self.with_safe_size(0)
+        }
+    };
+}
+pub(crate) use limit_methods;
+
 /// Implements the methods of rdkafka's `Producer` for a type with fields `live` and `kafka`. Operations of
 /// transactions are recorded.
 macro_rules! producer_methods {
-    ($context:ty) => {
+    ($context:ty, $poller:ident) => {
         fn client(&self) -> &rdkafka::client::Client<$context> {
             self.live.client()
         }
@@ -121,7 +184,9 @@ macro_rules! producer_methods {
         }
 
         fn flush<T: Into<rdkafka::util::Timeout>>(&self, timeout: T) -> KafkaResult<()> {
-            self.live.flush(timeout)
+            let result = self.live.flush(timeout);
+            crate::producer::live::resume_panic!($poller, self.live);
+            result
         }
 
         fn purge(&self, flags: rdkafka::producer::PurgeConfig) {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod group;
+mod limits;
 /// Tests that take half a minute or more, which the quick checks skip.
 mod long {
     mod restart;

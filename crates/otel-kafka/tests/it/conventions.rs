@@ -32,6 +32,10 @@ async fn messages(recorder: &Recorder) {
     cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
     producer.send(FutureRecord::to("orders").key("k").payload("d"), LONG).await.unwrap_err();
 
+    let unacknowledged: FutureProducer = config(&cluster).set("acks", "0").create().unwrap();
+    let unacknowledged = unacknowledged.with_options(options.clone());
+    unacknowledged.send(FutureRecord::to("orders").key("k").payload("e"), LONG).await.unwrap();
+
     let consumer = consumer(&cluster, options);
     let one = consumer.recv().await.unwrap();
     one.process(async |_| ()).await;

@@ -51,6 +51,23 @@ async fn a_record_that_only_our_headers_make_too_large_goes_out_bare() {
 }
 
 #[tokio::test]
+async fn a_record_that_goes_out_bare_after_waiting_for_room_is_counted() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let mut config = config(&cluster);
+    config.set("message.max.bytes", "1000").set("queue.buffering.max.messages", "1").set("linger.ms", "500");
+    let producer: FutureProducer = config.create().unwrap();
+    let producer = producer.with_options(options(&recorder));
+    let _first = producer.send_result(FutureRecord::to("orders").key("k").payload("p")).unwrap();
+    let payload = "p".repeat(920);
+    let record = FutureRecord::to("orders").key("k").payload(&payload).headers(headers(&[("a", "1")]));
+    producer.send(record, LONG).await.unwrap();
+    let seen = messages(&cluster, 0, 2, |message| listed(message.headers()));
+    assert_eq!(seen[1], [("a".to_owned(), b"1".to_vec())]);
+    assert_eq!(recorder.metric("messaging.kafka.context.left_out").sum(), 1.0);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
 async fn a_record_that_the_broker_finds_too_large_is_sent_again_bare() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     let producer: FutureProducer = client(&cluster);

@@ -1,12 +1,14 @@
 //! Transactions: spans of their operations, and the error type of aborted records.
 
+use std::collections::BTreeSet;
+
 use opentelemetry::trace::SpanKind;
-use otel_kafka::FutureProducer;
+use otel_kafka::{FutureProducer, ThreadedProducer};
 use otel_testing::Recorder;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{FutureRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, FutureRecord, Producer as _};
 
 use crate::support::{LONG, attribute, cluster, config, error_type, options};
 
@@ -59,6 +61,29 @@ async fn each_operation_is_a_span_and_what_is_aborted_says_so() {
     // A negative offset is not recorded.
     let aborted = spans.iter().find(|span| error_type(span).is_some()).unwrap();
     assert_eq!(attribute(aborted, "messaging.kafka.offset"), None);
+    recorder.assert_clean();
+}
+
+#[test]
+fn each_record_of_an_aborted_transaction_says_so() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let mut config = config(&cluster);
+    config.set("transactional.id", "t").set("linger.ms", "20000");
+    let producer: ThreadedProducer = config.create().unwrap();
+    let producer = producer.with_options(options(&recorder));
+    producer.init_transactions(LONG).unwrap();
+    for _ in 0..5 {
+        producer.begin_transaction().unwrap();
+        for _ in 0..2_000 {
+            producer.send(BaseRecord::to("orders").key("k").payload("p").partition(0)).unwrap();
+        }
+        producer.abort_transaction(LONG).unwrap();
+    }
+    drop(producer);
+    let spans = recorder.spans();
+    let errors: Vec<_> = spans.iter().filter_map(error_type).collect();
+    let others: BTreeSet<_> = errors.iter().filter(|error| *error != "aborted").collect();
+    assert_eq!((errors.len(), others), (10_000, BTreeSet::new()));
     recorder.assert_clean();
 }
 

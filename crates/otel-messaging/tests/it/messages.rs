@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use otel_messaging::attributes::MessageAttributes;
@@ -124,6 +126,42 @@ fn headers_are_written_where_they_fit_and_the_message_goes_bare_where_not() {
         if !fits {
             assert_eq!(letter.0, own, "the message goes out as it is");
         }
+    }
+    recorder.assert_clean();
+}
+
+/// A propagator that writes a short header and one of 20,000 bytes.
+#[derive(Debug)]
+struct LongPropagator;
+
+impl TextMapPropagator for LongPropagator {
+    fn inject_context(&self, _: &Context, injector: &mut dyn Injector) {
+        injector.set("short", "1".to_owned());
+        injector.set("long", "x".repeat(20_000));
+    }
+
+    fn extract_with_context(&self, context: &Context, _: &dyn Extractor) -> Context {
+        context.clone()
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&[])
+    }
+}
+
+#[test]
+fn no_propagator_exceeds_a_large_budget() {
+    let recorder = Recorder::new();
+    let orders = with(&recorder, |options| options.with_propagator(LongPropagator));
+    let orders = named(&orders, "orders");
+    for (left, names) in [(30_000, &["short", "long"][..]), (20_000, &["short"]), (16_000, &[])] {
+        let mut letter = Letter(Vec::new());
+        let budget = HeaderBudget::bytes(left, 8);
+        let sending = orders.send("publish").start_outbound(&Context::new(), &mut letter, budget);
+        let sent: Vec<_> = letter.0.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(sent, names, "{left}");
+        assert_eq!(sending.is_context_dropped(), names.len() < 2, "{left}");
+        sending.finish(&Outcome::ok());
     }
     recorder.assert_clean();
 }
