@@ -37,15 +37,16 @@ impl Lanes {
     }
 
     /// Sets the number of messages (at least one) that may wait for their lane or for a free handler. Default: 1,024. A
-    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run.
+    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run, unless it
+    /// can pause a lane, as Kafka can: then each further lane may have one more message.
     #[must_use]
     pub fn with_read_ahead(mut self, messages: usize) -> Self {
         self.read_ahead = messages.max(1);
         self
     }
 
-    /// Sets the time that received messages may take when the broker claims their lane back. After it, handlers are
-    /// dropped, their spans end as `cancelled`, and what waits is forgotten. Default: 10 s.
+    /// Sets the time that running handlers may take when the broker claims their lane back. After it, they are dropped,
+    /// and their spans end as `cancelled`. Messages that wait in the lane are not started. Default: 10 s.
     #[must_use]
     pub fn with_drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
@@ -63,8 +64,8 @@ impl From<usize> for Lanes {
 /// operation, until `stop` completes or the stream ends. A lane is a partition, a subject or a routing key.
 ///
 /// All handlers run in the task that polls the future. After `stop`, an error or the end of the stream, all
-/// received messages are processed before this function returns. When the broker claims lanes back, nothing is received until their
-/// messages are processed or the deadline has passed.
+/// received messages are processed before this function returns. When the broker claims lanes back, their waiting messages
+/// are forgotten, and nothing is received until their running handlers have ended or the deadline has passed.
 ///
 /// # Errors
 /// Returns the first error of receiving or of settling.
@@ -96,15 +97,18 @@ where
     let mut end = None;
     loop {
         let closing = gate.is_closing();
-        if closing && !queues.has_any(|lane| gate.closes(lane)) {
-            gate.release();
-            deadline.set(None);
-            continue;
-        }
-        if closing && gate.is_lost() {
-            queues.drop_lanes(|lane| gate.closes(lane));
-        } else if closing && deadline.is_none() {
-            deadline.set(Some(gate.delay(limits.drain_deadline)));
+        if closing {
+            queues.forget_waiting(|lane| gate.closes(lane), |lane| gate.resume(lane));
+            if !queues.has_any(|lane| gate.closes(lane)) {
+                gate.release();
+                deadline.set(None);
+                continue;
+            }
+            if gate.is_lost() {
+                queues.abort(|lane| gate.closes(lane));
+            } else if deadline.is_none() {
+                deadline.set(Some(gate.delay(limits.drain_deadline)));
+            }
         }
         if end.is_some() && queues.is_empty() {
             return end.unwrap_or(Ok(()));
@@ -114,9 +118,10 @@ where
         {
             running.push(run(next, registration));
         }
-        let receives = end.is_none() && !closing && queues.waiting < limits.read_ahead;
+        let receives = end.is_none() && !closing && queues.has_room(limits.read_ahead, gate);
         let stopped = end.is_some();
         let step = poll_fn(|cx| {
+            gate.register(cx.waker());
             if !stopped && stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Step::Stop);
             }
@@ -128,16 +133,11 @@ where
             {
                 return Poll::Ready(Step::Deadline);
             }
-            if receives {
-                if let Poll::Ready(received) = messages.as_mut().poll_next(cx) {
-                    return Poll::Ready(Step::Received(received));
-                }
-                // The poll may have run the broker's callbacks.
-                if gate.is_closing() {
-                    return Poll::Ready(Step::Closing);
-                }
+            if receives && let Poll::Ready(received) = messages.as_mut().poll_next(cx) {
+                return Poll::Ready(Step::Received(received));
             }
-            Poll::Pending
+            // The poll may have run the broker's callbacks, and so may a poll of another loop.
+            if !closing && gate.is_closing() { Poll::Ready(Step::Closing) } else { Poll::Pending }
         });
         match step.await {
             Step::Stop | Step::Received(None) => end = Some(Ok(())),
@@ -145,11 +145,11 @@ where
             Step::Received(Some(Err(error))) => end = Some(Err(error)),
             Step::Received(Some(Ok(message))) => queues.push(lane_of(&message), message),
             Step::Deadline => {
-                queues.drop_lanes(|lane| gate.closes(lane));
+                queues.abort(|lane| gate.closes(lane));
                 deadline.set(None);
             }
             Step::Done(lane, settled) => {
-                queues.finish(lane);
+                queues.finish(lane, |lane| gate.resume(lane));
                 if let (Err(error), None) = (settled, &end) {
                     end = Some(Err(error));
                 }
@@ -178,6 +178,7 @@ struct Queues<L, M> {
 struct Queue<M> {
     waiting: VecDeque<M>,
     running: Option<AbortHandle>,
+    is_paused: bool,
 }
 
 impl<L: Hash + Eq + Clone, M> Queues<L, M> {
@@ -200,7 +201,8 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
             return;
         }
         self.ready.push_back(lane.clone());
-        self.lanes.insert(lane, Queue { waiting: VecDeque::from([message]), running: None });
+        self.lanes
+            .insert(lane, Queue { waiting: VecDeque::from([message]), running: None, is_paused: false });
     }
 
     /// Takes the next message that may run.
@@ -215,19 +217,39 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
     }
 
     /// Notes that the running message of a lane has ended.
-    fn finish(&mut self, lane: L) {
+    fn finish(&mut self, lane: L, resume: impl Fn(&L)) {
         let Some(queue) = self.lanes.get_mut(&lane) else { return };
         queue.running = None;
         if queue.waiting.is_empty() {
+            if queue.is_paused {
+                resume(&lane);
+            }
             self.lanes.remove(&lane);
         } else {
             self.ready.push_back(lane);
         }
     }
 
-    /// Forgets what waits in these lanes, and aborts what runs. A lane with a running message remains until that has
-    /// been dropped.
-    fn drop_lanes(&mut self, which: impl Fn(&L) -> bool) {
+    /// Returns true if a message may be received. If `limit` messages wait, that is so when all lanes with waiting
+    /// messages are paused; they are resumed when half of them have been started.
+    fn has_room(&mut self, limit: usize, gate: &impl LaneGate<L>) -> bool {
+        if self.waiting < limit {
+            if self.waiting <= limit / 2 {
+                for (lane, queue) in self.lanes.iter_mut().filter(|(_, queue)| queue.is_paused) {
+                    gate.resume(lane);
+                    queue.is_paused = false;
+                }
+            }
+            return true;
+        }
+        self.lanes.iter_mut().filter(|(_, queue)| !queue.waiting.is_empty()).all(|(lane, queue)| {
+            queue.is_paused = queue.is_paused || gate.pause(lane);
+            queue.is_paused
+        })
+    }
+
+    /// Forgets what waits in these lanes. A lane with a running message remains until that has ended.
+    fn forget_waiting(&mut self, which: impl Fn(&L) -> bool, resume: impl Fn(&L)) {
         self.ready.retain(|lane| !which(lane));
         self.lanes.retain(|lane, queue| {
             if !which(lane) {
@@ -235,10 +257,16 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
             }
             self.waiting -= queue.waiting.len();
             queue.waiting.clear();
-            if let Some(running) = &queue.running {
-                running.abort();
+            if std::mem::take(&mut queue.is_paused) {
+                resume(lane);
             }
             queue.running.is_some()
         });
+    }
+
+    /// Aborts what runs in these lanes.
+    fn abort(&self, which: impl Fn(&L) -> bool) {
+        let lanes = self.lanes.iter().filter(|(lane, _)| which(lane));
+        lanes.filter_map(|(_, queue)| queue.running.as_ref()).for_each(AbortHandle::abort);
     }
 }

@@ -4,6 +4,7 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): each settlement is a
 //! `settle` operation, which the implementations of these traits record.
 
+use std::task::Waker;
 use std::time::Duration;
 
 /// The settlement of messages by a processing loop, as the user has chosen it
@@ -28,9 +29,16 @@ pub trait Settler<M, E> {
 
 /// The gate through which a broker claims lanes back while their messages are processed, as Kafka does in a rebalance.
 pub trait LaneGate<L> {
-    /// Returns true while the broker waits for lanes. Nothing is received meanwhile.
+    /// Returns true while the broker waits for lanes of this loop, until [`release`](Self::release). Nothing is received
+    /// meanwhile, and nothing that waits in these lanes is started.
     fn is_closing(&self) -> bool {
         false
+    }
+
+    /// Keeps the waker of the loop, which is to be woken when the broker claims lanes back. Not necessary if the broker
+    /// claims them only in a poll of the loop's stream.
+    fn register(&self, waker: &Waker) {
+        let _ = waker;
     }
 
     /// Returns true if the broker waits for this lane.
@@ -44,9 +52,21 @@ pub trait LaneGate<L> {
         false
     }
 
-    /// Releases the lanes that the broker waits for. Called when all their messages have been processed or
-    /// dropped.
+    /// Releases the lanes that the broker waits for. Called when what ran of them has been processed or dropped.
     fn release(&self) {}
+
+    /// Stops the delivery of messages of this lane, and returns true if the broker can do that. Called when
+    /// [`Lanes::with_read_ahead`](crate::Lanes::with_read_ahead) messages wait: the loop then polls on, for other lanes and
+    /// for claims. Default: false, so that the loop receives nothing until fewer messages wait.
+    fn pause(&self, lane: &L) -> bool {
+        let _ = lane;
+        false
+    }
+
+    /// Continues the delivery of messages of a lane that was paused.
+    fn resume(&self, lane: &L) {
+        let _ = lane;
+    }
 
     /// Waits for this time.
     fn delay(&self, duration: Duration) -> impl Future<Output = ()>;

@@ -1,8 +1,9 @@
 //! The processing loops, over messages of the toy broker.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -156,12 +157,14 @@ async fn reading_ahead_is_bounded_and_what_was_read_is_finished_after_the_stop()
     recorder.assert_clean();
 }
 
-/// A broker that claims the lane `a` back.
+/// A broker that claims the lane `a` back, and that can pause lanes.
 #[derive(Default)]
 struct Claim {
     closing: AtomicBool,
     lost: AtomicBool,
     released: Notify,
+    waker: Mutex<Option<Waker>>,
+    paused: RefCell<Vec<(String, bool)>>,
 }
 
 impl LaneGate<String> for Claim {
@@ -169,8 +172,21 @@ impl LaneGate<String> for Claim {
         self.closing.load(Ordering::SeqCst)
     }
 
+    fn register(&self, waker: &Waker) {
+        *self.waker.lock().unwrap() = Some(waker.clone());
+    }
+
     fn closes(&self, lane: &String) -> bool {
         lane == "a"
+    }
+
+    fn pause(&self, lane: &String) -> bool {
+        self.paused.borrow_mut().push((lane.clone(), true));
+        true
+    }
+
+    fn resume(&self, lane: &String) {
+        self.paused.borrow_mut().push((lane.clone(), false));
     }
 
     fn is_lost(&self) -> bool {
@@ -187,36 +203,56 @@ impl LaneGate<String> for Claim {
     }
 }
 
-/// Claims the lane back while two messages of it and one of another are in the loop. A message, which the loop still
-/// receives, wakes it.
-async fn claim(client: &Client, claim: &Claim) {
+/// Claims the lane back while two messages of it and one of another are in the loop.
+async fn claim(gate: &Claim) {
     settle().await;
-    claim.closing.store(true, Ordering::SeqCst);
-    publish(&client.broker, &["c"]).await;
+    gate.closing.store(true, Ordering::SeqCst);
+    gate.waker.lock().unwrap().take().unwrap().wake();
     settle().await;
 }
 
 #[tokio::test]
-async fn a_claimed_lane_is_released_when_its_messages_are_processed() {
+async fn a_claimed_lane_is_released_when_what_runs_of_it_has_ended() {
     let (recorder, client) = setup(&["a", "b", "a"]).await;
     let gate = Claim::default();
     let script = async |begun: &RefCell<Vec<String>>, go: &Semaphore, stop: &Notify| {
-        claim(&client, &gate).await;
-        publish(&client.broker, &["d"]).await;
-        go.add_permits(2);
+        claim(&gate).await;
+        publish(&client.broker, &["c"]).await;
         settle().await;
-        assert_eq!(*begun.borrow(), ["a", "b", "c", "a"], "nothing is received meanwhile");
-        assert!(gate.is_closing(), "the second message of the lane runs");
+        assert_eq!(*begun.borrow(), ["a", "b"], "nothing is received meanwhile");
+        assert!(gate.is_closing(), "the first message of the lane runs");
         go.add_permits(2);
         gate.released.notified().await;
         settle().await;
-        assert_eq!(begun.borrow().last().map(String::as_str), Some("d"));
+        assert_eq!(*begun.borrow(), ["a", "b", "c"], "what waited in the lane is not started");
         go.add_permits(1);
         stop.notify_one();
     };
     let settling = Settling(Acknowledgement::OnSuccess);
     assert_eq!(in_lanes(&client, Lanes::new(4), &gate, &settling, script).await, Ok(()));
-    assert_eq!(client.broker.acknowledged().len(), 5);
+    assert_eq!(client.broker.acknowledged(), [0, 1, 3]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_full_lane_is_paused_so_that_others_are_received() {
+    let (recorder, client) = setup(&["a", "a", "a", "b", "c"]).await;
+    let gate = Claim::default();
+    let lanes = Lanes::new(3).with_read_ahead(2);
+    let script = async |begun: &RefCell<Vec<String>>, go: &Semaphore, stop: &Notify| {
+        settle().await;
+        assert_eq!(*begun.borrow(), ["a", "b", "c"]);
+        assert_eq!(*gate.paused.borrow(), [("a".to_owned(), true)]);
+        // Claims are still noticed.
+        claim(&gate).await;
+        assert_eq!(gate.paused.borrow().last(), Some(&("a".to_owned(), false)));
+        go.add_permits(3);
+        stop.notify_one();
+    };
+    let settling = Settling(Acknowledgement::OnSuccess);
+    assert_eq!(in_lanes(&client, lanes, &gate, &settling, script).await, Ok(()));
+    assert_eq!(client.broker.acknowledged(), [0, 3, 4]);
+    assert_eq!(gate.paused.borrow().len(), 2);
     recorder.assert_clean();
 }
 
@@ -229,10 +265,11 @@ async fn after_the_deadline_or_where_the_lane_is_lost_its_messages_are_dropped()
         let lanes = Lanes::new(4).with_drain_deadline(Duration::from_secs(5));
         let begun_at = tokio::time::Instant::now();
         let script = async |begun: &RefCell<Vec<String>>, go: &Semaphore, stop: &Notify| {
-            claim(&client, &gate).await;
+            claim(&gate).await;
             gate.released.notified().await;
             let waited = begun_at.elapsed();
             assert_eq!(waited >= Duration::from_secs(5), !lost, "{waited:?}");
+            publish(&client.broker, &["c"]).await;
             settle().await;
             assert_eq!(*begun.borrow(), ["a", "b", "c"], "other lanes go on, what waited is forgotten");
             go.add_permits(2);
