@@ -21,6 +21,10 @@ use crate::handler_outcome::HandlerOutcome;
 use crate::inbound::InboundMessage;
 use crate::settler::{LaneGate, Settler};
 
+/// The time without an ended handler after which a loop with its fill of waiting messages pauses their lanes. A pause makes
+/// the broker's client fetch again, so it is left to lanes that are stuck.
+const STALL: Duration = Duration::from_secs(1);
+
 /// The limits of a concurrent processing loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes {
@@ -37,8 +41,9 @@ impl Lanes {
     }
 
     /// Sets the number of messages (at least one) that may wait for their lane or for a free handler. Default: 1,024. A
-    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run, unless it
-    /// can pause a lane, as Kafka can: then each further lane may have one more message.
+    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run. If so many
+    /// wait and no handler ends for a second, a broker that can pause lanes, as Kafka can, pauses those that wait: then
+    /// each further lane may have one more message.
     #[must_use]
     pub fn with_read_ahead(mut self, messages: usize) -> Self {
         self.read_ahead = messages.max(1);
@@ -86,7 +91,7 @@ where
     F: Future<Output: HandlerOutcome>,
 {
     let (mut messages, mut stop) = (pin!(messages), pin!(stop));
-    let mut deadline = pin!(None);
+    let (mut deadline, mut stall) = (pin!(None), pin!(None));
     let handler = &handler;
     let run = |(lane, message): (L, M), registration| async move {
         let work = process_and_settle(message, settler, handler);
@@ -95,6 +100,7 @@ where
     let mut running = FuturesUnordered::new();
     let mut queues = Queues::new();
     let mut end = None;
+    let (mut ended_handlers, mut ended_before) = (0_u64, 0);
     loop {
         let closing = gate.is_closing();
         if closing {
@@ -118,7 +124,12 @@ where
         {
             running.push(run(next, registration));
         }
-        let receives = end.is_none() && !closing && queues.has_room(limits.read_ahead, gate);
+        let has_room = queues.has_room(limits.read_ahead, gate);
+        let receives = end.is_none() && !closing && has_room;
+        if end.is_none() && !closing && !has_room && stall.is_none() {
+            stall.set(Some(gate.delay(STALL)));
+            ended_before = ended_handlers;
+        }
         let stopped = end.is_some();
         let step = poll_fn(|cx| {
             gate.register(cx.waker());
@@ -132,6 +143,11 @@ where
                 && deadline.poll(cx).is_ready()
             {
                 return Poll::Ready(Step::Deadline);
+            }
+            if let Some(stall) = stall.as_mut().as_pin_mut()
+                && stall.poll(cx).is_ready()
+            {
+                return Poll::Ready(Step::Stall);
             }
             if receives && let Poll::Ready(received) = messages.as_mut().poll_next(cx) {
                 return Poll::Ready(Step::Received(received));
@@ -148,7 +164,14 @@ where
                 queues.abort(|lane| gate.closes(lane));
                 deadline.set(None);
             }
+            Step::Stall => {
+                stall.set(None);
+                if !has_room && ended_before == ended_handlers {
+                    queues.pause_waiting(gate);
+                }
+            }
             Step::Done(lane, settled) => {
+                ended_handlers += 1;
                 queues.finish(lane, |lane| gate.resume(lane));
                 if let (Err(error), None) = (settled, &end) {
                     end = Some(Err(error));
@@ -162,6 +185,7 @@ enum Step<L, M, E> {
     Stop,
     Closing,
     Deadline,
+    Stall,
     Received(Option<Result<M, E>>),
     Done(L, Result<(), E>),
 }
@@ -173,6 +197,8 @@ struct Queues<L, M> {
     ready: VecDeque<L>,
     /// The number of waiting messages.
     waiting: usize,
+    /// The number of paused lanes.
+    paused: usize,
 }
 
 struct Queue<M> {
@@ -183,7 +209,7 @@ struct Queue<M> {
 
 impl<L: Hash + Eq + Clone, M> Queues<L, M> {
     fn new() -> Self {
-        Self { lanes: HashMap::new(), ready: VecDeque::new(), waiting: 0 }
+        Self { lanes: HashMap::new(), ready: VecDeque::new(), waiting: 0, paused: 0 }
     }
 
     fn is_empty(&self) -> bool {
@@ -222,6 +248,7 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
         queue.running = None;
         if queue.waiting.is_empty() {
             if queue.is_paused {
+                self.paused -= 1;
                 resume(&lane);
             }
             self.lanes.remove(&lane);
@@ -230,22 +257,33 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
         }
     }
 
-    /// Returns true if a message may be received. If `limit` messages wait, that is so when all lanes with waiting
-    /// messages are paused; they are resumed when half of them have been started.
+    /// Returns true if a message may be received. If `limit` messages wait, that is so while lanes are paused, and then all
+    /// lanes with waiting messages. They are resumed when half of the messages have been started.
     fn has_room(&mut self, limit: usize, gate: &impl LaneGate<L>) -> bool {
-        if self.waiting < limit {
-            if self.waiting <= limit / 2 {
-                for (lane, queue) in self.lanes.iter_mut().filter(|(_, queue)| queue.is_paused) {
-                    gate.resume(lane);
-                    queue.is_paused = false;
-                }
-            }
-            return true;
+        if self.paused == 0 {
+            return self.waiting < limit;
         }
-        self.lanes.iter_mut().filter(|(_, queue)| !queue.waiting.is_empty()).all(|(lane, queue)| {
-            queue.is_paused = queue.is_paused || gate.pause(lane);
-            queue.is_paused
-        })
+        if self.waiting <= limit / 2 {
+            for (lane, queue) in self.lanes.iter_mut().filter(|(_, queue)| queue.is_paused) {
+                gate.resume(lane);
+                queue.is_paused = false;
+            }
+            self.paused = 0;
+        }
+        self.waiting < limit || self.pause_waiting(gate)
+    }
+
+    /// Pauses all lanes with waiting messages. Returns false if one cannot be paused.
+    fn pause_waiting(&mut self, gate: &impl LaneGate<L>) -> bool {
+        let unpaused = |queue: &Queue<M>| !queue.is_paused && !queue.waiting.is_empty();
+        for (lane, queue) in self.lanes.iter_mut().filter(|(_, queue)| unpaused(queue)) {
+            if !gate.pause(lane) {
+                return false;
+            }
+            queue.is_paused = true;
+            self.paused += 1;
+        }
+        true
     }
 
     /// Forgets what waits in these lanes. A lane with a running message remains until that has ended.
@@ -258,6 +296,7 @@ impl<L: Hash + Eq + Clone, M> Queues<L, M> {
             self.waiting -= queue.waiting.len();
             queue.waiting.clear();
             if std::mem::take(&mut queue.is_paused) {
+                self.paused -= 1;
                 resume(lane);
             }
             queue.running.is_some()

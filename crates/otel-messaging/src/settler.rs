@@ -56,8 +56,9 @@ pub trait LaneGate<L> {
     fn release(&self) {}
 
     /// Stops the delivery of messages of this lane, and returns true if the broker can do that. Called when
-    /// [`Lanes::with_read_ahead`](crate::Lanes::with_read_ahead) messages wait: the loop then polls on, for other lanes and
-    /// for claims. Default: false, so that the loop receives nothing until fewer messages wait.
+    /// [`Lanes::with_read_ahead`](crate::Lanes::with_read_ahead) messages wait and no handler ends for a second: the loop
+    /// then polls on, for other lanes and for claims. Default: false, so that it receives nothing until fewer messages
+    /// wait.
     fn pause(&self, lane: &L) -> bool {
         let _ = lane;
         false

@@ -234,13 +234,15 @@ async fn a_claimed_lane_is_released_when_what_runs_of_it_has_ended() {
     recorder.assert_clean();
 }
 
-#[tokio::test]
-async fn a_full_lane_is_paused_so_that_others_are_received() {
+#[tokio::test(start_paused = true)]
+async fn a_stuck_lane_is_paused_so_that_others_are_received() {
     let (recorder, client) = setup(&["a", "a", "a", "b", "c"]).await;
     let gate = Claim::default();
     let lanes = Lanes::new(3).with_read_ahead(2);
     let script = async |begun: &RefCell<Vec<String>>, go: &Semaphore, stop: &Notify| {
         settle().await;
+        assert_eq!(*begun.borrow(), ["a"]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(*begun.borrow(), ["a", "b", "c"]);
         assert_eq!(*gate.paused.borrow(), [("a".to_owned(), true)]);
         // Claims are still noticed.
