@@ -76,9 +76,13 @@ impl CommitTarget {
     }
 }
 
-/// The properties of a client's configuration that are recorded as attributes.
+/// The properties of a client's configuration that are recorded as attributes, and those that its loops need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientFacts {
+    /// True if librdkafka stores the offset of each message that it delivers.
+    pub(crate) stores_offsets: bool,
+    /// True if librdkafka commits stored offsets.
+    pub(crate) commits: bool,
     pub(crate) client_id: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) server: Option<(String, u16)>,
@@ -88,8 +92,21 @@ impl ClientFacts {
     pub(crate) fn from_config(config: &ClientConfig) -> Self {
         let set = |key: &str| config.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
         let servers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"));
-        Self { client_id: set("client.id"), group: set("group.id"), server: servers.and_then(single_server) }
+        // The default of both settings is true.
+        let holds = |key: &str| !config.get(key).is_some_and(is_false);
+        Self {
+            stores_offsets: holds("enable.auto.offset.store"),
+            commits: holds("enable.auto.commit"),
+            client_id: set("client.id"),
+            group: set("group.id"),
+            server: servers.and_then(single_server),
+        }
     }
+}
+
+/// Returns true for the values that librdkafka reads as false.
+fn is_false(value: &str) -> bool {
+    ["false", "f", "0"].iter().any(|no| value.eq_ignore_ascii_case(no))
 }
 
 /// Returns host and port if `servers` names a single broker. With several brokers the one that receives a message is
@@ -137,8 +154,10 @@ mod tests {
     #[test]
     fn a_configuration_tells_client_and_group() {
         let mut config = ClientConfig::new();
-        assert_eq!(ClientFacts::from_config(&config), ClientFacts::default());
+        let defaults = ClientFacts { stores_offsets: true, commits: true, ..ClientFacts::default() };
+        assert_eq!(ClientFacts::from_config(&config), defaults);
         config.set("client.id", "till-3").set("group.id", "").set("bootstrap.servers", "a:1,b:2");
+        config.set("enable.auto.commit", "False").set("enable.auto.offset.store", "0");
         let expected = ClientFacts { client_id: Some("till-3".to_owned()), ..ClientFacts::default() };
         assert_eq!(ClientFacts::from_config(&config), expected);
     }

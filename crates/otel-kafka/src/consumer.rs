@@ -4,14 +4,19 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans", and [their
 //! page on Kafka](https://opentelemetry.io/docs/specs/semconv/messaging/kafka/).
 
+mod adapter;
 mod context;
+mod drain;
 mod for_each;
+mod hook_consumer;
 mod message;
+mod partition_queue;
+mod positions;
 mod settle;
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_core::Stream;
@@ -36,6 +41,7 @@ use crate::kafka::ClientInstrumentation;
 
 pub use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
 pub use crate::consumer::message::BorrowedMessage;
+pub use crate::consumer::partition_queue::{PartitionQueue, StreamPartitionQueue};
 
 /// rdkafka's `StreamConsumer`. Other methods are available through rdkafka's trait `Consumer`.
 #[must_use = "Consumer polling thread will stop immediately if unused"]
@@ -43,16 +49,26 @@ pub struct StreamConsumer<C = DefaultConsumerContext, R = DefaultRuntime>
 where
     C: ConsumerContext + 'static,
 {
-    inner: bare::StreamConsumer<TracedConsumerContext<C>, R>,
+    inner: Arc<bare::StreamConsumer<TracedConsumerContext<C>, R>>,
     kafka: ClientInstrumentation,
 }
 
-/// rdkafka's `BaseConsumer`, to which it dereferences.
+/// rdkafka's `BaseConsumer`. Other methods are available through rdkafka's trait `Consumer`.
+///
+/// It does not dereference to rdkafka's consumer, with which a function could receive and commit unrecorded:
+///
+/// ```compile_fail,E0308
+/// fn theirs(consumer: &rdkafka::consumer::BaseConsumer) {}
+///
+/// fn ours(consumer: &otel_kafka::BaseConsumer) {
+///     theirs(consumer);
+/// }
+/// ```
 pub struct BaseConsumer<C = DefaultConsumerContext>
 where
     C: ConsumerContext + 'static,
 {
-    inner: bare::BaseConsumer<TracedConsumerContext<C>>,
+    inner: Arc<bare::BaseConsumer<TracedConsumerContext<C>>>,
     kafka: ClientInstrumentation,
 }
 
@@ -121,6 +137,32 @@ where
         Iter(self)
     }
 
+    /// Closes the consumer's queue, as rdkafka does when the consumer is dropped.
+    ///
+    /// # Errors
+    /// Returns rdkafka's error.
+    pub fn close_queue(&self) -> KafkaResult<()> {
+        self.inner.close_queue()
+    }
+
+    /// Returns true if the consumer has left its group, after [`close_queue`](Self::close_queue) and further polls.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.inner.closed()
+    }
+
+    /// Sets a callback that is called when the consumer's queue is no longer empty.
+    pub fn set_nonempty_callback<F>(&mut self, callback: F)
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        // Only partition queues share the inner consumer. They share this one as well, which then cannot be borrowed
+        // mutably.
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.set_nonempty_callback(callback);
+        }
+    }
+
     /// Starts one `process` span for several messages, as [`StreamConsumer::processing_batch`] does.
     pub fn processing_batch(&self, messages: &[BorrowedMessage<'_>]) -> MessagingOperation {
         start_processing_batch(self.kafka.messaging(), messages)
@@ -187,7 +229,8 @@ where
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let kafka = ClientInstrumentation::from_config(config);
         let context = TracedConsumerContext::new(context, kafka.clone());
-        Ok(Self { inner: bare::StreamConsumer::from_config_and_context(config, context)?, kafka })
+        let inner = Arc::new(bare::StreamConsumer::from_config_and_context(config, context)?);
+        Ok(Self { inner, kafka })
     }
 }
 
@@ -204,7 +247,8 @@ where
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let kafka = ClientInstrumentation::from_config(config);
         let context = TracedConsumerContext::new(context, kafka.clone());
-        Ok(Self { inner: bare::BaseConsumer::from_config_and_context(config, context)?, kafka })
+        let inner = Arc::new(bare::BaseConsumer::from_config_and_context(config, context)?);
+        Ok(Self { inner, kafka })
     }
 }
 
@@ -220,20 +264,6 @@ where
     C: ConsumerContext + 'static,
 {
     consumer_methods!(TracedConsumerContext<C>);
-}
-
-impl<C: ConsumerContext + 'static> Deref for BaseConsumer<C> {
-    type Target = bare::BaseConsumer<TracedConsumerContext<C>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.inner
-    }
-}
-
-impl<C: ConsumerContext + 'static> DerefMut for BaseConsumer<C> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.inner
-    }
 }
 
 impl<C: ConsumerContext + 'static, R> fmt::Debug for StreamConsumer<C, R> {

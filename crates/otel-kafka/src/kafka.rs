@@ -56,6 +56,10 @@ impl ClientInstrumentation {
         &self.0.messaging
     }
 
+    pub(crate) fn facts(&self) -> &ClientFacts {
+        &self.0.facts
+    }
+
     #[cfg(feature = "tracing")]
     pub(crate) fn group(&self) -> Option<&str> {
         self.0.facts.group.as_deref()

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use otel_operation::Outcome;
@@ -19,6 +19,8 @@ use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use crate::attributes::CommitTarget;
 #[cfg(feature = "tracing")]
 use crate::attributes::REBALANCE_EVENT;
+use crate::consumer::drain::Drain;
+use crate::consumer::hook_consumer::HookConsumer;
 use crate::consumer::settle::settle;
 use crate::context::client_context;
 use crate::kafka::ClientInstrumentation;
@@ -89,15 +91,6 @@ pub struct TracedConsumerContext<C> {
     drain: Mutex<Drain>,
 }
 
-/// The state that defers a revocation until messages have been processed.
-#[derive(Default)]
-struct Drain {
-    /// The number of running adapters.
-    adapters: usize,
-    /// The revoked partitions that the adapter has still to release.
-    revoked: Option<TopicPartitionList>,
-}
-
 impl<C: ConsumerContext> TracedConsumerContext<C> {
     pub(crate) fn new(inner: C, kafka: ClientInstrumentation) -> Self {
         Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default() }
@@ -111,48 +104,16 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
         self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn drain(&self) -> std::sync::MutexGuard<'_, Drain> {
+    /// Returns the state that defers revocations.
+    pub(crate) fn drain(&self) -> MutexGuard<'_, Drain> {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a running adapter.
-    pub(crate) fn adapter_begins(&self) {
-        self.drain().adapters += 1;
-    }
-
-    /// Unregisters an adapter, whose messages have been dropped, and releases deferred partitions.
-    pub(crate) fn adapter_ends(&self, consumer: &impl Consumer<Self>) {
-        self.drain().adapters -= 1;
-        self.let_go(consumer);
-    }
-
-    /// Returns true if revoked partitions wait for the messages in flight.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.drain().revoked.is_some()
-    }
-
-    /// Returns true if the revocation of this partition was deferred.
-    pub(crate) fn is_revoked(&self, topic: &str, partition: i32) -> bool {
-        self.drain().revoked.as_ref().is_some_and(|list| list.find_partition(topic, partition).is_some())
-    }
-
-    /// Releases the partitions whose revocation was deferred.
-    pub(crate) fn let_go(&self, consumer: &impl Consumer<Self>) {
-        let revoked = self.drain().revoked.take();
+    /// Releases partitions whose revocation was deferred.
+    pub(crate) fn release(&self, consumer: &impl Consumer<Self>, revoked: Option<TopicPartitionList>) {
         if let Some(revoked) = revoked {
             self.answer(consumer, &Rebalance::Revoke(&revoked));
         }
-    }
-
-    /// Defers a revocation and returns true if exactly one adapter is running. With several it is not deferred,
-    /// because an adapter knows only its own messages in flight.
-    fn put_off(&self, list: &TopicPartitionList) -> bool {
-        let mut drain = self.drain();
-        let waits = drain.adapters == 1;
-        if waits {
-            drain.revoked = Some(list.clone());
-        }
-        waits
     }
 
     /// Performs a rebalance as rdkafka's default implementation does. The group waits until this is done.
@@ -179,13 +140,14 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
         };
         kafka.count_rebalance(kind);
         #[cfg(feature = "tracing")]
-        tracing::info!(
-            name: REBALANCE_EVENT,
-            group = kafka.group().unwrap_or_default(),
-            kind,
-            partitions,
-            "the group is rebalanced"
-        );
+        {
+            let group = kafka.group().unwrap_or_default();
+            if let Rebalance::Error(error) = rebalance {
+                tracing::error!(name: REBALANCE_EVENT, group, kind, %error, "rebalance failed, partitions are released");
+            } else {
+                tracing::info!(name: REBALANCE_EVENT, group, kind, partitions, "group rebalanced");
+            }
+        }
         #[cfg(not(feature = "tracing"))]
         let _ = partitions;
     }
@@ -223,11 +185,11 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
         };
         self.record_rebalance(&rebalance);
         if let Rebalance::Revoke(list) = &rebalance
-            && self.put_off(list)
+            && self.drain().put_off(list)
         {
             return;
         }
-        self.answer(consumer, &rebalance);
+        self.answer(&HookConsumer { inner: consumer, kafka: self.kafka() }, &rebalance);
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
@@ -242,5 +204,59 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
 
     fn main_queue_min_poll_interval(&self) -> Timeout {
         self.inner.main_queue_min_poll_interval()
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use super::*;
+
+    use std::sync::Arc;
+
+    use rdkafka::ClientConfig;
+    use tracing::subscriber::Interest;
+    use tracing::{Event, Level, Metadata, Subscriber, span};
+
+    /// Keeps the levels of events.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Levels {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes()
+        }
+
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn a_failed_rebalance_is_logged_as_an_error() {
+        let kafka = ClientInstrumentation::from_config(&ClientConfig::new());
+        let context = TracedConsumerContext::new(DefaultConsumerContext, kafka);
+        let (levels, list) = (Levels::default(), TopicPartitionList::new());
+        let error = KafkaError::Rebalance(RDKafkaErrorCode::Fail);
+        tracing::subscriber::with_default(levels.clone(), || {
+            context.record_rebalance(&Rebalance::Assign(&list));
+            context.record_rebalance(&Rebalance::Error(error));
+        });
+        assert_eq!(*levels.0.lock().unwrap(), [Level::INFO, Level::ERROR]);
     }
 }

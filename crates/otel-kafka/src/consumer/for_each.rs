@@ -5,11 +5,13 @@
 //! message has its own `process` operation.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
+use futures_core::Stream;
+use futures_util::StreamExt as _;
 use opentelemetry::Context;
-use otel_messaging::{Acknowledgement, HandlerOutcome, LaneGate, Lanes, Settler};
+use otel_messaging::{Acknowledgement, HandlerOutcome, Lanes, Settler};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::util::AsyncRuntime;
@@ -17,8 +19,10 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::attributes::CommitTarget;
 use crate::consumer::StreamConsumer;
+use crate::consumer::adapter::{Adapter, topic_partition};
 use crate::consumer::context::ConsumerContext;
 use crate::consumer::message::BorrowedMessage;
+use crate::consumer::positions::{Positions, TopicPartition};
 use crate::consumer::settle::settle;
 use crate::outcome;
 
@@ -60,7 +64,7 @@ where
     where
         F: Future<Output: HandlerOutcome>,
     {
-        otel_messaging::for_each(self.stream(), stop, &Offsets::new(self), handler).await
+        otel_messaging::for_each(messages(self), stop, &Offsets::new(self, None), handler).await
     }
 
     /// Processes messages of different partitions concurrently and those of one partition in order, each inside its
@@ -68,10 +72,13 @@ where
     /// more limits.
     ///
     /// All handlers run in the task that polls the future; a handler can spawn a task to use another thread. When
-    /// partitions are revoked, receiving stops until their received messages are processed, up to
-    /// [`Lanes::with_drain_deadline`], and only then are the partitions released. All received messages are also
-    /// processed before this method returns. If several of these adapters run on one consumer, revocations are not
-    /// deferred.
+    /// partitions are revoked, none of their waiting messages is started, and receiving stops until their running
+    /// handlers have ended. After [`Lanes::with_drain_deadline`] these are dropped, as `cancelled`. Only then are the
+    /// partitions released, with several of these adapters on one consumer by the last one. The next member begins with
+    /// the first message that was not processed: with automatic commits its offset is committed before the release.
+    ///
+    /// All received messages are processed before this method returns. If [`Lanes::with_read_ahead`] messages wait and no
+    /// handler ends for a second, their partitions are paused, so that others go on and a rebalance is noticed.
     ///
     /// # Errors
     /// Returns the first error of receiving or of a commit, after all received messages have been processed. The method
@@ -87,57 +94,20 @@ where
     {
         // Outlives the loop below, so that partitions are not released while their messages are being processed.
         let adapter = Adapter::begin(self);
-        let offsets = Offsets::new(self);
-        let partition = |message: &BorrowedMessage<'s>| topic_partition(message);
-        let lanes = lanes.into();
-        let stream = self.stream();
-        otel_messaging::for_each_in_lanes(stream, partition, lanes, &adapter, &offsets, stop, handler).await
+        let offsets = Offsets::new(self, adapter.positions());
+        let lane = |message: &BorrowedMessage<'s>| adapter.receive(message);
+        let (lanes, stream) = (lanes.into(), messages(self));
+        otel_messaging::for_each_in_lanes(stream, lane, lanes, &adapter, &offsets, stop, handler).await
     }
 }
 
-/// Topic and partition.
-type TopicPartition = (String, i32);
-
-fn topic_partition(message: &BorrowedMessage<'_>) -> TopicPartition {
-    (message.topic().to_owned(), message.partition())
-}
-
-/// Guard that registers a running adapter with the consumer's context. Dropping it releases deferred partitions.
-struct Adapter<'a, C: ConsumerContext + 'static, R>(&'a StreamConsumer<C, R>);
-
-impl<'a, C: ConsumerContext + 'static, R> Adapter<'a, C, R> {
-    fn begin(consumer: &'a StreamConsumer<C, R>) -> Self {
-        consumer.context().adapter_begins();
-        Self(consumer)
-    }
-}
-
-impl<C: ConsumerContext + 'static, R> Drop for Adapter<'_, C, R> {
-    fn drop(&mut self) {
-        self.0.context().adapter_ends(self.0);
-    }
-}
-
-impl<C: ConsumerContext + 'static, R: AsyncRuntime> LaneGate<TopicPartition> for Adapter<'_, C, R> {
-    fn is_closing(&self) -> bool {
-        self.0.context().is_draining()
-    }
-
-    fn closes(&self, (topic, partition): &TopicPartition) -> bool {
-        self.0.context().is_revoked(topic, *partition)
-    }
-
-    fn is_lost(&self) -> bool {
-        self.0.assignment_lost()
-    }
-
-    fn release(&self) {
-        self.0.context().let_go(self.0);
-    }
-
-    async fn delay(&self, duration: Duration) {
-        R::delay_for(duration).await;
-    }
+/// Returns the messages of a consumer. The end of a partition is a notification that ends no loop.
+fn messages<C, R>(consumer: &StreamConsumer<C, R>) -> impl Stream<Item = KafkaResult<BorrowedMessage<'_>>>
+where
+    C: ConsumerContext + 'static,
+{
+    let is_end = |received: &KafkaResult<_>| matches!(received, Err(KafkaError::PartitionEOF(_)));
+    consumer.stream().filter(move |received| ready(!is_end(received)))
 }
 
 /// The offsets of processed messages, which an adapter commits or stores if the user has chosen it.
@@ -147,13 +117,15 @@ impl<C: ConsumerContext + 'static, R: AsyncRuntime> LaneGate<TopicPartition> for
 struct Offsets<'a, C: ConsumerContext + 'static, R> {
     consumer: &'a StreamConsumer<C, R>,
     mode: Acknowledgement,
+    positions: Option<&'a Positions>,
     /// The offset of the first failed message of each partition.
     failed: Mutex<HashMap<TopicPartition, i64>>,
 }
 
 impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
-    fn new(consumer: &'a StreamConsumer<C, R>) -> Self {
-        Self { consumer, mode: consumer.kafka.messaging().acknowledgement(), failed: Mutex::default() }
+    fn new(consumer: &'a StreamConsumer<C, R>, positions: Option<&'a Positions>) -> Self {
+        let mode = consumer.kafka.messaging().acknowledgement();
+        Self { consumer, mode, positions, failed: Mutex::default() }
     }
 
     /// Returns true if the message may be acknowledged.
@@ -201,18 +173,22 @@ impl<'a, C: ConsumerContext + 'static, R> Settler<BorrowedMessage<'a>, KafkaErro
     type Receipt = Option<(TopicPartition, i64, Context)>;
 
     fn receipt(&self, message: &BorrowedMessage<'a>) -> Self::Receipt {
-        (self.mode != Acknowledgement::Never).then(|| {
-            let carried = otel_messaging::carried_context(message).clone();
+        let acknowledges = self.mode != Acknowledgement::Never;
+        (acknowledges || self.positions.is_some()).then(|| {
+            let carried =
+                if acknowledges { otel_messaging::carried_context(message).clone() } else { Context::new() };
             (topic_partition(message), message.offset(), carried)
         })
     }
 
     async fn settle(&self, receipt: Self::Receipt, succeeded: bool) -> KafkaResult<()> {
-        match receipt {
-            Some((partition, offset, carried)) if self.note(partition.clone(), offset, succeeded) => {
-                self.acknowledge(&partition, offset, &carried)
-            }
-            _ => Ok(()),
+        let Some((partition, offset, carried)) = receipt else { return Ok(()) };
+        if let Some(positions) = self.positions {
+            positions.processed(&partition, offset);
         }
+        if self.mode != Acknowledgement::Never && self.note(partition.clone(), offset, succeeded) {
+            return self.acknowledge(&partition, offset, &carried);
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod long {
     mod restart;
     mod unknown_topic;
 }
+mod rebalances;
 mod records;
 mod support;
 mod transactions;

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use otel_kafka::{ConsumerContext, StreamConsumer, TracedConsumerContext};
 use otel_testing::Recorder;
 use rdkafka::ClientContext;
-use rdkafka::consumer::{Consumer, Rebalance};
+use rdkafka::consumer::{CommitMode, Consumer, Rebalance};
 
-use crate::support::{cluster, consumer_config, options, until};
+use crate::support::{cluster, consumer_config, error_type, options, until, write};
 
 struct Mine(mpsc::Sender<(&'static str, usize, usize)>);
 
@@ -75,6 +75,42 @@ async fn rebalanced(strategy: &str) {
         );
     }
     assert_eq!(recorder.spans().len(), 0);
+}
+
+/// A context that commits before partitions are released.
+struct Committing;
+
+impl ClientContext for Committing {}
+
+impl ConsumerContext for Committing {
+    fn pre_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
+        if let Rebalance::Revoke(_) = rebalance {
+            consumer.commit_consumer_state(CommitMode::Sync).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_in_a_hook_is_a_span() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None)]).await;
+    let consumer: StreamConsumer<Committing> =
+        consumer_config(&cluster).create_with_context(Committing).unwrap();
+    let consumer = consumer.with_options(options(&recorder));
+    consumer.subscribe(&["orders"]).unwrap();
+    drop(consumer.recv().await.unwrap());
+    consumer.unsubscribe();
+    let released = until("the commit", || !recorder.spans().is_empty());
+    tokio::select! {
+        message = consumer.recv() => panic!("{message:?}"),
+        () = released => {}
+    }
+    assert_eq!(error_type(&recorder.span("commit")), None);
+    recorder.assert_clean();
 }
 
 #[tokio::test]
