@@ -9,7 +9,7 @@ pub(crate) mod raw;
 use std::ffi::{CStr, CString};
 
 use otel_propagation::{HeaderReader, HeaderWriter};
-use rdkafka::message::{BorrowedHeaders, Header, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Message, OwnedHeaders, OwnedMessage};
 
 /// The number of wanted names that are remembered without an allocation.
 const FEW: usize = 4;
@@ -20,7 +20,8 @@ const OURS: usize = 4;
 /// Reads context from the headers of a received message or from `OwnedHeaders`.
 ///
 /// Among headers whose names differ only in case, propagators read the last one. A header whose name is not UTF-8 is
-/// skipped.
+/// skipped. The headers of a message are parsed when a propagator reads them. rdkafka's `BorrowedHeaders` are not accepted,
+/// because safe code can create one that refers to no headers.
 ///
 /// ```
 /// use otel_kafka::HeaderExtractor;
@@ -30,29 +31,50 @@ const OURS: usize = 4;
 ///     key: "traceparent",
 ///     value: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 /// });
-/// let context = otel_propagation::extract(&HeaderExtractor::new(headers.as_borrowed()));
+/// let context = otel_propagation::extract(&HeaderExtractor::new(&headers));
 /// # let _ = context;
 /// ```
 #[derive(Clone, Copy)]
-pub struct HeaderExtractor<'a>(Option<&'a BorrowedHeaders>);
+pub struct HeaderExtractor<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Headers(&'a OwnedHeaders),
+    Received(&'a BorrowedMessage<'a>),
+    Detached(&'a OwnedMessage),
+}
 
 impl<'a> HeaderExtractor<'a> {
-    /// Reads the given headers. For `OwnedHeaders`, pass `as_borrowed()`.
+    /// Reads the given headers.
     #[must_use]
-    pub fn new(headers: &'a BorrowedHeaders) -> Self {
-        Self(Some(headers))
+    pub fn new(headers: &'a OwnedHeaders) -> Self {
+        Self(Source::Headers(headers))
     }
 
     /// Reads the headers of a received message, if it has any.
     #[must_use]
-    pub fn of<M: Message<Headers = BorrowedHeaders>>(message: &'a M) -> Self {
-        Self(message.headers())
+    pub fn from_message(message: &'a BorrowedMessage<'a>) -> Self {
+        Self(Source::Received(message))
+    }
+
+    /// Reads the headers of a message that was detached from its consumer, if it has any.
+    #[must_use]
+    pub fn from_owned_message(message: &'a OwnedMessage) -> Self {
+        Self(Source::Detached(message))
+    }
+
+    fn headers(&self) -> Option<&'a BorrowedHeaders> {
+        match self.0 {
+            Source::Headers(headers) => Some(headers.as_borrowed()),
+            Source::Received(message) => message.headers(),
+            Source::Detached(message) => message.headers().map(OwnedHeaders::as_borrowed),
+        }
     }
 }
 
 impl std::fmt::Debug for HeaderExtractor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("HeaderExtractor").field(&self.0.map_or(0, raw::count)).finish()
+        f.debug_tuple("HeaderExtractor").field(&self.headers().map_or(0, raw::count)).finish()
     }
 }
 
@@ -64,12 +86,12 @@ fn named(headers: &BorrowedHeaders, index: usize) -> Option<(&str, Option<&[u8]>
 
 impl HeaderReader for HeaderExtractor<'_> {
     fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
-        visit(self.0, visitor);
+        visit(self.headers(), visitor);
     }
 
     /// Visits the last header of each wanted name.
     fn visit_wanted<'a>(&'a self, wanted: impl Fn(&str) -> bool, visitor: impl FnMut(&'a str, &'a [u8])) {
-        visit_wanted(self.0, wanted, visitor);
+        visit_wanted(self.headers(), wanted, visitor);
     }
 }
 

@@ -10,6 +10,7 @@ mod drain;
 mod for_each;
 mod hook_consumer;
 mod message;
+mod owned_message;
 mod partition_queue;
 mod positions;
 mod settle;
@@ -36,11 +37,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::attributes::CommitTarget;
 use crate::config::Options;
 pub(crate) use crate::consumer::settle::settling;
-use crate::consumer::settle::{consumer_methods, settling_message};
+use crate::consumer::settle::{COMMIT, STORE_OFFSET, consumer_methods, settling_message};
 use crate::kafka::ClientInstrumentation;
 
 pub use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
 pub use crate::consumer::message::BorrowedMessage;
+pub use crate::consumer::owned_message::OwnedMessage;
 pub use crate::consumer::partition_queue::{PartitionQueue, StreamPartitionQueue};
 
 /// rdkafka's `StreamConsumer`. Other methods are available through rdkafka's trait `Consumer`.

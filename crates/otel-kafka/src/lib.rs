@@ -21,8 +21,8 @@ pub use otel_operation::Outcome;
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::config::Options;
 pub use crate::consumer::{
-    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, PartitionQueue, StreamConsumer,
-    StreamPartitionQueue, TracedConsumerContext,
+    BaseConsumer, BorrowedMessage, ConsumerContext, Iter, MessageStream, OwnedMessage, PartitionQueue,
+    StreamConsumer, StreamPartitionQueue, TracedConsumerContext,
 };
 pub use crate::producer::{
     BaseProducer, DeliveryFuture, FutureProducer, FutureProducerContext, ThreadedProducer,

@@ -164,6 +164,12 @@ impl MessagingInstrumentation {
         self.0.client.options.receive_spans.then(StartTime::now)
     }
 
+    /// Returns true if storing an offset is recorded ([`Options::with_stored_offset_spans`]).
+    #[must_use]
+    pub fn records_stored_offsets(&self) -> bool {
+        self.0.client.options.stored_offset_spans
+    }
+
     /// Returns the acknowledgement that the user has chosen for processing loops.
     #[must_use]
     pub fn acknowledgement(&self) -> Acknowledgement {

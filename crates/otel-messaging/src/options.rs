@@ -36,6 +36,7 @@ pub struct Options {
     pub(crate) message_sizes: bool,
     pub(crate) message_age: bool,
     pub(crate) receive_spans: bool,
+    pub(crate) stored_offset_spans: bool,
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) client_id: Option<Arc<str>>,
     pub(crate) server: Option<(Arc<str>, u16)>,
@@ -55,6 +56,7 @@ impl Default for Options {
             message_sizes: false,
             message_age: false,
             receive_spans: false,
+            stored_offset_spans: false,
             acknowledgement: Acknowledgement::default(),
             client_id: None,
             server: None,
@@ -167,6 +169,14 @@ impl Options {
         self
     }
 
+    /// Records the storing of an offset, which the client commits later, as a `settle` span like the commit. Default:
+    /// false, because it only notes the offset in memory, once for each message.
+    #[must_use]
+    pub fn with_stored_offset_spans(mut self, record: bool) -> Self {
+        self.stored_offset_spans = record;
+        self
+    }
+
     /// Records the age of a message on its `process` span: the seconds between its timestamp and the start of
     /// processing, by the local clock (`messaging.message.age`, defined by this crate). It is absent if the message has
     /// no timestamp. Default: false.
@@ -219,6 +229,7 @@ impl fmt::Debug for Options {
             .field("message_sizes", &self.message_sizes)
             .field("message_age", &self.message_age)
             .field("receive_spans", &self.receive_spans)
+            .field("stored_offset_spans", &self.stored_offset_spans)
             .field("acknowledgement", &self.acknowledgement)
             .field("client_id", &self.client_id)
             .field("server", &self.server)

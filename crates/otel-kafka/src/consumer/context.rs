@@ -21,7 +21,7 @@ use crate::attributes::CommitTarget;
 use crate::attributes::REBALANCE_EVENT;
 use crate::consumer::drain::Drain;
 use crate::consumer::hook_consumer::HookConsumer;
-use crate::consumer::settle::settle;
+use crate::consumer::settle::{COMMIT, settle};
 use crate::context::client_context;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
@@ -196,7 +196,7 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
         let nothing = result.as_ref().err().and_then(KafkaError::rdkafka_error_code)
             == Some(RDKafkaErrorCode::NoOffset);
         if !nothing {
-            let settling = settle(&self.kafka(), "commit", &CommitTarget::from_list(offsets), None);
+            let settling = settle(&self.kafka(), COMMIT, &CommitTarget::from_list(offsets), None);
             settling.finish(&result.as_ref().map_or_else(outcome::of_error, |()| Outcome::ok()));
         }
         self.inner.commit_callback(result, offsets);

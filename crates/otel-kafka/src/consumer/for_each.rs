@@ -23,7 +23,7 @@ use crate::consumer::adapter::{Adapter, topic_partition};
 use crate::consumer::context::ConsumerContext;
 use crate::consumer::message::BorrowedMessage;
 use crate::consumer::positions::{Positions, TopicPartition};
-use crate::consumer::settle::settle;
+use crate::consumer::settle::{COMMIT, STORE_OFFSET, is_recorded, settle};
 use crate::outcome;
 
 impl<C, R> StreamConsumer<C, R>
@@ -157,12 +157,15 @@ impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
             Acknowledgement::OnSuccess => {
                 let mut list = TopicPartitionList::with_capacity(1);
                 list.add_partition_offset(topic, *partition, Offset::Offset(offset + 1))?;
-                let commit = settle(kafka, "commit", &target, Some(carried));
+                let commit = settle(kafka, COMMIT, &target, Some(carried));
                 commit.run_sync(|| inner.commit(&list, CommitMode::Async), outcome::of_result)
             }
             Acknowledgement::StoredOnSuccess => {
-                let store = settle(kafka, "store_offset", &target, Some(carried));
-                store.run_sync(|| inner.store_offset(topic, *partition, offset), outcome::of_result)
+                let run = || inner.store_offset(topic, *partition, offset);
+                if !is_recorded(kafka, STORE_OFFSET) {
+                    return run();
+                }
+                settle(kafka, STORE_OFFSET, &target, Some(carried)).run_sync(run, outcome::of_result)
             }
             _ => Ok(()),
         }

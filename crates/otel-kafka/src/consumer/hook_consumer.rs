@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::attributes::CommitTarget;
 use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
-use crate::consumer::settle::{consumer_methods, settling, settling_message};
+use crate::consumer::settle::{COMMIT, STORE_OFFSET, consumer_methods, settling, settling_message};
 use crate::kafka::ClientInstrumentation;
 
 /// The consumer of a rebalance callback, whose settlements are recorded.

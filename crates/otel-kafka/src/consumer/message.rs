@@ -17,11 +17,13 @@ use otel_messaging::{
 use otel_operation::StartTime;
 use otel_propagation::HeaderReader;
 use rdkafka::Message as _;
+use rdkafka::Timestamp;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message as bare;
 
 use crate::attributes::{of_message, offset};
 use crate::carrier::HeaderExtractor;
+use crate::consumer::owned_message::OwnedMessage;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
@@ -66,6 +68,20 @@ impl<'a> BorrowedMessage<'a> {
         self.processing().run(async { handler(&self.inner).await }).await
     }
 
+    /// Copies the message, so that it can be processed later or by another thread.
+    ///
+    /// ```
+    /// use otel_kafka::{BorrowedMessage, OwnedMessage};
+    ///
+    /// fn hand_over(message: &BorrowedMessage<'_>, worker: &std::sync::mpsc::Sender<OwnedMessage>) {
+    ///     let _ = worker.send(message.detach());
+    /// }
+    /// ```
+    #[must_use]
+    pub fn detach(&self) -> OwnedMessage {
+        OwnedMessage::new(self.inner.detach(), self.topic.clone(), self.carried.clone())
+    }
+
     /// Starts the `process` span of the message, for handlers that are not closures or not async.
     ///
     /// ```
@@ -90,7 +106,7 @@ impl InboundMessage for BorrowedMessage<'_> {
     }
 
     fn headers(&self) -> impl HeaderReader + '_ {
-        HeaderExtractor::of(&self.inner)
+        HeaderExtractor::from_message(&self.inner)
     }
 
     fn carried_context(&self) -> &CarriedContext {
@@ -98,10 +114,7 @@ impl InboundMessage for BorrowedMessage<'_> {
     }
 
     fn describe(&self, attributes: &mut MessageAttributes) {
-        of_message(attributes, Some(self.inner.partition()), self.key(), self.payload());
-        if let Some(offset) = offset(self.offset()) {
-            attributes.push(offset);
-        }
+        describe(&self.inner, attributes);
     }
 
     fn identify(&self, attributes: &mut Vec<KeyValue>) {
@@ -113,9 +126,20 @@ impl InboundMessage for BorrowedMessage<'_> {
     }
 
     fn written_at(&self) -> Option<SystemTime> {
-        let millis = u64::try_from(self.timestamp().to_millis()?).ok()?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+        written_at(self.timestamp())
     }
+}
+
+pub(crate) fn describe(message: &impl bare::Message, attributes: &mut MessageAttributes) {
+    of_message(attributes, Some(message.partition()), message.key(), message.payload());
+    if let Some(offset) = offset(message.offset()) {
+        attributes.push(offset);
+    }
+}
+
+pub(crate) fn written_at(timestamp: Timestamp) -> Option<SystemTime> {
+    let millis = u64::try_from(timestamp.to_millis()?).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
 /// Records a message that rdkafka has returned, or the error of receiving.

@@ -15,6 +15,10 @@ use crate::carrier::HeaderExtractor;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
 
+/// Kafka's names for settlements.
+pub(crate) const COMMIT: &str = "commit";
+pub(crate) const STORE_OFFSET: &str = "store_offset";
+
 /// Starts a settlement of the given partitions, with a link to the message whose context is given.
 pub(crate) fn settle(
     kafka: &ClientInstrumentation,
@@ -38,6 +42,11 @@ pub(crate) fn settle(
     })
 }
 
+/// Returns false for stored offsets, unless the user's options include them.
+pub(crate) fn is_recorded(kafka: &ClientInstrumentation, name: &str) -> bool {
+    name != STORE_OFFSET || kafka.messaging().records_stored_offsets()
+}
+
 /// Runs a settlement and records its outcome. The operation of an asynchronous commit ends when the request is
 /// queued.
 pub(crate) fn settling(
@@ -46,6 +55,9 @@ pub(crate) fn settling(
     committed: &CommitTarget,
     run: impl FnOnce() -> KafkaResult<()>,
 ) -> KafkaResult<()> {
+    if !is_recorded(kafka, name) {
+        return run();
+    }
     settle(kafka, name, committed, None).run_sync(run, outcome::of_result)
 }
 
@@ -56,11 +68,14 @@ pub(crate) fn settling_message(
     message: &BorrowedMessage<'_>,
     run: impl FnOnce() -> KafkaResult<()>,
 ) -> KafkaResult<()> {
+    if !is_recorded(kafka, name) {
+        return run();
+    }
     let committed = CommitTarget {
         topic: Some(message.topic().to_owned()),
         partition: Some((message.partition(), message.offset())),
     };
-    let carried = kafka.messaging().extract_without_baggage(&HeaderExtractor::of(message));
+    let carried = kafka.messaging().extract_without_baggage(&HeaderExtractor::from_message(message));
     settle(kafka, name, &committed, Some(&carried)).run_sync(run, outcome::of_result)
 }
 
@@ -69,13 +84,11 @@ pub(crate) fn settling_message(
 macro_rules! consumer_methods {
     ($context:ty) => {
         fn commit(&self, list: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
-            settling(&self.kafka, "commit", &CommitTarget::from_list(list), || self.inner.commit(list, mode))
+            settling(&self.kafka, COMMIT, &CommitTarget::from_list(list), || self.inner.commit(list, mode))
         }
 
         fn commit_consumer_state(&self, mode: CommitMode) -> KafkaResult<()> {
-            settling(&self.kafka, "commit", &CommitTarget::default(), || {
-                self.inner.commit_consumer_state(mode)
-            })
+            settling(&self.kafka, COMMIT, &CommitTarget::default(), || self.inner.commit_consumer_state(mode))
         }
 
         fn commit_message(
@@ -83,27 +96,25 @@ macro_rules! consumer_methods {
             message: &rdkafka::message::BorrowedMessage<'_>,
             mode: CommitMode,
         ) -> KafkaResult<()> {
-            settling_message(&self.kafka, "commit", message, || self.inner.commit_message(message, mode))
+            settling_message(&self.kafka, COMMIT, message, || self.inner.commit_message(message, mode))
         }
 
         fn store_offset(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
             let stored = CommitTarget { topic: Some(topic.to_owned()), partition: Some((partition, offset)) };
-            settling(&self.kafka, "store_offset", &stored, || {
-                self.inner.store_offset(topic, partition, offset)
-            })
+            settling(&self.kafka, STORE_OFFSET, &stored, || self.inner.store_offset(topic, partition, offset))
         }
 
         fn store_offset_from_message(
             &self,
             message: &rdkafka::message::BorrowedMessage<'_>,
         ) -> KafkaResult<()> {
-            settling_message(&self.kafka, "store_offset", message, || {
+            settling_message(&self.kafka, STORE_OFFSET, message, || {
                 self.inner.store_offset_from_message(message)
             })
         }
 
         fn store_offsets(&self, list: &TopicPartitionList) -> KafkaResult<()> {
-            settling(&self.kafka, "store_offset", &CommitTarget::from_list(list), || {
+            settling(&self.kafka, STORE_OFFSET, &CommitTarget::from_list(list), || {
                 self.inner.store_offsets(list)
             })
         }

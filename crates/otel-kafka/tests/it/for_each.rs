@@ -238,7 +238,9 @@ async fn what_succeeds_is_committed_up_to_the_first_failure() {
 async fn a_failed_message_that_is_processed_later_is_acknowledged() {
     let (recorder, cluster) = (Recorder::new(), cluster(1));
     write(&cluster, &[("a", None), ("b", None)]).await;
-    let options = options(&recorder).with_acknowledgement(Acknowledgement::StoredOnSuccess);
+    let options = options(&recorder)
+        .with_acknowledgement(Acknowledgement::StoredOnSuccess)
+        .with_stored_offset_spans(true);
     let consumer = consumer(&cluster, options);
     let (stop, runs) = (Notify::new(), AtomicUsize::new(0));
     let ended = consumer

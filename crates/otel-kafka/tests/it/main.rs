@@ -11,6 +11,7 @@ mod conventions;
 mod for_each;
 mod hostile;
 mod limits;
+mod messages;
 mod metrics;
 mod no_sdk;
 mod panics;

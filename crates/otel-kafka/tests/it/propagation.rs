@@ -73,8 +73,8 @@ async fn the_carriers_work_by_hand() {
     propagation.inject(&remote(7, true), &mut HeaderInjector(&mut record.headers));
     producer.send(record, LONG).await.unwrap();
     let received = messages(&cluster, 0, 1, |message| {
-        let context = propagation.extract(&HeaderExtractor::of(message));
-        (context.span().span_context().span_id(), carried(message.headers().unwrap()))
+        let context = propagation.extract(&HeaderExtractor::from_message(message));
+        (context.span().span_context().span_id(), carried(message))
     });
     assert_eq!(received, [(7.into(), vec![("traceparent".to_owned(), traceparent(7).into_bytes())])]);
 }

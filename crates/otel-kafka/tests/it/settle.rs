@@ -80,7 +80,7 @@ async fn a_stored_offset_is_settled_when_it_is_stored_and_when_it_is_committed()
     config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "false");
     config.set("auto.commit.interval.ms", "50");
     let consumer: StreamConsumer = config.create().unwrap();
-    let consumer = consumer.with_options(options(&recorder));
+    let consumer = consumer.with_options(options(&recorder).with_stored_offset_spans(true));
     consumer.subscribe(&["orders"]).unwrap();
     let message = consumer.recv().await.unwrap();
     consumer.store_offset_from_message(&message).unwrap();
@@ -112,6 +112,29 @@ async fn a_stored_offset_is_settled_when_it_is_stored_and_when_it_is_committed()
         ]
     );
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_stored_offset_is_no_span_by_default() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None)]).await;
+    let mut config = consumer_config(&cluster);
+    config.set("enable.auto.offset.store", "false");
+    let consumer: StreamConsumer = config.create().unwrap();
+    let consumer = consumer.with_options(options(&recorder));
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("orders", 0, Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let message = consumer.recv().await.unwrap();
+    consumer.store_offset_from_message(&message).unwrap();
+    consumer.store_offset("orders", 0, 0).unwrap();
+    assert!(consumer.store_offset("elsewhere", 0, 0).is_err());
+    assert_eq!(recorder.spans().len(), 0);
+    assert_eq!(recorder.metric("messaging.client.operation.duration").count(), 0);
+    // They are stored all the same.
+    consumer.commit_consumer_state(CommitMode::Sync).unwrap();
+    let committed = consumer.committed(LONG).unwrap();
+    assert_eq!(committed.find_partition("orders", 0).unwrap().offset(), Offset::Offset(1));
 }
 
 /// A user's context, which is still called.

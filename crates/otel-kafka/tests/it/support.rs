@@ -100,9 +100,9 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
 }
 
 /// Returns the headers that `HeaderExtractor` reads, sorted.
-pub(crate) fn carried(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn carried(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
     let mut seen = Vec::new();
-    otel_kafka::HeaderExtractor::new(headers)
+    otel_kafka::HeaderExtractor::from_message(message)
         .visit(|name, value| seen.push((name.to_owned(), value.to_vec())));
     seen.sort();
     seen
