@@ -1,9 +1,12 @@
 //! The forwarding of client callbacks to the user's context, shared by the contexts of producers and consumers.
 
 /// Implements the methods of rdkafka's `ClientContext` for a type with a field `inner: C`. All methods are listed,
-/// because an omitted one would silently fall back to rdkafka's default.
+/// because an omitted one would silently fall back to rdkafka's default. The statistics are first given to `$observe`.
 macro_rules! client_context {
     () => {
+        client_context!(|_: &Self, _: &[u8]| {});
+    };
+    ($observe:expr) => {
         const ENABLE_REFRESH_OAUTH_TOKEN: bool = C::ENABLE_REFRESH_OAUTH_TOKEN;
 
         fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
@@ -15,6 +18,7 @@ macro_rules! client_context {
         }
 
         fn stats_raw(&self, statistics: &[u8]) {
+            ($observe)(self, statistics);
             self.inner.stats_raw(statistics);
         }
 

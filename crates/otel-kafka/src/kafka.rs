@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 
 use crate::attributes::{ClientFacts, SYSTEM};
 use crate::config::Options;
+use crate::consumer::Lag;
 use crate::metrics;
 
 /// The instrumentation of a producer or a consumer. Cloning is cheap.
@@ -25,6 +26,7 @@ struct Inner {
     /// Messages that were sent without their context.
     context_dropped: ClientCounter,
     rebalances: ClientCounter,
+    lag: Lag,
 }
 
 impl ClientInstrumentation {
@@ -49,7 +51,7 @@ impl ClientInstrumentation {
             .build(options);
         let context_dropped = metrics::context_dropped(&messaging);
         let rebalances = metrics::rebalances(&messaging);
-        Self(Arc::new(Inner { facts, messaging, context_dropped, rebalances }))
+        Self(Arc::new(Inner { facts, messaging, context_dropped, rebalances, lag: Lag::default() }))
     }
 
     pub(crate) fn messaging(&self) -> &MessagingInstrumentation {
@@ -73,6 +75,11 @@ impl ClientInstrumentation {
 
     pub(crate) fn count_context_dropped(&self) {
         self.0.context_dropped.add(1);
+    }
+
+    /// Takes the lag of a consumer from librdkafka's statistics.
+    pub(crate) fn observe_statistics(&self, statistics: &[u8]) {
+        self.0.lag.observe(self, statistics);
     }
 
     /// Counts a rebalance. `kind` is `assign`, `revoke` or `error`.

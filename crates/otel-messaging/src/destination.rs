@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use opentelemetry::KeyValue;
+
 use crate::operation_builder::OperationBuilder;
 use crate::operation_type::{OperationName, OperationType};
 use crate::prepared::PreparedDestination;
@@ -77,6 +79,12 @@ impl Destination {
     /// messages are never processed.
     pub fn count_consumed(&self, operation: &'static str, messages: u64) {
         self.0.count_consumed(OperationName(operation), messages);
+    }
+
+    /// Returns the attributes that all metrics of this destination share.
+    #[must_use]
+    pub fn metric_attributes(&self) -> &[KeyValue] {
+        self.0.metric_attributes()
     }
 
     /// Returns false if the client's filter excludes this destination from recording.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use opentelemetry::metrics::Meter;
 use opentelemetry::{Context, InstrumentationScope};
 use otel_operation::{BoundedCache, StartTime};
 use otel_propagation::HeaderReader;
@@ -168,6 +169,19 @@ impl MessagingInstrumentation {
     #[must_use]
     pub fn records_stored_offsets(&self) -> bool {
         self.0.client.options.stored_offset_spans
+    }
+
+    /// Returns true if the lag of consumers is recorded ([`Options::with_consumer_lag`]).
+    #[must_use]
+    pub fn records_consumer_lag(&self) -> bool {
+        self.0.client.options.consumer_lag
+    }
+
+    /// Returns the meter for instruments that the conventions do not define, or `None` as long as no meter provider is
+    /// installed.
+    #[must_use]
+    pub fn meter(&self) -> Option<&Meter> {
+        self.0.client.meter.get()
     }
 
     /// Returns the acknowledgement that the user has chosen for processing loops.

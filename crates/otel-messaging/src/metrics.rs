@@ -117,6 +117,10 @@ impl Series {
         Self { common, ended: SmallOnceMap::new(), delivered: SmallOnceMap::new() }
     }
 
+    pub(crate) fn common(&self) -> &[KeyValue] {
+        &self.common
+    }
+
     /// Records the duration of an operation and the number of its messages.
     #[inline]
     pub(crate) fn measure(

@@ -37,6 +37,7 @@ pub struct Options {
     pub(crate) message_age: bool,
     pub(crate) receive_spans: bool,
     pub(crate) stored_offset_spans: bool,
+    pub(crate) consumer_lag: bool,
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) client_id: Option<Arc<str>>,
     pub(crate) server: Option<(Arc<str>, u16)>,
@@ -57,6 +58,7 @@ impl Default for Options {
             message_age: false,
             receive_spans: false,
             stored_offset_spans: false,
+            consumer_lag: false,
             acknowledgement: Acknowledgement::default(),
             client_id: None,
             server: None,
@@ -177,6 +179,14 @@ impl Options {
         self
     }
 
+    /// Records the messages of each partition that the consumer's group has not yet acknowledged, as a gauge, if the
+    /// transport's client measures them. Default: false, because its series are as many as the partitions.
+    #[must_use]
+    pub fn with_consumer_lag(mut self, record: bool) -> Self {
+        self.consumer_lag = record;
+        self
+    }
+
     /// Records the age of a message on its `process` span: the seconds between its timestamp and the start of
     /// processing, by the local clock (`messaging.message.age`, defined by this crate). It is absent if the message has
     /// no timestamp. Default: false.
@@ -230,6 +240,7 @@ impl fmt::Debug for Options {
             .field("message_age", &self.message_age)
             .field("receive_spans", &self.receive_spans)
             .field("stored_offset_spans", &self.stored_offset_spans)
+            .field("consumer_lag", &self.consumer_lag)
             .field("acknowledgement", &self.acknowledgement)
             .field("client_id", &self.client_id)
             .field("server", &self.server)

@@ -70,6 +70,10 @@ impl PreparedDestination {
         }
     }
 
+    pub(crate) fn metric_attributes(&self) -> &[KeyValue] {
+        self.series.common()
+    }
+
     #[inline]
     pub(crate) fn span_name(&self, operation: OperationName) -> Cow<'static, str> {
         self.names.get_or_init_with(operation, || span_name(operation.0, self.target.as_deref()), Cow::clone)

@@ -91,6 +91,12 @@ pub struct TracedConsumerContext<C> {
     drain: Mutex<Drain>,
 }
 
+impl<C> TracedConsumerContext<C> {
+    fn kafka(&self) -> ClientInstrumentation {
+        self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl<C: ConsumerContext> TracedConsumerContext<C> {
     pub(crate) fn new(inner: C, kafka: ClientInstrumentation) -> Self {
         Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default() }
@@ -98,10 +104,6 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
 
     pub(crate) fn record_with(&self, kafka: ClientInstrumentation) {
         *self.kafka.write().unwrap_or_else(PoisonError::into_inner) = kafka;
-    }
-
-    fn kafka(&self) -> ClientInstrumentation {
-        self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the state that defers revocations.
@@ -168,7 +170,7 @@ impl<C> fmt::Debug for TracedConsumerContext<C> {
 }
 
 impl<C: ClientContext> ClientContext for TracedConsumerContext<C> {
-    client_context!();
+    client_context!(|context: &Self, statistics: &[u8]| context.kafka().observe_statistics(statistics));
 }
 
 impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {

@@ -8,7 +8,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::producer::FutureRecord;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use crate::support::{LONG, cluster, config, consumer, consumer_config, options, until};
+use crate::support::{Cluster, LONG, cluster, config, consumer, consumer_config, options, until, write};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
 
@@ -47,22 +47,30 @@ async fn messages(recorder: &Recorder) {
     consumer.recv().await.unwrap().process(async |_| ()).await;
 }
 
-async fn rebalances(recorder: &Recorder) {
+/// Returns the consumer, because the lag is that of one that exists.
+async fn rebalances(recorder: &Recorder) -> (StreamConsumer, Cluster) {
     let cluster = cluster(1);
-    let consumer: StreamConsumer = consumer_config(&cluster).create().unwrap();
-    let consumer = consumer.with_options(options(recorder));
+    let mut config = consumer_config(&cluster);
+    let consumer: StreamConsumer = config.set("statistics.interval.ms", "50").create().unwrap();
+    let consumer = consumer.with_options(options(recorder).with_consumer_lag(true));
     consumer.subscribe(&["orders"]).unwrap();
+    // Without a committed offset the lag is unknown.
+    write(&cluster, &[("a", None)]).await;
+    let message = consumer.recv().await.unwrap();
+    consumer.commit_message(&message, CommitMode::Sync).unwrap();
+    drop(message);
     tokio::select! {
-        _ = consumer.recv() => panic!("there is no message"),
-        () = until("the assignment", || consumer.assignment().unwrap().count() == 1) => {}
+        _ = consumer.recv() => panic!("there is no second message"),
+        () = until("the lag", || !recorder.metric("messaging.kafka.consumer.lag").points().is_empty()) => {}
     }
+    (consumer, cluster)
 }
 
 #[tokio::test]
 async fn names_units_instruments_and_descriptions_are_the_registrys() {
     let recorder = Recorder::new();
     messages(&recorder).await;
-    rebalances(&recorder).await;
+    let _consumer = rebalances(&recorder).await;
     recorder.wait_until_finished().await;
     recorder.assert_clean();
     for name in [

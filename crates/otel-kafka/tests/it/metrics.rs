@@ -1,11 +1,11 @@
 //! Names, units and attributes of the metrics.
 
-use otel_kafka::FutureProducer;
+use otel_kafka::{FutureProducer, StreamConsumer};
 use otel_testing::Recorder;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::producer::FutureRecord;
 
-use crate::support::{LONG, client, cluster, consumer, options, write};
+use crate::support::{LONG, client, cluster, consumer, consumer_config, options, until, write};
 
 #[tokio::test]
 async fn a_message_from_end_to_end() {
@@ -49,5 +49,36 @@ async fn the_group_is_on_every_operation_of_a_consumer() {
     for span in recorder.spans() {
         let groups = span.attributes.iter().filter(|kv| kv.key.as_str() == "messaging.consumer.group.name");
         assert_eq!(groups.count(), 1, "{}", span.name);
+    }
+}
+
+#[tokio::test]
+async fn the_lag_of_a_partition_is_a_gauge_as_long_as_it_is_consumed() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None), ("c", None)]).await;
+    let mut config = consumer_config(&cluster);
+    let consumer: StreamConsumer = config.set("statistics.interval.ms", "50").create().unwrap();
+    let consumer = consumer.with_options(options(&recorder).with_consumer_lag(true));
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset("orders", 0, rdkafka::Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let message = consumer.recv().await.unwrap();
+    consumer.commit_message(&message, CommitMode::Sync).unwrap();
+    drop((message, consumer.recv().await, consumer.recv().await));
+    let lag = || {
+        let lag = recorder.metric("messaging.kafka.consumer.lag");
+        let lag =
+            lag.with("messaging.destination.name", "orders").with("messaging.consumer.group.name", "till");
+        lag.with("messaging.destination.partition.id", "0")
+    };
+    // `recv` serves the statistics.
+    tokio::select! {
+        _ = consumer.recv() => panic!("there is no fourth message"),
+        () = until("the lag", || lag().sum() == 2.0) => {}
+    }
+    consumer.unassign().unwrap();
+    tokio::select! {
+        _ = consumer.recv() => panic!("nothing is assigned"),
+        () = until("the end of the lag", || lag().sum() == 0.0) => {}
     }
 }
