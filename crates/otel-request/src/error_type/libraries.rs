@@ -168,9 +168,17 @@ fn hyper_evidence(error: &hyper::Error) -> Option<Evidence> {
         (ErrorClass::ConnectionClosed, false)
     } else if error.is_user() {
         (ErrorClass::Request, false)
+    } else if error.source().and_then(|cause| cause.downcast_ref()).is_some_and(is_invalid) {
+        (ErrorClass::Protocol, false)
     } else {
         return None;
     })
+}
+
+/// Returns true for hyper's errors of a chunked body that it cannot decode. Errors of TLS have the same kinds, and a cause.
+#[cfg(feature = "hyper")]
+fn is_invalid(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
 #[cfg(feature = "hyper-util")]

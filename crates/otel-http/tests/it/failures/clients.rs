@@ -27,6 +27,8 @@ enum Peer {
     Garbage,
     /// Answers with half of the body that it announces.
     HalfBody,
+    /// Answers with a body whose chunks have no size.
+    BadChunk,
 }
 
 impl Peer {
@@ -61,6 +63,7 @@ impl Peer {
         let answer: &[u8] = match self {
             Self::Garbage => b"no protocol at all\r\n\r\n",
             Self::HalfBody => b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+            Self::BadChunk => b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
             _ => b"",
         };
         let _ = stream.write_all(answer).await;

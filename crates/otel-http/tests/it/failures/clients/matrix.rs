@@ -44,13 +44,14 @@ enum Failure {
 }
 
 /// The failures, and their classes with HTTP/1.1 and with HTTP/2.
-const FAILURES: [(Failure, &str, &str); 10] = [
+const FAILURES: [(Failure, &str, &str); 11] = [
     (Failure::Peer(Peer::Absent), "connection_refused", "connection_refused"),
     (Failure::Peer(Peer::Resetting), "connection_reset", "connection_reset"),
     // h2 reports both ends of a connection alike.
     (Failure::Peer(Peer::Closing), "connection_closed", "connection_reset"),
     (Failure::Peer(Peer::Garbage), "protocol", "protocol"),
     (Failure::Peer(Peer::HalfBody), "body_incomplete", "protocol"),
+    (Failure::Peer(Peer::BadChunk), "protocol", "protocol"),
     (Failure::Tls, "tls", "tls"),
     (Failure::Dns, "dns", "dns"),
     (Failure::Unreachable, "unreachable", "unreachable"),
