@@ -1,0 +1,13 @@
+//! The behaviour of otel-nats through its public API, with a real server.
+//!
+//! `cargo xtask services up nats` starts the server. Without it these tests fail with a message that names this command.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cancellation;
+mod conformance;
+mod metrics;
+mod propagation;
+mod spans;
+mod support;
+mod tracing_spans;
