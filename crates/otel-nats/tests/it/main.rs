@@ -6,8 +6,11 @@
 
 mod cancellation;
 mod conformance;
+mod conventions;
 mod metrics;
+mod processing;
 mod propagation;
+mod refused;
 mod spans;
 mod support;
 mod tracing_spans;
