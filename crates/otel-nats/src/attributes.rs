@@ -66,6 +66,44 @@ pub(crate) fn of_message(
     attributes.body_size(payload.len());
 }
 
+#[cfg(feature = "jetstream")]
+pub(crate) use stored::{identify, set_ack};
+
+/// The attributes of messages in a stream.
+#[cfg(feature = "jetstream")]
+mod stored {
+    use async_nats::jetstream::message::Info;
+    use async_nats::jetstream::publish::PublishAck;
+    use opentelemetry::KeyValue;
+    use opentelemetry::trace::SpanRef;
+    use otel_messaging::attributes::bounded;
+
+    const STREAM: &str = "messaging.nats.stream.name";
+    const SEQUENCE: &str = "messaging.nats.stream.sequence";
+    const DELIVERED: &str = "messaging.nats.message.delivery_count";
+    const DUPLICATE: &str = "messaging.nats.message.duplicate";
+
+    fn sequence(sequence: u64) -> KeyValue {
+        KeyValue::new(SEQUENCE, i64::try_from(sequence).unwrap_or(i64::MAX))
+    }
+
+    /// Sets the place of a message that the server has acknowledged.
+    pub(crate) fn set_ack(span: &SpanRef<'_>, ack: &PublishAck) {
+        span.set_attribute(KeyValue::new(STREAM, bounded(&ack.stream).to_owned()));
+        span.set_attribute(sequence(ack.sequence));
+        if ack.duplicate {
+            span.set_attribute(KeyValue::new(DUPLICATE, true));
+        }
+    }
+
+    /// Adds the place of a received message, and the number of its deliveries.
+    pub(crate) fn identify(attributes: &mut Vec<KeyValue>, info: &Info<'_>) {
+        attributes.push(KeyValue::new(STREAM, bounded(info.stream).to_owned()));
+        attributes.push(sequence(info.stream_sequence));
+        attributes.push(KeyValue::new(DELIVERED, info.delivered));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

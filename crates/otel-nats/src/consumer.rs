@@ -21,6 +21,8 @@ use crate::client::Client;
 use crate::nats::ClientInstrumentation;
 
 pub use crate::consumer::message::Message;
+#[cfg(feature = "jetstream")]
+pub(crate) use crate::consumer::message::RECEIVE;
 
 impl Client {
     /// Subscribes to a subject, which may have wildcards.

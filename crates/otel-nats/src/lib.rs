@@ -7,6 +7,8 @@ mod carrier;
 mod client;
 mod config;
 mod consumer;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 mod metrics;
 mod nats;
 mod outcome;

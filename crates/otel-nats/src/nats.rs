@@ -64,7 +64,17 @@ impl ClientInstrumentation {
             "" => kind.describe(name),
             _ => kind.describe(name).with_consumer_group(group),
         };
-        (self.0.messaging.destination(&[name, group], describe), kind)
+        (self.0.messaging.destination(&[name, group, ""], describe), kind)
+    }
+
+    /// Returns the destination for the messages of a consumer. The stream is their template, because it may have subjects
+    /// without a limit.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn stream(&self, stream: &str, consumer: &str) -> Destination {
+        let describe = || {
+            otel_messaging::DestinationDescription::new().with_template(stream).with_subscription(consumer)
+        };
+        self.0.messaging.destination(&[stream, consumer, "stream"], describe)
     }
 
     pub(crate) fn count_context_dropped(&self) {

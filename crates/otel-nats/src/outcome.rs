@@ -15,7 +15,21 @@ pub(crate) fn of_result<T, K>(result: &Result<T, Error<K>>) -> Outcome
 where
     K: Clone + Debug + Display + PartialEq,
 {
-    result.as_ref().map_or_else(|error| Outcome::from_variant(&error.kind()), |_| Outcome::ok())
+    result.as_ref().map_or_else(of_error, |_| Outcome::ok())
+}
+
+/// Returns the outcome of an operation that failed with this error.
+pub(crate) fn of_error<K>(error: &Error<K>) -> Outcome
+where
+    K: Clone + Debug + Display + PartialEq,
+{
+    Outcome::from_variant(&error.kind())
+}
+
+/// Returns the outcome of a settlement, whose errors have no kind.
+#[cfg(feature = "jetstream")]
+pub(crate) fn of_settlement(result: &Result<(), async_nats::Error>) -> Outcome {
+    result.as_ref().map_or_else(|_| Outcome::error("_OTHER"), |()| Outcome::ok())
 }
 
 #[cfg(test)]

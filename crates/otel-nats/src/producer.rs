@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::outcome;
 
 /// The client's names for sending.
-const PUBLISH: &str = "publish";
+pub(crate) const PUBLISH: &str = "publish";
 const REQUEST: &str = "request";
 
 impl Client {
@@ -115,7 +115,7 @@ impl Client {
     ) -> Result<async_nats::Message, RequestError> {
         let subject = subject.to_subject();
         let (headers, payload) = (request.headers.take(), request.payload.clone().unwrap_or_default());
-        let (operation, headers) = self.start(REQUEST, &subject, headers, &payload);
+        let (operation, headers) = self.start(REQUEST, None, &subject, headers, &payload);
         request.headers = headers;
         operation.run_with(self.inner.send_request(subject, request), outcome::of_result).await
     }
@@ -127,7 +127,7 @@ impl Client {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
-        let (operation, headers) = self.start(PUBLISH, &subject, headers, &payload);
+        let (operation, headers) = self.start(PUBLISH, None, &subject, headers, &payload);
         let client = &self.inner;
         let publish = async {
             match (reply, headers) {
@@ -143,9 +143,10 @@ impl Client {
     }
 
     /// Starts the operation of sending a message, and returns its headers with the context in them.
-    fn start(
+    pub(crate) fn start(
         &self,
         name: &'static str,
+        error_if_dropped: Option<&'static str>,
         subject: &Subject,
         headers: Option<HeaderMap>,
         payload: &[u8],
@@ -156,6 +157,10 @@ impl Client {
         let send = match name {
             REQUEST => destination.request(name),
             _ => destination.send(name),
+        };
+        let send = match error_if_dropped {
+            Some(error) => send.with_error_if_dropped(error),
+            None => send,
         };
         let budget = HeaderBudget::bytes(left.unwrap_or_default(), PER_HEADER);
         let operation = send.start_outbound(&Context::current(), &mut message, budget);

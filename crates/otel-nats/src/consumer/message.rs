@@ -18,7 +18,7 @@ use crate::attributes::{SubjectKind, of_message};
 use crate::carrier::HeaderExtractor;
 
 /// The client's name for receiving.
-const RECEIVE: &str = "receive";
+pub(crate) const RECEIVE: &str = "receive";
 
 /// async-nats' `Message`, to which it dereferences, with methods that record processing.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use otel_operation::Outcome;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 
+use crate::jetstream::{Fixture, message};
 use crate::support::{client_with, options, received, synchronize, unique};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
@@ -35,10 +36,26 @@ async fn messages(recorder: &Recorder) {
     client.processing_batch(&batch).finish(&Outcome::ok());
 }
 
+async fn stored(recorder: &Recorder) {
+    let mut fixture = Fixture::new(recorder).await;
+    for _ in 0..2 {
+        let publish = async_nats::jetstream::message::PublishMessage::build().message_id("m-1");
+        fixture.context.send_publish(fixture.subject.clone(), publish).await.unwrap().await.unwrap();
+    }
+    let message = message(&mut fixture.messages).await;
+    message.process(async |_| ()).await;
+    message.double_ack().await.unwrap();
+    let tree = recorder.tree();
+    for name in ["stream.name", "stream.sequence", "message.delivery_count", "message.duplicate"] {
+        assert!(tree.contains(&format!("messaging.nats.{name}")), "{name} is not recorded:\n{tree}");
+    }
+}
+
 #[tokio::test]
 async fn names_units_instruments_and_descriptions_are_the_registrys() {
     let recorder = Recorder::new();
     messages(&recorder).await;
+    stored(&recorder).await;
     recorder.wait_until_finished().await;
     recorder.assert_clean();
     for name in [

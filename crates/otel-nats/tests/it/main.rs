@@ -6,7 +6,11 @@
 
 mod cancellation;
 mod conformance;
+// The document lists the names of all features, and each has to be recorded.
+#[cfg(feature = "jetstream")]
 mod conventions;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod metrics;
 mod processing;
 mod propagation;

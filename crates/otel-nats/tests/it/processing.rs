@@ -24,7 +24,9 @@ async fn subscriber(recorder: &Recorder, subject: &str, payloads: &[&str]) -> Su
         let payload = (*payload).to_owned();
         other.publish_with_headers(format!("{subject}.{payload}"), own, payload.into()).await.unwrap();
     }
+    // The server has the messages, then the client has them.
     synchronize(&other).await;
+    synchronize(client.inner()).await;
     subscriber
 }
 
