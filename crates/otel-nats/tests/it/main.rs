@@ -15,6 +15,7 @@ mod metrics;
 mod processing;
 mod propagation;
 mod refused;
+mod server;
 mod spans;
 mod support;
 mod tracing_spans;
