@@ -93,6 +93,7 @@ const STEPS: &[Step] = &[
 const SERVICES: &[(&str, &str)] = &[
     ("orders", "kafka"),
     ("otel-kafka", "kafka"),
+    ("otel-nats", "nats"),
     ("otel-saga", "postgres"),
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),

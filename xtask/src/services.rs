@@ -9,6 +9,7 @@ mod daemon;
 pub(crate) mod debian;
 mod kafka;
 mod lifecycle;
+mod nats;
 mod postgres;
 mod probe;
 mod python;
@@ -50,7 +51,7 @@ struct Service {
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
-const SERVICES: &[Service] = &[collector::SERVICE, kafka::SERVICE, postgres::SERVICE];
+const SERVICES: &[Service] = &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -1,0 +1,11 @@
+//! JetStream: publishing with an acknowledgement, and the messages of consumers.
+//!
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Consumer
+//! spans".
+
+mod consumer;
+mod producer;
+
+pub use crate::jetstream::consumer::{JetStreamMessage, Messages};
+pub use crate::jetstream::producer::{Context, PublishAckFuture, new};

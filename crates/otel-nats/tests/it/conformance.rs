@@ -1,0 +1,305 @@
+//! The suite that all transports share, mounted for publishing, for requests and for consuming.
+
+use std::future::ready;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use otel_nats::{Client, ParentMode};
+use otel_testing::Recorder;
+use otel_testing::conformance::{
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
+    Role, Run, Scenario,
+};
+
+use crate::support::{bare, client_with, listed, next, options, received, synchronize, unique};
+
+mod publishers {
+    otel_testing::conformance!(outbound, super::Side::publisher);
+}
+
+mod requesters {
+    otel_testing::conformance!(outbound, super::Side::requester);
+}
+
+mod consumers {
+    otel_testing::conformance!(inbound, super::Side::consumer);
+}
+
+/// The operation that is instrumented.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Publish,
+    Request,
+    Process,
+}
+
+struct Side {
+    kind: Kind,
+    /// The subject of all runs, whose number must not change the number of series.
+    subject: String,
+}
+
+const NO_STREAM: Reason = "a message has no streamed response.";
+const NO_HANDLER: Reason = "it runs no user code between a message and its reply.";
+const SUBJECT: Reason = "the application chooses the subject, or the pattern that names the spans.";
+const NO_TEXT: Reason = "the client's errors are kinds.";
+const NOT_SENT: Reason = "a message that waits for the queue of the connection has not been sent.";
+const NOT_UTF8: Reason = "async-nats closes the connection when a header is not UTF-8.";
+const NO_FORMAT: Reason = "a reply names no format.";
+const NO_HOST: Reason = "a message names no host.";
+const NO_LAYERS: Reason = "a client wraps async-nats' client, and no client of this crate wraps another one.";
+const NOT_PUBLIC: Reason =
+    "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
+
+/// A subject that the client refuses before it sends the message.
+const INVALID: &str = "two words";
+
+impl Side {
+    fn publisher() -> Self {
+        Self::new(Kind::Publish)
+    }
+
+    fn requester() -> Self {
+        Self::new(Kind::Request)
+    }
+
+    fn consumer() -> Self {
+        Self::new(Kind::Process)
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, subject: unique("conformance") }
+    }
+
+    async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
+        let options = options(recorder).with_parent_mode(ParentMode::Producer);
+        let options = match scenario {
+            Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
+            Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
+            _ => options.with_filter(move |_| !scenario.is_filtered()),
+        };
+        client_with(options).await
+    }
+
+    async fn publish(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+        let client = Self::client(recorder, scenario).await;
+        let (other, subject) = (bare().await, self.subject.clone());
+        let mut inspector = other.subscribe(subject.clone()).await.unwrap();
+        synchronize(&other).await;
+        let fails = scenario.flow() == Flow::Fails;
+        let to = || if fails { INVALID.to_owned() } else { subject.clone() };
+        let (mut runs, mut sent) = (Vec::new(), Vec::new());
+        for instrumented in [false, true] {
+            let probe = ContextProbe::new(recorder);
+            synchronize(client.inner()).await;
+            let headers = map(scenario.headers(Role::Outbound));
+            let payload = || "one book".into();
+            let result = match instrumented {
+                true => drive(scenario, client.publish_with_headers(to(), headers, payload())).await,
+                false => drive(scenario, client.inner().publish_with_headers(to(), headers, payload())).await,
+            };
+            if scenario.flow() == Flow::Succeeds {
+                let message = next(&mut inspector).await;
+                probe.note(ProbePoint::Arrival);
+                sent = arrived(&message);
+            }
+            let value = |()| CallResult::Value(b"queued".to_vec());
+            runs.push(Run::new(result.map_or_else(|ended| ended, value), &probe));
+        }
+        let [bare, instrumented] = <[Run; 2]>::try_from(runs).unwrap();
+        Observed::new(instrumented, bare).with_sent(sent)
+    }
+
+    async fn request(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+        let client = Self::client(recorder, scenario).await;
+        let (other, subject) = (bare().await, self.subject.clone());
+        let mut requests = other.subscribe(subject.clone()).await.unwrap();
+        synchronize(&other).await;
+        let fails = scenario.flow() == Flow::Fails;
+        let to = || if fails { unique("nobody") } else { subject.clone() };
+        let (mut runs, mut sent) = (Vec::new(), Vec::new());
+        for instrumented in [false, true] {
+            let probe = ContextProbe::new(recorder);
+            let headers = map(scenario.headers(Role::Outbound));
+            let answering = async {
+                match scenario.flow() {
+                    Flow::Succeeds => {
+                        let message = next(&mut requests).await;
+                        probe.note(ProbePoint::Arrival);
+                        other.publish(message.reply.clone().unwrap(), "7".into()).await.unwrap();
+                        arrived(&message)
+                    }
+                    Flow::DroppedAtAwait => {
+                        let message = next(&mut requests).await;
+                        probe.note(ProbePoint::Arrival);
+                        arrived(&message)
+                    }
+                    // Nobody answers.
+                    _ => Vec::new(),
+                }
+            };
+            let asking = async {
+                match instrumented {
+                    true => drive(scenario, client.request_with_headers(to(), headers, "".into())).await,
+                    false => {
+                        drive(scenario, client.inner().request_with_headers(to(), headers, "".into())).await
+                    }
+                }
+            };
+            let (result, headers) = tokio::join!(asking, answering);
+            sent = headers;
+            let value = |reply: async_nats::Message| CallResult::Value(reply.payload.to_vec());
+            runs.push(Run::new(result.map_or_else(|ended| ended, value), &probe));
+        }
+        let [bare, instrumented] = <[Run; 2]>::try_from(runs).unwrap();
+        Observed::new(instrumented, bare).with_sent(sent)
+    }
+
+    async fn consume(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+        let client = Self::client(recorder, scenario).await;
+        let (other, subject) = (bare().await, self.subject.clone());
+        let mut traced = client.subscribe(format!("{subject}.*")).await.unwrap();
+        let mut inspector = other.subscribe(format!("{subject}.*")).await.unwrap();
+        synchronize(client.inner()).await;
+        synchronize(&other).await;
+        let second = scenario == Scenario::SecondOperation;
+        let to = match scenario {
+            Scenario::UnboundedOperation(_) => format!("{subject}.{}", scenario.attacker_value()),
+            _ => format!("{subject}.created"),
+        };
+        let publish = async |headers| {
+            other.publish_with_headers(to.clone(), map(headers), "one book".into()).await.unwrap();
+        };
+        publish(scenario.headers(Role::Inbound)).await;
+        if second {
+            publish(scenario.second_headers(Role::Inbound)).await;
+        }
+
+        let bare_probe = ContextProbe::new(recorder);
+        let message = next(&mut inspector).await;
+        let inside = async {
+            if second {
+                let message = next(&mut inspector).await;
+                handle(&message, scenario, &bare_probe, ready(())).await.unwrap();
+            }
+        };
+        let without = drive_handler(scenario, handle(&message, scenario, &bare_probe, inside)).await;
+
+        let probe = ContextProbe::new(recorder);
+        let message = received(&mut traced).await;
+        let inside = async {
+            if second {
+                let message = received(&mut traced).await;
+                message
+                    .process(async |message| handle(message, scenario, &probe, ready(())).await)
+                    .await
+                    .unwrap();
+            }
+        };
+        let handling = message.process(async |message| handle(message, scenario, &probe, inside).await);
+        let with = drive_handler(scenario, handling).await;
+        Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
+    }
+}
+
+fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in list {
+        // NATS carries text alone.
+        let value = String::from_utf8_lossy(&value);
+        headers.append(name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
+    }
+    headers
+}
+
+fn arrived(message: &async_nats::Message) -> Vec<(String, Vec<u8>)> {
+    let list = listed(message.headers.as_ref());
+    list.into_iter().map(|(name, value)| (name, value.into_bytes())).collect()
+}
+
+async fn drive<T, E: ToString>(
+    scenario: Scenario,
+    sending: impl Future<Output = Result<T, E>>,
+) -> Result<T, CallResult> {
+    let sending = async { sending.await.map_err(|error| error.to_string()) };
+    scenario.flow().drive(sending, 1).await
+}
+
+async fn drive_handler(
+    scenario: Scenario,
+    handling: impl Future<Output = Result<Vec<u8>, String>>,
+) -> CallResult {
+    scenario.flow().drive(handling, 3).await.map_or_else(|ended| ended, CallResult::Value)
+}
+
+/// What the application does with a message, around a second one if there is one.
+async fn handle(
+    message: &async_nats::Message,
+    scenario: Scenario,
+    probe: &ContextProbe,
+    second: impl Future<Output = ()>,
+) -> Result<Vec<u8>, String> {
+    probe.note(ProbePoint::Call);
+    tokio::task::yield_now().await;
+    second.await;
+    probe.note(ProbePoint::AfterAwait);
+    match scenario.flow() {
+        Flow::Fails => Err(scenario.attacker_value()),
+        Flow::Panics => panic!("on purpose"),
+        Flow::DroppedAtAwait => std::future::pending().await,
+        _ => Ok(message.payload.to_vec()),
+    }
+}
+
+impl Harness for Side {
+    fn role(&self) -> Role {
+        match self.kind {
+            Kind::Publish | Kind::Request => Role::Outbound,
+            Kind::Process => Role::Inbound,
+        }
+    }
+
+    fn supports(&self, scenario: Scenario) -> Result<(), Reason> {
+        match (scenario, self.role()) {
+            (
+                Scenario::DroppedByPeer
+                | Scenario::DroppedByUser
+                | Scenario::ContextInBody
+                | Scenario::BodyFails,
+                _,
+            ) => Err(NO_STREAM),
+            (Scenario::Panic | Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
+            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
+            (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
+            (Scenario::UnboundedError(_), Role::Outbound) => Err(NO_TEXT),
+            (Scenario::UnboundedOperation(_), Role::Outbound) => Err(SUBJECT),
+            (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
+            (Scenario::NonUtf8Headers, _) => Err(NOT_UTF8),
+            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
+            (Scenario::DroppedAtAwait, _) if self.kind == Kind::Publish => Err(NOT_SENT),
+            _ => Ok(()),
+        }
+    }
+
+    fn measurements(&self, flow: Flow) -> Vec<Measurement> {
+        const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
+        match (self.role(), flow) {
+            (Role::Outbound, Flow::DroppedBeforePoll) => Vec::new(),
+            (Role::Outbound, _) => vec![CLIENT, Measurement::step("messaging.client.sent.messages")],
+            (Role::Inbound, _) => {
+                let mut list = vec![Measurement::step("messaging.client.consumed.messages")];
+                if flow != Flow::DroppedBeforePoll {
+                    list.push(Measurement::sample("messaging.process.duration"));
+                }
+                list
+            }
+        }
+    }
+
+    async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
+        match self.kind {
+            Kind::Publish => self.publish(recorder, scenario).await,
+            Kind::Request => self.request(recorder, scenario).await,
+            Kind::Process => self.consume(recorder, scenario).await,
+        }
+    }
+}

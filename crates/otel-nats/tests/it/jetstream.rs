@@ -1,0 +1,239 @@
+//! JetStream: acknowledgements of published messages, and consumers that process and settle.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{AckKind, stream};
+use futures_util::{FutureExt as _, StreamExt as _};
+use opentelemetry::trace::SpanKind;
+use otel_nats::jetstream::{self, Context, JetStreamMessage, Messages};
+use otel_testing::Recorder;
+
+use crate::support::{
+    LONG, attribute, bare, client, error_type, headers, listed, synchronize, text, traceparent, unique,
+};
+
+/// A stream of its own with one subject, and the messages of a durable pull consumer.
+pub(crate) struct Fixture {
+    pub(crate) context: Context,
+    pub(crate) subject: String,
+    pub(crate) messages: Messages<pull::Stream>,
+    stream: String,
+}
+
+impl Fixture {
+    pub(crate) async fn new(recorder: &Recorder) -> Self {
+        let (name, subject) = (unique("STREAM"), unique("orders"));
+        let context = jetstream::new(client(recorder).await);
+        let config = stream::Config {
+            name: name.clone(),
+            subjects: vec![subject.clone()],
+            storage: stream::StorageType::Memory,
+            ..stream::Config::default()
+        };
+        let stream = context.inner().create_stream(config).await.unwrap();
+        let till = pull::Config { durable_name: Some("till".to_owned()), ..pull::Config::default() };
+        let consumer = stream.create_consumer(till).await.unwrap();
+        let messages = context.messages(consumer.messages().await.unwrap());
+        Self { context, subject, messages, stream: name }
+    }
+}
+
+pub(crate) async fn message(messages: &mut Messages<pull::Stream>) -> JetStreamMessage {
+    tokio::time::timeout(LONG, messages.next()).await.unwrap().unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_message_from_end_to_end_is_one_trace() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, mut messages, stream } = Fixture::new(&recorder).await;
+    let ack = context.publish(subject.clone(), "one book".into()).await.unwrap().await.unwrap();
+    assert_eq!((&ack.stream, ack.sequence), (&stream, 1));
+    let message = message(&mut messages).await;
+    assert_eq!(message.payload, "one book");
+    message.process(async |_| ()).await;
+    message.double_ack().await.unwrap();
+
+    let publish = recorder.span(&format!("publish {subject}"));
+    let [process, settle] = ["process", "ack"].map(|name| recorder.span(&format!("{name} {stream}")));
+    assert_eq!(process.parent_span_id, publish.span_context.span_id(), "{}", recorder.tree());
+    assert_eq!(process.links[0].span_context.span_id(), publish.span_context.span_id());
+    assert_eq!(settle.links[0].span_context.span_id(), publish.span_context.span_id());
+    for span in [&publish, &process, &settle] {
+        assert_eq!(attribute(span, "messaging.nats.stream.name").as_ref(), Some(&stream));
+        assert_eq!(attribute(span, "messaging.nats.stream.sequence").as_deref(), Some("1"));
+        assert_eq!(error_type(span), None);
+    }
+    assert_eq!(attribute(&process, "messaging.destination.name"), Some(subject));
+    assert_eq!(attribute(&process, "messaging.destination.subscription.name").as_deref(), Some("till"));
+    assert_eq!(attribute(&process, "messaging.nats.message.delivery_count").as_deref(), Some("1"));
+    let kinds = [publish.span_kind, process.span_kind, settle.span_kind];
+    assert_eq!(kinds, [SpanKind::Producer, SpanKind::Consumer, SpanKind::Client]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_nobody_awaits_ends_the_span() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, .. } = Fixture::new(&recorder).await;
+    for _ in 0..3 {
+        drop(context.publish(subject.clone(), "p".into()).await.unwrap());
+    }
+    recorder.wait_for_spans(3).await;
+    let sequences: Vec<_> = recorder
+        .spans()
+        .iter()
+        .filter_map(|span| attribute(span, "messaging.nats.stream.sequence"))
+        .collect();
+    assert_eq!(sequences, ["1", "2", "3"]);
+    assert_eq!(recorder.spans().iter().filter_map(error_type).count(), 0);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_is_dropped_while_it_is_awaited_is_unknown() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, .. } = Fixture::new(&recorder).await;
+    let mut ack = context.publish(subject.clone(), "p".into()).await.unwrap().into_future();
+    assert!((&mut ack).now_or_never().is_none());
+    assert_eq!(recorder.spans().len(), 0);
+    drop(ack);
+    assert_eq!(error_type(&recorder.span(&format!("publish {subject}"))).as_deref(), Some("unknown"));
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn an_acknowledgement_may_be_awaited_after_the_context_is_gone() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, messages, .. } = Fixture::new(&recorder).await;
+    let [awaited, dropped] =
+        [context.publish(subject.clone(), "a".into()).await, context.publish(subject, "b".into()).await];
+    // Without any client the connection closes.
+    let _client = context.inner().client();
+    drop((context, messages, dropped.unwrap()));
+    assert_eq!(awaited.unwrap().await.unwrap().sequence, 1);
+    recorder.wait_for_spans(2).await;
+    assert_eq!(recorder.spans().iter().filter_map(error_type).count(), 0);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_duplicate_is_recorded_as_one() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, .. } = Fixture::new(&recorder).await;
+    for duplicate in [false, true] {
+        let publish = PublishMessage::build().payload("p".into()).message_id("m-1");
+        let ack = context.send_publish(subject.clone(), publish).await.unwrap().await.unwrap();
+        assert_eq!((ack.duplicate, ack.sequence), (duplicate, 1));
+    }
+    let [first, second] = &recorder.spans()[..] else { panic!("{}", recorder.tree()) };
+    assert_eq!(attribute(first, "messaging.nats.message.duplicate"), None);
+    assert_eq!(attribute(second, "messaging.nats.message.duplicate").as_deref(), Some("true"));
+    assert_eq!(attribute(second, "messaging.message.id").as_deref(), Some("m-1"));
+}
+
+#[tokio::test]
+async fn a_message_that_no_stream_takes_says_why() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, .. } = Fixture::new(&recorder).await;
+    let nobody = unique("nobody");
+    let error = context.publish(nobody.clone(), "p".into()).await.unwrap().await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::StreamNotFound);
+    let late = PublishMessage::build().payload("p".into()).expected_last_sequence(7);
+    let error = context.send_publish(subject.clone(), late).await.unwrap().await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::WrongLastSequence);
+    let error = context.publish("two words", "p".into()).await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::Other);
+    let too_large = "p".repeat(context.inner().client().max_payload() + 1);
+    let error = context.publish(subject, too_large.into()).await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::MaxPayloadExceeded);
+    let errors: Vec<_> = recorder.spans().iter().filter_map(error_type).collect();
+    assert_eq!(errors, ["StreamNotFound", "WrongLastSequence", "Other", "MaxPayloadExceeded"]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn headers_conditions_and_payload_arrive_with_the_context() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, mut messages, .. } = Fixture::new(&recorder).await;
+    let own = headers(&[("X-Own", "1"), ("TraceParent", &traceparent(9))]);
+    context.publish_with_headers(subject.clone(), own, "p".into()).await.unwrap().await.unwrap();
+    let largest = "p".repeat(context.inner().client().max_payload());
+    context.publish(subject, largest.into()).await.unwrap().await.unwrap();
+    let first = message(&mut messages).await;
+    let list = listed(first.headers.as_ref());
+    let span = recorder.spans().remove(0);
+    assert!(text(&list, "traceparent").unwrap().contains(&span.span_context.span_id().to_string()));
+    assert_eq!((list.len(), text(&list, "X-Own"), span.links.len()), (2, Some("1"), 1));
+    assert_eq!(message(&mut messages).await.headers, None, "it has no space for headers");
+    assert_eq!(recorder.metric("messaging.nats.context.left_out").sum(), 1.0);
+}
+
+#[tokio::test]
+async fn each_way_to_settle_is_a_span_and_a_redelivery_is_counted() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, mut messages, stream } = Fixture::new(&recorder).await;
+    context.publish(subject, "p".into()).await.unwrap().await.unwrap();
+    let first = message(&mut messages).await;
+    first.ack_with(AckKind::Progress).await.unwrap();
+    first.ack_with(AckKind::Nak(Some(Duration::from_millis(1)))).await.unwrap();
+    let second = message(&mut messages).await;
+    second.process(async |_| Err::<(), _>("late")).await.unwrap_err();
+    second.double_ack_with(AckKind::Term).await.unwrap();
+    for name in ["progress", "nak"] {
+        let span = recorder.span(&format!("{name} {stream}"));
+        assert_eq!(attribute(&span, "messaging.nats.message.delivery_count").as_deref(), Some("1"));
+        assert_eq!(attribute(&span, "messaging.operation.type").as_deref(), Some("settle"));
+    }
+    for name in ["process", "term"] {
+        let span = recorder.span(&format!("{name} {stream}"));
+        assert_eq!(attribute(&span, "messaging.nats.message.delivery_count").as_deref(), Some("2"));
+    }
+    assert_eq!(recorder.metric("messaging.client.consumed.messages").sum(), 2.0);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_replayed_message_links_to_its_producer_and_starts_a_trace() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, messages, stream } = Fixture::new(&recorder).await;
+    let mut messages = messages.with_replayed(true);
+    let other = bare().await;
+    let written = headers(&[("traceparent", &traceparent(7))]);
+    other.publish_with_headers(subject, written, "p".into()).await.unwrap();
+    synchronize(&other).await;
+    let message = message(&mut messages).await;
+    message.process(async |_| ()).await;
+    message.ack().await.unwrap();
+    let process = recorder.span(&format!("process {stream}"));
+    assert!(!process.parent_span_is_remote, "{}", recorder.tree());
+    assert_eq!(process.links.len(), 1);
+    drop(context);
+}
+
+#[tokio::test]
+async fn a_batch_of_a_consumer_is_instrumented_too() {
+    let recorder = Recorder::new();
+    let Fixture { context, subject, stream, .. } = Fixture::new(&recorder).await;
+    for _ in 0..2 {
+        context.publish(subject.clone(), "p".into()).await.unwrap().await.unwrap();
+    }
+    let stream = context.inner().get_stream(stream).await.unwrap();
+    let other = pull::Config { durable_name: Some("other".to_owned()), ..pull::Config::default() };
+    let consumer = stream.create_consumer(other).await.unwrap();
+    let batch = consumer.fetch().max_messages(2).messages().await.unwrap();
+    let mut batch = context.messages(batch);
+    while let Some(message) = batch.next().await {
+        let message = message.unwrap();
+        let handled = tokio::spawn(async move {
+            message.process(async |message| message.ack().await).await.unwrap();
+        });
+        handled.await.unwrap();
+    }
+    let processed = recorder.spans().iter().filter(|span| span.name.starts_with("process ")).count();
+    let settled = recorder.spans().iter().filter(|span| span.name.starts_with("ack ")).count();
+    assert_eq!((processed, settled), (2, 2));
+    recorder.assert_clean();
+}

@@ -1,0 +1,21 @@
+//! The behaviour of otel-nats through its public API, with a real server.
+//!
+//! `cargo xtask services up nats` starts the server. Without it these tests fail with a message that names this command.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cancellation;
+mod conformance;
+// The document lists the names of all features, and each has to be recorded.
+#[cfg(feature = "jetstream")]
+mod conventions;
+#[cfg(feature = "jetstream")]
+mod jetstream;
+mod metrics;
+mod processing;
+mod propagation;
+mod refused;
+mod server;
+mod spans;
+mod support;
+mod tracing_spans;
