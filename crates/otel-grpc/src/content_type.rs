@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, header};
 
+use crate::carrier::find;
+
 /// The kind of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentType {
@@ -19,7 +21,7 @@ pub(crate) enum ContentType {
 impl ContentType {
     #[inline]
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let text = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        let text = find(headers, &header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         let starts_with =
             |start: &[u8]| text.get(..start.len()).is_some_and(|given| given.eq_ignore_ascii_case(start));
         if !starts_with(b"application/grpc") {

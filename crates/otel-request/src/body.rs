@@ -101,7 +101,7 @@ type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::
 
 /// Polls a body and drops it with its last frame, so that both happen in one scope of the operation's context. A body that
 /// failed stays.
-#[inline]
+#[inline(always)]
 fn poll_to_end<B: Body>(mut inner: Pin<&mut Option<B>>, cx: &mut TaskContext<'_>) -> PolledFrame<B> {
     let Some(mut body) = inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
     let polled = body.as_mut().poll_frame(cx);
