@@ -177,6 +177,7 @@ async fn a_loop_that_begins_while_another_one_drains_releases_nothing() {
     write_to(&cluster, 0, "a", None).await;
     let member = || -> StreamConsumer { consumer_config(&cluster).create().unwrap() };
     let first = member().with_options(options(&recorder));
+    let second = member();
     first.subscribe(&["orders"]).unwrap();
     let (begun, go, stop) = (Notify::new(), Notify::new(), Notify::new());
     let running = first.for_each_concurrent(4, stop.notified(), async |_| {
@@ -189,7 +190,6 @@ async fn a_loop_that_begins_while_another_one_drains_releases_nothing() {
     };
     let script = async {
         begun.notified().await;
-        let second = member();
         second.subscribe(&["orders"]).unwrap();
         let late_stop = Notify::new();
         let both = async {
@@ -219,5 +219,15 @@ async fn a_loop_that_begins_while_another_one_drains_releases_nothing() {
         assert_eq!(ended, Ok(()));
     };
     tokio::time::timeout(LONG, polls).await.unwrap();
+    // librdkafka waits forever for an assignment that a consumer receives while it closes.
+    let settled = async {
+        let has_one = |consumer: &StreamConsumer| consumer.assignment().unwrap().count() == 1;
+        until("a partition for each", || has_one(&first) && has_one(&second)).await;
+    };
+    tokio::select! {
+        () = settled => {}
+        error = async { loop { let _ = first.recv().await; } } => error,
+        error = async { loop { let _ = second.recv().await; } } => error,
+    }
     recorder.assert_clean();
 }
