@@ -72,6 +72,7 @@ const VERBS: &[&str] = &[
     "ensure",
     "escape",
     "exercise",
+    "expect",
     "explain",
     "export",
     "expose",
