@@ -216,8 +216,8 @@ fn kind(error: &axum::Error) -> String {
     let causes = std::iter::successors(error.source(), |&error| error.source());
     let io = causes.filter_map(|error| error.downcast_ref::<io::Error>()).next();
     match io.map(io::Error::kind) {
-        Some(io::ErrorKind::TimedOut) => "timed_out".to_owned(),
-        Some(io::ErrorKind::UnexpectedEof) => "unexpected_eof".to_owned(),
+        Some(io::ErrorKind::TimedOut) => "timeout".to_owned(),
+        Some(io::ErrorKind::UnexpectedEof) => "body_incomplete".to_owned(),
         _ => format!("unexpected error: {error:?}"),
     }
 }

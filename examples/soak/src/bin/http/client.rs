@@ -2,7 +2,6 @@
 //!
 //! The driver is also the observer of the client: it counts the outcome of each call.
 
-use std::any::type_name;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +30,9 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::Telemetry;
 use crate::plan::{Cut, Plan, Upload};
+
+/// The `error.type` of all errors. Their classes depend on the moment at which a socket is cut, which the caller cannot know.
+const FAILED: &str = "failed";
 
 type Pooled = ClientService<Client<HttpConnector, Body>>;
 type CallResult<E> = Result<Response<ClientBody<Incoming>>, E>;
@@ -74,7 +76,8 @@ impl Driver {
     pub(crate) fn new(address: SocketAddr, telemetry: &Telemetry) -> Self {
         let layer = ClientLayer::new()
             .with_tracer_provider(&telemetry.spans)
-            .with_meter_provider(telemetry.metrics.meter_provider());
+            .with_meter_provider(telemetry.metrics.meter_provider())
+            .with_error_type(|_| Some(FAILED));
         let layers = [layer.clone(), layer.with_end_on(EndOn::Body)];
         let client = |http2| Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
         let clients = [layers[0].layer(client(false)), layers[1].layer(client(true))];
@@ -209,7 +212,7 @@ async fn read<E: 'static>(plan: &Plan, result: CallResult<E>) -> CallOutcome {
     let response = match result {
         Ok(response) => response,
         Err(_) => {
-            class.error = Some(type_name::<E>().to_owned());
+            class.error = Some(FAILED.to_owned());
             return CallOutcome { class, aborted: matches!(plan.cut, Some(Cut::Socket { .. })) };
         }
     };
@@ -229,7 +232,7 @@ async fn read<E: 'static>(plan: &Plan, result: CallResult<E>) -> CallOutcome {
             Some(Ok(_)) => frames -= 1,
             Some(Err(_)) => {
                 if plan.http2 {
-                    class.error = Some(type_name::<hyper::Error>().to_owned());
+                    class.error = Some(FAILED.to_owned());
                 }
                 return CallOutcome { class, aborted: matches!(plan.cut, Some(Cut::Socket { .. })) };
             }
