@@ -54,15 +54,11 @@ impl Place<'_> {
     }
 }
 
-/// The place that a file belongs to: `crates/NAME` for a crate's `src` and README, `examples/NAME`, `xtask`, `docs`.
+/// The place that a file belongs to: `crates/NAME` with its tests and papers, `examples/NAME`, `xtask`, `docs`.
 fn place_of(path: &str) -> Option<&str> {
     let mut ends = path.match_indices('/').map(|(end, _)| end);
     match (path.split('/').next()?, ends.next(), ends.next()) {
-        ("crates", Some(_), Some(end)) => {
-            let inside = &path[end + 1..];
-            (inside.starts_with("src/") || inside == "README.md").then_some(&path[..end])
-        }
-        ("examples", Some(_), Some(end)) => Some(&path[..end]),
+        ("crates" | "examples", Some(_), Some(end)) => Some(&path[..end]),
         ("xtask" | "docs", Some(end), _) => Some(&path[..end]),
         (_, None, None) if path.ends_with(".md") => Some("docs"),
         _ => None,
@@ -222,8 +218,8 @@ mod tests {
         for (path, place) in [
             (FILE, Some("crates/otel-http")),
             ("crates/otel-http/README.md", Some("crates/otel-http")),
-            ("crates/otel-http/CHANGELOG.md", None),
-            ("crates/otel-http/tests/it/main.rs", None),
+            ("crates/otel-http/CHANGELOG.md", Some("crates/otel-http")),
+            ("crates/otel-http/tests/it/main.rs", Some("crates/otel-http")),
             ("examples/chat/src/main.rs", Some("examples/chat")),
             ("xtask/src/main.rs", Some("xtask")),
             ("docs/conventions.md", Some("docs")),

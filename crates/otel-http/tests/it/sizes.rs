@@ -20,7 +20,7 @@ const DECLARED: &str = "18446744073709551613";
 
 fn answer(kind: &'static str) -> Response<Body> {
     let frames = stream::iter(["12", "345"]).map(Ok::<_, std::io::Error>);
-    // A declared length of another number, which nobody checks here.
+    // A declared length of another number, which is not checked here.
     Response::builder().header("content-type", kind).body(Body::from_stream(frames)).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! Publishing to a stream. The span ends with the server's acknowledgement, also if nobody waits for it.
+//! Publishing to a stream. The span ends with the server's acknowledgement, also if its future was dropped.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans".

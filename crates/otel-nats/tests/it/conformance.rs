@@ -133,7 +133,7 @@ impl Side {
                         probe.note(ProbePoint::Arrival);
                         arrived(&message)
                     }
-                    // Nobody answers.
+                    // There is no responder.
                     _ => Vec::new(),
                 }
             };
@@ -231,7 +231,7 @@ async fn drive_handler(
     scenario.flow().drive(handling, 3).await.map_or_else(|ended| ended, CallResult::Value)
 }
 
-/// What the application does with a message, around a second one if there is one.
+/// Handles a message as an application does; a second operation runs inside, if there is one.
 async fn handle(
     message: &async_nats::Message,
     scenario: Scenario,

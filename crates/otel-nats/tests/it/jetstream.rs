@@ -75,7 +75,7 @@ async fn a_message_from_end_to_end_is_one_trace() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_nobody_awaits_ends_the_span() {
+async fn an_acknowledgement_that_is_not_awaited_ends_the_span() {
     let recorder = Recorder::new();
     let Fixture { context, subject, .. } = Fixture::new(&recorder).await;
     for _ in 0..3 {

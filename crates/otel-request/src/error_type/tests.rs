@@ -90,7 +90,7 @@ fn a_user_finds_errors_by_their_types() {
     assert_eq!(view.find::<io::Error>().unwrap().kind(), io::ErrorKind::ConnectionRefused);
     assert!(matches!(view.find::<Nested>(), Some(Nested::Cause(_))));
     assert!(view.find::<fmt::Error>().is_none());
-    // An error of a type that nobody knows is found as itself.
+    // An error of an unknown type is found as itself.
     assert!(ErrorView::new(&Nested::Cycle).find::<Nested>().is_some());
     assert_eq!(ErrorView::new(&"no error").downcast_ref::<&str>(), Some(&"no error"));
 }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// A peer of one connection that does not answer as it should.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Peer {
-    /// Nobody listens.
+    /// No program listens.
     Absent,
     /// Reads the request and never answers.
     Silent,
@@ -55,7 +55,7 @@ impl Peer {
             stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         }
         if self == Self::Resetting {
-            // Bytes that nobody has read make the system reset the connection.
+            // Unread bytes make the system reset the connection.
             stream.peek(&mut [0]).await.unwrap();
             return;
         }

@@ -84,7 +84,7 @@ async fn authority(failure: Failure) -> (String, Option<Full>) {
     let address = match failure {
         Failure::Peer(peer) => peer.start().await,
         Failure::Tls => Peer::Garbage.start().await,
-        // Somebody listens.
+        // A program listens.
         Failure::Connect => Peer::Silent.start().await,
         Failure::Unreachable => BROADCAST.parse().unwrap(),
         Failure::Dns => return (UNKNOWN_HOST.replace("http://", "").replace('/', ""), None),
