@@ -1,11 +1,12 @@
 //! `cargo xtask ci`: the steps that a change has to pass, in an order that fails fast.
 //!
-//! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs` those of
-//! `--full` alone, `ci/report.rs` the printed results.
+//! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs` and
+//! `ci/peers.rs` those of `--full` alone, `ci/report.rs` the printed results.
 
 mod arguments;
 mod deny;
 mod full;
+mod peers;
 mod report;
 mod steps;
 
@@ -81,6 +82,7 @@ const STEPS: &[Step] = &[
     full("chat", "the example runs and draws a trace", full::chat),
     full("orders", "the example runs and draws a trace", full::orders),
     full("transfer", "the example runs and draws a trace", full::transfer),
+    full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",

@@ -12,7 +12,7 @@ mod lifecycle;
 mod nats;
 mod postgres;
 mod probe;
-mod python;
+pub(crate) mod python;
 mod record;
 
 use std::path::Path;
