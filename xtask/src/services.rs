@@ -15,7 +15,7 @@ mod probe;
 pub(crate) mod python;
 mod record;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
 
@@ -132,6 +132,7 @@ pub(crate) fn install_packages(root: &Path, names: &[&str]) -> Result<()> {
 pub(crate) struct Lease {
     host: Host,
     started: Vec<&'static Service>,
+    variables: Variables,
 }
 
 impl Lease {
@@ -142,15 +143,21 @@ impl Lease {
     }
 
     fn start(host: Host, services: &[&'static Service]) -> Result<Self> {
-        let mut lease = Self { host, started: Vec::new() };
+        let mut lease = Self { host, started: Vec::new(), variables: Variables::default() };
         for service in services {
             let (how, record) = lifecycle::up(service, &lease.host)?;
             println!("{}: {}", service.name, how.text(&record));
+            lease.variables.extend(record.variables);
             if how == Up::Started {
                 lease.started.push(service);
             }
         }
         Ok(lease)
+    }
+
+    /// The environment variables with the addresses of the services.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 }
 

@@ -1,16 +1,20 @@
-"""Relays HTTP requests: Starlette and httpx, instrumented with OpenTelemetry Python.
+"""Relays HTTP requests: Starlette and httpx, instrumented with OpenTelemetry Python. Relays requests of NATS: nats-py,
+which has no instrumentation, with the propagator by hand.
 
 The contract is in ../README.md.
 """
 
 import asyncio
 import json
+import os
 import socket
 import sys
+from functools import partial
 
 import httpx
+import nats
 import uvicorn
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.starlette import StarletteInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +29,7 @@ def write(value):
 
 
 class Lines(SpanExporter):
-    """Exports the spans of a server and of a client, each as a line of JSON."""
+    """Exports each span as a line of JSON."""
 
     def export(self, spans):
         for span in spans:
@@ -40,16 +44,41 @@ class Lines(SpanExporter):
                     "kind": span.kind.name.lower(),
                     "error": span.status.status_code is trace.StatusCode.ERROR,
                     "tenant": span.attributes.get("tenant", ""),
+                    "links": [trace.format_span_id(link.context.span_id) for link in span.links],
                 }
             )
         return SpanExportResult.SUCCESS
 
 
-async def relay(request):
+def record_tenant():
     trace.get_current_span().set_attribute("tenant", str(baggage.get_baggage("tenant") or ""))
+
+
+async def relay(request):
+    record_tenant()
     async with httpx.AsyncClient() as client:
         response = await client.get(request.query_params["to"])
     return PlainTextResponse("", 200 if response.status_code == 200 else 502)
+
+
+async def relay_over_nats(client, message):
+    tracer = trace.get_tracer("peer")
+    sender = propagate.extract(message.headers or {})
+    link = trace.Link(trace.get_current_span(sender).get_span_context())
+    token = context.attach(sender)
+    try:
+        with tracer.start_as_current_span("process", kind=trace.SpanKind.CONSUMER, links=[link]) as process:
+            record_tenant()
+            with tracer.start_as_current_span("request", kind=trace.SpanKind.CLIENT) as request:
+                headers = {}
+                propagate.inject(headers)
+                response = await client.request(message.data.decode(), timeout=10, headers=headers)
+                if response.data != b"ok":
+                    request.set_status(trace.StatusCode.ERROR)
+                    process.set_status(trace.StatusCode.ERROR)
+            await client.publish(message.reply, response.data)
+    finally:
+        context.detach(token)
 
 
 async def main():
@@ -61,7 +90,13 @@ async def main():
     StarletteInstrumentor.instrument_app(app)
 
     listener = socket.create_server(("127.0.0.1", 0))
-    write({"http": f"http://127.0.0.1:{listener.getsockname()[1]}"})
+    addresses = {"http": f"http://127.0.0.1:{listener.getsockname()[1]}"}
+    if url := os.environ.get("NATS_URL"):
+        client = await nats.connect(url)
+        addresses["nats"] = f"peer-{os.getpid()}"
+        await client.subscribe(addresses["nats"], cb=partial(relay_over_nats, client))
+        await client.flush()
+    write(addresses)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     # The parent holds the other end for as long as it lives.

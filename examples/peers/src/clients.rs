@@ -21,11 +21,13 @@ pub(crate) enum Client {
     Hyper,
     Reqwest,
     Tonic,
+    Nats,
 }
 
 /// The clients that can call the peer.
 pub(crate) fn of(peer: &Peer) -> impl Iterator<Item = Client> {
-    [Client::Hyper, Client::Reqwest].into_iter().chain(peer.grpc().map(|_| Client::Tonic))
+    let http = [Client::Hyper, Client::Reqwest].into_iter();
+    http.chain(peer.grpc().map(|_| Client::Tonic)).chain(peer.nats().map(|_| Client::Nats))
 }
 
 impl Client {
@@ -34,6 +36,10 @@ impl Client {
     pub(crate) async fn call(self, peer: &Peer, servers: &Servers, name: &str) -> Result<bool> {
         let url = format!("{}/relay?to=http://{}/{name}", peer.http(), servers.http);
         let status = match self {
+            Self::Nats => {
+                let (ours, peer) = servers.nats.as_ref().zip(peer.nats()).context("NATS_URL is not set")?;
+                return ours.call(peer, name).await;
+            }
             Self::Hyper => hyper(&url).await?,
             Self::Reqwest => reqwest(&url).await?,
             Self::Tonic => {

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
 
 mod clients;
+mod nats;
 mod peer;
 mod servers;
 mod spans;
@@ -45,25 +46,31 @@ struct Case {
 }
 
 impl Case {
-    /// The spans of its trace, of which there are none if it is not sampled, and the context that our handler sees.
+    /// The spans of its trace, and the context that our handler sees.
     fn expected(self) -> String {
-        let handler = format!("our handler: sampled={} tenant={TENANT}\n", self.sampled);
-        if !self.sampled {
-            return handler;
-        }
-        let failed = if self.name == "fail" { " error" } else { "" };
-        format!(
-            "ours client{failed}\n\
-             . peer server{failed} tenant={TENANT}\n\
-             . . peer client{failed}\n\
-             . . . ours server{failed} tenant={TENANT}\n\
-             {handler}"
-        )
+        format!("{}our handler: sampled={} tenant={TENANT}\n", self.tree(), self.sampled)
     }
 
-    /// The number of spans in its trace.
-    fn spans(self) -> usize {
-        if self.sampled { 4 } else { 0 }
+    /// The spans of its trace, of which there are none if it is not sampled.
+    fn tree(self) -> String {
+        let failed = if self.name == "fail" { " error" } else { "" };
+        match self.client {
+            _ if !self.sampled => String::new(),
+            // A reply of NATS has no status, so that our client does not see the failure. It is a message, too.
+            Client::Nats => format!(
+                "ours client\n\
+                 . peer consumer{failed} linked tenant={TENANT}\n\
+                 . . peer client{failed}\n\
+                 . . . ours consumer{failed} linked tenant={TENANT}\n\
+                 . . . . ours producer\n"
+            ),
+            _ => format!(
+                "ours client{failed}\n\
+                 . peer server{failed} tenant={TENANT}\n\
+                 . . peer client{failed}\n\
+                 . . . ours server{failed} tenant={TENANT}\n"
+            ),
+        }
     }
 }
 
@@ -91,7 +98,9 @@ async fn run(program: &str, arguments: &[String]) -> Result<()> {
     opentelemetry::global::set_tracer_provider(recorder.tracer_provider().clone());
     opentelemetry::global::set_meter_provider(recorder.meter_provider().clone());
     otel_propagation::set_global(CompositePropagator::default());
-    let servers = Servers::start().await?;
+    // The peer reads the same variable.
+    let nats = std::env::var("NATS_URL").ok();
+    let servers = Servers::start(nats.as_deref()).await?;
     let peer = Peer::start(program, arguments).await?;
 
     // Those that are not sampled come first: when the last spans of the others have arrived, so would theirs.
@@ -107,7 +116,7 @@ async fn run(program: &str, arguments: &[String]) -> Result<()> {
             .await
             .map_err(|_| anyhow!("{case:?} has no response after {PATIENCE:?}"))??;
         ensure!(succeeded == (case.name == "ok"), "the result of {case:?} is wrong: succeeded = {succeeded}");
-        wait(&recorder, &peer, trace_id(number), case.spans()).await;
+        wait(&recorder, &peer, trace_id(number), case.tree().lines().count()).await;
     }
 
     let mut wrong = 0;

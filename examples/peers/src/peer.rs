@@ -19,6 +19,7 @@ const START: Duration = Duration::from_secs(60);
 struct Addresses {
     http: String,
     grpc: Option<String>,
+    nats: Option<String>,
 }
 
 /// A running peer, which is killed when this is dropped. It also exits by itself when its standard input ends.
@@ -58,6 +59,11 @@ impl Peer {
     /// The address of its gRPC server, if it has one.
     pub(crate) fn grpc(&self) -> Option<&str> {
         self.addresses.grpc.as_deref()
+    }
+
+    /// The subject of its subscription, if it is connected to NATS.
+    pub(crate) fn nats(&self) -> Option<&str> {
+        self.addresses.nats.as_deref()
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {

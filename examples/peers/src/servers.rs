@@ -1,4 +1,4 @@
-//! Our servers inside their layers: axum and tonic, each with a success and a failure.
+//! Our servers inside their layers, axum and tonic, each with a success and a failure, and the contexts that handlers see.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,21 +18,24 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use crate::nats::Nats;
+
 /// The addresses of the servers, and the contexts that their handlers have seen.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    pub(crate) nats: Option<Nats>,
     seen: Seen,
 }
 
 /// The trace of each request, with the flag and the baggage.
 #[derive(Clone, Debug, Default)]
-struct Seen(Arc<Mutex<Vec<(TraceId, String)>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<(TraceId, String)>>>);
 
 impl Seen {
     /// Stores the current context, and records its baggage on the current span.
-    fn look(&self) {
+    pub(crate) fn look(&self) {
         let context = Context::current();
         let tenant = context.baggage().get("tenant").map(ToString::to_string).unwrap_or_default();
         let span = context.span();
@@ -44,10 +47,14 @@ impl Seen {
 }
 
 impl Servers {
-    pub(crate) async fn start() -> Result<Self> {
+    pub(crate) async fn start(nats: Option<&str>) -> Result<Self> {
         let seen = Seen::default();
+        let nats = match nats {
+            Some(url) => Some(Nats::start(url, seen.clone()).await?),
+            None => None,
+        };
         let (http, grpc) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
-        let servers = Self { http: http.local_addr()?, grpc: grpc.local_addr()?, seen: seen.clone() };
+        let servers = Self { http: http.local_addr()?, grpc: grpc.local_addr()?, nats, seen: seen.clone() };
 
         let (ok, fail) = (seen.clone(), seen.clone());
         let app = Router::new()

@@ -16,6 +16,9 @@ pub(crate) struct Span {
     kind: String,
     error: bool,
     tenant: String,
+    /// The ids of the spans that it links to. Servers and clients have none.
+    #[serde(default)]
+    links: Vec<String>,
 }
 
 fn peer() -> &'static str {
@@ -33,13 +36,15 @@ impl Span {
             kind: format!("{:?}", span.span_kind).to_lowercase(),
             error: matches!(span.status, Status::Error { .. }),
             tenant: tenant.map(|attribute| attribute.value.to_string()).unwrap_or_default(),
+            links: span.links.iter().map(|link| link.span_context.span_id().to_string()).collect(),
         }
     }
 
     fn line(&self) -> String {
         let error = if self.error { " error" } else { "" };
         let tenant = if self.tenant.is_empty() { String::new() } else { format!(" tenant={}", self.tenant) };
-        format!("{} {}{error}{tenant}\n", self.side, self.kind)
+        let linked = if self.links.contains(&self.parent_id) { " linked" } else { "" };
+        format!("{} {}{error}{linked}{tenant}\n", self.side, self.kind)
     }
 }
 
@@ -77,13 +82,14 @@ mod tests {
             kind: kind.to_owned(),
             error: id == 3,
             tenant: if id == 2 { "acme".to_owned() } else { String::new() },
+            links: vec![SpanId::from(2).to_string()],
         }
     }
 
     #[test]
     fn spans_are_a_tree_below_the_root() {
         let spans = [span(3, 2, "client"), span(2, 1, "server")];
-        assert_eq!(render(&spans, SpanId::from(1)), "ours server tenant=acme\n. ours client error\n");
+        assert_eq!(render(&spans, SpanId::from(1)), "ours server tenant=acme\n. ours client error linked\n");
         assert_eq!(render(&[], SpanId::from(1)), "");
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ci::{Outcome, steps::build_cargo},
     process::{answer, program, run, run_within},
     repo::Repo,
-    services::python,
+    services::{Lease, python},
 };
 
 /// The longest time that the requests to one peer may take; they take seconds.
@@ -22,21 +22,21 @@ pub(super) fn peers(repo: &Repo) -> Result<Outcome> {
     let mut missing = Vec::new();
     let mut commands = Vec::new();
     if answer(program("go", &repo.root).arg("version")).is_some() {
-        commands.push(go(repo)?);
+        commands.push((go(repo)?, &[][..]));
     } else {
         missing.push("Go");
     }
     if python::missing().is_empty() {
-        commands.push(python(repo)?);
+        commands.push((python(repo)?, &["nats"][..]));
     } else {
         missing.push("python3 with the module venv");
     }
     run(build_cargo(repo).args(["build", "--package", "peers"]))?;
-    for peer in commands {
-        run_within(
-            build_cargo(repo).args(["run", "--quiet", "--package", "peers", "--"]).args(peer),
-            REQUESTS,
-        )?;
+    for (peer, services) in commands {
+        let lease = Lease::take(&repo.root, services)?;
+        let mut command = build_cargo(repo);
+        command.args(["run", "--quiet", "--package", "peers", "--"]).args(peer);
+        run_within(command.envs(lease.variables()), REQUESTS)?;
     }
     if missing.is_empty() {
         Ok(Outcome::Passed)
