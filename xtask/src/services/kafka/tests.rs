@@ -11,7 +11,7 @@ use std::{
 use super::{BROKERS, LOG, SCRIPT, SERVER, SERVICE, answers, executable, java_release, members};
 use crate::services::{
     lifecycle::tests::folder,
-    probe::{free_ports, tests::server},
+    probe::tests::{closed_port, server},
     record::Variables,
 };
 
@@ -139,7 +139,7 @@ fn the_brokers_of_a_metadata_response_are_counted() {
 
 #[test]
 fn one_of_several_brokers_has_to_be_ready() {
-    let [closed] = free_ports().unwrap();
+    let (closed, _held) = closed_port();
     let (url, _) = server(b"\0\0\0\x10otel\0\0\0\x01");
     let list = format!("127.0.0.1:{closed}, {}", url.trim_start_matches("http://"));
     answers(&variables(&[(BROKERS, &list)])).unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{LOG, URL, answers, parts, programs, setting};
-use crate::services::{lifecycle::tests::folder, probe::free_ports, record::Variables};
+use crate::services::{lifecycle::tests::folder, probe::tests::closed_port, record::Variables};
 
 const AUTHENTICATED: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 const READY: &[u8] = b"Z\0\0\0\x05I";
@@ -78,7 +78,7 @@ fn a_different_protocol_is_an_error() {
     let (url, _) = server(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()]);
     let error = format!("{:#}", setting(&url, "x").unwrap_err());
     assert!(error.ends_with("not a PostgreSQL server"), "{error}");
-    let [closed] = free_ports().unwrap();
+    let (closed, _held) = closed_port();
     let error = format!(
         "{:#}",
         answers(&[(URL.to_owned(), format!("postgres://127.0.0.1:{closed}"))].into()).unwrap_err()
