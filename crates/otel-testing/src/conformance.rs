@@ -78,6 +78,7 @@ mod counts;
 mod drive;
 mod input;
 mod judge;
+pub mod messaging;
 mod observed;
 mod panicking;
 mod scenario;
@@ -91,6 +92,7 @@ use opentelemetry_sdk::trace::Sampler;
 use crate::Recorder;
 
 pub use counts::Measurement;
+pub use drive::on_task;
 pub use observed::{CallResult, ContextProbe, Observed, ProbePoint, Run};
 pub use panicking::PanickingPropagator;
 pub use scenario::{Flow, Scenario};
@@ -301,4 +303,23 @@ macro_rules! conformance {
             );
         }
     };
+}
+
+/// Sets the options of a scenario on any type of options: its filter, its hooks that panic (those listed, with the
+/// patterns of their arguments), and its propagator.
+#[macro_export]
+macro_rules! scenario_options {
+    ($options:expr, $scenario:expr $(, $hook:ident($($argument:pat),*))*) => {{
+        let (options, scenario): (_, $crate::conformance::Scenario) = ($options, $scenario);
+        let options = options.with_filter(move |_| !scenario.is_filtered());
+        match scenario {
+            $crate::conformance::Scenario::PanickingHooks => {
+                options.with_filter(|_| panic!("hook"))$(.$hook(|$($argument),*| panic!("hook")))*
+            }
+            $crate::conformance::Scenario::PanickingPropagator => {
+                options.with_propagator($crate::conformance::PanickingPropagator)
+            }
+            _ => options,
+        }
+    }};
 }

@@ -14,7 +14,9 @@ mod provider;
 mod recorder;
 #[cfg(feature = "registry")]
 pub mod registry;
+pub mod service;
 mod span_log;
+pub mod spans;
 #[cfg(feature = "toy-broker")]
 pub mod toy_broker;
 mod tree;

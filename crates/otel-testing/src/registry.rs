@@ -209,6 +209,26 @@ impl ConventionCheck {
     }
 }
 
+/// Asserts that all that was recorded is in the registry or listed for this crate in a document, and that the trees of
+/// spans have these names.
+///
+/// # Panics
+/// If not.
+#[track_caller]
+pub fn assert_conventions(recorder: &Recorder, document: &str, krate: &str, names: &[&str]) {
+    recorder.assert_clean();
+    let tree = recorder.tree();
+    for name in names {
+        assert!(tree.contains(name), "{name} is not recorded:\n{tree}");
+    }
+    let verdict = ProjectNames::parse(document, krate).and_then(|names| {
+        let mut check = ConventionCheck::new(names);
+        check.add(recorder);
+        check.finish()
+    });
+    assert_eq!(verdict, Ok(()));
+}
+
 impl Registry {
     fn read() -> Result<Self, String> {
         let json: serde_json::Value = serde_json::from_str(REGISTRY).map_err(|error| error.to_string())?;

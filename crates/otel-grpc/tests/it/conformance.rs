@@ -12,13 +12,13 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use opentelemetry::trace::FutureExt as _;
 use otel_grpc::LayerOptions;
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
-    Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    on_task,
 };
+use otel_testing::scenario_options;
 use prost::Message;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -41,23 +41,6 @@ mod client {
     otel_testing::conformance!(outbound, super::Side::client);
 }
 
-/// Sets the options of a scenario that the layers of both sides have.
-macro_rules! with_options {
-    ($layer:expr, $scenario:expr) => {{
-        let scenario: Scenario = $scenario;
-        let layer = $layer
-            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
-            .with_filter(move |_| !scenario.is_filtered());
-        match scenario {
-            Scenario::PanickingHooks => {
-                layer.with_filter(|_| panic!("hook")).with_request_attributes(|_, _| panic!("hook"))
-            }
-            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
-            _ => layer,
-        }
-    }};
-}
-
 struct Side(Role);
 
 impl Side {
@@ -75,7 +58,7 @@ impl Side {
             Scenario::TwoLayers => self.layer(recorder, scenario, self.layer(recorder, scenario, peer)),
             Scenario::TaskBetweenLayers => {
                 let inner = self.layer(recorder, scenario, peer);
-                self.layer(recorder, scenario, on_task(inner, scenario.ambient(self.0)))
+                self.layer(recorder, scenario, call_on_task(inner, scenario.ambient(self.0)))
             }
             _ => self.layer(recorder, scenario, peer),
         }
@@ -84,12 +67,15 @@ impl Side {
     fn layer(&self, recorder: &Recorder, scenario: Scenario, peer: Peer) -> Peer {
         match self.0 {
             Role::Inbound => {
-                let layer = server_layer(recorder).with_public_endpoint(scenario.is_public_endpoint());
-                boxed(with_options!(layer, scenario).layer(peer))
+                let layer = server_layer(recorder)
+                    .with_request_extension(scenario == Scenario::TaskBetweenLayers)
+                    .with_public_endpoint(scenario.is_public_endpoint());
+                boxed(scenario_options!(layer, scenario, with_request_attributes(_, _)).layer(peer))
             }
             Role::Outbound => {
-                let layer = client_layer(recorder);
-                boxed(with_options!(layer, scenario).layer(peer))
+                let layer =
+                    client_layer(recorder).with_request_extension(scenario == Scenario::TaskBetweenLayers);
+                boxed(scenario_options!(layer, scenario, with_request_attributes(_, _)).layer(peer))
             }
         }
     }
@@ -194,12 +180,10 @@ where
 }
 
 /// Calls a service on a task of its own.
-fn on_task(inner: Peer, ambient: opentelemetry::Context) -> Peer {
+fn call_on_task(inner: Peer, ambient: opentelemetry::Context) -> Peer {
     Peer::new(tower::service_fn(move |request| {
         let mut inner = inner.clone();
-        let task = async move { inner.call(request).await };
-        let task = tokio::spawn(task.with_context(ambient.clone()));
-        async move { task.await.unwrap() }
+        on_task(ambient.clone(), async move { inner.call(request).await })
     }))
 }
 

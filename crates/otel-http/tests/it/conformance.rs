@@ -13,13 +13,13 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use opentelemetry::Context;
-use opentelemetry::trace::FutureExt as _;
 use otel_http::{EndOn, LayerOptions};
 use otel_testing::Recorder;
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
-    Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
+    on_task,
 };
+use otel_testing::scenario_options;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt};
 
@@ -39,25 +39,6 @@ mod client {
 
 mod client_to_the_body {
     otel_testing::conformance!(outbound, super::Side::client_to_the_body);
-}
-
-/// Sets the options of a scenario that the layers of both sides have.
-macro_rules! with_options {
-    ($layer:expr, $scenario:expr) => {{
-        let scenario: Scenario = $scenario;
-        let layer = $layer
-            .with_request_extension(scenario == Scenario::TaskBetweenLayers)
-            .with_filter(move |_| !scenario.is_filtered());
-        match scenario {
-            Scenario::PanickingHooks => layer
-                .with_filter(|_| panic!("hook"))
-                .with_span_name(|_, _| panic!("hook"))
-                .with_request_attributes(|_, _| panic!("hook"))
-                .with_response_attributes(|_, _| panic!("hook")),
-            Scenario::PanickingPropagator => layer.with_propagator(PanickingPropagator),
-            _ => layer,
-        }
-    }};
 }
 
 struct Side {
@@ -84,7 +65,7 @@ impl Side {
             Scenario::TwoLayers => self.layer(recorder, scenario, self.layer(recorder, scenario, peer)),
             Scenario::TaskBetweenLayers => {
                 let inner = self.layer(recorder, scenario, peer);
-                self.layer(recorder, scenario, on_task(inner, scenario.ambient(self.role)))
+                self.layer(recorder, scenario, call_on_task(inner, scenario.ambient(self.role)))
             }
             _ => self.layer(recorder, scenario, peer),
         }
@@ -95,12 +76,33 @@ impl Side {
             Role::Inbound => {
                 let layer = server_layer(recorder)
                     .with_end_on(self.end_on)
+                    .with_request_extension(scenario == Scenario::TaskBetweenLayers)
                     .with_public_endpoint(scenario.is_public_endpoint());
-                boxed(with_options!(layer, scenario).layer(peer))
+                boxed(
+                    scenario_options!(
+                        layer,
+                        scenario,
+                        with_span_name(_, _),
+                        with_request_attributes(_, _),
+                        with_response_attributes(_, _)
+                    )
+                    .layer(peer),
+                )
             }
             Role::Outbound => {
-                let layer = client_layer(recorder).with_end_on(self.end_on);
-                boxed(with_options!(layer, scenario).layer(peer))
+                let layer = client_layer(recorder)
+                    .with_end_on(self.end_on)
+                    .with_request_extension(scenario == Scenario::TaskBetweenLayers);
+                boxed(
+                    scenario_options!(
+                        layer,
+                        scenario,
+                        with_span_name(_, _),
+                        with_request_attributes(_, _),
+                        with_response_attributes(_, _)
+                    )
+                    .layer(peer),
+                )
             }
         }
     }
@@ -178,12 +180,10 @@ where
 }
 
 /// Calls a service on a task of its own.
-fn on_task(inner: Peer, ambient: Context) -> Peer {
+fn call_on_task(inner: Peer, ambient: Context) -> Peer {
     Peer::new(tower::service_fn(move |request| {
         let mut inner = inner.clone();
-        let task = async move { inner.call(request).await };
-        let task = tokio::spawn(task.with_context(ambient.clone()));
-        async move { task.await.unwrap() }
+        on_task(ambient.clone(), async move { inner.call(request).await })
     }))
 }
 

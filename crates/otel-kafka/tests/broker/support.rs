@@ -1,36 +1,23 @@
 //! The broker's address, unique topics, and clients that record.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use opentelemetry_sdk::trace::SpanData;
 use otel_kafka::Options;
 use otel_propagation::CompositePropagator;
-use otel_testing::Recorder;
+use otel_testing::{Recorder, service};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+
+pub(crate) use otel_testing::spans::{attribute, error_type};
 
 pub(crate) const START: &str = "start the broker: `cargo xtask services up kafka`";
 
 /// A timeout that is sufficient on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-/// Returns a variable from the environment or from the file that `cargo xtask services up` wrote.
 pub(crate) fn setting(name: &str) -> String {
-    if let Ok(value) = std::env::var(name) {
-        return value;
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-    let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
-    let settings: HashMap<_, _> =
-        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
-    settings
-        .get(name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
-        .trim_matches('\'')
-        .to_owned()
+    service::setting(name, START)
 }
 
 pub(crate) fn config_of(brokers: &str) -> ClientConfig {
@@ -84,14 +71,6 @@ pub(crate) async fn topic_on(
 
 pub(crate) async fn topic(name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
     topic_on(&setting("KAFKA_BROKERS"), name, partitions, settings).await
-}
-
-pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.to_string())
-}
-
-pub(crate) fn error_type(span: &SpanData) -> Option<String> {
-    attribute(span, "error.type")
 }
 
 /// Polls until a condition holds for which no event exists.

@@ -1,16 +1,16 @@
 //! The suite that all transports share, mounted as producer and as consumer.
 
 use std::future::ready;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use otel_kafka::{FutureProducer, ParentMode, StreamConsumer};
 use otel_testing::Recorder;
+use otel_testing::conformance::messaging::{self, drive, handle};
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
-    Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
 };
+use otel_testing::scenario_options;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -46,15 +46,9 @@ const DELAY: Duration = Duration::from_secs(2);
 const MARKER: &str = "marker";
 
 const TOPIC: Reason = "the application chooses the topic, not an untrusted peer, and it names the spans.";
-const NO_STREAM: Reason = "a message has no streamed response.";
-const NO_HANDLER: Reason = "it runs no user code between a record and its delivery report.";
+const NO_PANIC: Reason = "it runs no user code between a record and its delivery report.";
 const NO_TEXT: Reason = "its errors are codes.";
 const LAST_WINS: Reason = "the last `traceparent` header is read.";
-const NOT_PUBLIC: Reason =
-    "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
-const NO_HOST: Reason = "a message names no host.";
-const NO_FORMAT: Reason = "a delivery report names no format.";
-const NO_LAYERS: Reason = "a client wraps rdkafka's client, and no client of this crate wraps another one.";
 
 impl Side {
     fn producer() -> Self {
@@ -79,14 +73,8 @@ impl Side {
     async fn traced(&self, recorder: &Recorder, scenario: Scenario) -> &(FutureProducer, StreamConsumer) {
         let create = async || {
             let servers = self.cluster.client().mock_cluster().unwrap().bootstrap_servers();
-            let options = options(recorder)
-                .with_parent_mode(ParentMode::Producer)
-                .with_filter(move |_| !scenario.is_filtered());
-            let options = match scenario {
-                Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
-                Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
-                _ => options,
-            };
+            let options = options(recorder).with_parent_mode(ParentMode::Producer);
+            let options = scenario_options!(options, scenario);
             let producer = client::<FutureProducer>(&servers, "traced").with_options(options.clone());
             let consumer = client::<StreamConsumer>(&servers, "traced").with_options(options);
             from_the_beginning(&consumer);
@@ -188,26 +176,26 @@ impl Side {
         let inside = async {
             if second {
                 let message = self.consumer.recv().await.unwrap();
-                handle(&message, scenario, bare_probe.clone(), ready(())).await.unwrap();
+                handle(payload(&message), scenario, &bare_probe, ready(())).await.unwrap();
             }
         };
-        let without = handled(scenario, handle(&message, scenario, bare_probe.clone(), inside)).await;
+        let without = drive(scenario, handle(payload(&message), scenario, &bare_probe, inside)).await;
         let without =
             self.settled(scenario, without, || self.consumer.commit_message(&message, CommitMode::Sync));
 
         let probe = ContextProbe::new(recorder);
         let message = consumer.recv().await.unwrap();
-        let noting = probe.clone();
         let inside = async {
             if second {
-                let (message, noting) = (consumer.recv().await.unwrap(), probe.clone());
-                let handling =
-                    message.process(async |message| handle(message, scenario, noting, ready(())).await);
+                let message = consumer.recv().await.unwrap();
+                let handling = message
+                    .process(async |message| handle(payload(message), scenario, &probe, ready(())).await);
                 handling.await.unwrap();
             }
         };
-        let handling = message.process(async |message| handle(message, scenario, noting, inside).await);
-        let with = handled(scenario, handling).await;
+        let handling =
+            message.process(async |message| handle(payload(message), scenario, &probe, inside).await);
+        let with = drive(scenario, handling).await;
         let with = self.settled(scenario, with, || consumer.commit_message(&message, CommitMode::Sync));
         Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
     }
@@ -241,42 +229,8 @@ fn from_the_beginning<C: bare::ConsumerContext>(consumer: &impl bare::Consumer<C
     consumer.assign(&list).unwrap();
 }
 
-/// What the application does with a message, around a second one if there is one.
-async fn handle(
-    message: &BorrowedMessage<'_>,
-    scenario: Scenario,
-    probe: ContextProbe,
-    second: impl Future<Output = ()>,
-) -> Result<Vec<u8>, String> {
-    probe.note(ProbePoint::Call);
-    tokio::task::yield_now().await;
-    second.await;
-    probe.note(ProbePoint::AfterAwait);
-    match scenario.flow() {
-        Flow::Fails => Err(scenario.attacker_value()),
-        Flow::Panics => panic!("on purpose"),
-        Flow::DroppedAtAwait => std::future::pending().await,
-        _ => Ok(message.payload().unwrap_or_default().to_vec()),
-    }
-}
-
-async fn handled(scenario: Scenario, handling: impl Future<Output = Result<Vec<u8>, String>>) -> CallResult {
-    let mut handling = Box::pin(AssertUnwindSafe(handling).catch_unwind());
-    match scenario.flow() {
-        Flow::DroppedBeforePoll => return CallResult::Cancelled(Vec::new()),
-        Flow::DroppedAtAwait => {
-            for _ in 0..3 {
-                assert!((&mut handling).now_or_never().is_none());
-            }
-            return CallResult::Cancelled(Vec::new());
-        }
-        _ => {}
-    }
-    match handling.await {
-        Err(_) => CallResult::Panicked,
-        Ok(Ok(value)) => CallResult::Value(value),
-        Ok(Err(error)) => CallResult::Error(error),
-    }
+fn payload<'m>(message: &'m BorrowedMessage<'_>) -> &'m [u8] {
+    message.payload().unwrap_or_default()
 }
 
 impl Harness for Side {
@@ -286,17 +240,11 @@ impl Harness for Side {
 
     fn supports(&self, scenario: Scenario) -> Result<(), Reason> {
         match (scenario, self.role) {
-            (Scenario::DroppedByPeer | Scenario::DroppedByUser | Scenario::ContextInBody, _)
-            | (Scenario::BodyFails, Role::Outbound) => Err(NO_STREAM),
-            (Scenario::Panic | Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
-            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
-            (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
+            (Scenario::Panic, Role::Outbound) => Err(NO_PANIC),
             (Scenario::UnboundedError(_), Role::Outbound) => Err(NO_TEXT),
             (Scenario::UnboundedOperation(_), _) => Err(TOPIC),
-            (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
             (Scenario::TwoParents, _) => Err(LAST_WINS),
-            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
-            _ => Ok(()),
+            (scenario, role) => messaging::supports(scenario, role),
         }
     }
 
@@ -306,22 +254,7 @@ impl Harness for Side {
     }
 
     fn measurements(&self, flow: Flow) -> Vec<Measurement> {
-        const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
-        match (self.role, flow) {
-            // The future of rdkafka does nothing before it is polled.
-            (Role::Outbound, Flow::DroppedBeforePoll) => Vec::new(),
-            (Role::Outbound, _) => vec![CLIENT, Measurement::step("messaging.client.sent.messages")],
-            (Role::Inbound, _) => {
-                let consumed = Measurement::step("messaging.client.consumed.messages");
-                let mut list = vec![consumed];
-                if flow != Flow::DroppedBeforePoll {
-                    list.push(Measurement::sample("messaging.process.duration"));
-                }
-                // The commit.
-                list.extend((flow == Flow::BodyFails).then_some(CLIENT));
-                list
-            }
-        }
+        messaging::measurements(self.role, flow)
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {

@@ -3,7 +3,7 @@
 use otel_kafka::{FutureProducer, StreamConsumer};
 use otel_operation::Outcome;
 use otel_testing::Recorder;
-use otel_testing::registry::{ConventionCheck, ProjectNames};
+use otel_testing::registry::assert_conventions;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::producer::FutureRecord;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -72,8 +72,7 @@ async fn names_units_instruments_and_descriptions_are_the_registrys() {
     messages(&recorder).await;
     let _consumer = rebalances(&recorder).await;
     recorder.wait_until_finished().await;
-    recorder.assert_clean();
-    for name in [
+    let names = [
         "error.type",
         "messaging.batch.message_count",
         "messaging.client.id",
@@ -84,10 +83,6 @@ async fn names_units_instruments_and_descriptions_are_the_registrys() {
         "messaging.kafka.offset",
         "messaging.message.body.size",
         "server.port",
-    ] {
-        assert!(recorder.tree().contains(name), "{name} is not recorded:\n{}", recorder.tree());
-    }
-    let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-kafka").unwrap());
-    check.add(&recorder);
-    assert_eq!(check.finish(), Ok(()));
+    ];
+    assert_conventions(&recorder, DOCUMENT, "otel-kafka", &names);
 }

@@ -3,9 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Context, Value};
-use opentelemetry_sdk::trace::SpanData;
 use otel_kafka::Options;
 use otel_propagation::{CompositePropagator, HeaderReader as _};
 use otel_testing::Recorder;
@@ -15,6 +12,8 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Message as _, O
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Offset, TopicPartitionList};
+
+pub(crate) use otel_testing::spans::{attribute, error_type, remote, traceparent, traceparent_of, value};
 
 /// A timeout that is sufficient on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -106,37 +105,6 @@ pub(crate) fn carried(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
         .visit(|name, value| seen.push((name.to_owned(), value.to_vec())));
     seen.sort();
     seen
-}
-
-/// Returns a context with the span of another process.
-pub(crate) fn remote(id: u64, sampled: bool) -> Context {
-    let flags = TraceFlags::default().with_sampled(sampled);
-    let span =
-        SpanContext::new(TraceId::from(u128::from(id)), SpanId::from(id), flags, true, TraceState::NONE);
-    Context::new().with_remote_span_context(span)
-}
-
-pub(crate) fn traceparent(id: u64) -> String {
-    format!("00-{:032x}-{id:016x}-01", u128::from(id))
-}
-
-pub(crate) fn value<'s>(span: &'s SpanData, key: &str) -> Option<&'s Value> {
-    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| &kv.value)
-}
-
-/// Returns an attribute of a span as text.
-pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    value(span, key).map(ToString::to_string)
-}
-
-pub(crate) fn error_type(span: &SpanData) -> Option<String> {
-    attribute(span, "error.type")
-}
-
-/// Returns the `traceparent` of a span.
-pub(crate) fn traceparent_of(span: &SpanData) -> String {
-    let context = &span.span_context;
-    format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
 }
 
 /// Returns the configuration of a member of the group `till` that reads from the beginning and has no automatic

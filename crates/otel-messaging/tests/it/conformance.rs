@@ -4,10 +4,11 @@ use std::future::ready;
 
 use otel_messaging::ParentMode;
 use otel_testing::Recorder;
+use otel_testing::conformance::messaging::{self, drive, handle};
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
-    Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
 };
+use otel_testing::scenario_options;
 use otel_testing::toy_broker::{ToyBroker, ToyFault, ToyMessage};
 
 use crate::support::defaults;
@@ -23,14 +24,6 @@ mod consumers {
 
 struct Side(Role);
 
-const NO_STREAM: Reason = "a message has no streamed response.";
-const NO_HANDLER: Reason = "nothing of the application runs between a message and its confirmation.";
-const NOT_PUBLIC: Reason =
-    "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
-const NO_HOST: Reason = "a message names no host.";
-const NO_FORMAT: Reason = "a confirmation names no format.";
-const NO_LAYERS: Reason = "a transport wraps its broker's client, and none wraps another transport.";
-
 impl Side {
     fn producer() -> Self {
         Self(Role::Outbound)
@@ -45,14 +38,7 @@ impl Side {
             .with_parent_mode(ParentMode::Producer)
             // The name of a subject may come from an untrusted peer.
             .with_destination_template(|_| Some("orders".to_owned()));
-        Client::new(
-            broker,
-            match scenario {
-                Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
-                Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
-                _ => options.with_filter(move |_| !scenario.is_filtered()),
-            },
-        )
+        Client::new(broker, scenario_options!(options, scenario))
     }
 
     fn message(scenario: Scenario, headers: Vec<(String, Vec<u8>)>) -> ToyMessage {
@@ -116,11 +102,11 @@ impl Side {
         let inside = async {
             if second {
                 let delivery = broker.receive().await;
-                handle(&delivery.message, scenario, &bare_probe, ready(())).await.unwrap();
+                handle(&delivery.message.payload, scenario, &bare_probe, ready(())).await.unwrap();
             }
         };
-        let handling = handle(&delivery.message, scenario, &bare_probe, inside);
-        let mut without = ended(scenario.flow().drive(handling, 3).await);
+        let handling = handle(&delivery.message.payload, scenario, &bare_probe, inside);
+        let mut without = drive(scenario, handling).await;
         if scenario.flow() == Flow::BodyFails {
             refuse();
             without = CallResult::Error(delivery.ack().await.unwrap_err().to_string());
@@ -131,43 +117,20 @@ impl Side {
         let inside = async {
             if second {
                 let message = client.receive().await;
-                let handling = handle(&message.inner.message, scenario, &probe, ready(()));
+                let handling = handle(&message.inner.message.payload, scenario, &probe, ready(()));
                 message.processing().run(handling).await.unwrap();
             }
         };
         let handling = async {
-            let handling = handle(&message.inner.message, scenario, &probe, inside);
+            let handling = handle(&message.inner.message.payload, scenario, &probe, inside);
             message.processing().run(handling).await
         };
-        let mut with = ended(scenario.flow().drive(handling, 3).await);
+        let mut with = drive(scenario, handling).await;
         if scenario.flow() == Flow::BodyFails {
             refuse();
             with = CallResult::Error(message.ack().await.unwrap_err().to_string());
         }
         Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
-    }
-}
-
-fn ended(result: Result<Vec<u8>, CallResult>) -> CallResult {
-    result.map_or_else(|ended| ended, CallResult::Value)
-}
-
-/// What the application does with a message, around a second one if there is one.
-async fn handle(
-    message: &ToyMessage,
-    scenario: Scenario,
-    probe: &ContextProbe,
-    second: impl Future<Output = ()>,
-) -> Result<Vec<u8>, String> {
-    probe.note(ProbePoint::Call);
-    tokio::task::yield_now().await;
-    second.await;
-    probe.note(ProbePoint::AfterAwait);
-    match scenario.flow() {
-        Flow::Fails => Err(scenario.attacker_value()),
-        Flow::Panics => panic!("on purpose"),
-        Flow::DroppedAtAwait => std::future::pending().await,
-        _ => Ok(message.payload.clone()),
     }
 }
 
@@ -177,32 +140,11 @@ impl Harness for Side {
     }
 
     fn supports(&self, scenario: Scenario) -> Result<(), Reason> {
-        match (scenario, self.0) {
-            (Scenario::DroppedByPeer | Scenario::DroppedByUser | Scenario::ContextInBody, _)
-            | (Scenario::BodyFails, Role::Outbound) => Err(NO_STREAM),
-            (Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
-            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
-            (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
-            (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
-            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
-            _ => Ok(()),
-        }
+        messaging::supports(scenario, self.0)
     }
 
     fn measurements(&self, flow: Flow) -> Vec<Measurement> {
-        const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
-        match (self.0, flow) {
-            (Role::Outbound, Flow::DroppedBeforePoll) => Vec::new(),
-            (Role::Outbound, _) => vec![CLIENT, Measurement::step("messaging.client.sent.messages")],
-            (Role::Inbound, _) => {
-                let mut list = vec![Measurement::step("messaging.client.consumed.messages")];
-                if flow != Flow::DroppedBeforePoll {
-                    list.push(Measurement::sample("messaging.process.duration"));
-                }
-                list.extend((flow == Flow::BodyFails).then_some(CLIENT));
-                list
-            }
-        }
+        messaging::measurements(self.0, flow)
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {

@@ -1,10 +1,11 @@
 //! A minimal transport: uses the crate as the instrumentation of a broker's client does.
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry::InstrumentationScope;
 use otel_messaging::{Destination, DestinationDescription, MessagingInstrumentation, Options, attributes};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
+
+pub(crate) use otel_testing::spans::remote;
 
 pub(crate) type Headers = Vec<(String, String)>;
 
@@ -34,14 +35,6 @@ pub(crate) fn scope() -> InstrumentationScope {
 
 pub(crate) fn named(messaging: &MessagingInstrumentation, name: &str) -> Destination {
     messaging.destination(&[name], || DestinationDescription::new().with_name(name))
-}
-
-/// Returns a context with the span of another process.
-pub(crate) fn remote(id: u64, sampled: bool) -> Context {
-    let flags = TraceFlags::default().with_sampled(sampled);
-    let span =
-        SpanContext::new(TraceId::from(u128::from(id)), SpanId::from(id), flags, true, TraceState::NONE);
-    Context::new().with_remote_span_context(span)
 }
 
 pub(crate) fn header<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {

@@ -5,10 +5,11 @@ use std::future::ready;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use otel_nats::{Client, ParentMode};
 use otel_testing::Recorder;
+use otel_testing::conformance::messaging::{self, handle};
 use otel_testing::conformance::{
-    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, PanickingPropagator, ProbePoint, Reason,
-    Role, Run, Scenario,
+    CallResult, ContextProbe, Flow, Harness, Measurement, Observed, ProbePoint, Reason, Role, Run, Scenario,
 };
+use otel_testing::scenario_options;
 
 use crate::support::{bare, client_with, listed, next, options, received, synchronize, unique};
 
@@ -38,17 +39,12 @@ struct Side {
     subject: String,
 }
 
-const NO_STREAM: Reason = "a message has no streamed response.";
-const NO_HANDLER: Reason = "it runs no user code between a message and its reply.";
 const SUBJECT: Reason = "the application chooses the subject, or the pattern that names the spans.";
+const NO_PANIC: Reason = "it runs no user code between a message and its reply.";
+const NO_SETTLING: Reason = "core NATS has no acknowledgements.";
 const NO_TEXT: Reason = "the client's errors are kinds.";
 const NOT_SENT: Reason = "a message that waits for the queue of the connection has not been sent.";
 const NOT_UTF8: Reason = "async-nats closes the connection when a header is not UTF-8.";
-const NO_FORMAT: Reason = "a reply names no format.";
-const NO_HOST: Reason = "a message names no host.";
-const NO_LAYERS: Reason = "a client wraps async-nats' client, and no client of this crate wraps another one.";
-const NOT_PUBLIC: Reason =
-    "`ParentMode::LinkOnly` links to an untrusted producer instead, but keeps its baggage.";
 
 /// A subject that the client refuses before it sends the message.
 const INVALID: &str = "two words";
@@ -72,12 +68,7 @@ impl Side {
 
     async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
         let options = options(recorder).with_parent_mode(ParentMode::Producer);
-        let options = match scenario {
-            Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
-            Scenario::PanickingPropagator => options.with_propagator(PanickingPropagator),
-            _ => options.with_filter(move |_| !scenario.is_filtered()),
-        };
-        client_with(options).await
+        client_with(scenario_options!(options, scenario)).await
     }
 
     async fn publish(&self, recorder: &Recorder, scenario: Scenario) -> Observed {
@@ -179,10 +170,11 @@ impl Side {
         let inside = async {
             if second {
                 let message = next(&mut inspector).await;
-                handle(&message, scenario, &bare_probe, ready(())).await.unwrap();
+                handle(&message.payload, scenario, &bare_probe, ready(())).await.unwrap();
             }
         };
-        let without = drive_handler(scenario, handle(&message, scenario, &bare_probe, inside)).await;
+        let without =
+            messaging::drive(scenario, handle(&message.payload, scenario, &bare_probe, inside)).await;
 
         let probe = ContextProbe::new(recorder);
         let message = received(&mut traced).await;
@@ -190,13 +182,14 @@ impl Side {
             if second {
                 let message = received(&mut traced).await;
                 message
-                    .process(async |message| handle(message, scenario, &probe, ready(())).await)
+                    .process(async |message| handle(&message.payload, scenario, &probe, ready(())).await)
                     .await
                     .unwrap();
             }
         };
-        let handling = message.process(async |message| handle(message, scenario, &probe, inside).await);
-        let with = drive_handler(scenario, handling).await;
+        let handling =
+            message.process(async |message| handle(&message.payload, scenario, &probe, inside).await);
+        let with = messaging::drive(scenario, handling).await;
         Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))
     }
 }
@@ -224,32 +217,6 @@ async fn drive<T, E: ToString>(
     scenario.flow().drive(sending, 1).await
 }
 
-async fn drive_handler(
-    scenario: Scenario,
-    handling: impl Future<Output = Result<Vec<u8>, String>>,
-) -> CallResult {
-    scenario.flow().drive(handling, 3).await.map_or_else(|ended| ended, CallResult::Value)
-}
-
-/// Handles a message as an application does; a second operation runs inside, if there is one.
-async fn handle(
-    message: &async_nats::Message,
-    scenario: Scenario,
-    probe: &ContextProbe,
-    second: impl Future<Output = ()>,
-) -> Result<Vec<u8>, String> {
-    probe.note(ProbePoint::Call);
-    tokio::task::yield_now().await;
-    second.await;
-    probe.note(ProbePoint::AfterAwait);
-    match scenario.flow() {
-        Flow::Fails => Err(scenario.attacker_value()),
-        Flow::Panics => panic!("on purpose"),
-        Flow::DroppedAtAwait => std::future::pending().await,
-        _ => Ok(message.payload.to_vec()),
-    }
-}
-
 impl Harness for Side {
     fn role(&self) -> Role {
         match self.kind {
@@ -260,39 +227,18 @@ impl Harness for Side {
 
     fn supports(&self, scenario: Scenario) -> Result<(), Reason> {
         match (scenario, self.role()) {
-            (
-                Scenario::DroppedByPeer
-                | Scenario::DroppedByUser
-                | Scenario::ContextInBody
-                | Scenario::BodyFails,
-                _,
-            ) => Err(NO_STREAM),
-            (Scenario::Panic | Scenario::SecondOperation, Role::Outbound) => Err(NO_HANDLER),
-            (Scenario::HostileContentType(_), Role::Outbound) => Err(NO_FORMAT),
-            (Scenario::TwoLayers | Scenario::TaskBetweenLayers, _) => Err(NO_LAYERS),
+            (Scenario::Panic, Role::Outbound) => Err(NO_PANIC),
+            (Scenario::BodyFails, Role::Inbound) => Err(NO_SETTLING),
             (Scenario::UnboundedError(_), Role::Outbound) => Err(NO_TEXT),
             (Scenario::UnboundedOperation(_), Role::Outbound) => Err(SUBJECT),
-            (Scenario::UnboundedHost(_), _) => Err(NO_HOST),
             (Scenario::NonUtf8Headers, _) => Err(NOT_UTF8),
-            (Scenario::PublicEndpoint | Scenario::FilteredPublicEndpoint, _) => Err(NOT_PUBLIC),
             (Scenario::DroppedAtAwait, _) if self.kind == Kind::Publish => Err(NOT_SENT),
-            _ => Ok(()),
+            (scenario, role) => messaging::supports(scenario, role),
         }
     }
 
     fn measurements(&self, flow: Flow) -> Vec<Measurement> {
-        const CLIENT: Measurement = Measurement::sample("messaging.client.operation.duration");
-        match (self.role(), flow) {
-            (Role::Outbound, Flow::DroppedBeforePoll) => Vec::new(),
-            (Role::Outbound, _) => vec![CLIENT, Measurement::step("messaging.client.sent.messages")],
-            (Role::Inbound, _) => {
-                let mut list = vec![Measurement::step("messaging.client.consumed.messages")];
-                if flow != Flow::DroppedBeforePoll {
-                    list.push(Measurement::sample("messaging.process.duration"));
-                }
-                list
-            }
-        }
+        messaging::measurements(self.role(), flow)
     }
 
     async fn run(&self, recorder: &Recorder, scenario: Scenario) -> Observed {

@@ -4,7 +4,7 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use otel_operation::Outcome;
 use otel_testing::Recorder;
-use otel_testing::registry::{ConventionCheck, ProjectNames};
+use otel_testing::registry::assert_conventions;
 
 use crate::jetstream::{Fixture, message};
 use crate::support::{client_with, options, received, synchronize, unique};
@@ -57,8 +57,7 @@ async fn names_units_instruments_and_descriptions_are_the_registrys() {
     messages(&recorder).await;
     stored(&recorder).await;
     recorder.wait_until_finished().await;
-    recorder.assert_clean();
-    for name in [
+    let names = [
         "error.type",
         "messaging.batch.message_count",
         "messaging.client.id",
@@ -68,10 +67,6 @@ async fn names_units_instruments_and_descriptions_are_the_registrys() {
         "messaging.message.body.size",
         "messaging.message.id",
         "server.port",
-    ] {
-        assert!(recorder.tree().contains(name), "{name} is not recorded:\n{}", recorder.tree());
-    }
-    let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-nats").unwrap());
-    check.add(&recorder);
-    assert_eq!(check.finish(), Ok(()));
+    ];
+    assert_conventions(&recorder, DOCUMENT, "otel-nats", &names);
 }

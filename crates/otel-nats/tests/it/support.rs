@@ -1,38 +1,23 @@
 //! The server's address, clients that record into one recorder, and clients without instrumentation to inspect messages.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Request};
 use futures_util::StreamExt as _;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Context, Value};
-use opentelemetry_sdk::trace::SpanData;
 use otel_nats::{Client, Options};
 use otel_propagation::CompositePropagator;
-use otel_testing::Recorder;
+use otel_testing::{Recorder, service};
+
+pub(crate) use otel_testing::spans::{attribute, error_type, remote, traceparent, traceparent_of};
 
 const START: &str = "start the server: `cargo xtask services up nats`";
 
 /// A timeout that is sufficient on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Returns a variable from the environment or from the file that `cargo xtask services up` wrote.
 pub(crate) fn setting(name: &str) -> String {
-    if let Ok(value) = std::env::var(name) {
-        return value;
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-    let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} does not exist: {START}"));
-    let settings: HashMap<_, _> =
-        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
-    settings
-        .get(name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
-        .trim_matches('\'')
-        .to_owned()
+    service::setting(name, START)
 }
 
 /// Returns a subject that no other test uses.
@@ -114,35 +99,4 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> HeaderMap {
         headers.append(*name, *value);
     }
     headers
-}
-
-/// Returns a context with the span of another process.
-pub(crate) fn remote(id: u64, sampled: bool) -> Context {
-    let flags = TraceFlags::default().with_sampled(sampled);
-    let span =
-        SpanContext::new(TraceId::from(u128::from(id)), SpanId::from(id), flags, true, TraceState::NONE);
-    Context::new().with_remote_span_context(span)
-}
-
-pub(crate) fn traceparent(id: u64) -> String {
-    format!("00-{:032x}-{id:016x}-01", u128::from(id))
-}
-
-/// Returns the `traceparent` of a span.
-pub(crate) fn traceparent_of(span: &SpanData) -> String {
-    let context = &span.span_context;
-    format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
-}
-
-pub(crate) fn value<'s>(span: &'s SpanData, key: &str) -> Option<&'s Value> {
-    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| &kv.value)
-}
-
-/// Returns an attribute of a span as text.
-pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    value(span, key).map(ToString::to_string)
-}
-
-pub(crate) fn error_type(span: &SpanData) -> Option<String> {
-    attribute(span, "error.type")
 }

@@ -4,7 +4,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use opentelemetry::Context as TelemetryContext;
+use opentelemetry::trace::FutureExt as _;
+
 use super::{CallResult, Flow, Role};
+
+/// Makes a call on a task of its own, in this context, as a buffer between two layers does.
+///
+/// # Panics
+/// If the call does.
+pub async fn on_task<F>(context: TelemetryContext, call: F) -> F::Output
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    match tokio::spawn(call.with_context(context)).await {
+        Ok(output) => output,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
 
 impl Flow {
     /// Drives a call to its response, or returns the result of the flow that ends before. `polls` is the number of polls

@@ -1,0 +1,42 @@
+//! The settings of the real services that tests use, as `cargo xtask services up` writes them.
+
+use std::env;
+use std::fs;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+
+/// Returns a variable from the environment, or from the file that `cargo xtask services up` wrote.
+///
+/// # Panics
+/// If it is in neither; `start` names the command that starts the service.
+#[must_use]
+#[track_caller]
+pub fn setting(name: &str, start: &str) -> String {
+    if let Ok(value) = env::var(name) {
+        return value;
+    }
+    let Ok(lines) = fs::read_to_string(FILE) else {
+        panic!("{name} is not set and {FILE} does not exist: {start}");
+    };
+    match find(&lines, name) {
+        Some(value) => value.to_owned(),
+        None => panic!("{name} is neither set nor in {FILE}: {start}"),
+    }
+}
+
+fn find<'l>(lines: &'l str, name: &str) -> Option<&'l str> {
+    let settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    // The file is for a shell, where the last assignment wins.
+    settings.filter(|(key, _)| *key == name).last().map(|(_, value)| value.trim_matches('\''))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn a_setting_is_read_as_a_shell_reads_it() {
+        let lines = "# written by xtask\nexport A='1 2'\nexport AB=3\nexport A='4'\nA=5\n";
+        assert_eq!((find(lines, "A"), find(lines, "AB"), find(lines, "B")), (Some("4"), Some("3"), None));
+    }
+}
