@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use otel_kafka::FutureProducer;
+use otel_kafka::{FutureProducer, StreamConsumer};
 use otel_propagation::CompositePropagator;
 use otel_testing::Recorder;
 use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::FutureRecord;
 
@@ -22,6 +23,11 @@ async fn what_is_global_is_found_when_it_comes() {
         producer.send(record, Duration::from_secs(60)).await.unwrap();
     };
     send().await;
+    config.set("group.id", "till").set("auto.offset.reset", "earliest");
+    let consumer: StreamConsumer = config.create().unwrap();
+    consumer.subscribe(&["orders"]).unwrap();
+    let message = consumer.recv().await.unwrap();
+    message.process(async |_| ()).await;
     let recorder = Recorder::new();
     opentelemetry::global::set_tracer_provider(recorder.tracer_provider().clone());
     opentelemetry::global::set_meter_provider(recorder.meter_provider().clone());
@@ -29,6 +35,9 @@ async fn what_is_global_is_found_when_it_comes() {
     send().await;
     assert_eq!(recorder.span("send orders").instrumentation_scope.name(), "otel-kafka");
     assert_eq!(recorder.metric("messaging.client.sent.messages").sum(), 1.0);
+    message.process(async |_| ()).await;
+    assert_eq!(recorder.span("process orders").instrumentation_scope.name(), "otel-kafka");
+    assert_eq!(recorder.metric("messaging.process.duration").count(), 1);
     recorder.assert_clean();
 }
 

@@ -65,6 +65,12 @@ impl ClientState {
         }
     }
 
+    /// Returns true while neither a tracer nor a meter provider is installed, so that an operation would record nothing.
+    #[inline]
+    pub(crate) fn records_nothing(&self) -> bool {
+        self.instruments.get().is_none() && self.tracer.is_noop()
+    }
+
     /// Extracts the context that a message carries. A propagator that panics yields an empty context.
     pub(crate) fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
         catch_panic(|| self.options.propagation.extract(headers)).unwrap_or_default()

@@ -145,6 +145,15 @@ impl MessagingInstrumentation {
         self.no_destination().custom(operation)
     }
 
+    /// Returns true while nothing of OpenTelemetry is installed, neither a provider nor a propagator. Operations then record
+    /// nothing, and neither read nor write headers, so that a transport may leave them out. A tracer provider that is installed
+    /// alone is noticed within 32 calls ([`Tracer::is_noop`](otel_operation::Tracer::is_noop)).
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let client = &self.0.client;
+        client.instruments.get().is_none() && client.options.propagation.is_noop() && client.tracer.is_noop()
+    }
+
     /// Extracts the context that a message carries. Headers without a valid context yield an empty
     /// context, and so does a propagator that panics.
     #[must_use]

@@ -24,13 +24,20 @@ use crate::prepared::PreparedDestination;
 /// a panic unwinds out of [`inside`](Self::inside) or [`run`](Self::run).
 ///
 /// The operation of a destination that the client's filter excludes is inert: it records nothing, but it carries the
-/// context on.
+/// context on. So is each operation while no provider is installed.
 #[must_use = "an operation that is dropped ends as cancelled"]
 pub struct MessagingOperation(State);
 
 enum State {
     Recorded(Operation<OperationState>),
-    Inert { context: Context, destination: Arc<PreparedDestination>, injects: bool, context_dropped: bool },
+    Inert {
+        context: Context,
+        destination: Arc<PreparedDestination>,
+        injects: bool,
+        /// True if a valid context replaces one of an earlier hop.
+        replaces: bool,
+        context_dropped: bool,
+    },
 }
 
 impl MessagingOperation {
@@ -38,9 +45,10 @@ impl MessagingOperation {
         Self(State::Recorded(operation))
     }
 
+    /// Creates the operation of a destination that the filter excludes, or of a client without an SDK.
     pub(crate) fn inert(context: Context, destination: &Arc<PreparedDestination>, injects: bool) -> Self {
-        let destination = Arc::clone(destination);
-        Self(State::Inert { context, destination, injects, context_dropped: false })
+        let (destination, replaces) = (Arc::clone(destination), !destination.recorded);
+        Self(State::Inert { context, destination, injects, replaces, context_dropped: false })
     }
 
     /// Returns the context in which the operation's code runs: that of its span or, without one, the context that its
@@ -91,8 +99,19 @@ impl MessagingOperation {
         self.end(outcome);
     }
 
-    /// Ends the operation in place.
-    pub(crate) fn end(&mut self, outcome: &Outcome) {
+    /// Drops the context of an operation whose span does not record, so that it is not kept until the end. The context is an empty
+    /// one from then on. For a message that has its headers and waits for its confirmation.
+    #[inline]
+    pub fn release_context(&mut self) {
+        match &mut self.0 {
+            State::Recorded(operation) => operation.release_context(),
+            State::Inert { context, .. } => *context = Context::new(),
+        }
+    }
+
+    /// Ends the operation in place, for one that is part of another value; otherwise see [`finish`](Self::finish). Later ends
+    /// have no effect.
+    pub fn end(&mut self, outcome: &Outcome) {
         if let State::Recorded(operation) = &mut self.0 {
             operation.end(outcome);
         }
@@ -121,9 +140,9 @@ impl MessagingOperation {
             State::Recorded(operation) if operation.observer().injects => {
                 operation.inject(&operation.observer().destination.client.options.propagation, headers);
             }
-            State::Inert { context, destination, injects: true, .. } => {
+            State::Inert { context, destination, injects: true, replaces, .. } => {
                 let propagation = &destination.client.options.propagation;
-                if policy::is_valid(context) {
+                if *replaces && policy::is_valid(context) {
                     propagation.inject(context, headers);
                 } else {
                     propagation.inject_absent(context, headers);

@@ -183,7 +183,7 @@ impl<'a> OperationBuilder<'a> {
             }
             _ => Cow::Borrowed(current),
         };
-        if !destination.recorded {
+        if !destination.recorded || destination.client.records_nothing() {
             return MessagingOperation::inert(parent.into_owned(), destination, injects);
         }
         let started = self.started.unwrap_or_else(StartTime::now);

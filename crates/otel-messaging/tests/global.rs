@@ -27,10 +27,12 @@ fn a_client_that_was_made_before_the_sdk_records_after_it() {
     };
 
     assert_eq!(forward(), None, "without a propagator nothing is read or written");
+    assert!(messaging.is_idle());
 
     otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     assert_eq!(forward().as_deref(), Some(received[0].1), "without an SDK the context is handed through");
 
+    assert!(!messaging.is_idle());
     let recorder = Recorder::new();
     global::set_tracer_provider(recorder.tracer_provider().clone());
     global::set_meter_provider(recorder.meter_provider().clone());

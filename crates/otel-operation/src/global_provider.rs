@@ -31,6 +31,11 @@ where
     global::set_tracer_provider(provider);
 }
 
+/// Returns true if [`set_tracer_provider`] has set a provider.
+pub(crate) fn is_set() -> bool {
+    GLOBAL.read().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
 /// Returns a tracer of the global provider: of the one that [`set_tracer_provider`] set, else of OpenTelemetry's. Returns
 /// `None` while that is the API's no-op.
 pub(crate) fn global_tracer(scope: &InstrumentationScope) -> Option<Arc<dyn StartSpan>> {

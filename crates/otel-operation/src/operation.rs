@@ -151,6 +151,16 @@ impl<O: OperationObserver> Operation<O> {
         self.owns_span
     }
 
+    /// Drops the context of an operation whose span does not record, so that it is not kept until the end. The context is an empty
+    /// one from then on. For an operation whose code does not run inside of it, such as a message that waits for its
+    /// confirmation.
+    #[inline]
+    pub fn release_context(&mut self) {
+        if !self.recording {
+            self.context = Context::new();
+        }
+    }
+
     /// Injects the operation's context into a carrier.
     ///
     /// If the operation owns its span, that replaces trace headers which the caller has written. Otherwise they stay,

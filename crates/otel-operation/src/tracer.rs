@@ -4,16 +4,20 @@
 //! creation"](https://opentelemetry.io/docs/specs/otel/trace/api/#span-creation).
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use crate::global_provider::global_tracer;
+use crate::global_provider::{global_tracer, is_set};
 use crate::span::{SpanStart, StartSpan, StartedSpan, start_with};
 
+/// The calls of [`Tracer::is_noop`] of which one looks the global provider up.
+const LOOKED_UP: u32 = 32;
+
 enum Source {
-    Global { scope: InstrumentationScope, tracer: OnceLock<Arc<dyn StartSpan>> },
+    Global { scope: InstrumentationScope, tracer: OnceLock<Arc<dyn StartSpan>>, asked: AtomicU32 },
     Given(Arc<dyn StartSpan>),
 }
 
@@ -28,7 +32,7 @@ impl Tracer {
     /// Uses the global tracer provider.
     #[must_use]
     pub fn global(scope: InstrumentationScope) -> Self {
-        Self(Source::Global { scope, tracer: OnceLock::new() })
+        Self(Source::Global { scope, tracer: OnceLock::new(), asked: AtomicU32::new(0) })
     }
 
     /// Uses `provider`.
@@ -44,6 +48,26 @@ impl Tracer {
 
     pub(crate) fn erased(tracer: Arc<dyn StartSpan>) -> Self {
         Self(Source::Given(tracer))
+    }
+
+    /// Returns true while the global tracer provider is the API's no-op, for callers that then leave out an operation, because
+    /// no meter provider is installed either. A provider that the user set is never one.
+    ///
+    /// Looking the global provider up takes some 400 instructions, more than the rest of a message without an SDK. The first call
+    /// does it, then every 32nd; a provider set by [`set_tracer_provider`](crate::set_tracer_provider) is seen at once. The no-op
+    /// is thus assumed for 31 operations at most. [`start`](Self::start) always looks the provider up.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        match &self.0 {
+            Source::Given(_) => false,
+            Source::Global { scope, tracer, asked } => {
+                let is_noop = || {
+                    let is_assumed = !asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKED_UP);
+                    (is_assumed && !is_set()) || look_up(scope, tracer).is_none()
+                };
+                tracer.get().is_none() && is_noop()
+            }
+        }
     }
 
     /// Starts a span as a child of `parent`.
@@ -62,7 +86,7 @@ impl Tracer {
         }
         let tracer = match &self.0 {
             Source::Given(tracer) => Some(tracer),
-            Source::Global { scope, tracer } => tracer.get().or_else(|| look_up(scope, tracer)),
+            Source::Global { scope, tracer, .. } => tracer.get().or_else(|| look_up(scope, tracer)),
         };
         match tracer {
             Some(tracer) => start_with(&**tracer, start, parent, attributes),

@@ -63,13 +63,18 @@ fn providers_are_looked_up_until_they_are_real() {
     };
     run();
     assert!(instruments.get().is_none(), "nothing is kept of a no-op");
+    let others = [(); 2].map(|()| Tracer::global(scope()));
+    assert!(tracer.is_noop() && others.iter().all(Tracer::is_noop));
     assert_eq!(built.load(Ordering::Relaxed), 0, "a no-op discards attributes");
     let spy = Spy::default();
     let recorder = Recorder::builder().with_sampler(spy.clone()).build();
     global::set_tracer_provider(recorder.tracer_provider().clone());
     global::set_meter_provider(recorder.meter_provider().clone());
+    assert!(others[0].is_noop(), "the no-op is assumed for some operations");
+    assert!((0..32).any(|_| !others[0].is_noop()));
     run();
     run();
+    assert!(!tracer.is_noop(), "a tracer that was looked up is kept");
     assert_eq!(recorder.spans().len(), 2);
     assert_eq!(
         *spy.0.lock().unwrap(),
@@ -79,4 +84,7 @@ fn providers_are_looked_up_until_they_are_real() {
     assert!(recorder.spans().iter().all(|span| span.attributes.len() == 1));
     assert_eq!(recorder.metric("jobs").sum(), 2.0);
     recorder.assert_clean();
+    assert!(others[1].is_noop());
+    otel_operation::set_tracer_provider(recorder.tracer_provider().clone());
+    assert!(!others[1].is_noop(), "a provider that this crate has set is seen at once");
 }

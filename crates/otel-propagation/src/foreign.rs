@@ -10,6 +10,12 @@ use crate::carrier::HeaderWriter;
 use crate::fields::{HeaderSet, TRACESTATE};
 use crate::write_scope::WriteScope;
 
+/// Returns true for the API's no-op propagator, whose type the global does not show: it has no state and no fields. One that
+/// has neither and still writes headers has to be set by the `with_*` methods.
+pub(crate) fn is_noop(global: &dyn TextMapPropagator) -> bool {
+    size_of_val(global) == 0 && global.fields().next().is_none()
+}
+
 /// Lets a propagator extract on top of `cx`.
 ///
 /// `cx` is the current context meanwhile, because OpenTelemetry's no-op answers with the current one in place of the

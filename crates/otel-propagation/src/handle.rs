@@ -70,6 +70,13 @@ impl PropagatorHandle {
         Self { source }
     }
 
+    /// Returns true while the global propagator is the API's no-op, which reads and writes nothing. A propagator that the user
+    /// set is never one.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        matches!(self.source, Source::Global) && global::get_text_map_propagator(foreign::is_noop)
+    }
+
     /// Reads the context that a carrier holds. It starts from an empty context, never from the one that is current on
     /// the thread: a message without headers belongs to no span.
     #[must_use]

@@ -42,15 +42,18 @@ fn the_global_is_looked_up_at_every_use() {
     let _turn = turn();
     let propagation = PropagatorHandle::global();
     global::set_text_map_propagator(NoopTextMapPropagator::new());
+    assert!(propagation.is_noop());
     assert_eq!(names(&propagation), <[&str; 0]>::default());
 
     set_global(CompositePropagator::empty().with_trace_context(TraceContextPropagator::new()));
+    assert!(!propagation.is_noop());
     assert_eq!(names(&propagation), ["traceparent", "tracestate"]);
 
     // Replaced behind our back, by one that shares its type with ours, by one of the SDK, and by ours again.
     global::set_text_map_propagator(CompositePropagator::empty().with_b3(B3Propagator::single()));
     assert_eq!(names(&propagation), ["b3"]);
     global::set_text_map_propagator(SdkTraceContext::new());
+    assert!(!propagation.is_noop(), "it has no state, but fields");
     assert_eq!(names(&propagation), ["traceparent"]);
     global::set_text_map_propagator(NoopTextMapPropagator::new());
     assert_eq!(names(&propagation), <[&str; 0]>::default());

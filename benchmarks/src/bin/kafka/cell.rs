@@ -36,11 +36,22 @@ named! {
 }
 
 named! {
-    /// The sampling of the parent: the current context when sending, the producer's context when processing.
+    /// The sampling of the parent, which is the current context when sending and the producer's context when processing,
+    /// or the installed parts of OpenTelemetry.
     Variant {
         Unsampled = "unsampled",
         Tenth = "tenth",
         Sampled = "sampled",
+        /// The propagator alone, with an unsampled parent.
+        NoSdk = "no-sdk",
+        /// Neither providers nor a propagator.
+        Nothing = "nothing",
+    }
+}
+
+impl Variant {
+    pub(crate) fn has_sdk(self) -> bool {
+        !matches!(self, Self::NoSdk | Self::Nothing)
     }
 }
 
@@ -63,10 +74,10 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
     let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
-    if candidate == Candidate::Floor && matches!(side, Side::Full | Side::Paced) {
+    if candidate == Candidate::Floor && (matches!(side, Side::Full | Side::Paced) || !variant.has_sdk()) {
         return None;
     }
-    let metrics = install();
+    let metrics = install(variant);
     match side {
         Side::Producer => producer::measure(candidate, variant, mode, &metrics),
         Side::Consumer => consumer::measure(candidate, variant, mode, &metrics),
@@ -77,22 +88,34 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
 }
 
 /// Installs the global providers and the propagator, which rdkafka's clients do not use.
-fn install() -> Metrics {
-    let formats = otel_propagation::CompositePropagator::empty();
-    otel_propagation::set_global(formats.with_trace_context(otel_propagation::TraceContextPropagator::new()));
-    sdk::install_traces();
-    sdk::install_metrics()
+fn install(variant: Variant) -> Option<Metrics> {
+    if variant != Variant::Nothing {
+        let formats = otel_propagation::CompositePropagator::empty();
+        otel_propagation::set_global(
+            formats.with_trace_context(otel_propagation::TraceContextPropagator::new()),
+        );
+    }
+    variant.has_sdk().then(|| {
+        sdk::install_traces();
+        sdk::install_metrics()
+    })
 }
 
 /// Returns the sum of all data points with this name.
-pub(crate) fn counted(metrics: &Metrics, name: &str) -> f64 {
-    metrics.points().iter().filter(|point| point.name == name).map(|point| point.value).sum()
+pub(crate) fn counted(metrics: &Option<Metrics>, name: &str) -> f64 {
+    let points = metrics.iter().flat_map(Metrics::points);
+    points.filter(|point| point.name == name).map(|point| point.value).sum()
+}
+
+/// Returns `true` if a candidate records something of each message.
+pub(crate) fn is_recorded(candidate: Candidate, variant: Variant) -> bool {
+    candidate != Candidate::Bare && variant.has_sdk()
 }
 
 /// Returns `true` if the parent of the message with this number is sampled.
 pub(crate) fn is_sampled(variant: Variant, number: usize) -> bool {
     match variant {
-        Variant::Unsampled => false,
+        Variant::Unsampled | Variant::NoSdk | Variant::Nothing => false,
         Variant::Tenth => number.is_multiple_of(TENTH),
         Variant::Sampled => true,
     }

@@ -28,7 +28,7 @@ const MEASURED: Duration = Duration::from_secs(10);
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn measure(candidate: Candidate, metrics: &Metrics) {
+pub(crate) fn measure(candidate: Candidate, metrics: &Option<Metrics>) {
     let brokers = std::env::var("KAFKA_BROKERS").expect("KAFKA_BROKERS is set");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("client.id", "till-3").set("linger.ms", "5");

@@ -14,6 +14,8 @@ use benchmarks::measure::{ITERATIONS, Mode, counted_region, median};
 use benchmarks::sdk::{self, Metrics};
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
 use rdkafka::ClientContext;
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::FutureRecord;
 
 use crate::cell::{self, Candidate, SPAN_ID, TRACE_ID, Variant, by_hand, caller, is_sampled, record};
 
@@ -49,7 +51,8 @@ trait Sends {
     /// The future of the delivery report.
     type Report;
 
-    fn send(&self, sampled: bool) -> Self::Report;
+    /// Sends a record. Bare rdkafka writes these headers, the others those of the current context.
+    fn send(&self, headers: Option<OwnedHeaders>) -> Self::Report;
 
     /// Serves the pending delivery reports.
     fn poll(&self);
@@ -59,11 +62,11 @@ trait Sends {
 }
 
 macro_rules! sends {
-    ($producer:ty, $report:ty, $this:ident, $sampled:ident, $send:expr, $bare:expr) => {
+    ($producer:ty, $report:ty, $this:ident, $headers:ident, $send:expr, $bare:expr) => {
         impl Sends for $producer {
             type Report = $report;
 
-            fn send(&self, $sampled: bool) -> $report {
+            fn send(&self, $headers: Option<OwnedHeaders>) -> $report {
                 let $this = self;
                 $send
             }
@@ -92,22 +95,22 @@ sends!(
     rdkafka::producer::FutureProducer<Halting>,
     rdkafka::producer::DeliveryFuture,
     this,
-    sampled,
-    sent(this.send_result(record().headers(by_hand(sampled)))),
+    headers,
+    sent(this.send_result(FutureRecord { headers, ..record() })),
     this
 );
 sends!(
     otel_kafka::FutureProducer<Halting>,
     otel_kafka::DeliveryFuture,
     this,
-    _sampled,
+    _headers,
     sent(this.send_result(record())),
     this
 );
 #[cfg(feature = "comparison")]
-sends!(crate::floor::Sender, rdkafka::producer::DeliveryFuture, this, _sampled, this.send(), this.producer);
+sends!(crate::floor::Sender, rdkafka::producer::DeliveryFuture, this, _headers, this.send(), this.producer);
 
-pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics) {
+pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Option<Metrics>) {
     let mut config = cell::cluster();
     config
         .set("linger.ms", linger(mode).as_millis().to_string())
@@ -135,11 +138,12 @@ pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metric
     }
 }
 
-fn run<S: Sends>(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Metrics, producer: S) {
+fn run<S: Sends>(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Option<Metrics>, producer: S) {
     while !HALTED.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(10));
     }
-    let mut batch = Batch { producer: &producer, variant, linger: linger(mode), counts: false };
+    let by_hand = candidate == Candidate::Bare && variant != Variant::Nothing;
+    let mut batch = Batch { producer: &producer, variant, by_hand, linger: linger(mode), counts: false };
     check(candidate, variant, metrics, &batch);
     batch.send(WARM_UP);
     batch.counts = true;
@@ -157,6 +161,8 @@ fn run<S: Sends>(candidate: Candidate, variant: Variant, mode: Mode, metrics: &M
 struct Batch<'a, S> {
     producer: &'a S,
     variant: Variant,
+    /// True if each record gets a `traceparent` written by hand.
+    by_hand: bool,
     linger: Duration,
     counts: bool,
 }
@@ -175,7 +181,10 @@ impl<S: Sends> Batch<'_, S> {
         for number in 0..messages {
             let sampled = is_sampled(self.variant, number);
             let _current = caller(sampled).attach();
-            self.part(&mut cost, &mut || reports.push(self.producer.send(sampled)));
+            self.part(&mut cost, &mut || {
+                let headers = self.by_hand.then(|| by_hand(sampled));
+                reports.push(self.producer.send(headers));
+            });
         }
         thread::sleep(self.linger);
         while !reports.is_empty() {
@@ -199,12 +208,12 @@ impl<S: Sends> Batch<'_, S> {
 }
 
 /// Checks that the expected telemetry is recorded, so that a candidate is not measured while it records less.
-fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, batch: &Batch<'_, S>) {
+fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Option<Metrics>, batch: &Batch<'_, S>) {
     let spans = sdk::spans_of(|| {
         batch.send(1);
     });
-    let ours = candidate != Candidate::Bare;
-    assert_eq!(spans.len(), usize::from(ours && variant != Variant::Unsampled), "{spans:?}");
+    let recorded = cell::is_recorded(candidate, variant);
+    assert_eq!(spans.len(), usize::from(recorded && variant != Variant::Unsampled), "{spans:?}");
     for span in &spans {
         assert_eq!((&*span.name, &span.span_kind), ("send orders", &SpanKind::Producer));
         assert_eq!(span.span_context.trace_id(), TraceId::from(TRACE_ID));
@@ -230,6 +239,6 @@ fn check<S: Sends>(candidate: Candidate, variant: Variant, metrics: &Metrics, ba
         }
     }
     for name in ["messaging.client.operation.duration", "messaging.client.sent.messages"] {
-        assert_eq!(cell::counted(metrics, name), f64::from(u8::from(ours)), "{name}");
+        assert_eq!(cell::counted(metrics, name), f64::from(u8::from(recorded)), "{name}");
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
@@ -33,7 +34,9 @@ const POLL: &str = "poll";
 /// rdkafka's `BorrowedMessage`, to which it dereferences, with methods that record processing.
 pub struct BorrowedMessage<'a> {
     inner: bare::BorrowedMessage<'a>,
-    topic: Destination,
+    kafka: &'a ClientInstrumentation,
+    /// Looked up at the first use: not at all while nothing is installed.
+    topic: OnceLock<Destination>,
     carried: CarriedContext,
 }
 
@@ -64,6 +67,9 @@ impl<'a> BorrowedMessage<'a> {
         &self,
         handler: impl for<'x, 'y> AsyncFnOnce(&'x bare::BorrowedMessage<'y>) -> T,
     ) -> T {
+        if self.topic.get().is_none() && self.kafka.messaging().is_idle() {
+            return handler(&self.inner).await;
+        }
         // The handler is called inside the operation, because it may run code before it returns its future.
         self.processing().run(async { handler(&self.inner).await }).await
     }
@@ -79,7 +85,7 @@ impl<'a> BorrowedMessage<'a> {
     /// ```
     #[must_use]
     pub fn detach(&self) -> OwnedMessage {
-        OwnedMessage::new(self.inner.detach(), self.topic.clone(), self.carried.clone())
+        OwnedMessage::new(self.inner.detach(), self.destination().clone(), self.carried.clone())
     }
 
     /// Starts the `process` span of the message, for handlers that are not closures or not async.
@@ -102,7 +108,7 @@ impl<'a> BorrowedMessage<'a> {
 
 impl InboundMessage for BorrowedMessage<'_> {
     fn destination(&self) -> &Destination {
-        &self.topic
+        self.topic.get_or_init(|| self.kafka.topic(self.inner.topic()))
     }
 
     fn headers(&self) -> impl HeaderReader + '_ {
@@ -144,15 +150,17 @@ pub(crate) fn written_at(timestamp: Timestamp) -> Option<SystemTime> {
 
 /// Records a message that rdkafka has returned, or the error of receiving.
 pub(crate) fn received<'a>(
-    kafka: &ClientInstrumentation,
+    kafka: &'a ClientInstrumentation,
     start: Option<StartTime>,
     result: KafkaResult<bare::BorrowedMessage<'a>>,
 ) -> KafkaResult<BorrowedMessage<'a>> {
     match result {
         Ok(inner) => {
-            let topic = kafka.topic(inner.topic());
-            let message = BorrowedMessage { inner, topic, carried: CarriedContext::new() };
-            record_received(&message, POLL, start);
+            let (topic, carried) = (OnceLock::new(), CarriedContext::new());
+            let message = BorrowedMessage { inner, kafka, topic, carried };
+            if !kafka.messaging().is_idle() {
+                record_received(&message, POLL, start);
+            }
             Ok(message)
         }
         // The end of a partition is a notification, not a failure.

@@ -28,14 +28,15 @@ pub(crate) struct RecordParts<'a> {
 pub(crate) struct StartedRecord<'a, O> {
     pub(crate) parts: RecordParts<'a>,
     pub(crate) headers: Option<OwnedHeaders>,
-    pub(crate) sending: Sending,
-    pub(crate) opaque: O,
+    /// Reported in every case: [`Opaques`] replaces it if success is not reported.
+    pub(crate) in_flight: Arc<InFlightRecord<O>>,
 }
 
 /// The operation of a record, and the values that its delivery report does not contain.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    pub(crate) operation: MessagingOperation,
+    /// `None` if nothing was installed when the record was sent.
+    pub(crate) operation: Option<MessagingOperation>,
     /// The original headers; `None` if the record is sent without injected headers.
     pub(crate) own: Option<OriginalHeaders>,
     /// The timestamp of the record, which a delivery report does not always contain.
@@ -46,14 +47,15 @@ pub(crate) struct Sending {
     pub(crate) is_context_dropped: bool,
 }
 
-/// The opaque that librdkafka keeps with a record until its delivery report.
+/// The opaque that librdkafka keeps with a record until its delivery report. It is created with the operation and ended in
+/// place, because moving its state costs more than ending it.
 #[derive(Debug)]
 pub struct InFlightRecord<O>(Kind<O>);
 
 #[derive(Debug)]
 enum Kind<O> {
-    /// The report ends the operation.
-    Reported(Sending, O),
+    /// The report ends the operation, and takes the user's opaque.
+    Reported(Sending, Option<O>),
     /// Only a failure is reported, so that nothing of ours may depend on the report.
     FailureReported(Mutex<Vec<O>>),
 }
@@ -73,10 +75,19 @@ impl<O> Opaques<O> {
     }
 
     /// Returns the opaque of a record. The operation is returned if no report will end it.
-    pub(crate) fn opaque(&self, sending: Sending, opaque: O) -> (Arc<InFlightRecord<O>>, Option<Sending>) {
+    pub(crate) fn opaque(
+        &self,
+        in_flight: Arc<InFlightRecord<O>>,
+    ) -> (Arc<InFlightRecord<O>>, Option<Sending>) {
         if self.reports_success {
-            return (Arc::new(InFlightRecord(Kind::Reported(sending, opaque))), None);
+            return (in_flight, None);
         }
+        let (sending, opaque) = match Arc::try_unwrap(in_flight) {
+            Ok(InFlightRecord(Kind::Reported(sending, Some(opaque)))) => (sending, opaque),
+            // Never occurs, because the record has not been sent yet.
+            Ok(other) => return (Arc::new(other), None),
+            Err(in_flight) => return (in_flight, None),
+        };
         let Some(shared) = &self.shared else {
             return (Arc::new(failure_reported(vec![opaque])), Some(sending));
         };
@@ -92,16 +103,31 @@ fn failure_reported<O>(opaques: Vec<O>) -> InFlightRecord<O> {
 }
 
 impl<O> InFlightRecord<O> {
-    /// Returns the operation, if it has not ended, and the user's opaque. `None` never occurs, because librdkafka
-    /// returns an opaque once.
-    pub(crate) fn take(self: Arc<Self>) -> Option<(Option<Sending>, O)> {
-        if let Kind::FailureReported(opaques) = &self.0 {
-            let opaque = opaques.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            return opaque.map(|opaque| (None, opaque));
-        }
-        match Arc::into_inner(self)?.0 {
-            Kind::Reported(sending, opaque) => Some((Some(sending), opaque)),
+    pub(crate) fn new(sending: Sending, opaque: O) -> Arc<Self> {
+        Arc::new(Self(Kind::Reported(sending, Some(opaque))))
+    }
+
+    /// Returns the operation, if the record has one that has not ended.
+    pub(crate) fn sending(self: &mut Arc<Self>) -> Option<&mut Sending> {
+        match &mut Arc::get_mut(self)?.0 {
+            Kind::Reported(sending, _) => Some(sending),
             Kind::FailureReported(_) => None,
         }
+    }
+
+    /// Returns the user's opaque. `None` never occurs, because librdkafka returns an opaque once.
+    pub(crate) fn take_opaque(self: &mut Arc<Self>) -> Option<O> {
+        if let Kind::FailureReported(opaques) = &self.0 {
+            return opaques.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        }
+        match &mut Arc::get_mut(self)?.0 {
+            Kind::Reported(_, opaque) => opaque.take(),
+            Kind::FailureReported(_) => None,
+        }
+    }
+
+    /// Returns true if the record is sent without its context because of its size.
+    pub(crate) fn is_context_dropped(&self) -> bool {
+        matches!(&self.0, Kind::Reported(Sending { is_context_dropped: true, .. }, _))
     }
 }

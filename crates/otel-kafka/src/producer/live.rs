@@ -80,11 +80,11 @@ impl<P: RawProducer<O> + 'static, O: Send + Sync + 'static> InstrumentedProducer
             timestamp,
         };
         let sent = self.begin(kafka, parts, headers, delivery_opaque);
-        self.enqueue(kafka, sent).map_err(|(error, sent)| {
-            let (headers, delivery_opaque) = sending::finish_rejected(&error, sent);
-            let record = BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque };
-            (error, record)
-        })
+        let Err((error, sent)) = self.enqueue(kafka, sent) else { return Ok(()) };
+        let (headers, opaque) = sending::finish_rejected(&error, sent);
+        // It always has its opaque, because librdkafka does not have the record.
+        let Some(delivery_opaque) = opaque else { return Ok(()) };
+        Err((error, BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque }))
     }
 
     /// Runs and records an operation of a transaction.

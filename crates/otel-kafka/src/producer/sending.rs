@@ -17,7 +17,7 @@ use crate::attributes;
 use crate::carrier::HeaderEdit;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
-use crate::producer::in_flight::{RecordParts, Sending, StartedRecord};
+use crate::producer::in_flight::{InFlightRecord, RecordParts, Sending, StartedRecord};
 use crate::producer::shared::{RawProducer, Shared};
 
 /// A record before it is sent.
@@ -55,17 +55,25 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     headers: Option<OwnedHeaders>,
     opaque: O,
 ) -> StartedRecord<'a, O> {
+    let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
+    let timestamp = parts.timestamp;
+    if kafka.messaging().is_idle() {
+        let sending =
+            Sending { operation: None, own: None, timestamp, has_partition, is_context_dropped: false };
+        return StartedRecord { parts, headers, in_flight: InFlightRecord::new(sending, opaque) };
+    }
     let budget = shared.limits.budget(&parts, headers.as_ref().map(OwnedHeaders::as_borrowed));
     let settings = shared.settings;
     let is_confirmed = settings.reports_success && settings.is_acknowledged;
     let mut outbound = OutboundRecord { parts, headers: HeaderEdit::new(headers), is_confirmed };
     let send = kafka.topic(parts.topic);
-    let operation = send.send("send").start_outbound(&Context::current(), &mut outbound, budget);
+    let mut operation = send.send("send").start_outbound(&Context::current(), &mut outbound, budget);
+    operation.release_context();
     let (headers, own) = outbound.headers.into_parts();
-    let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
     let is_context_dropped = operation.is_context_dropped();
-    let sending = Sending { operation, own, timestamp: parts.timestamp, has_partition, is_context_dropped };
-    StartedRecord { parts, headers, sending, opaque }
+    let operation = Some(operation);
+    let sending = Sending { operation, own, timestamp, has_partition, is_context_dropped };
+    StartedRecord { parts, headers, in_flight: InFlightRecord::new(sending, opaque) }
 }
 
 /// Enqueues a record, with its original headers if the injected ones make it too large for the client.
@@ -76,10 +84,11 @@ pub(crate) fn enqueue<'a, O: Send + Sync>(
 ) -> Result<(), (KafkaError, StartedRecord<'a, O>)> {
     let Err((error, mut record)) = produce(kafka, producer, record) else { return Ok(()) };
     if outcome::is_too_large(&error)
-        && let Some(own) = record.sending.own.take()
+        && let Some(sending) = record.in_flight.sending()
+        && let Some(own) = sending.own.take()
     {
         record.headers = own.restore(record.headers);
-        record.sending.is_context_dropped = true;
+        sending.is_context_dropped = true;
         return produce(kafka, producer, record);
     }
     Err((error, record))
@@ -91,35 +100,42 @@ pub(crate) fn produce<'a, O: Send + Sync>(
     producer: &dyn RawProducer<O>,
     record: StartedRecord<'a, O>,
 ) -> Result<(), (KafkaError, StartedRecord<'a, O>)> {
-    let StartedRecord { parts, headers, sending, opaque } = record;
-    let is_context_dropped = sending.is_context_dropped;
-    let (delivery_opaque, unreported) = producer.shared().opaques.opaque(sending, opaque);
+    let StartedRecord { parts, headers, in_flight } = record;
+    let is_context_dropped = in_flight.is_context_dropped();
+    let (delivery_opaque, unreported) = producer.shared().opaques.opaque(in_flight);
     let RecordParts { topic, partition, payload, key, timestamp } = parts;
     let record = BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque };
     let Err((error, record)) = producer.produce(record) else {
         if is_context_dropped {
             kafka.count_context_dropped();
         }
-        if let Some(sending) = unreported {
-            sending.operation.finish(&Outcome::ok());
+        if let Some(operation) = unreported.and_then(|sending| sending.operation) {
+            operation.finish(&Outcome::ok());
         }
         return Ok(());
     };
-    let BaseRecord { headers, delivery_opaque, .. } = record;
-    let state = delivery_opaque.take().and_then(|(sending, opaque)| Some((sending.or(unreported)?, opaque)));
+    let BaseRecord { headers, delivery_opaque: mut in_flight, .. } = record;
     // librdkafka does not have the record, so that its state is here.
-    state.map_or(Ok(()), |(sending, opaque)| Err((error, StartedRecord { parts, headers, sending, opaque })))
+    if let Some(sending) = unreported {
+        let Some(opaque) = in_flight.take_opaque() else { return Ok(()) };
+        in_flight = InFlightRecord::new(sending, opaque);
+    }
+    Err((error, StartedRecord { parts, headers, in_flight }))
 }
 
 /// Ends the operation of a record that was rejected. Returns the record's original headers and the user's opaque.
 pub(crate) fn finish_rejected<O>(
     error: &KafkaError,
     record: StartedRecord<'_, O>,
-) -> (Option<OwnedHeaders>, O) {
-    let StartedRecord { headers, sending: Sending { operation, own, .. }, opaque, .. } = record;
-    operation.finish(&outcome::of_error(error));
-    match own {
-        Some(own) => (own.restore(headers), opaque),
-        None => (headers, opaque),
+) -> (Option<OwnedHeaders>, Option<O>) {
+    let StartedRecord { headers, mut in_flight, .. } = record;
+    let Some(sending) = in_flight.sending() else { return (headers, in_flight.take_opaque()) };
+    if let Some(operation) = &mut sending.operation {
+        operation.end(&outcome::of_error(error));
     }
+    let headers = match sending.own.take() {
+        Some(own) => own.restore(headers),
+        None => headers,
+    };
+    (headers, in_flight.take_opaque())
 }

@@ -20,9 +20,7 @@ use crate::attributes;
 use crate::carrier::OriginalHeaders;
 use crate::kafka::ClientInstrumentation;
 use crate::outcome;
-use crate::producer::in_flight::{
-    InFlightRecord, Opaques, RecordParts, Sending, StartedRecord, TracedRecord,
-};
+use crate::producer::in_flight::{InFlightRecord, Opaques, RecordParts, StartedRecord, TracedRecord};
 use crate::producer::limits::{TopicLimits, batch_size};
 use crate::producer::sending;
 use crate::producer::settings::ProducerSettings;
@@ -112,64 +110,67 @@ impl<O: Send + Sync> Shared<O> {
     pub(crate) fn delivered(
         &self,
         result: &DeliveryResult<'_>,
-        in_flight: Arc<InFlightRecord<O>>,
+        mut in_flight: Arc<InFlightRecord<O>>,
     ) -> Option<(O, Option<OriginalHeaders>)> {
         let (error, message) = match result {
             Ok(message) => (None, message),
             Err((error, message)) => (Some(error), message),
         };
-        let (sending, opaque) = in_flight.take()?;
-        let is_too_large = error.is_some_and(outcome::is_too_large);
-        let Some(sending) = sending else {
-            if is_too_large {
-                let size = batch_size(&parts(message, None), message.headers());
-                self.limits.set_refused(message.topic(), size.saturating_sub(1));
-            }
-            return Some((opaque, None));
-        };
-        let (sending, opaque) =
-            if is_too_large { self.refused(message, sending, opaque)? } else { (sending, opaque) };
-        let Sending { operation, own, has_partition, .. } = sending;
-        if let Some(span) = operation.recording() {
-            let partition = (!has_partition).then(|| message.partition());
-            attributes::delivered(&span, partition, message.offset());
+        if error.is_some_and(outcome::is_too_large) {
+            in_flight = self.refused(message, in_flight)?;
         }
-        let Some(error) = error else {
-            operation.finish(&Outcome::ok());
-            return Some((opaque, None));
-        };
-        operation.finish(&if outcome::is_purged(error) && self.aborting.load(Ordering::Acquire) {
-            Outcome::error(outcome::ABORTED)
-        } else {
-            outcome::of_error(error)
+        let own = in_flight.sending().and_then(|sending| {
+            let operation = sending.operation.as_mut()?;
+            if let Some(span) = operation.recording() {
+                let partition = (!sending.has_partition).then(|| message.partition());
+                attributes::delivered(&span, partition, message.offset());
+            }
+            let Some(error) = error else {
+                operation.end(&Outcome::ok());
+                return None;
+            };
+            operation.end(&if outcome::is_purged(error) && self.aborting.load(Ordering::Acquire) {
+                Outcome::error(outcome::ABORTED)
+            } else {
+                outcome::of_error(error)
+            });
+            sending.own.take()
         });
-        Some((opaque, own))
+        Some((in_flight.take_opaque()?, own))
     }
 
-    /// Remembers the refusal of a record that was sent with injected headers, and sends it again without them unless
-    /// the producer keeps the order of records. Returns its state if it is not sent again.
+    /// Remembers the refusal of a record, and if it was sent with injected headers, sends it again without them unless the
+    /// producer keeps the order of records. Returns its state if it is not sent again.
     fn refused(
         &self,
         message: &BorrowedMessage<'_>,
-        mut sending: Sending,
-        opaque: O,
-    ) -> Option<(Sending, O)> {
-        let Some(own) = sending.own.take() else { return Some((sending, opaque)) };
+        mut in_flight: Arc<InFlightRecord<O>>,
+    ) -> Option<Arc<InFlightRecord<O>>> {
+        let Some(sending) = in_flight.sending() else {
+            let size = batch_size(&parts(message, None), message.headers());
+            self.limits.set_refused(message.topic(), size.saturating_sub(1));
+            return Some(in_flight);
+        };
+        let Some(own) = sending.own.take() else { return Some(in_flight) };
         let parts = parts(message, sending.timestamp);
         let headers = own.restore(message.headers().map(BorrowedHeaders::detach));
         let borrowed = headers.as_ref().map(OwnedHeaders::as_borrowed);
         self.limits.set_refused(parts.topic, batch_size(&parts, borrowed));
         let resend = self.resend.read().unwrap_or_else(PoisonError::into_inner);
-        let mut record = StartedRecord { parts, headers, sending, opaque };
+        let mut record = StartedRecord { parts, headers, in_flight };
         if let Some(Resend { producer, kafka }) = &*resend
             && self.settings.may_reorder
         {
-            record.sending.is_context_dropped = true;
+            if let Some(sending) = record.in_flight.sending() {
+                sending.is_context_dropped = true;
+            }
             (_, record) = sending::produce(kafka, &**producer, record).err()?;
         }
-        let StartedRecord { headers, mut sending, opaque, .. } = record;
-        sending.own = Some(headers.map_or(OriginalHeaders::None, OriginalHeaders::Kept));
-        Some((sending, opaque))
+        let StartedRecord { headers, mut in_flight, .. } = record;
+        if let Some(sending) = in_flight.sending() {
+            sending.own = Some(headers.map_or(OriginalHeaders::None, OriginalHeaders::Kept));
+        }
+        Some(in_flight)
     }
 }
 
