@@ -4,8 +4,10 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Consumer
 //! spans".
 
-mod consumer;
+mod message;
+mod messages;
 mod producer;
 
-pub use crate::jetstream::consumer::{JetStreamMessage, Messages};
+pub use crate::jetstream::message::JetStreamMessage;
+pub use crate::jetstream::messages::Messages;
 pub use crate::jetstream::producer::{Context, PublishAckFuture, new};

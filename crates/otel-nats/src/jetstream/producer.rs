@@ -21,7 +21,7 @@ use otel_messaging::MessagingOperation;
 
 use crate::attributes::set_ack;
 use crate::client::Client;
-use crate::jetstream::consumer::Messages;
+use crate::jetstream::messages::Messages;
 use crate::outcome;
 use crate::producer::PUBLISH;
 
