@@ -4,10 +4,18 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Consumer
 //! spans".
 
+mod consumer;
+mod for_each;
 mod message;
 mod messages;
 mod producer;
+mod stream;
 
+pub use crate::jetstream::consumer::{
+    BatchBuilder, Consumer, FetchBuilder, OrderedPullConsumer, OrderedPushConsumer, PullConsumer,
+    PushConsumer, StreamBuilder,
+};
 pub use crate::jetstream::message::JetStreamMessage;
 pub use crate::jetstream::messages::Messages;
 pub use crate::jetstream::producer::{Context, PublishAckFuture, new};
+pub use crate::jetstream::stream::Stream;

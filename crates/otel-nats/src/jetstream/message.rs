@@ -4,15 +4,18 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans".
 
 use std::ops::Deref;
+use std::time::SystemTime;
 
 use async_nats::Error;
+use async_nats::datetime::from_nanos;
 use async_nats::jetstream as bare;
 use async_nats::jetstream::AckKind;
+use bytes::Bytes;
 use opentelemetry::KeyValue;
 use otel_messaging::attributes::MessageAttributes;
 use otel_messaging::{
-    CarriedContext, Destination, HandlerOutcome, InboundMessage, MessagingOperation, record_received,
-    start_processing, start_settling,
+    CarriedContext, Destination, HandlerOutcome, InboundMessage, MessagingOperation, carried_context,
+    record_received, start_processing, start_settling,
 };
 use otel_operation::StartTime;
 use otel_propagation::HeaderReader;
@@ -20,7 +23,6 @@ use otel_propagation::HeaderReader;
 use crate::attributes::{SubjectKind, identify, of_message};
 use crate::carrier::HeaderExtractor;
 use crate::consumer::RECEIVE;
-use crate::nats::ClientInstrumentation;
 use crate::outcome;
 
 /// async-nats' `jetstream::Message`, to which it dereferences, with methods that record processing and settlement.
@@ -35,17 +37,41 @@ pub struct JetStreamMessage {
 impl JetStreamMessage {
     pub(crate) fn received(
         inner: bare::Message,
-        nats: &ClientInstrumentation,
+        destination: Destination,
         replayed: bool,
         wait: Option<StartTime>,
     ) -> Self {
-        let destination = match inner.info() {
-            Ok(info) => nats.stream(info.stream, info.consumer),
-            Err(_) => nats.destination(&inner.subject, "").0,
-        };
         let message = Self { inner, destination, carried: CarriedContext::new(), replayed };
         record_received(&message, RECEIVE, wait);
         message
+    }
+
+    /// Returns the message without payload and headers, for its settlement.
+    pub(crate) fn without_content(&self) -> Self {
+        // The link of the settlement needs the context, which is in the headers.
+        carried_context(self);
+        let async_nats::Message { subject, reply, length, .. } = &self.inner.message;
+        let message = async_nats::Message {
+            subject: subject.clone(),
+            reply: reply.clone(),
+            payload: Bytes::new(),
+            headers: None,
+            status: None,
+            description: None,
+            length: *length,
+        };
+        Self {
+            inner: bare::Message { message, context: self.inner.context.clone() },
+            destination: self.destination.clone(),
+            carried: self.carried.clone(),
+            replayed: self.replayed,
+        }
+    }
+
+    /// Returns the message of async-nats.
+    #[must_use]
+    pub fn into_inner(self) -> bare::Message {
+        self.inner
     }
 
     /// Runs `handler` on the message inside a `process` span, whose context is current in the handler.
@@ -135,6 +161,13 @@ impl InboundMessage for JetStreamMessage {
         }
     }
 
+    fn written_at(&self) -> Option<SystemTime> {
+        // The type is one of `time` or of `chrono`, as async-nats' features choose; both convert.
+        let (published, epoch) = (self.inner.info().ok()?.published, from_nanos(0).ok()?);
+        // Not every platform has earlier times.
+        (published >= epoch).then(|| published.into())
+    }
+
     fn is_replayed(&self) -> bool {
         self.replayed
     }
@@ -145,5 +178,11 @@ impl Deref for JetStreamMessage {
 
     fn deref(&self) -> &Self::Target {
         &self.inner
+    }
+}
+
+impl From<JetStreamMessage> for bare::Message {
+    fn from(message: JetStreamMessage) -> Self {
+        message.inner
     }
 }
