@@ -32,7 +32,7 @@ enum Kind {
     Process,
 }
 
-struct Side {
+pub(crate) struct Side {
     kind: Kind,
     /// The subject of all runs, whose number must not change the number of series.
     subject: String,
@@ -54,7 +54,7 @@ const NOT_PUBLIC: Reason =
 const INVALID: &str = "two words";
 
 impl Side {
-    fn publisher() -> Self {
+    pub(crate) fn publisher() -> Self {
         Self::new(Kind::Publish)
     }
 
@@ -62,7 +62,7 @@ impl Side {
         Self::new(Kind::Request)
     }
 
-    fn consumer() -> Self {
+    pub(crate) fn consumer() -> Self {
         Self::new(Kind::Process)
     }
 
@@ -70,7 +70,7 @@ impl Side {
         Self { kind, subject: unique("conformance") }
     }
 
-    async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
+    pub(crate) async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
         let options = options(recorder).with_parent_mode(ParentMode::Producer);
         let options = match scenario {
             Scenario::PanickingHooks => options.with_filter(|_| panic!("hook")),
@@ -201,7 +201,7 @@ impl Side {
     }
 }
 
-fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
+pub(crate) fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in list {
         // NATS carries text alone.
@@ -211,12 +211,12 @@ fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
     headers
 }
 
-fn arrived(message: &async_nats::Message) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn arrived(message: &async_nats::Message) -> Vec<(String, Vec<u8>)> {
     let list = listed(message.headers.as_ref());
     list.into_iter().map(|(name, value)| (name, value.into_bytes())).collect()
 }
 
-async fn drive<T, E: ToString>(
+pub(crate) async fn drive<T, E: ToString>(
     scenario: Scenario,
     sending: impl Future<Output = Result<T, E>>,
 ) -> Result<T, CallResult> {
@@ -224,7 +224,7 @@ async fn drive<T, E: ToString>(
     scenario.flow().drive(sending, 1).await
 }
 
-async fn drive_handler(
+pub(crate) async fn drive_handler(
     scenario: Scenario,
     handling: impl Future<Output = Result<Vec<u8>, String>>,
 ) -> CallResult {
@@ -232,7 +232,7 @@ async fn drive_handler(
 }
 
 /// Handles a message as an application does; a second operation runs inside, if there is one.
-async fn handle(
+pub(crate) async fn handle(
     message: &async_nats::Message,
     scenario: Scenario,
     probe: &ContextProbe,

@@ -7,6 +7,8 @@
 mod cancellation;
 mod conformance;
 #[cfg(feature = "jetstream")]
+mod conformance_jetstream;
+#[cfg(feature = "jetstream")]
 mod consumers;
 // The document lists the names of all features, and each has to be recorded.
 #[cfg(feature = "jetstream")]
