@@ -4,6 +4,7 @@
 mod common;
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::Config;
@@ -29,8 +30,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     context.wait_for_acks().await;
 
-    let batch: Vec<JetStreamMessage> =
-        consumer.fetch().max_messages(100).messages().await?.try_collect().await?;
+    // `batch` waits for the messages; `fetch` takes those that exist.
+    let messages = consumer.batch().max_messages(3).expires(Duration::from_secs(5)).messages().await?;
+    let batch: Vec<JetStreamMessage> = messages.try_collect().await?;
     context.processing_batch(&batch).run(store(&batch)).await?;
     for message in &batch {
         message.ack().await?;

@@ -1,12 +1,14 @@
 //! JetStream's consumers: each kind of them, replayed messages, and batches.
 
+use std::time::{Duration, Instant};
+
 use async_nats::jetstream::consumer::{DeliverPolicy, pull, push};
 use async_nats::jetstream::{self as bare};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 use otel_nats::jetstream::{
-    JetStreamMessage, Messages, OrderedPullConsumer, OrderedPushConsumer, PushConsumer,
+    JetStreamMessage, Messages, OrderedPullConsumer, OrderedPushConsumer, PullConsumer, PushConsumer,
 };
 use otel_operation::Outcome;
 use otel_testing::Recorder;
@@ -25,6 +27,15 @@ where
     message.ack().await.unwrap();
     let spans = recorder.spans();
     spans.into_iter().rfind(|span| span.name.starts_with("process ")).unwrap()
+}
+
+/// Waits until the consumer knows so many messages: a `fetch` does not wait for one that is stored at the moment.
+async fn pending(consumer: &PullConsumer, messages: u64) {
+    let begun = Instant::now();
+    while consumer.get_info().await.unwrap().num_pending < messages {
+        assert!(begun.elapsed() < LONG, "the consumer does not know {messages} messages");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -56,6 +67,7 @@ async fn each_kind_of_consumer_delivers_messages_that_are_traced() {
     spans.push(processed(r, &mut messages.messages().await.unwrap()).await);
     let few = streamed.stream().max_messages_per_batch(1).heartbeat(LONG / 12).expires(LONG / 2);
     spans.push(processed(r, &mut few.messages().await.unwrap()).await);
+    pending(fetch, 1).await;
     spans.push(processed(r, &mut fetch.fetch().max_messages(1).messages().await.unwrap()).await);
     let one = batch.batch().with_inner(|batch| batch.max_messages(1)).expires(LONG);
     spans.push(processed(r, &mut one.messages().await.unwrap()).await);
@@ -86,6 +98,7 @@ async fn a_message_that_is_older_than_its_consumer_is_linked_and_no_parent() {
     fixture.write(7, &fixture.subject).await;
     let fetch = async |name: &str| {
         let consumer = fixture.consumer(durable(name)).await;
+        pending(&consumer, 1).await;
         consumer.fetch().max_messages(2).messages().await.unwrap()
     };
     let linked = |span: &SpanData| span.links.len() == 1 && span.parent_span_id == SpanId::INVALID;
@@ -115,14 +128,18 @@ async fn a_message_that_is_older_than_its_consumer_is_linked_and_no_parent() {
 async fn a_stream_of_async_nats_can_be_instrumented() {
     let recorder = Recorder::new();
     let fixture = Fixture::new(&recorder).await;
-    let bare_consumer = fixture.consumer(durable("bare")).await.inner().clone();
+    let consumer = fixture.consumer(durable("bare")).await;
     fixture.write(7, &fixture.subject).await;
+    pending(&consumer, 1).await;
+    let bare_consumer = consumer.inner().clone();
     let batch = bare_consumer.fetch().max_messages(1).messages().await.unwrap();
     let span = processed(&recorder, &mut fixture.context.messages(batch)).await;
     assert_eq!(span.parent_span_id, SpanId::from(7));
     fixture.write(8, &fixture.subject).await;
     let mut consumer = fixture.context.consumer(bare_consumer);
+    pending(&consumer, 1).await;
     assert_eq!(consumer.info().await.unwrap().num_pending, 1);
+    assert_eq!(consumer.cached_info().num_pending, 1);
     let mut batch = consumer.fetch().messages().await.unwrap();
     assert_eq!(processed(&recorder, &mut batch).await.parent_span_id, SpanId::from(8));
     recorder.assert_clean();
@@ -136,6 +153,7 @@ async fn messages_of_a_fetch_are_processed_in_spawned_tasks_or_together() {
     for id in 1..=4 {
         fixture.write(id, &fixture.subject).await;
     }
+    pending(&consumer, 4).await;
     let mut fetched = consumer.fetch().max_messages(2).messages().await.unwrap();
     while let Some(message) = fetched.next().await {
         let message = message.unwrap();

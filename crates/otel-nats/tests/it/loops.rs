@@ -15,20 +15,25 @@ use tokio::sync::{Barrier, Notify};
 use crate::jetstream::{Fixture, durable};
 use crate::support::{LONG, attribute, error_type, options};
 
+/// A time for an acknowledgement that a test exceeds.
 const SHORT: Duration = Duration::from_millis(300);
+
+/// One that no test exceeds by being slow, and that does not take long.
+const MEDIUM: Duration = Duration::from_secs(3);
 
 fn waiting(name: &str, ack_wait: Duration) -> pull::Config {
     pull::Config { ack_wait, ..durable(name) }
 }
 
-/// Waits until the server has delivered so many messages, redeliveries included, and so many of them are pending.
-async fn delivered(consumer: &PullConsumer, expected: u64, pending: usize) {
+/// Waits until the server has delivered at least so many messages, redeliveries included, and so many of them are
+/// pending. Returns the number that it has delivered.
+async fn delivered(consumer: &PullConsumer, least: u64, pending: usize) -> u64 {
     let begun = Instant::now();
     loop {
         let info = consumer.get_info().await.unwrap();
         let seen = (info.delivered.consumer_sequence, info.num_ack_pending);
-        if seen == (expected, pending) {
-            return;
+        if seen.0 >= least && seen.1 == pending {
+            return seen.0;
         }
         assert!(begun.elapsed() < LONG, "delivered and pending: {seen:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -52,8 +57,8 @@ fn settled(recorder: &Recorder) -> Vec<String> {
 async fn a_loop_settles_as_the_user_has_chosen() {
     for (mode, ack_wait, expected) in [
         (Acknowledgement::Never, LONG, vec![]),
-        (Acknowledgement::OnSuccess, SHORT, vec!["ack 1", "ack 2"]),
-        (Acknowledgement::StoredOnSuccess, SHORT, vec!["ack 1", "ack 2"]),
+        (Acknowledgement::OnSuccess, MEDIUM, vec!["ack 1", "ack 2"]),
+        (Acknowledgement::StoredOnSuccess, MEDIUM, vec!["ack 1", "ack 2"]),
         // The time for an acknowledgement is long: the rejection brings the message back.
         (Acknowledgement::ByOutcome, LONG, vec!["ack 1", "nak 2", "ack 2"]),
     ] {
@@ -77,7 +82,7 @@ async fn a_loop_settles_as_the_user_has_chosen() {
         let running = messages.process_each(stop.notified(), handler);
         tokio::time::timeout(LONG, running).await.unwrap().unwrap();
         assert_eq!(settled(&recorder), expected, "{mode:?}");
-        delivered(&consumer, wanted, if wanted == 2 { 2 } else { 0 }).await;
+        assert_eq!(delivered(&consumer, wanted, if wanted == 2 { 2 } else { 0 }).await, wanted);
 
         let spans = recorder.spans();
         let processed: Vec<_> = spans.iter().filter(|span| span.name.starts_with("process ")).collect();
@@ -147,9 +152,9 @@ async fn progress_keeps_a_message_from_being_delivered_again() {
     let recorder = Recorder::new();
     let options = options(&recorder).with_acknowledgement(Acknowledgement::OnSuccess);
     let fixture = Fixture::with_options(options).await;
-    // A third of the time for an acknowledgement; the handler takes longer than that time.
-    let interval = Duration::from_secs(1);
-    let consumer = fixture.consumer(waiting("loop", 3 * interval)).await;
+    // The handler takes longer than the time for an acknowledgement.
+    let interval = MEDIUM / 4;
+    let consumer = fixture.consumer(waiting("loop", MEDIUM)).await;
     fixture.write(1, &fixture.subject).await;
     let mut messages = consumer.messages().await.unwrap().with_progress(interval);
     let stop = Notify::new();
@@ -159,7 +164,7 @@ async fn progress_keeps_a_message_from_being_delivered_again() {
     };
     tokio::time::timeout(LONG, messages.process_each(stop.notified(), handler)).await.unwrap().unwrap();
     assert_eq!(settled(&recorder), [["progress 1"; 5].as_slice(), &["ack 1"]].concat());
-    delivered(&consumer, 1, 0).await;
+    assert_eq!(delivered(&consumer, 1, 0).await, 1);
     let spans = recorder.spans();
     let process = spans.iter().find(|span| span.name.starts_with("process ")).unwrap();
     assert_eq!(spans[0].parent_span_id, process.span_context.span_id(), "{}", recorder.tree());
@@ -199,14 +204,14 @@ async fn messages_of_different_subjects_run_at_once_in_a_spawned_loop() {
     let mut settled = settled(&recorder);
     settled.sort();
     assert_eq!(settled, ["ack 1", "ack 2", "ack 3", "ack 4"]);
-    delivered(&consumer, 4, 0).await;
+    assert_eq!(delivered(&consumer, 4, 0).await, 4);
     recorder.assert_clean();
 }
 
 #[tokio::test]
 async fn a_loop_returns_the_error_of_its_stream() {
     let recorder = Recorder::new();
-    let fixture = Fixture::new(&recorder).await;
+    let fixture = Fixture::with_options(options(&recorder).with_receive_spans(true)).await;
     let consumer = fixture.consumer(durable("loop")).await;
     fixture.write(1, &fixture.subject).await;
     let mut messages = consumer.messages().await.unwrap();
@@ -219,6 +224,11 @@ async fn a_loop_returns_the_error_of_its_stream() {
     let error = error.downcast::<pull::MessagesError>().unwrap();
     assert_eq!(error.kind(), pull::MessagesErrorKind::ConsumerDeleted);
     assert!(messages.next().await.is_none());
-    assert_eq!(recorder.spans().len(), 1);
+    let spans = recorder.spans();
+    let seen: Vec<_> = spans.iter().map(|span| (&*span.name, error_type(span))).collect();
+    let stream = &fixture.stream;
+    let [receive, process] = ["receive", "process"].map(|name| format!("{name} {stream}"));
+    assert_eq!(seen, [(&*receive, None), (&*process, None), ("receive", Some("_OTHER".to_owned()))]);
+    assert_eq!(spans[0].links[0].span_context.span_id(), SpanId::from(1));
     recorder.assert_clean();
 }
