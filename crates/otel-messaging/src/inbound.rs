@@ -143,7 +143,7 @@ pub fn start_processing<M: InboundMessage>(message: &M) -> MessagingOperation {
     let ages = destination.0.client.options.message_age;
     process.start(&Context::current(), |attributes| {
         message.describe(attributes);
-        if let Some(written) = message.written_at().filter(|_| ages) {
+        if ages && let Some(written) = message.written_at() {
             // A message that comes from the future, by this clock, has no age yet.
             let age = SystemTime::now().duration_since(written).unwrap_or_default();
             attributes.push(KeyValue::new(MESSAGE_AGE, age.as_secs_f64()));

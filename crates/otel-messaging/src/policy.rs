@@ -46,7 +46,8 @@ pub enum ExistingContext {
 
 /// The acknowledgement of messages by a processing loop.
 ///
-/// A message whose handler failed, was dropped or panicked is not acknowledged. In Kafka, an acknowledgement includes
+/// A message whose handler failed, was dropped or panicked is not acknowledged. [`ByOutcome`](Self::ByOutcome) rejects one
+/// whose handler failed. In Kafka, an acknowledgement includes
 /// all earlier messages: the later messages of the partition are therefore not acknowledged either until the failed one has
 /// been delivered again and processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,10 @@ pub enum Acknowledgement {
     /// Marks each message as done after its handler has succeeded, and leaves the acknowledgement to the client, which
     /// batches it (Kafka: stored offsets and automatic commits). Equal to `OnSuccess` where the client has no such mode.
     StoredOnSuccess,
+    /// Acknowledges each message after its handler has succeeded, and rejects it after its handler has failed, so that the
+    /// broker delivers it again without waiting for a timeout (NATS: `nak`). Equal to `OnSuccess` where the broker has no
+    /// rejection, as in Kafka.
+    ByOutcome,
 }
 
 /// Returns the context in which one message is processed: its span becomes the parent, its baggage becomes current.

@@ -15,6 +15,9 @@ pub(crate) const PER_HEADER: usize = 4;
 /// The bytes that headers cost beside their lines: `NATS/1.0`, and the empty line after them.
 const FRAME: usize = 12;
 
+/// The bytes of headers, their frame included, with which a stream stores a message. Any subject may belong to one.
+const MAX_HEADERS: usize = 65_535;
+
 /// Reads context from the headers of a message.
 ///
 /// ```
@@ -113,11 +116,12 @@ impl HeaderWriter for OutboundHeaders {
 pub(crate) fn budget(headers: Option<&HeaderMap>, payload: usize, max_payload: usize) -> Option<usize> {
     let lines = headers.map_or(0, |headers| headers.iter().map(lines_len).sum());
     let left = max_payload.checked_sub(payload)?.checked_sub(lines)?;
-    match lines {
+    let left = match lines {
         // The first header adds the frame, for which there may be no space.
-        0 => Some(left.saturating_sub(FRAME)),
-        _ => left.checked_sub(FRAME),
-    }
+        0 => left.saturating_sub(FRAME),
+        _ => left.checked_sub(FRAME)?,
+    };
+    Some(left.min(MAX_HEADERS.saturating_sub(FRAME + lines)))
 }
 
 fn lines_len((name, values): (&HeaderName, &Vec<HeaderValue>)) -> usize {

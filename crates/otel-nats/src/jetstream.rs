@@ -5,7 +5,17 @@
 //! spans".
 
 mod consumer;
+mod for_each;
+mod message;
+mod messages;
 mod producer;
+mod stream;
 
-pub use crate::jetstream::consumer::{JetStreamMessage, Messages};
+pub use crate::jetstream::consumer::{
+    BatchBuilder, Consumer, FetchBuilder, OrderedPullConsumer, OrderedPushConsumer, PullConsumer,
+    PushConsumer, StreamBuilder,
+};
+pub use crate::jetstream::message::JetStreamMessage;
+pub use crate::jetstream::messages::Messages;
 pub use crate::jetstream::producer::{Context, PublishAckFuture, new};
+pub use crate::jetstream::stream::Stream;

@@ -15,7 +15,8 @@ mod outcome;
 mod producer;
 
 pub use otel_messaging::{
-    ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode, SamplerAttributes,
+    Acknowledgement, ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode,
+    SamplerAttributes,
 };
 pub use otel_operation::Outcome;
 

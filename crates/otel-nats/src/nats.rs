@@ -68,11 +68,12 @@ impl ClientInstrumentation {
     }
 
     /// Returns the destination for the messages of a consumer. The stream is their template, because it may have subjects
-    /// without a limit.
+    /// without a limit. `consumer` is empty if its name was generated.
     #[cfg(feature = "jetstream")]
     pub(crate) fn stream(&self, stream: &str, consumer: &str) -> Destination {
         let describe = || {
-            otel_messaging::DestinationDescription::new().with_template(stream).with_subscription(consumer)
+            let description = otel_messaging::DestinationDescription::new().with_template(stream);
+            if consumer.is_empty() { description } else { description.with_subscription(consumer) }
         };
         self.0.messaging.destination(&[stream, consumer, "stream"], describe)
     }

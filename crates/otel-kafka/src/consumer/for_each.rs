@@ -158,7 +158,7 @@ impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
         let StreamConsumer { inner, kafka } = self.consumer;
         let target = CommitTarget { topic: Some(topic.clone()), partition: Some((*partition, offset)) };
         match self.mode {
-            Acknowledgement::OnSuccess => {
+            Acknowledgement::OnSuccess | Acknowledgement::ByOutcome => {
                 let mut list = TopicPartitionList::with_capacity(1);
                 list.add_partition_offset(topic, *partition, Offset::Offset(offset + 1))?;
                 let commit = settle(kafka, COMMIT, &target, Some(carried));

@@ -79,6 +79,11 @@ fn the_budget_counts_the_frame_once() {
     assert_eq!(budget(Some(&headers), 10, 100), Some(63));
     assert_eq!(budget(Some(&headers), 73, 100), Some(0));
     assert_eq!(budget(Some(&headers), 74, 100), None);
+    // A stream stores headers of 65,535 bytes.
+    assert_eq!(budget(None, 10, 1 << 20), Some(65_523));
+    assert_eq!(budget(Some(&headers), 10, 1 << 20), Some(65_508));
+    headers.append("ab", "c".repeat(65_535));
+    assert_eq!(budget(Some(&headers), 10, 1 << 20), Some(0));
 }
 
 proptest! {

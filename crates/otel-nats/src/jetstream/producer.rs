@@ -17,11 +17,13 @@ use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use opentelemetry::trace::TraceContextExt as _;
-use otel_messaging::MessagingOperation;
+use otel_messaging::{MessagingOperation, start_processing_batch};
 
 use crate::attributes::set_ack;
 use crate::client::Client;
-use crate::jetstream::consumer::Messages;
+use crate::jetstream::message::JetStreamMessage;
+use crate::jetstream::messages::Messages;
+use crate::nats::ClientInstrumentation;
 use crate::outcome;
 use crate::producer::PUBLISH;
 
@@ -35,8 +37,8 @@ const UNKNOWN: &str = "unknown";
 
 /// async-nats' `jetstream::Context`, whose messages carry their context. Cloning is cheap.
 ///
-/// Streams, consumers and stores are managed by [`inner`](Self::inner). [`messages`](Self::messages) instruments the
-/// messages of a consumer.
+/// Methods of async-nats' context that are missing here are available through [`inner`](Self::inner), without
+/// instrumentation. [`consumer`](Self::consumer) and [`messages`](Self::messages) instrument what they return.
 #[derive(Clone, Debug)]
 pub struct Context {
     inner: bare::Context,
@@ -74,31 +76,41 @@ impl Context {
         self.inner.wait_for_acks().await;
     }
 
-    /// Instruments a stream of messages: those of a pull consumer (`messages`, `stream`, `fetch`, `batch`), of a push consumer,
-    /// or of an ordered one.
+    /// Instruments a stream of messages of async-nats. The streams of a [`Consumer`](crate::jetstream::Consumer) are
+    /// instrumented already.
+    pub fn messages<S, E>(&self, stream: S) -> Messages<S>
+    where
+        S: Stream<Item = Result<async_nats::jetstream::Message, E>>,
+    {
+        Messages::new(stream, self.nats().clone(), None)
+    }
+
+    /// Starts one `process` span for several messages, such as those of a `fetch`. The span links to each message, and
+    /// records their number.
     ///
     /// ```
-    /// use async_nats::jetstream::consumer::PullConsumer;
-    /// use futures_util::StreamExt;
+    /// use futures_util::TryStreamExt;
+    /// use otel_nats::jetstream::{Context, JetStreamMessage, PullConsumer};
     ///
-    /// async fn run(
-    ///     context: &otel_nats::jetstream::Context,
+    /// async fn all(
+    ///     context: &Context,
     ///     consumer: &PullConsumer,
     /// ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    ///     let mut messages = context.messages(consumer.messages().await?);
-    ///     while let Some(message) = messages.next().await {
-    ///         let message = message?;
-    ///         message.process(async |message| println!("{}", message.subject)).await;
+    ///     let messages = consumer.fetch().max_messages(100).messages().await?;
+    ///     let batch: Vec<JetStreamMessage> = messages.try_collect().await?;
+    ///     context.processing_batch(&batch).run(async { println!("{}", batch.len()) }).await;
+    ///     for message in &batch {
     ///         message.ack().await?;
     ///     }
     ///     Ok(())
     /// }
     /// ```
-    pub fn messages<S, E>(&self, stream: S) -> Messages<S>
-    where
-        S: Stream<Item = Result<async_nats::jetstream::Message, E>>,
-    {
-        Messages::new(stream, self.client.nats.clone())
+    pub fn processing_batch(&self, messages: &[JetStreamMessage]) -> MessagingOperation {
+        start_processing_batch(self.nats().messaging(), messages)
+    }
+
+    pub(crate) fn nats(&self) -> &ClientInstrumentation {
+        &self.client.nats
     }
 
     /// Publishes a message to a stream. The returned future waits for the acknowledgement.

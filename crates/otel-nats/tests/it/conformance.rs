@@ -33,7 +33,7 @@ enum Kind {
     Process,
 }
 
-struct Side {
+pub(crate) struct Side {
     kind: Kind,
     /// The subject of all runs, whose number must not change the number of series.
     subject: String,
@@ -50,7 +50,7 @@ const NOT_UTF8: Reason = "async-nats closes the connection when a header is not 
 const INVALID: &str = "two words";
 
 impl Side {
-    fn publisher() -> Self {
+    pub(crate) fn publisher() -> Self {
         Self::new(Kind::Publish)
     }
 
@@ -58,7 +58,7 @@ impl Side {
         Self::new(Kind::Request)
     }
 
-    fn consumer() -> Self {
+    pub(crate) fn consumer() -> Self {
         Self::new(Kind::Process)
     }
 
@@ -66,7 +66,7 @@ impl Side {
         Self { kind, subject: unique("conformance") }
     }
 
-    async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
+    pub(crate) async fn client(recorder: &Recorder, scenario: Scenario) -> Client {
         let options = options(recorder).with_parent_mode(ParentMode::Producer);
         client_with(scenario_options!(options, scenario)).await
     }
@@ -194,7 +194,7 @@ impl Side {
     }
 }
 
-fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
+pub(crate) fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in list {
         // NATS carries text alone.
@@ -204,12 +204,12 @@ fn map(list: Vec<(String, Vec<u8>)>) -> HeaderMap {
     headers
 }
 
-fn arrived(message: &async_nats::Message) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn arrived(message: &async_nats::Message) -> Vec<(String, Vec<u8>)> {
     let list = listed(message.headers.as_ref());
     list.into_iter().map(|(name, value)| (name, value.into_bytes())).collect()
 }
 
-async fn drive<T, E: ToString>(
+pub(crate) async fn drive<T, E: ToString>(
     scenario: Scenario,
     sending: impl Future<Output = Result<T, E>>,
 ) -> Result<T, CallResult> {

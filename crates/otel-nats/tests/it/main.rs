@@ -6,11 +6,17 @@
 
 mod cancellation;
 mod conformance;
+#[cfg(feature = "jetstream")]
+mod conformance_jetstream;
+#[cfg(feature = "jetstream")]
+mod consumers;
 // The document lists the names of all features, and each has to be recorded.
 #[cfg(feature = "jetstream")]
 mod conventions;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+#[cfg(feature = "jetstream")]
+mod loops;
 mod metrics;
 mod processing;
 mod propagation;

@@ -1,7 +1,12 @@
-//! A server of the test's own: it refuses a subject, and it is stopped and started again.
+//! A server of the test's own: it refuses a subject, and it is stopped and started again. A consumer that is too slow.
+
+#[cfg(feature = "jetstream")]
+mod jetstream;
+#[cfg(feature = "jetstream")]
+mod long;
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -10,27 +15,32 @@ use otel_nats::connect_with_options;
 use otel_testing::Recorder;
 use tokio::sync::mpsc;
 
-use crate::support::{LONG, error_type, options, received, setting, synchronize, unique};
+use crate::support::{LONG, bare, error_type, options, received, setting, synchronize, unique};
 
 /// A server, which is killed when this is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    config: PathBuf,
-    url: String,
+    folder: PathBuf,
+    pub(crate) url: String,
 }
 
 impl Server {
-    async fn start(settings: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = std::env::temp_dir().join(unique("nats.conf"));
-        std::fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n{settings}")).unwrap();
-        let server = Self { child: spawn(&config), config, url: format!("nats://127.0.0.1:{port}") };
+    pub(crate) async fn start(settings: &str) -> Self {
+        let folder = folder();
+        let server = Self::launch(folder, settings);
         server.ready().await;
         server
     }
 
+    fn launch(folder: PathBuf, settings: &str) -> Self {
+        let port = free_port();
+        let config = format!("listen: \"127.0.0.1:{port}\"\n{settings}");
+        std::fs::write(folder.join("conf"), config).unwrap();
+        Self { child: spawn(&folder), folder, url: format!("nats://127.0.0.1:{port}") }
+    }
+
     /// Connects until the server answers, for which no event exists.
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let begun = Instant::now();
         while async_nats::connect(&self.url).await.is_err() {
             assert!(begun.elapsed() < LONG, "the server does not answer");
@@ -38,32 +48,42 @@ impl Server {
         }
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    async fn restart(&mut self) {
-        self.child = spawn(&self.config);
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(&self.folder);
         self.ready().await;
     }
 }
 
-fn spawn(config: &PathBuf) -> Child {
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(unique("nats"));
+    std::fs::create_dir(&folder).unwrap();
+    folder
+}
+
+fn spawn(folder: &Path) -> Child {
     let mut command = Command::new(setting("NATS_SERVER"));
-    command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.arg("-c").arg(folder.join("conf")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.config);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
 /// Options whose events arrive in the channel as text.
-fn with_events() -> (ConnectOptions, mpsc::UnboundedReceiver<String>) {
+pub(crate) fn with_events() -> (ConnectOptions, mpsc::UnboundedReceiver<String>) {
     let (sender, events) = mpsc::unbounded_channel();
     let options = ConnectOptions::new().event_callback(move |event| {
         let sender = sender.clone();
@@ -72,7 +92,7 @@ fn with_events() -> (ConnectOptions, mpsc::UnboundedReceiver<String>) {
     (options, events)
 }
 
-async fn event(events: &mut mpsc::UnboundedReceiver<String>, expected: &str) {
+pub(crate) async fn event(events: &mut mpsc::UnboundedReceiver<String>, expected: &str) {
     let wait = async { while !events.recv().await.unwrap().contains(expected) {} };
     tokio::time::timeout(LONG, wait).await.unwrap();
 }
@@ -109,5 +129,32 @@ async fn messages_of_an_outage_arrive_with_their_context_after_it() {
     message.process(async |message| assert_eq!(message.payload, "one book")).await;
     let [publish, process] = ["publish orders", "process orders"].map(|name| recorder.span(name));
     assert_eq!(process.parent_span_id, publish.span_context.span_id(), "{}", recorder.tree());
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn messages_that_a_slow_consumer_loses_are_not_recorded() {
+    let (recorder, subject) = (Recorder::new(), unique("orders"));
+    let (slow, mut events) = with_events();
+    let client = connect_with_options(setting("NATS_URL"), slow.subscription_capacity(1)).await.unwrap();
+    let client = client.with_options(options(&recorder));
+    let mut subscriber = client.subscribe(subject.clone()).await.unwrap();
+    synchronize(client.inner()).await;
+    let other = bare().await;
+    let publish = async |payload: &'static str| {
+        other.publish(subject.clone(), payload.into()).await.unwrap();
+        // The server has the message, then the client has it.
+        synchronize(&other).await;
+        synchronize(client.inner()).await;
+    };
+    for payload in ["a", "b", "c"] {
+        publish(payload).await;
+    }
+    event(&mut events, "slow consumer").await;
+    received(&mut subscriber).await.process(async |message| assert_eq!(message.payload, "a")).await;
+    publish("d").await;
+    received(&mut subscriber).await.process(async |message| assert_eq!(message.payload, "d")).await;
+    assert_eq!(recorder.metric("messaging.client.consumed.messages").sum(), 2.0);
+    assert_eq!(recorder.spans().len(), 2);
     recorder.assert_clean();
 }
