@@ -16,6 +16,8 @@ mod processing;
 mod propagation;
 mod refused;
 mod server;
+#[cfg(feature = "service")]
+mod service;
 mod spans;
 mod support;
 mod tracing_spans;
