@@ -7,11 +7,15 @@
 mod cancellation;
 mod conformance;
 // The document lists the names of all features, and each has to be recorded.
-#[cfg(feature = "jetstream")]
+#[cfg(feature = "object-store")]
 mod conventions;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+#[cfg(feature = "kv")]
+mod kv;
 mod metrics;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod processing;
 mod propagation;
 mod refused;
