@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "jetstream")]
+mod adopting;
 mod cancellation;
 mod conformance;
 // The document lists the names of all features, and each has to be recorded.
