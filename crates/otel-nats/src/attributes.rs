@@ -69,6 +69,12 @@ pub(crate) fn of_message(
 #[cfg(feature = "jetstream")]
 pub(crate) use stored::{identify, set_ack};
 
+/// Adds the name of an object, which its subject has encoded.
+#[cfg(feature = "object-store")]
+pub(crate) fn set_object(attributes: &mut MessageAttributes, name: &str) {
+    attributes.push_bounded("messaging.nats.object.name", name);
+}
+
 /// The attributes of messages in a stream.
 #[cfg(feature = "jetstream")]
 mod stored {

@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::nats::ClientInstrumentation;
 
 pub use crate::consumer::message::Message;
-#[cfg(feature = "jetstream")]
+#[cfg(any(feature = "jetstream", feature = "service"))]
 pub(crate) use crate::consumer::message::RECEIVE;
 
 impl Client {

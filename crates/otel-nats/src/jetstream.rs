@@ -1,4 +1,4 @@
-//! JetStream: publishing with an acknowledgement, and the messages of consumers.
+//! JetStream: publishing with an acknowledgement, the messages of consumers, key-value and object stores.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Consumer
@@ -6,8 +6,12 @@
 
 mod consumer;
 mod for_each;
+#[cfg(feature = "kv")]
+pub mod kv;
 mod message;
 mod messages;
+#[cfg(feature = "object-store")]
+pub mod object_store;
 mod producer;
 mod stream;
 

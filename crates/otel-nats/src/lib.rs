@@ -13,6 +13,8 @@ mod metrics;
 mod nats;
 mod outcome;
 mod producer;
+#[cfg(feature = "service")]
+pub mod service;
 
 pub use otel_messaging::{
     Acknowledgement, ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode,

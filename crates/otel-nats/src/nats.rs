@@ -78,6 +78,14 @@ impl ClientInstrumentation {
         self.0.messaging.destination(&[stream, consumer, "stream"], describe)
     }
 
+    /// Returns the destination for a bucket of a key-value or object store. Its template is the prefix of its subjects, because
+    /// the keys may be without a limit.
+    #[cfg(any(feature = "kv", feature = "object-store"))]
+    pub(crate) fn bucket(&self, prefix: &str) -> Destination {
+        let describe = || otel_messaging::DestinationDescription::new().with_template(prefix);
+        self.0.messaging.destination(&[prefix, "", "bucket"], describe)
+    }
+
     pub(crate) fn count_context_dropped(&self) {
         self.0.context_dropped.add(1);
     }

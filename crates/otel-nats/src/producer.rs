@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, PublishError, RequestError, Subject};
 use bytes::Bytes;
 use opentelemetry::Context;
 use otel_messaging::attributes::MessageAttributes;
-use otel_messaging::{HeaderBudget, MessagingOperation};
+use otel_messaging::{HeaderBudget, MessagingOperation, OperationBuilder};
 
 use crate::attributes::{SubjectKind, of_message};
 use crate::carrier::{OutboundHeaders, PER_HEADER, budget};
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the reply, inside a `request` span. Its `error.type` is `NoResponders` or `TimedOut`
-    /// if there is none.
+    /// if there is none, and the code of the error if the reply of a service describes one.
     ///
     /// # Errors
     /// Returns the error of async-nats.
@@ -117,7 +117,7 @@ impl Client {
         let (headers, payload) = (request.headers.take(), request.payload.clone().unwrap_or_default());
         let (operation, headers) = self.start(REQUEST, None, &subject, headers, &payload);
         request.headers = headers;
-        operation.run_with(self.inner.send_request(subject, request), outcome::of_result).await
+        operation.run_with(self.inner.send_request(subject, request), outcome::of_reply).await
     }
 
     async fn send(
@@ -152,8 +152,6 @@ impl Client {
         payload: &[u8],
     ) -> (MessagingOperation, Option<HeaderMap>) {
         let (destination, kind) = self.nats.destination(subject, "");
-        let left = budget(headers.as_ref(), payload.len(), self.inner.max_payload());
-        let mut message = OutboundMessage { subject, kind, headers: OutboundHeaders(headers), payload };
         let send = match name {
             REQUEST => destination.request(name),
             _ => destination.send(name),
@@ -162,6 +160,20 @@ impl Client {
             Some(error) => send.with_error_if_dropped(error),
             None => send,
         };
+        self.start_outbound(send, kind, subject, headers, payload)
+    }
+
+    /// Starts the operation of sending a message, as [`start`](Self::start) does, from its builder.
+    pub(crate) fn start_outbound(
+        &self,
+        send: OperationBuilder<'_>,
+        kind: SubjectKind,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: &[u8],
+    ) -> (MessagingOperation, Option<HeaderMap>) {
+        let left = budget(headers.as_ref(), payload.len(), self.inner.max_payload());
+        let mut message = OutboundMessage { subject, kind, headers: OutboundHeaders(headers), payload };
         let budget = HeaderBudget::bytes(left.unwrap_or_default(), PER_HEADER);
         let operation = send.start_outbound(&Context::current(), &mut message, budget);
         // A message that is too large without the context fails, and is not sent without it.
@@ -173,7 +185,7 @@ impl Client {
 }
 
 struct OutboundMessage<'m> {
-    subject: &'m Subject,
+    subject: &'m str,
     kind: SubjectKind,
     headers: OutboundHeaders,
     payload: &'m [u8],

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 // The settings of the server; the other helpers are for the tests in `it`.
-#[expect(dead_code, reason = "shared with the tests in `it`")]
+#[expect(dead_code, unused_imports, reason = "shared with the tests in `it`")]
 #[path = "it/support.rs"]
 mod support;
 

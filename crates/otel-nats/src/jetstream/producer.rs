@@ -42,7 +42,7 @@ const UNKNOWN: &str = "unknown";
 #[derive(Clone, Debug)]
 pub struct Context {
     inner: bare::Context,
-    client: Client,
+    pub(super) client: Client,
     unawaited: UnboundedSender<Published>,
 }
 

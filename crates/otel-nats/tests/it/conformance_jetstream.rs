@@ -139,7 +139,8 @@ impl Side {
                     .unwrap();
             }
         };
-        let handling = first.process(async |message| handle(&message.payload, scenario, &probe, inside).await);
+        let handling =
+            first.process(async |message| handle(&message.payload, scenario, &probe, inside).await);
         let with = messaging::drive(scenario, handling).await;
         let with = settled(scenario, context.inner(), with, || first.ack()).await;
         Observed::new(Run::new(with, &probe), Run::new(without, &bare_probe))

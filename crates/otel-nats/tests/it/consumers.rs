@@ -12,9 +12,10 @@ use otel_nats::jetstream::{
 };
 use otel_operation::Outcome;
 use otel_testing::Recorder;
+use otel_testing::spans::value;
 
 use crate::jetstream::{Fixture, durable};
-use crate::support::{LONG, attribute, bare, options, value};
+use crate::support::{LONG, attribute, bare, options};
 
 /// Processes and acknowledges the next message, and returns its `process` span.
 async fn processed<S, E>(recorder: &Recorder, messages: &mut Messages<S>) -> SpanData

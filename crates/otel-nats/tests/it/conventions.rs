@@ -45,8 +45,16 @@ async fn stored(recorder: &Recorder) {
     let message = message(&mut fixture.messages).await;
     message.process(async |_| ()).await;
     message.double_ack().await.unwrap();
+    let config = async_nats::jetstream::object_store::Config {
+        bucket: unique("reports"),
+        ..async_nats::jetstream::object_store::Config::default()
+    };
+    let store = fixture.context.create_object_store(config).await.unwrap();
+    store.put("march", &mut &b"data"[..]).await.unwrap();
     let tree = recorder.tree();
-    for name in ["stream.name", "stream.sequence", "message.delivery_count", "message.duplicate"] {
+    for name in
+        ["stream.name", "stream.sequence", "message.delivery_count", "message.duplicate", "object.name"]
+    {
         assert!(tree.contains(&format!("messaging.nats.{name}")), "{name} is not recorded:\n{tree}");
     }
 }

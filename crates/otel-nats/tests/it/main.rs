@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "jetstream")]
+mod adopting;
 mod cancellation;
 mod conformance;
 #[cfg(feature = "jetstream")]
@@ -11,17 +13,23 @@ mod conformance_jetstream;
 #[cfg(feature = "jetstream")]
 mod consumers;
 // The document lists the names of all features, and each has to be recorded.
-#[cfg(feature = "jetstream")]
+#[cfg(feature = "object-store")]
 mod conventions;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+#[cfg(feature = "kv")]
+mod kv;
 #[cfg(feature = "jetstream")]
 mod loops;
 mod metrics;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod processing;
 mod propagation;
 mod refused;
 mod server;
+#[cfg(feature = "service")]
+mod service;
 mod spans;
 mod support;
 mod tracing_spans;
