@@ -206,10 +206,14 @@ fn committed(consumer: &otel_kafka::StreamConsumer) -> rdkafka::Offset {
 
 #[tokio::test]
 async fn what_succeeds_is_committed_up_to_the_first_failure() {
-    for concurrent in [false, true] {
+    for (concurrent, mode) in [
+        (false, Acknowledgement::OnSuccess),
+        (true, Acknowledgement::OnSuccess),
+        (false, Acknowledgement::ByOutcome),
+    ] {
         let (recorder, cluster) = (Recorder::new(), cluster(1));
         write(&cluster, &[("a", context(7)), ("b", None), ("c", None), ("d", None)]).await;
-        let options = options(&recorder).with_acknowledgement(Acknowledgement::OnSuccess);
+        let options = options(&recorder).with_acknowledgement(mode);
         let consumer = consumer(&cluster, options);
         let stop = Notify::new();
         let handler = async |message: otel_kafka::BorrowedMessage<'_>| {
