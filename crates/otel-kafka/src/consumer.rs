@@ -9,7 +9,6 @@ mod context;
 mod drain;
 mod for_each;
 mod hook_consumer;
-mod lag;
 mod message;
 mod owned_message;
 mod partition_queue;
@@ -37,7 +36,6 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::attributes::CommitTarget;
 use crate::config::Options;
-pub(crate) use crate::consumer::lag::Lag;
 pub(crate) use crate::consumer::settle::settling;
 use crate::consumer::settle::{COMMIT, STORE_OFFSET, consumer_methods, settling_message};
 use crate::kafka::ClientInstrumentation;

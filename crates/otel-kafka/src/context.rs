@@ -3,9 +3,6 @@
 /// Implements the methods of rdkafka's `ClientContext` for a type with a field `inner: C`. All methods are listed,
 /// because an omitted one would silently fall back to rdkafka's default. The statistics are first given to `$observe`.
 macro_rules! client_context {
-    () => {
-        client_context!(|_: &Self, _: &[u8]| {});
-    };
     ($observe:expr) => {
         const ENABLE_REFRESH_OAUTH_TOKEN: bool = C::ENABLE_REFRESH_OAUTH_TOKEN;
 

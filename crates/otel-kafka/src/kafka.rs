@@ -12,8 +12,8 @@ use rdkafka::ClientConfig;
 
 use crate::attributes::{ClientFacts, SYSTEM};
 use crate::config::Options;
-use crate::consumer::Lag;
 use crate::metrics;
+use crate::statistics::StatisticsGauges;
 
 /// The instrumentation of a producer or a consumer. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct Inner {
     /// Messages that were sent without their context.
     context_dropped: ClientCounter,
     rebalances: ClientCounter,
-    lag: Lag,
+    gauges: StatisticsGauges,
 }
 
 impl ClientInstrumentation {
@@ -51,7 +51,8 @@ impl ClientInstrumentation {
             .build(options);
         let context_dropped = metrics::context_dropped(&messaging);
         let rebalances = metrics::rebalances(&messaging);
-        Self(Arc::new(Inner { facts, messaging, context_dropped, rebalances, lag: Lag::default() }))
+        let gauges = StatisticsGauges::default();
+        Self(Arc::new(Inner { facts, messaging, context_dropped, rebalances, gauges }))
     }
 
     pub(crate) fn messaging(&self) -> &MessagingInstrumentation {
@@ -77,9 +78,9 @@ impl ClientInstrumentation {
         self.0.context_dropped.add(1);
     }
 
-    /// Takes the lag of a consumer from librdkafka's statistics.
+    /// Takes the values of the gauges from librdkafka's statistics.
     pub(crate) fn observe_statistics(&self, statistics: &[u8]) {
-        self.0.lag.observe(self, statistics);
+        self.0.gauges.observe(self, statistics);
     }
 
     /// Counts a rebalance. `kind` is `assign`, `revoke` or `error`.

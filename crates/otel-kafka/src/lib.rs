@@ -11,6 +11,7 @@ mod kafka;
 mod metrics;
 mod outcome;
 mod producer;
+mod statistics;
 
 pub use otel_messaging::{
     Acknowledgement, ExistingContext, HandlerOutcome, Lanes, MessagingOperation, ParentMode,

@@ -1,5 +1,5 @@
 //! The metrics for Kafka that the conventions do not define: messages sent without their context, rebalances,
-//! and the lag of a consumer.
+//! the lag of a consumer, and the queue time of a producer.
 //!
 //! The crate's `README.md` lists them.
 
@@ -25,15 +25,23 @@ pub(crate) fn rebalances(client: &MessagingInstrumentation) -> ClientCounter {
     )
 }
 
-/// Creates the gauge of the lag. `observe` is called at each collection.
-pub(crate) fn consumer_lag(
-    meter: &Meter,
-    observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
-) -> ObservableGauge<u64> {
+/// The callback of a gauge, called at each collection.
+pub(crate) type Observe<T> = Box<dyn Fn(&dyn AsyncInstrument<T>) + Send + Sync>;
+
+pub(crate) fn consumer_lag(meter: &Meter, observe: Observe<u64>) -> ObservableGauge<u64> {
     meter
         .u64_observable_gauge("messaging.kafka.consumer.lag")
         .with_unit("{message}")
         .with_description("Messages of a partition that the group has not committed.")
+        .with_callback(observe)
+        .build()
+}
+
+pub(crate) fn queue_time(meter: &Meter, observe: Observe<f64>) -> ObservableGauge<f64> {
+    meter
+        .f64_observable_gauge("messaging.kafka.producer.queue.time")
+        .with_unit("s")
+        .with_description("Mean time of a record from the call of send to the request that has it.")
         .with_callback(observe)
         .build()
 }

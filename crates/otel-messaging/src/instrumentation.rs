@@ -186,6 +186,12 @@ impl MessagingInstrumentation {
         self.0.client.options.consumer_lag
     }
 
+    /// Returns true if the queue time of producers is recorded ([`Options::with_queue_time`]).
+    #[must_use]
+    pub fn records_queue_time(&self) -> bool {
+        self.0.client.options.queue_time
+    }
+
     /// Returns the meter for instruments that the conventions do not define, or `None` as long as no meter provider is
     /// installed.
     #[must_use]

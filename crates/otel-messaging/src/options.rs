@@ -38,6 +38,7 @@ pub struct Options {
     pub(crate) receive_spans: bool,
     pub(crate) stored_offset_spans: bool,
     pub(crate) consumer_lag: bool,
+    pub(crate) queue_time: bool,
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) client_id: Option<Arc<str>>,
     pub(crate) server: Option<(Arc<str>, u16)>,
@@ -59,6 +60,7 @@ impl Default for Options {
             receive_spans: false,
             stored_offset_spans: false,
             consumer_lag: false,
+            queue_time: false,
             acknowledgement: Acknowledgement::default(),
             client_id: None,
             server: None,
@@ -187,6 +189,14 @@ impl Options {
         self
     }
 
+    /// Records the mean time that messages wait in the producer's queue before they are written to the broker, as a gauge,
+    /// if the transport's client measures it. Default: false.
+    #[must_use]
+    pub fn with_queue_time(mut self, record: bool) -> Self {
+        self.queue_time = record;
+        self
+    }
+
     /// Records the age of a message on its `process` span: the seconds between its timestamp and the start of
     /// processing, by the local clock (`messaging.message.age`, defined by this crate). It is absent if the message has
     /// no timestamp. Default: false.
@@ -241,6 +251,7 @@ impl fmt::Debug for Options {
             .field("receive_spans", &self.receive_spans)
             .field("stored_offset_spans", &self.stored_offset_spans)
             .field("consumer_lag", &self.consumer_lag)
+            .field("queue_time", &self.queue_time)
             .field("acknowledgement", &self.acknowledgement)
             .field("client_id", &self.client_id)
             .field("server", &self.server)

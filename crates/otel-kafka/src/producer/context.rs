@@ -66,7 +66,7 @@ where
     Part: Partitioner,
     C: ProducerContext<Part>,
 {
-    client_context!();
+    client_context!(|context: &Self, statistics: &[u8]| context.shared.observe_statistics(statistics));
 }
 
 impl<C, Part> ProducerContext<Part> for TracedProducerContext<C, Part>

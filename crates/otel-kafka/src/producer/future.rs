@@ -64,7 +64,7 @@ impl<C: ClientContext + 'static> fmt::Debug for FutureProducerContext<C> {
 }
 
 impl<C: ClientContext + 'static> ClientContext for FutureProducerContext<C> {
-    client_context!();
+    client_context!(|context: &Self, statistics: &[u8]| context.shared.observe_statistics(statistics));
 }
 
 impl<C: ClientContext + 'static> ProducerContext for FutureProducerContext<C> {

@@ -76,6 +76,16 @@ impl<O: Send + Sync> Shared<O> {
         drop(before);
     }
 
+    /// Takes the values of the gauges from librdkafka's statistics.
+    pub(crate) fn observe_statistics(&self, statistics: &[u8]) {
+        // Not under the lock, which a collection of the metrics would wait for.
+        let kafka =
+            self.resend.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|one| one.kafka.clone());
+        if let Some(kafka) = kafka {
+            kafka.observe_statistics(statistics);
+        }
+    }
+
     /// Aborts a transaction. The spans of records that are purged meanwhile end with the error type `aborted`.
     pub(crate) fn abort(&self, abort: impl FnOnce() -> KafkaResult<()>) -> KafkaResult<()> {
         self.aborting.store(true, Ordering::Release);

@@ -66,11 +66,23 @@ async fn rebalances(recorder: &Recorder) -> (StreamConsumer, Cluster) {
     (consumer, cluster)
 }
 
+/// Returns the producer, because the queue time is that of its last two seconds.
+async fn queue_time(recorder: &Recorder) -> (FutureProducer, Cluster) {
+    let cluster = cluster(1);
+    let producer: FutureProducer = config(&cluster).set("statistics.interval.ms", "2000").create().unwrap();
+    let producer = producer.with_options(options(recorder).with_queue_time(true));
+    producer.send(FutureRecord::to("orders").key("k").payload("a"), LONG).await.unwrap();
+    let queue_time = || recorder.metric("messaging.kafka.producer.queue.time");
+    until("the queue time", || !queue_time().points().is_empty()).await;
+    (producer, cluster)
+}
+
 #[tokio::test]
 async fn names_units_instruments_and_descriptions_are_the_registrys() {
     let recorder = Recorder::new();
     messages(&recorder).await;
     let _consumer = rebalances(&recorder).await;
+    let _producer = queue_time(&recorder).await;
     recorder.wait_until_finished().await;
     let names = [
         "error.type",

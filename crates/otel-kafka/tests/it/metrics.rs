@@ -1,11 +1,14 @@
 //! Names, units and attributes of the metrics.
 
-use otel_kafka::{FutureProducer, StreamConsumer};
-use otel_testing::Recorder;
-use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::producer::FutureRecord;
+use std::time::Instant;
 
-use crate::support::{LONG, client, cluster, consumer, consumer_config, options, until, write};
+use otel_kafka::{FutureProducer, Options, StreamConsumer, ThreadedProducer};
+use otel_testing::Recorder;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, FutureRecord};
+
+use crate::support::{LONG, client, cluster, config, consumer, consumer_config, options, until, write};
 
 #[tokio::test]
 async fn a_message_from_end_to_end() {
@@ -81,4 +84,36 @@ async fn the_lag_of_a_partition_is_a_gauge_as_long_as_it_is_consumed() {
         _ = consumer.recv() => panic!("nothing is assigned"),
         () = until("the end of the lag", || lag().sum() == 0.0) => {}
     }
+}
+
+/// Checks the queue time of one record that waits 300 ms for others to join its request. `send` returns the producer.
+async fn check_queue_time<P>(send: impl AsyncFnOnce(&ClientConfig, Options) -> P) {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let mut config = config(&cluster);
+    config.set("linger.ms", "300").set("statistics.interval.ms", "500");
+    let begun = Instant::now();
+    let _producer = send(&config, options(&recorder).with_queue_time(true)).await;
+    let queue_time = || recorder.metric("messaging.kafka.producer.queue.time");
+    until("the queue time", || !queue_time().points().is_empty()).await;
+    let seconds = queue_time().with("messaging.system", "kafka").sum();
+    assert!((0.3..begun.elapsed().as_secs_f64()).contains(&seconds), "{seconds}");
+    until("an interval without records", || queue_time().points().is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_queue_time_of_a_producer_is_a_gauge_of_the_last_interval() {
+    check_queue_time(async |config, options| {
+        let producer: FutureProducer = config.create().unwrap();
+        let producer = producer.with_options(options);
+        producer.send(FutureRecord::to("orders").key("k").payload("a"), LONG).await.unwrap();
+        producer
+    })
+    .await;
+    check_queue_time(async |config, options| {
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
+        let producer = producer.with_options(options);
+        producer.send(BaseRecord::to("orders").key("k").payload("a")).unwrap();
+        producer
+    })
+    .await;
 }
