@@ -57,6 +57,12 @@ impl Lanes {
         self.drain_deadline = deadline;
         self
     }
+
+    /// Returns the time that running handlers may take when the broker claims their lane back.
+    #[must_use]
+    pub fn drain_deadline(&self) -> Duration {
+        self.drain_deadline
+    }
 }
 
 impl From<usize> for Lanes {

@@ -5,19 +5,22 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): the commit of offsets that are
 //! given back is a `settle` operation.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use otel_messaging::LaneGate;
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use otel_messaging::{LaneGate, Lanes};
+use rdkafka::consumer::{self as bare, CommitMode, Consumer as _};
 use rdkafka::util::AsyncRuntime;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::consumer::StreamConsumer;
-use crate::consumer::context::ConsumerContext;
+use crate::consumer::context::{ConsumerContext, TracedConsumerContext};
 use crate::consumer::message::BorrowedMessage;
 use crate::consumer::positions::{Positions, TopicPartition};
+
+/// The time after the deadline of a loop at which a revocation is answered without the loop, which has then not been polled.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) fn topic_partition(message: &BorrowedMessage<'_>) -> TopicPartition {
     (message.topic().to_owned(), message.partition())
@@ -28,19 +31,26 @@ pub(crate) struct Adapter<'a, C: ConsumerContext + 'static, R> {
     consumer: &'a StreamConsumer<C, R>,
     id: u64,
     /// Set if librdkafka stores the offsets of messages that it has delivered.
-    positions: Option<Positions>,
+    positions: Option<Arc<Positions>>,
     paused: Mutex<Vec<TopicPartition>>,
 }
 
-impl<'a, C: ConsumerContext + 'static, R> Adapter<'a, C, R> {
-    pub(crate) fn begin(consumer: &'a StreamConsumer<C, R>) -> Self {
-        let id = consumer.context().drain().begin();
-        let positions = consumer.kafka.facts().stores_offsets.then(Positions::default);
+impl<'a, C: ConsumerContext + 'static, R: AsyncRuntime> Adapter<'a, C, R> {
+    pub(crate) fn begin(consumer: &'a StreamConsumer<C, R>, lanes: Lanes) -> Self {
+        let positions = consumer.kafka.facts().stores_offsets.then(Arc::<Positions>::default);
+        let answer_overdue = || -> Arc<dyn Fn(u64) + Send + Sync> {
+            let inner = Arc::downgrade(&consumer.inner);
+            Arc::new(move |revocation| answer_overdue(&inner, revocation))
+        };
+        let limit = lanes.drain_deadline().saturating_add(GRACE);
+        let id = consumer.context().drain().begin(limit, positions.clone(), answer_overdue);
         Self { consumer, id, positions, paused: Mutex::default() }
     }
+}
 
+impl<C: ConsumerContext + 'static, R> Adapter<'_, C, R> {
     pub(crate) fn positions(&self) -> Option<&Positions> {
-        self.positions.as_ref()
+        self.positions.as_deref()
     }
 
     /// Notes a received message, and returns its lane.
@@ -56,29 +66,59 @@ impl<'a, C: ConsumerContext + 'static, R> Adapter<'a, C, R> {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the offsets of these partitions back to their first message that was not processed. Errors are ignored,
-    /// because the partition may belong to another member already.
     fn give_back(&self, which: impl Fn(&TopicPartition) -> bool) {
-        let Some(positions) = &self.positions else { return };
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in positions.take_unprocessed(which) {
-            let _ = self.consumer.inner.store_offset(&topic, partition, next - 1);
-            let _ = list.add_partition_offset(&topic, partition, Offset::Offset(next));
-        }
-        // An automatic commit may have passed the message already, and librdkafka then does not commit it again.
-        if list.count() > 0 && self.consumer.kafka.facts().commits {
-            let _ = self.consumer.commit(&list, CommitMode::Async);
+        if let Some(positions) = &self.positions {
+            give_back(self.consumer, positions, which);
         }
     }
+}
+
+/// Moves the offsets of these partitions back to their first message that was not processed. Errors are ignored, because
+/// the partition may belong to another member already.
+fn give_back<C: ConsumerContext + 'static, R>(
+    consumer: &StreamConsumer<C, R>,
+    positions: &Positions,
+    which: impl Fn(&TopicPartition) -> bool,
+) {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), next) in positions.take_unprocessed(which) {
+        let _ = consumer.inner.store_offset(&topic, partition, next - 1);
+        let _ = list.add_partition_offset(&topic, partition, Offset::Offset(next));
+    }
+    // An automatic commit may have passed the message already, and librdkafka then does not commit it again.
+    if list.count() > 0 && consumer.kafka.facts().commits {
+        let _ = consumer.commit(&list, CommitMode::Async);
+    }
+}
+
+/// Answers a revocation in place of the loops that have not ended what they run of its partitions. They end it when they are
+/// polled again.
+fn answer_overdue<C: ConsumerContext + 'static, R>(
+    consumer: &Weak<bare::StreamConsumer<TracedConsumerContext<C>, R>>,
+    revocation: u64,
+) {
+    let Some(inner) = consumer.upgrade() else { return };
+    let consumer = StreamConsumer { kafka: inner.context().kafka(), inner };
+    let context = consumer.context();
+    let _releasing = context.releasing();
+    let Some((list, loops)) = context.drain().take_overdue(revocation) else { return };
+    for positions in loops {
+        let is_revoked =
+            |(topic, partition): &TopicPartition| list.find_partition(topic, *partition).is_some();
+        give_back(&consumer, &positions, is_revoked);
+    }
+    context.release(&consumer, Some(list));
 }
 
 impl<C: ConsumerContext + 'static, R> Drop for Adapter<'_, C, R> {
     fn drop(&mut self) {
         let paused = std::mem::take(&mut *self.paused());
         let _ = self.consumer.inner.resume(&list_of(&paused));
+        let context = self.consumer.context();
+        let _releasing = context.releasing();
         self.give_back(|_| true);
-        let released = self.consumer.context().drain().end(self.id);
-        self.consumer.context().release(self.consumer, released);
+        let released = context.drain().end(self.id);
+        context.release(self.consumer, released);
     }
 }
 
@@ -92,16 +132,18 @@ impl<C: ConsumerContext + 'static, R: AsyncRuntime> LaneGate<TopicPartition> for
     }
 
     fn closes(&self, (topic, partition): &TopicPartition) -> bool {
-        self.consumer.context().drain().is_revoked(topic, *partition)
+        self.consumer.context().drain().is_revoked(self.id, topic, *partition)
     }
 
     fn is_lost(&self) -> bool {
-        self.consumer.assignment_lost()
+        let is_overdue = self.consumer.context().drain().is_overdue(self.id);
+        is_overdue || self.consumer.assignment_lost()
     }
 
     fn release(&self) {
         let context = self.consumer.context();
-        self.give_back(|(topic, partition)| context.drain().is_revoked(topic, *partition));
+        let _releasing = context.releasing();
+        self.give_back(|(topic, partition)| context.drain().is_revoked(self.id, topic, *partition));
         let released = context.drain().release(self.id);
         context.release(self.consumer, released);
     }

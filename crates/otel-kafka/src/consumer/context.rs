@@ -89,17 +89,19 @@ pub struct TracedConsumerContext<C> {
     inner: C,
     kafka: RwLock<ClientInstrumentation>,
     drain: Mutex<Drain>,
+    /// Held while partitions are given back and released, which two threads may do.
+    releasing: Mutex<()>,
 }
 
 impl<C> TracedConsumerContext<C> {
-    fn kafka(&self) -> ClientInstrumentation {
+    pub(crate) fn kafka(&self) -> ClientInstrumentation {
         self.kafka.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl<C: ConsumerContext> TracedConsumerContext<C> {
     pub(crate) fn new(inner: C, kafka: ClientInstrumentation) -> Self {
-        Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default() }
+        Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default(), releasing: Mutex::default() }
     }
 
     pub(crate) fn record_with(&self, kafka: ClientInstrumentation) {
@@ -109,6 +111,11 @@ impl<C: ConsumerContext> TracedConsumerContext<C> {
     /// Returns the state that defers revocations.
     pub(crate) fn drain(&self) -> MutexGuard<'_, Drain> {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the guard under which partitions are given back and released.
+    pub(crate) fn releasing(&self) -> MutexGuard<'_, ()> {
+        self.releasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Releases partitions whose revocation was deferred.
@@ -180,6 +187,10 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
         error: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
+        // librdkafka never answers a closed consumer's calls. An event that its queue still has changes nothing.
+        if consumer.closed() {
+            return;
+        }
         let rebalance = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Rebalance::Revoke(list),

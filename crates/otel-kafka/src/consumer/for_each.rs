@@ -77,6 +77,9 @@ where
     /// partitions released, with several of these adapters on one consumer by the last one. The next member begins with
     /// the first message that was not processed: with automatic commits its offset is committed before the release.
     ///
+    /// If the future is not polled after a revocation, another thread releases the partitions a second after the deadline.
+    /// The handlers that run then are dropped with the next poll.
+    ///
     /// All received messages are processed before this method returns. If [`Lanes::with_read_ahead`] messages wait and no
     /// handler ends for a second, their partitions are paused, so that others go on and a rebalance is noticed.
     ///
@@ -93,11 +96,12 @@ where
         F: Future<Output: HandlerOutcome>,
     {
         // Outlives the loop below, so that partitions are not released while their messages are being processed.
-        let adapter = Adapter::begin(self);
+        let lanes = lanes.into();
+        let adapter = Adapter::begin(self, lanes);
         let offsets = Offsets::new(self, adapter.positions());
         let lane = |message: &BorrowedMessage<'s>| adapter.receive(message);
-        let (lanes, stream) = (lanes.into(), messages(self));
-        otel_messaging::for_each_in_lanes(stream, lane, lanes, &adapter, &offsets, stop, handler).await
+        otel_messaging::for_each_in_lanes(messages(self), lane, lanes, &adapter, &offsets, stop, handler)
+            .await
     }
 }
 

@@ -109,6 +109,55 @@ async fn a_handler_that_never_ends_behind_a_full_queue_holds_the_group_up_to_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_is_kept_and_not_polled_holds_the_group_up_to_the_deadline_and_a_second() {
+    for (strategy, revoked) in STRATEGIES.into_iter().zip([2, 1]) {
+        let (recorder, topic) = (recorder(), topic("kept", 2, &[]).await);
+        write(&topic, 50);
+        let first = member(&topic, strategy, &recorder);
+        let begun = AtomicUsize::new(0);
+        let lanes = Lanes::new(4).with_drain_deadline(Duration::from_secs(1));
+        let mut kept = std::pin::pin!(first.for_each_concurrent(lanes, std::future::pending(), async |_| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }));
+        tokio::select! {
+            ended = &mut kept => panic!("{ended:?}"),
+            () = until("both partitions", || begun.load(Ordering::SeqCst) == 2) => {}
+        }
+        let second = member(&topic, strategy, &crate::support::recorder());
+        let begun = Instant::now();
+        let rebalances = || {
+            let rebalances = recorder.metric("messaging.kafka.rebalances");
+            rebalances.with("messaging.kafka.rebalance.type", "revoke").sum()
+        };
+        // Another poll receives the revocation. After that the first member need not be polled, but for the second round of
+        // a cooperative rebalance.
+        let goes_on = || strategy == "cooperative-sticky" || rebalances() == 0.0;
+        let polls = async {
+            while goes_on() {
+                let _ = tokio::time::timeout(Duration::from_millis(50), first.recv()).await;
+            }
+            std::future::pending().await
+        };
+        let message = tokio::select! {
+            message = second.recv() => message.unwrap(),
+            () = polls => unreachable!("it is pending"),
+        };
+        assert_eq!(message.offset(), 0, "{strategy}: what did not end is delivered again");
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(4), "{strategy}: {waited:?}");
+        let cancelled = || recorder.spans().iter().filter_map(error_type).collect::<Vec<_>>();
+        assert_eq!(cancelled(), [""; 0]);
+        let settled = || first.assignment().is_ok_and(|list| list.count() == 1);
+        tokio::select! {
+            ended = &mut kept => panic!("{ended:?}"),
+            () = until("the cancelled handlers", || cancelled().len() == revoked && settled()) => {}
+        }
+        assert_eq!(cancelled(), vec!["cancelled"; revoked]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_loses_nothing_although_offsets_are_committed_at_delivery() {
     for strategy in STRATEGIES {
         let (recorder, topic) = (recorder(), topic("kept", 2, &[]).await);
