@@ -9,6 +9,7 @@ mod group;
 mod limits;
 /// Tests that take half a minute or more, which the quick checks skip.
 mod long {
+    mod overdue;
     mod restart;
     mod unknown_topic;
 }

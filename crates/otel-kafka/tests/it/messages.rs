@@ -6,10 +6,14 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use otel_kafka::Options;
 use otel_testing::Recorder;
-use rdkafka::Message as _;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::support::{attribute, cluster, consumer, headers, options, traceparent, write};
+use crate::support::{
+    LONG, attribute, client, cluster, consumer, consumer_config, headers, options, traceparent, value, write,
+};
 
 #[tokio::test]
 async fn a_detached_message_is_processed_later_in_its_producers_trace() {
@@ -56,4 +60,51 @@ async fn nothing_is_parsed_where_nothing_is_installed() {
         parsing = parsing.min(begun.elapsed());
     }
     assert!(processing * 5 < parsing, "{processing:?} {parsing:?}");
+}
+
+#[tokio::test]
+async fn a_message_without_a_timestamp_has_no_age() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let producer: rdkafka::producer::FutureProducer = client(&cluster);
+    // Kafka's value for no timestamp, and one from 1970.
+    for timestamp in [-1, 1] {
+        let record = FutureRecord::to("orders").key("k").payload("a").timestamp(timestamp);
+        producer.send(record, LONG).await.unwrap();
+    }
+    let consumer = consumer(&cluster, options(&recorder).with_message_age(true));
+    for timestamp in [None, Some(1)] {
+        let message = consumer.recv().await.unwrap();
+        assert_eq!(message.timestamp().to_millis(), timestamp);
+        message.process(async |_| ()).await;
+        message.detach().process(async |_| ()).await;
+    }
+    let ages: Vec<_> =
+        recorder.spans().iter().map(|span| value(span, "messaging.message.age").is_some()).collect();
+    assert_eq!(ages, [false, false, true, true]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_batch_neither_counts_nor_links_messages_of_a_topic_that_is_left_out() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    cluster.create_topic("secret", 1, 1).unwrap();
+    let producer: FutureProducer = client(&cluster);
+    let mut list = TopicPartitionList::new();
+    for (id, topic) in [(7, "orders"), (8, "secret")] {
+        let context = headers(&[("traceparent", &traceparent(id))]);
+        let record = FutureRecord::to(topic).key("k").payload("p").headers(context);
+        producer.send(record, LONG).await.unwrap();
+        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    }
+    let consumer: otel_kafka::StreamConsumer = consumer_config(&cluster).create().unwrap();
+    consumer.assign(&list).unwrap();
+    let consumer = consumer.with_options(options(&recorder).with_filter(|topic| topic != "secret"));
+    let batch = [consumer.recv().await.unwrap(), consumer.recv().await.unwrap()];
+    consumer.processing_batch(&batch).run(async {}).await;
+    let span = recorder.span("process orders");
+    let linked: Vec<_> = span.links.iter().map(|link| link.span_context.span_id()).collect();
+    assert_eq!(linked, [7.into()]);
+    assert_eq!(attribute(&span, "messaging.batch.message_count").as_deref(), Some("1"));
+    assert_eq!(recorder.spans().len(), 1);
+    recorder.assert_clean();
 }

@@ -1,6 +1,7 @@
 //! Names, kinds and attributes of spans.
 
 use opentelemetry::trace::{FutureExt as _, SpanKind};
+use opentelemetry_sdk::trace::SpanData;
 use otel_kafka::FutureProducer;
 use otel_testing::Recorder;
 use rdkafka::producer::FutureRecord;
@@ -71,4 +72,32 @@ async fn a_client_is_told_by_its_configuration() {
     let (host, port) = servers.split_once(':').unwrap();
     assert_eq!(told(by_configuration), ["till-3", host, port]);
     assert_eq!(told(by_options), ["mine", "there", "1"]);
+}
+
+#[tokio::test]
+async fn the_first_512_topics_have_names_and_metrics_of_their_own() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    let producer: FutureProducer = client(&cluster);
+    let producer = producer.with_options(options(&recorder));
+    let topics: Vec<_> = (0..514).map(|number| format!("topic-{number}")).collect();
+    let sent = topics.iter().map(|topic| {
+        cluster.create_topic(topic, 1, 1).unwrap();
+        let record = FutureRecord::to(topic).key("k").payload("p").partition(0);
+        producer.send_result(record).map_err(|(error, _)| error).unwrap()
+    });
+    let sent: Vec<_> = sent.collect();
+    for delivery in futures_util::future::join_all(sent).await {
+        delivery.unwrap().map_err(|(error, _)| error).unwrap();
+    }
+    let spans = recorder.spans();
+    for (number, topic) in topics.iter().enumerate() {
+        let name = if number < 512 { format!("send {topic}") } else { "send".to_owned() };
+        let has_topic =
+            |span: &SpanData| attribute(span, "messaging.destination.name").as_ref() == Some(topic);
+        let of_topic: Vec<_> = spans.iter().filter(|span| has_topic(span)).map(|span| &*span.name).collect();
+        assert_eq!(of_topic, [name]);
+    }
+    let messages = recorder.metric("messaging.client.sent.messages");
+    assert_eq!((messages.points().len(), messages.sum()), (513, 514.0));
+    recorder.assert_clean();
 }
