@@ -51,6 +51,13 @@ impl<'a> Clients<'a> {
 
     /// Creates a consumer of one topic in a group.
     pub(crate) fn consumer(&self, group: &str, topic: &str) -> KafkaResult<Consumer> {
+        let consumer = self.member(group)?;
+        consumer.subscribe(&[topic])?;
+        Ok(consumer)
+    }
+
+    /// Creates a consumer that has not subscribed to a topic.
+    pub(crate) fn member(&self, group: &str) -> KafkaResult<Consumer> {
         let mut config = self.config.clone();
         config
             .set("group.id", self.cluster.name(group))
@@ -60,7 +67,6 @@ impl<'a> Clients<'a> {
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "200");
         let consumer: Consumer = config.create_with_context(Member::default())?;
-        consumer.subscribe(&[topic])?;
         Ok(consumer.with_options(self.options.clone()))
     }
 }

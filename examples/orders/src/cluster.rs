@@ -19,11 +19,11 @@ use tracing::warn;
 use crate::{Failure, PATIENCE};
 
 /// The topics and their numbers of partitions.
-const TOPICS: [(&str, i32); 5] =
-    [("orders", 2), ("orders.dead", 1), ("parcels", 1), ("payments", 1), ("receipts", 1)];
+const TOPICS: [(&str, i32); 6] =
+    [("orders", 2), ("orders.dead", 1), ("parcels", 1), ("payments", 1), ("receipts", 1), ("returns", 2)];
 
 /// The consumer groups.
-const GROUPS: [&str; 5] = ["packing", "support", "carrier", "billing", "mail"];
+const GROUPS: [&str; 6] = ["packing", "support", "carrier", "billing", "mail", "desk"];
 
 /// Timeout of the first request, after which a wrong address is reported.
 const CONNECT: Duration = Duration::from_secs(15);

@@ -2,6 +2,7 @@
 
 use otel_kafka::FutureProducer;
 use rdkafka::producer::FutureRecord;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -9,6 +10,7 @@ use crate::billing::{Bank, Billing};
 use crate::carrier::Carrier;
 use crate::clients::{Assignment, Clients};
 use crate::cluster::Cluster;
+use crate::desk::{Customers, Desk};
 use crate::packing::Packing;
 use crate::reader::Reader;
 use crate::reports::{Reports, Stop, reports, stop};
@@ -20,6 +22,7 @@ struct Shop {
     producer: FutureProducer,
     orders: String,
     payments: String,
+    returns: String,
 }
 
 impl Shop {
@@ -31,6 +34,11 @@ impl Shop {
     async fn payment(&self, customer: &str, text: &str) -> Result<(), Failure> {
         println!("  {:<8} sends {text:?} from {customer}", "shop");
         self.send(FutureRecord::to(&self.payments).key(customer).payload(text)).await
+    }
+
+    async fn take_back(&self, customer: &str, text: &str, partition: i32) -> Result<(), Failure> {
+        println!("  {:<8} takes back {text:?} of {customer}", "shop");
+        self.send(FutureRecord::to(&self.returns).key(customer).payload(text).partition(partition)).await
     }
 
     async fn send(&self, record: FutureRecord<'_, str, str>) -> Result<(), Failure> {
@@ -48,8 +56,19 @@ struct Script {
     carrier: Reports,
     billing: Reports,
     mail: Reports,
+    desk: SecondMember,
     /// The consumers, and the number of partitions that each must have before the first message.
     assignments: Vec<(Assignment, usize)>,
+}
+
+/// The returns desk, whose second member joins when the script says so.
+struct SecondMember {
+    customers: Customers,
+    reports: Reports,
+    opens: oneshot::Sender<()>,
+    /// Dropped to make it leave.
+    stays: watch::Sender<()>,
+    members: [Assignment; 2],
 }
 
 pub(crate) async fn run(cluster: &Cluster) -> Result<(), Failure> {
@@ -94,6 +113,7 @@ fn start_services(
         producer: Clients::new(cluster, stage.service("shop")?).producer()?,
         orders: cluster.name("orders"),
         payments: cluster.name("payments"),
+        returns: cluster.name("returns"),
     };
     let mut assignments = Vec::new();
 
@@ -130,6 +150,21 @@ fn start_services(
     assignments.push((Assignment::new(&billing.consumer), 1));
     running.spawn(billing.run(stop.clone()));
 
+    let (customers, answers) = Customers::new();
+    let (reporter, desk_reports) = reports("desk");
+    let ((opens, opening), (stays, leaves)) = (oneshot::channel(), crate::reports::stop());
+    let clients = Clients::new(cluster, stage.service("desk")?);
+    let [first, second] = ["desk-1", "desk-2"].map(|id| {
+        let clients = clients.clone().with_client_id(id);
+        Desk::new(cluster, &clients, answers.clone(), reporter.clone())
+    });
+    let (first, second) = (first?, second?);
+    let members = [&first, &second].map(|member| Assignment::new(&member.consumer));
+    assignments.push((Assignment::new(&first.consumer), 2));
+    let (first_stop, second_stop) = (stop.clone(), stop.clone());
+    running.spawn(async move { Ok(first.run(first_stop).await?) });
+    running.spawn(async move { Ok(second.run_between(opening, leaves, second_stop).await?) });
+
     Ok(Script {
         shop,
         bank,
@@ -138,13 +173,23 @@ fn start_services(
         carrier: carrier_reports,
         billing: billing_reports,
         mail,
+        desk: SecondMember { customers, reports: desk_reports, opens, stays, members },
         assignments,
     })
 }
 
 async fn run_script(stage: &Stage, prefix: Option<&str>, script: Script) -> Result<(), Failure> {
-    let Script { shop, bank, mut packing, mut support, mut carrier, mut billing, mut mail, assignments } =
-        script;
+    let Script {
+        shop,
+        bank,
+        mut packing,
+        mut support,
+        mut carrier,
+        mut billing,
+        mut mail,
+        desk,
+        assignments,
+    } = script;
     println!("The services start. Billing aborts an unfinished transaction of an earlier run, if any.");
     if let Some(prefix) = prefix {
         println!("  topics have the prefix {prefix}");
@@ -190,5 +235,33 @@ async fn run_script(stage: &Stage, prefix: Option<&str>, script: Script) -> Resu
     billing.print_next().await?;
     billing.print_next().await?;
     mail.print_next().await?;
-    stage.draw().await
+    stage.draw().await?;
+
+    rebalance(stage, &shop, desk).await
+}
+
+async fn rebalance(stage: &Stage, shop: &Shop, desk: SecondMember) -> Result<(), Failure> {
+    let SecondMember { customers, mut reports, opens, stays, members: [mut first, mut second] } = desk;
+    println!("A second member joins the returns desk while a handler waits for grace, who answers too late.");
+    shop.take_back("ada", "2 apples", 0).await?;
+    reports.print_next().await?;
+    shop.take_back("grace", "1 pear", 1).await?;
+    reports.print_next().await?;
+    // These wait behind the first two.
+    shop.take_back("edsger", "9 figs", 0).await?;
+    shop.take_back("barbara", "5 plums", 1).await?;
+    customers.answer(&["ada", "edsger", "barbara"]);
+    // The mock cluster refuses commits from the start of a rebalance, which a real one accepts up to its end. Therefore
+    // ada and edsger are done before.
+    reports.print_sorted(3).await?;
+    opens.send(()).map_err(|()| "the second member has ended")?;
+    first.wait_for(1).await?;
+    second.wait_for(1).await?;
+    customers.answer(&["grace"]);
+    // Grace is asked again, and barbara for the first time.
+    reports.print_sorted(5).await?;
+    stage.draw().await?;
+    // librdkafka may wait forever if a member closes in the middle of a rebalance, such as that of another one's leaving.
+    drop(stays);
+    first.wait_for(2).await
 }

@@ -11,6 +11,7 @@ mod carrier;
 mod clients;
 mod cluster;
 mod demo;
+mod desk;
 mod packing;
 mod reader;
 mod reports;

@@ -34,11 +34,24 @@ pub(crate) fn reports(name: &'static str) -> (Reporter, Reports) {
 impl Reports {
     /// Waits for the next report and prints it.
     pub(crate) async fn print_next(&mut self) -> Result<(), Failure> {
+        self.print_sorted(1).await
+    }
+
+    /// Waits for this number of reports and prints them in the order of their text, because that of members that run
+    /// side by side differs from run to run.
+    pub(crate) async fn print_sorted(&mut self, count: usize) -> Result<(), Failure> {
         let name = self.name;
-        match timeout(PATIENCE, self.receiver.recv()).await {
-            Ok(Some(report)) => println!("  {name:<8} {report}"),
-            Ok(None) => return Err(format!("service {name} ended unexpectedly").into()),
-            Err(_) => return Err(format!("no report from service {name} within {PATIENCE:?}").into()),
+        let mut reports = Vec::with_capacity(count);
+        while reports.len() < count {
+            match timeout(PATIENCE, self.receiver.recv()).await {
+                Ok(Some(report)) => reports.push(report),
+                Ok(None) => return Err(format!("service {name} ended unexpectedly").into()),
+                Err(_) => return Err(format!("no report from service {name} within {PATIENCE:?}").into()),
+            }
+        }
+        reports.sort_unstable();
+        for report in reports {
+            println!("  {name:<8} {report}");
         }
         Ok(())
     }

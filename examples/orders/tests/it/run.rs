@@ -7,7 +7,7 @@ use crate::broker::{START, brokers};
 use crate::picture::Picture;
 use crate::program;
 
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "The services start.",
     "An order is one trace",
     "Grace's key",
@@ -15,6 +15,7 @@ const STEPS: [&str; 7] = [
     "The third parcel",
     "A payment is read",
     "The bank is unavailable",
+    "A second member joins the returns desk",
 ];
 
 pub(crate) static MOCK: LazyLock<Run> = LazyLock::new(|| Run::parse(&program(&[]).output().unwrap()));
