@@ -89,6 +89,11 @@ const STEPS: &[Step] = &[
         "1,000,000 Kafka messages, each accounted for; the broker is killed midway",
         full::soak_kafka,
     ),
+    full(
+        "soak-kafka-limits",
+        "10,000 records to each of three topics with a limit: nothing lost, doubled or reordered",
+        full::soak_kafka_limits,
+    ),
 ];
 
 /// The services that the tests of a package connect to.
@@ -104,7 +109,7 @@ const SERVICES: &[(&str, &str)] = &[
 ];
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
-const WITH_SERVICES: &[&str] = &["test", "test-default", "test-long", "soak-kafka"];
+const WITH_SERVICES: &[&str] = &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {

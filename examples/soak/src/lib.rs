@@ -5,15 +5,19 @@
 //! spans and the metrics, by outcome class.
 
 mod arguments;
+mod broker;
 mod class;
 mod memory;
+mod messaging;
 mod random;
 mod report;
 mod spans;
 
 pub use arguments::Arguments;
+pub use broker::Broker;
 pub use class::{Class, Tally};
 pub use memory::Memory;
+pub use messaging::MessagingTelemetry;
 pub use random::Random;
 pub use report::{Report, Side};
 pub use spans::{CountingSpan, CountingTracer, CountingTracerProvider, SpanCounts};

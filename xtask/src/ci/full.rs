@@ -148,6 +148,10 @@ pub(super) fn soak_kafka(repo: &Repo) -> Result<Outcome> {
     soak(repo, "kafka", &["--messages", "1000000"])
 }
 
+pub(super) fn soak_kafka_limits(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "kafka-limits", &["--messages", "10000"])
+}
+
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
     run(&mut binaries::soak_command(&repo.root, "build", name))?;
     run_within(binaries::soak_command(&repo.root, "run", name).arg("--").args(arguments), SOAK)?;

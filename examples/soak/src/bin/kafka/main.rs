@@ -3,7 +3,6 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
 
-mod broker;
 mod consume;
 mod ledger;
 mod plan;
@@ -13,39 +12,13 @@ mod run;
 use std::error::Error;
 use std::process::ExitCode;
 
-use otel_testing::{Metric, Recorder};
-use soak::{Arguments, CountingTracerProvider, Report, Side};
+use soak::{Arguments, MessagingTelemetry, Report, Side};
 
 use crate::ledger::get;
 use crate::run::{MIN_COVERAGE, RunResult};
 
 const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 6;
-
-/// The telemetry of one side. The recorder would keep all spans, so a separate provider counts them.
-#[derive(Default)]
-struct Telemetry {
-    spans: CountingTracerProvider,
-    metrics: Recorder,
-}
-
-impl Telemetry {
-    fn options(&self) -> otel_kafka::Options {
-        otel_kafka::Options::new()
-            .with_tracer_provider(&self.spans)
-            .with_meter_provider(self.metrics.meter_provider())
-    }
-
-    fn durations(&self) -> [Metric; 2] {
-        ["messaging.client.operation.duration", "messaging.process.duration"]
-            .map(|name| self.metrics.metric(name))
-    }
-
-    /// Returns the sum of the counter with this name.
-    fn counter(&self, name: &str) -> u64 {
-        self.metrics.metric(name).points().iter().map(|point| point.sum() as u64).sum()
-    }
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -77,7 +50,7 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     println!("soak kafka: {requests} messages, {concurrency} at a time, seed {seed}");
     otel_operation::declare_bound_metrics();
     otel_propagation::set_global(otel_propagation::CompositePropagator::default());
-    let (producer, consumer) = (Telemetry::default(), Telemetry::default());
+    let (producer, consumer) = (MessagingTelemetry::default(), MessagingTelemetry::default());
     let ours = run::instrumented(arguments, &producer, &consumer).await?;
     println!("repeating the run with rdkafka alone");
     let plain = run::plain(arguments).await?;

@@ -6,17 +6,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::Consumer as _;
-use soak::{Arguments, Memory, Tally};
+use soak::{Arguments, Broker, Memory, MessagingTelemetry, Tally};
 use tokio::sync::Notify;
 
-use crate::broker::Broker;
 use crate::consume::Member;
 use crate::ledger::{Ledger, add, get};
 use crate::plan::MAX_SIZE;
 use crate::produce::{self, Producer};
-use crate::{PARTITIONS, TOPIC, Telemetry};
+use crate::{PARTITIONS, TOPIC};
 
 /// The maximum time without a received message; restarting the broker takes a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,8 +47,8 @@ struct Run {
 /// Runs with the clients of otel-kafka.
 pub(crate) async fn instrumented(
     arguments: Arguments,
-    producer: &Telemetry,
-    consumer: &Telemetry,
+    producer: &MessagingTelemetry,
+    consumer: &MessagingTelemetry,
 ) -> Result<RunResult, Box<dyn Error>> {
     let run = Run::start(arguments).await?;
     let first: otel_kafka::StreamConsumer = run.member_of_group()?;
@@ -82,7 +82,7 @@ pub(crate) async fn plain(arguments: Arguments) -> Result<RunResult, Box<dyn Err
 
 impl Run {
     async fn start(arguments: Arguments) -> Result<Self, Box<dyn Error>> {
-        let broker = Broker::start(TOPIC, PARTITIONS).await?;
+        let broker = Broker::start(&[NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1))]).await?;
         let memory = Arc::new(Memory::new(arguments.requests));
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
         let progress = {

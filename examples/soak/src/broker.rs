@@ -1,4 +1,4 @@
-//! A private broker that can be killed and restarted.
+//! A private Kafka broker that can be killed and restarted.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic};
 use rdkafka::client::DefaultClientContext;
 
 /// The variable with the path of a program that runs a broker.
@@ -21,7 +21,8 @@ const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/servic
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running broker. Dropping it kills the process and removes its data.
-pub(crate) struct Broker {
+#[derive(Debug)]
+pub struct Broker {
     program: String,
     folder: PathBuf,
     ports: [u16; 2],
@@ -29,10 +30,13 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts an empty broker and creates a topic.
-    pub(crate) async fn start(topic: &str, partitions: i32) -> Result<Self, Box<dyn Error>> {
+    /// Starts an empty broker and creates topics on it.
+    ///
+    /// # Errors
+    /// The program is not set or cannot be run, or the broker does not create the topics in time.
+    pub async fn start(topics: &[NewTopic<'_>]) -> Result<Self, Box<dyn Error>> {
         let program = setting()?;
-        let folder = std::env::temp_dir().join(format!("soak-kafka-{}-{topic}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("soak-kafka-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listeners = [free()?, free()?];
@@ -45,30 +49,34 @@ impl Broker {
             let _ = fs::remove_dir_all(&folder);
         })?;
         let broker = Self { program, folder, ports, process };
-        broker.create(topic, partitions).await?;
+        broker.create(topics).await?;
         Ok(broker)
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// Returns the address of the broker.
+    #[must_use]
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[0])
     }
 
     /// Kills the broker and restarts it with its data.
-    pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
+    ///
+    /// # Errors
+    /// The process cannot be killed or started.
+    pub fn restart(&mut self) -> Result<(), Box<dyn Error>> {
         self.process.kill()?;
         self.process.wait()?;
         self.process = run(&self.program, &self.folder, self.ports)?;
         Ok(())
     }
 
-    async fn create(&self, topic: &str, partitions: i32) -> Result<(), Box<dyn Error>> {
+    async fn create(&self, topics: &[NewTopic<'_>]) -> Result<(), Box<dyn Error>> {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", self.address()).create()?;
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let began = Instant::now();
         loop {
-            let error = match admin.create_topics([&topic], &options).await {
+            let error = match admin.create_topics(topics, &options).await {
                 Ok(results) => match results.into_iter().find_map(Result::err) {
                     None => return Ok(()),
                     Some((topic, code)) => format!("{topic}: {code}"),
