@@ -234,6 +234,6 @@ mod tests {
         drain.begin(Duration::from_millis(10), None, || Arc::new(|_| {}));
         assert!(drain.put_off(&list(2)));
         let number = drain.pending.as_ref().map(|pending| pending.number);
-        assert_eq!(answered.recv().ok(), number);
+        assert_eq!(answered.recv_timeout(Duration::from_secs(60)).ok(), number);
     }
 }

@@ -140,7 +140,7 @@ async fn a_loop_that_is_kept_and_not_polled_holds_the_group_up_to_the_deadline_a
             std::future::pending().await
         };
         let message = tokio::select! {
-            message = second.recv() => message.unwrap(),
+            message = tokio::time::timeout(LONG, second.recv()) => message.unwrap().unwrap(),
             () = polls => unreachable!("it is pending"),
         };
         assert_eq!(message.offset(), 0, "{strategy}: what did not end is delivered again");
