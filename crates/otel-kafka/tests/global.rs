@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::FutureRecord;
+use rdkafka::{Offset, TopicPartitionList};
 
 #[tokio::test]
 async fn what_is_global_is_found_when_it_comes() {
@@ -23,9 +24,11 @@ async fn what_is_global_is_found_when_it_comes() {
         producer.send(record, Duration::from_secs(60)).await.unwrap();
     };
     send().await;
-    config.set("group.id", "till").set("auto.offset.reset", "earliest");
-    let consumer: StreamConsumer = config.create().unwrap();
-    consumer.subscribe(&["orders"]).unwrap();
+    let consumer: StreamConsumer = config.set("group.id", "late").create().unwrap();
+    // Assigned, because a rebalance would be an event in the other test.
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset("orders", 0, Offset::Beginning).unwrap();
+    consumer.assign(&partitions).unwrap();
     let message = consumer.recv().await.unwrap();
     message.process(async |_| ()).await;
     let recorder = Recorder::new();

@@ -156,9 +156,12 @@ pub(crate) fn received<'a>(
 ) -> KafkaResult<BorrowedMessage<'a>> {
     match result {
         Ok(inner) => {
-            let (topic, carried) = (OnceLock::new(), CarriedContext::new());
-            let message = BorrowedMessage { inner, kafka, topic, carried };
-            if !kafka.messaging().is_idle() {
+            // Without a meter provider there is nothing to record but a span.
+            let is_recorded = start.is_some() || kafka.messaging().meter().is_some();
+            let topic =
+                if is_recorded { OnceLock::from(kafka.topic(inner.topic())) } else { OnceLock::new() };
+            let message = BorrowedMessage { inner, kafka, topic, carried: CarriedContext::new() };
+            if is_recorded {
                 record_received(&message, POLL, start);
             }
             Ok(message)
