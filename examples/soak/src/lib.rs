@@ -9,6 +9,7 @@ mod class;
 mod memory;
 mod random;
 mod report;
+mod setting;
 mod spans;
 
 pub use arguments::Arguments;
@@ -16,4 +17,5 @@ pub use class::{Class, Tally};
 pub use memory::Memory;
 pub use random::Random;
 pub use report::{Report, Side};
+pub use setting::setting;
 pub use spans::{CountingSpan, CountingTracer, CountingTracerProvider, SpanCounts};
