@@ -80,6 +80,7 @@ const STEPS: &[Step] = &[
     full("msrv", "the libraries build with the oldest Rust supported", full::msrv),
     full("package", "each crate is packaged and builds from its package", full::package),
     full("chat", "the example runs and draws a trace", full::chat),
+    full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
@@ -94,10 +95,16 @@ const STEPS: &[Step] = &[
         "10,000 records to each of three topics with a limit: nothing lost, doubled or reordered",
         full::soak_kafka_limits,
     ),
+    full(
+        "soak-nats",
+        "1,000,000 NATS messages, each accounted for; the server is killed midway",
+        full::soak_nats,
+    ),
 ];
 
 /// The services that the tests of a package connect to.
 const SERVICES: &[(&str, &str)] = &[
+    ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-kafka", "kafka"),
     ("otel-nats", "nats"),
@@ -105,11 +112,13 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),
     ("soak", "kafka"),
+    ("soak", "nats"),
     ("transfer", "postgres"),
 ];
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
-const WITH_SERVICES: &[&str] = &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits"];
+const WITH_SERVICES: &[&str] =
+    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {

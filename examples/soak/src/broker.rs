@@ -14,9 +14,6 @@ use rdkafka::client::DefaultClientContext;
 /// The variable with the path of a program that runs a broker.
 const SERVER: &str = "KAFKA_SERVER";
 
-/// The file of variables that is read if the variable is not set.
-const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-
 /// The timeout of a broker's start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -35,7 +32,7 @@ impl Broker {
     /// # Errors
     /// The program is not set or cannot be run, or the broker does not create the topics in time.
     pub async fn start(topics: &[NewTopic<'_>]) -> Result<Self, Box<dyn Error>> {
-        let program = setting()?;
+        let program = crate::setting(SERVER, "kafka")?;
         let folder = std::env::temp_dir().join(format!("soak-kafka-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -109,16 +106,4 @@ fn run(program: &str, folder: &PathBuf, [port, controller]: [u16; 2]) -> Result<
     // The broker stops at the end of its input, so it does not outlive this process.
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     command.spawn().map_err(|error| format!("cannot run {program}: {error}").into())
-}
-
-/// Returns the program from the environment or from the file that `cargo xtask services up` writes.
-fn setting() -> Result<String, Box<dyn Error>> {
-    if let Ok(program) = std::env::var(SERVER) {
-        return Ok(program);
-    }
-    let lines = fs::read_to_string(SETTINGS).unwrap_or_default();
-    let program =
-        lines.lines().find_map(|line| line.strip_prefix("export ")?.strip_prefix(SERVER)?.strip_prefix('='));
-    let program = program.map(|program| program.trim_matches('\'').to_owned());
-    program.ok_or_else(|| format!("{SERVER} is not set; run `cargo xtask services up kafka`").into())
 }

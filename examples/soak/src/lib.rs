@@ -11,6 +11,7 @@ mod memory;
 mod messaging;
 mod random;
 mod report;
+mod setting;
 mod spans;
 
 pub use arguments::Arguments;
@@ -20,4 +21,5 @@ pub use memory::Memory;
 pub use messaging::MessagingTelemetry;
 pub use random::Random;
 pub use report::{Report, Side};
+pub use setting::setting;
 pub use spans::{CountingSpan, CountingTracer, CountingTracerProvider, SpanCounts};

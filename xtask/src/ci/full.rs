@@ -131,6 +131,11 @@ pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
     example(repo, "chat")
 }
 
+/// The example starts a server if none is running, and stops it.
+pub(super) fn notifications(repo: &Repo) -> Result<Outcome> {
+    example(repo, "notifications")
+}
+
 pub(super) fn orders(repo: &Repo) -> Result<Outcome> {
     example(repo, "orders")
 }
@@ -150,6 +155,10 @@ pub(super) fn soak_kafka(repo: &Repo) -> Result<Outcome> {
 
 pub(super) fn soak_kafka_limits(repo: &Repo) -> Result<Outcome> {
     soak(repo, "kafka-limits", &["--messages", "10000"])
+}
+
+pub(super) fn soak_nats(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "nats", &["--messages", "1000000"])
 }
 
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
