@@ -1,5 +1,5 @@
 //! A consumer that processes the partitions of `orders` side by side and commits what it has processed:
-//! `cargo run -p otel-kafka --example consumer -- localhost:9092`.
+//! `cargo run -p otel-kafka --example kafka_consumer -- localhost:9092`.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Messages that are processed by tasks of their own, after they were detached from their consumer:
-//! `cargo run -p otel-kafka --example spawned -- localhost:9092`.
+//! `cargo run -p otel-kafka --example kafka_spawned -- localhost:9092`.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
 //! Messages that are processed together, in one span that links to each of them:
-//! `cargo run -p otel-nats --features jetstream --example batch -- nats://localhost:4222`.
+//! `cargo run -p otel-nats --features jetstream --example nats_batch -- nats://localhost:4222`.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Sends one record within a span of the application, and prints the trace: `cargo run -p otel-kafka --example producer`.
+//! Sends one record within a span of the application, and prints the trace: `cargo run -p otel-kafka --example kafka_producer`.
 //! Without an address of a broker as argument it uses librdkafka's mock cluster.
 
 mod common;

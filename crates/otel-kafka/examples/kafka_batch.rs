@@ -1,5 +1,5 @@
 //! Messages that are processed together, in one span that links to each of them:
-//! `cargo run -p otel-kafka --example batch -- localhost:9092`.
+//! `cargo run -p otel-kafka --example kafka_batch -- localhost:9092`.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
 //! Publishes to a stream, and processes its messages with a durable consumer that acknowledges what succeeds and rejects
-//! what fails: `cargo run -p otel-nats --features jetstream --example consumer -- nats://localhost:4222`.
+//! what fails: `cargo run -p otel-nats --features jetstream --example nats_consumer -- nats://localhost:4222`.
 
 mod common;
 

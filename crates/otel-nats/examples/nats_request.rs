@@ -1,5 +1,5 @@
 //! Sends a request, which another task answers, and prints the trace:
-//! `cargo run -p otel-nats --example request -- nats://localhost:4222`.
+//! `cargo run -p otel-nats --example nats_request -- nats://localhost:4222`.
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Publishes a message within a span of the application, processes it, and prints the trace:
-//! `cargo run -p otel-nats --example publish -- nats://localhost:4222`.
+//! `cargo run -p otel-nats --example nats_publish -- nats://localhost:4222`.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Sends two records in a transaction, and aborts another one: `cargo run -p otel-kafka --example transaction`. Without an
+//! Sends two records in a transaction, and aborts another one: `cargo run -p otel-kafka --example kafka_transaction`. Without an
 //! address of a broker as argument it uses librdkafka's mock cluster.
 
 mod common;
