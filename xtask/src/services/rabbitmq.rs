@@ -137,15 +137,9 @@ fn login(url: &str) -> Result<()> {
     let length = u32::try_from(response.len())?.to_be_bytes();
     // No properties of the client, the mechanism, its response, and the locale.
     let no_properties = [0; 4];
-    let body = [
-        &CONNECTION_START_OK[..],
-        &no_properties,
-        b"\x05PLAIN",
-        &length,
-        response.as_bytes(),
-        b"\x05en_US",
-    ]
-    .concat();
+    let body =
+        [&CONNECTION_START_OK[..], &no_properties, b"\x05PLAIN", &length, response.as_bytes(), b"\x05en_US"]
+            .concat();
     let size = u32::try_from(body.len())?.to_be_bytes();
     stream.write_all(&[b"\x01\0\0", &size[..], &body, b"\xce"].concat()).with_context(silent)?;
     let method = receive(&mut stream).with_context(|| format!("{address} refuses the user {user}"))?;
