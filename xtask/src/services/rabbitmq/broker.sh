@@ -52,6 +52,12 @@ export RABBITMQ_LOG_BASE="$folder/log"
 export RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins"
 export RABBITMQ_FEATURE_FLAGS_FILE="$folder/feature_flags"
 mkdir -p "$folder/data" "$folder/log"
+# That of a broker which was killed ends within a second, and holds the port until then.
+tries=0
+while [ "$tries" -lt 50 ] && epmd -names >/dev/null 2>&1; do
+    sleep 0.2
+    tries=$((tries + 1))
+done
 # Started here, because one that the broker starts would outlive it.
 epmd </dev/null &
 epmd=$!
