@@ -106,6 +106,7 @@ const STEPS: &[Step] = &[
 const SERVICES: &[(&str, &str)] = &[
     ("notifications", "nats"),
     ("orders", "kafka"),
+    ("otel-amqp", "rabbitmq"),
     ("otel-kafka", "kafka"),
     ("otel-nats", "nats"),
     ("otel-saga", "postgres"),

@@ -13,7 +13,9 @@ mod nats;
 mod postgres;
 mod probe;
 pub(crate) mod python;
+mod rabbitmq;
 mod record;
+mod script;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -51,7 +53,8 @@ struct Service {
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
-const SERVICES: &[Service] = &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE];
+const SERVICES: &[Service] =
+    &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {

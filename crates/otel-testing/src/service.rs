@@ -25,9 +25,9 @@ pub fn setting(name: &str, start: &str) -> String {
 }
 
 fn find<'l>(lines: &'l str, name: &str) -> Option<&'l str> {
-    let settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let mut settings = lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     // The file is for a shell, where the last assignment wins.
-    settings.filter(|(key, _)| *key == name).last().map(|(_, value)| value.trim_matches('\''))
+    settings.rfind(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('\''))
 }
 
 #[cfg(test)]

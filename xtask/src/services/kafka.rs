@@ -30,6 +30,7 @@ use crate::{
         debian::{self, Requirement},
         probe,
         record::{self, Variables},
+        script,
     },
 };
 
@@ -101,27 +102,7 @@ fn server(folder: &Path) -> Result<PathBuf> {
     if !is_fetched(folder) {
         fetch(folder)?;
     }
-    if fs::read_to_string(&path).is_ok_and(|text| text == SCRIPT) {
-        return Ok(path);
-    }
-    // Renamed into position, because a test may be starting the script at this moment.
-    let new = folder.join("broker.new");
-    fs::write(&new, SCRIPT)
-        .and_then(|()| executable(&new))
-        .and_then(|()| fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
-}
-
-#[cfg(unix)]
-fn executable(path: &Path) -> std::io::Result<()> {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-}
-
-/// Does nothing: other systems have no executable bit and no shell that runs the script.
-#[cfg(not(unix))]
-fn executable(_: &Path) -> std::io::Result<()> {
-    Ok(())
+    script::install(&path, SCRIPT)
 }
 
 /// Parses the release number in `openjdk 17.0.15 2025-04-15`, or in `java 21 2023-09-19 LTS`.

@@ -1,29 +1,16 @@
 //! The address of Postgres, and a separate database per test.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use otel_saga::journal::{PostgresJournal, PostgresOptions};
+use otel_testing::service;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 const START: &str = "start Postgres: `cargo xtask services up postgres`";
 
-/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
-    if let Ok(value) = std::env::var(name) {
-        return value;
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-    let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
-    let settings: HashMap<_, _> =
-        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
-    settings
-        .get(name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
-        .trim_matches('\'')
-        .to_owned()
+    service::setting(name, START)
 }
 
 /// A database that is dropped after the test.

@@ -1,6 +1,5 @@
 //! The address of Postgres, and two separate databases with an account each.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use otel_saga::journal::{Journal, MemoryJournal};
 use otel_saga::two_phase::{
     Coordinator, CoordinatorBuilder, PostgresBranch, PostgresParticipant, Transaction,
 };
+use otel_testing::service;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -20,21 +20,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(120);
 /// The initial balance of each account.
 pub(crate) const BEGIN: i64 = 1000;
 
-/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
-    if let Ok(value) = std::env::var(name) {
-        return value;
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-    let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
-    let settings: HashMap<_, _> =
-        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
-    settings
-        .get(name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
-        .trim_matches('\'')
-        .to_owned()
+    service::setting(name, START)
 }
 
 /// Returns the server's URL without a database.

@@ -6,32 +6,19 @@
 
 mod cut_off;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use otel_telemetry::{Exporter, Telemetry};
+use otel_testing::service;
 use tracing_subscriber::layer::SubscriberExt;
 
 const START: &str = "start the collector: `cargo xtask services up collector`";
 
-/// Returns the value of a variable, from the environment or from the file that `cargo xtask services up` wrote.
 fn setting(name: &str) -> String {
-    if let Ok(value) = std::env::var(name) {
-        return value;
-    }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
-    let lines = std::fs::read_to_string(file)
-        .unwrap_or_else(|_| panic!("{name} is not set and {file} is not there: {START}"));
-    let settings: HashMap<_, _> =
-        lines.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('=')).collect();
-    settings
-        .get(name)
-        .unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {START}"))
-        .trim_matches('\'')
-        .to_owned()
+    service::setting(name, START)
 }
 
 /// Waits until the collector has printed all of these texts, and returns its output.

@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BROKERS, LOG, SCRIPT, SERVER, SERVICE, answers, executable, java_release, members};
+use super::{BROKERS, LOG, SCRIPT, SERVER, SERVICE, answers, java_release, members};
 use crate::services::{
     lifecycle::tests::folder,
     probe::tests::{closed_port, server},
     record::Variables,
+    script,
 };
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {
@@ -31,8 +32,7 @@ case \"$*\" in
 esac
 ";
     for (name, text) in [("broker", SCRIPT), ("java", java)] {
-        fs::write(folder.join(name), text).unwrap();
-        executable(&folder.join(name)).unwrap();
+        script::install(&folder.join(name), text).unwrap();
     }
     fs::create_dir(folder.join("lib")).unwrap();
     folder

@@ -1,0 +1,148 @@
+//! The end of a `publish` span: with the confirmation, with the hand-over, or with the loss of the channel.
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Confirmation};
+use otel_amqp::{Channel, PublisherConfirm};
+use otel_testing::Recorder;
+
+use crate::support::{attribute, channel, confirming, declare, error_type, queue, send, unique};
+
+const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
+
+async fn publish(channel: &Channel, exchange: &str, queue: &str) -> PublisherConfirm {
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let properties = BasicProperties::default();
+    channel.basic_publish(exchange.into(), queue.into(), options, b"p", properties).await.unwrap()
+}
+
+#[tokio::test]
+async fn without_confirmations_the_span_ends_with_the_hand_over() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    let confirm = publish(&channel, "", &unique("nowhere")).await;
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("not_requested"));
+    assert_eq!(error_type(&span), None, "the broker has not answered");
+    assert_eq!(confirm.await, Ok(Confirmation::NotRequested));
+    assert_eq!(recorder.spans().len(), 1);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn the_span_ends_with_the_confirmation() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let queue = queue(&channel, "jobs").await;
+    let confirm = publish(&channel, "", &queue).await;
+    assert_eq!(recorder.spans().len(), 0, "the broker has not answered");
+    assert_eq!(confirm.await, Ok(Confirmation::Ack(None)));
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("ack"));
+    assert_eq!(error_type(&span), None);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_message_that_the_broker_cannot_route_fails() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let confirmation = publish(&channel, "", &unique("nowhere")).await.await.unwrap();
+    assert_eq!(confirmation.take_message().unwrap().reply_code, 312);
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("returned"));
+    assert_eq!(error_type(&span).as_deref(), Some("NO_ROUTE"));
+    let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
+    assert_eq!(failed.count(), 1);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_message_that_the_queue_rejects_fails() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let queue = unique("full");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    declare(&channel, &queue, arguments).await;
+    assert_eq!(publish(&channel, "", &queue).await.await, Ok(Confirmation::Nack(None)));
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("nack"));
+    assert_eq!(error_type(&span).as_deref(), Some("nack"));
+}
+
+#[tokio::test]
+async fn a_confirmation_that_is_dropped_ends_the_span_and_loses_no_returned_message() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let queue = queue(&channel, "jobs").await;
+    for queue in [&*queue, &unique("nowhere"), &queue] {
+        drop(publish(&channel, "", queue).await);
+    }
+    let returned = channel.wait_for_confirms().await.unwrap();
+    let codes: Vec<_> = returned.iter().map(|message| message.reply_code).collect();
+    assert_eq!(codes, [312]);
+    recorder.wait_for_spans(3).await;
+    let mut ends: Vec<_> =
+        recorder.spans().iter().map(|span| attribute(span, CONFIRMATION).unwrap()).collect();
+    ends.sort_unstable();
+    assert_eq!(ends, ["ack", "ack", "returned"]);
+    assert_eq!(channel.wait_for_confirms().await.unwrap(), []);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn many_dropped_confirmations_all_end() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let queue = queue(&channel, "jobs").await;
+    for _ in 0..200 {
+        drop(publish(&channel, "", &queue).await);
+    }
+    assert_eq!(channel.wait_for_confirms().await.unwrap(), []);
+    recorder.wait_for_spans(200).await;
+    assert!(recorder.spans().iter().all(|span| error_type(span).is_none()));
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn messages_before_the_channel_fails_end_with_its_error() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let exchange = unique("missing");
+    let confirm = publish(&channel, &exchange, "key").await;
+    assert!(confirm.await.is_err());
+    assert_eq!(error_type(&recorder.spans()[0]).as_deref(), Some("NOT_FOUND"));
+    let options = BasicPublishOptions::default();
+    let properties = BasicProperties::default();
+    let late = channel.basic_publish("".into(), "key".into(), options, b"p", properties).await;
+    assert!(late.is_err());
+    assert_eq!(error_type(&recorder.spans()[1]).as_deref(), Some("InvalidChannelState"));
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_or_rolled_back() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    let queue = queue(&channel, "jobs").await;
+    channel.tx_select().await.unwrap();
+    send(&channel, &queue, BasicProperties::default()).await;
+    channel.tx_rollback().await.unwrap();
+    send(&channel, &queue, BasicProperties::default()).await;
+    channel.tx_commit().await.unwrap();
+    let names: Vec<_> = recorder.spans().iter().map(|span| span.name.replace(&queue, "jobs")).collect();
+    assert_eq!(names, ["tx_select", "publish jobs", "tx_rollback", "publish jobs", "tx_commit"]);
+    assert!(recorder.spans().iter().all(|span| error_type(span).is_none()), "{}", recorder.tree());
+    let options = lapin::options::BasicGetOptions { no_ack: true };
+    let first = channel.basic_get(queue.as_str().into(), options).await.unwrap().unwrap();
+    assert_eq!(first.message_count, 0, "one of the two messages was committed");
+    recorder.assert_clean();
+}
