@@ -35,6 +35,7 @@ const RULES: &[Rule] = &[
     sources::header,
     sources::size,
     sources::words,
+    sources::conflicts,
     sources::allows,
     sources::paths,
     api::attributes,

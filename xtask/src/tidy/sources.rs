@@ -38,6 +38,18 @@ pub(super) fn words(tree: &Tree) -> Vec<Finding> {
     find(tree.sources(), &WORDS)
 }
 
+/// A merge that is not resolved.
+pub(super) fn conflicts(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in &tree.files {
+        let marked = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+        for (line, _) in file.lines().filter(|(_, text)| marked(text)) {
+            findings.push(Finding::new(&*file.path, line, "a conflict of a merge"));
+        }
+    }
+    findings
+}
+
 /// A lint is disabled with a reason. `expect` also fails when the lint no longer fires.
 pub(super) fn allows(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -76,7 +88,7 @@ fn find<'a>(files: impl Iterator<Item = &'a File>, words: &[(&str, &str)]) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::{allows, header, paths, size, words};
+    use super::{allows, conflicts, header, paths, size, words};
     use crate::tidy::tree::{Finding, tree};
 
     const FILE: &str = "crates/otel-http/src/client.rs";
@@ -95,6 +107,13 @@ mod tests {
         assert_eq!(size(&tree(&[(FILE, &"\n".repeat(400)), ("README.md", &"\n".repeat(900))])), []);
         let message = "401 lines; over 400 it becomes a folder of its name";
         assert_eq!(size(&tree(&[(FILE, &"\n".repeat(401))])), [Finding::new(FILE, 401, message)]);
+    }
+
+    #[test]
+    fn a_merge_is_resolved() {
+        let marked = "# otel\n<<<<<<< HEAD\none\n=======\ntwo\n>>>>>>> other\n";
+        let findings = conflicts(&tree(&[("README.md", marked), (FILE, "//! a <<<<<<< b\n")]));
+        assert_eq!(findings, [2, 6].map(|line| Finding::new("README.md", line, "a conflict of a merge")));
     }
 
     #[test]
