@@ -30,7 +30,11 @@ pub(super) fn features_each(repo: &Repo) -> Result<Outcome> {
     check_features(repo, each)
 }
 
-/// The flags for the default features and for each feature alone. Sets that the quick run checks are left out.
+/// A feature that others need: async-nats' object stores do not compile without a backend for cryptography, which is the
+/// application's choice.
+const BACKEND: &str = "ring";
+
+/// The flags for the default features and for each feature alone, or with the backend. Sets that the quick run checks are left out.
 fn each(features: &Features) -> Vec<Flags> {
     let mut sets = Vec::new();
     if features.get("default").is_some_and(|default| !default.is_empty()) {
@@ -40,8 +44,12 @@ fn each(features: &Features) -> Vec<Flags> {
     // The only feature alone is the same as all features.
     if named.len() > 1 {
         for name in named {
-            let flags = ["--no-default-features", "--features", name.as_str()];
-            sets.push(flags.map(str::to_owned).to_vec());
+            let with = if features.contains_key(BACKEND) && name != BACKEND {
+                format!("{name},{BACKEND}")
+            } else {
+                name.clone()
+            };
+            sets.push(["--no-default-features", "--features", &with].map(str::to_owned).to_vec());
         }
     }
     sets
@@ -190,6 +198,12 @@ mod tests {
         let expected =
             ["", "--no-default-features --features axum", "--no-default-features --features reqwest"];
         assert_eq!(sets(&[("axum", &[]), ("default", &["axum"]), ("reqwest", &[])]), expected);
+    }
+
+    #[test]
+    fn a_backend_is_added_to_each_feature() {
+        let expected = ["--no-default-features --features kv,ring", "--no-default-features --features ring"];
+        assert_eq!(sets(&[("kv", &[]), ("ring", &[])]), expected);
     }
 
     #[test]
