@@ -21,7 +21,7 @@ pub(crate) fn of_error(error: &Error) -> Outcome {
 }
 
 /// Returns the outcome of a message to which the broker answered. A message that the broker could not route is returned
-/// and acknowledged; nobody has received it.
+/// and acknowledged.
 pub(crate) fn of_confirmation(result: &Result<Confirmation>) -> Outcome {
     match result {
         Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {

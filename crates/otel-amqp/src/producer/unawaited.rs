@@ -1,4 +1,4 @@
-//! The messages of a channel whose confirmation nobody awaits.
+//! The messages of a channel whose confirmation is not awaited.
 
 use std::collections::VecDeque;
 use std::fmt;
