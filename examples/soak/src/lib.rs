@@ -7,6 +7,8 @@
 mod arguments;
 mod broker;
 mod class;
+mod command;
+mod counts;
 mod memory;
 mod messaging;
 mod random;
@@ -17,6 +19,8 @@ mod spans;
 pub use arguments::Arguments;
 pub use broker::Broker;
 pub use class::{Class, Tally};
+pub use command::run;
+pub use counts::{add, equal, get};
 pub use memory::Memory;
 pub use messaging::MessagingTelemetry;
 pub use random::Random;

@@ -32,6 +32,20 @@ impl Memory {
         Some(resident)
     }
 
+    /// Takes a sample after each of 200 parts of the run, and prints every twentieth.
+    #[expect(clippy::print_stdout, reason = "a soak prints to its terminal")]
+    pub fn progress(&self, done: u64) {
+        let parts = |parts: u64| done.is_multiple_of((self.operations / parts).max(1));
+        if !parts(200) {
+            return;
+        }
+        let resident = self.sample(done);
+        if parts(10) {
+            let resident = resident.map_or_else(String::new, |kib| format!(", resident {kib} KiB"));
+            println!("{done:>9} of {}{resident}", self.operations);
+        }
+    }
+
     /// Returns a description of the result.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The HTTP soak: a server with `ServerLayer` and clients with `ClientLayer`, over HTTP/1.1 and HTTP/2, with aborted
 //! requests, panics and failing bodies. The checks at the end account for every request.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
+#![expect(clippy::print_stdout, reason = "a soak prints to its terminal")]
 
 mod accepted;
 mod client;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use otel_testing::Recorder;
-use soak::{Arguments, CountingTracerProvider, Memory, Report, Side};
+use soak::{Arguments, CountingTracerProvider, Memory, Report, Side, add, equal};
 use tokio::task::JoinSet;
 
 use crate::accepted::Accepted;
@@ -36,34 +36,12 @@ struct Telemetry {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(("--requests", 200_000, 64), std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
-    };
-    match soak(arguments).await {
-        Ok(report) => {
-            println!("{}", report.text());
-            let failures = report.failures();
-            if failures.is_empty() {
-                println!("soak http: all checks passed");
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("soak http: {} checks failed:", failures.len());
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
-        }
-        Err(error) => eprintln!("soak http: {error}"),
-    }
-    ExitCode::FAILURE
+    soak::run("http", ("--requests", 200_000, 64), soak).await
 }
 
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak http: {requests} requests, {concurrency} at a time, seed {seed}");
-    otel_operation::declare_bound_metrics();
-    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let (server, client) = (Telemetry::default(), Telemetry::default());
     let accepted = Accepted::default();
     let serving = Server::start(&server, &accepted).await?;
@@ -97,14 +75,14 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
         &[metric(&client, "http.client.request.duration")],
         Some(&metric(&client, "http.client.active_requests")),
     ));
-    report.check(all(
+    report.check(equal(
         "accepted requests that have ended",
         accepted.total(),
         accepted.total() - accepted.open(),
     ));
     let spans = server.spans.counts();
-    report.check(all("server spans with a remote parent", spans.started(), spans.with_remote_parent()));
-    report.check(all("calls made", requests, calls.counts().values().sum()));
+    report.check(equal("server spans with a remote parent", spans.started(), spans.with_remote_parent()));
+    report.check(equal("calls made", requests, calls.counts().values().sum()));
     report.check(cuts.verdict(requests));
     report.check(memory.verdict());
     report.check(Ok(format!(
@@ -113,12 +91,6 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
         requests as f64 / took.as_secs_f64()
     )));
     Ok(report)
-}
-
-/// Checks that two counts are equal.
-fn all(name: &str, expected: u64, actual: u64) -> Result<String, String> {
-    let text = format!("{name}: {actual} of {expected}");
-    if actual == expected { Ok(text) } else { Err(text) }
 }
 
 /// Sends all requests with the given concurrency. Each request depends only on its number and the seed.
@@ -136,10 +108,7 @@ async fn run(arguments: Arguments, driver: &Arc<Driver>, memory: &Arc<Memory>) -
                     return Ok::<_, std::io::Error>(());
                 }
                 driver.drive(&Plan::new(seed, number)).await?;
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                if done.is_multiple_of((requests / 200).max(1)) {
-                    progress(done, requests, memory.sample(done));
-                }
+                memory.progress(add(&done));
             }
         });
     }
@@ -147,14 +116,6 @@ async fn run(arguments: Arguments, driver: &Arc<Driver>, memory: &Arc<Memory>) -
         worker??;
     }
     Ok(())
-}
-
-/// Prints a line for each tenth of the requests.
-fn progress(done: u64, requests: u64, resident: Option<u64>) {
-    if done.is_multiple_of((requests / 10).max(1)) {
-        let resident = resident.map_or_else(String::new, |resident| format!(", resident {resident} KiB"));
-        println!("{done:>9} of {requests}{resident}");
-    }
 }
 
 /// Waits until the condition holds or the timeout expires; the report shows the difference.

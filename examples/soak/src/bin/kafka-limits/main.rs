@@ -2,7 +2,7 @@
 //! large as their topic allows. The checks at the end compare each topic with what was sent, and with a run of rdkafka
 //! alone.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
+#![expect(clippy::print_stdout, reason = "a soak prints to its terminal")]
 
 mod clients;
 mod plan;
@@ -26,27 +26,7 @@ const MIN_COVERAGE: u64 = 1_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(("--messages", 10_000, 200), std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
-    };
-    match soak(arguments).await {
-        Ok(report) => {
-            println!("{}", report.text());
-            let failures = report.failures();
-            if failures.is_empty() {
-                println!("soak kafka-limits: all checks passed");
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("soak kafka-limits: {} checks failed:", failures.len());
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
-        }
-        Err(error) => eprintln!("soak kafka-limits: {error}"),
-    }
-    ExitCode::FAILURE
+    soak::run("kafka-limits", ("--messages", 10_000, 200), soak).await
 }
 
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
@@ -54,8 +34,6 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     println!(
         "soak kafka-limits: {requests} messages to each topic, up to {concurrency} at a time, seed {seed}"
     );
-    otel_operation::declare_bound_metrics();
-    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let names = Kind::ALL.map(|kind| (kind, kind.name(), format!("{}-plain", kind.name())));
     let limit = LIMIT.to_string();
     let topics = names.iter().flat_map(|(_, ours, plain)| [*ours, plain]);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdkafka::message::{BorrowedMessage, Message as _};
+use soak::{add, get};
 
 use crate::plan::{self, Plan};
 
@@ -67,13 +68,4 @@ impl Ledger {
     pub(crate) fn lost(&self) -> u64 {
         get(&self.accepted).saturating_sub(get(&self.arrived))
     }
-}
-
-/// Increments the count and returns the new value.
-pub(crate) fn add(count: &AtomicU64) -> u64 {
-    count.fetch_add(1, Ordering::SeqCst) + 1
-}
-
-pub(crate) fn get(count: &AtomicU64) -> u64 {
-    count.load(Ordering::SeqCst)
 }

@@ -1,7 +1,7 @@
 //! The Kafka soak: a producer and a group of two consumers on a broker that is killed and restarted, with malformed
 //! headers among the messages. The checks at the end account for every message and compare the run with rdkafka alone.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
+#![expect(clippy::print_stdout, reason = "a soak prints to its terminal")]
 
 mod consume;
 mod ledger;
@@ -12,9 +12,8 @@ mod run;
 use std::error::Error;
 use std::process::ExitCode;
 
-use soak::{Arguments, MessagingTelemetry, Report, Side};
+use soak::{Arguments, MessagingTelemetry, Report, Side, equal, get};
 
-use crate::ledger::get;
 use crate::run::{MIN_COVERAGE, RunResult};
 
 const TOPIC: &str = "orders";
@@ -22,34 +21,12 @@ const PARTITIONS: i32 = 6;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(("--messages", 1_000_000, 512), std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
-    };
-    match soak(arguments).await {
-        Ok(report) => {
-            println!("{}", report.text());
-            let failures = report.failures();
-            if failures.is_empty() {
-                println!("soak kafka: all checks passed");
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("soak kafka: {} checks failed:", failures.len());
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
-        }
-        Err(error) => eprintln!("soak kafka: {error}"),
-    }
-    ExitCode::FAILURE
+    soak::run("kafka", ("--messages", 1_000_000, 512), soak).await
 }
 
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak kafka: {requests} messages, {concurrency} at a time, seed {seed}");
-    otel_operation::declare_bound_metrics();
-    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     let (producer, consumer) = (MessagingTelemetry::default(), MessagingTelemetry::default());
     let ours = run::instrumented(arguments, &producer, &consumer).await?;
     println!("repeating the run with rdkafka alone");
@@ -63,10 +40,10 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let (accepted, rejected) = (get(&ledger.accepted), get(&ledger.rejected));
     let received = get(&ledger.arrived) + get(&ledger.redelivered) + get(&ledger.duplicated);
     let counted = producer.counter("messaging.client.sent.messages");
-    report.check(all("messages counted as sent, including rejected ones", accepted + rejected, counted));
-    report.check(all("calls made", requests, accepted + rejected));
+    report.check(equal("messages counted as sent, including rejected ones", accepted + rejected, counted));
+    report.check(equal("calls made", requests, accepted + rejected));
     let counted = consumer.counter("messaging.client.consumed.messages");
-    report.check(all("messages counted as received", received, counted));
+    report.check(equal("messages counted as received", received, counted));
     let full = get(&ledger.full);
     let without_context = producer.counter("messaging.kafka.context.left_out");
     // A redelivered message was sent once, so `full` may be larger.
@@ -78,7 +55,11 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
         Err(text)
     });
     let parents = consumer.spans.counts().with_remote_parent();
-    report.check(all("process spans with a remote parent, of all other messages", received - full, parents));
+    report.check(equal(
+        "process spans with a remote parent, of all other messages",
+        received - full,
+        parents,
+    ));
     report.check(ours.memory.clone());
     for (name, run) in [("otel-kafka", &ours), ("rdkafka alone", &plain)] {
         let seconds = run.took.as_secs_f64();
@@ -105,10 +86,4 @@ fn compare(report: &mut Report, ours: &RunResult, plain: &RunResult) {
     line("messages redelivered after a rebalance", redelivered, plain_redelivered, max);
     line("messages rejected", get(&mine.rejected), get(&theirs.rejected), get(&theirs.rejected));
     line("messages in flight", ours.in_flight, plain.in_flight, 0);
-}
-
-/// Checks that two counts are equal.
-fn all(name: &str, expected: u64, actual: u64) -> Result<String, String> {
-    let text = format!("{name}: {actual} of {expected}");
-    if actual == expected { Ok(text) } else { Err(text) }
 }

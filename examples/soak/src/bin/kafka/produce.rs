@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
-use soak::{Class, Tally};
+use soak::{Class, Tally, add};
 use tokio::task::JoinSet;
 
 use crate::TOPIC;
-use crate::ledger::{Ledger, add};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
 
 type Record<'a> = FutureRecord<'a, [u8], [u8]>;

@@ -9,11 +9,11 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::Consumer as _;
-use soak::{Arguments, Broker, Memory, MessagingTelemetry, Tally};
+use soak::{Arguments, Broker, Memory, MessagingTelemetry, Tally, add, get};
 use tokio::sync::Notify;
 
 use crate::consume::Member;
-use crate::ledger::{Ledger, add, get};
+use crate::ledger::Ledger;
 use crate::plan::MAX_SIZE;
 use crate::produce::{self, Producer};
 use crate::{PARTITIONS, TOPIC};
@@ -87,17 +87,7 @@ impl Run {
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
         let progress = {
             let memory = Arc::clone(&memory);
-            move || {
-                let done = add(&received);
-                if done.is_multiple_of((requests / 200).max(1)) {
-                    let resident = memory.sample(done);
-                    if done.is_multiple_of((requests / 10).max(1)) {
-                        let resident =
-                            resident.map_or_else(String::new, |kib| format!(", resident {kib} KiB"));
-                        println!("{done:>9} of {requests}{resident}");
-                    }
-                }
-            }
+            move || memory.progress(add(&received))
         };
         let member = Member {
             ledger: Arc::new(Ledger::new(arguments.seed, requests)),

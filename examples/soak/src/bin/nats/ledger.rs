@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use soak::{add, get};
+
 use crate::plan::{self, Plan};
 
 /// The position of a message that has not arrived.
@@ -87,13 +89,4 @@ impl Ledger {
         get(&self.accepted).saturating_sub(get(&self.stored_arrived))
             + get(&self.answered).saturating_sub(get(&self.requests_arrived))
     }
-}
-
-/// Increments the count and returns the new value.
-pub(crate) fn add(count: &AtomicU64) -> u64 {
-    count.fetch_add(1, Ordering::SeqCst) + 1
-}
-
-pub(crate) fn get(count: &AtomicU64) -> u64 {
-    count.load(Ordering::SeqCst)
 }

@@ -2,7 +2,7 @@
 //! malformed headers among the messages. The checks at the end account for every message and compare the run with async-nats
 //! alone.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
+#![expect(clippy::print_stdout, reason = "a soak prints to its terminal")]
 
 mod consume;
 mod ledger;
@@ -14,72 +14,23 @@ mod server;
 use std::error::Error;
 use std::process::ExitCode;
 
-use otel_testing::{Metric, Recorder};
-use soak::{Arguments, CountingTracerProvider, Report, Side};
+use soak::{Arguments, MessagingTelemetry, Report, Side, equal, get};
 
-use crate::ledger::get;
 use crate::run::{MAX_PENDING, RunResult};
 
 const STREAM: &str = "ORDERS";
 const STORED: &str = "orders";
 const REQUESTS: &str = "prices";
 
-/// The telemetry of one side. The recorder would keep all spans, so a separate provider counts them.
-#[derive(Default)]
-struct Telemetry {
-    spans: CountingTracerProvider,
-    metrics: Recorder,
-}
-
-impl Telemetry {
-    fn options(&self) -> otel_nats::Options {
-        otel_nats::Options::new()
-            .with_tracer_provider(&self.spans)
-            .with_meter_provider(self.metrics.meter_provider())
-    }
-
-    fn durations(&self) -> [Metric; 2] {
-        ["messaging.client.operation.duration", "messaging.process.duration"]
-            .map(|name| self.metrics.metric(name))
-    }
-
-    /// Returns the sum of the counter with this name.
-    fn counter(&self, name: &str) -> u64 {
-        self.metrics.metric(name).points().iter().map(|point| point.sum() as u64).sum()
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(("--messages", 1_000_000, 256), std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
-    };
-    match soak(arguments).await {
-        Ok(report) => {
-            println!("{}", report.text());
-            let failures = report.failures();
-            if failures.is_empty() {
-                println!("soak nats: all checks passed");
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("soak nats: {} checks failed:", failures.len());
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
-        }
-        Err(error) => eprintln!("soak nats: {error}"),
-    }
-    ExitCode::FAILURE
+    soak::run("nats", ("--messages", 1_000_000, 256), soak).await
 }
 
 async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let Arguments { requests, seed, concurrency, .. } = arguments;
     println!("soak nats: {requests} messages, {concurrency} at a time, seed {seed}");
-    otel_operation::declare_bound_metrics();
-    otel_propagation::set_global(otel_propagation::CompositePropagator::default());
-    let (sender, receiver) = (Telemetry::default(), Telemetry::default());
+    let (sender, receiver) = (MessagingTelemetry::default(), MessagingTelemetry::default());
     let ours = run::instrumented(arguments, &sender, &receiver).await?;
     println!("repeating the run with async-nats alone");
     let plain = run::plain(arguments).await?;
@@ -91,17 +42,17 @@ async fn soak(arguments: Arguments) -> Result<Report, Box<dyn Error>> {
     let ledger = &ours.ledger;
     let [accepted, rejected, answered, failed] =
         [&ledger.accepted, &ledger.rejected, &ledger.answered, &ledger.failed].map(get);
-    report.check(all("calls made", requests, accepted + rejected + answered + failed));
+    report.check(equal("calls made", requests, accepted + rejected + answered + failed));
     let attempts: u64 = ours.sent.counts().values().sum();
     let counted = sender.counter("messaging.client.sent.messages");
-    report.check(all("messages counted as sent, including attempts that failed", attempts, counted));
+    report.check(equal("messages counted as sent, including attempts that failed", attempts, counted));
     let counted = receiver.counter("messaging.client.consumed.messages");
-    report.check(all("messages counted as received", ledger.received(), counted));
+    report.check(equal("messages counted as received", ledger.received(), counted));
     let without_context = sender.counter("messaging.nats.context.left_out");
-    report.check(all("messages without space for context", get(&ledger.full_sent), without_context));
+    report.check(equal("messages without space for context", get(&ledger.full_sent), without_context));
     let parents = receiver.spans.counts().with_remote_parent();
     let expected = ledger.received() - get(&ledger.full_received);
-    report.check(all("process spans with a remote parent, of all other messages", expected, parents));
+    report.check(equal("process spans with a remote parent, of all other messages", expected, parents));
     report.check(ours.memory.clone());
     for (name, run) in [("otel-nats", &ours), ("async-nats alone", &plain)] {
         let seconds = run.took.as_secs_f64();
@@ -129,10 +80,4 @@ fn compare(report: &mut Report, ours: &RunResult, plain: &RunResult) {
     // Requests that the restart has cut off: at most those in flight, and those sent until both sides are connected again.
     let [failed, plain_failed] = [mine, theirs].map(|ledger| get(&ledger.failed));
     line("requests without a reply", failed, plain_failed, plain_failed.max(ours.concurrency) * 20);
-}
-
-/// Checks that two counts are equal.
-fn all(name: &str, expected: u64, actual: u64) -> Result<String, String> {
-    let text = format!("{name}: {actual} of {expected}");
-    if actual == expected { Ok(text) } else { Err(text) }
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::stream;
-use soak::{Arguments, Memory, Tally};
+use soak::{Arguments, Memory, MessagingTelemetry, Tally, add};
 use tokio::task::JoinSet;
 
 use crate::consume::Member;
-use crate::ledger::{Ledger, add};
+use crate::ledger::Ledger;
 use crate::send::{self, Bus};
 use crate::server::Server;
-use crate::{REQUESTS, STORED, STREAM, Telemetry};
+use crate::{REQUESTS, STORED, STREAM};
 
 /// The maximum time without a received message; restarting the server and the timeouts of requests take a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,8 +42,8 @@ struct Run {
 /// Runs with the clients of otel-nats.
 pub(crate) async fn instrumented(
     arguments: Arguments,
-    sender: &Telemetry,
-    receiver: &Telemetry,
+    sender: &MessagingTelemetry,
+    receiver: &MessagingTelemetry,
 ) -> Result<RunResult, Box<dyn Error>> {
     let run = Run::start("ours", arguments).await?;
     let address = run.server.address();
@@ -80,17 +80,7 @@ impl Run {
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
         let progress = {
             let memory = Arc::clone(&memory);
-            move || {
-                let done = add(&received);
-                if done.is_multiple_of((requests / 200).max(1)) {
-                    let resident = memory.sample(done);
-                    if done.is_multiple_of((requests / 10).max(1)) {
-                        let resident =
-                            resident.map_or_else(String::new, |kib| format!(", resident {kib} KiB"));
-                        println!("{done:>9} of {requests}{resident}");
-                    }
-                }
-            }
+            move || memory.progress(add(&received))
         };
         let member = Member {
             ledger: Arc::new(Ledger::new(arguments.seed, requests)),

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
-use soak::{Class, Tally};
+use soak::{Class, Tally, add};
 use tokio::task::JoinSet;
 
-use crate::ledger::{Ledger, add};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::{REQUESTS, STORED};
 
