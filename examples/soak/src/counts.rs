@@ -20,3 +20,22 @@ pub fn equal(name: &str, expected: u64, actual: u64) -> Result<String, String> {
     let text = format!("{name}: {actual} of {expected}");
     if actual == expected { Ok(text) } else { Err(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::{add, equal, get};
+
+    #[test]
+    fn a_count_is_incremented_and_read() {
+        let count = AtomicU64::new(0);
+        assert_eq!((add(&count), add(&count), get(&count)), (1, 2, 2));
+    }
+
+    #[test]
+    fn counts_that_differ_are_an_error() {
+        assert_eq!(equal("calls", 3, 3), Ok("calls: 3 of 3".to_owned()));
+        assert_eq!(equal("calls", 3, 2), Err("calls: 2 of 3".to_owned()));
+    }
+}
