@@ -16,8 +16,8 @@ pub enum SetupError {
     Exporter {
         /// The signal of the exporter.
         signal: Signal,
-        /// The error of the exporter's crate.
-        source: opentelemetry_otlp::ExporterBuildError,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A header set in code has a name or a value that is invalid in HTTP.
     #[error("{name:?} with its value cannot be a header")]

@@ -42,7 +42,7 @@ pub(crate) fn metrics(otlp: &Otlp, temporality: Temporality) -> Result<MetricExp
 }
 
 fn of(signal: Signal) -> impl FnOnce(ExporterBuildError) -> SetupError {
-    move |source| SetupError::Exporter { signal, source }
+    move |source| SetupError::Exporter { signal, source: Box::new(source) }
 }
 
 fn grpc<B: WithTonicConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result<B, SetupError> {

@@ -23,7 +23,7 @@ use crate::signal::ShutdownSignal;
 use crate::{config::Signal, logs};
 
 /// Maximum of all deadlines, so that adding one to the clock cannot overflow.
-const LONGEST: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// The telemetry of an application. Keep it until the end of `main`, and end it with [`shutdown`](Self::shutdown).
 ///
