@@ -298,7 +298,6 @@ pub(crate) struct Otlp {
 
 impl Otlp {
     /// Returns the endpoint without credentials, query and fragment.
-    #[expect(dead_code, reason = "the set-up still uses the other exporters")]
     pub(crate) fn shown_endpoint(&self) -> String {
         let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
         let rest = rest.split(['?', '#']).next().unwrap_or_default();

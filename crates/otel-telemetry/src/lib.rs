@@ -9,19 +9,16 @@ mod builder;
 mod config;
 mod env;
 mod error;
-mod exporters;
 mod health;
 mod ids;
 mod logs;
 mod metrics;
-#[expect(dead_code, reason = "the set-up still uses the other exporters")]
 mod otlp;
 mod resource;
 mod runtime;
 pub mod sampler;
 mod shutdown;
 mod signal;
-#[expect(dead_code, reason = "the set-up still uses the other exporters")]
 mod status;
 mod telemetry;
 #[cfg(feature = "tls")]

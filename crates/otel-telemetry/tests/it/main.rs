@@ -4,6 +4,7 @@
 
 mod baggage;
 mod batch;
+mod blocking;
 mod collector_faults;
 mod conventions;
 mod environment;
