@@ -5,6 +5,7 @@
 mod baggage;
 mod batch;
 mod blocking;
+mod collector;
 mod collector_faults;
 mod conventions;
 mod environment;
@@ -12,6 +13,7 @@ mod health;
 mod ids;
 mod logs;
 mod metrics;
+mod retry;
 mod shutdown;
 mod support;
 #[cfg(feature = "tls")]
