@@ -20,6 +20,7 @@ pub mod sampler;
 mod shutdown;
 mod signal;
 mod status;
+mod steps;
 mod telemetry;
 #[cfg(feature = "tls")]
 mod tls;
@@ -35,4 +36,5 @@ pub use crate::health::{Health, HealthDetail, HealthReport, HealthStatus};
 pub use crate::resource::Detector;
 pub use crate::shutdown::ShutdownReport;
 pub use crate::signal::ShutdownSignal;
+pub use crate::steps::{ShutdownPhase, ShutdownSteps, StepReport, StepsReport};
 pub use crate::telemetry::Telemetry;

@@ -59,11 +59,24 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
+/// Returns the report if the control thread does not return one by the deadline that it is given.
+pub(crate) fn lost_report(deadline: Duration) -> ShutdownReport {
+    ShutdownReport {
+        unfinished: Signal::ALL
+            .into_iter()
+            .map(|signal| (signal, "the deadline passed".to_owned()))
+            .collect(),
+        spans: Counts::default(),
+        logs: Counts::default(),
+        took: deadline,
+    }
+}
+
 /// Runs the shutdown on the control thread, and passes the report to `done`.
 pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration, done: impl FnOnce(ShutdownReport)) {
     let start = Instant::now();
     let reserve = deadline / RESERVE;
-    let mut shares = Shares { end: start + (deadline - reserve), steps: 3 };
+    let mut shares = Shares::new(start + (deadline - reserve), 3);
     let mut unfinished = Vec::new();
     parts.health.begin_shutdown();
     parts.metrics.status.close();
@@ -142,13 +155,17 @@ async fn settle(parts: &Parts, signal: Signal, most: Duration) -> bool {
 }
 
 /// Divides the remaining time among the remaining steps.
-struct Shares {
+pub(crate) struct Shares {
     end: Instant,
     steps: u32,
 }
 
 impl Shares {
-    fn next(&mut self, now: Instant) -> Duration {
+    pub(crate) fn new(end: Instant, steps: u32) -> Self {
+        Self { end, steps }
+    }
+
+    pub(crate) fn next(&mut self, now: Instant) -> Duration {
         let share = self.end.saturating_duration_since(now) / self.steps.max(1);
         self.steps = self.steps.saturating_sub(1);
         share
@@ -193,7 +210,7 @@ mod tests {
     fn unused_time_goes_to_the_steps_that_are_left() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut shares = Shares { end: at(900), steps: 3 };
+        let mut shares = Shares::new(at(900), 3);
         assert_eq!(shares.next(at(0)), Duration::from_millis(300));
         assert_eq!(shares.next(at(100)), Duration::from_millis(400));
         assert_eq!(shares.next(at(500)), Duration::from_millis(400));

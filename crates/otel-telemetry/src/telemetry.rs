@@ -21,6 +21,7 @@ use crate::health::Health;
 use crate::metrics::MetricsState;
 use crate::shutdown::{self, ShutdownReport};
 use crate::signal::ShutdownSignal;
+use crate::steps::ShutdownSteps;
 use crate::{config::Signal, logs};
 
 /// Deadline of [`Telemetry::flush`].
@@ -213,13 +214,30 @@ impl Telemetry {
         });
         match receiver.await {
             Ok(report) => report,
-            Err(_) => lost_report(deadline),
+            Err(_) => shutdown::lost_report(deadline),
         }
+    }
+
+    /// Returns the steps of the application's shutdown, of which the telemetry is the last one:
+    ///
+    /// ```
+    /// # async fn example(telemetry: otel_telemetry::Telemetry, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+    /// let report = telemetry
+    ///     .shutdown_steps()
+    ///     .with_server("http", async { server.await.unwrap_or_else(|error| Err(error.into())) })
+    ///     .with_pool("postgres", async { Ok::<_, std::io::Error>(/* pool.close().await */) })
+    ///     .run()
+    ///     .await;
+    /// # let _ = report;
+    /// # }
+    /// ```
+    pub fn shutdown_steps(self) -> ShutdownSteps {
+        ShutdownSteps::new(self)
     }
 
     /// Like [`shutdown_within`](Self::shutdown_within), for a `main` without a runtime: blocks the calling thread.
     pub fn shutdown_blocking(mut self, deadline: Duration) -> ShutdownReport {
-        self.block_on_shutdown(deadline).unwrap_or_else(|| lost_report(deadline))
+        self.block_on_shutdown(deadline).unwrap_or_else(|| shutdown::lost_report(deadline))
     }
 
     fn block_on_shutdown(&mut self, deadline: Duration) -> Option<ShutdownReport> {
@@ -257,19 +275,6 @@ async fn flush(parts: Arc<Parts>, deadline: Duration) -> Vec<(Signal, String)> {
         failed.push((signal, error));
     }
     failed
-}
-
-/// The report if the control thread does not return one by the deadline that it is given.
-fn lost_report(deadline: Duration) -> ShutdownReport {
-    ShutdownReport {
-        unfinished: Signal::ALL
-            .into_iter()
-            .map(|signal| (signal, "the deadline passed".to_owned()))
-            .collect(),
-        spans: Counts::default(),
-        logs: Counts::default(),
-        took: deadline,
-    }
 }
 
 impl Parts {

@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod retry;
 mod shutdown;
+mod steps;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
