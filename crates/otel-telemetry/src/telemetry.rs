@@ -225,7 +225,7 @@ impl Telemetry {
     /// let report = telemetry
     ///     .shutdown_steps()
     ///     .with_server("http", async { server.await.unwrap_or_else(|error| Err(error.into())) })
-    ///     .with_pool("postgres", async { Ok::<_, std::io::Error>(/* pool.close().await */) })
+    ///     .with_pool("postgres", async { Ok::<_, std::io::Error>(()) }) // after `pool.close().await`
     ///     .run()
     ///     .await;
     /// # let _ = report;
