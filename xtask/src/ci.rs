@@ -100,6 +100,11 @@ const STEPS: &[Step] = &[
         "1,000,000 NATS messages, each accounted for; the server is killed midway",
         full::soak_nats,
     ),
+    full(
+        "soak-telemetry",
+        "ten minutes of spans, none lost; the collector is killed every 30 seconds",
+        full::soak_telemetry,
+    ),
 ];
 
 /// The services that the tests of a package connect to.
@@ -112,6 +117,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-saga", "postgres"),
     ("otel-telemetry", "collector"),
     ("rest-api", "collector"),
+    ("soak", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),
     ("transfer", "postgres"),
@@ -119,7 +125,7 @@ const SERVICES: &[(&str, &str)] = &[
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
 const WITH_SERVICES: &[&str] =
-    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats"];
+    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats", "soak-telemetry"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {
