@@ -102,6 +102,9 @@ impl Channel {
         payload: &[u8],
         properties: BasicProperties,
     ) -> (MessagingOperation, BasicProperties) {
+        if let Some(operation) = self.amqp.messaging().idle_operation() {
+            return (operation, properties);
+        }
         let headers = OutboundHeaders(properties.headers().clone());
         let mut message = OutboundMessage { address, properties: &properties, headers, payload };
         let budget = HeaderBudget::bytes(budget(&properties, self.frame_max), PER_HEADER);

@@ -9,7 +9,7 @@ pub(crate) mod raw;
 use std::ffi::{CStr, CString};
 
 use otel_propagation::{HeaderReader, HeaderWriter};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message, OwnedHeaders, OwnedMessage};
 
 /// The number of wanted names that are remembered without an allocation.
 const FEW: usize = 4;
@@ -148,6 +148,10 @@ pub struct HeaderInjector<'a>(pub &'a mut Option<OwnedHeaders>);
 
 impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
         append(self.0, name, value);
     }
@@ -164,9 +168,8 @@ impl HeaderWriter for HeaderInjector<'_> {
     }
 }
 
-fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &str) {
-    let written = headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(OURS));
-    *headers = Some(written.insert(Header { key: name, value: Some(value) }));
+fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &[u8]) {
+    raw::add(headers.get_or_insert_with(|| OwnedHeaders::new_with_capacity(OURS)), name, value);
 }
 
 /// Returns the exact name of the first header that matches `name` in any case.
@@ -225,7 +228,14 @@ impl HeaderReader for HeaderEdit {
 
 impl HeaderWriter for HeaderEdit {
     fn set(&mut self, name: &str, value: &str) {
-        HeaderWriter::remove(self, name);
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    #[inline]
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        if self.headers.is_some() {
+            HeaderWriter::remove(self, name);
+        }
         append(&mut self.headers, name, value);
         self.is_changed = true;
     }

@@ -172,6 +172,16 @@ impl<'a> OperationBuilder<'a> {
         current: &Context,
         attributes: impl FnOnce(&mut MessageAttributes),
     ) -> MessagingOperation {
+        self.start_by(current, attributes, Plain)
+    }
+
+    #[inline]
+    pub(crate) fn start_by(
+        self,
+        current: &Context,
+        attributes: impl FnOnce(&mut MessageAttributes),
+        starter: impl Starter,
+    ) -> MessagingOperation {
         let destination = self.destination;
         let options = &destination.client.options;
         let message = self.message.filter(|context| policy::is_valid(context));
@@ -229,11 +239,40 @@ impl<'a> OperationBuilder<'a> {
             attributes(&mut list);
             list.list
         };
-        let running = Operation::start(&destination.client.tracer, start, &parent, started, state, build);
+        let running = starter.start(start, &parent, started, state, build);
         if let (false, Some(message), Some(span)) = (early, message, running.recording()) {
             span.add_link(message.span().span_context().clone(), Vec::new());
         }
         MessagingOperation::recorded(running)
+    }
+}
+
+/// The start of an operation and its span.
+pub(crate) trait Starter {
+    fn start(
+        self,
+        start: SpanStart,
+        parent: &Context,
+        started: StartTime,
+        state: OperationState,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Operation<OperationState>;
+}
+
+struct Plain;
+
+impl Starter for Plain {
+    #[inline]
+    fn start(
+        self,
+        start: SpanStart,
+        parent: &Context,
+        started: StartTime,
+        state: OperationState,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Operation<OperationState> {
+        let destination = Arc::clone(&state.destination);
+        Operation::start(&destination.client.tracer, start, parent, started, state, attributes)
     }
 }
 

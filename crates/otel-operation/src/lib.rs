@@ -29,5 +29,5 @@ pub use crate::operation::{Operation, OperationObserver, StartTime};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
 pub use crate::providers::Providers;
 pub use crate::requested_ids::{take_requested_span_id, take_requested_trace_id, with_span_identity};
-pub use crate::span::{SamplerAttributes, SpanStart, StartedSpan};
+pub use crate::span::{OutboundSpan, SamplerAttributes, SpanStart, StartedSpan};
 pub use crate::tracer::Tracer;

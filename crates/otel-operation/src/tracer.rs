@@ -11,7 +11,7 @@ use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
 use crate::global_provider::{global_tracer, is_set};
-use crate::span::{SpanStart, StartSpan, StartedSpan, start_with};
+use crate::span::{OutboundSpan, SpanStart, StartSpan, Started, StartedSpan, start_with};
 
 /// The calls of [`Tracer::is_noop`] of which one looks the global provider up.
 const LOOKED_UP: u32 = 32;
@@ -81,18 +81,44 @@ impl Tracer {
         parent: &Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> StartedSpan {
-        if parent.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
+        if is_suppressed(parent) {
             return StartedSpan::suppressed(parent);
         }
+        StartedSpan::new(parent, self.start_any(start, parent, attributes))
+    }
+
+    /// Starts the span of a message as a child of `parent`, as [`start`](Self::start) does.
+    #[inline]
+    pub fn start_outbound<'p>(
+        &self,
+        start: SpanStart,
+        parent: &'p Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> OutboundSpan<'p> {
+        if is_suppressed(parent) {
+            return OutboundSpan::suppressed(parent);
+        }
+        OutboundSpan::new(parent, self.start_any(start, parent, attributes))
+    }
+
+    #[inline]
+    fn start_any(
+        &self,
+        start: SpanStart,
+        parent: &Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Started {
         let tracer = match &self.0 {
             Source::Given(tracer) => Some(tracer),
             Source::Global { scope, tracer, .. } => tracer.get().or_else(|| look_up(scope, tracer)),
         };
-        match tracer {
-            Some(tracer) => start_with(&**tracer, start, parent, attributes),
-            None => StartedSpan::none(parent),
-        }
+        tracer.map_or(Started::None, |tracer| start_with(&**tracer, start, parent, attributes))
     }
+}
+
+#[inline]
+fn is_suppressed(parent: &Context) -> bool {
+    parent.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed()
 }
 
 /// Keeps the global tracer; returns `None` while it is the API's no-op.

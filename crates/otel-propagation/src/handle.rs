@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::SpanContext;
 use opentelemetry::{Context, global};
 
 use crate::b3::B3Propagator;
@@ -108,6 +109,22 @@ impl PropagatorHandle {
             Source::Global => with_global(|propagator| match propagator {
                 Ok(ours) => ours.write(cx, carrier),
                 Err(other) => foreign::inject(other, cx, carrier, WriteScope::ALL),
+            }),
+        }
+    }
+
+    /// Writes a span context and the rest of `cx`, such as its baggage, as [`inject`](Self::inject) of a context with that span does.
+    /// For a span whose context is not needed otherwise, because making one costs more than writing it.
+    pub fn inject_span_context<C: HeaderWriter>(&self, span: &SpanContext, cx: &Context, carrier: &mut C) {
+        let foreign = |propagator: &dyn TextMapPropagator, carrier: &mut C| {
+            foreign::inject_span(propagator, span, cx, carrier, WriteScope::ALL);
+        };
+        match &self.source {
+            Source::Typed(composite) => composite.write_span(span, cx, carrier),
+            Source::Dyn(propagator) => foreign(&**propagator, carrier),
+            Source::Global => with_global(|propagator| match propagator {
+                Ok(ours) => ours.write_span(span, cx, carrier),
+                Err(other) => foreign(other, carrier),
             }),
         }
     }
