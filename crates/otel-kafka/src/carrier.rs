@@ -35,6 +35,12 @@ const OURS: usize = 3;
 /// let context = otel_propagation::extract(&HeaderExtractor::new(&headers));
 /// # let _ = context;
 /// ```
+///
+/// ```compile_fail,E0308
+/// fn read(headers: &rdkafka::message::BorrowedHeaders) {
+///     let _ = otel_kafka::HeaderExtractor::new(headers);
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct HeaderExtractor<'a>(Source<'a>);
 
