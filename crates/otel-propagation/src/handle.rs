@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use opentelemetry::propagation::TextMapPropagator;
@@ -33,6 +34,25 @@ static TYPED: ArcSwapOption<CompositePropagator> = ArcSwapOption::const_empty();
 pub fn set_global(propagator: CompositePropagator) {
     TYPED.store(Some(Arc::new(propagator.clone())));
     global::set_text_map_propagator(propagator);
+}
+
+/// Set while the global propagator is the one of the last [`set_global`].
+static IS_FINAL: AtomicBool = AtomicBool::new(false);
+
+/// Declares that no other propagator replaces the one of the last [`set_global`] (or that one may), so that it need not be
+/// looked up in OpenTelemetry's global.
+///
+/// OpenTelemetry's setter cannot be observed, so the code that sets the SDK up has to declare it;
+/// `otel_operation::declare_final_propagator` does, together with what else is declared.
+pub fn declare_global_final(is_final: bool) {
+    IS_FINAL.store(is_final, Ordering::Relaxed);
+}
+
+/// Returns true if the global propagator is known to be the one of the last [`set_global`].
+#[must_use]
+#[inline]
+pub fn is_global_final() -> bool {
+    IS_FINAL.load(Ordering::Relaxed)
 }
 
 /// Reads context from carriers and writes it to them: by OpenTelemetry's global propagator, which is the default, by one
