@@ -206,11 +206,6 @@ impl<'a> OperationBuilder<'a> {
             context_dropped: false,
             error_if_dropped: self.error_if_dropped,
         };
-        let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
-            .with_sampler_attributes(options.sampler_attributes);
-        for link in self.links {
-            start = start.with_link(link);
-        }
         // A span under an unsampled parent rarely records. Its link is added after the start, and only if it does
         // record, to avoid cloning the span context.
         let early = options.sampler_attributes == SamplerAttributes::Always || {
@@ -218,10 +213,21 @@ impl<'a> OperationBuilder<'a> {
             let parent = parent.span_context();
             parent.is_sampled() || !parent.is_valid()
         };
-        if let (true, Some(message)) = (early, message) {
-            start = start.with_link(Link::with_context(message.span().span_context().clone()));
-        }
         let (operation, operation_type) = (self.operation, self.operation_type);
+        let links = self.links;
+        let start = || {
+            let mut start = SpanStart::new(destination.span_name(operation), kind, started.time)
+                .with_sampler_attributes(options.sampler_attributes);
+            for link in links {
+                start = start.with_link(link);
+            }
+            match (early, message) {
+                (true, Some(message)) => {
+                    start.with_link(Link::with_context(message.span().span_context().clone()))
+                }
+                _ => start,
+            }
+        };
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
             let prepared: &[KeyValue] = &destination.attributes;
@@ -251,7 +257,7 @@ impl<'a> OperationBuilder<'a> {
 pub(crate) trait Starter {
     fn start(
         self,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         started: StartTime,
         state: OperationState,
@@ -265,7 +271,7 @@ impl Starter for Plain {
     #[inline]
     fn start(
         self,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         started: StartTime,
         state: OperationState,

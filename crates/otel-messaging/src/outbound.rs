@@ -107,7 +107,7 @@ impl<M: OutboundMessage> Starter for Sender<'_, '_, M> {
     #[inline]
     fn start(
         self,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         started: StartTime,
         mut state: OperationState,

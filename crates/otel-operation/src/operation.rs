@@ -97,11 +97,12 @@ pub struct Operation<O: OperationObserver> {
 impl<O: OperationObserver> Operation<O> {
     /// Starts an operation and its span, as a child of `parent`, and counts it as in flight.
     ///
-    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
+    /// `start` and `attributes` are called at most once: the former only if a sampler is asked, the latter only if it receives the
+    /// attributes or the span records.
     #[inline]
     pub fn start(
         tracer: &Tracer,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         start_time: StartTime,
         observer: O,
@@ -114,11 +115,12 @@ impl<O: OperationObserver> Operation<O> {
 
     /// Starts the span of a message that is about to be sent; [`from_outbound`](Self::from_outbound) makes it an operation.
     ///
-    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
+    /// `start` and `attributes` are called at most once: the former only if a sampler is asked, the latter only if it receives the
+    /// attributes or the span records.
     #[inline]
     pub fn start_outbound<'p>(
         tracer: &Tracer,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &'p Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> OutboundSpan<'p> {

@@ -16,7 +16,7 @@ use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 /// The random-trace-id flag of [W3C Trace Context level
 /// 2](https://www.w3.org/TR/trace-context-2/#random-trace-id-flag).
-const RANDOM: TraceFlags = TraceFlags::new(0x02);
+pub(crate) const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
 /// The rule by which a span's attributes are built before the sampler runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

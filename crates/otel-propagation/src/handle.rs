@@ -95,7 +95,9 @@ impl PropagatorHandle {
     /// set is never one.
     #[must_use]
     pub fn is_noop(&self) -> bool {
-        matches!(self.source, Source::Global) && global::get_text_map_propagator(foreign::is_noop)
+        matches!(self.source, Source::Global)
+            && !is_global_final()
+            && global::get_text_map_propagator(foreign::is_noop)
     }
 
     /// Reads the context that a carrier holds. It starts from an empty context, never from the one that is current on
@@ -184,6 +186,11 @@ pub fn inject<C: HeaderWriter>(cx: &Context, carrier: &mut C) {
 #[inline]
 fn with_global<T>(mut use_it: impl FnMut(Result<&CompositePropagator, &dyn TextMapPropagator>) -> T) -> T {
     let typed = TYPED.load();
+    if is_global_final()
+        && let Some(ours) = typed.as_deref()
+    {
+        return use_it(Ok(ours));
+    }
     let ours = |current: &dyn TextMapPropagator| typed.as_deref().filter(|ours| is_same(ours, current));
     // Ours is used after the global's lock was released.
     let other = global::get_text_map_propagator(|current| match ours(current) {

@@ -27,7 +27,7 @@ fn start(recorder: &Recorder, parent: &Context, input: SamplerAttributes) -> (Op
         asked = true;
         vec![KeyValue::new("job.id", 1)]
     };
-    let operation = Operation::start(&tracer, span, parent, started, Job::default(), attributes);
+    let operation = Operation::start(&tracer, || span, parent, started, Job::default(), attributes);
     (operation, asked)
 }
 
@@ -86,7 +86,7 @@ fn an_outbound_span_writes_what_its_operation_would_have_written() {
     ] {
         let tracer = Tracer::new(recorder.tracer_provider(), scope());
         let started = StartTime::now();
-        let start = SpanStart::new("send", SpanKind::Producer, started.time);
+        let start = || SpanStart::new("send", SpanKind::Producer, started.time);
         let span = Operation::<Job>::start_outbound(&tracer, start, &parent, Vec::new);
         let mut headers = vec![("tracestate".to_owned(), "set=1".to_owned())];
         span.inject(&propagator, &mut headers);
@@ -143,7 +143,7 @@ fn links_are_kept_and_invalid_ones_left_out() {
     let linked = remote(1).span().span_context().clone();
     let (kept, left_out) = (Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE));
     let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_link(kept).with_link(left_out);
-    drop(Operation::start(&tracer, span, &Context::new(), started, Job::default(), Vec::new));
+    drop(Operation::start(&tracer, || span, &Context::new(), started, Job::default(), Vec::new));
     let links = recorder.span("job").links.links;
     assert_eq!(links.iter().map(|link| &link.span_context).collect::<Vec<_>>(), [&linked]);
 }
@@ -168,7 +168,7 @@ fn a_suppressed_scope_records_nothing_and_suppresses_the_operations_code_too() {
         let (job, told) = counting();
         let started = StartTime::now();
         let span = SpanStart::new("job", SpanKind::Server, started.time);
-        let mut operation = Operation::start(&tracer, span, parent, started, job, Vec::new);
+        let mut operation = Operation::start(&tracer, || span, parent, started, job, Vec::new);
         assert!(operation.inside(|_| Context::is_current_telemetry_suppressed()));
         let inner =
             Operation::without_span(operation.context().clone(), started, operation.observer().clone());

@@ -212,7 +212,7 @@ impl Telemetry {
         let started = StartTime::now();
         let attributes = || transaction(id, name);
         let start = span(name, started.time);
-        Operation::start(&self.tracer, start, &Context::current(), started, Decided::default(), attributes)
+        Operation::start(&self.tracer, || start, &Context::current(), started, Decided::default(), attributes)
     }
 
     pub(super) fn call(&self, about: CallSpan<'_>, parent: &Context) -> Operation<Called> {
@@ -235,7 +235,7 @@ impl Telemetry {
             attributes.push(participant());
             attributes
         };
-        Operation::start(&self.tracer, start, parent, started, record, attributes)
+        Operation::start(&self.tracer, || start, parent, started, record, attributes)
     }
 
     /// Records the span of a transaction again whose coordinator has died: under its original id if the id generator
@@ -257,7 +257,8 @@ impl Telemetry {
             attributes
         };
         let decided = Decided(state.decision);
-        let begin = || Operation::start(&self.tracer, start, &parent, StartTime::now(), decided, attributes);
+        let begin =
+            || Operation::start(&self.tracer, || start, &parent, StartTime::now(), decided, attributes);
         let (operation, _) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
     }
