@@ -174,7 +174,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets the interval and the timeout of metric exports. Defaults: 60 seconds and 30 seconds.
+    /// Sets the interval and the timeout of metric exports. Defaults: 60 seconds and 30 seconds. An interval of zero is
+    /// the default one, a timeout of zero is indefinite.
     /// `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_METRIC_EXPORT_TIMEOUT` override them.
     pub fn with_metric_export(mut self, interval: Duration, timeout: Duration) -> Self {
         self.metric_interval = interval;
@@ -276,15 +277,15 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Makes an invalid environment variable an error instead of a warning.
+    /// Makes an invalid environment variable an error instead of a warning. A variable that is not supported remains a
+    /// warning.
     pub fn strict_env(mut self) -> Self {
         self.strict_env = true;
         self
     }
 
     /// Reads these variables instead of the environment of the process, for tests and for several set-ups in one
-    /// process. The SDK and the OTLP exporter still read some variables of the process themselves: span limits,
-    /// headers, and `gzip`.
+    /// process. The OTLP exporter still reads some variables of the process itself: headers and `gzip`.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,

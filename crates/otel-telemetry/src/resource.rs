@@ -78,7 +78,7 @@ pub(crate) fn resolve(described: &Described, env: &mut Env) -> Resource {
         }
     }
     attributes.extend(described.attributes.iter().cloned());
-    let from_env = env.pairs("OTEL_RESOURCE_ATTRIBUTES", false);
+    let from_env = env.attributes("OTEL_RESOURCE_ATTRIBUTES");
     attributes.extend(from_env.into_iter().flatten().map(|(key, value)| KeyValue::new(key, value)));
     if let Some(name) = env.get("OTEL_SERVICE_NAME") {
         attributes.push(KeyValue::new("service.name", name));

@@ -4,11 +4,13 @@
 
 mod baggage;
 mod batch;
+mod collector;
 mod collector_faults;
 mod conventions;
 mod environment;
 mod health;
 mod ids;
+mod invalid_values;
 mod logs;
 mod metrics;
 mod shutdown;
