@@ -285,7 +285,8 @@ impl TelemetryBuilder {
     }
 
     /// Reads these variables instead of the environment of the process, for tests and for several set-ups in one
-    /// process. The OTLP exporter still reads some variables of the process itself: headers and `gzip`.
+    /// process. Only `OTEL_EXPORTER_OTLP_COMPRESSION` and those of the signals are still read from the process, by the
+    /// exporters, if neither code nor these variables select `gzip`.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,

@@ -1,4 +1,4 @@
-//! A collector that accepts everything, over gRPC and HTTP, and keeps the path of each request.
+//! A collector that accepts everything, over gRPC and HTTP, and keeps the head of each request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,9 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full};
 
-/// The paths of the requests that a collector has received.
+/// The requests that a collector has received, as paths with headers.
 #[derive(Clone, Default)]
-pub(crate) struct Requests(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Requests(Arc<Mutex<Vec<(String, HeaderMap)>>>);
 
 impl Requests {
     /// Starts a collector on the runtime of the test.
@@ -30,7 +30,7 @@ impl Requests {
         let (head, body) = request.into_parts();
         let _ = body.collect().await;
         let is_grpc = head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
-        self.0.lock().unwrap().push(head.uri.path().to_owned());
+        self.0.lock().unwrap().push((head.uri.path().to_owned(), head.headers));
         if !is_grpc {
             return Response::new(Body::empty());
         }
@@ -42,6 +42,13 @@ impl Requests {
     }
 
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Returns the headers of the only request.
+    pub(crate) fn only(&self) -> HeaderMap {
+        let requests = self.0.lock().unwrap();
+        let [(_, headers)] = &requests[..] else { panic!("{requests:?}") };
+        headers.clone()
     }
 }

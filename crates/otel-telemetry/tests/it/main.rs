@@ -13,6 +13,7 @@ mod ids;
 mod invalid_values;
 mod logs;
 mod metrics;
+mod process_environment;
 mod shutdown;
 mod support;
 #[cfg(feature = "tls")]
