@@ -34,6 +34,9 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
     let resource = resource::resolve(&builder.described, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
+    // The application's function can set another sampler.
+    builder.options.follows_unsampled_parents =
+        builder.traces.is_none() && sampler.follows_unsampled_parents();
     let propagator = propagator(builder.propagator.take(), &mut env);
     let traces = target(&builder, Signal::Traces, &mut env);
     let metrics = target(&builder, Signal::Metrics, &mut env);
@@ -149,6 +152,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         propagator,
         options: builder.options,
         problems,
+        installed: false.into(),
         runtime,
     }))
 }

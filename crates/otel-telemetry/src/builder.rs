@@ -94,6 +94,7 @@ impl Default for TelemetryBuilder {
                 shutdown_timeout: Duration::from_secs(5),
                 drain_delay: Duration::ZERO,
                 disabled: false,
+                follows_unsampled_parents: false,
             },
             env: None,
             strict_env: false,
@@ -350,8 +351,13 @@ impl TelemetryBuilder {
             otel_operation::set_tracer_provider(parts.tracer_provider.clone());
             #[cfg(feature = "bound-metrics")]
             otel_operation::declare_bound_metrics();
+            if parts.options.follows_unsampled_parents {
+                otel_operation::declare_parent_based_sampler();
+            }
             global::set_meter_provider(parts.meter_provider.clone());
         }
+        otel_operation::declare_final_propagator();
+        parts.installed.store(true, Ordering::SeqCst);
         warn_of_problems(&telemetry);
         Ok(telemetry)
     }
