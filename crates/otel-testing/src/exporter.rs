@@ -92,6 +92,13 @@ impl ScriptedExporter {
         self.lock().largest_batch
     }
 
+    /// Returns the number of spans and log records that were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        let state = self.lock();
+        (state.spans.len() + state.log_records.len()) as u64
+    }
+
     /// Returns the spans that were accepted.
     #[must_use]
     pub fn spans(&self) -> Vec<SpanData> {

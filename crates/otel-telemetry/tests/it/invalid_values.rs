@@ -2,14 +2,16 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use otel_telemetry::{Exporter, HealthStatus, OtlpOptions, SetupError, Signal};
 
-use crate::collector::Requests;
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::requests::Requests;
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 #[test]
 fn under_strict_env_an_invalid_endpoint_is_an_error() {
@@ -80,7 +82,7 @@ async fn a_timeout_of_zero_lets_exports_finish() {
 #[tokio::test]
 async fn an_interval_and_a_queue_of_zero_are_reported_and_ignored() {
     let (address, requests) = Requests::serve().await;
-    let exporter = Told::to(Does::Slow);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Slow(Duration::from_millis(20)));
     let telemetry = quiet()
         .with_exporter(Signal::Metrics, Exporter::Otlp)
         .with_otlp(OtlpOptions::default().with_endpoint(format!("http://{address}")))
@@ -107,7 +109,7 @@ async fn an_interval_and_a_queue_of_zero_are_reported_and_ignored() {
 
 #[test]
 fn limits_of_spans_apply() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_env([
             ("OTEL_ATTRIBUTE_COUNT_LIMIT", "3"),
@@ -128,7 +130,7 @@ fn limits_of_spans_apply() {
     }
     span.end();
     drop(telemetry);
-    let spans = exporter.spans.lock().unwrap();
+    let spans = exporter.spans();
     assert_eq!((spans[0].attributes.len(), spans[0].events.len()), (3, 2));
     assert_eq!(spans[0].events[0].attributes.len(), 1);
 }

@@ -4,7 +4,6 @@
 
 mod baggage;
 mod batch;
-mod collector;
 mod collector_faults;
 mod conventions;
 mod environment;
@@ -14,6 +13,7 @@ mod invalid_values;
 mod logs;
 mod metrics;
 mod process_environment;
+mod requests;
 mod shutdown;
 mod support;
 #[cfg(feature = "tls")]

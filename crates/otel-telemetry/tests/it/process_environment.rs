@@ -5,8 +5,9 @@ use std::process::Command;
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use otel_telemetry::{Exporter, OtlpOptions, Signal, Telemetry};
 
-use crate::collector::Requests;
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::requests::Requests;
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 /// Set in the process that has the other variables.
 const CHILD: &str = "TEST_WITH_VARIABLES";
@@ -97,13 +98,13 @@ fn with_env_isolates_limits() {
         return;
     }
     for (isolated, events) in [(true, 1), (false, 0)] {
-        let exporter = Told::to(Does::Accept);
+        let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
         let builder = if isolated { quiet() } else { Telemetry::builder().with_exporters(Exporter::None) };
         let telemetry = builder.with_span_exporter(exporter.clone()).build().unwrap();
         let mut span = telemetry.tracer_provider().tracer("test").start("span");
         span.add_event("event", Vec::new());
         span.end();
         drop(telemetry);
-        assert_eq!(exporter.spans.lock().unwrap()[0].events.len(), events);
+        assert_eq!(exporter.spans()[0].events.len(), events);
     }
 }

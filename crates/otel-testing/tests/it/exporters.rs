@@ -52,7 +52,7 @@ async fn each_signal_is_accepted_or_fails() {
     assert_eq!((accepted(&exporter), exporter.exports(), exporter.largest_batch()), ([1; 3], 3, 1));
     exporter.set_behavior(ExporterBehavior::Fail);
     assert!(export(&exporter).await.iter().all(Result::is_err));
-    assert_eq!((accepted(&exporter), exporter.exports()), ([1; 3], 6));
+    assert_eq!((accepted(&exporter), exporter.exports(), exporter.accepted()), ([1; 3], 6, 2));
 }
 
 #[test]
