@@ -22,7 +22,7 @@ use crate::env::Env;
 use crate::error::SetupError;
 use crate::exporters;
 use crate::health::{FailureFn, Health, last_failed};
-use crate::ids::Ids;
+use crate::ids::RequestedOrRandomIds;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
 use crate::resource;
 use crate::runtime::ExportRuntime;
@@ -32,7 +32,7 @@ use crate::telemetry::{Parts, Telemetry};
 /// Resolves all options before it starts anything, so that an error leaves no thread behind.
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
-    let resource = resource::resolve(&builder.described, &mut env);
+    let resource = resource::resolve(&builder.resource_options, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
     // The application's function can set another sampler.
     builder.options.follows_unsampled_parents =
@@ -89,7 +89,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
 
     let mut tracers = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_id_generator(Ids::default())
+        .with_id_generator(RequestedOrRandomIds::default())
         // The SDK reads limits from the environment of the process, which `with_env` replaces.
         .with_span_limits(SpanLimits::default())
         .with_sampler(sampler);

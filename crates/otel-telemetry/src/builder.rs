@@ -22,7 +22,7 @@ use crate::config::{Exporter, OtlpOptions, Signal};
 use crate::env::Env;
 use crate::error::SetupError;
 use crate::logs;
-use crate::resource::{Described, Detector};
+use crate::resource::{Detector, ResourceOptions};
 use crate::sampler::Sampler;
 use crate::telemetry::{Options, Telemetry};
 
@@ -30,7 +30,7 @@ use crate::telemetry::{Options, Telemetry};
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
 /// A customization of one of the SDK's builders.
-pub(crate) type Map<B> = Box<dyn FnOnce(B) -> B + Send>;
+pub(crate) type Customize<B> = Box<dyn FnOnce(B) -> B + Send>;
 
 /// Creates the sampler for a service name.
 pub(crate) type MakeSampler = Box<dyn FnOnce(&str) -> Sampler + Send>;
@@ -38,7 +38,7 @@ pub(crate) type MakeSampler = Box<dyn FnOnce(&str) -> Sampler + Send>;
 /// Builds [`Telemetry`]. The `OTEL_*` environment takes precedence over these settings.
 #[must_use = "a description does nothing until `init` or `build`"]
 pub struct TelemetryBuilder {
-    pub(crate) described: Described,
+    pub(crate) resource_options: ResourceOptions,
     pub(crate) exporters: [Exporter; 3],
     pub(crate) otlp: OtlpOptions,
     pub(crate) span_batch: BatchOptions,
@@ -49,9 +49,9 @@ pub struct TelemetryBuilder {
     pub(crate) log_exporter: Option<DynDeliver<OwnedLog>>,
     pub(crate) sampler: Option<MakeSampler>,
     pub(crate) baggage: Vec<Key>,
-    pub(crate) traces: Option<Map<TracerProviderBuilder>>,
-    pub(crate) metrics: Option<Map<MeterProviderBuilder>>,
-    pub(crate) logs: Option<Map<LoggerProviderBuilder>>,
+    pub(crate) traces: Option<Customize<TracerProviderBuilder>>,
+    pub(crate) metrics: Option<Customize<MeterProviderBuilder>>,
+    pub(crate) logs: Option<Customize<LoggerProviderBuilder>>,
     pub(crate) options: Options,
     pub(crate) env: Option<HashMap<String, String>>,
     pub(crate) strict_env: bool,
@@ -66,7 +66,7 @@ impl fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The OTLP options are omitted, because their headers carry credentials.
         f.debug_struct("TelemetryBuilder")
-            .field("resource", &self.described)
+            .field("resource", &self.resource_options)
             .field("exporters", &self.exporters)
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -76,7 +76,7 @@ impl fmt::Debug for TelemetryBuilder {
 impl Default for TelemetryBuilder {
     fn default() -> Self {
         Self {
-            described: Described::default(),
+            resource_options: ResourceOptions::default(),
             exporters: [Exporter::Otlp; 3],
             otlp: OtlpOptions::default(),
             span_batch: BatchOptions::for_spans(),
@@ -120,13 +120,13 @@ impl TelemetryBuilder {
 
     /// Adds an attribute to the resource. `OTEL_RESOURCE_ATTRIBUTES` overrides it.
     pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
-        self.described.attributes.push(attribute);
+        self.resource_options.attributes.push(attribute);
         self
     }
 
     /// Disables a detector of resource attributes.
     pub fn without_detector(mut self, detector: Detector) -> Self {
-        self.described.without.push(detector);
+        self.resource_options.without.push(detector);
         self
     }
 
@@ -365,7 +365,7 @@ impl TelemetryBuilder {
     fn env(&mut self) -> Env {
         match self.env.take() {
             Some(variables) => Env::fixed(variables),
-            None => Env::of_process(),
+            None => Env::from_process(),
         }
     }
 }

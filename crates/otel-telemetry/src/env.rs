@@ -62,7 +62,7 @@ pub(crate) struct Env {
 
 impl Env {
     /// The environment of the process.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         Self::default()
     }
 

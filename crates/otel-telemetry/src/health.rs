@@ -48,7 +48,7 @@ pub struct HealthReport {
 }
 
 impl HealthReport {
-    fn of(details: BTreeMap<String, HealthDetail>) -> Self {
+    fn from_details(details: BTreeMap<String, HealthDetail>) -> Self {
         let worst = details.values().map(|detail| detail.status).max();
         Self { status: worst.unwrap_or(HealthStatus::Up), details }
     }
@@ -164,7 +164,7 @@ impl Health {
     /// it.
     #[must_use]
     pub fn live(&self) -> HealthReport {
-        HealthReport::of(BTreeMap::new())
+        HealthReport::from_details(BTreeMap::new())
     }
 
     /// Returns the readiness: all checks are up and no shutdown has begun. A failing exporter is a degraded detail
@@ -182,7 +182,7 @@ impl Health {
         if *self.inner.stopping.borrow() {
             details.insert("shutdown".into(), HealthDetail::down("shutting down"));
         }
-        HealthReport::of(details)
+        HealthReport::from_details(details)
     }
 
     /// Makes the service not ready from now on. The shutdown of the telemetry calls it first.
