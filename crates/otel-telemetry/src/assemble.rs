@@ -9,7 +9,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanLimits};
 use otel_propagation::CompositePropagator;
 
 use crate::baggage::CopyBaggage;
@@ -17,12 +17,12 @@ use crate::batch::{
     BatchLogs, BatchSpans, DynDeliver, OwnedLog, Queue, deliver_logs, deliver_spans, queue, run,
 };
 use crate::builder::TelemetryBuilder;
-use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch};
+use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch, resolve_metric_export, span_limits};
 use crate::env::Env;
 use crate::error::SetupError;
 use crate::exporters;
-use crate::health::Health;
-use crate::ids::Ids;
+use crate::health::{FailureFn, Health, last_failed};
+use crate::ids::RequestedOrRandomIds;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
 use crate::resource;
 use crate::runtime::ExportRuntime;
@@ -32,16 +32,20 @@ use crate::telemetry::{Parts, Telemetry};
 /// Resolves all options before it starts anything, so that an error leaves no thread behind.
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
-    let resource = resource::resolve(&builder.described, &mut env);
+    let resource = resource::resolve(&builder.resource_options, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
+    // The application's function can set another sampler.
+    builder.options.follows_unsampled_parents =
+        builder.traces.is_none() && sampler.follows_unsampled_parents();
     let propagator = propagator(builder.propagator.take(), &mut env);
     let traces = target(&builder, Signal::Traces, &mut env);
     let metrics = target(&builder, Signal::Metrics, &mut env);
     let logs = target(&builder, Signal::Logs, &mut env);
     let span_batch = resolve_batch(builder.span_batch.clone(), "OTEL_BSP", &mut env);
     let log_batch = resolve_batch(builder.log_batch.clone(), "OTEL_BLRP", &mut env);
-    let interval = env.millis("OTEL_METRIC_EXPORT_INTERVAL");
-    let timeout = env.millis("OTEL_METRIC_EXPORT_TIMEOUT");
+    let limits = span_limits(&mut env);
+    let in_code = (builder.metric_interval, builder.metric_timeout);
+    let (interval, timeout) = resolve_metric_export(in_code, &mut env);
     let temporality = env.choice(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         &[
@@ -50,8 +54,9 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
             ("lowmemory", Temporality::LowMemory),
         ],
     );
+    env.check_unsupported();
     let problems = env.into_problems();
-    if builder.strict_env && !problems.is_empty() {
+    if builder.strict_env && problems.iter().any(|problem| !problem.is_unsupported()) {
         return Err(SetupError::Environment(problems));
     }
 
@@ -63,12 +68,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
 
     let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
     let state = Arc::new(MetricsState::default());
-    let reader = MetricsReader {
-        interval: interval.unwrap_or(builder.metric_interval),
-        timeout: timeout.unwrap_or(builder.metric_timeout),
-        runtime: &runtime,
-        state: &state,
-    };
+    let reader = MetricsReader { interval, timeout, runtime: &runtime, state: &state };
     let temporality = temporality.unwrap_or(Temporality::Cumulative);
     match &metrics.to {
         To::Otlp(otlp) => {
@@ -80,7 +80,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
                 opentelemetry_stdout::MetricExporter::builder().with_temporality(temporality).build();
             meters = meters.with_reader(reader.build(exporter));
         }
-        To::Custom | To::Nowhere => {}
+        To::Custom | To::Nowhere | To::Off(_) => {}
     }
     if let Some(map) = builder.metrics.take().filter(|_| metrics.enabled) {
         meters = map(meters);
@@ -89,7 +89,9 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
 
     let mut tracers = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_id_generator(Ids::default())
+        .with_id_generator(RequestedOrRandomIds::default())
+        // The SDK reads limits from the environment of the process, which `with_env` replaces.
+        .with_span_limits(SpanLimits::default())
         .with_sampler(sampler);
     let mut loggers = SdkLoggerProvider::builder().with_resource(resource.clone());
     if traces.enabled && !builder.baggage.is_empty() {
@@ -100,23 +102,26 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     if let Some(map) = builder.traces.take().filter(|_| traces.enabled) {
         tracers = map(tracers);
     }
+    for (set, limit) in limits {
+        tracers = set(tracers, limit);
+    }
     if let Some(map) = builder.logs.take().filter(|_| logs.enabled) {
         loggers = map(loggers);
     }
 
-    let mut failing: BTreeMap<Signal, Box<dyn Fn() -> bool + Send + Sync>> = BTreeMap::new();
+    let mut failing: BTreeMap<Signal, Box<FailureFn>> = BTreeMap::new();
     let spans = span_exporter.map(|exporter| {
         let queue = start(Signal::Traces, span_batch, exporter, &resource, &runtime);
         observe_queue(&meter_provider, "span", traces.component(), queue.shared());
         let shared = Arc::clone(queue.shared());
-        failing.insert(Signal::Traces, Box::new(move || shared.account.is_failing()));
+        failing.insert(Signal::Traces, Box::new(move || last_failed(shared.account.is_failing())));
         queue
     });
     let records = log_exporter.map(|exporter| {
         let queue = start(Signal::Logs, log_batch, exporter, &resource, &runtime);
         observe_queue(&meter_provider, "log", logs.component(), queue.shared());
         let shared = Arc::clone(queue.shared());
-        failing.insert(Signal::Logs, Box::new(move || shared.account.is_failing()));
+        failing.insert(Signal::Logs, Box::new(move || last_failed(shared.account.is_failing())));
         queue
     });
     if let Some(queue) = &spans {
@@ -126,7 +131,13 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         loggers = loggers.with_log_processor(BatchLogs(queue.clone()));
     }
     let of_metrics = Arc::clone(&state);
-    failing.insert(Signal::Metrics, Box::new(move || of_metrics.failing.load(Ordering::Relaxed)));
+    failing
+        .insert(Signal::Metrics, Box::new(move || last_failed(of_metrics.failing.load(Ordering::Relaxed))));
+    for Target { signal, to, .. } in [traces, metrics, logs] {
+        if let To::Off(reason) = to {
+            failing.insert(signal, Box::new(move || Some(reason.clone())));
+        }
+    }
     drop(entered);
     Ok(Telemetry::new(Parts {
         tracer_provider: tracers.build(),
@@ -141,6 +152,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         propagator,
         options: builder.options,
         problems,
+        installed: false.into(),
         runtime,
     }))
 }
@@ -207,6 +219,8 @@ enum To {
     Stdout,
     Custom,
     Nowhere,
+    /// No destination, for a reason that the health shows.
+    Off(String),
 }
 
 fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
@@ -220,11 +234,12 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
         _ if !enabled => To::Nowhere,
         None if custom => To::Custom,
         chosen => match chosen.unwrap_or(builder.exporters[signal as usize]) {
-            Exporter::Otlp => To::Otlp(builder.otlp.resolve(signal, env)),
-            Exporter::OtlpIfConfigured => {
-                let otlp = builder.otlp.resolve(signal, env);
-                if otlp.is_in_env { To::Otlp(otlp) } else { To::Nowhere }
-            }
+            Exporter::Otlp => builder.otlp.resolve(signal, env).map_or_else(To::Off, To::Otlp),
+            Exporter::OtlpIfConfigured => match builder.otlp.resolve(signal, env) {
+                Ok(otlp) if otlp.is_in_env => To::Otlp(otlp),
+                Ok(_) => To::Nowhere,
+                Err(reason) => To::Off(reason),
+            },
             Exporter::Stdout => To::Stdout,
             Exporter::None => To::Nowhere,
         },
@@ -241,7 +256,7 @@ impl Target {
             To::Otlp(otlp) => Some(deliver_spans(exporters::spans(otlp)?)),
             To::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
             To::Custom => custom,
-            To::Nowhere => None,
+            To::Nowhere | To::Off(_) => None,
         })
     }
 
@@ -253,7 +268,7 @@ impl Target {
             To::Otlp(otlp) => Some(deliver_logs(exporters::logs(otlp)?)),
             To::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
             To::Custom => custom,
-            To::Nowhere => None,
+            To::Nowhere | To::Off(_) => None,
         })
     }
 

@@ -6,7 +6,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
     Compression, ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig,
     WithHttpConfig, WithTonicConfig,
@@ -15,6 +14,7 @@ use opentelemetry_sdk::metrics::Temporality;
 
 use crate::config::{Otlp, Protocol, Signal};
 use crate::error::SetupError;
+use crate::headers::{WithHeaders, interceptor};
 
 pub(crate) fn spans(otlp: &Otlp) -> Result<SpanExporter, SetupError> {
     let built = match otlp.protocol {
@@ -46,20 +46,19 @@ fn of(signal: Signal) -> impl FnOnce(ExporterBuildError) -> SetupError {
 }
 
 fn grpc<B: WithTonicConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result<B, SetupError> {
-    let metadata = MetadataMap::from_headers(headers(otlp)?);
-    let builder = builder.with_endpoint(&otlp.endpoint).with_timeout(otlp.timeout).with_metadata(metadata);
+    let headers = interceptor(headers(otlp)?);
+    let builder = builder.with_endpoint(&otlp.endpoint).with_timeout(otlp.timeout).with_interceptor(headers);
     #[cfg(feature = "tls")]
     let builder = if otlp.is_encrypted() { builder.with_tls_config(otlp.tls.for_grpc()) } else { builder };
     Ok(if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }
 
 fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result<B, SetupError> {
-    headers(otlp)?;
+    let headers = headers(otlp)?;
     let builder = builder
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
         .with_endpoint(&otlp.endpoint)
-        .with_timeout(otlp.timeout)
-        .with_headers(otlp.headers.clone());
+        .with_timeout(otlp.timeout);
     let builder = if otlp.is_encrypted() {
         #[cfg(feature = "tls")]
         {
@@ -68,7 +67,10 @@ fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result
                 .https_only()
                 .enable_http1()
                 .build();
-            builder.with_http_client(HyperClient::new(connector, otlp.timeout, None))
+            builder.with_http_client(WithHeaders {
+                client: HyperClient::new(connector, otlp.timeout, None),
+                headers,
+            })
         }
         #[cfg(not(feature = "tls"))]
         return Err(SetupError::Tls(std::io::Error::new(
@@ -76,7 +78,8 @@ fn http<B: WithHttpConfig + WithExportConfig>(builder: B, otlp: &Otlp) -> Result
             "an https endpoint needs the feature `tls`",
         )));
     } else {
-        builder.with_http_client(HyperClient::new(HttpConnector::new(), otlp.timeout, None))
+        let client = HyperClient::new(HttpConnector::new(), otlp.timeout, None);
+        builder.with_http_client(WithHeaders { client, headers })
     };
     Ok(if otlp.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }

@@ -43,12 +43,12 @@ pub struct HealthReport {
     /// The worst status of all details.
     pub status: HealthStatus,
     /// The details by name: the checks, `shutdown` once it has begun, and `exporter.SIGNAL` for each failing
-    /// exporter.
+    /// exporter and each signal that is not exported, because its endpoint is invalid.
     pub details: BTreeMap<String, HealthDetail>,
 }
 
 impl HealthReport {
-    fn of(details: BTreeMap<String, HealthDetail>) -> Self {
+    fn from_details(details: BTreeMap<String, HealthDetail>) -> Self {
         let worst = details.values().map(|detail| detail.status).max();
         Self { status: worst.unwrap_or(HealthStatus::Up), details }
     }
@@ -82,7 +82,14 @@ impl HealthDetail {
 }
 
 type CheckFn = dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync;
-type FailingFn = dyn Fn() -> bool + Send + Sync;
+
+/// Returns the reason why a signal is not exported now.
+pub(crate) type FailureFn = dyn Fn() -> Option<String> + Send + Sync;
+
+/// Returns the reason of an exporter whose last export failed.
+pub(crate) fn last_failed(is_failing: bool) -> Option<String> {
+    is_failing.then(|| "the last export failed".to_owned())
+}
 
 struct Check {
     name: String,
@@ -100,7 +107,7 @@ pub struct Health {
 
 struct Inner {
     checks: Mutex<Vec<Arc<Check>>>,
-    exporters: Vec<(String, Box<FailingFn>)>,
+    exporters: Vec<(String, Box<FailureFn>)>,
     stopping: watch::Sender<bool>,
 }
 
@@ -115,7 +122,7 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    pub(crate) fn new(exporters: Vec<(String, Box<FailingFn>)>) -> Self {
+    pub(crate) fn new(exporters: Vec<(String, Box<FailureFn>)>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 checks: Mutex::new(Vec::new()),
@@ -157,7 +164,7 @@ impl Health {
     /// it.
     #[must_use]
     pub fn live(&self) -> HealthReport {
-        HealthReport::of(BTreeMap::new())
+        HealthReport::from_details(BTreeMap::new())
     }
 
     /// Returns the readiness: all checks are up and no shutdown has begun. A failing exporter is a degraded detail
@@ -167,18 +174,15 @@ impl Health {
         let ran = join_all(checks.iter().map(|check| async move { (check.name.clone(), run(check).await) }));
         let mut details: BTreeMap<_, _> = ran.await.into_iter().collect();
         for (name, failing) in &self.inner.exporters {
-            if failing() {
-                let detail = HealthDetail {
-                    status: HealthStatus::Degraded,
-                    reason: Some("the last export failed".into()),
-                };
+            if let Some(reason) = failing() {
+                let detail = HealthDetail { status: HealthStatus::Degraded, reason: Some(reason) };
                 details.insert(format!("exporter.{name}"), detail);
             }
         }
         if *self.inner.stopping.borrow() {
             details.insert("shutdown".into(), HealthDetail::down("shutting down"));
         }
-        HealthReport::of(details)
+        HealthReport::from_details(details)
     }
 
     /// Makes the service not ready from now on. The shutdown of the telemetry calls it first.

@@ -10,6 +10,7 @@ mod config;
 mod env;
 mod error;
 mod exporters;
+mod headers;
 mod health;
 mod ids;
 mod logs;

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -64,6 +65,11 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
     let mut shares = Shares { end: start + (deadline - reserve), steps: 3 };
     let mut unfinished = Vec::new();
     parts.health.begin_shutdown();
+    if parts.installed.load(Ordering::SeqCst) {
+        // Spans that start from now on have to ask the provider, which soon starts none.
+        otel_operation::reset_declarations();
+        otel_propagation::declare_random_trace_ids(false);
+    }
     if let Some(spans) = &parts.spans {
         spans.refuse();
     }

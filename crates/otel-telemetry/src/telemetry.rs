@@ -1,6 +1,7 @@
 //! The running telemetry of an application: providers, counts, health, flush and shutdown.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -48,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) propagator: CompositePropagator,
     pub(crate) options: Options,
     pub(crate) problems: Vec<EnvProblem>,
+    /// True if [`init`](TelemetryBuilder::init) has installed the components globally.
+    pub(crate) installed: AtomicBool,
     // The last field, so that the thread outlives the components that export on it.
     pub(crate) runtime: ExportRuntime,
 }
@@ -58,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) disabled: bool,
+    /// True if the sampler drops every span under an unsampled parent.
+    pub(crate) follows_unsampled_parents: bool,
 }
 
 impl Telemetry {

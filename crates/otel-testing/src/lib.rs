@@ -6,6 +6,7 @@
 pub mod bench;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod exporter;
 mod globals;
 mod meter;
 mod metrics;
@@ -21,6 +22,7 @@ pub mod spans;
 pub mod toy_broker;
 mod tree;
 
+pub use exporter::{ExporterBehavior, ScriptedExporter};
 pub use globals::assert_follows_globals;
 pub use meter::RecordingMeterProvider;
 pub use metrics::{Metric, MetricKind, Point};

@@ -9,8 +9,11 @@ mod conventions;
 mod environment;
 mod health;
 mod ids;
+mod invalid_values;
 mod logs;
 mod metrics;
+mod process_environment;
+mod requests;
 mod shutdown;
 mod support;
 #[cfg(feature = "tls")]
