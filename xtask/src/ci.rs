@@ -80,6 +80,7 @@ const STEPS: &[Step] = &[
     full("msrv", "the libraries build with the oldest Rust supported", full::msrv),
     full("package", "each crate is packaged and builds from its package", full::package),
     full("chat", "the example runs and draws a trace", full::chat),
+    full("invoices", "the example runs and draws a trace", full::invoices),
     full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),
     full("transfer", "the example runs and draws a trace", full::transfer),
@@ -104,6 +105,7 @@ const STEPS: &[Step] = &[
 
 /// The services that the tests of a package connect to.
 const SERVICES: &[(&str, &str)] = &[
+    ("invoices", "rabbitmq"),
     ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-amqp", "rabbitmq"),

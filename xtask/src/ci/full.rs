@@ -139,6 +139,11 @@ pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
     example(repo, "chat")
 }
 
+/// The example starts a broker if none is running, and stops it.
+pub(super) fn invoices(repo: &Repo) -> Result<Outcome> {
+    example(repo, "invoices")
+}
+
 /// The example starts a server if none is running, and stops it.
 pub(super) fn notifications(repo: &Repo) -> Result<Outcome> {
     example(repo, "notifications")
