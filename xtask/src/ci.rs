@@ -85,6 +85,7 @@ const STEPS: &[Step] = &[
     full("orders", "the example runs and draws a trace", full::orders),
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
+    full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",

@@ -12,7 +12,7 @@ use crate::{
     },
     process::{answer, program, run, run_within},
     repo::Repo,
-    services::debian,
+    services::{Lease, debian},
 };
 
 /// The oldest Rust that the workspace supports, from its manifest.
@@ -130,6 +130,21 @@ pub(super) fn package(repo: &Repo) -> Result<Outcome> {
         if package.publish.as_ref().is_none_or(|registries| !registries.is_empty()) {
             command.args(["--package", &package.name]);
         }
+    }
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The tests of `otel-amqp` on a newer broker than that of the other steps, if it can be started on this machine.
+pub(super) fn rabbitmq_4(repo: &Repo) -> Result<Outcome> {
+    let lease = match Lease::take_rabbitmq_4(&repo.root) {
+        Ok(lease) => lease,
+        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
+    };
+    let mut command = build_cargo(repo);
+    command.args(["test", "--package", "otel-amqp", "--all-features"]);
+    for (name, value) in lease.variables() {
+        command.env(name.replace("RABBITMQ_4_", "RABBITMQ_"), value);
     }
     run(&mut command)?;
     Ok(Outcome::Passed)
