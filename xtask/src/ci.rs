@@ -102,6 +102,11 @@ const STEPS: &[Step] = &[
         "1,000,000 NATS messages, each accounted for; the server is killed midway",
         full::soak_nats,
     ),
+    full(
+        "soak-amqp",
+        "1,000,000 RabbitMQ messages, each accounted for; the broker is killed midway",
+        full::soak_amqp,
+    ),
 ];
 
 /// The services that the tests of a package connect to.
@@ -120,12 +125,13 @@ const SERVICES: &[(&str, &str)] = &[
     ("rest-api", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),
+    ("soak", "rabbitmq"),
     ("transfer", "postgres"),
 ];
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
 const WITH_SERVICES: &[&str] =
-    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats"];
+    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats", "soak-amqp"];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {
