@@ -1,12 +1,16 @@
 //! The end of a `publish` span: with the confirmation, with the hand-over, or with the loss of the channel.
 
+use std::time::Instant;
+
+use futures_util::future::join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
+use opentelemetry_sdk::trace::SpanData;
 use otel_amqp::{Channel, PublisherConfirm};
 use otel_testing::Recorder;
 
-use crate::support::{attribute, channel, confirming, declare, error_type, queue, send, unique};
+use crate::support::{LONG, attribute, channel, confirming, declare, error_type, queue, send, unique};
 
 const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
 
@@ -56,6 +60,45 @@ async fn a_message_that_the_broker_cannot_route_fails() {
     assert_eq!(error_type(&span).as_deref(), Some("NO_ROUTE"));
     let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
     assert_eq!(failed.count(), 1);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_returned_message_is_that_of_its_own_span() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let (queue, nowhere) = (queue(&channel, "jobs").await, unique("nowhere"));
+    let (begun, mut misplaced, mut returned) = (Instant::now(), 0, 0);
+    // The broker acknowledges several messages at once when it likes to.
+    while misplaced < 10 {
+        assert!(begun.elapsed() < LONG, "lapin delivers each returned message with its own confirmation");
+        let keys: Vec<_> = (0..20).map(|number| if number % 4 == 1 { &nowhere } else { &queue }).collect();
+        let sent = join_all(keys.iter().map(|key| publish(&channel, "", key))).await;
+        // Last first: a message is returned before its confirmation, often with that of an earlier one.
+        for (key, confirm) in keys.into_iter().zip(sent).rev() {
+            let confirmation = confirm.await.unwrap();
+            assert!(confirmation.is_ack());
+            if let Some(message) = confirmation.take_message() {
+                assert_eq!(message.routing_key.as_str(), nowhere);
+                returned += 1;
+                misplaced += usize::from(*key != nowhere);
+            }
+        }
+    }
+    let spans = recorder.spans();
+    let of = |key: &str, confirmation: &str, error: Option<&str>| {
+        let is_one = |span: &&SpanData| {
+            span.name.ends_with(key)
+                && attribute(span, CONFIRMATION).as_deref() == Some(confirmation)
+                && error_type(span).as_deref() == error
+        };
+        spans.iter().filter(is_one).count()
+    };
+    assert_eq!(of(&nowhere, "returned", Some("NO_ROUTE")), returned);
+    assert_eq!(of(&queue, "ack", None), spans.len() - returned);
+    let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
+    assert_eq!(failed.count(), returned as u64);
     recorder.assert_clean();
 }
 

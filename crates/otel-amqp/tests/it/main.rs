@@ -4,15 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broker;
 mod cancellation;
 mod confirmation;
 mod conformance;
 mod conventions;
 mod errors;
-/// Tests that take half a minute or more, which the quick checks skip.
-mod long {
-    mod broker;
-}
 mod metrics;
 mod processing;
 mod propagation;
