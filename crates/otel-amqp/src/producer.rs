@@ -21,7 +21,7 @@ use otel_messaging::attributes::MessageAttributes;
 use otel_messaging::{HeaderBudget, MessagingInstrumentation, MessagingOperation};
 
 use crate::attributes::{Address, of_published, set_blocked, set_confirmation};
-use crate::carrier::{OutboundHeaders, PER_HEADER, budget};
+use crate::carrier::{HeaderInjector, PER_HEADER, budget};
 use crate::channel::Channel;
 use crate::outcome;
 
@@ -121,8 +121,15 @@ impl Channel {
         if let Some(operation) = self.amqp.messaging().idle_operation() {
             return (operation, properties);
         }
-        let headers = OutboundHeaders(properties.headers().clone());
-        let mut message = OutboundMessage { address, properties: &properties, headers, payload };
+        let has_headers = properties.headers().is_some();
+        let mut headers = properties.headers().clone().unwrap_or_default();
+        let mut message = OutboundMessage {
+            address,
+            properties: &properties,
+            has_headers,
+            headers: HeaderInjector(&mut headers),
+            payload,
+        };
         let budget = HeaderBudget::bytes(budget(&properties, self.frame_max), PER_HEADER);
         let destination = self.amqp.published(address);
         let send = destination.send(PUBLISH).with_error_if_dropped(UNKNOWN);
@@ -130,10 +137,10 @@ impl Channel {
         if operation.is_context_dropped() {
             self.amqp.count_context_dropped();
         }
-        let headers = message.headers.0;
-        let properties = match headers {
-            Some(headers) => properties.with_headers(headers),
-            None => properties,
+        // A message that has nothing to carry stays without headers.
+        let properties = match has_headers || !headers.inner().is_empty() {
+            true => properties.with_headers(headers),
+            false => properties,
         };
         (operation, properties)
     }
@@ -142,18 +149,19 @@ impl Channel {
 struct OutboundMessage<'m> {
     address: Address<'m>,
     properties: &'m BasicProperties,
-    headers: OutboundHeaders,
+    has_headers: bool,
+    headers: HeaderInjector<'m>,
     payload: &'m [u8],
 }
 
-impl otel_messaging::OutboundMessage for OutboundMessage<'_> {
-    type Headers = OutboundHeaders;
+impl<'m> otel_messaging::OutboundMessage for OutboundMessage<'m> {
+    type Headers = HeaderInjector<'m>;
 
-    fn headers(&self) -> Option<&OutboundHeaders> {
-        self.headers.0.is_some().then_some(&self.headers)
+    fn headers(&self) -> Option<&HeaderInjector<'m>> {
+        self.has_headers.then_some(&self.headers)
     }
 
-    fn headers_mut(&mut self) -> &mut OutboundHeaders {
+    fn headers_mut(&mut self) -> &mut HeaderInjector<'m> {
         &mut self.headers
     }
 
