@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use otel_amqp::{Channel, Connection, Consumer, Delivery, Options};
 use otel_propagation::{CompositePropagator, HeaderReader as _};
 use otel_testing::{Recorder, service};
 
+pub(crate) use otel_testing::service::unique_name as unique;
 pub(crate) use otel_testing::spans::{attribute, error_type, remote, traceparent, traceparent_of};
 
 pub(crate) const START: &str = "start the broker: `cargo xtask services up rabbitmq`";
@@ -24,13 +24,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn url() -> String {
     service::setting("RABBITMQ_URL", START)
-}
-
-/// Returns a name that no other test uses.
-pub(crate) fn unique(name: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{name}-{}-{next}", std::process::id())
 }
 
 pub(crate) fn options(recorder: &Recorder) -> Options {
