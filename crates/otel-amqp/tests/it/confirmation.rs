@@ -1,4 +1,4 @@
-//! The end of a `publish` span: with the confirmation, with the hand-over, or with the loss of the channel.
+//! The end of a `publish` span: with the confirmation, or with the hand-over.
 
 use std::time::Instant;
 
@@ -10,11 +10,11 @@ use opentelemetry_sdk::trace::SpanData;
 use otel_amqp::{Channel, PublisherConfirm};
 use otel_testing::Recorder;
 
-use crate::support::{LONG, attribute, channel, confirming, declare, error_type, queue, send, unique};
+use crate::support::{LONG, attribute, channel, confirming, declare, error_type, queue, unique};
 
 const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
 
-async fn publish(channel: &Channel, exchange: &str, queue: &str) -> PublisherConfirm {
+pub(crate) async fn publish(channel: &Channel, exchange: &str, queue: &str) -> PublisherConfirm {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let properties = BasicProperties::default();
     channel.basic_publish(exchange.into(), queue.into(), options, b"p", properties).await.unwrap()
@@ -151,41 +151,5 @@ async fn many_dropped_confirmations_all_end() {
     assert_eq!(channel.wait_for_confirms().await.unwrap(), []);
     recorder.wait_for_spans(200).await;
     assert!(recorder.spans().iter().all(|span| error_type(span).is_none()));
-    recorder.assert_clean();
-}
-
-#[tokio::test]
-async fn messages_before_the_channel_fails_end_with_its_error() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    confirming(&channel).await;
-    let exchange = unique("missing");
-    let confirm = publish(&channel, &exchange, "key").await;
-    assert!(confirm.await.is_err());
-    assert_eq!(error_type(&recorder.spans()[0]).as_deref(), Some("NOT_FOUND"));
-    let options = BasicPublishOptions::default();
-    let properties = BasicProperties::default();
-    let late = channel.basic_publish("".into(), "key".into(), options, b"p", properties).await;
-    assert!(late.is_err());
-    assert_eq!(error_type(&recorder.spans()[1]).as_deref(), Some("InvalidChannelState"));
-    recorder.assert_clean();
-}
-
-#[tokio::test]
-async fn a_transaction_is_committed_or_rolled_back() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    let queue = queue(&channel, "jobs").await;
-    channel.tx_select().await.unwrap();
-    send(&channel, &queue, BasicProperties::default()).await;
-    channel.tx_rollback().await.unwrap();
-    send(&channel, &queue, BasicProperties::default()).await;
-    channel.tx_commit().await.unwrap();
-    let names: Vec<_> = recorder.spans().iter().map(|span| span.name.replace(&queue, "jobs")).collect();
-    assert_eq!(names, ["tx_select", "publish jobs", "tx_rollback", "publish jobs", "tx_commit"]);
-    assert!(recorder.spans().iter().all(|span| error_type(span).is_none()), "{}", recorder.tree());
-    let options = lapin::options::BasicGetOptions { no_ack: true };
-    let first = channel.basic_get(queue.as_str().into(), options).await.unwrap().unwrap();
-    assert_eq!(first.message_count, 0, "one of the two messages was committed");
     recorder.assert_clean();
 }

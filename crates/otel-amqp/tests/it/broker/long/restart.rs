@@ -2,23 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, ConnectionProperties};
-use otel_amqp::Channel;
+use lapin::{BasicProperties, ConnectionProperties, ExchangeKind};
+use otel_amqp::{Channel, PublisherConfirm};
 use otel_testing::Recorder;
 
 use crate::broker::{Broker, PATIENCE};
 use crate::support::{LONG, attribute, confirming, consume, error_type, received};
 
+async fn publish(channel: &Channel) -> lapin::Result<PublisherConfirm> {
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    channel.basic_publish("orders".into(), "created.eu".into(), options, b"p", properties).await
+}
+
 /// Publishes with a recovering connection until a message is confirmed.
-async fn publish_until_confirmed(channel: &Channel, queue: &str) -> usize {
+async fn publish_until_confirmed(channel: &Channel) -> usize {
     let (begun, mut attempts) = (Instant::now(), 0);
     loop {
         attempts += 1;
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        let sent = channel.basic_publish("".into(), queue.into(), options, b"p", properties).await;
-        let confirmed = match sent {
+        let confirmed = match publish(channel).await {
             Ok(confirm) => {
                 let confirmation = tokio::time::timeout(LONG, confirm).await.unwrap();
                 confirmation.is_ok_and(|confirmation| confirmation.is_ack())
@@ -46,16 +51,22 @@ async fn each_message_has_an_end_when_the_broker_is_stopped_midway() {
     });
     let channel = broker.channel("guest", &recorder, recovering).await;
     confirming(&channel).await;
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare("jobs".into(), durable, FieldTable::default()).await.unwrap();
+    // Neither of these survives a restart of the broker: lapin declares and binds them again.
+    let none = FieldTable::default();
+    channel
+        .exchange_declare("orders".into(), ExchangeKind::Topic, Default::default(), none.clone())
+        .await
+        .unwrap();
+    channel.queue_declare("jobs".into(), QueueDeclareOptions::default(), none.clone()).await.unwrap();
+    let bind = QueueBindOptions::default();
+    channel.queue_bind("jobs".into(), "orders".into(), "created.*".into(), bind, none).await.unwrap();
     let mut consumer = consume(&channel, "jobs").await;
-    publish_until_confirmed(&channel, "jobs").await;
+    publish_until_confirmed(&channel).await;
     let before = received(&mut consumer).await;
 
     // A message on its way when the broker dies has an end, and so has each attempt until the broker is back.
     let finished = recorder.spans().len();
-    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    let lost = channel.basic_publish("".into(), "jobs".into(), options, b"p", properties).await;
+    let lost = publish(&channel).await;
     broker.stop();
     // lapin fails what was on its way when it recovers, not before.
     broker.restart().await;
@@ -63,7 +74,7 @@ async fn each_message_has_an_end_when_the_broker_is_stopped_midway() {
         Ok(confirm) => tokio::time::timeout(LONG, confirm).await.unwrap().is_ok(),
         Err(_) => false,
     };
-    let attempts = publish_until_confirmed(&channel, "jobs").await;
+    let attempts = publish_until_confirmed(&channel).await;
     let spans = recorder.spans();
     let ends: Vec<_> = spans[finished..].iter().map(error_type).collect();
     assert_eq!(ends.len(), 1 + attempts, "{ends:?}");
