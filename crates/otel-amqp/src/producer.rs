@@ -69,7 +69,7 @@ impl Channel {
         let (operation, properties) = self.start(address, payload, properties);
         let mut message = SentMessage { operation, channel: Arc::clone(&self.sent), is_blocked: false };
         let is_mandatory = options.mandatory || options.immediate;
-        let registered = self.sent.returnable.register(is_mandatory, &message.operation);
+        let registered = self.sent.returnable.register(is_mandatory, &message.operation, &properties);
         let publish = self.inner.basic_publish(exchange, routing_key, options, payload, properties);
         let mut publish = pin!(publish);
         let handed_over = poll_fn(|cx| {

@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use lapin::message::BasicReturnMessage;
-use lapin::{Confirmation, Result};
+use lapin::{BasicProperties, Confirmation, Result};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use otel_messaging::{MessagingInstrumentation, MessagingOperation};
@@ -53,6 +53,7 @@ impl Returnable {
         self: &Arc<Self>,
         is_mandatory: bool,
         operation: &MessagingOperation,
+        properties: &BasicProperties,
     ) -> Option<Watched> {
         if is_mandatory {
             self.expected.store(true, Ordering::Relaxed);
@@ -60,7 +61,10 @@ impl Returnable {
         if !self.expected.load(Ordering::Relaxed) || self.messaging.is_idle() {
             return None;
         }
-        let span = operation.context().span().span_context().span_id();
+        let span = match operation.recording() {
+            Some(span) => span.span_context().span_id(),
+            None => self.span_in(properties),
+        };
         // Without an SDK it is the current span, which several messages can carry.
         let is_own = span != SpanId::INVALID && span != Context::current().span().span_context().span_id();
         let message = Arc::new(Message {
@@ -98,7 +102,7 @@ impl Returnable {
 
     /// Attributes a returned message that lapin delivers with the confirmation of `recipient`.
     fn attribute(&self, returned: &BasicReturnMessage, recipient: &Message) {
-        let span = self.span_of(returned);
+        let span = self.span_in(&returned.properties);
         match lock(&self.open).get(&span) {
             Some(owner) => owner.return_with(returned.reply_code),
             // It is a message that is not registered, as one whose publishing was given up.
@@ -111,7 +115,7 @@ impl Returnable {
     /// Returns the reply code, if the message whose confirmation is not watched was returned.
     fn reply_code(&self, answer: &Result<Confirmation>) -> Option<u16> {
         let returned = returned_message(answer)?;
-        match lock(&self.open).get(&self.span_of(returned)) {
+        match lock(&self.open).get(&self.span_in(&returned.properties)) {
             Some(owner) => {
                 owner.return_with(returned.reply_code);
                 None
@@ -120,8 +124,8 @@ impl Returnable {
         }
     }
 
-    fn span_of(&self, returned: &BasicReturnMessage) -> SpanId {
-        let headers = HeaderExtractor::new(returned.properties.headers().as_ref());
+    fn span_in(&self, properties: &BasicProperties) -> SpanId {
+        let headers = HeaderExtractor::new(properties.headers().as_ref());
         self.messaging.extract_without_baggage(&headers).span().span_context().span_id()
     }
 }

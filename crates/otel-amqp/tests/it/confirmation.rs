@@ -6,11 +6,15 @@ use futures_util::future::join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
-use opentelemetry_sdk::trace::SpanData;
-use otel_amqp::{Channel, PublisherConfirm};
+use opentelemetry::trace::FutureExt as _;
+use opentelemetry_sdk::trace::{Sampler, SpanData};
+use otel_amqp::{Channel, ExistingContext, PublisherConfirm};
 use otel_testing::Recorder;
 
-use crate::support::{LONG, attribute, channel, confirming, declare, error_type, queue, unique};
+use crate::support::{
+    LONG, attribute, channel, channel_with, confirming, declare, error_type, headers, options, queue, remote,
+    traceparent, unique,
+};
 
 const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
 
@@ -63,18 +67,16 @@ async fn a_message_that_the_broker_cannot_route_fails() {
     recorder.assert_clean();
 }
 
-#[tokio::test]
-async fn a_returned_message_is_that_of_its_own_span() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    confirming(&channel).await;
-    let (queue, nowhere) = (queue(&channel, "jobs").await, unique("nowhere"));
+/// Publishes in bursts, until lapin has delivered returned messages with confirmations of others. Returns the keys of a queue
+/// and of none, and the number of messages that were returned.
+async fn misplace_returned(channel: &Channel) -> (String, String, usize) {
+    let (queue, nowhere) = (queue(channel, "jobs").await, unique("nowhere"));
     let (begun, mut misplaced, mut returned) = (Instant::now(), 0, 0);
     // The broker acknowledges several messages at once when it likes to.
     while misplaced < 10 {
         assert!(begun.elapsed() < LONG, "lapin delivers each returned message with its own confirmation");
         let keys: Vec<_> = (0..20).map(|number| if number % 4 == 1 { &nowhere } else { &queue }).collect();
-        let sent = join_all(keys.iter().map(|key| publish(&channel, "", key))).await;
+        let sent = join_all(keys.iter().map(|key| publish(channel, "", key))).await;
         // Last first: a message is returned before its confirmation, often with that of an earlier one.
         for (key, confirm) in keys.into_iter().zip(sent).rev() {
             let confirmation = confirm.await.unwrap();
@@ -86,6 +88,15 @@ async fn a_returned_message_is_that_of_its_own_span() {
             }
         }
     }
+    (queue, nowhere, returned)
+}
+
+#[tokio::test]
+async fn a_returned_message_is_that_of_its_own_span() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let (queue, nowhere, returned) = misplace_returned(&channel).await;
     let spans = recorder.spans();
     let of = |key: &str, confirmation: &str, error: Option<&str>| {
         let is_one = |span: &&SpanData| {
@@ -97,8 +108,37 @@ async fn a_returned_message_is_that_of_its_own_span() {
     };
     assert_eq!(of(&nowhere, "returned", Some("NO_ROUTE")), returned);
     assert_eq!(of(&queue, "ack", None), spans.len() - returned);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_returned_message_that_is_not_sampled_fails_in_its_own_series() {
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+    let recorder = Recorder::builder().with_sampler(sampler).build();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let (_, nowhere, returned) = misplace_returned(&channel).with_context(remote(7, false)).await;
+    assert_eq!(recorder.spans().len(), 0);
     let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
     assert_eq!(failed.count(), returned as u64);
+    assert_eq!(failed.with("messaging.destination.name", nowhere).count(), returned as u64);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_returned_message_without_its_own_context_is_that_of_its_confirmation() {
+    let recorder = Recorder::new();
+    let options = options(&recorder).with_existing_context(ExistingContext::Preserve);
+    let channel = channel_with(options).await;
+    confirming(&channel).await;
+    let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let earlier_hop = BasicProperties::default().with_headers(headers(&[("traceparent", &traceparent(7))]));
+    let nowhere = unique("nowhere");
+    let sent = channel.basic_publish("".into(), nowhere.as_str().into(), mandatory, b"p", earlier_hop);
+    assert!(sent.await.unwrap().await.unwrap().take_message().is_some());
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("returned"));
+    assert_eq!(error_type(&span).as_deref(), Some("NO_ROUTE"));
     recorder.assert_clean();
 }
 
