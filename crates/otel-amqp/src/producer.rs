@@ -197,11 +197,12 @@ struct SentMessage {
 impl SentMessage {
     /// Records that the message waits while the broker blocks the connection.
     fn record_blocked(&mut self) {
-        if !self.is_blocked && self.channel.connection.blocked() {
+        if !self.is_blocked
+            && let Some(span) = self.operation.recording()
+            && self.channel.connection.blocked()
+        {
+            set_blocked(&span);
             self.is_blocked = true;
-            if let Some(span) = self.operation.recording() {
-                set_blocked(&span);
-            }
         }
     }
 
