@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod adoption;
 #[cfg(feature = "bench")]
 pub mod bench;
 #[cfg(feature = "conformance")]
@@ -22,6 +23,7 @@ pub mod spans;
 pub mod toy_broker;
 mod tree;
 
+pub use adoption::assert_adopting_section;
 pub use exporter::{ExporterBehavior, ScriptedExporter};
 pub use globals::assert_follows_globals;
 pub use meter::RecordingMeterProvider;
