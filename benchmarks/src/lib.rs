@@ -7,6 +7,7 @@ pub mod allocations;
 pub mod cells;
 pub mod cli;
 pub mod measure;
+pub mod messages;
 pub mod process;
 pub mod sdk;
 pub mod table;
@@ -14,19 +15,22 @@ pub mod table;
 /// Defines an enum whose values have names for command lines and file names.
 #[macro_export]
 macro_rules! named {
-    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $type { $($(#[$variant_doc])* $variant,)* }
+        $vis enum $type { $($(#[$variant_doc])* $variant,)* }
 
         impl $type {
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// All values.
+            $vis const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            pub(crate) fn name(self) -> &'static str {
+            /// Returns its name.
+            $vis const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            fn parse(name: &str) -> Option<Self> {
+            /// Returns the value of this name.
+            $vis fn parse(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.name() == name)
             }
         }

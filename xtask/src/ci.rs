@@ -80,10 +80,12 @@ const STEPS: &[Step] = &[
     full("msrv", "the libraries build with the oldest Rust supported", full::msrv),
     full("package", "each crate is packaged and builds from its package", full::package),
     full("chat", "the example runs and draws a trace", full::chat),
+    full("invoices", "the example runs and draws a trace", full::invoices),
     full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
+    full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",
@@ -101,6 +103,11 @@ const STEPS: &[Step] = &[
         full::soak_nats,
     ),
     full(
+        "soak-amqp",
+        "1,000,000 RabbitMQ messages, each accounted for; the broker is killed midway",
+        full::soak_amqp,
+    ),
+    full(
         "soak-telemetry",
         "ten minutes of spans, none lost; the collector is killed every 30 seconds",
         full::soak_telemetry,
@@ -109,6 +116,7 @@ const STEPS: &[Step] = &[
 
 /// The services that the tests of a package connect to.
 const SERVICES: &[(&str, &str)] = &[
+    ("invoices", "rabbitmq"),
     ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-amqp", "rabbitmq"),
@@ -116,16 +124,28 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-nats", "nats"),
     ("otel-saga", "postgres"),
     ("otel-telemetry", "collector"),
+    ("peers", "kafka"),
+    ("peers", "nats"),
+    ("peers", "rabbitmq"),
     ("rest-api", "collector"),
     ("soak", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),
+    ("soak", "rabbitmq"),
     ("transfer", "postgres"),
 ];
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
-const WITH_SERVICES: &[&str] =
-    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats", "soak-telemetry"];
+const WITH_SERVICES: &[&str] = &[
+    "test",
+    "test-default",
+    "test-long",
+    "soak-kafka",
+    "soak-kafka-limits",
+    "soak-nats",
+    "soak-amqp",
+    "soak-telemetry",
+];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {

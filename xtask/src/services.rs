@@ -14,6 +14,7 @@ mod postgres;
 mod probe;
 pub(crate) mod python;
 mod rabbitmq;
+mod rabbitmq_4;
 mod record;
 mod script;
 
@@ -156,6 +157,11 @@ impl Lease {
             }
         }
         Ok(lease)
+    }
+
+    /// Starts RabbitMQ 4, which is in no list of services.
+    pub(crate) fn take_rabbitmq_4(root: &Path) -> Result<Self> {
+        Self::start(Host::new(root), &[&rabbitmq_4::SERVICE])
     }
 
     /// The environment variables with the addresses of the services.

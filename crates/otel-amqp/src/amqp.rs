@@ -10,12 +10,25 @@ use otel_messaging::attributes::SCHEMA_URL;
 use otel_messaging::{ClientCounter, Destination, MessagingInstrumentation};
 
 use crate::attributes::{Address, Queue, SYSTEM};
+use crate::channel::Channel;
 use crate::config::Options;
 use crate::metrics;
 
-/// The instrumentation of a connection. Cloning is cheap.
+/// The instrumentation of channels whose connection is lapin's, as one of a pool. Cloning is cheap; create it once.
+///
+/// ```
+/// use otel_amqp::{Channel, ClientInstrumentation, Options};
+///
+/// async fn open(pooled: &lapin::Connection, telemetry: &ClientInstrumentation) -> lapin::Result<Channel> {
+///     let channel = pooled.create_channel().await?;
+///     Ok(telemetry.channel(pooled, channel))
+/// }
+///
+/// let telemetry = ClientInstrumentation::new(Options::new().with_server("rabbit.example", 5672));
+/// # let _ = (open, telemetry);
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct ClientInstrumentation(Arc<Inner>);
+pub struct ClientInstrumentation(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -27,7 +40,23 @@ struct Inner {
 }
 
 impl ClientInstrumentation {
-    pub(crate) fn new(server: Option<(String, u16)>, options: Options) -> Self {
+    /// Creates the instrumentation. The address of the broker is unknown; set it with [`Options::with_server`].
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self::connected_to(None, options)
+    }
+
+    /// Instruments a channel of lapin that was opened on this connection.
+    ///
+    /// A returned message of a confirmation that was dropped is given out by
+    /// [`wait_for_confirms`](Channel::wait_for_confirms) of the [`Channel`] that published it and of its clones, and not of
+    /// another instance for the same channel of lapin.
+    #[must_use]
+    pub fn channel(&self, connection: &lapin::Connection, channel: lapin::Channel) -> Channel {
+        Channel::new(channel, self.clone(), connection)
+    }
+
+    pub(crate) fn connected_to(server: Option<(String, u16)>, options: Options) -> Self {
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
@@ -41,7 +70,7 @@ impl ClientInstrumentation {
 
     /// Returns the instrumentation of the same connection with other options.
     pub(crate) fn with_options(&self, options: Options) -> Self {
-        Self::new(self.0.server.clone(), options)
+        Self::connected_to(self.0.server.clone(), options)
     }
 
     pub(crate) fn messaging(&self) -> &MessagingInstrumentation {

@@ -19,6 +19,7 @@ pub(crate) const SYSTEM: &str = "rabbitmq";
 const ROUTING_KEY: &str = "messaging.rabbitmq.destination.routing_key";
 const DELIVERY_TAG: &str = "messaging.rabbitmq.message.delivery_tag";
 const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
+const BLOCKED: &str = "messaging.rabbitmq.connection.blocked";
 const REDELIVERED: &str = "messaging.rabbitmq.message.redelivered";
 const DEATH_COUNT: &str = "messaging.rabbitmq.message.death_count";
 const DEATH_QUEUE: &str = "messaging.rabbitmq.message.first_death_queue";
@@ -203,6 +204,11 @@ pub(crate) fn set_settlement(span: &SpanRef<'_>, multiple: bool, requeue: Option
     if let Some(requeue) = requeue {
         span.set_attribute(KeyValue::new(REQUEUE, requeue));
     }
+}
+
+/// Adds that the broker blocked the connection while a message waited to be sent or confirmed.
+pub(crate) fn set_blocked(span: &SpanRef<'_>) {
+    span.set_attribute(KeyValue::new(BLOCKED, true));
 }
 
 /// Adds the kind of confirmation with which the span of a sent message ends.

@@ -67,43 +67,33 @@ impl HeaderReader for HeaderExtractor<'_> {
 #[expect(clippy::exhaustive_structs, reason = "a view that anybody may make")]
 pub struct HeaderInjector<'a>(pub &'a mut FieldTable);
 
+impl HeaderReader for HeaderInjector<'_> {
+    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
+        visit(Some(self.0), visitor);
+    }
+}
+
 impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
-        set(self.0, name, value);
-    }
-
-    fn remove(&mut self, name: &str) {
-        remove(self.0, name);
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        contains(self.0, name)
-    }
-}
-
-/// The headers of a message that is about to be sent, which are absent until the first is written.
-#[derive(Debug, Default)]
-pub(crate) struct OutboundHeaders(pub(crate) Option<FieldTable>);
-
-impl HeaderReader for OutboundHeaders {
-    fn visit<'a>(&'a self, visitor: impl FnMut(&'a str, &'a [u8])) {
-        visit(self.0.as_ref(), visitor);
-    }
-}
-
-impl HeaderWriter for OutboundHeaders {
-    fn set(&mut self, name: &str, value: &str) {
-        set(self.0.get_or_insert_default(), name, value);
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(headers) = &mut self.0 {
-            remove(headers, name);
+        let Ok(key) = ShortString::try_new(name.to_ascii_lowercase()) else { return };
+        if self.0.inner().keys().any(|other| *other != key && is_named(other, name)) {
+            self.remove(name);
         }
+        self.0.insert(key, AMQPValue::LongString(value.into()));
+    }
+
+    /// Rebuilds the table, because it has no method that removes an entry.
+    fn remove(&mut self, name: &str) {
+        if !self.contains(name) {
+            return;
+        }
+        let kept = self.0.inner().iter().filter(|(other, _)| !is_named(other, name));
+        let kept: BTreeMap<_, _> = kept.map(|(other, value)| (other.clone(), value.clone())).collect();
+        *self.0 = kept.into();
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.0.as_ref().is_some_and(|headers| contains(headers, name))
+        self.0.inner().keys().any(|other| is_named(other, name))
     }
 }
 
@@ -182,28 +172,6 @@ fn visit<'a>(headers: Option<&'a FieldTable>, mut visitor: impl FnMut(&'a str, &
         };
         visitor(name.as_str(), value);
     }
-}
-
-fn set(headers: &mut FieldTable, name: &str, value: &str) {
-    let Ok(key) = ShortString::try_new(name.to_ascii_lowercase()) else { return };
-    if headers.inner().keys().any(|other| *other != key && is_named(other, name)) {
-        remove(headers, name);
-    }
-    headers.insert(key, AMQPValue::LongString(value.into()));
-}
-
-/// Rebuilds the table, because it has no method that removes an entry.
-fn remove(headers: &mut FieldTable, name: &str) {
-    if !contains(headers, name) {
-        return;
-    }
-    let kept = headers.inner().iter().filter(|(other, _)| !is_named(other, name));
-    let kept: BTreeMap<_, _> = kept.map(|(other, value)| (other.clone(), value.clone())).collect();
-    *headers = kept.into();
-}
-
-fn contains(headers: &FieldTable, name: &str) -> bool {
-    headers.inner().keys().any(|other| is_named(other, name))
 }
 
 fn is_named(other: &ShortString, name: &str) -> bool {

@@ -12,13 +12,13 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use opentelemetry::Context;
-use otel_messaging::record_receive_error;
+use otel_messaging::{MessagingOperation, record_receive_error, start_processing_batch};
 
 use crate::amqp::ClientInstrumentation;
 use crate::attributes::{Queue, delivery_tag, set_settlement};
 use crate::consumer::{ACK, BasicGetMessage, Consumer, Delivery, GET, NACK, REJECT, Source};
 use crate::outcome;
-use crate::producer::Unawaited;
+use crate::producer::SentMessages;
 
 /// lapin's `Channel`, to which it dereferences for declarations and bindings. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -27,12 +27,18 @@ pub struct Channel {
     pub(crate) amqp: ClientInstrumentation,
     /// The largest frame, in bytes; 0 without a limit.
     pub(crate) frame_max: u32,
-    pub(crate) unawaited: Arc<Unawaited>,
+    pub(crate) sent: Arc<SentMessages>,
 }
 
 impl Channel {
-    pub(crate) fn new(inner: lapin::Channel, amqp: ClientInstrumentation, frame_max: u32) -> Self {
-        Self { inner, amqp, frame_max, unawaited: Arc::default() }
+    pub(crate) fn new(
+        inner: lapin::Channel,
+        amqp: ClientInstrumentation,
+        connection: &lapin::Connection,
+    ) -> Self {
+        let frame_max = connection.configuration().frame_max();
+        let sent = SentMessages::new(connection.status().clone(), amqp.messaging().clone());
+        Self { inner, amqp, frame_max, sent: Arc::new(sent) }
     }
 
     /// Consumes from a queue. The stream of deliveries ends when the consumer is cancelled, by this side or by the broker.
@@ -74,6 +80,11 @@ impl Channel {
                 Err(error)
             }
         }
+    }
+
+    /// Starts one `process` span for several messages. The span links to each message, and records their number.
+    pub fn processing_batch(&self, messages: &[Delivery]) -> MessagingOperation {
+        start_processing_batch(self.amqp.messaging(), messages)
     }
 
     /// Acknowledges deliveries by their tag, inside an `ack` span. [`Acker::ack`](crate::Acker::ack) links the span to the

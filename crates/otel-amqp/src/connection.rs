@@ -50,7 +50,7 @@ impl Connection {
     }
 
     fn new(inner: lapin::Connection, server: Option<(String, u16)>) -> Self {
-        Self { inner, amqp: ClientInstrumentation::new(server, Options::new()) }
+        Self { inner, amqp: ClientInstrumentation::connected_to(server, Options::new()) }
     }
 
     /// Replaces the options. Channels that exist keep theirs.
@@ -65,8 +65,7 @@ impl Connection {
     /// # Errors
     /// Returns the error of lapin.
     pub async fn create_channel(&self) -> Result<Channel> {
-        let inner = self.inner.create_channel().await?;
-        Ok(Channel::new(inner, self.amqp.clone(), self.inner.configuration().frame_max()))
+        Ok(self.amqp.channel(&self.inner, self.inner.create_channel().await?))
     }
 
     /// Starts one `process` span for several messages. The span links to each message, and records their number.

@@ -4,7 +4,7 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans".
 
 mod delegate;
-mod delivery;
+mod message;
 
 use std::ops::Deref;
 use std::pin::Pin;
@@ -23,8 +23,8 @@ use crate::amqp::ClientInstrumentation;
 use crate::outcome;
 
 pub use crate::consumer::delegate::{ConsumerDelegate, DeliveryResult};
-pub(crate) use crate::consumer::delivery::{ACK, NACK, REJECT};
-pub use crate::consumer::delivery::{Acker, BasicGetMessage, Delivery};
+pub(crate) use crate::consumer::message::{ACK, NACK, REJECT};
+pub use crate::consumer::message::{Acker, BasicGetMessage, Delivery};
 
 /// The client's names for receiving.
 const CONSUME: &str = "consume";

@@ -19,6 +19,7 @@ pub use otel_messaging::{
 };
 pub use otel_operation::Outcome;
 
+pub use crate::amqp::ClientInstrumentation;
 pub use crate::carrier::{HeaderExtractor, HeaderInjector};
 pub use crate::channel::Channel;
 pub use crate::config::Options;

@@ -21,15 +21,13 @@ pub(crate) fn of_error(error: &Error) -> Outcome {
 }
 
 /// Returns the outcome of a message to which the broker answered. A message that the broker could not route is returned
-/// and acknowledged.
-pub(crate) fn of_confirmation(result: &Result<Confirmation>) -> Outcome {
-    match result {
-        Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
-            Outcome::error(reply_name(returned.reply_code))
-        }
-        Ok(Confirmation::Nack(None)) => Outcome::error("nack"),
-        Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Outcome::ok(),
-        Err(error) => of_error(error),
+/// with a reply code, and acknowledged.
+pub(crate) fn of_confirmation(result: &Result<Confirmation>, reply_code: Option<u16>) -> Outcome {
+    match (result, reply_code) {
+        (Err(error), _) => of_error(error),
+        (Ok(_), Some(code)) => Outcome::error(reply_name(code)),
+        (Ok(Confirmation::Nack(_)), None) => Outcome::error("nack"),
+        (Ok(Confirmation::Ack(_) | Confirmation::NotRequested), None) => Outcome::ok(),
     }
 }
 
@@ -95,9 +93,12 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_an_answer_about_the_message() {
-        assert_eq!(of_confirmation(&Ok(Confirmation::Ack(None))), Outcome::ok());
-        assert_eq!(of_confirmation(&Ok(Confirmation::NotRequested)), Outcome::ok());
-        assert_eq!(error_type(&of_confirmation(&Ok(Confirmation::Nack(None)))), "nack");
+        assert_eq!(of_confirmation(&Ok(Confirmation::Ack(None)), None), Outcome::ok());
+        assert_eq!(of_confirmation(&Ok(Confirmation::NotRequested), None), Outcome::ok());
+        assert_eq!(error_type(&of_confirmation(&Ok(Confirmation::Nack(None)), None)), "nack");
+        assert_eq!(error_type(&of_confirmation(&Ok(Confirmation::Ack(None)), Some(312))), "NO_ROUTE");
+        let lost = Err(ErrorKind::ChannelsLimitReached.into());
+        assert_eq!(error_type(&of_confirmation(&lost, Some(312))), "ChannelsLimitReached");
     }
 
     #[test]

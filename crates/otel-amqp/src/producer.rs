@@ -4,27 +4,29 @@
 //! RabbitMQ](https://opentelemetry.io/docs/specs/semconv/messaging/rabbitmq/), and the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans".
 
+mod returned;
 mod unawaited;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Confirmation, ErrorKind, Result};
+use lapin::{BasicProperties, Confirmation, ConnectionStatus, ErrorKind, Result};
 use opentelemetry::Context;
 use otel_messaging::attributes::MessageAttributes;
-use otel_messaging::{HeaderBudget, MessagingOperation};
+use otel_messaging::{HeaderBudget, MessagingInstrumentation, MessagingOperation};
 
-use crate::attributes::{Address, of_published, set_confirmation};
-use crate::carrier::{OutboundHeaders, PER_HEADER, budget};
+use crate::attributes::{Address, of_published, set_blocked, set_confirmation};
+use crate::carrier::{HeaderInjector, PER_HEADER, budget};
 use crate::channel::Channel;
 use crate::outcome;
 
-pub(crate) use crate::producer::unawaited::Unawaited;
+use crate::producer::returned::{Confirm, Returnable};
+use crate::producer::unawaited::Unawaited;
 
 /// The client's name for sending.
 const PUBLISH: &str = "publish";
@@ -64,21 +66,35 @@ impl Channel {
         properties: BasicProperties,
     ) -> Result<PublisherConfirm> {
         let address = Address { exchange: exchange.as_str(), routing_key: routing_key.as_str() };
-        let (mut operation, properties) = self.start(address, payload, properties);
+        let (operation, properties) = self.start(address, payload, properties);
+        let mut message = SentMessage { operation, channel: Arc::clone(&self.sent), is_blocked: false };
+        let is_mandatory = options.mandatory || options.immediate;
+        let registered = self.sent.returnable.register(is_mandatory, &message.operation, &properties);
         let publish = self.inner.basic_publish(exchange, routing_key, options, payload, properties);
         let mut publish = pin!(publish);
-        match poll_fn(|cx| operation.inside(|| publish.as_mut().poll(cx))).await {
+        let handed_over = poll_fn(|cx| {
+            let polled = message.operation.inside(|| publish.as_mut().poll(cx));
+            if polled.is_pending() {
+                message.record_blocked();
+            }
+            polled
+        });
+        match handed_over.await {
             // Without confirmations the future is ready. The mode is never left.
             Ok(inner) if !self.inner.status().confirm() => {
-                finish(operation, &Ok(Confirmation::NotRequested));
-                Ok(PublisherConfirm { inner: Some(inner), operation: None, unawaited: None })
+                let confirm = Confirm::Plain(inner);
+                message.finish(&confirm, &Ok(Confirmation::NotRequested));
+                Ok(PublisherConfirm { confirm: Some(confirm), message: None })
             }
             Ok(inner) => {
-                let unawaited = Some(Arc::clone(&self.unawaited));
-                Ok(PublisherConfirm { inner: Some(inner), operation: Some(operation), unawaited })
+                let confirm = match registered {
+                    Some(registered) => registered.confirm(inner),
+                    None => Confirm::Plain(inner),
+                };
+                Ok(PublisherConfirm { confirm: Some(confirm), message: Some(message) })
             }
             Err(error) => {
-                operation.finish(&outcome::of_error(&error));
+                message.operation.finish(&outcome::of_error(&error));
                 Err(error)
             }
         }
@@ -91,7 +107,7 @@ impl Channel {
     /// Returns the error of lapin.
     pub async fn wait_for_confirms(&self) -> Result<Vec<BasicReturnMessage>> {
         let mut returned = self.inner.wait_for_confirms().await?;
-        returned.extend(self.unawaited.drain().await);
+        returned.extend(self.sent.unawaited.drain().await);
         Ok(returned)
     }
 
@@ -102,8 +118,18 @@ impl Channel {
         payload: &[u8],
         properties: BasicProperties,
     ) -> (MessagingOperation, BasicProperties) {
-        let headers = OutboundHeaders(properties.headers().clone());
-        let mut message = OutboundMessage { address, properties: &properties, headers, payload };
+        if let Some(operation) = self.amqp.messaging().idle_operation() {
+            return (operation, properties);
+        }
+        let has_headers = properties.headers().is_some();
+        let mut headers = properties.headers().clone().unwrap_or_default();
+        let mut message = OutboundMessage {
+            address,
+            properties: &properties,
+            has_headers,
+            headers: HeaderInjector(&mut headers),
+            payload,
+        };
         let budget = HeaderBudget::bytes(budget(&properties, self.frame_max), PER_HEADER);
         let destination = self.amqp.published(address);
         let send = destination.send(PUBLISH).with_error_if_dropped(UNKNOWN);
@@ -111,10 +137,10 @@ impl Channel {
         if operation.is_context_dropped() {
             self.amqp.count_context_dropped();
         }
-        let headers = message.headers.0;
-        let properties = match headers {
-            Some(headers) => properties.with_headers(headers),
-            None => properties,
+        // A message that has nothing to carry stays without headers.
+        let properties = match has_headers || !headers.inner().is_empty() {
+            true => properties.with_headers(headers),
+            false => properties,
         };
         (operation, properties)
     }
@@ -123,18 +149,19 @@ impl Channel {
 struct OutboundMessage<'m> {
     address: Address<'m>,
     properties: &'m BasicProperties,
-    headers: OutboundHeaders,
+    has_headers: bool,
+    headers: HeaderInjector<'m>,
     payload: &'m [u8],
 }
 
-impl otel_messaging::OutboundMessage for OutboundMessage<'_> {
-    type Headers = OutboundHeaders;
+impl<'m> otel_messaging::OutboundMessage for OutboundMessage<'m> {
+    type Headers = HeaderInjector<'m>;
 
-    fn headers(&self) -> Option<&OutboundHeaders> {
-        self.headers.0.is_some().then_some(&self.headers)
+    fn headers(&self) -> Option<&HeaderInjector<'m>> {
+        self.has_headers.then_some(&self.headers)
     }
 
-    fn headers_mut(&mut self) -> &mut OutboundHeaders {
+    fn headers_mut(&mut self) -> &mut HeaderInjector<'m> {
         &mut self.headers
     }
 
@@ -143,18 +170,66 @@ impl otel_messaging::OutboundMessage for OutboundMessage<'_> {
     }
 }
 
+/// The parts of a channel that its sent messages share.
+#[derive(Debug)]
+pub(crate) struct SentMessages {
+    connection: ConnectionStatus,
+    unawaited: Unawaited,
+    returnable: Arc<Returnable>,
+}
+
+impl SentMessages {
+    pub(crate) fn new(connection: ConnectionStatus, messaging: MessagingInstrumentation) -> Self {
+        let returnable = Arc::new(Returnable::new(messaging));
+        Self { connection, unawaited: Unawaited::default(), returnable }
+    }
+}
+
+/// A message whose span has not ended.
+#[derive(Debug)]
+struct SentMessage {
+    operation: MessagingOperation,
+    channel: Arc<SentMessages>,
+    /// True if the span records that the connection was blocked.
+    is_blocked: bool,
+}
+
+impl SentMessage {
+    /// Records that the message waits while the broker blocks the connection.
+    fn record_blocked(&mut self) {
+        if !self.is_blocked
+            && let Some(span) = self.operation.recording()
+            && self.channel.connection.blocked()
+        {
+            set_blocked(&span);
+            self.is_blocked = true;
+        }
+    }
+
+    /// Ends the span with the answer of the broker.
+    fn finish(self, confirm: &Confirm, answer: &Result<Confirmation>) {
+        let reply_code = confirm.reply_code(&self.channel.returnable, answer);
+        if let (Some(span), Ok(confirmation)) = (self.operation.recording(), answer) {
+            set_confirmation(&span, reply_code.map_or_else(|| name(confirmation), |_| "returned"));
+        }
+        self.operation.finish(&outcome::of_confirmation(answer, reply_code));
+    }
+}
+
 /// lapin's `PublisherConfirm`: await it for the confirmation, which ends the span of the message.
 ///
 /// If it is dropped before, a task of tokio waits for the confirmation, and
 /// [`Channel::wait_for_confirms`] returns the message if it was not routed. Without a runtime of tokio the span ends with
 /// the `error.type` `unknown`.
+///
+/// A returned message is the one that lapin delivers with this confirmation, which can be another message of the channel:
+/// the span of the message that the broker returned ends with `NO_ROUTE`.
 #[derive(Debug)]
 #[must_use = "a confirmation that is not awaited may be a rejection"]
 pub struct PublisherConfirm {
-    inner: Option<lapin::PublisherConfirm>,
+    confirm: Option<Confirm>,
     /// `None` if the span has ended.
-    operation: Option<MessagingOperation>,
-    unawaited: Option<Arc<Unawaited>>,
+    message: Option<SentMessage>,
 }
 
 impl Future for PublisherConfirm {
@@ -162,41 +237,36 @@ impl Future for PublisherConfirm {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else {
+        let Some(confirm) = &mut this.confirm else {
             return Poll::Ready(Err(ErrorKind::FutureCompleted.into()));
         };
-        let answer = ready!(Pin::new(inner).poll(cx));
-        this.inner = None;
-        if let Some(operation) = this.operation.take() {
-            finish(operation, &answer);
+        let Poll::Ready(answer) = Pin::new(&mut *confirm).poll(cx) else {
+            if let Some(message) = &mut this.message {
+                message.record_blocked();
+            }
+            return Poll::Pending;
+        };
+        if let Some(message) = this.message.take() {
+            message.finish(confirm, &answer);
         }
+        this.confirm = None;
         Poll::Ready(answer)
     }
 }
 
 impl Drop for PublisherConfirm {
     fn drop(&mut self) {
-        if let (Some(inner), Some(operation), Some(unawaited)) =
-            (self.inner.take(), self.operation.take(), &self.unawaited)
-        {
-            unawaited.watch(inner, operation);
+        if let (Some(confirm), Some(message)) = (self.confirm.take(), self.message.take()) {
+            let channel = Arc::clone(&message.channel);
+            channel.unawaited.watch(confirm, message);
         }
     }
 }
 
-/// Ends the span of a message with the answer of the broker.
-fn finish(operation: MessagingOperation, answer: &Result<Confirmation>) {
-    if let (Some(span), Ok(confirmation)) = (operation.recording(), answer) {
-        set_confirmation(&span, name(confirmation));
-    }
-    operation.finish(&outcome::of_confirmation(answer));
-}
-
 fn name(confirmation: &Confirmation) -> &'static str {
     match confirmation {
-        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => "returned",
-        Confirmation::Ack(None) => "ack",
-        Confirmation::Nack(None) => "nack",
+        Confirmation::Ack(_) => "ack",
+        Confirmation::Nack(_) => "nack",
         Confirmation::NotRequested => "not_requested",
     }
 }

@@ -151,7 +151,7 @@ impl MessageSpans {
                 KeyValue::new(MESSAGE_TYPE, if sent { "SENT" } else { "RECEIVED" }),
             ]
         };
-        Operation::start(&self.tracer, start, parent, started, MessageState(()), attributes)
+        Operation::start(&self.tracer, || start, parent, started, MessageState(()), attributes)
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod raw;
 use std::ffi::{CStr, CString};
 
 use otel_propagation::{HeaderReader, HeaderWriter};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message, OwnedHeaders, OwnedMessage};
 
 /// The number of wanted names that are remembered without an allocation.
 const FEW: usize = 4;
@@ -34,6 +34,12 @@ const OURS: usize = 3;
 /// });
 /// let context = otel_propagation::extract(&HeaderExtractor::new(&headers));
 /// # let _ = context;
+/// ```
+///
+/// ```compile_fail,E0308
+/// fn read(headers: &rdkafka::message::BorrowedHeaders) {
+///     let _ = otel_kafka::HeaderExtractor::new(headers);
+/// }
 /// ```
 #[derive(Clone, Copy)]
 pub struct HeaderExtractor<'a>(Source<'a>);
@@ -148,6 +154,10 @@ pub struct HeaderInjector<'a>(pub &'a mut Option<OwnedHeaders>);
 
 impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
         append(self.0, name, value);
     }
@@ -164,9 +174,8 @@ impl HeaderWriter for HeaderInjector<'_> {
     }
 }
 
-fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &str) {
-    let written = headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(OURS));
-    *headers = Some(written.insert(Header { key: name, value: Some(value) }));
+fn append(headers: &mut Option<OwnedHeaders>, name: &str, value: &[u8]) {
+    raw::add(headers.get_or_insert_with(|| OwnedHeaders::new_with_capacity(OURS)), name, value);
 }
 
 /// Returns the exact name of the first header that matches `name` in any case.
@@ -225,7 +234,14 @@ impl HeaderReader for HeaderEdit {
 
 impl HeaderWriter for HeaderEdit {
     fn set(&mut self, name: &str, value: &str) {
-        HeaderWriter::remove(self, name);
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    #[inline]
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        if self.headers.is_some() {
+            HeaderWriter::remove(self, name);
+        }
         append(&mut self.headers, name, value);
         self.is_changed = true;
     }

@@ -71,6 +71,12 @@ impl ClientState {
         self.instruments.get().is_none() && self.tracer.is_noop()
     }
 
+    /// Returns true while nothing of OpenTelemetry is installed.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.instruments.get().is_none() && self.options.propagation.is_noop() && self.tracer.is_noop()
+    }
+
     /// Extracts the context that a message carries. A propagator that panics yields an empty context.
     pub(crate) fn extract<C: HeaderReader + ?Sized>(&self, headers: &C) -> Context {
         catch_panic(|| self.options.propagation.extract(headers)).unwrap_or_default()

@@ -136,6 +136,9 @@ pub fn record_receive_error(
 /// Starts the `process` operation of one message.
 pub fn start_processing<M: InboundMessage>(message: &M) -> MessagingOperation {
     let destination = message.destination();
+    if destination.0.client.is_idle() {
+        return MessagingOperation::idle();
+    }
     let mut process = destination.process(PROCESS).with_message(carried_context(message));
     if message.is_replayed() {
         process = process.with_parent_mode(ParentMode::LinkOnly);
@@ -189,6 +192,9 @@ where
 /// Starts the settlement of one message. `operation` is the broker's name for it.
 pub fn start_settling<M: InboundMessage>(message: &M, operation: &'static str) -> MessagingOperation {
     let destination = message.destination();
+    if destination.0.client.is_idle() {
+        return MessagingOperation::idle();
+    }
     let attributes = |attributes: &mut MessageAttributes| {
         attributes.list.extend(message.partition().and_then(partition_id));
         message.identify(&mut attributes.list);

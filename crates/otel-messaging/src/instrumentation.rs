@@ -17,6 +17,7 @@ use crate::description::DestinationDescription;
 use crate::destination::Destination;
 use crate::destination_key::with_key;
 use crate::metrics::Series;
+use crate::operation::MessagingOperation;
 use crate::operation_builder::OperationBuilder;
 use crate::options::Options;
 use crate::policy::Acknowledgement;
@@ -150,8 +151,15 @@ impl MessagingInstrumentation {
     /// alone is noticed within 32 calls ([`Tracer::is_noop`](otel_operation::Tracer::is_noop)).
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let client = &self.0.client;
-        client.instruments.get().is_none() && client.options.propagation.is_noop() && client.tracer.is_noop()
+        self.0.client.is_idle()
+    }
+
+    /// Returns an operation that does nothing while nothing of OpenTelemetry is installed ([`is_idle`](Self::is_idle)), for a
+    /// transport that then leaves out the description of the destination.
+    #[must_use]
+    #[inline]
+    pub fn idle_operation(&self) -> Option<MessagingOperation> {
+        self.is_idle().then(MessagingOperation::idle)
     }
 
     /// Extracts the context that a message carries. Headers without a valid context yield an empty

@@ -5,7 +5,7 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation".
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use opentelemetry::trace::SpanRef;
@@ -24,11 +24,14 @@ use crate::prepared::PreparedDestination;
 /// a panic unwinds out of [`inside`](Self::inside) or [`run`](Self::run).
 ///
 /// The operation of a destination that the client's filter excludes is inert: it records nothing, but it carries the
-/// context on. So is each operation while no provider is installed.
+/// context on. So is each operation while no provider is installed. Where no propagator is installed either, there is no
+/// context to carry on, and the current one stays as it is.
 #[must_use = "an operation that is dropped ends as cancelled"]
 pub struct MessagingOperation(State);
 
 enum State {
+    /// Nothing of OpenTelemetry is installed.
+    Idle,
     Recorded(Operation<OperationState>),
     Inert {
         context: Context,
@@ -45,6 +48,10 @@ impl MessagingOperation {
         Self(State::Recorded(operation))
     }
 
+    pub(crate) fn idle() -> Self {
+        Self(State::Idle)
+    }
+
     /// Creates the operation of a destination that the filter excludes, or of a client without an SDK.
     pub(crate) fn inert(context: Context, destination: &Arc<PreparedDestination>, injects: bool) -> Self {
         let (destination, replaces) = (Arc::clone(destination), !destination.recorded);
@@ -55,7 +62,9 @@ impl MessagingOperation {
     /// span would have had for a parent.
     #[must_use]
     pub fn context(&self) -> &Context {
+        static EMPTY: LazyLock<Context> = LazyLock::new(Context::new);
         match &self.0 {
+            State::Idle => &EMPTY,
             State::Recorded(operation) => operation.context(),
             State::Inert { context, .. } => context,
         }
@@ -63,7 +72,10 @@ impl MessagingOperation {
 
     /// Makes the context current on this thread until the guard is dropped.
     pub fn attach(&self) -> ContextGuard {
-        self.context().clone().attach()
+        match &self.0 {
+            State::Idle => Context::current().attach(),
+            State::Recorded(_) | State::Inert { .. } => self.context().clone().attach(),
+        }
     }
 
     /// Returns the span if it records, for attributes that are known late: an offset, a reply code.
@@ -71,7 +83,7 @@ impl MessagingOperation {
     pub fn recording(&self) -> Option<SpanRef<'_>> {
         match &self.0 {
             State::Recorded(operation) => operation.recording(),
-            State::Inert { .. } => None,
+            State::Idle | State::Inert { .. } => None,
         }
     }
 
@@ -79,6 +91,7 @@ impl MessagingOperation {
     #[inline]
     pub fn inside<T>(&mut self, code: impl FnOnce() -> T) -> T {
         match &mut self.0 {
+            State::Idle => code(),
             State::Recorded(operation) => operation.inside(|_| code()),
             State::Inert { context, .. } => {
                 let _attached = context.clone().attach();
@@ -104,6 +117,7 @@ impl MessagingOperation {
     #[inline]
     pub fn release_context(&mut self) {
         match &mut self.0 {
+            State::Idle => {}
             State::Recorded(operation) => operation.release_context(),
             State::Inert { context, .. } => *context = Context::new(),
         }
@@ -122,6 +136,7 @@ impl MessagingOperation {
     #[must_use]
     pub fn injects(&self) -> bool {
         match &self.0 {
+            State::Idle => false,
             State::Recorded(operation) => operation.observer().injects,
             State::Inert { injects, .. } => *injects,
         }
@@ -148,8 +163,13 @@ impl MessagingOperation {
                     propagation.inject_absent(context, headers);
                 }
             }
-            State::Recorded(_) | State::Inert { .. } => {}
+            State::Idle | State::Recorded(_) | State::Inert { .. } => {}
         });
+    }
+
+    /// Returns true for an inert operation whose context has to be written into the message.
+    pub(crate) fn injects_inert(&self) -> bool {
+        matches!(&self.0, State::Inert { injects: true, .. })
     }
 
     /// Returns true if the message is sent without the context because the headers did not fit into their
@@ -157,6 +177,7 @@ impl MessagingOperation {
     #[must_use]
     pub fn is_context_dropped(&self) -> bool {
         match &self.0 {
+            State::Idle => false,
             State::Recorded(operation) => operation.observer().context_dropped,
             State::Inert { context_dropped, .. } => *context_dropped,
         }
@@ -164,6 +185,7 @@ impl MessagingOperation {
 
     pub(crate) fn drop_context(&mut self) {
         match &mut self.0 {
+            State::Idle => {}
             State::Recorded(operation) => operation.observer_mut().context_dropped = true,
             State::Inert { context_dropped, .. } => *context_dropped = true,
         }
@@ -173,6 +195,7 @@ impl MessagingOperation {
 impl fmt::Debug for MessagingOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
+            State::Idle => f.write_str("Idle"),
             State::Recorded(operation) => f.debug_tuple("Recorded").field(operation).finish(),
             State::Inert { .. } => f.write_str("Inert"),
         }

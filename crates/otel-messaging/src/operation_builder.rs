@@ -172,6 +172,16 @@ impl<'a> OperationBuilder<'a> {
         current: &Context,
         attributes: impl FnOnce(&mut MessageAttributes),
     ) -> MessagingOperation {
+        self.start_by(current, attributes, Plain)
+    }
+
+    #[inline]
+    pub(crate) fn start_by(
+        self,
+        current: &Context,
+        attributes: impl FnOnce(&mut MessageAttributes),
+        starter: impl Starter,
+    ) -> MessagingOperation {
         let destination = self.destination;
         let options = &destination.client.options;
         let message = self.message.filter(|context| policy::is_valid(context));
@@ -196,11 +206,6 @@ impl<'a> OperationBuilder<'a> {
             context_dropped: false,
             error_if_dropped: self.error_if_dropped,
         };
-        let mut start = SpanStart::new(destination.span_name(self.operation), kind, started.time)
-            .with_sampler_attributes(options.sampler_attributes);
-        for link in self.links {
-            start = start.with_link(link);
-        }
         // A span under an unsampled parent rarely records. Its link is added after the start, and only if it does
         // record, to avoid cloning the span context.
         let early = options.sampler_attributes == SamplerAttributes::Always || {
@@ -208,10 +213,21 @@ impl<'a> OperationBuilder<'a> {
             let parent = parent.span_context();
             parent.is_sampled() || !parent.is_valid()
         };
-        if let (true, Some(message)) = (early, message) {
-            start = start.with_link(Link::with_context(message.span().span_context().clone()));
-        }
         let (operation, operation_type) = (self.operation, self.operation_type);
+        let links = self.links;
+        let start = || {
+            let mut start = SpanStart::new(destination.span_name(operation), kind, started.time)
+                .with_sampler_attributes(options.sampler_attributes);
+            for link in links {
+                start = start.with_link(link);
+            }
+            match (early, message) {
+                (true, Some(message)) => {
+                    start.with_link(Link::with_context(message.span().span_context().clone()))
+                }
+                _ => start,
+            }
+        };
         let (count, left_out) = (self.count, self.left_out);
         let build = || {
             let prepared: &[KeyValue] = &destination.attributes;
@@ -229,11 +245,40 @@ impl<'a> OperationBuilder<'a> {
             attributes(&mut list);
             list.list
         };
-        let running = Operation::start(&destination.client.tracer, start, &parent, started, state, build);
+        let running = starter.start(start, &parent, started, state, build);
         if let (false, Some(message), Some(span)) = (early, message, running.recording()) {
             span.add_link(message.span().span_context().clone(), Vec::new());
         }
         MessagingOperation::recorded(running)
+    }
+}
+
+/// The start of an operation and its span.
+pub(crate) trait Starter {
+    fn start(
+        self,
+        start: impl FnOnce() -> SpanStart,
+        parent: &Context,
+        started: StartTime,
+        state: OperationState,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Operation<OperationState>;
+}
+
+struct Plain;
+
+impl Starter for Plain {
+    #[inline]
+    fn start(
+        self,
+        start: impl FnOnce() -> SpanStart,
+        parent: &Context,
+        started: StartTime,
+        state: OperationState,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Operation<OperationState> {
+        let destination = Arc::clone(&state.destination);
+        Operation::start(&destination.client.tracer, start, parent, started, state, attributes)
     }
 }
 

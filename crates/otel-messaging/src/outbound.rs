@@ -4,12 +4,15 @@
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans" and "Context
 //! propagation".
 
-use opentelemetry::Context;
-use otel_propagation::{HeaderReader, HeaderWriter};
+use std::cell::RefCell;
+
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Operation, OutboundSpan, SpanStart, StartTime, catch_panic};
+use otel_propagation::{HeaderReader, HeaderWriter, PropagatorHandle};
 
 use crate::attributes::MessageAttributes;
-use crate::operation::MessagingOperation;
-use crate::operation_builder::OperationBuilder;
+use crate::operation::{MessagingOperation, OperationState};
+use crate::operation_builder::{OperationBuilder, Starter};
 
 /// A message that is about to be sent, as a transport holds it.
 #[diagnostic::on_unimplemented(
@@ -72,35 +75,96 @@ impl OperationBuilder<'_> {
         budget: HeaderBudget,
     ) -> MessagingOperation {
         let destination = self.destination();
+        if destination.client.is_idle() {
+            return MessagingOperation::idle();
+        }
         // A message that is not recorded has no links, but it can keep its context.
         let headers = message.headers().filter(|_| destination.recorded || self.preserves_context());
         let carried = headers.map(|headers| destination.client.extract_without_baggage(headers));
         let mut builder: OperationBuilder<'_> = self;
         builder.message = carried.as_ref();
-        let mut operation = builder.start(current, |attributes| message.describe(attributes));
-        match budget {
-            HeaderBudget::Bytes { left, per_header } if left >= AMPLE && operation.injects() => {
-                let mut bounded =
-                    BoundedWriter { headers: message.headers_mut(), left, per_header, is_full: false };
-                operation.inject(&mut bounded);
-                if bounded.is_full {
-                    operation.drop_context();
-                }
-                return operation;
+        let message = RefCell::new(message);
+        let attributes = |attributes: &mut MessageAttributes| message.borrow().describe(attributes);
+        let mut operation = builder.start_by(current, attributes, Sender { message: &message, budget });
+        if operation.injects_inert() {
+            let message = &mut **message.borrow_mut();
+            if !write(message, budget, &operation) {
+                operation.drop_context();
             }
-            HeaderBudget::Bytes { left, per_header } if operation.injects() => {
-                let mut growth = HeaderGrowth::new(message.headers_mut(), per_header);
-                operation.inject(&mut growth);
-                if growth.added > growth.freed.saturating_add(left) {
-                    operation.drop_context();
-                    return operation;
-                }
-            }
-            HeaderBudget::Bytes { .. } | HeaderBudget::Unlimited => {}
         }
-        operation.inject(message.headers_mut());
         operation
     }
+}
+
+/// Starts the span of a message and writes its context into the message's headers before the span becomes an operation, so
+/// that a span that does not record needs no context.
+struct Sender<'r, 'm, M> {
+    message: &'r RefCell<&'m mut M>,
+    budget: HeaderBudget,
+}
+
+impl<M: OutboundMessage> Starter for Sender<'_, '_, M> {
+    #[inline]
+    fn start(
+        self,
+        start: impl FnOnce() -> SpanStart,
+        parent: &Context,
+        started: StartTime,
+        mut state: OperationState,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Operation<OperationState> {
+        let client = &state.destination.client;
+        let span = Operation::<OperationState>::start_outbound(&client.tracer, start, parent, attributes);
+        if state.injects {
+            let context = (&span, &client.options.propagation);
+            // A propagator that panics costs the context alone.
+            let is_written = catch_panic(|| write(&mut **self.message.borrow_mut(), self.budget, &context));
+            state.context_dropped = is_written == Some(false);
+        }
+        Operation::from_outbound(span, started, state)
+    }
+}
+
+/// A context that can be written into headers, or into a carrier that only measures it.
+trait WriteContext {
+    fn write<C: HeaderWriter>(&self, headers: &mut C);
+}
+
+impl WriteContext for (&OutboundSpan<'_>, &PropagatorHandle) {
+    #[inline]
+    fn write<C: HeaderWriter>(&self, headers: &mut C) {
+        self.0.inject(self.1, headers);
+    }
+}
+
+impl WriteContext for MessagingOperation {
+    #[inline]
+    fn write<C: HeaderWriter>(&self, headers: &mut C) {
+        self.inject(headers);
+    }
+}
+
+/// Writes a context into the headers of a message. Returns false if not all of it fits.
+#[inline]
+fn write<M: OutboundMessage>(message: &mut M, budget: HeaderBudget, context: &impl WriteContext) -> bool {
+    let headers = message.headers_mut();
+    match budget {
+        HeaderBudget::Bytes { left, per_header } if left >= AMPLE => {
+            let mut bounded = BoundedWriter { headers, left, per_header, is_full: false };
+            context.write(&mut bounded);
+            return !bounded.is_full;
+        }
+        HeaderBudget::Bytes { left, per_header } => {
+            let mut growth = HeaderGrowth::new(headers, per_header);
+            context.write(&mut growth);
+            if growth.added > growth.freed.saturating_add(left) {
+                return false;
+            }
+        }
+        HeaderBudget::Unlimited => {}
+    }
+    context.write(message.headers_mut());
+    true
 }
 
 /// Writes headers as long as they fit, and leaves out those that do not.
@@ -113,10 +177,15 @@ struct BoundedWriter<'h, H> {
 
 impl<H: HeaderWriter> HeaderWriter for BoundedWriter<'_, H> {
     fn set(&mut self, name: &str, value: &str) {
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    #[inline]
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
         match self.left.checked_sub(name.len() + value.len() + self.per_header) {
             Some(left) => {
                 self.left = left;
-                self.headers.set(name, value);
+                self.headers.set_bytes(name, value);
             }
             None => self.is_full = true,
         }

@@ -28,11 +28,20 @@ fn a_client_that_was_made_before_the_sdk_records_after_it() {
 
     assert_eq!(forward(), None, "without a propagator nothing is read or written");
     assert!(messaging.is_idle());
+    let idle = messaging.idle_operation();
+    let mut idle = idle.unwrap_or_else(|| panic!("nothing is installed"));
+    let current = Context::new().with_value(7_u32).attach();
+    let seen = || Context::map_current(|context| context.get::<u32>().copied());
+    assert_eq!(idle.inside(seen), Some(7), "the current context stays as it is");
+    let attached = idle.attach();
+    assert_eq!(seen(), Some(7));
+    drop((attached, current));
+    idle.finish(&Outcome::ok());
 
     otel_propagation::set_global(otel_propagation::CompositePropagator::default());
     assert_eq!(forward().as_deref(), Some(received[0].1), "without an SDK the context is handed through");
 
-    assert!(!messaging.is_idle());
+    assert!(!messaging.is_idle() && messaging.idle_operation().is_none());
     let recorder = Recorder::new();
     global::set_tracer_provider(recorder.tracer_provider().clone());
     global::set_meter_provider(recorder.meter_provider().clone());

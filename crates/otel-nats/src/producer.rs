@@ -3,6 +3,8 @@
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Producer spans".
 
+use std::pin::pin;
+
 use async_nats::client::{Request, traits};
 use async_nats::subject::ToSubject;
 use async_nats::{HeaderMap, PublishError, RequestError, Subject};
@@ -117,7 +119,8 @@ impl Client {
         let (headers, payload) = (request.headers.take(), request.payload.clone().unwrap_or_default());
         let (operation, headers) = self.start(REQUEST, None, &subject, headers, &payload);
         request.headers = headers;
-        operation.run_with(self.inner.send_request(subject, request), outcome::of_reply).await
+        let reply = pin!(self.inner.send_request(subject, request));
+        operation.run_with(reply, outcome::of_reply).await
     }
 
     async fn send(
@@ -139,7 +142,8 @@ impl Client {
                 }
             }
         };
-        operation.run_with(publish, outcome::of_result).await
+        // Pinned here, because a future that is passed on is copied.
+        operation.run_with(pin!(publish), outcome::of_result).await
     }
 
     /// Starts the operation of sending a message, and returns its headers with the context in them.
@@ -151,6 +155,9 @@ impl Client {
         headers: Option<HeaderMap>,
         payload: &[u8],
     ) -> (MessagingOperation, Option<HeaderMap>) {
+        if let Some(operation) = self.nats.messaging().idle_operation() {
+            return (operation, headers);
+        }
         let (destination, kind) = self.nats.destination(subject, "");
         let send = match name {
             REQUEST => destination.request(name),

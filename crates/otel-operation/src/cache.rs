@@ -78,17 +78,22 @@ impl<K, V, const N: usize> fmt::Debug for SmallOnceMap<K, V, N> {
     }
 }
 
-/// A map from names to shared values, with a bound on its number of entries.
+/// A map from names to shared values, with a bound on its number of entries. A lookup of the first four is a linear scan
+/// without a lock.
 pub struct BoundedCache<V> {
+    first: [OnceLock<(Box<str>, Arc<V>)>; FIRST],
     values: RwLock<HashMap<Box<str>, Arc<V>, RandomState>>,
     bound: usize,
 }
+
+/// The entries of a [`BoundedCache`] outside of its lock. Most clients use few names.
+const FIRST: usize = 4;
 
 impl<V> BoundedCache<V> {
     /// Creates an empty map that holds at most `bound` values.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { values: RwLock::default(), bound }
+        Self { first: [const { OnceLock::new() }; FIRST], values: RwLock::default(), bound }
     }
 
     /// Returns the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map.
@@ -97,7 +102,18 @@ impl<V> BoundedCache<V> {
     }
 
     /// Like [`get_or_insert`](Self::get_or_insert), but keeps nothing and returns `None` if `make` returns `None`.
+    #[inline]
     pub fn get_or_insert_opt(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
+        let first = self.first.iter().map_while(OnceLock::get).find(|(other, _)| **other == *name);
+        match first {
+            Some((_, value)) => Some(Arc::clone(value)),
+            None => self.look_up(name, make),
+        }
+    }
+
+    /// Reads the map, which has all values, the first ones as well.
+    #[inline(never)]
+    fn look_up(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
         // Poisoning is ignored: no user code runs under the lock, and the map is consistent after each step.
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = values.get(name) {
@@ -114,6 +130,10 @@ impl<V> BoundedCache<V> {
         }
         if values.len() >= self.bound {
             return None;
+        }
+        if let Some(slot) = self.first.get(values.len()) {
+            // Free, because the map grows under the lock and never shrinks.
+            let _ = slot.set((name.into(), Arc::clone(&value)));
         }
         values.insert(name.into(), Arc::clone(&value));
         Some(value)

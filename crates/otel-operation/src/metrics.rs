@@ -6,14 +6,15 @@
 //! a data point of zero.
 
 use std::fmt;
-#[cfg(feature = "bound-metrics")]
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "bound-metrics")]
 use opentelemetry::metrics::{BoundCounter, BoundHistogram, BoundUpDownCounter};
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
+
+#[cfg(feature = "bound-metrics")]
+use crate::declarations::has_bound_metrics;
 
 /// Bucket boundaries that the [semantic
 /// conventions](https://opentelemetry.io/docs/specs/semconv/http/http-metrics/) advise for durations, in seconds.
@@ -82,25 +83,11 @@ fn is_noop(global: &dyn MeterProvider) -> bool {
     size_of_val(global) == 0
 }
 
-/// Set if the application declares an SDK with bound instruments.
-#[cfg(feature = "bound-metrics")]
-static HAS_BOUND_METRICS: AtomicBool = AtomicBool::new(false);
-
-/// Declares that the SDK of this process has its feature `experimental_metrics_bound_instruments`. From then on series are
-/// recorded through bound instruments, which saves some 5,000 instructions per request.
-///
-/// The API cannot show if an SDK has the feature, and an SDK without it drops the measurements of bound instruments
-/// silently. So the code that sets the SDK up has to declare it; `otel-telemetry` does.
-#[cfg(feature = "bound-metrics")]
-pub fn declare_bound_metrics() {
-    HAS_BOUND_METRICS.store(true, Ordering::Relaxed);
-}
-
 /// Returns the bound instrument of a series, if the application has declared an SDK that records through it.
 #[cfg(feature = "bound-metrics")]
 #[inline]
 fn bound<B>(slot: &OnceLock<B>, bind: impl FnOnce() -> B) -> Option<&B> {
-    slot.get().or_else(|| HAS_BOUND_METRICS.load(Ordering::Relaxed).then(|| slot.get_or_init(bind)))
+    slot.get().or_else(|| has_bound_metrics().then(|| slot.get_or_init(bind)))
 }
 
 impl<I> fmt::Debug for LazyInstruments<I> {

@@ -12,7 +12,7 @@ use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 use crate::isolation::catch_panic;
 use crate::outcome::{ERROR_TYPE, Outcome};
-use crate::span::{SpanStart, StartedSpan};
+use crate::span::{OutboundSpan, SpanStart, StartedSpan};
 use crate::tracer::Tracer;
 
 /// Callbacks that record an operation. [`Operation`] decides when they are called.
@@ -97,11 +97,12 @@ pub struct Operation<O: OperationObserver> {
 impl<O: OperationObserver> Operation<O> {
     /// Starts an operation and its span, as a child of `parent`, and counts it as in flight.
     ///
-    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records.
+    /// `start` and `attributes` are called at most once: the former only if a sampler is asked, the latter only if it receives the
+    /// attributes or the span records.
     #[inline]
     pub fn start(
         tracer: &Tracer,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         start_time: StartTime,
         observer: O,
@@ -110,6 +111,28 @@ impl<O: OperationObserver> Operation<O> {
         let span = catch_panic(|| tracer.start(start, parent, attributes));
         let span = span.unwrap_or_else(|| StartedSpan::none(parent));
         Self::from_span(span, start_time, observer)
+    }
+
+    /// Starts the span of a message that is about to be sent; [`from_outbound`](Self::from_outbound) makes it an operation.
+    ///
+    /// `start` and `attributes` are called at most once: the former only if a sampler is asked, the latter only if it receives the
+    /// attributes or the span records.
+    #[inline]
+    pub fn start_outbound<'p>(
+        tracer: &Tracer,
+        start: impl FnOnce() -> SpanStart,
+        parent: &'p Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> OutboundSpan<'p> {
+        let span = catch_panic(|| tracer.start_outbound(start, parent, attributes));
+        span.unwrap_or_else(|| OutboundSpan::none(parent))
+    }
+
+    /// Creates the operation of a message that is being sent. Its context is that of its span if that records, else the
+    /// parent's: the message has its headers, and no code of the application runs inside of the operation.
+    #[inline]
+    pub fn from_outbound(span: OutboundSpan<'_>, start_time: StartTime, observer: O) -> Self {
+        Self::from_span(span.into_span(), start_time, observer)
     }
 
     /// Creates an operation of a span that was started before, and counts it as in flight.

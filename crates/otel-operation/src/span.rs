@@ -5,16 +5,18 @@
 //! the parent's context is propagated unchanged.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, TraceFlags, Tracer as ApiTracer,
 };
 use opentelemetry::{Context, KeyValue};
+use otel_propagation::{HeaderWriter, PropagatorHandle};
 
 /// The random-trace-id flag of [W3C Trace Context level
 /// 2](https://www.w3.org/TR/trace-context-2/#random-trace-id-flag).
-const RANDOM: TraceFlags = TraceFlags::new(0x02);
+pub(crate) const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
 /// The rule by which a span's attributes are built before the sampler runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +84,17 @@ pub struct StartedSpan {
 }
 
 impl StartedSpan {
+    #[inline]
+    pub(crate) fn new(parent: &Context, started: Started) -> Self {
+        let (context, recording) = match started {
+            Started::None => return Self::none(parent),
+            // The span context alone costs one allocation, a span that does not record two.
+            Started::Dropped(identity) => (parent.with_remote_span_context(identity), false),
+            Started::Recording(context) => (context, true),
+        };
+        Self { context, recording, own: true, suppressed: false }
+    }
+
     /// Returns the result of a start that failed: no span, in the parent's context.
     #[cold]
     #[must_use]
@@ -117,9 +130,19 @@ impl StartedSpan {
     }
 }
 
+/// The result of a tracer's start.
+pub(crate) enum Started {
+    /// No span: suppressed, shut down, or without an SDK.
+    None,
+    /// The identity of a span that does not record.
+    Dropped(SpanContext),
+    /// The parent's context with a span that records.
+    Recording(Context),
+}
+
 /// A type-erased tracer. The API's `BoxedTracer` would box each span twice.
 pub(crate) trait StartSpan: Send + Sync {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> StartedSpan;
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Started;
 }
 
 impl<T> StartSpan for T
@@ -127,35 +150,26 @@ where
     T: ApiTracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> StartedSpan {
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Started {
         let span = self.build_with_context(builder, parent);
         let started = span.span_context();
         let parent_span = parent.span();
         let parent_span = parent_span.span_context();
         if !started.is_valid() || started.span_id() == parent_span.span_id() {
             // Suppressed, shut down, or the API's no-op tracer, which returns the parent's span context.
-            return StartedSpan::none(parent);
+            return Started::None;
         }
         if span.is_recording() {
-            let context = parent.with_span(span);
-            return StartedSpan { context, recording: true, own: true, suppressed: false };
+            return Started::Recording(parent.with_span(span));
         }
-        // The span context alone costs one allocation, a span that does not record two.
         // The SDK resets the flags of a dropped span; the random flag describes the trace id, so it is kept.
         let flags = if started.trace_id() == parent_span.trace_id() {
             started.trace_flags() | (parent_span.trace_flags() & RANDOM)
         } else {
             started.trace_flags()
         };
-        let identity = SpanContext::new(
-            started.trace_id(),
-            started.span_id(),
-            flags,
-            false,
-            started.trace_state().clone(),
-        );
-        let context = parent.with_remote_span_context(identity);
-        StartedSpan { context, recording: false, own: true, suppressed: false }
+        let state = started.trace_state().clone();
+        Started::Dropped(SpanContext::new(started.trace_id(), started.span_id(), flags, false, state))
     }
 }
 
@@ -165,7 +179,7 @@ pub(crate) fn start_with(
     start: SpanStart,
     parent: &Context,
     attributes: impl FnOnce() -> Vec<KeyValue>,
-) -> StartedSpan {
+) -> Started {
     let first = match start.sampler_attributes {
         SamplerAttributes::Always => true,
         SamplerAttributes::IfParentAllows => {
@@ -180,8 +194,60 @@ pub(crate) fn start_with(
         return tracer.start(builder, parent);
     }
     let started = tracer.start(builder, parent);
-    if started.recording {
-        started.context.span().set_attributes(attributes());
+    if let Started::Recording(context) = &started {
+        context.span().set_attributes(attributes());
     }
     started
+}
+
+/// A span that was started for a message, before it is an operation: its context is written into the message's headers. Where it
+/// does not record, no [`Context`] with it is made, which would cost more than the writing.
+pub struct OutboundSpan<'p> {
+    parent: &'p Context,
+    started: Started,
+    suppressed: bool,
+}
+
+impl<'p> OutboundSpan<'p> {
+    /// Returns the result of a start that failed.
+    pub(crate) fn none(parent: &'p Context) -> Self {
+        Self { parent, started: Started::None, suppressed: false }
+    }
+
+    pub(crate) fn suppressed(parent: &'p Context) -> Self {
+        Self { suppressed: true, ..Self::none(parent) }
+    }
+
+    pub(crate) fn new(parent: &'p Context, started: Started) -> Self {
+        Self { started, ..Self::none(parent) }
+    }
+
+    /// Injects the span's context into a carrier, as [`Operation::inject`](crate::Operation::inject) does.
+    #[inline]
+    pub fn inject<C: HeaderWriter>(&self, propagator: &PropagatorHandle, carrier: &mut C) {
+        match &self.started {
+            Started::None => propagator.inject_absent(self.parent, carrier),
+            Started::Dropped(identity) => propagator.inject_span_context(identity, self.parent, carrier),
+            Started::Recording(context) => propagator.inject(context, carrier),
+        }
+    }
+
+    /// Returns the span in the context in which the operation runs: with the span if it records, else the parent's.
+    #[inline]
+    pub(crate) fn into_span(self) -> StartedSpan {
+        let (context, recording, own) = match self.started {
+            Started::Recording(context) => (context, true, true),
+            Started::Dropped(_) => (self.parent.clone(), false, true),
+            Started::None if self.suppressed => return StartedSpan::suppressed(self.parent),
+            Started::None => (self.parent.clone(), false, false),
+        };
+        StartedSpan { context, recording, own, suppressed: false }
+    }
+}
+
+impl fmt::Debug for OutboundSpan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_recording = matches!(self.started, Started::Recording(_));
+        f.debug_struct("OutboundSpan").field("recording", &is_recording).finish_non_exhaustive()
+    }
 }

@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, Tracer as ApiTracer, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
+use crate::declarations::has_parent_based_sampler;
 use crate::global_provider::{global_tracer, is_set};
-use crate::span::{SpanStart, StartSpan, StartedSpan, start_with};
+use crate::requested_ids::take_requested_span_id;
+use crate::span::{OutboundSpan, RANDOM, SpanStart, StartSpan, Started, StartedSpan, start_with};
 
 /// The calls of [`Tracer::is_noop`] of which one looks the global provider up.
 const LOOKED_UP: u32 = 32;
@@ -72,27 +74,73 @@ impl Tracer {
 
     /// Starts a span as a child of `parent`.
     ///
-    /// `attributes` is called at most once, and only if a sampler receives the attributes or the span records. No span is
-    /// started where `parent` or the current context suppresses telemetry.
+    /// `start` and `attributes` are called at most once: the former only if a sampler is asked, the latter only if it receives the
+    /// attributes or the span records. No span is started where `parent` or the current context suppresses telemetry.
     #[inline]
     pub fn start(
         &self,
-        start: SpanStart,
+        start: impl FnOnce() -> SpanStart,
         parent: &Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> StartedSpan {
-        if parent.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
+        if is_suppressed(parent) {
             return StartedSpan::suppressed(parent);
+        }
+        StartedSpan::new(parent, self.start_any(start, parent, attributes))
+    }
+
+    /// Starts the span of a message as a child of `parent`, as [`start`](Self::start) does.
+    #[inline]
+    pub fn start_outbound<'p>(
+        &self,
+        start: impl FnOnce() -> SpanStart,
+        parent: &'p Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> OutboundSpan<'p> {
+        if is_suppressed(parent) {
+            return OutboundSpan::suppressed(parent);
+        }
+        OutboundSpan::new(parent, self.start_any(start, parent, attributes))
+    }
+
+    #[inline]
+    fn start_any(
+        &self,
+        start: impl FnOnce() -> SpanStart,
+        parent: &Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Started {
+        if let Some(dropped) = self.dropped(parent) {
+            return Started::Dropped(dropped);
         }
         let tracer = match &self.0 {
             Source::Given(tracer) => Some(tracer),
             Source::Global { scope, tracer, .. } => tracer.get().or_else(|| look_up(scope, tracer)),
         };
-        match tracer {
-            Some(tracer) => start_with(&**tracer, start, parent, attributes),
-            None => StartedSpan::none(parent),
-        }
+        tracer.map_or(Started::None, |tracer| start_with(&**tracer, start(), parent, attributes))
     }
+
+    /// Returns the identity of a span that the global provider's sampler is declared to drop
+    /// ([`declare_parent_based_sampler`](crate::declare_parent_based_sampler)), without asking the SDK.
+    #[inline]
+    fn dropped(&self, parent: &Context) -> Option<SpanContext> {
+        if !has_parent_based_sampler() || matches!(self.0, Source::Given(_)) {
+            return None;
+        }
+        let parent = parent.span();
+        let parent = parent.span_context();
+        if !parent.is_valid() || parent.is_sampled() {
+            return None;
+        }
+        let id = take_requested_span_id().unwrap_or_else(|| SpanId::from(fastrand::u64(1..)));
+        let flags = parent.trace_flags() & RANDOM;
+        Some(SpanContext::new(parent.trace_id(), id, flags, false, parent.trace_state().clone()))
+    }
+}
+
+#[inline]
+fn is_suppressed(parent: &Context) -> bool {
+    parent.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed()
 }
 
 /// Keeps the global tracer; returns `None` while it is the API's no-op.

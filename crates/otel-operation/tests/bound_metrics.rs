@@ -1,4 +1,4 @@
-//! Bound instruments are used only once they are declared. A test binary of its own, because the declaration is the
+//! Bound instruments are used only while they are declared. A test binary of its own, because the declarations are the
 //! process's.
 
 #![cfg(feature = "bound-metrics")]
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundSyncInstrument, Histogram, SyncInstrument};
-use otel_operation::{AttributedHistogram, declare_bound_metrics};
+use otel_operation::{AttributedHistogram, declare_bound_metrics, reset_declarations};
 
 /// Counts the measurements of each kind. The API's default for an SDK without bound instruments discards those.
 #[derive(Clone, Default)]
@@ -47,4 +47,8 @@ fn measurements_are_bound_only_where_the_application_declares_an_sdk_that_has_it
     series.record(1);
     series.record(1);
     assert_eq!(seen(), (1, 2), "also by a series that recorded before");
+    reset_declarations();
+    let after = AttributedHistogram::new(&histogram, vec![KeyValue::new("kind", "b")]);
+    after.record(1);
+    assert_eq!(seen(), (2, 2), "the next SDK may have none");
 }

@@ -56,7 +56,7 @@ fn providers_are_looked_up_until_they_are_real() {
             built.fetch_add(1, Ordering::Relaxed);
             vec![KeyValue::new("job.id", 1)]
         };
-        Operation::start(&tracer, span, &Context::new(), started, Job, attributes).finish(&Outcome::ok());
+        Operation::start(&tracer, || span, &Context::new(), started, Job, attributes).finish(&Outcome::ok());
         if let Some(jobs) = instruments.get() {
             jobs.add(1, &[]);
         }

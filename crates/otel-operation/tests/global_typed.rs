@@ -18,7 +18,7 @@ impl OperationObserver for Job {
 fn run(tracer: &Tracer) {
     let started = StartTime::now();
     let span = SpanStart::new("job", SpanKind::Internal, started.time);
-    Operation::start(tracer, span, &Context::new(), started, Job, Vec::new).finish(&Outcome::ok());
+    Operation::start(tracer, || span, &Context::new(), started, Job, Vec::new).finish(&Outcome::ok());
 }
 
 #[test]

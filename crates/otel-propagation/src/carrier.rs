@@ -41,6 +41,17 @@ pub trait HeaderWriter {
     /// Sets a header, in place of all its former values, however their names are written.
     fn set(&mut self, name: &str, value: &str);
 
+    /// Sets a header to text that is given as bytes, as [`set`](Self::set) does. Propagators write what they format themselves
+    /// through this method.
+    ///
+    /// The default checks that it is UTF-8 and ignores it otherwise. Override it for a carrier that holds bytes.
+    #[inline]
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        if let Ok(value) = std::str::from_utf8(value) {
+            self.set(name, value);
+        }
+    }
+
     /// Removes all values of a header, however its name is written.
     fn remove(&mut self, name: &str);
 

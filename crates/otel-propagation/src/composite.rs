@@ -8,7 +8,7 @@ use std::sync::Arc;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
 use crate::b3::{self, B3Propagator};
 use crate::baggage::propagator::BaggagePropagator;
@@ -151,7 +151,12 @@ impl CompositePropagator {
 
     /// Writes a context to a carrier, in place of headers that the formats could have left there before.
     pub(crate) fn write<C: HeaderWriter>(&self, cx: &Context, carrier: &mut C) {
-        write(&self.inner.formats, cx, carrier, WriteScope::ALL);
+        self.write_span(cx.span().span_context(), cx, carrier);
+    }
+
+    /// Writes a span context, and the rest of a context, as [`write`](Self::write) does.
+    pub(crate) fn write_span<C: HeaderWriter>(&self, span: &SpanContext, cx: &Context, carrier: &mut C) {
+        write(&self.inner.formats, span, cx, carrier, WriteScope::ALL);
     }
 
     /// Writes the parts of a context of which the carrier holds nothing yet.
@@ -160,7 +165,8 @@ impl CompositePropagator {
         let owned = formats.iter().filter(|format| !matches!(format, Format::PassThrough(_)));
         let written = owned.flat_map(|format| format.propagator().fields());
         let read = fields::B3.into_iter().filter(|_| wanted.b3);
-        write(formats, cx, carrier, WriteScope::absent(carrier, written.chain(read)));
+        let scope = WriteScope::absent(carrier, written.chain(read));
+        write(formats, cx.span().span_context(), cx, carrier, scope);
     }
 }
 
@@ -222,26 +228,31 @@ fn apply(formats: &[Format], cx: Context, fields: &CarrierFields<'_, '_>, raw: &
     extracted.into_context()
 }
 
-/// Writes a context to a carrier. A format with nothing to write leaves the carrier as it is.
-fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C, scope: WriteScope) {
+/// Writes a span context and the rest of a context to a carrier. A format with nothing to write leaves the carrier as it is.
+fn write<C: HeaderWriter>(
+    formats: &[Format],
+    span: &SpanContext,
+    cx: &Context,
+    carrier: &mut C,
+    scope: WriteScope,
+) {
     let (mut pass_through, mut b3_cleared) = (None, false);
     for format in formats {
         match format {
-            Format::TraceContext(format) if scope.trace => format.write(cx, carrier),
+            Format::TraceContext(format) if scope.trace => format.write(span, cx, carrier),
             Format::Baggage(format) if scope.baggage => format.write(cx, carrier),
             Format::B3(format) if scope.trace => {
-                let span = cx.span();
-                if span.span_context().is_valid() {
+                if span.is_valid() {
                     // Once, because both forms may be written.
                     if !std::mem::replace(&mut b3_cleared, true) {
                         b3::clear(carrier);
                     }
-                    format.write(span.span_context(), cx, carrier);
+                    format.write(span, cx, carrier);
                 }
             }
             Format::TraceContext(_) | Format::Baggage(_) | Format::B3(_) => {}
             Format::PassThrough(format) => pass_through = Some(format),
-            Format::Other(other) => foreign::inject(&**other, cx, carrier, scope),
+            Format::Other(other) => foreign::inject_span(&**other, span, cx, carrier, scope),
         }
     }
     // These are last, so that a name which a format owns is left to that format.
@@ -252,5 +263,5 @@ fn write<C: HeaderWriter>(formats: &[Format], cx: &Context, carrier: &mut C, sco
 
 /// Writes a context through an [`Injector`].
 pub(crate) fn inject_dyn(formats: &[Format], cx: &Context, injector: &mut dyn Injector) {
-    write(formats, cx, &mut DynHeaders(injector), WriteScope::ALL);
+    write(formats, cx.span().span_context(), cx, &mut DynHeaders(injector), WriteScope::ALL);
 }

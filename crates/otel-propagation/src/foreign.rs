@@ -5,6 +5,7 @@
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
 use crate::carrier::HeaderWriter;
 use crate::fields::{HeaderSet, TRACESTATE};
@@ -45,6 +46,20 @@ pub(crate) fn inject<C: HeaderWriter>(
     for (name, value) in captured.0 {
         carrier.set(&name, &value);
     }
+}
+
+/// Lets a propagator inject a span context and the rest of a context, as [`inject`] does.
+pub(crate) fn inject_span<C: HeaderWriter>(
+    propagator: &dyn TextMapPropagator,
+    span: &SpanContext,
+    cx: &Context,
+    carrier: &mut C,
+    scope: WriteScope,
+) {
+    if cx.span().span_context() == span {
+        return inject(propagator, cx, carrier, scope);
+    }
+    inject(propagator, &cx.with_remote_span_context(span.clone()), carrier, scope);
 }
 
 /// Headers that a propagator has written.

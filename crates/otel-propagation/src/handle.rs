@@ -6,9 +6,11 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::SpanContext;
 use opentelemetry::{Context, global};
 
 use crate::b3::B3Propagator;
@@ -32,6 +34,25 @@ static TYPED: ArcSwapOption<CompositePropagator> = ArcSwapOption::const_empty();
 pub fn set_global(propagator: CompositePropagator) {
     TYPED.store(Some(Arc::new(propagator.clone())));
     global::set_text_map_propagator(propagator);
+}
+
+/// Set while the global propagator is the one of the last [`set_global`].
+static IS_FINAL: AtomicBool = AtomicBool::new(false);
+
+/// Declares that no other propagator replaces the one of the last [`set_global`] (or that one may), so that it need not be
+/// looked up in OpenTelemetry's global.
+///
+/// OpenTelemetry's setter cannot be observed, so the code that sets the SDK up has to declare it;
+/// `otel_operation::declare_final_propagator` does, together with what else is declared.
+pub fn declare_global_final(is_final: bool) {
+    IS_FINAL.store(is_final, Ordering::Relaxed);
+}
+
+/// Returns true if the global propagator is known to be the one of the last [`set_global`].
+#[must_use]
+#[inline]
+pub fn is_global_final() -> bool {
+    IS_FINAL.load(Ordering::Relaxed)
 }
 
 /// Reads context from carriers and writes it to them: by OpenTelemetry's global propagator, which is the default, by one
@@ -74,7 +95,9 @@ impl PropagatorHandle {
     /// set is never one.
     #[must_use]
     pub fn is_noop(&self) -> bool {
-        matches!(self.source, Source::Global) && global::get_text_map_propagator(foreign::is_noop)
+        matches!(self.source, Source::Global)
+            && !is_global_final()
+            && global::get_text_map_propagator(foreign::is_noop)
     }
 
     /// Reads the context that a carrier holds. It starts from an empty context, never from the one that is current on
@@ -108,6 +131,22 @@ impl PropagatorHandle {
             Source::Global => with_global(|propagator| match propagator {
                 Ok(ours) => ours.write(cx, carrier),
                 Err(other) => foreign::inject(other, cx, carrier, WriteScope::ALL),
+            }),
+        }
+    }
+
+    /// Writes a span context and the rest of `cx`, such as its baggage, as [`inject`](Self::inject) of a context with that span does.
+    /// For a span whose context is not needed otherwise, because making one costs more than writing it.
+    pub fn inject_span_context<C: HeaderWriter>(&self, span: &SpanContext, cx: &Context, carrier: &mut C) {
+        let foreign = |propagator: &dyn TextMapPropagator, carrier: &mut C| {
+            foreign::inject_span(propagator, span, cx, carrier, WriteScope::ALL);
+        };
+        match &self.source {
+            Source::Typed(composite) => composite.write_span(span, cx, carrier),
+            Source::Dyn(propagator) => foreign(&**propagator, carrier),
+            Source::Global => with_global(|propagator| match propagator {
+                Ok(ours) => ours.write_span(span, cx, carrier),
+                Err(other) => foreign(other, carrier),
             }),
         }
     }
@@ -147,6 +186,11 @@ pub fn inject<C: HeaderWriter>(cx: &Context, carrier: &mut C) {
 #[inline]
 fn with_global<T>(mut use_it: impl FnMut(Result<&CompositePropagator, &dyn TextMapPropagator>) -> T) -> T {
     let typed = TYPED.load();
+    if is_global_final()
+        && let Some(ours) = typed.as_deref()
+    {
+        return use_it(Ok(ours));
+    }
     let ours = |current: &dyn TextMapPropagator| typed.as_deref().filter(|ours| is_same(ours, current));
     // Ours is used after the global's lock was released.
     let other = global::get_text_map_propagator(|current| match ours(current) {

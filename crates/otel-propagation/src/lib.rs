@@ -36,7 +36,7 @@ pub use baggage::propagator::BaggagePropagator;
 pub use carrier::{HeaderReader, HeaderWriter};
 pub use composite::CompositePropagator;
 pub use from_env::UnknownPropagators;
-pub use handle::{PropagatorHandle, extract, inject, set_global};
+pub use handle::{PropagatorHandle, declare_global_final, extract, inject, is_global_final, set_global};
 #[cfg(feature = "http")]
 pub use http_carrier::{HeaderExtractor, HeaderInjector};
 pub use inbound::{declare_random_trace_ids, is_received_random};

@@ -54,9 +54,7 @@ impl TraceContextPropagator {
         );
     }
 
-    pub(crate) fn write<C: HeaderWriter>(self, cx: &Context, carrier: &mut C) {
-        let span = cx.span();
-        let span_context = span.span_context();
+    pub(crate) fn write<C: HeaderWriter>(self, span_context: &SpanContext, cx: &Context, carrier: &mut C) {
         if !span_context.is_valid() {
             return;
         }
@@ -66,10 +64,7 @@ impl TraceContextPropagator {
             None => carrier.remove(TRACESTATE),
         });
         let text = format(span_context, outgoing_flags(span_context, inbound));
-        // Nothing but ASCII was written, so this is always text.
-        if let Some(text) = std::str::from_utf8(&text.0).ok().and_then(|text| text.get(..LENGTH)) {
-            carrier.set(TRACEPARENT, text);
-        }
+        carrier.set_bytes(TRACEPARENT, &text);
     }
 }
 
@@ -105,15 +100,11 @@ pub(crate) fn read_lone(value: &[u8]) -> Option<Context> {
     Some(Context::new().with_remote_span_context(span_context))
 }
 
-/// A `traceparent`, aligned and filled up so that checking that it is text goes a word at a time.
-#[repr(align(16))]
-struct Text([u8; 64]);
-
 #[inline]
-fn format(span_context: &SpanContext, flags: u8) -> Text {
-    let mut text = Text(*b"00-00000000000000000000000000000000-0000000000000000-00         ");
-    hex::encode(&span_context.trace_id().to_bytes(), &mut text.0[3..35]);
-    hex::encode(&span_context.span_id().to_bytes(), &mut text.0[36..52]);
-    hex::encode(&[flags], &mut text.0[53..LENGTH]);
+fn format(span_context: &SpanContext, flags: u8) -> [u8; LENGTH] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    hex::encode(&span_context.trace_id().to_bytes(), &mut text[3..35]);
+    hex::encode(&span_context.span_id().to_bytes(), &mut text[36..52]);
+    hex::encode(&[flags], &mut text[53..LENGTH]);
     text
 }

@@ -78,8 +78,10 @@ pub fn start_client<I: ClientInstrumentation, B>(
     let resend_count = head.extensions.get::<ResendCounter>().map_or(0, ResendCounter::increment);
     let SpanName { text, rank } = name;
     let span = catch_panic(|| {
-        let start = SpanStart::new(text, SpanKind::Client, start_time.time)
-            .with_sampler_attributes(options.sampler_attributes);
+        let start = || {
+            SpanStart::new(text, SpanKind::Client, start_time.time)
+                .with_sampler_attributes(options.sampler_attributes)
+        };
         instrumentation.tracer().start(start, &parent, || {
             let mut list = Vec::with_capacity(12);
             instrumentation.attributes(

@@ -83,11 +83,14 @@ pub fn start_server<I: ServerInstrumentation, B>(
     }
     let SpanName { text, rank } = name;
     let span = catch_panic(|| {
-        let mut start = SpanStart::new(text, SpanKind::Server, start_time.time)
-            .with_sampler_attributes(options.sampler_attributes);
-        if let Some(link) = link {
-            start = start.with_link(link);
-        }
+        let start = || {
+            let start = SpanStart::new(text, SpanKind::Server, start_time.time)
+                .with_sampler_attributes(options.sampler_attributes);
+            match link {
+                Some(link) => start.with_link(link),
+                None => start,
+            }
+        };
         instrumentation.tracer().start(start, &parent, || {
             let mut list = Vec::with_capacity(16);
             instrumentation.attributes(&observer, &details, &head, AttributeScope::All, &mut list);

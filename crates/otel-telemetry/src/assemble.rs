@@ -9,20 +9,21 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanLimits};
 use otel_propagation::CompositePropagator;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::baggage::CopyBaggage;
 use crate::batch::{
     BatchLogs, BatchOptions, BatchSpans, DynDeliver, OwnedLog, Queue, deliver_logs, deliver_spans, queue, run,
 };
 use crate::builder::TelemetryBuilder;
-use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch};
+use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch, resolve_metric_export, span_limits};
 use crate::env::Env;
 use crate::error::SetupError;
 use crate::health::Health;
-use crate::ids::Ids;
+use crate::ids::RequestedOrRandomIds;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
 use crate::otlp::OtlpExporter;
 use crate::resource;
@@ -35,16 +36,20 @@ use crate::telemetry::{Parts, Telemetry};
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
     let enabled = !builder.options.disabled;
-    let resource = resource::resolve(&builder.described, &mut env);
+    let resource = resource::resolve(&builder.resource_options, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
+    // The application's function can set another sampler.
+    builder.options.follows_unsampled_parents =
+        builder.traces.is_none() && sampler.follows_unsampled_parents();
     let propagator = propagator(builder.propagator.take(), &mut env);
     let mut traces = target(&builder, Signal::Traces, &mut env);
     let metrics = target(&builder, Signal::Metrics, &mut env);
     let mut logs = target(&builder, Signal::Logs, &mut env);
     let span_batch = resolve_batch(builder.span_batch.clone(), "OTEL_BSP", &mut env);
     let log_batch = resolve_batch(builder.log_batch.clone(), "OTEL_BLRP", &mut env);
-    let interval = env.millis("OTEL_METRIC_EXPORT_INTERVAL");
-    let timeout = env.millis("OTEL_METRIC_EXPORT_TIMEOUT");
+    let limits = span_limits(&mut env);
+    let in_code = (builder.metric_interval, builder.metric_timeout);
+    let (interval, timeout) = resolve_metric_export(in_code, &mut env);
     let temporality = env.choice(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         &[
@@ -53,16 +58,15 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
             ("lowmemory", Temporality::LowMemory),
         ],
     );
+    env.check_unsupported();
     let problems = env.into_problems();
-    if builder.strict_env && !problems.is_empty() {
+    if builder.strict_env && problems.iter().any(|problem| !problem.is_unsupported()) {
         return Err(SetupError::Environment(problems));
     }
 
     let control = runtime::control().map_err(SetupError::Thread)?;
     let span_batch = traces.limit_attempts(span_batch);
     let log_batch = logs.limit_attempts(log_batch);
-    let interval = interval.unwrap_or(builder.metric_interval);
-    let timeout = timeout.unwrap_or(builder.metric_timeout);
     let description = if enabled {
         let fields: Vec<_> = propagator.fields().collect();
         format!(
@@ -87,20 +91,24 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         status: Arc::clone(&metrics.status),
         cancelled: tokio::sync::watch::Sender::new(false),
     });
-    let reader = MetricsReader { interval, timeout, control: &control, state: &state };
+    let reader = MetricsReader { interval, timeout, state: &state };
     let temporality = temporality.unwrap_or(Temporality::Cumulative);
     match &metrics.to {
         To::Otlp(otlp) => {
-            let _entered = control.enter();
-            let exporter = OtlpExporter::new(otlp, temporality, Arc::clone(&metrics.status))?;
-            meters = meters.with_reader(reader.build(exporter));
+            let thread = ExportThread::new().map_err(SetupError::Thread)?;
+            let exporter = {
+                let _entered = thread.enter();
+                OtlpExporter::new(otlp, temporality, Arc::clone(&metrics.status))?
+            };
+            let runtime = thread.serve("otel-metrics".into()).map_err(SetupError::Thread)?;
+            meters = meters.with_reader(reader.build(exporter, runtime));
         }
         To::Stdout => {
             let exporter =
                 opentelemetry_stdout::MetricExporter::builder().with_temporality(temporality).build();
-            meters = meters.with_reader(reader.build(exporter));
+            meters = meters.with_reader(reader.build(exporter, (control.clone(), None)));
         }
-        To::Custom | To::Nowhere => {}
+        To::Custom | To::Nowhere | To::Off(_) => {}
     }
     if let Some(map) = builder.metrics.take().filter(|_| metrics.enabled) {
         meters = map(meters);
@@ -109,7 +117,9 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
 
     let mut tracers = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_id_generator(Ids::default())
+        .with_id_generator(RequestedOrRandomIds::default())
+        // The SDK reads limits from the environment of the process, which `with_env` replaces.
+        .with_span_limits(SpanLimits::default())
         .with_sampler(sampler);
     let mut loggers = SdkLoggerProvider::builder().with_resource(resource.clone());
     if traces.enabled && !builder.baggage.is_empty() {
@@ -119,6 +129,9 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     }
     if let Some(map) = builder.traces.take().filter(|_| traces.enabled) {
         tracers = map(tracers);
+    }
+    for (set, limit) in limits {
+        tracers = set(tracers, limit);
     }
     if let Some(map) = builder.logs.take().filter(|_| logs.enabled) {
         loggers = map(loggers);
@@ -205,6 +218,8 @@ enum To {
     Stdout,
     Custom,
     Nowhere,
+    /// No destination, for a reason that the health shows.
+    Off(String),
 }
 
 fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
@@ -218,11 +233,12 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
         _ if !enabled => To::Nowhere,
         None if custom => To::Custom,
         chosen => match chosen.unwrap_or(builder.exporters[signal as usize]) {
-            Exporter::Otlp => To::Otlp(builder.otlp.resolve(signal, env)),
-            Exporter::OtlpIfConfigured => {
-                let otlp = builder.otlp.resolve(signal, env);
-                if otlp.is_in_env { To::Otlp(otlp) } else { To::Nowhere }
-            }
+            Exporter::Otlp => builder.otlp.resolve(signal, env).map_or_else(To::Off, To::Otlp),
+            Exporter::OtlpIfConfigured => match builder.otlp.resolve(signal, env) {
+                Ok(otlp) if otlp.is_in_env => To::Otlp(otlp),
+                Ok(_) => To::Nowhere,
+                Err(reason) => To::Off(reason),
+            },
             Exporter::Stdout => To::Stdout,
             Exporter::None => To::Nowhere,
         },
@@ -231,9 +247,10 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
         To::Otlp(otlp) => otlp.shown_endpoint(),
         To::Stdout => "the standard output".to_owned(),
         To::Custom => "the application's exporter".to_owned(),
-        To::Nowhere => "no destination".to_owned(),
+        To::Nowhere | To::Off(_) => "no destination".to_owned(),
     };
-    Target { signal, enabled, to, status: Arc::new(ExportStatus::new(signal, destination)) }
+    let off = if let To::Off(reason) = &to { Some(reason.clone()) } else { None };
+    Target { signal, enabled, to, status: Arc::new(ExportStatus::new(signal, destination, off)) }
 }
 
 impl Target {
@@ -255,7 +272,7 @@ impl Target {
         resource: &Resource,
         exporter: impl FnOnce(Arc<ExportStatus>) -> Result<Option<DynDeliver<T>>, SetupError>,
     ) -> Result<Option<Queue<T>>, SetupError> {
-        if matches!(self.to, To::Nowhere) {
+        if matches!(self.to, To::Nowhere | To::Off(_)) {
             return Ok(None);
         }
         let thread = ExportThread::new().map_err(SetupError::Thread)?;
@@ -290,7 +307,7 @@ impl Target {
                 otlp.timeout, otlp.retry_for
             );
         }
-        if let Some(batch) = batch.filter(|_| !matches!(self.to, To::Nowhere)) {
+        if let Some(batch) = batch.filter(|_| !matches!(self.to, To::Nowhere | To::Off(_))) {
             let BatchOptions { max_queue_size, max_batch_size, schedule_delay, .. } = batch;
             text = format!(
                 "{text}, queue {max_queue_size}, batches of {max_batch_size} every {schedule_delay:?}"
@@ -308,7 +325,7 @@ impl Target {
             To::Otlp(otlp) => Some(deliver_spans(OtlpExporter::new(otlp, Temporality::default(), status)?)),
             To::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
             To::Custom => custom,
-            To::Nowhere => None,
+            To::Nowhere | To::Off(_) => None,
         })
     }
 
@@ -321,7 +338,7 @@ impl Target {
             To::Otlp(otlp) => Some(deliver_logs(OtlpExporter::new(otlp, Temporality::default(), status)?)),
             To::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
             To::Custom => custom,
-            To::Nowhere => None,
+            To::Nowhere | To::Off(_) => None,
         })
     }
 
@@ -342,14 +359,16 @@ impl Target {
 struct MetricsReader<'a> {
     interval: Duration,
     timeout: Duration,
-    control: &'a Handle,
     state: &'a Arc<MetricsState>,
 }
 
 impl MetricsReader<'_> {
-    fn build<E: PushMetricExporter>(&self, exporter: E) -> PeriodicReader<TimedMetrics<E>> {
-        let exporter =
-            TimedMetrics::new(exporter, self.timeout, self.control.clone(), Arc::clone(self.state));
+    fn build<E: PushMetricExporter>(
+        &self,
+        exporter: E,
+        runtime: (Handle, Option<oneshot::Sender<()>>),
+    ) -> PeriodicReader<TimedMetrics<E>> {
+        let exporter = TimedMetrics::new(exporter, self.timeout, runtime, Arc::clone(self.state));
         PeriodicReader::builder(exporter).with_interval(self.interval).build()
     }
 }

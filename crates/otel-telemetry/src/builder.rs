@@ -22,7 +22,7 @@ use crate::config::{Exporter, OtlpOptions, Signal};
 use crate::env::Env;
 use crate::error::SetupError;
 use crate::logs;
-use crate::resource::{Described, Detector};
+use crate::resource::{Detector, ResourceOptions};
 use crate::sampler::Sampler;
 use crate::telemetry::{Options, Telemetry};
 
@@ -35,7 +35,7 @@ pub(crate) fn allow_init() {
 }
 
 /// A customization of one of the SDK's builders.
-pub(crate) type Map<B> = Box<dyn FnOnce(B) -> B + Send>;
+pub(crate) type Customize<B> = Box<dyn FnOnce(B) -> B + Send>;
 
 /// Creates the sampler for a service name.
 pub(crate) type MakeSampler = Box<dyn FnOnce(&str) -> Sampler + Send>;
@@ -43,7 +43,7 @@ pub(crate) type MakeSampler = Box<dyn FnOnce(&str) -> Sampler + Send>;
 /// Builds [`Telemetry`]. The `OTEL_*` environment takes precedence over these settings.
 #[must_use = "a description does nothing until `init` or `build`"]
 pub struct TelemetryBuilder {
-    pub(crate) described: Described,
+    pub(crate) resource_options: ResourceOptions,
     pub(crate) exporters: [Exporter; 3],
     pub(crate) otlp: OtlpOptions,
     pub(crate) span_batch: BatchOptions,
@@ -54,9 +54,9 @@ pub struct TelemetryBuilder {
     pub(crate) log_exporter: Option<DynDeliver<OwnedLog>>,
     pub(crate) sampler: Option<MakeSampler>,
     pub(crate) baggage: Vec<Key>,
-    pub(crate) traces: Option<Map<TracerProviderBuilder>>,
-    pub(crate) metrics: Option<Map<MeterProviderBuilder>>,
-    pub(crate) logs: Option<Map<LoggerProviderBuilder>>,
+    pub(crate) traces: Option<Customize<TracerProviderBuilder>>,
+    pub(crate) metrics: Option<Customize<MeterProviderBuilder>>,
+    pub(crate) logs: Option<Customize<LoggerProviderBuilder>>,
     pub(crate) options: Options,
     pub(crate) env: Option<HashMap<String, String>>,
     pub(crate) strict_env: bool,
@@ -71,7 +71,7 @@ impl fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The OTLP options are omitted, because their headers carry credentials.
         f.debug_struct("TelemetryBuilder")
-            .field("resource", &self.described)
+            .field("resource", &self.resource_options)
             .field("exporters", &self.exporters)
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -81,7 +81,7 @@ impl fmt::Debug for TelemetryBuilder {
 impl Default for TelemetryBuilder {
     fn default() -> Self {
         Self {
-            described: Described::default(),
+            resource_options: ResourceOptions::default(),
             exporters: [Exporter::Otlp; 3],
             otlp: OtlpOptions::default(),
             span_batch: BatchOptions::for_spans(),
@@ -99,6 +99,7 @@ impl Default for TelemetryBuilder {
                 shutdown_timeout: Duration::from_secs(5),
                 drain_delay: Duration::ZERO,
                 disabled: false,
+                follows_unsampled_parents: false,
             },
             env: None,
             strict_env: false,
@@ -124,13 +125,13 @@ impl TelemetryBuilder {
 
     /// Adds an attribute to the resource. `OTEL_RESOURCE_ATTRIBUTES` overrides it.
     pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
-        self.described.attributes.push(attribute);
+        self.resource_options.attributes.push(attribute);
         self
     }
 
     /// Disables a detector of resource attributes.
     pub fn without_detector(mut self, detector: Detector) -> Self {
-        self.described.without.push(detector);
+        self.resource_options.without.push(detector);
         self
     }
 
@@ -179,7 +180,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets the interval and the timeout of metric exports. Defaults: 60 seconds and 30 seconds.
+    /// Sets the interval and the timeout of metric exports. Defaults: 60 seconds and 30 seconds. An interval of zero is
+    /// the default one, a timeout of zero is indefinite.
     /// `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_METRIC_EXPORT_TIMEOUT` override them.
     pub fn with_metric_export(mut self, interval: Duration, timeout: Duration) -> Self {
         self.metric_interval = interval;
@@ -281,14 +283,15 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Makes an invalid environment variable an error instead of a warning.
+    /// Makes an invalid environment variable an error instead of a warning. A variable that is not supported remains a
+    /// warning.
     pub fn strict_env(mut self) -> Self {
         self.strict_env = true;
         self
     }
 
     /// Reads these variables instead of the environment of the process, for tests and for several set-ups in one
-    /// process. The SDK still reads the span limits of the process itself.
+    /// process.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -352,8 +355,12 @@ impl TelemetryBuilder {
             otel_operation::set_tracer_provider(parts.tracer_provider.clone());
             #[cfg(feature = "bound-metrics")]
             otel_operation::declare_bound_metrics();
+            if parts.options.follows_unsampled_parents {
+                otel_operation::declare_parent_based_sampler();
+            }
             global::set_meter_provider(parts.meter_provider.clone());
         }
+        otel_operation::declare_final_propagator();
         parts.installed.store(true, Ordering::SeqCst);
         log_setup(&telemetry);
         Ok(telemetry)
@@ -362,7 +369,7 @@ impl TelemetryBuilder {
     fn env(&mut self) -> Env {
         match self.env.take() {
             Some(variables) => Env::fixed(variables),
-            None => Env::of_process(),
+            None => Env::from_process(),
         }
     }
 }

@@ -5,15 +5,18 @@
 //! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/), with one exception:
 //! the environment takes precedence over code, because operators decide after authors.
 
+mod limits;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::Uri;
 use serde::Serialize;
 
 use crate::batch::BatchOptions;
-use crate::env::Env;
+pub(crate) use crate::config::limits::span_limits;
+use crate::env::{Env, timeout};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -138,8 +141,8 @@ impl OtlpOptions {
     }
 
     /// Sets the base URL of the collector, such as `http://collector:4318`; over HTTP, the path of the signal
-    /// (`/v1/traces`, `/v1/metrics`, `/v1/logs`) is appended. `https` requires the feature `tls`.
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it.
+    /// (`/v1/traces`, `/v1/metrics`, `/v1/logs`) is appended. `https` requires the feature `tls`. Over gRPC it can be a
+    /// bare `host:port`, which is not encrypted. `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it.
     #[must_use]
     pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
@@ -154,8 +157,8 @@ impl OtlpOptions {
         self
     }
 
-    /// Sets the timeout of one attempt to send a request. Default: 10 seconds. `OTEL_EXPORTER_OTLP_TIMEOUT` overrides
-    /// it.
+    /// Sets the timeout of one attempt to send a request; zero is indefinite. Default: 10 seconds.
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -181,72 +184,74 @@ impl OtlpOptions {
     }
 
     /// Returns the options of a signal after the overrides from the environment.
-    pub(crate) fn resolve(&self, signal: Signal, env: &mut Env) -> Otlp {
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason why the signal is not exported: the environment's endpoint is invalid. No other endpoint
+    /// replaces it, because the data may not be meant for that one.
+    pub(crate) fn resolve(&self, signal: Signal, env: &mut Env) -> Result<Otlp, String> {
         let [own, general] = variables(signal, "PROTOCOL");
         let protocols = [("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)];
         let protocol = env
             .choice(&own, &protocols)
             .or_else(|| env.choice(&general, &protocols))
             .unwrap_or(self.protocol);
-        let (endpoint, is_in_env) = self.endpoint(signal, protocol, env);
+        let endpoint = self.endpoint(signal, protocol, env);
         let [own, general] = variables(signal, "HEADERS");
         let mut headers: HashMap<_, _> =
             self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-        if let Some((variable, _)) = env.first(&[&own, &general]) {
-            for (name, value) in env.pairs(variable, true).into_iter().flatten() {
-                if HeaderName::try_from(&name).is_err() || HeaderValue::try_from(&value).is_err() {
-                    env.problem(variable, "(not shown)", "names and values that HTTP headers can have");
-                    continue;
-                }
-                headers.insert(name.to_ascii_lowercase(), value);
-            }
-        }
+        headers.extend(env.headers(&[&own, &general]));
         let [own, general] = variables(signal, "TIMEOUT");
-        let timeout = env.millis(&own).or_else(|| env.millis(&general));
+        let in_env = env.timeout(&own).or_else(|| env.timeout(&general));
         let [own, general] = variables(signal, "COMPRESSION");
         let compressions = [("gzip", true), ("none", false)];
         let gzip = env.choice(&own, &compressions).or_else(|| env.choice(&general, &compressions));
-        Otlp {
+        #[cfg(feature = "tls")]
+        let tls = self.tls.resolve(signal, env);
+        let (endpoint, is_in_env) = endpoint?;
+        Ok(Otlp {
             protocol,
             endpoint,
             headers,
-            timeout: timeout.unwrap_or(self.timeout),
+            timeout: in_env.unwrap_or_else(|| timeout(self.timeout)),
             retry_for: self.retry_for,
             gzip: gzip.unwrap_or(self.gzip),
             is_in_env,
             #[cfg(feature = "tls")]
-            tls: self.tls.resolve(signal, env),
-        }
+            tls,
+        })
     }
 
     /// Returns the endpoint, and true if it comes from the environment.
-    fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> (String, bool) {
-        let [own, general] = variables(signal, "ENDPOINT");
-        let [own_insecure, insecure] = variables(signal, "INSECURE");
-        let insecure = env.flag(&own_insecure).or_else(|| env.flag(&insecure)).unwrap_or(false);
+    fn endpoint(&self, signal: Signal, protocol: Protocol, env: &mut Env) -> Result<(String, bool), String> {
+        let [own, general] = variables(signal, "INSECURE");
+        let insecure = env.flag(&own).or_else(|| env.flag(&general)).unwrap_or(true);
         let with_scheme = |url: String| match protocol {
-            // Over gRPC an endpoint may be a bare `host:port`; the `INSECURE` variable then selects the scheme.
-            Protocol::Grpc if !url.contains("://") => {
+            // Over gRPC an endpoint may be a bare `host:port`, which is not encrypted, as the default endpoint is not,
+            // unless the `INSECURE` variable is set to false.
+            Protocol::Grpc if !url.contains("://") && !url.starts_with("unix:") => {
                 format!("{}://{url}", if insecure { "http" } else { "https" })
             }
             _ => url,
         };
-        let mut in_env = |variable: &str| {
-            let url = with_scheme(env.get(variable)?);
-            if is_usable(&url, protocol) {
-                return Some(url);
+        let [own, general] = variables(signal, "ENDPOINT");
+        let in_env = env.first(&[&own, &general]).map(|(variable, url)| (variable, with_scheme(url)));
+        let is_in_env = in_env.is_some();
+        let base = match in_env {
+            Some((variable, url)) if is_usable(&url, protocol) => {
+                if variable == own {
+                    return Ok((url, true));
+                }
+                Some(url)
             }
-            // The part before an `@` is credentials.
-            let shown = if url.contains('@') { "(not shown)" } else { &url };
-            env.problem(variable, shown, URLS);
-            None
+            Some((variable, url)) => {
+                // The part before an `@` is credentials.
+                let shown = if url.contains('@') { "(not shown)" } else { &url };
+                env.problem_with_effect(variable, shown, URLS, "the export is off");
+                return Err(format!("not exported, because {variable} is not a valid endpoint"));
+            }
+            None => self.endpoint.clone().map(with_scheme),
         };
-        if let Some(url) = in_env(&own) {
-            return (url, true);
-        }
-        let general = in_env(&general);
-        let is_in_env = general.is_some();
-        let base = general.or_else(|| self.endpoint.clone().map(with_scheme));
         let endpoint = match protocol {
             Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".into()),
             Protocol::HttpProtobuf => {
@@ -254,7 +259,7 @@ impl OtlpOptions {
                 format!("{}/v1/{}", base.trim_end_matches('/'), signal.name())
             }
         };
-        (endpoint, is_in_env)
+        Ok((endpoint, is_in_env))
     }
 }
 
@@ -273,7 +278,12 @@ fn is_usable(url: &str, protocol: Protocol) -> bool {
     let Ok(url) = url.parse::<Uri>() else { return false };
     let is_scheme =
         url.scheme_str() == Some("http") || cfg!(feature = "tls") && url.scheme_str() == Some("https");
-    is_scheme && url.host().is_some_and(|host| !host.is_empty())
+    is_scheme
+        && url.authority().is_some_and(|authority| {
+            let host = authority.host();
+            // A port above 65,535 is text of the authority, and would silently count as the default of the scheme.
+            !host.is_empty() && (authority.as_str().ends_with(host) || authority.port_u16().is_some())
+        })
 }
 
 /// Returns the signal's own variable of a kind, and the one for all signals.
@@ -307,7 +317,7 @@ impl Otlp {
     }
 
     pub(crate) fn is_encrypted(&self) -> bool {
-        self.endpoint.starts_with("https://")
+        self.endpoint.parse::<Uri>().is_ok_and(|url| url.scheme_str() == Some("https"))
     }
 }
 
@@ -322,19 +332,32 @@ impl Exporter {
 /// Returns a queue's options after the overrides from `OTEL_BSP_*` or `OTEL_BLRP_*`.
 pub(crate) fn resolve_batch(options: BatchOptions, prefix: &str, env: &mut Env) -> BatchOptions {
     let mut options = options;
-    if let Some(records) = env.number(&format!("{prefix}_MAX_QUEUE_SIZE")) {
-        options.max_queue_size = records;
+    if let Some(records) = env.integer(&format!("{prefix}_MAX_QUEUE_SIZE"), 1) {
+        options.max_queue_size = records as usize;
     }
-    if let Some(records) = env.number(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")) {
-        options.max_batch_size = records;
+    let variable = format!("{prefix}_MAX_EXPORT_BATCH_SIZE");
+    match env.integer(&variable, 1) {
+        Some(records) if records as usize > options.max_queue_size => {
+            let choices =
+                format!("a whole number from 1 to the size of the queue, {}", options.max_queue_size);
+            env.problem(&variable, &records.to_string(), &choices);
+        }
+        Some(records) => options.max_batch_size = records as usize,
+        None => {}
     }
-    if let Some(delay) = env.millis(&format!("{prefix}_SCHEDULE_DELAY")) {
+    if let Some(delay) = env.interval(&format!("{prefix}_SCHEDULE_DELAY")) {
         options.schedule_delay = delay;
     }
-    if let Some(timeout) = env.millis(&format!("{prefix}_EXPORT_TIMEOUT")) {
-        options.export_timeout = timeout;
-    }
+    let in_env = env.timeout(&format!("{prefix}_EXPORT_TIMEOUT"));
+    options.export_timeout = in_env.unwrap_or_else(|| timeout(options.export_timeout));
     options.bounded()
+}
+
+/// Returns the interval and the timeout of metric exports after the overrides from the environment.
+pub(crate) fn resolve_metric_export(in_code: (Duration, Duration), env: &mut Env) -> (Duration, Duration) {
+    let interval = env.interval("OTEL_METRIC_EXPORT_INTERVAL").unwrap_or(in_code.0);
+    let in_env = env.timeout("OTEL_METRIC_EXPORT_TIMEOUT");
+    (interval, in_env.unwrap_or_else(|| timeout(in_code.1)))
 }
 
 #[cfg(test)]

@@ -2,14 +2,26 @@
 //!
 //! Follows the specification of [environment
 //! variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/): an empty value
-//! counts as unset; a value that cannot be parsed is reported and ignored.
+//! counts as unset; a value that cannot be parsed or is out of range is reported and ignored. There is one parser for
+//! each of its [types](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#configuration-types):
+//! [`Env::flag`] (Boolean), [`Env::integer`], [`Env::interval`] (Duration), [`Env::timeout`], [`Env::get`] (String),
+//! [`Env::choice`] (Enum), and [`Env::attributes`] and [`Env::headers`] for lists of pairs.
+
+mod variables;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::str::FromStr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// An environment variable with an invalid value.
+use http::{HeaderName, HeaderValue};
+
+use self::variables::unsupported;
+
+/// The longest duration, and the one that stands for an indefinite timeout: 2³² − 1 milliseconds, which is 49 days.
+pub(crate) const INDEFINITE: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// An environment variable that has no effect, because its value is invalid or because it is not supported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnvProblem {
@@ -17,17 +29,27 @@ pub struct EnvProblem {
     pub variable: String,
     /// The value; replaced by a placeholder for variables that carry credentials.
     pub value: String,
-    /// The description of valid values.
+    /// The description of valid values; empty if the variable is not supported.
     pub choices: String,
+    /// The consequence of an invalid value, such as `it is ignored`.
+    pub effect: String,
+}
+
+impl EnvProblem {
+    /// Returns true for a variable of the specification that this crate does not support, whatever its value.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.choices.is_empty()
+    }
 }
 
 impl fmt::Display for EnvProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={:?} is not understood and is ignored; it can be {}",
-            self.variable, self.value, self.choices
-        )
+        let Self { variable, value, choices, effect } = self;
+        if self.is_unsupported() {
+            return write!(f, "{variable}={value:?} is not supported: {effect}");
+        }
+        write!(f, "{variable}={value:?} is not valid: {effect}; valid: {choices}")
     }
 }
 
@@ -40,13 +62,13 @@ pub(crate) struct Env {
 
 impl Env {
     /// The environment of the process.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         Self::default()
     }
 
     /// A fixed set of variables instead of the environment of the process.
     pub(crate) fn fixed(variables: HashMap<String, String>) -> Self {
-        Self { fixed: Some(variables), problems: Vec::new() }
+        Self { fixed: Some(variables), ..Self::default() }
     }
 
     /// Returns the trimmed value of a variable, if it is set and not empty.
@@ -65,15 +87,33 @@ impl Env {
         value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
+    /// Reports a value that counts as unset.
     pub(crate) fn problem(&mut self, variable: &str, value: &str, choices: &str) {
+        self.problem_with_effect(variable, value, choices, "it is ignored");
+    }
+
+    /// Reports an invalid value that has a consequence of its own.
+    pub(crate) fn problem_with_effect(&mut self, variable: &str, value: &str, choices: &str, effect: &str) {
         let problem = EnvProblem {
             variable: variable.to_owned(),
             value: value.to_owned(),
             choices: choices.to_owned(),
+            effect: effect.to_owned(),
         };
         // Each signal reads the variables that apply to all signals.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
+        }
+    }
+
+    /// Reports each variable of the specification that is set and has no effect.
+    pub(crate) fn check_unsupported(&mut self) {
+        for (variable, instead) in unsupported() {
+            if let Some(value) = self.get(&variable) {
+                // The part of a URL before an `@` is credentials.
+                let shown = if value.contains('@') { "(not shown)" } else { &value };
+                self.problem_with_effect(&variable, shown, "", instead);
+            }
         }
     }
 
@@ -84,32 +124,53 @@ impl Env {
     /// Returns the value that belongs to the name in a variable, ignoring case.
     pub(crate) fn choice<T: Copy>(&mut self, variable: &str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.get(variable)?;
-        let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&value));
-        if found.is_none() {
+        let choice = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&value));
+        if choice.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             self.problem(variable, &value, &names.join(", "));
         }
-        found.map(|(_, choice)| *choice)
+        choice.map(|(_, choice)| *choice)
     }
 
-    /// Returns true for `true` and false for `false`, in any case. Any other value is a problem and counts as unset.
+    /// Returns true for `true`, in any case, and false for any other value, because the specification allows no other
+    /// value to mean true.
     pub(crate) fn flag(&mut self, variable: &str) -> Option<bool> {
-        self.choice(variable, &[("true", true), ("false", false)])
-    }
-
-    /// Returns a number that is not negative.
-    pub(crate) fn number<T: FromStr>(&mut self, variable: &str) -> Option<T> {
         let value = self.get(variable)?;
-        let parsed = value.parse().ok();
-        if parsed.is_none() {
-            self.problem(variable, &value, "a whole number that is not negative");
+        let is_true = value.eq_ignore_ascii_case("true");
+        if !is_true && !value.eq_ignore_ascii_case("false") {
+            self.problem_with_effect(variable, &value, "true, false", "it counts as false");
         }
-        parsed
+        Some(is_true)
     }
 
-    /// Returns a duration from a number of milliseconds.
-    pub(crate) fn millis(&mut self, variable: &str) -> Option<Duration> {
-        self.number(variable).map(Duration::from_millis)
+    /// Returns a number of at least `least`, up to 2³² − 1.
+    pub(crate) fn integer(&mut self, variable: &str, least: u32) -> Option<u32> {
+        let choices = format!("a whole number from {least} to {}", u32::MAX);
+        let number = self.number(variable, u64::from(least)..=u64::from(u32::MAX), &choices)?;
+        u32::try_from(number).ok()
+    }
+
+    /// Returns the time between two exports. Zero is out of range, because an export would start as soon as the previous
+    /// one has ended.
+    pub(crate) fn interval(&mut self, variable: &str) -> Option<Duration> {
+        let millis = self.number(variable, 1..=u64::MAX, "a whole number of milliseconds, from 1")?;
+        Some(Duration::from_millis(millis).min(INDEFINITE))
+    }
+
+    /// Returns a timeout; zero is [`INDEFINITE`].
+    pub(crate) fn timeout(&mut self, variable: &str) -> Option<Duration> {
+        let choices = "a whole number of milliseconds; 0 is indefinite";
+        let millis = self.number(variable, 0..=u64::MAX, choices)?;
+        Some(timeout(Duration::from_millis(millis)))
+    }
+
+    fn number(&mut self, variable: &str, range: RangeInclusive<u64>, choices: &str) -> Option<u64> {
+        let value = self.get(variable)?;
+        let number = value.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.problem(variable, &value, choices);
+        }
+        number
     }
 
     /// Returns the first variable that is set, with its value.
@@ -117,18 +178,52 @@ impl Env {
         variables.iter().find_map(|variable| self.get(variable).map(|value| (*variable, value)))
     }
 
-    /// Returns the pairs of headers or resource attributes, in the format of W3C Baggage with percent-encoded values.
-    /// One malformed pair invalidates the entire value, as the specification requires for resource attributes.
-    pub(crate) fn pairs(&mut self, variable: &str, secret: bool) -> Option<Vec<(String, String)>> {
+    /// Returns resource attributes, in the format of W3C Baggage with percent-encoded values. One malformed pair
+    /// invalidates the entire value, as [the
+    /// specification](https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable)
+    /// requires.
+    pub(crate) fn attributes(&mut self, variable: &str) -> Option<Vec<(String, String)>> {
         let value = self.get(variable)?;
-        let pairs: Option<Vec<_>> =
-            value.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(pair).collect();
-        if pairs.is_none() {
-            let shown = if secret { "(not shown)" } else { &value };
-            self.problem(variable, shown, "a list like key1=value1,key2=value2 with values percent-encoded");
+        let attributes: Option<Vec<_>> = entries(&value).map(pair).collect();
+        if attributes.is_none() {
+            self.problem(variable, &value, PAIRS);
         }
-        pairs
+        attributes
     }
+
+    /// Returns the headers of the first variable that is set, in the same format. A malformed entry is left out, because
+    /// a header that is not meant must not be sent. Its text is not shown, because headers carry credentials.
+    pub(crate) fn headers(&mut self, variables: &[&str]) -> Vec<(String, String)> {
+        let Some((variable, value)) = self.first(variables) else { return Vec::new() };
+        let mut headers = Vec::new();
+        for (index, entry) in entries(&value).enumerate() {
+            match pair(entry).filter(is_header) {
+                Some((name, value)) => headers.push((name.to_ascii_lowercase(), value)),
+                None => {
+                    let effect = format!("entry {} is not sent", index + 1);
+                    self.problem_with_effect(variable, "(not shown)", PAIRS, &effect);
+                }
+            }
+        }
+        headers
+    }
+}
+
+/// The description of valid lists of pairs.
+const PAIRS: &str = "a list like key1=value1,key2=value2 with values percent-encoded";
+
+/// Returns a timeout as the specification interprets it: zero is indefinite.
+pub(crate) fn timeout(timeout: Duration) -> Duration {
+    if timeout.is_zero() { INDEFINITE } else { timeout.min(INDEFINITE) }
+}
+
+/// Returns the entries of a list that are not blank.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+fn is_header((name, value): &(String, String)) -> bool {
+    HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok()
 }
 
 fn pair(text: &str) -> Option<(String, String)> {

@@ -45,12 +45,12 @@ pub struct HealthReport {
     /// The worst status of all details.
     pub status: HealthStatus,
     /// The details by name: the checks, `shutdown` once it has begun, and `exporter.SIGNAL` for each failing
-    /// exporter.
+    /// exporter and each signal that is not exported, because its endpoint is invalid.
     pub details: BTreeMap<String, HealthDetail>,
 }
 
 impl HealthReport {
-    fn of(details: BTreeMap<String, HealthDetail>) -> Self {
+    fn from_details(details: BTreeMap<String, HealthDetail>) -> Self {
         let worst = details.values().map(|detail| detail.status).max();
         Self { status: worst.unwrap_or(HealthStatus::Up), details }
     }
@@ -158,7 +158,7 @@ impl Health {
     /// it.
     #[must_use]
     pub fn live(&self) -> HealthReport {
-        HealthReport::of(BTreeMap::new())
+        HealthReport::from_details(BTreeMap::new())
     }
 
     /// Returns the readiness: all checks are up and no shutdown has begun. A failing exporter is a degraded detail
@@ -176,7 +176,7 @@ impl Health {
         if *self.inner.stopping.borrow() {
             details.insert("shutdown".into(), HealthDetail::down("shutting down"));
         }
-        HealthReport::of(details)
+        HealthReport::from_details(details)
     }
 
     /// Makes the service not ready from now on. The shutdown of the telemetry calls it first.

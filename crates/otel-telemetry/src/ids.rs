@@ -7,9 +7,9 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 /// The SDK's random ids, except for ids requested with `otel_operation::with_span_identity`.
 #[derive(Debug, Default)]
-pub(crate) struct Ids(RandomIdGenerator);
+pub(crate) struct RequestedOrRandomIds(RandomIdGenerator);
 
-impl IdGenerator for Ids {
+impl IdGenerator for RequestedOrRandomIds {
     fn new_trace_id(&self) -> TraceId {
         otel_operation::take_requested_trace_id().unwrap_or_else(|| self.0.new_trace_id())
     }

@@ -14,7 +14,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::batch::{Counts, Shared};
 use crate::runtime::Entered;
@@ -35,11 +35,18 @@ pub(crate) struct TimedMetrics<E> {
     timeout: Duration,
     runtime: Handle,
     state: Arc<MetricsState>,
+    /// Ends the thread of the connections when it is dropped.
+    _stop: Option<oneshot::Sender<()>>,
 }
 
 impl<E> TimedMetrics<E> {
-    pub(crate) fn new(exporter: E, timeout: Duration, runtime: Handle, state: Arc<MetricsState>) -> Self {
-        Self { exporter, timeout, runtime, state }
+    pub(crate) fn new(
+        exporter: E,
+        timeout: Duration,
+        (runtime, stop): (Handle, Option<oneshot::Sender<()>>),
+        state: Arc<MetricsState>,
+    ) -> Self {
+        Self { exporter, timeout, runtime, state, _stop: stop }
     }
 }
 

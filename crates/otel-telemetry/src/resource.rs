@@ -64,21 +64,21 @@ impl Detector {
 
 /// The resource options set in code.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Described {
+pub(crate) struct ResourceOptions {
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) without: Vec<Detector>,
 }
 
 /// Returns the resource after the overrides from the environment.
-pub(crate) fn resolve(described: &Described, env: &mut Env) -> Resource {
+pub(crate) fn resolve(options: &ResourceOptions, env: &mut Env) -> Resource {
     let mut attributes = vec![KeyValue::new("service.name", unknown_service())];
     for detector in Detector::ALL {
-        if !described.without.contains(&detector) {
+        if !options.without.contains(&detector) {
             attributes.extend(detector.detect(env));
         }
     }
-    attributes.extend(described.attributes.iter().cloned());
-    let from_env = env.pairs("OTEL_RESOURCE_ATTRIBUTES", false);
+    attributes.extend(options.attributes.iter().cloned());
+    let from_env = env.attributes("OTEL_RESOURCE_ATTRIBUTES");
     attributes.extend(from_env.into_iter().flatten().map(|(key, value)| KeyValue::new(key, value)));
     if let Some(name) = env.get("OTEL_SERVICE_NAME") {
         attributes.push(KeyValue::new("service.name", name));

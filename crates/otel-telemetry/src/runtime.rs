@@ -2,7 +2,7 @@
 //!
 //! One control thread for the process handles signals, deadlines, flush and shutdown. It runs neither exporters nor
 //! processors nor `tracing` subscribers, so that none of these can delay it by blocking. Each queue has an export
-//! thread, so that an exporter that blocks delays its own signal only. All of these threads are marked as suppressed,
+//! thread, so that an exporter that blocks delays its own signal only, and so have the connections of metrics. All of these threads are marked as suppressed,
 //! so that the exporters' own connections produce neither spans nor log records.
 
 use std::io;
@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+use tokio::sync::oneshot;
 
 /// Returns the runtime of the control thread, which the first call starts. The thread lives as long as the process,
 /// because a second signal must end the process also after a shutdown.
@@ -25,8 +26,6 @@ pub(crate) fn control() -> io::Result<Handle> {
     let handle = runtime.handle().clone();
     std::thread::Builder::new().name("otel-control".into()).spawn(move || {
         let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-        // A subscriber may block, for example on a stalled standard error.
-        let _silent = tracing::dispatcher::set_default(&tracing::Dispatch::none());
         runtime.block_on(std::future::pending::<()>());
     })?;
     *control = Some(handle.clone());
@@ -43,6 +42,20 @@ pub(crate) struct ExportThread {
 impl ExportThread {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { runtime: Some(Builder::new_current_thread().enable_all().build()?) })
+    }
+
+    /// Runs the thread until the returned value is dropped, and returns the handle of its runtime.
+    pub(crate) fn serve(self, name: String) -> io::Result<(Handle, Option<oneshot::Sender<()>>)> {
+        let handle = match &self.runtime {
+            Some(runtime) => runtime.handle().clone(),
+            None => control()?,
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.start(name, async {
+            // No value is ever sent: dropping the sender ends the wait.
+            let _ = stopped.await;
+        })?;
+        Ok((handle, Some(stop)))
     }
 
     pub(crate) fn enter(&self) -> Option<EnterGuard<'_>> {

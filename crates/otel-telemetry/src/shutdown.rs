@@ -80,6 +80,11 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration, done: impl FnOnce
     let mut unfinished = Vec::new();
     parts.health.begin_shutdown();
     parts.metrics.status.close();
+    if parts.installed.load(Ordering::SeqCst) {
+        // Spans that start from now on have to ask the provider, which soon starts none.
+        otel_operation::reset_declarations();
+        otel_propagation::declare_random_trace_ids(false);
+    }
     if let Some(spans) = &parts.spans {
         spans.refuse();
     }

@@ -17,6 +17,8 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct ExportStatus {
     signal: Signal,
     destination: String,
+    /// The reason why the signal is not exported, if its destination cannot be used.
+    off: Option<String>,
     state: Mutex<State>,
     retrying: AtomicBool,
     rejected: AtomicU64,
@@ -45,10 +47,11 @@ pub(crate) struct Failure {
 
 impl ExportStatus {
     /// `destination` is part of log events and of the health, and must not contain secrets.
-    pub(crate) fn new(signal: Signal, destination: String) -> Self {
+    pub(crate) fn new(signal: Signal, destination: String, off: Option<String>) -> Self {
         Self {
             signal,
             destination,
+            off,
             state: Mutex::default(),
             retrying: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
@@ -159,6 +162,9 @@ impl ExportStatus {
 
     /// Returns a description of the current failure, for the health.
     pub(crate) fn failure(&self) -> Option<String> {
+        if self.off.is_some() {
+            return self.off.clone();
+        }
         let failure = self.state().failure.clone()?;
         Some(format!(
             "export of {} to {} has failed for {:.0?}: {}",

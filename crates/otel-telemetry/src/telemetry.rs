@@ -67,6 +67,8 @@ pub(crate) struct Options {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) disabled: bool,
+    /// True if the sampler drops every span under an unsampled parent.
+    pub(crate) follows_unsampled_parents: bool,
 }
 
 impl Telemetry {

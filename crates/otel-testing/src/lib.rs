@@ -2,10 +2,12 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod adoption;
 #[cfg(feature = "bench")]
 pub mod bench;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod exporter;
 mod globals;
 mod meter;
 mod metrics;
@@ -21,6 +23,8 @@ pub mod spans;
 pub mod toy_broker;
 mod tree;
 
+pub use adoption::assert_adopting_section;
+pub use exporter::{ExporterBehavior, ScriptedExporter};
 pub use globals::assert_follows_globals;
 pub use meter::RecordingMeterProvider;
 pub use metrics::{Metric, MetricKind, Point};

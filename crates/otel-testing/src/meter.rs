@@ -46,7 +46,6 @@ type SharedTally = Arc<Mutex<Tally>>;
 /// The measurements of one instrument, whatever their attributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tally {
-    #[cfg_attr(not(feature = "conformance"), expect(dead_code, reason = "only the suite reads it"))]
     pub(crate) kind: MetricKind,
     /// Calls of `record` or `add`.
     pub(crate) calls: u64,
@@ -55,13 +54,15 @@ pub(crate) struct Tally {
     pub(crate) increments: u64,
     /// Calls with the value −1.
     pub(crate) decrements: u64,
+    /// Calls that were not made on a bound instrument.
+    pub(crate) unbound: u64,
     /// The lowest sum so far, 0 at the start.
     pub(crate) lowest: f64,
 }
 
 impl Tally {
     fn new(kind: MetricKind) -> Self {
-        Self { kind, calls: 0, sum: 0.0, increments: 0, decrements: 0, lowest: 0.0 }
+        Self { kind, calls: 0, sum: 0.0, increments: 0, decrements: 0, unbound: 0, lowest: 0.0 }
     }
 
     fn add(&mut self, value: f64) {
@@ -78,6 +79,16 @@ impl MeasurementLog {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = || Arc::new(Mutex::new(Tally::new(kind)));
         Arc::clone(tallies.entry(name.to_owned()).or_insert_with(tally))
+    }
+
+    /// The counters and histograms with a measurement that was not made on a bound instrument.
+    pub(crate) fn unbound(&self) -> Vec<String> {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unbound = tallies.iter().filter(|(_, tally)| {
+            let tally = lock(tally);
+            tally.unbound > 0 && tally.kind != MetricKind::Gauge
+        });
+        unbound.map(|(name, _)| name.clone()).collect()
     }
 
     /// The instruments that recorded something.
@@ -143,7 +154,10 @@ struct CountingInstrument<T> {
 
 impl<T: Number> SyncInstrument<T> for CountingInstrument<T> {
     fn measure(&self, measurement: T, attributes: &[KeyValue]) {
-        lock(&self.tally).add(measurement.number());
+        let mut tally = lock(&self.tally);
+        tally.add(measurement.number());
+        tally.unbound += 1;
+        drop(tally);
         (self.measure)(measurement, attributes);
     }
 

@@ -1,7 +1,10 @@
-//! The recorder: a tracer provider and a meter provider in memory, without globals, and what tests ask of them.
+//! The recorder: a tracer, a meter and a logger provider in memory, without globals, and what tests ask of them.
 //!
 //! Follows <https://opentelemetry.io/docs/specs/otel/trace/sdk/> and
 //! <https://opentelemetry.io/docs/specs/otel/metrics/sdk/>.
+
+mod builder;
+mod logs;
 
 use std::{
     collections::BTreeMap,
@@ -16,22 +19,25 @@ use std::{
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
+    logs::SdkLoggerProvider,
     metrics::{
-        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality, data::ResourceMetrics,
-        reader::MetricReader,
+        InstrumentKind, ManualReader, Pipeline, Temporality, data::ResourceMetrics, reader::MetricReader,
     },
-    trace::{IdGenerator, Sampler, SdkTracerProvider, ShouldSample, SpanData, TracerProviderBuilder},
+    trace::SpanData,
 };
 
 use crate::{
-    meter::{MeasurementLog, RecordingMeterProvider},
+    meter::RecordingMeterProvider,
     metrics::{self, Metric, MetricKind},
-    provider::{RecordingTracerProvider, SequentialIds},
+    provider::RecordingTracerProvider,
     span_log::SpanLog,
     tree,
 };
 
-/// Records spans and metrics in memory and answers questions about them.
+pub use self::builder::RecorderBuilder;
+use self::logs::LogRecords;
+
+/// Records spans, metrics and log records in memory and answers questions about them.
 ///
 /// A clone shares everything with its original. Nothing global is read or set, so that each test has its own.
 ///
@@ -40,15 +46,9 @@ use crate::{
 pub struct Recorder {
     tracer_provider: RecordingTracerProvider,
     meter_provider: RecordingMeterProvider,
+    logger_provider: SdkLoggerProvider,
+    log_records: LogRecords,
     reader: SharedReader,
-    patience: Duration,
-}
-
-/// Options of a [`Recorder`].
-#[derive(Debug)]
-pub struct RecorderBuilder {
-    tracers: TracerProviderBuilder,
-    span_log: SpanLog,
     patience: Duration,
 }
 
@@ -62,12 +62,7 @@ impl Recorder {
     /// A recorder with other options.
     #[must_use]
     pub fn builder() -> RecorderBuilder {
-        let span_log = SpanLog::default();
-        let tracers = SdkTracerProvider::builder()
-            .with_span_processor(span_log.clone())
-            .with_sampler(Sampler::AlwaysOn)
-            .with_id_generator(SequentialIds::new());
-        RecorderBuilder { tracers, span_log, patience: Duration::from_secs(10) }
+        RecorderBuilder::new()
     }
 
     /// The tracer provider to give to the instrumentation under test.
@@ -260,12 +255,20 @@ impl Recorder {
         .await;
     }
 
-    /// Shuts both providers down, as an application does when it ends. Spans that were recorded stay readable,
-    /// metrics do not.
+    /// Shuts all providers down, as an application does when it ends. Spans and log records stay readable, metrics do
+    /// not.
     pub fn shutdown(&self) {
         // A second shutdown reports an error, which changes nothing.
         let _ = self.tracer_provider.sdk.shutdown();
         let _ = self.meter_provider.sdk.shutdown();
+        let _ = self.logger_provider.shutdown();
+    }
+
+    /// Returns the names of the counters and histograms that have a measurement past bound instruments. Those are faster,
+    /// and `otel_operation`'s types record through them where the application has declared them.
+    #[must_use]
+    pub fn unbound_metrics(&self) -> Vec<String> {
+        self.meter_provider.log.unbound()
     }
 
     /// The instruments that recorded something, by name, with their measurements; after a shutdown too.
@@ -300,57 +303,6 @@ impl fmt::Debug for Recorder {
         f.debug_struct("Recorder")
             .field("spans", &self.span_log().lock().finished.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl RecorderBuilder {
-    /// Decides which spans are sampled; the default is all of them. The recorder's ids count up from one, so that
-    /// a sampler by ratio of trace ids takes all or none.
-    #[must_use]
-    pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
-        self.tracers = self.tracers.with_sampler(sampler);
-        self
-    }
-
-    /// Makes the ids, which otherwise count up from one and differ from those of other recorders.
-    #[must_use]
-    pub fn with_id_generator(mut self, generator: impl IdGenerator + 'static) -> Self {
-        self.tracers = self.tracers.with_id_generator(generator);
-        self
-    }
-
-    /// Adds a span processor, which runs after the recorder's own.
-    #[cfg(feature = "conformance")]
-    #[must_use]
-    pub(crate) fn with_span_processor(
-        mut self,
-        processor: impl opentelemetry_sdk::trace::SpanProcessor + 'static,
-    ) -> Self {
-        self.tracers = self.tracers.with_span_processor(processor);
-        self
-    }
-
-    /// The time after which a wait gives up with a panic. Default: 10 seconds.
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// The recorder.
-    #[must_use]
-    pub fn build(self) -> Recorder {
-        let Self { tracers, span_log, patience } = self;
-        let sdk = tracers.build();
-        let reader = SharedReader::default();
-        let sdk_meters = SdkMeterProvider::builder().with_reader(reader.clone()).build();
-        let meter_provider = RecordingMeterProvider { sdk: sdk_meters, log: MeasurementLog::default() };
-        Recorder {
-            tracer_provider: RecordingTracerProvider { sdk, span_log },
-            meter_provider,
-            reader,
-            patience,
-        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! The settings of the real services that tests use, as `cargo xtask services up` writes them.
+//! The settings of the real services that tests use, as `cargo xtask services up` writes them, and names on these services.
 
 use std::env;
 use std::fs;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
 
@@ -22,6 +24,13 @@ pub fn setting(name: &str, start: &str) -> String {
         Some(value) => value.to_owned(),
         None => panic!("{name} is neither set nor in {FILE}: {start}"),
     }
+}
+
+/// Returns a name that no other test uses, of this process or of one that runs beside it: `{name}-{process}-{number}`.
+pub fn unique_name(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{name}-{}-{number}", process::id())
 }
 
 fn find<'l>(lines: &'l str, name: &str) -> Option<&'l str> {

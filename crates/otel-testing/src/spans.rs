@@ -4,6 +4,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 use opentelemetry::{Context, Value};
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::Recorder;
+
 /// Returns a context with the span of another process. Trace and span have the same number.
 #[must_use]
 pub fn remote(id: u64, sampled: bool) -> Context {
@@ -24,6 +26,15 @@ pub fn traceparent(id: u64) -> String {
 pub fn traceparent_of(span: &SpanData) -> String {
     let context = &span.span_context;
     format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
+}
+
+/// Returns options and the current context of three operations without a span of their own: without an SDK, without an SDK
+/// inside of a remote span, and with one that was shut down. `options` returns those of a recorder.
+pub fn without_own_span<O: Clone>(without_sdk: O, options: impl Fn(&Recorder) -> O) -> [(O, Context); 3] {
+    let stopped = Recorder::new();
+    stopped.shutdown();
+    let remote = remote(7, true);
+    [(without_sdk.clone(), Context::new()), (without_sdk, remote.clone()), (options(&stopped), remote)]
 }
 
 /// Returns an attribute of a span.

@@ -1,5 +1,5 @@
-"""Relays HTTP requests: Starlette and httpx, instrumented with OpenTelemetry Python. Relays requests of NATS: nats-py,
-which has no instrumentation, with the propagator by hand.
+"""Relays HTTP requests: Starlette and httpx, instrumented with OpenTelemetry Python. Relays messages of RabbitMQ: aio-pika,
+instrumented as well. Relays requests of NATS: nats-py, which has no instrumentation, with the propagator by hand.
 
 The contract is in ../README.md.
 """
@@ -11,10 +11,12 @@ import socket
 import sys
 from functools import partial
 
+import aio_pika
 import httpx
 import nats
 import uvicorn
 from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.starlette import StarletteInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
@@ -81,11 +83,18 @@ async def relay_over_nats(client, message):
         context.detach(token)
 
 
+async def relay_over_amqp(exchange, message):
+    record_tenant()
+    async with message.process():
+        await exchange.publish(aio_pika.Message(b""), routing_key=message.body.decode())
+
+
 async def main():
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(Lines()))
     trace.set_tracer_provider(provider)
     HTTPXClientInstrumentor().instrument()
+    AioPikaInstrumentor().instrument()
     app = Starlette(routes=[Route("/relay", relay)])
     StarletteInstrumentor.instrument_app(app)
 
@@ -96,6 +105,12 @@ async def main():
         addresses["nats"] = f"peer-{os.getpid()}"
         await client.subscribe(addresses["nats"], cb=partial(relay_over_nats, client))
         await client.flush()
+    if url := os.environ.get("RABBITMQ_URL"):
+        connection = await aio_pika.connect(url)
+        channel = await connection.channel()
+        queue = await channel.declare_queue(f"peer-{os.getpid()}", exclusive=True)
+        await queue.consume(partial(relay_over_amqp, channel.default_exchange))
+        addresses["amqp"] = queue.name
     write(addresses)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -22,12 +22,14 @@ pub(crate) enum Client {
     Reqwest,
     Tonic,
     Nats,
+    Amqp,
 }
 
 /// The clients that can call the peer.
 pub(crate) fn of(peer: &Peer) -> impl Iterator<Item = Client> {
     let http = [Client::Hyper, Client::Reqwest].into_iter();
-    http.chain(peer.grpc().map(|_| Client::Tonic)).chain(peer.nats().map(|_| Client::Nats))
+    let http = http.chain(peer.grpc().map(|_| Client::Tonic));
+    http.chain(peer.nats().map(|_| Client::Nats)).chain(peer.amqp().map(|_| Client::Amqp))
 }
 
 impl Client {
@@ -38,6 +40,11 @@ impl Client {
         let status = match self {
             Self::Nats => {
                 let (ours, peer) = servers.nats.as_ref().zip(peer.nats()).context("NATS_URL is not set")?;
+                return ours.call(peer, name).await;
+            }
+            Self::Amqp => {
+                let url = "RABBITMQ_URL is not set";
+                let (ours, peer) = servers.amqp.as_ref().zip(peer.amqp()).context(url)?;
                 return ours.call(peer, name).await;
             }
             Self::Hyper => hyper(&url).await?,

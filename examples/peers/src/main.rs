@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
 
+mod amqp;
 mod clients;
 mod nats;
 mod peer;
@@ -64,6 +65,13 @@ impl Case {
                  . . . ours consumer{failed} linked tenant={TENANT}\n\
                  . . . . ours producer\n"
             ),
+            // A message is relayed, and its sender does not see the failure of its last consumer.
+            Client::Amqp => format!(
+                "ours producer\n\
+                 . peer consumer tenant={TENANT}\n\
+                 . . peer producer\n\
+                 . . . ours consumer{failed} linked tenant={TENANT}\n"
+            ),
             _ => format!(
                 "ours client{failed}\n\
                  . peer server{failed} tenant={TENANT}\n\
@@ -98,9 +106,9 @@ async fn run(program: &str, arguments: &[String]) -> Result<()> {
     opentelemetry::global::set_tracer_provider(recorder.tracer_provider().clone());
     opentelemetry::global::set_meter_provider(recorder.meter_provider().clone());
     otel_propagation::set_global(CompositePropagator::default());
-    // The peer reads the same variable.
-    let nats = std::env::var("NATS_URL").ok();
-    let servers = Servers::start(nats.as_deref()).await?;
+    // The peer reads the same variables.
+    let [nats, amqp] = ["NATS_URL", "RABBITMQ_URL"].map(|name| std::env::var(name).ok());
+    let servers = Servers::start(nats.as_deref(), amqp.as_deref()).await?;
     let peer = Peer::start(program, arguments).await?;
 
     // Those that are not sampled come first: when the last spans of the others have arrived, so would theirs.

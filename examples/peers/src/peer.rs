@@ -20,6 +20,7 @@ struct Addresses {
     http: String,
     grpc: Option<String>,
     nats: Option<String>,
+    amqp: Option<String>,
 }
 
 /// A running peer, which is killed when this is dropped. It also exits by itself when its standard input ends.
@@ -64,6 +65,11 @@ impl Peer {
     /// The subject of its subscription, if it is connected to NATS.
     pub(crate) fn nats(&self) -> Option<&str> {
         self.addresses.nats.as_deref()
+    }
+
+    /// The queue of its consumer, if it is connected to RabbitMQ.
+    pub(crate) fn amqp(&self) -> Option<&str> {
+        self.addresses.amqp.as_deref()
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {

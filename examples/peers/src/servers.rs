@@ -18,6 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use crate::amqp::Amqp;
 use crate::nats::Nats;
 
 /// The addresses of the servers, and the contexts that their handlers have seen.
@@ -26,6 +27,7 @@ pub(crate) struct Servers {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) nats: Option<Nats>,
+    pub(crate) amqp: Option<Amqp>,
     seen: Seen,
 }
 
@@ -47,14 +49,19 @@ impl Seen {
 }
 
 impl Servers {
-    pub(crate) async fn start(nats: Option<&str>) -> Result<Self> {
+    pub(crate) async fn start(nats: Option<&str>, amqp: Option<&str>) -> Result<Self> {
         let seen = Seen::default();
         let nats = match nats {
             Some(url) => Some(Nats::start(url, seen.clone()).await?),
             None => None,
         };
+        let amqp = match amqp {
+            Some(url) => Some(Amqp::start(url, &seen).await?),
+            None => None,
+        };
         let (http, grpc) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
-        let servers = Self { http: http.local_addr()?, grpc: grpc.local_addr()?, nats, seen: seen.clone() };
+        let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
+        let servers = Self { http: http_address, grpc: grpc_address, nats, amqp, seen: seen.clone() };
 
         let (ok, fail) = (seen.clone(), seen.clone());
         let app = Router::new()

@@ -1,18 +1,13 @@
 //! A private Kafka broker that can be killed and restarted.
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic};
 use rdkafka::client::DefaultClientContext;
 
-/// The variable with the path of a program that runs a broker.
-const SERVER: &str = "KAFKA_SERVER";
+use crate::server::{Server, free_ports};
 
 /// The timeout of a broker's start.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,10 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A running broker. Dropping it kills the process and removes its data.
 #[derive(Debug)]
 pub struct Broker {
-    program: String,
-    folder: PathBuf,
-    ports: [u16; 2],
-    process: Child,
+    server: Server,
+    port: u16,
 }
 
 impl Broker {
@@ -32,20 +25,12 @@ impl Broker {
     /// # Errors
     /// The program is not set or cannot be run, or the broker does not create the topics in time.
     pub async fn start(topics: &[NewTopic<'_>]) -> Result<Self, Box<dyn Error>> {
-        let program = crate::setting(SERVER, "kafka")?;
-        let folder = std::env::temp_dir().join(format!("soak-kafka-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let listeners = [free()?, free()?];
-        let [port, controller] =
-            listeners.each_ref().map(|listener| listener.local_addr().map(|at| at.port()));
-        let ports = [port?, controller?];
-        drop(listeners);
-        let process = run(&program, &folder, ports).inspect_err(|_| {
-            // The error of the start is returned, not that of the clean-up.
-            let _ = fs::remove_dir_all(&folder);
+        let ports @ [port, _controller] = free_ports()?;
+        let server = Server::start(("KAFKA_SERVER", "kafka"), "broker", |folder| {
+            let folder = folder.display().to_string();
+            Ok([folder].into_iter().chain(ports.map(|port| port.to_string())).collect())
         })?;
-        let broker = Self { program, folder, ports, process };
+        let broker = Self { server, port };
         broker.create(topics).await?;
         Ok(broker)
     }
@@ -53,7 +38,7 @@ impl Broker {
     /// Returns the address of the broker.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.ports[0])
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// Kills the broker and restarts it with its data.
@@ -61,10 +46,7 @@ impl Broker {
     /// # Errors
     /// The process cannot be killed or started.
     pub fn restart(&mut self) -> Result<(), Box<dyn Error>> {
-        self.process.kill()?;
-        self.process.wait()?;
-        self.process = run(&self.program, &self.folder, self.ports)?;
-        Ok(())
+        self.server.restart()
     }
 
     async fn create(&self, topics: &[NewTopic<'_>]) -> Result<(), Box<dyn Error>> {
@@ -81,29 +63,10 @@ impl Broker {
                 Err(error) => error.to_string(),
             };
             if began.elapsed() > PATIENCE {
-                return Err(
-                    format!("the broker did not start (log in {}): {error}", self.folder.display()).into()
-                );
+                let log = self.server.log();
+                return Err(format!("the broker did not start (log in {}): {error}", log.display()).into());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // Errors are ignored: the process may have exited, and the folder is in the system's temporary folder.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn run(program: &str, folder: &PathBuf, [port, controller]: [u16; 2]) -> Result<Child, Box<dyn Error>> {
-    let log = File::options().create(true).append(true).open(folder.join("log"))?;
-    let mut command = Command::new(program);
-    command.arg(folder).args([port, controller].map(|port| port.to_string()));
-    // The broker stops at the end of its input, so it does not outlive this process.
-    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().map_err(|error| format!("cannot run {program}: {error}").into())
 }

@@ -67,9 +67,21 @@ impl Tally {
         self.add_many(class, 1);
     }
 
+    /// Counts one operation of messaging with this name and `error.type`.
+    pub fn count(&self, operation: &str, error: Option<String>) {
+        self.add(Class { operation: Some(operation.to_owned()), error, ..Class::default() });
+    }
+
     /// Counts several operations of this class.
     pub fn add_many(&self, class: Class, count: u64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(class).or_default() += count;
+    }
+
+    /// Returns the number of all operations of messaging with one of these names.
+    #[must_use]
+    pub fn total(&self, operations: &[&str]) -> u64 {
+        let is_one = |class: &Class| operations.iter().any(|&one| class.operation.as_deref() == Some(one));
+        self.counts().iter().filter(|(class, _)| is_one(class)).map(|(_, count)| count).sum()
     }
 
     /// Returns the current counts.

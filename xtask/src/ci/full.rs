@@ -12,7 +12,7 @@ use crate::{
     },
     process::{answer, program, run, run_within},
     repo::Repo,
-    services::debian,
+    services::{Lease, debian},
 };
 
 /// The oldest Rust that the workspace supports, from its manifest.
@@ -135,8 +135,28 @@ pub(super) fn package(repo: &Repo) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The tests of `otel-amqp` on a newer broker than that of the other steps, if it can be started on this machine.
+pub(super) fn rabbitmq_4(repo: &Repo) -> Result<Outcome> {
+    let lease = match Lease::take_rabbitmq_4(&repo.root) {
+        Ok(lease) => lease,
+        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
+    };
+    let mut command = build_cargo(repo);
+    command.args(["test", "--package", "otel-amqp", "--all-features"]);
+    for (name, value) in lease.variables() {
+        command.env(name.replace("RABBITMQ_4_", "RABBITMQ_"), value);
+    }
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
 pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
     example(repo, "chat")
+}
+
+/// The example starts a broker if none is running, and stops it.
+pub(super) fn invoices(repo: &Repo) -> Result<Outcome> {
+    example(repo, "invoices")
 }
 
 /// The example starts a server if none is running, and stops it.
@@ -167,6 +187,10 @@ pub(super) fn soak_kafka_limits(repo: &Repo) -> Result<Outcome> {
 
 pub(super) fn soak_nats(repo: &Repo) -> Result<Outcome> {
     soak(repo, "nats", &["--messages", "1000000"])
+}
+
+pub(super) fn soak_amqp(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "amqp", &["--messages", "1000000"])
 }
 
 pub(super) fn soak_telemetry(repo: &Repo) -> Result<Outcome> {

@@ -27,7 +27,7 @@ pub(super) fn peers(repo: &Repo) -> Result<Outcome> {
         missing.push("Go");
     }
     if python::missing().is_empty() {
-        commands.push((python(repo)?, &["nats"][..]));
+        commands.push((python(repo)?, &["nats", "rabbitmq"][..]));
     } else {
         missing.push("python3 with the module venv");
     }

@@ -32,16 +32,16 @@ const LOG: &str = "RABBITMQ_LOG";
 const SERVER: &str = "RABBITMQ_SERVER";
 
 /// The URL of a broker started here, up to its address.
-const SCHEME: &str = "amqp://guest:guest@";
+pub(super) const SCHEME: &str = "amqp://guest:guest@";
 
-const SCRIPT: &str = include_str!("rabbitmq/broker.sh");
+pub(super) const SCRIPT: &str = include_str!("rabbitmq/broker.sh");
 
 pub(super) const SERVICE: Service = Service {
     name: "rabbitmq",
     about: "RabbitMQ 3.10, one node",
     variables: &[URL],
     optional: &[LOG, SERVER],
-    answers,
+    answers: |variables| check(variables, URL, [LOG, SERVER]),
     compose: Compose {
         file: "\
 services:
@@ -97,10 +97,9 @@ fn server(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Succeeds if the broker begins the connection, which it does once it has started, and lets the client log in.
-fn answers(variables: &Variables) -> Result<()> {
-    let url = record::get(variables, URL)?;
-    login(url).with_context(|| format!("{URL}: no answer"))?;
-    for name in [LOG, SERVER] {
+pub(super) fn check(variables: &Variables, url: &str, paths: [&str; 2]) -> Result<()> {
+    login(record::get(variables, url)?).with_context(|| format!("{url}: no answer"))?;
+    for name in paths {
         if let Some(path) = variables.get(name).filter(|path| !Path::new(path).is_file()) {
             bail!("{name}: {path} is not a file");
         }

@@ -14,7 +14,7 @@ use crate::echo::{self, Answer, Greeter};
 
 named! {
     /// The measured layer.
-    Candidate {
+    pub(crate) Candidate {
         Bare = "bare",
         TonicTracing = "tonic-tracing-opentelemetry",
         TowerOtel = "tower-otel",
@@ -24,7 +24,7 @@ named! {
 
 named! {
     /// The parent of the call, and the installed providers.
-    Variant {
+    pub(crate) Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
         Nothing = "nothing",
@@ -33,7 +33,7 @@ named! {
 
 named! {
     /// The side and the kind of the call.
-    Side {
+    pub(crate) Side {
         Server = "server",
         Client = "client",
         ServerStream = "server-stream",

@@ -9,7 +9,7 @@ use crate::{check, client, requests, server};
 
 named! {
     /// The measured layer.
-    Candidate {
+    pub(crate) Candidate {
         Bare = "bare",
         PassThrough = "pass-through",
         TowerOtel = "tower-otel",
@@ -22,7 +22,7 @@ named! {
 
 named! {
     /// The headers of the request, and the installed providers.
-    Variant {
+    pub(crate) Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
         TraceState = "tracestate",
@@ -36,7 +36,7 @@ named! {
 
 named! {
     /// The side of a call.
-    Side { Server = "server", Client = "client", }
+    pub(crate) Side { Server = "server", Client = "client", }
 }
 
 impl Candidate {

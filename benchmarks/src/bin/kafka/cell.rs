@@ -28,7 +28,7 @@ const TENTH: usize = 10;
 
 named! {
     /// The measured client.
-    Candidate {
+    pub(crate) Candidate {
         Bare = "bare",
         Floor = "floor",
         Ours = "ours",
@@ -38,7 +38,7 @@ named! {
 named! {
     /// The sampling of the parent, which is the current context when sending and the producer's context when processing,
     /// or the installed parts of OpenTelemetry.
-    Variant {
+    pub(crate) Variant {
         Unsampled = "unsampled",
         Tenth = "tenth",
         Sampled = "sampled",
@@ -57,7 +57,7 @@ impl Variant {
 
 named! {
     /// The measured operation.
-    Side {
+    pub(crate) Side {
         /// Sends messages and serves their delivery reports.
         Producer = "producer",
         /// Receives messages and, with otel-kafka, processes them.

@@ -1,10 +1,9 @@
 //! The measured clients: async-nats with a header written by hand, and otel-nats.
 
 use async_nats::HeaderMap;
+use benchmarks::messages::Variant;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-
-use crate::cell::{Variant, by_hand};
 
 pub(crate) const SUBJECT: &str = "orders";
 
@@ -25,7 +24,7 @@ pub(crate) trait Measured {
 /// Returns headers with the context that the variant has, written by hand.
 pub(crate) fn headers(variant: Variant) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    headers.insert("traceparent", by_hand(variant)?);
+    headers.insert("traceparent", variant.by_hand()?);
     Some(headers)
 }
 

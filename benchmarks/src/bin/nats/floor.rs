@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use async_nats::HeaderMap;
+use benchmarks::messages::Variant;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use opentelemetry::global::{self, BoxedTracer};
@@ -12,7 +13,6 @@ use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::{FutureExt as _, Link, SpanBuilder, SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 
-use crate::cell::Variant;
 use crate::client::{Measured, SUBJECT};
 
 /// The instruments of one operation.

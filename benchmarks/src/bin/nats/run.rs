@@ -1,45 +1,27 @@
 //! The measurement of one cell on a real server. Only the calling thread is counted: the connections run on another one.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use benchmarks::allocations;
-use benchmarks::measure::{ITERATIONS, Mode, counted_region, median};
-use benchmarks::sdk::{self, Metrics};
+use benchmarks::measure::Mode;
+use benchmarks::messages::{self, Candidate, Cost, Expected, Variant};
+use benchmarks::sdk::Metrics;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::SpanData;
 use tokio::runtime::Runtime;
 
-use crate::cell::{Candidate, SPAN_ID, Side, TRACE_ID, Variant, caller};
+use crate::cell::Side;
 use crate::client::{Measured, SUBJECT, headers};
 
 /// The variable with the address of a server.
 pub(crate) const URL: &str = "NATS_URL";
 
-/// Iterations before the measurement, so that handles are bound and tables have grown.
-const WARM_UP: usize = 300;
-
-/// The number of timed batches.
-const BATCHES: usize = 11;
-
-/// The timeout of a message, long enough for valgrind.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// The time in which a subscription reaches the server, and all messages the queue of the subscription.
 const ARRIVAL: Duration = Duration::from_secs(2);
 
-pub(crate) fn measure(
-    side: Side,
-    candidate: Candidate,
-    variant: Variant,
-    mode: Mode,
-    metrics: Option<&Metrics>,
-) {
+pub(crate) fn measure(side: Side, candidate: Candidate, variant: Variant, mode: Mode) {
+    let metrics = variant.install();
     let url = std::env::var(URL).unwrap_or_else(|_| panic!("{URL} is not set"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("the runtime starts");
@@ -68,22 +50,7 @@ struct Run<'a> {
     candidate: Candidate,
     variant: Variant,
     mode: Mode,
-    metrics: Option<&'a Metrics>,
-}
-
-#[derive(Default)]
-struct Cost {
-    allocations: u64,
-    took: Duration,
-}
-
-/// Notes that the future can be polled.
-struct Ready(AtomicBool);
-
-impl Wake for Ready {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
+    metrics: Option<Metrics>,
 }
 
 impl Run<'_> {
@@ -113,7 +80,7 @@ impl Run<'_> {
             Side::Process => {
                 let mut subscriber = self.runtime.block_on(client.subscribe(SUBJECT.to_owned()));
                 thread::sleep(ARRIVAL);
-                self.runtime.block_on(self.write(1 + WARM_UP + ITERATIONS * self.batches()));
+                self.runtime.block_on(self.write(messages::total(self.mode)));
                 // All messages are in the queue of the subscription before the first is counted.
                 thread::sleep(ARRIVAL);
                 self.measure(|counts| self.call(counts, client.process(&mut subscriber)));
@@ -132,89 +99,23 @@ impl Run<'_> {
         self.bare.flush().await.expect("the messages are sent");
     }
 
-    fn batches(&self) -> usize {
-        if self.mode == Mode::Native { BATCHES } else { 1 }
+    fn measure(&self, one: impl FnMut(bool) -> Cost) {
+        messages::measure(self.mode, |spans| self.check(spans), one);
     }
 
-    fn measure(&self, mut one: impl FnMut(bool) -> Cost) {
-        let spans = sdk::spans_of(|| {
-            one(false);
-        });
-        self.check(&spans);
-        for _ in 0..WARM_UP {
-            one(false);
-        }
-        let costs: Vec<Cost> = (0..self.batches())
-            .map(|_| {
-                (0..ITERATIONS).fold(Cost::default(), |sum, _| {
-                    let cost = one(true);
-                    Cost { allocations: sum.allocations + cost.allocations, took: sum.took + cost.took }
-                })
-            })
-            .collect();
-        if self.mode == Mode::Native {
-            println!("allocations {}", costs[0].allocations as f64 / ITERATIONS as f64);
-            let mut times: Vec<_> =
-                costs.iter().map(|cost| cost.took.as_nanos() as f64 / ITERATIONS as f64).collect();
-            println!("nanoseconds {}", median(&mut times));
-        }
-    }
-
-    /// Runs a future on this thread. Its polls are counted, and the time between them is not.
     fn call(&self, counts: bool, future: impl Future<Output = ()>) -> Cost {
-        let _current = caller(self.variant).attach();
-        let ready = Arc::new(Ready(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&ready));
-        let (mut cost, mut future, began) = (Cost::default(), pin!(future), Instant::now());
-        loop {
-            if !ready.0.swap(false, Ordering::SeqCst) {
-                assert!(began.elapsed() < PATIENCE, "the future is not woken");
-                thread::sleep(Duration::from_micros(20));
-                continue;
-            }
-            let mut polled = Poll::Pending;
-            let mut poll = |()| polled = future.as_mut().poll(&mut TaskContext::from_waker(&waker));
-            let (allocations, started) = (allocations::count(), Instant::now());
-            if counts {
-                counted_region(&mut poll, ());
-            } else {
-                poll(());
-            }
-            cost.took += started.elapsed();
-            cost.allocations += allocations::count() - allocations;
-            if polled.is_ready() {
-                return cost;
-            }
-        }
+        messages::call(self.variant, counts, future)
     }
 
-    /// Checks that the expected telemetry is recorded, so that a candidate is not measured while it records less.
-    fn check(&self, spans: &[opentelemetry_sdk::trace::SpanData]) {
-        let Some(metrics) = self.metrics else { return };
-        let is_instrumented = self.candidate != Candidate::Bare;
-        let expected = usize::from(is_instrumented && self.variant == Variant::Sampled);
-        assert_eq!(spans.len(), expected, "{spans:?}");
-        let operation = self.side.name();
-        for span in spans {
-            assert_eq!(span.name, format!("{operation} {SUBJECT}"));
-            assert_eq!(span.span_context.trace_id(), TraceId::from(TRACE_ID));
-            assert_eq!(span.parent_span_id, SpanId::from(SPAN_ID));
-            let attributes = sdk::texts(span.attributes.iter());
-            for name in ["system", "operation.name", "operation.type", "destination.name"] {
-                let expected = format!("messaging.{name}=");
-                assert!(attributes.iter().any(|kv| kv.starts_with(&expected)), "no {name} in {attributes:?}");
-            }
-            assert!(attributes.iter().any(|kv| kv.starts_with("server.port=")), "{attributes:?}");
-        }
-        let names = match self.side {
-            Side::Process => ["messaging.process.duration", "messaging.client.consumed.messages"],
-            _ => ["messaging.client.operation.duration", "messaging.client.sent.messages"],
+    fn check(&self, spans: &[SpanData]) {
+        let Some(metrics) = &self.metrics else { return };
+        let expected = Expected {
+            candidate: self.candidate,
+            variant: self.variant,
+            span: &format!("{} {SUBJECT}", self.side.name()),
+            is_processing: self.side == Side::Process,
         };
-        for name in names {
-            let points = metrics.points();
-            let value: f64 = points.iter().filter(|point| point.name == name).map(|point| point.value).sum();
-            assert_eq!(value, f64::from(u8::from(is_instrumented)), "{name}");
-        }
+        expected.check(spans, metrics);
     }
 }
 

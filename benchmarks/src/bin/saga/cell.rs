@@ -8,7 +8,7 @@ use crate::{appends, journals, recovery, step};
 
 named! {
     /// The kind of journal.
-    Kind {
+    pub(crate) Kind {
         Memory = "memory",
         Redb = "redb",
         Postgres = "postgres",

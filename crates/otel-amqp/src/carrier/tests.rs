@@ -74,16 +74,6 @@ fn a_name_that_is_too_long_is_ignored() {
 }
 
 #[test]
-fn headers_are_absent_until_one_is_written() {
-    let mut headers = OutboundHeaders(None);
-    headers.remove("traceparent");
-    assert!(!headers.contains("traceparent") && headers.0.is_none());
-    headers.set("TraceParent", "a");
-    assert!(headers.contains("TRACEPARENT"));
-    assert_eq!(listed(headers.0.as_ref().unwrap()), pairs(&[("traceparent", "a")]));
-}
-
-#[test]
 fn the_budget_is_that_of_the_frame_without_a_reserve() {
     let bare = BasicProperties::default();
     let left = budget(&bare, 131_072);

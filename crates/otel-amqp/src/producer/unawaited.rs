@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use lapin::message::BasicReturnMessage;
-use otel_messaging::MessagingOperation;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::producer::finish;
+use crate::producer::SentMessage;
+use crate::producer::returned::Confirm;
 
 /// The confirmations whose futures were dropped. A task awaits each: a waker of lapin runs inside of its locks, where no
 /// code of the application may run.
@@ -31,15 +31,15 @@ struct State {
 }
 
 impl Unawaited {
-    /// Waits for a confirmation, which ends the operation.
-    pub(crate) fn watch(&self, confirm: lapin::PublisherConfirm, operation: MessagingOperation) {
+    /// Waits for a confirmation, which ends the span of its message.
+    pub(crate) fn watch(&self, mut confirm: Confirm, message: SentMessage) {
         let Ok(runtime) = Handle::try_current() else {
-            // Dropping both ends the operation as unknown, and leaves the confirmation to lapin.
+            // Dropping both ends the span as unknown, and leaves the confirmation to lapin.
             return;
         };
         let task = runtime.spawn(async move {
-            let answer = confirm.await;
-            finish(operation, &answer);
+            let answer = (&mut confirm).await;
+            message.finish(&confirm, &answer);
             answer.ok().and_then(lapin::Confirmation::take_message)
         });
         let mut state = self.state();

@@ -1,16 +1,24 @@
-//! The end of a `publish` span: with the confirmation, with the hand-over, or with the loss of the channel.
+//! The end of a `publish` span: with the confirmation, or with the hand-over.
 
+use std::time::Instant;
+
+use futures_util::future::join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
-use otel_amqp::{Channel, PublisherConfirm};
+use opentelemetry::trace::FutureExt as _;
+use opentelemetry_sdk::trace::{Sampler, SpanData};
+use otel_amqp::{Channel, ExistingContext, PublisherConfirm};
 use otel_testing::Recorder;
 
-use crate::support::{attribute, channel, confirming, declare, error_type, queue, send, unique};
+use crate::support::{
+    LONG, attribute, channel, channel_with, confirming, declare, error_type, headers, options, queue, remote,
+    traceparent, unique,
+};
 
 const CONFIRMATION: &str = "messaging.rabbitmq.message.confirmation";
 
-async fn publish(channel: &Channel, exchange: &str, queue: &str) -> PublisherConfirm {
+pub(crate) async fn publish(channel: &Channel, exchange: &str, queue: &str) -> PublisherConfirm {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let properties = BasicProperties::default();
     channel.basic_publish(exchange.into(), queue.into(), options, b"p", properties).await.unwrap()
@@ -56,6 +64,81 @@ async fn a_message_that_the_broker_cannot_route_fails() {
     assert_eq!(error_type(&span).as_deref(), Some("NO_ROUTE"));
     let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
     assert_eq!(failed.count(), 1);
+    recorder.assert_clean();
+}
+
+/// Publishes in bursts, until lapin has delivered returned messages with confirmations of others. Returns the keys of a queue
+/// and of none, and the number of messages that were returned.
+async fn misplace_returned(channel: &Channel) -> (String, String, usize) {
+    let (queue, nowhere) = (queue(channel, "jobs").await, unique("nowhere"));
+    let (begun, mut misplaced, mut returned) = (Instant::now(), 0, 0);
+    // The broker acknowledges several messages at once when it likes to.
+    while misplaced < 10 {
+        assert!(begun.elapsed() < LONG, "lapin delivers each returned message with its own confirmation");
+        let keys: Vec<_> = (0..20).map(|number| if number % 4 == 1 { &nowhere } else { &queue }).collect();
+        let sent = join_all(keys.iter().map(|key| publish(channel, "", key))).await;
+        // Last first: a message is returned before its confirmation, often with that of an earlier one.
+        for (key, confirm) in keys.into_iter().zip(sent).rev() {
+            let confirmation = confirm.await.unwrap();
+            assert!(confirmation.is_ack());
+            if let Some(message) = confirmation.take_message() {
+                assert_eq!(message.routing_key.as_str(), nowhere);
+                returned += 1;
+                misplaced += usize::from(*key != nowhere);
+            }
+        }
+    }
+    (queue, nowhere, returned)
+}
+
+#[tokio::test]
+async fn a_returned_message_is_that_of_its_own_span() {
+    let recorder = Recorder::new();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let (queue, nowhere, returned) = misplace_returned(&channel).await;
+    let spans = recorder.spans();
+    let of = |key: &str, confirmation: &str, error: Option<&str>| {
+        let is_one = |span: &&SpanData| {
+            span.name.ends_with(key)
+                && attribute(span, CONFIRMATION).as_deref() == Some(confirmation)
+                && error_type(span).as_deref() == error
+        };
+        spans.iter().filter(is_one).count()
+    };
+    assert_eq!(of(&nowhere, "returned", Some("NO_ROUTE")), returned);
+    assert_eq!(of(&queue, "ack", None), spans.len() - returned);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_returned_message_that_is_not_sampled_fails_in_its_own_series() {
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+    let recorder = Recorder::builder().with_sampler(sampler).build();
+    let channel = channel(&recorder).await;
+    confirming(&channel).await;
+    let (_, nowhere, returned) = misplace_returned(&channel).with_context(remote(7, false)).await;
+    assert_eq!(recorder.spans().len(), 0);
+    let failed = recorder.metric("messaging.client.operation.duration").with("error.type", "NO_ROUTE");
+    assert_eq!(failed.count(), returned as u64);
+    assert_eq!(failed.with("messaging.destination.name", nowhere).count(), returned as u64);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_returned_message_without_its_own_context_is_that_of_its_confirmation() {
+    let recorder = Recorder::new();
+    let options = options(&recorder).with_existing_context(ExistingContext::Preserve);
+    let channel = channel_with(options).await;
+    confirming(&channel).await;
+    let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let earlier_hop = BasicProperties::default().with_headers(headers(&[("traceparent", &traceparent(7))]));
+    let nowhere = unique("nowhere");
+    let sent = channel.basic_publish("".into(), nowhere.as_str().into(), mandatory, b"p", earlier_hop);
+    assert!(sent.await.unwrap().await.unwrap().take_message().is_some());
+    let span = recorder.spans().remove(0);
+    assert_eq!(attribute(&span, CONFIRMATION).as_deref(), Some("returned"));
+    assert_eq!(error_type(&span).as_deref(), Some("NO_ROUTE"));
     recorder.assert_clean();
 }
 
@@ -108,41 +191,5 @@ async fn many_dropped_confirmations_all_end() {
     assert_eq!(channel.wait_for_confirms().await.unwrap(), []);
     recorder.wait_for_spans(200).await;
     assert!(recorder.spans().iter().all(|span| error_type(span).is_none()));
-    recorder.assert_clean();
-}
-
-#[tokio::test]
-async fn messages_before_the_channel_fails_end_with_its_error() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    confirming(&channel).await;
-    let exchange = unique("missing");
-    let confirm = publish(&channel, &exchange, "key").await;
-    assert!(confirm.await.is_err());
-    assert_eq!(error_type(&recorder.spans()[0]).as_deref(), Some("NOT_FOUND"));
-    let options = BasicPublishOptions::default();
-    let properties = BasicProperties::default();
-    let late = channel.basic_publish("".into(), "key".into(), options, b"p", properties).await;
-    assert!(late.is_err());
-    assert_eq!(error_type(&recorder.spans()[1]).as_deref(), Some("InvalidChannelState"));
-    recorder.assert_clean();
-}
-
-#[tokio::test]
-async fn a_transaction_is_committed_or_rolled_back() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    let queue = queue(&channel, "jobs").await;
-    channel.tx_select().await.unwrap();
-    send(&channel, &queue, BasicProperties::default()).await;
-    channel.tx_rollback().await.unwrap();
-    send(&channel, &queue, BasicProperties::default()).await;
-    channel.tx_commit().await.unwrap();
-    let names: Vec<_> = recorder.spans().iter().map(|span| span.name.replace(&queue, "jobs")).collect();
-    assert_eq!(names, ["tx_select", "publish jobs", "tx_rollback", "publish jobs", "tx_commit"]);
-    assert!(recorder.spans().iter().all(|span| error_type(span).is_none()), "{}", recorder.tree());
-    let options = lapin::options::BasicGetOptions { no_ack: true };
-    let first = channel.basic_get(queue.as_str().into(), options).await.unwrap().unwrap();
-    assert_eq!(first.message_count, 0, "one of the two messages was committed");
     recorder.assert_clean();
 }

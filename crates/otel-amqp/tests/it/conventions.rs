@@ -1,14 +1,19 @@
 //! All that is recorded with every option on is in the registry of the conventions, or listed in docs/conventions.md.
 
-use lapin::BasicProperties;
-use lapin::ConnectionProperties;
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicNackOptions, BasicPublishOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use otel_amqp::Connection;
+use lapin::{BasicProperties, ConnectionProperties, Event};
+use otel_amqp::{Channel, Connection};
 use otel_testing::Recorder;
 use otel_testing::registry::assert_conventions;
 
-use crate::support::{confirming, consume, declare, headers, options, queue, received, send, unique, url};
+use crate::support::{
+    confirming, connection_frame, consume, declare, headers, options, queue, received, relay, send, unique,
+};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
 
@@ -19,7 +24,8 @@ async fn messages(recorder: &Recorder) {
         .with_message_sizes(true)
         .with_client_id("till-3")
         .with_server("broker.example", 5672);
-    let connection = Connection::connect(&url(), ConnectionProperties::default()).await.unwrap();
+    let (url, stream) = relay();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let connection = connection.with_options(options);
     let channel = connection.create_channel().await.unwrap();
     confirming(&channel).await;
@@ -49,6 +55,19 @@ async fn messages(recorder: &Recorder) {
     channel.basic_reject(2, BasicRejectOptions { requeue: false }).await.unwrap();
     let letter = received(&mut consume(&channel, &dead).await).await;
     letter.process(async |_| Err::<(), _>("late")).await.unwrap_err();
+    blocked(&connection, &channel, &stream.recv().unwrap()).await;
+}
+
+/// Publishes while the connection is blocked. The broker of all tests must not be: the methods are sent by the relay.
+async fn blocked(connection: &Connection, channel: &Channel, mut broker: &TcpStream) {
+    let mut events = connection.events_listener();
+    let (options, none, nowhere) = (Default::default(), BasicProperties::default(), unique("nowhere"));
+    let mut publish = Box::pin(channel.basic_publish("".into(), nowhere.into(), options, b"p", none));
+    broker.write_all(&connection_frame(60, b"\x0amemory low")).unwrap();
+    assert!(matches!(events.next().await, Some(Event::ConnectionBlocked(_))));
+    assert!((&mut publish).now_or_never().is_none());
+    broker.write_all(&connection_frame(61, b"")).unwrap();
+    publish.await.unwrap().await.unwrap();
 }
 
 #[tokio::test]

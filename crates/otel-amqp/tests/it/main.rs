@@ -4,19 +4,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adopting;
+mod broker;
 mod cancellation;
 mod confirmation;
 mod conformance;
 mod conventions;
-mod errors;
-/// Tests that take half a minute or more, which the quick checks skip.
-mod long {
-    mod broker;
-}
+mod hostile;
+mod limits;
 mod metrics;
 mod processing;
 mod propagation;
-mod settlement;
+mod refused;
+mod settle;
 mod spans;
 mod support;
 mod tracing_spans;
+mod transactions;

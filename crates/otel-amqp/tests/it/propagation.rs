@@ -7,6 +7,7 @@ use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
 use otel_amqp::Options;
 use otel_propagation::{B3Propagator, CompositePropagator};
 use otel_testing::Recorder;
+use otel_testing::spans::without_own_span;
 
 use crate::support::{
     bare, channel, channel_with, consume, headers, inspect, listed, next, options, queue, received, remote,
@@ -109,14 +110,8 @@ async fn hostile_values_do_no_harm() {
 
 #[tokio::test]
 async fn where_the_span_is_not_the_operations_own_a_message_keeps_its_authors_headers() {
-    let stopped = Recorder::new();
-    stopped.shutdown();
     let without_sdk = Options::new().with_propagator(CompositePropagator::default());
-    for (options, current) in [
-        (without_sdk.clone(), Context::new()),
-        (without_sdk, remote(7, true)),
-        (options(&stopped), remote(7, true)),
-    ] {
+    for (options, current) in without_own_span(without_sdk, options) {
         let channel = channel_with(options).await;
         let queue = queue(&channel, "jobs").await;
         let mut inspector = inspect(&channel, &queue).await;

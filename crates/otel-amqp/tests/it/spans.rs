@@ -3,11 +3,12 @@
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ConnectionProperties, ExchangeKind};
-use otel_amqp::Connection;
+use otel_amqp::{ClientInstrumentation, Connection};
 use otel_testing::Recorder;
 
 use crate::support::{
-    attribute, channel, channel_with, confirming, consume, options, queue, received, send, unique, url,
+    attribute, channel, channel_with, confirming, connect, consume, headers, options, queue, received, send,
+    text, unique, url,
 };
 
 #[tokio::test]
@@ -140,4 +141,30 @@ async fn the_address_is_the_one_to_which_the_user_connects() {
     let span = recorder.spans().remove(0);
     let address = ["server.address", "server.port"].map(|key| attribute(&span, key).unwrap()).join(":");
     assert!(url().ends_with(&format!("@{address}")), "{address}");
+}
+
+#[tokio::test]
+async fn a_channel_that_was_opened_elsewhere_records() {
+    let recorder = Recorder::new();
+    let pooled = connect().await;
+    let telemetry = ClientInstrumentation::new(options(&recorder).with_server("broker.example", 5672));
+    let opened = pooled.create_channel().await.unwrap();
+    let channel = telemetry.channel(&pooled, opened.clone());
+    confirming(&channel).await;
+    let queue = queue(&opened, "jobs").await;
+    let mut consumer = consume(&channel, &queue).await;
+    // The limit of the frame is known from the connection.
+    let too_large_with_context = headers(&[("x", &"v".repeat(131_072 - 32 - 4096 - 20))]);
+    send(&channel, &queue, BasicProperties::default().with_headers(too_large_with_context)).await;
+    let first = received(&mut consumer).await;
+    assert_eq!(text(&first.properties, "traceparent"), None);
+    send(&channel, &queue, BasicProperties::default()).await;
+    let batch = [first, received(&mut consumer).await];
+    channel.processing_batch(&batch).run(async {}).await;
+    let names: Vec<_> = recorder.spans().iter().map(|span| span.name.replace(&queue, "jobs")).collect();
+    assert_eq!(names, ["publish jobs", "publish jobs", "process jobs"]);
+    for span in recorder.spans() {
+        assert_eq!(attribute(&span, "server.address").as_deref(), Some("broker.example"));
+    }
+    recorder.assert_clean();
 }

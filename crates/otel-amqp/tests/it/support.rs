@@ -1,6 +1,9 @@
 //! The broker's address, channels that record into one recorder, and channels without instrumentation.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,6 +14,7 @@ use otel_amqp::{Channel, Connection, Consumer, Delivery, Options};
 use otel_propagation::{CompositePropagator, HeaderReader as _};
 use otel_testing::{Recorder, service};
 
+pub(crate) use otel_testing::service::unique_name as unique;
 pub(crate) use otel_testing::spans::{attribute, error_type, remote, traceparent, traceparent_of};
 
 pub(crate) const START: &str = "start the broker: `cargo xtask services up rabbitmq`";
@@ -20,13 +24,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn url() -> String {
     service::setting("RABBITMQ_URL", START)
-}
-
-/// Returns a name that no other test uses.
-pub(crate) fn unique(name: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{name}-{}-{next}", std::process::id())
 }
 
 pub(crate) fn options(recorder: &Recorder) -> Options {
@@ -122,6 +119,30 @@ pub(crate) fn text(properties: &BasicProperties, name: &str) -> Option<String> {
     let list = listed(properties);
     let (_, value) = list.iter().find(|(key, _)| key == name)?;
     Some(String::from_utf8(value.clone()).unwrap())
+}
+
+/// Relays one connection to the broker. The stream into it is for methods that a broker sends in outages only.
+pub(crate) fn relay() -> (String, Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url();
+    let (login, broker) = url.rsplit_once('@').unwrap();
+    let (relayed, broker) = (format!("{login}@{}", listener.local_addr().unwrap()), broker.to_owned());
+    let (sender, stream) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut broker = TcpStream::connect(broker.split('/').next().unwrap()).unwrap();
+        let (mut to_client, mut to_broker) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
+        sender.send(client.try_clone().unwrap()).unwrap();
+        thread::spawn(move || io::copy(&mut client, &mut to_broker));
+        io::copy(&mut broker, &mut to_client)
+    });
+    (relayed, stream)
+}
+
+/// Returns a frame with a method of the class `connection`.
+pub(crate) fn connection_frame(method: u8, arguments: &[u8]) -> Vec<u8> {
+    let size = u8::try_from(4 + arguments.len()).unwrap();
+    [&[1, 0, 0, 0, 0, 0, size, 0, 10, 0, method], arguments, &[0xce]].concat()
 }
 
 pub(crate) fn headers(list: &[(&str, &str)]) -> FieldTable {

@@ -54,6 +54,28 @@ pub(crate) fn get(headers: &BorrowedHeaders, index: usize) -> Option<(&CStr, Opt
     Some((name, value))
 }
 
+/// Appends a header. rdkafka's `insert` does the same and copies the name first, to end it with a zero byte, which librdkafka
+/// does not need where it is given the length. A name with a zero byte, which would end there, is left out.
+pub(crate) fn add(headers: &mut OwnedHeaders, name: &str, value: &[u8]) {
+    let (Ok(name_size), Ok(size)) = (isize::try_from(name.len()), isize::try_from(value.len())) else {
+        return;
+    };
+    if name.bytes().any(|byte| byte == 0) {
+        return;
+    }
+    // SAFETY: owned headers are writable, and the exclusive reference excludes borrows of their contents. librdkafka copies
+    // `name_size` bytes of the name and `size` bytes of the value, which live as long as the call.
+    unsafe {
+        bindings::rd_kafka_header_add(
+            native(headers.as_borrowed()).cast_mut(),
+            name.as_ptr().cast(),
+            name_size,
+            value.as_ptr().cast(),
+            size,
+        );
+    }
+}
+
 /// Removes all headers with exactly this name.
 pub(crate) fn remove(headers: &mut OwnedHeaders, name: &CStr) {
     // SAFETY: owned headers are writable; the exclusive reference excludes borrows of their contents; the name is
@@ -105,6 +127,27 @@ mod tests {
     #[test]
     fn a_name_ends_at_its_first_zero_byte() {
         assert_eq!(names(&headers(&[b"a\0b"], None)), [b"a".to_vec()]);
+    }
+
+    #[test]
+    fn a_header_is_appended_as_rdkafka_does() {
+        let mut ours = headers(&[b"a"], Some(b"1"));
+        add(&mut ours, "traceparent", b"00-\xff");
+        add(&mut ours, "a", b"");
+        add(&mut ours, "", b"2");
+        add(&mut ours, "b\0c", b"left out");
+        let theirs = headers(&[b"a"], Some(b"1"))
+            .insert(Header { key: "traceparent", value: Some(b"00-\xff") })
+            .insert(Header { key: "a", value: Some("") })
+            .insert(Header { key: "", value: Some("2") });
+        let list = |headers: &OwnedHeaders| -> Vec<_> {
+            let headers = headers.as_borrowed();
+            let get =
+                |index| get(headers, index).map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
+            (0..count(headers)).map(get).collect()
+        };
+        assert_eq!(list(&ours), list(&theirs));
+        assert_eq!(count(ours.as_borrowed()), 4);
     }
 
     #[test]

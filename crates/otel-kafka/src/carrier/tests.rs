@@ -4,6 +4,7 @@ use super::*;
 
 use opentelemetry::trace::TraceContextExt as _;
 use proptest::prelude::*;
+use rdkafka::message::Header;
 
 fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
     list.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {

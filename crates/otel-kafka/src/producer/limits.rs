@@ -30,6 +30,8 @@ const BATCH: usize = 61;
 const PER_HEADER: usize = 5;
 /// The bytes by which the length of the record and the number of its headers may grow.
 const GROWTH: usize = 4;
+/// The most bytes that the lengths and flags of a record without headers take.
+const LENGTHS: usize = 20;
 /// A topic's setting with its limit.
 const SETTING: &str = "max.message.bytes";
 
@@ -123,7 +125,13 @@ impl TopicLimits {
         } else {
             self.unknown.load(Ordering::Relaxed)
         };
-        HeaderBudget::bytes(limit.saturating_sub(batch_size(parts, headers) + GROWTH), PER_HEADER)
+        // Most records are far below the limit, so that their size need not be exact.
+        let bytes = parts.key.map_or(0, <[u8]>::len) + parts.payload.map_or(0, <[u8]>::len);
+        let size = match headers {
+            None if bytes < limit / 2 => BATCH + LENGTHS + bytes,
+            _ => batch_size(parts, headers),
+        };
+        HeaderBudget::bytes(limit.saturating_sub(size + GROWTH), PER_HEADER)
     }
 
     /// Returns the limit of a topic, and asks for it at the first use.

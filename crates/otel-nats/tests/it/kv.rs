@@ -166,6 +166,21 @@ async fn values_that_a_watch_finds_start_traces_and_link_to_their_puts() {
 }
 
 #[tokio::test]
+async fn an_update_has_the_age_of_its_message() {
+    let recorder = Recorder::new();
+    for records in [false, true] {
+        let options = options(&recorder).with_message_age(records);
+        let store = create(&jetstream::new(client_with(options).await)).await;
+        let mut watch = store.watch_all().await.unwrap();
+        store.put("a", "1".into()).await.unwrap();
+        update(&mut watch).await.process(async |_| ()).await;
+        let process = recorder.spans().pop().unwrap();
+        assert_eq!(attribute(&process, "messaging.message.age").is_some(), records, "{}", recorder.tree());
+    }
+    recorder.assert_clean();
+}
+
+#[tokio::test]
 async fn reading_is_a_clients_span_without_a_type() {
     let recorder = Recorder::new();
     let (_context, store) = store(&recorder).await;

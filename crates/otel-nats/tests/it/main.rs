@@ -16,11 +16,11 @@ mod consumers;
 #[cfg(feature = "object-store")]
 mod conventions;
 #[cfg(feature = "jetstream")]
+mod for_each;
+#[cfg(feature = "jetstream")]
 mod jetstream;
 #[cfg(feature = "kv")]
 mod kv;
-#[cfg(feature = "jetstream")]
-mod loops;
 mod metrics;
 #[cfg(feature = "object-store")]
 mod object_store;

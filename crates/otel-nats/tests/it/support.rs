@@ -1,6 +1,5 @@
 //! The server's address, clients that record into one recorder, and clients without instrumentation to inspect messages.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Request};
@@ -9,6 +8,7 @@ use otel_nats::{Client, Options};
 use otel_propagation::CompositePropagator;
 use otel_testing::{Recorder, service};
 
+pub(crate) use otel_testing::service::unique_name as unique;
 pub(crate) use otel_testing::spans::{attribute, error_type, remote, traceparent, traceparent_of};
 
 const START: &str = "start the server: `cargo xtask services up nats`";
@@ -18,13 +18,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn setting(name: &str) -> String {
     service::setting(name, START)
-}
-
-/// Returns a subject that no other test uses.
-pub(crate) fn unique(name: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{name}-{}-{next}", std::process::id())
 }
 
 pub(crate) fn options(recorder: &Recorder) -> Options {

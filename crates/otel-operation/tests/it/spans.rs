@@ -27,7 +27,7 @@ fn start(recorder: &Recorder, parent: &Context, input: SamplerAttributes) -> (Op
         asked = true;
         vec![KeyValue::new("job.id", 1)]
     };
-    let operation = Operation::start(&tracer, span, parent, started, Job::default(), attributes);
+    let operation = Operation::start(&tracer, || span, parent, started, Job::default(), attributes);
     (operation, asked)
 }
 
@@ -72,6 +72,48 @@ fn a_span_that_does_not_record_keeps_its_identity_and_its_traces_random_flag() {
 }
 
 #[test]
+fn an_outbound_span_writes_what_its_operation_would_have_written() {
+    let propagator = PropagatorHandle::new(TraceContextPropagator::new());
+    let stopped = Recorder::new();
+    stopped.shutdown();
+    let suppressed = remote(1).with_telemetry_suppressed();
+    let off = || Recorder::builder().with_sampler(Sampler::AlwaysOff).build();
+    for (recorder, parent, own, flags) in [
+        (Recorder::new(), remote(1), true, "01"),
+        (off(), remote(0x02), true, "02"),
+        (stopped, remote(1), false, "01"),
+        (Recorder::new(), suppressed, false, "01"),
+    ] {
+        let tracer = Tracer::new(recorder.tracer_provider(), scope());
+        let started = StartTime::now();
+        let start = || SpanStart::new("send", SpanKind::Producer, started.time);
+        let span = Operation::<Job>::start_outbound(&tracer, start, &parent, Vec::new);
+        let mut headers = vec![("tracestate".to_owned(), "set=1".to_owned())];
+        span.inject(&propagator, &mut headers);
+        let operation = Operation::from_outbound(span, started, Job::default());
+        assert_eq!(operation.owns_span(), own);
+        let recording = operation.recording().map(|span| span.span_context().span_id());
+        if !own {
+            assert_eq!(headers, [("tracestate".to_owned(), "set=1".to_owned())], "the caller's stays");
+        } else {
+            let [(name, value)] = &headers[..] else { panic!("{headers:?}") };
+            let parts: Vec<&str> = value.split('-').collect();
+            assert_eq!((&**name, parts[1], parts[3]), ("traceparent", &*format!("{:032x}", 7), flags));
+            match recording {
+                Some(id) => assert_eq!(parts[2], id.to_string()),
+                None => assert_ne!(parts[2], format!("{:016x}", 8), "it is a span of its own"),
+            }
+        }
+        // The operation of a span that does not record runs in the parent's context.
+        if recording.is_none() {
+            assert_eq!(operation.context().span().span_context().span_id(), SpanId::from(8));
+        }
+        drop(operation);
+        recorder.assert_clean();
+    }
+}
+
+#[test]
 fn where_no_span_can_be_started_the_parents_context_is_handed_on() {
     let stopped = Recorder::new();
     stopped.shutdown();
@@ -101,7 +143,7 @@ fn links_are_kept_and_invalid_ones_left_out() {
     let linked = remote(1).span().span_context().clone();
     let (kept, left_out) = (Link::with_context(linked.clone()), Link::with_context(SpanContext::NONE));
     let span = SpanStart::new("job", SpanKind::Consumer, started.time).with_link(kept).with_link(left_out);
-    drop(Operation::start(&tracer, span, &Context::new(), started, Job::default(), Vec::new));
+    drop(Operation::start(&tracer, || span, &Context::new(), started, Job::default(), Vec::new));
     let links = recorder.span("job").links.links;
     assert_eq!(links.iter().map(|link| &link.span_context).collect::<Vec<_>>(), [&linked]);
 }
@@ -126,7 +168,7 @@ fn a_suppressed_scope_records_nothing_and_suppresses_the_operations_code_too() {
         let (job, told) = counting();
         let started = StartTime::now();
         let span = SpanStart::new("job", SpanKind::Server, started.time);
-        let mut operation = Operation::start(&tracer, span, parent, started, job, Vec::new);
+        let mut operation = Operation::start(&tracer, || span, parent, started, job, Vec::new);
         assert!(operation.inside(|_| Context::is_current_telemetry_suppressed()));
         let inner =
             Operation::without_span(operation.context().clone(), started, operation.observer().clone());

@@ -71,7 +71,7 @@ pub(crate) fn start(recorder: &Recorder, job: Job) -> Operation<Job> {
     let tracer = Tracer::new(recorder.tracer_provider(), scope());
     let started = StartTime::now();
     let span = SpanStart::new("job", SpanKind::Internal, started.time);
-    Operation::start(&tracer, span, &Context::new(), started, job, Vec::new)
+    Operation::start(&tracer, || span, &Context::new(), started, job, Vec::new)
 }
 
 /// Returns a job that counts operations in flight, and its log of callbacks.

@@ -16,7 +16,7 @@ use crate::support::{Foreign, PARENT, TRACE_ID, Written, span_context, value};
 
 const B3_HEADER: (&str, &str) = ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1");
 
-fn everything() -> CompositePropagator {
+pub(crate) fn everything() -> CompositePropagator {
     CompositePropagator::default()
         .with_b3(B3Propagator::single())
         .with_pass_through(PassThroughPropagator::new(["x-a"]).unwrap())

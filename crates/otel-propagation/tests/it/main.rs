@@ -11,6 +11,7 @@ mod environment;
 mod hostile;
 mod links;
 mod pass_through;
+mod span_contexts;
 mod support;
 mod trace_context;
 mod w3c;

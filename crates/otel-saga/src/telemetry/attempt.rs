@@ -84,14 +84,14 @@ impl Telemetry {
         let started = StartTime::now();
         let span = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
         let attributes = || saga.instance(id, 0);
-        Operation::start(&self.tracer, span, &Context::current(), started, Start, attributes)
+        Operation::start(&self.tracer, || span, &Context::current(), started, Start, attributes)
     }
 
     pub(crate) fn attempt(&self, about: AttemptSpan<'_>) -> AttemptOperation {
         let started = StartTime::now();
         let record = Attempt { saga: Arc::clone(about.saga), tried: about.tried, made: false };
         let (start, attributes) = (about.start(started.time), || about.attributes(0));
-        Operation::start(&self.tracer, start, about.parent, started, record, attributes)
+        Operation::start(&self.tracer, || start, about.parent, started, record, attributes)
     }
 
     /// Marks the attempt as made: its intent is in the journal.
@@ -119,7 +119,7 @@ impl Telemetry {
             attributes
         };
         let begin =
-            || Operation::start(&self.tracer, start, about.parent, StartTime::now(), Start, attributes);
+            || Operation::start(&self.tracer, || start, about.parent, StartTime::now(), Start, attributes);
         let (operation, same) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
         same
@@ -141,7 +141,7 @@ impl Telemetry {
             attributes.push(KeyValue::new(names::RECOVERED, true));
             attributes
         };
-        let begin = || Operation::start(&self.tracer, start, &parent, started, Start, attributes);
+        let begin = || Operation::start(&self.tracer, || start, &parent, started, Start, attributes);
         let (operation, _) = again(Some(lost), begin);
         operation.finish(&Outcome::ok());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
-use otel_operation::{AttributedHistogram, ERROR_TYPE, SmallOnceMap};
+use otel_operation::{AttributedCounter, AttributedHistogram, ERROR_TYPE, SmallOnceMap};
 
 use super::names;
 
@@ -81,16 +81,16 @@ impl SagaInstruments {
         self.appends.get_or_init_with(error, make, |series| series.record(elapsed.as_secs_f64()));
     }
 
-    pub(super) fn retried(&self, attributes: &[KeyValue]) {
-        self.retries.add(1, attributes);
+    pub(super) fn retries(&self, attributes: Vec<KeyValue>) -> AttributedCounter {
+        AttributedCounter::new(&self.retries, attributes)
     }
 
-    pub(super) fn recovered(&self, attributes: &[KeyValue]) {
-        self.recoveries.add(1, attributes);
+    pub(super) fn recoveries(&self, attributes: Vec<KeyValue>) -> AttributedCounter {
+        AttributedCounter::new(&self.recoveries, attributes)
     }
 
-    pub(super) fn conflicted(&self, attributes: &[KeyValue]) {
-        self.conflicts.add(1, attributes);
+    pub(super) fn conflicts(&self, attributes: Vec<KeyValue>) -> AttributedCounter {
+        AttributedCounter::new(&self.conflicts, attributes)
     }
 
     pub(super) fn held(&self, saga: &str, state: &'static str, count: u64) {

@@ -3,11 +3,13 @@
 //! Follows `docs/conventions.md`. A definition has few steps, and an attempt only refers to them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use otel_operation::{AttributedHistogram, ERROR_TYPE, LazyInstruments, Outcome, SmallOnceMap, intern};
+use otel_operation::{
+    AttributedCounter, AttributedHistogram, ERROR_TYPE, LazyInstruments, Outcome, SmallOnceMap, intern,
+};
 
 use super::metrics::SagaInstruments;
 use super::names;
@@ -27,6 +29,8 @@ pub(crate) struct Prepared {
     pub(super) span_start: Cow<'static, str>,
     steps: Vec<PreparedStep>,
     ended: SmallOnceMap<&'static str, AttributedHistogram<f64>, 2>,
+    recoveries: OnceLock<AttributedCounter>,
+    conflicts: OnceLock<AttributedCounter>,
 }
 
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct PreparedStep {
     kind: &'static str,
     action: Side,
     compensation: Side,
+    retries: OnceLock<AttributedCounter>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,7 @@ impl Prepared {
             kind: kind(shape.kind),
             action: Side::new(names::SPAN_STEP, &step.name),
             compensation: Side::new(names::SPAN_COMPENSATE, &step.name),
+            retries: OnceLock::new(),
         });
         Self {
             instruments,
@@ -68,6 +74,8 @@ impl Prepared {
             span_start: intern(&format!("{} {}", names::SPAN_START, definition.name)),
             steps: steps.collect(),
             ended: SmallOnceMap::new(),
+            recoveries: OnceLock::new(),
+            conflicts: OnceLock::new(),
         }
     }
 
@@ -145,21 +153,21 @@ impl Prepared {
     /// Counts an attempt after the first one.
     pub(crate) fn retried(&self, step: u16) {
         if let (Some(instruments), Some(step)) = (self.instruments.get(), self.step(step)) {
-            instruments.retried(&[self.named(), step.named()]);
+            step.retries.get_or_init(|| instruments.retries(vec![self.named(), step.named()])).add(1);
         }
     }
 
     /// Counts an instance that was resumed after an interrupted attempt.
     pub(crate) fn recovered(&self) {
         if let Some(instruments) = self.instruments.get() {
-            instruments.recovered(&[self.named()]);
+            self.recoveries.get_or_init(|| instruments.recoveries(vec![self.named()])).add(1);
         }
     }
 
     /// Counts an append that failed because the instance had changed.
     pub(crate) fn conflicted(&self) {
         if let Some(instruments) = self.instruments.get() {
-            instruments.conflicted(&[self.named()]);
+            self.conflicts.get_or_init(|| instruments.conflicts(vec![self.named()])).add(1);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Follows `docs/conventions.md` and `docs/sagas.md`, "Traces": calls are children of the transaction's span, whose
 //! identity is in the journal, whichever process makes them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +11,8 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::trace::{SpanKind, SpanRef};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{
-    ERROR_TYPE, LazyInstruments, Operation, OperationObserver, Outcome, Providers, SpanStart, StartTime,
-    Tracer,
+    AttributedCounter, AttributedHistogram, BoundedCache, ERROR_TYPE, LazyInstruments, Operation,
+    OperationObserver, Outcome, Providers, SmallOnceMap, SpanStart, StartTime, Tracer,
 };
 use otel_propagation::context_with_remote_parent;
 
@@ -29,6 +30,55 @@ const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5,
 pub(super) struct Telemetry {
     tracer: Tracer,
     instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
+    /// The series of calls by phase, transaction and participant.
+    calls: BoundedCache<CallSeries>,
+    /// The series of heuristic outcomes by outcome, transaction and participant.
+    heuristics: BoundedCache<AttributedCounter>,
+}
+
+/// The maximum number of prepared attribute sets. Names come from the code of the application, so that it is rarely
+/// reached; a set beyond the limit is built at each use.
+const SERIES: usize = 256;
+
+/// The failures of calls, and their success.
+const CLASSES: usize = 5;
+
+/// The attributes and the durations of the calls of one phase of one participant.
+#[derive(Debug)]
+struct CallSeries {
+    attributes: Vec<KeyValue>,
+    durations: SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, CLASSES>,
+}
+
+impl CallSeries {
+    fn new(call: CallSpan<'_>) -> Self {
+        let attributes = vec![
+            KeyValue::new(names::NAME, call.name.to_owned()),
+            KeyValue::new(names::PARTICIPANT, call.participant.to_owned()),
+            KeyValue::new(names::PHASE, call.phase.as_str()),
+        ];
+        Self { attributes, durations: SmallOnceMap::new() }
+    }
+
+    fn record(&self, instruments: &TwoPhaseInstruments, outcome: &Outcome, elapsed: Duration) {
+        let make = || {
+            let mut attributes = self.attributes.clone();
+            attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
+            AttributedHistogram::new(&instruments.phase_duration, attributes)
+        };
+        let record = |series: &AttributedHistogram<f64>| series.record(elapsed.as_secs_f64());
+        match outcome.error_type() {
+            None => self.durations.get_or_init_with(None, make, record),
+            Some(Cow::Borrowed(class)) => self.durations.get_or_init_with(Some(*class), make, record),
+            // A class that is not static is not stored as a key.
+            Some(Cow::Owned(_)) => record(&make()),
+        }
+    }
+}
+
+/// Returns the key of a series. Names do not contain the separator.
+fn key(kind: &str, name: &str, participant: &str) -> String {
+    format!("{kind}\0{name}\0{participant}")
 }
 
 #[derive(Debug)]
@@ -142,7 +192,7 @@ impl Spoken for Answer {
 #[derive(Debug)]
 pub(super) struct Called {
     instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
-    attributes: Vec<KeyValue>,
+    series: Arc<CallSeries>,
     votes: bool,
     spoken: Option<KeyValue>,
 }
@@ -165,9 +215,7 @@ impl OperationObserver for Called {
 
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         if let Some(instruments) = self.instruments.get() {
-            let mut attributes = std::mem::take(&mut self.attributes);
-            attributes.extend(outcome.error_type().map(|error| KeyValue::new(ERROR_TYPE, error.clone())));
-            instruments.phase_duration.record(elapsed.as_secs_f64(), &attributes);
+            self.series.record(instruments, outcome, elapsed);
         }
     }
 }
@@ -204,7 +252,8 @@ impl Telemetry {
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
         let instruments = Arc::new(providers.instruments(scope.clone(), TwoPhaseInstruments::new));
-        Self { tracer: providers.tracer(scope), instruments }
+        let (calls, heuristics) = (BoundedCache::new(SERIES), BoundedCache::new(SERIES));
+        Self { tracer: providers.tracer(scope), instruments, calls, heuristics }
     }
 
     /// Starts the transaction's span, as a child of the current one.
@@ -212,19 +261,16 @@ impl Telemetry {
         let started = StartTime::now();
         let attributes = || transaction(id, name);
         let start = span(name, started.time);
-        Operation::start(&self.tracer, start, &Context::current(), started, Decided::default(), attributes)
+        Operation::start(&self.tracer, || start, &Context::current(), started, Decided::default(), attributes)
     }
 
     pub(super) fn call(&self, about: CallSpan<'_>, parent: &Context) -> Operation<Called> {
         let started = StartTime::now();
-        let participant = || KeyValue::new(names::PARTICIPANT, about.participant.to_owned());
+        let key = key(about.phase.as_str(), about.name, about.participant);
+        let series = self.calls.get_or_insert(&key, || CallSeries::new(about));
         let record = Called {
             instruments: Arc::clone(&self.instruments),
-            attributes: vec![
-                KeyValue::new(names::NAME, about.name.to_owned()),
-                participant(),
-                KeyValue::new(names::PHASE, about.phase.as_str()),
-            ],
+            series: series.unwrap_or_else(|| Arc::new(CallSeries::new(about))),
             votes: about.phase == Phase::Prepare,
             spoken: None,
         };
@@ -232,10 +278,10 @@ impl Telemetry {
         let start = SpanStart::new(name, SpanKind::Internal, started.time);
         let attributes = || {
             let mut attributes = transaction(about.id, about.name);
-            attributes.push(participant());
+            attributes.push(KeyValue::new(names::PARTICIPANT, about.participant.to_owned()));
             attributes
         };
-        Operation::start(&self.tracer, start, parent, started, record, attributes)
+        Operation::start(&self.tracer, || start, parent, started, record, attributes)
     }
 
     /// Records the span of a transaction again whose coordinator has died: under its original id if the id generator
@@ -257,19 +303,24 @@ impl Telemetry {
             attributes
         };
         let decided = Decided(state.decision);
-        let begin = || Operation::start(&self.tracer, start, &parent, StartTime::now(), decided, attributes);
+        let begin =
+            || Operation::start(&self.tracer, || start, &parent, StartTime::now(), decided, attributes);
         let (operation, _) = again(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
     }
 
     pub(super) fn heuristic(&self, name: &str, participant: &str, what: &'static str) {
         if let Some(instruments) = self.instruments.get() {
-            let attributes = [
-                KeyValue::new(names::NAME, name.to_owned()),
-                KeyValue::new(names::PARTICIPANT, participant.to_owned()),
-                KeyValue::new(names::OUTCOME, what),
-            ];
-            instruments.heuristics.add(1, &attributes);
+            let make = || {
+                let attributes = vec![
+                    KeyValue::new(names::NAME, name.to_owned()),
+                    KeyValue::new(names::PARTICIPANT, participant.to_owned()),
+                    KeyValue::new(names::OUTCOME, what),
+                ];
+                AttributedCounter::new(&instruments.heuristics, attributes)
+            };
+            let series = self.heuristics.get_or_insert(&key(what, name, participant), make);
+            series.unwrap_or_else(|| Arc::new(make())).add(1);
         }
     }
 

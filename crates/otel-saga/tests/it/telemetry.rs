@@ -25,6 +25,13 @@ fn traced(
         .with_meter_provider(recorder.meter_provider())
 }
 
+/// Asserts that counters and histograms were recorded through bound instruments, if these are declared.
+fn assert_bound(recorder: &Recorder) {
+    if cfg!(feature = "bound-metrics") {
+        assert_eq!(recorder.unbound_metrics(), Vec::<String>::new());
+    }
+}
+
 fn memory() -> Arc<dyn Journal> {
     Arc::new(MemoryJournal::new())
 }
@@ -78,6 +85,7 @@ async fn the_trace_goes_on_after_a_crash_and_shows_what_it_interrupted() {
     let journaled = format!("{:?}", journaled.records);
     assert!(journaled.contains(&linked.to_string()), "{linked} is not in {journaled}");
     assert_eq!(recorder.metric("saga.recoveries").with("saga.name", "order").sum(), 1.0);
+    assert_bound(&recorder);
 }
 
 async fn nested(cx: Cx, _: u32, (): ()) -> Result<String, StepError> {
@@ -130,6 +138,7 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     let duration = recorder.metric("saga.duration").with("saga.name", "order");
     assert_eq!(duration.clone().with("saga.outcome", "completed").count(), 2);
     assert_eq!(duration.with("saga.outcome", "compensated").count(), 1);
+    assert_bound(&recorder);
     let retries = recorder.metric("saga.step.retries").with("saga.step.name", "reserve");
     assert_eq!(retries.sum(), 2.0);
     let held = |state: &'static str| {

@@ -105,7 +105,7 @@ fn an_instance_id_is_a_random_uuid_of_version_4() {
 
 #[test]
 fn precedence() {
-    let described = Described {
+    let options = ResourceOptions {
         attributes: vec![KeyValue::new("service.name", "code"), KeyValue::new("a", "code")],
         without: Vec::new(),
     };
@@ -113,14 +113,14 @@ fn precedence() {
         let value = resource.get(&opentelemetry::Key::from_static_str(key));
         value.map(|value| value.to_string())
     };
-    let resource = resolve(&described, &mut Env::fixed(Default::default()));
+    let resource = resolve(&options, &mut Env::fixed(Default::default()));
     assert_eq!(value(&resource, "service.name").as_deref(), Some("code"));
     let variables =
         [("OTEL_RESOURCE_ATTRIBUTES", "a=env,service.name=attributes"), ("OTEL_SERVICE_NAME", "name")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let resource = resolve(&described, &mut Env::fixed(variables.into_iter().collect()));
+    let resource = resolve(&options, &mut Env::fixed(variables.into_iter().collect()));
     assert_eq!(value(&resource, "service.name").as_deref(), Some("name"));
     assert_eq!(value(&resource, "a").as_deref(), Some("env"));
-    let resource = resolve(&Described::default(), &mut Env::fixed(Default::default()));
+    let resource = resolve(&ResourceOptions::default(), &mut Env::fixed(Default::default()));
     assert!(value(&resource, "service.name").unwrap().starts_with("unknown_service:"));
 }

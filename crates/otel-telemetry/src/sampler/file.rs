@@ -62,7 +62,7 @@ impl Stamp {
     /// The stamp of a missing file.
     pub(super) const MISSING: Self = Self(None);
 
-    pub(super) fn of(path: &Path) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
         Self(path.metadata().ok().map(|found| (found.modified().ok(), found.len())))
     }
 }

@@ -116,6 +116,17 @@ impl Sampler {
         Self(Node::Adaptive(Arc::new(Adaptive::new(traces_per_second))))
     }
 
+    /// Returns true if every span under an unsampled parent is dropped, whatever its properties, and with the parent's
+    /// `tracestate`.
+    pub(crate) fn follows_unsampled_parents(&self) -> bool {
+        match &self.0 {
+            Node::ParentBased(sampler) => sampler.follows_unsampled(),
+            Node::Adaptive(_) => true,
+            // The last one can become any other.
+            Node::Always | Node::Never | Node::Ratio(_) | Node::Rules(_) | Node::Reloadable(_) => false,
+        }
+    }
+
     fn decide(&self, span: &Span<'_>) -> SamplingResult {
         match &self.0 {
             Node::Always => sample_all(span),

@@ -71,6 +71,11 @@ impl ParentBased {
         self
     }
 
+    pub(super) fn follows_unsampled(&self) -> bool {
+        let mut delegates = [&self.remote_not_sampled, &self.local_not_sampled].into_iter().flatten();
+        delegates.all(Sampler::follows_unsampled_parents)
+    }
+
     pub(super) fn decide(&self, span: &Span<'_>) -> SamplingResult {
         let Some(parent) = span.parent else { return self.root.decide(span) };
         let delegate = match (parent.is_remote(), parent.is_sampled()) {

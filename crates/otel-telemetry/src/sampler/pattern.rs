@@ -116,8 +116,8 @@ impl Segment {
     fn pairs(&self) -> Pairs {
         match self {
             Self::Empty => Pairs::NONE,
-            Self::Literal(text) => Pairs::of(text),
-            Self::Wild(text) => Pairs(text.split('?').fold(0, |bits, part| bits | Pairs::of(part).0)),
+            Self::Literal(text) => Pairs::new(text),
+            Self::Wild(text) => Pairs(text.split('?').fold(0, |bits, part| bits | Pairs::new(part).0)),
         }
     }
 
@@ -181,7 +181,7 @@ pub(super) struct Pairs(u64);
 impl Pairs {
     pub(super) const NONE: Self = Self(0);
 
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
         let pairs = bytes.iter().zip(bytes.iter().skip(1));
         Self(pairs.fold(0, |bits, (one, next)| bits | 1 << ((one.wrapping_mul(7) ^ next) & 63)))

@@ -160,12 +160,12 @@ impl fmt::Debug for Reloadable {
 impl Shared {
     fn reload_if_changed(&self) -> Option<Result<bool, FileError>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        (Stamp::of(&self.path) != read.stamp).then(|| self.reload(&mut read))
+        (Stamp::read(&self.path) != read.stamp).then(|| self.reload(&mut read))
     }
 
     fn reload(&self, read: &mut Read) -> Result<bool, FileError> {
         // Taken before the read, so that the next check detects a change during the read.
-        read.stamp = Stamp::of(&self.path);
+        read.stamp = Stamp::read(&self.path);
         let text = file::read(&self.path)?;
         if read.text.as_ref() == Some(&text) {
             return Ok(false);

@@ -173,7 +173,7 @@ impl Table {
         let (mut attributes, mut pairs) = (None, None);
         let mut has_name = |name: &Name| {
             (name.pairs == Pairs::NONE
-                || pairs.get_or_insert_with(|| Pairs::of(span.name)).has_all(name.pairs))
+                || pairs.get_or_insert_with(|| Pairs::new(span.name)).has_all(name.pairs))
                 && name.pattern.matches(span.name)
         };
         let mut matches = |conditions: &Conditions| {

@@ -6,11 +6,12 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::logs::InMemoryLogExporter;
 
-use crate::support::{Does, Told, quiet};
+use crate::support::quiet;
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 #[test]
 fn only_what_is_listed_is_copied() {
-    let spans = Told::to(Does::Accept);
+    let spans = ScriptedExporter::new(ExporterBehavior::Accept);
     let logs = InMemoryLogExporter::default();
     let telemetry = quiet()
         .with_baggage_attributes(["tenant", "absent"])
@@ -31,7 +32,7 @@ fn only_what_is_listed_is_copied() {
     telemetry.tracer_provider().force_flush().unwrap();
     telemetry.logger_provider().force_flush().unwrap();
 
-    let exported = spans.spans.lock().unwrap();
+    let exported = spans.spans();
     assert_eq!(exported[0].attributes, [KeyValue::new("tenant", "a")]);
     let records = logs.get_emitted_logs().unwrap();
     let attributes: Vec<_> = records[0].record.attributes_iter().collect();

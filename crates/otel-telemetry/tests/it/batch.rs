@@ -1,7 +1,6 @@
 //! The counts of a batch: accepted + dropped = ended, whatever the exporter does.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::MeterProvider;
@@ -9,17 +8,18 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry_sdk::metrics::InMemoryMetricExporter;
 use otel_telemetry::{BatchOptions, Telemetry};
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn with(exporter: &Told, options: BatchOptions) -> Telemetry {
+fn with(exporter: &ScriptedExporter, options: BatchOptions) -> Telemetry {
     quiet().with_span_exporter(exporter.clone()).with_span_batch(options).build().unwrap()
 }
 
 #[test]
 fn all_are_accepted_in_batches_of_the_given_size() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let options =
         BatchOptions::for_spans().with_max_batch_size(10).with_schedule_delay(Duration::from_secs(600));
     let telemetry = with(&exporter, options);
@@ -29,12 +29,12 @@ fn all_are_accepted_in_batches_of_the_given_size() {
     assert_eq!((report.spans.ended, report.spans.accepted), (1005, 1005));
     assert_eq!(report.spans.dropped.total(), 0);
     assert_eq!(exporter.accepted(), 1005);
-    assert_eq!(exporter.largest.load(Ordering::SeqCst), 10);
+    assert_eq!(exporter.largest_batch(), 10);
 }
 
 #[test]
 fn a_full_batch_is_exported_at_once_and_the_rest_by_time() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let options =
         BatchOptions::for_spans().with_max_batch_size(10).with_schedule_delay(Duration::from_secs(600));
     let telemetry = with(&exporter, options);
@@ -51,18 +51,18 @@ fn a_full_batch_is_exported_at_once_and_the_rest_by_time() {
 
 #[test]
 fn a_failing_exporter_loses_what_it_was_given_and_no_more() {
-    let exporter = Told::to(Does::Fail);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Fail);
     let telemetry = with(&exporter, BatchOptions::for_spans());
     end_spans(&telemetry, 100);
     assert!(telemetry.tracer_provider().force_flush().is_err());
-    exporter.tell(Does::Panic);
+    exporter.set_behavior(ExporterBehavior::Panic);
     end_spans(&telemetry, 7);
     assert!(telemetry.tracer_provider().force_flush().is_err());
     let counts = telemetry.span_counts();
     assert_eq!(counts.dropped.failed, 107);
     assert_eq!(counts.pending, 0);
 
-    exporter.tell(Does::Accept);
+    exporter.set_behavior(ExporterBehavior::Accept);
     end_spans(&telemetry, 5);
     let report = telemetry.shutdown_blocking(DEADLINE);
     assert!(report.is_complete(), "{report}");
@@ -72,7 +72,7 @@ fn a_failing_exporter_loses_what_it_was_given_and_no_more() {
 
 #[test]
 fn an_export_that_takes_too_long_is_given_up_and_the_next_is_tried() {
-    let exporter = Told::to(Does::Hang);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Hang);
     let options = BatchOptions::for_spans().with_export_timeout(Duration::from_millis(20));
     let telemetry = with(&exporter, options);
     end_spans(&telemetry, 3);
@@ -80,7 +80,7 @@ fn an_export_that_takes_too_long_is_given_up_and_the_next_is_tried() {
     assert!(telemetry.tracer_provider().force_flush().is_err());
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(telemetry.span_counts().dropped.timed_out, 3);
-    exporter.tell(Does::Accept);
+    exporter.set_behavior(ExporterBehavior::Accept);
     end_spans(&telemetry, 2);
     let report = telemetry.shutdown_blocking(DEADLINE);
     assert_eq!((report.spans.accepted, report.spans.ended), (2, 5));
@@ -92,7 +92,7 @@ fn an_export_that_takes_too_long_is_given_up_and_the_next_is_tried() {
 fn a_full_queue_neither_blocks_nor_miscounts() {
     const THREADS: u64 = 4;
     const SPANS: u64 = 50_000;
-    let exporter = Told::to(Does::Slow);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Slow(Duration::from_millis(20)));
     let options = BatchOptions::for_spans().with_max_queue_size(1000);
     let telemetry = with(&exporter, options);
     let start = Instant::now();
@@ -122,7 +122,7 @@ fn a_full_queue_neither_blocks_nor_miscounts() {
 /// Metrics are collected for the last time after spans are refused and before their provider is shut down.
 #[test]
 fn a_span_that_ends_while_shutting_down_is_counted() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_span_exporter(exporter.clone())
         .map_meter_provider(|meters| meters.with_periodic_exporter(InMemoryMetricExporter::default()))

@@ -8,7 +8,8 @@ use opentelemetry_sdk::metrics::InMemoryMetricExporter;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 use serde_json::Value;
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 const REGISTRY: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../otel-testing/registry/semconv-1.44.json"));
@@ -31,7 +32,7 @@ fn shape(metric: &Metric) -> (&'static str, Vec<String>) {
 fn names_units_instruments_and_descriptions_are_the_registrys() {
     let registry: Value = serde_json::from_str(REGISTRY).unwrap();
     let metrics = InMemoryMetricExporter::default();
-    let (spans, reader) = (Told::to(Does::Fail), metrics.clone());
+    let (spans, reader) = (ScriptedExporter::new(ExporterBehavior::Fail), metrics.clone());
     let telemetry = quiet()
         .with_span_exporter(spans.clone())
         .with_log_exporter(InMemoryLogExporter::default())
@@ -40,7 +41,7 @@ fn names_units_instruments_and_descriptions_are_the_registrys() {
         .unwrap();
     end_spans(&telemetry, 3);
     telemetry.tracer_provider().force_flush().unwrap_err();
-    spans.tell(Does::Accept);
+    spans.set_behavior(ExporterBehavior::Accept);
     end_spans(&telemetry, 3);
     telemetry.tracer_provider().force_flush().unwrap();
     telemetry.meter_provider().force_flush().unwrap();

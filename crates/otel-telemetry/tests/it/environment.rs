@@ -5,7 +5,8 @@ use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use otel_telemetry::sampler::Sampler;
 use otel_telemetry::{Detector, Exporter, OtlpOptions, Protocol, SetupError, Telemetry};
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 /// Returns the resource from the debug output of the provider, which has no accessor for it.
 fn resource(telemetry: &Telemetry) -> String {
@@ -13,8 +14,8 @@ fn resource(telemetry: &Telemetry) -> String {
 }
 
 #[test]
-fn unknown_values_are_told_and_ignored() {
-    let exporter = Told::to(Does::Accept);
+fn invalid_values_are_reported_and_ignored() {
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_env([
             ("OTEL_TRACES_EXPORTER", "zipkin"),
@@ -57,7 +58,7 @@ fn under_strict_env_they_are_an_error_that_names_them_all() {
 
 #[test]
 fn the_environment_wins_over_code() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_env([
             ("OTEL_SERVICE_NAME", "from-env"),
@@ -78,7 +79,7 @@ fn the_environment_wins_over_code() {
 
 #[test]
 fn an_exporter_named_by_the_environment_replaces_that_of_the_code() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_env([("OTEL_TRACES_EXPORTER", "none")])
         .with_span_exporter(exporter.clone())
@@ -121,7 +122,7 @@ fn the_sampler_is_made_for_the_name_that_counts() {
 
 #[test]
 fn a_disabled_sdk_exports_nothing_and_ends_well() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_env([("OTEL_SDK_DISABLED", "true")])
         .with_span_exporter(exporter.clone())
@@ -135,7 +136,8 @@ fn a_disabled_sdk_exports_nothing_and_ends_well() {
 
 #[test]
 fn two_live_side_by_side() {
-    let exporters = [Told::to(Does::Accept), Told::to(Does::Accept)];
+    let exporters =
+        [ScriptedExporter::new(ExporterBehavior::Accept), ScriptedExporter::new(ExporterBehavior::Accept)];
     let [one, other] =
         exporters.clone().map(|exporter| quiet().with_span_exporter(exporter).build().unwrap());
     end_spans(&one, 1);
@@ -163,7 +165,7 @@ fn what_code_gets_wrong_is_an_error_of_the_set_up() {
 }
 
 #[test]
-fn credentials_are_not_told() {
+fn credentials_are_not_shown() {
     let options = OtlpOptions::default().with_header("authorization", "secret");
     assert!(format!("{options:?}").contains("authorization"));
     let telemetry = quiet()
@@ -175,8 +177,8 @@ fn credentials_are_not_told() {
         .build()
         .unwrap();
     assert_eq!(telemetry.env_problems().len(), 2);
-    let told = format!("{options:?} {:?}", telemetry.env_problems());
-    assert!(!told.contains("secret"), "{told}");
+    let shown = format!("{options:?} {:?}", telemetry.env_problems());
+    assert!(!shown.contains("secret"), "{shown}");
 }
 
 #[test]

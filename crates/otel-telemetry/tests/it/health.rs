@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use otel_telemetry::HealthStatus;
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 #[tokio::test]
 async fn each_check_is_judged_on_its_own() {
@@ -39,7 +40,7 @@ async fn each_check_is_judged_on_its_own() {
 
 #[tokio::test]
 async fn a_failing_exporter_is_a_detail_and_never_takes_the_service_down() {
-    let exporter = Told::to(Does::Fail);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Fail);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     end_spans(&telemetry, 1);
     assert!(telemetry.flush().await.is_err());
@@ -48,7 +49,7 @@ async fn a_failing_exporter_is_a_detail_and_never_takes_the_service_down() {
     assert!(report.is_serving());
     assert!(report.details.contains_key("exporter.traces"));
 
-    exporter.tell(Does::Accept);
+    exporter.set_behavior(ExporterBehavior::Accept);
     end_spans(&telemetry, 1);
     telemetry.flush().await.unwrap();
     assert_eq!(telemetry.health().ready().await.status, HealthStatus::Up);

@@ -13,15 +13,16 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 use otel_telemetry::Telemetry;
 
-use crate::support::{Does, Told, quiet};
+use crate::support::quiet;
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 fn ids() -> (TraceId, SpanId) {
     (TraceId::from(0x0af7_6519), SpanId::from(0xb7ad))
 }
 
-fn finished(telemetry: Telemetry, exporter: &Told) -> Vec<SpanData> {
+fn finished(telemetry: Telemetry, exporter: &ScriptedExporter) -> Vec<SpanData> {
     assert!(telemetry.shutdown_blocking(Duration::from_secs(20)).is_complete());
-    std::mem::take(&mut exporter.spans.lock().unwrap())
+    exporter.spans()
 }
 
 fn identity(span: &SpanData) -> (TraceId, SpanId) {
@@ -30,7 +31,7 @@ fn identity(span: &SpanData) -> (TraceId, SpanId) {
 
 #[test]
 fn a_span_has_the_ids_that_it_is_to_have_and_its_neighbours_have_others() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     let tracer = telemetry.tracer_provider().tracer("test");
     let (trace, span) = ids();
@@ -49,7 +50,7 @@ fn a_span_has_the_ids_that_it_is_to_have_and_its_neighbours_have_others() {
 
 #[test]
 fn a_span_under_a_parent_stays_in_its_trace() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     let tracer = telemetry.tracer_provider().tracer("test");
     let (trace, span) = ids();
@@ -86,7 +87,8 @@ impl SpanProcessor for Nesting {
 
 #[test]
 fn a_span_that_starts_inside_of_the_start_gets_neither_id() {
-    let (inner_exporter, exporter) = (Told::to(Does::Accept), Told::to(Does::Accept));
+    let (inner_exporter, exporter) =
+        (ScriptedExporter::new(ExporterBehavior::Accept), ScriptedExporter::new(ExporterBehavior::Accept));
     let inner = quiet().with_span_exporter(inner_exporter.clone()).build().unwrap();
     let nesting = Nesting(inner.tracer_provider().clone());
     let telemetry = quiet()
@@ -107,14 +109,14 @@ fn a_span_that_starts_inside_of_the_start_gets_neither_id() {
 
 #[test]
 fn what_was_not_used_is_forgotten_also_after_a_panic_and_a_shutdown() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     let tracer = telemetry.tracer_provider().tracer("test");
     let ended = SdkTracerProvider::builder().build();
     ended.shutdown().unwrap();
     let (trace, span) = ids();
     otel_operation::with_span_identity(trace, span, || ended.tracer("ended").start("nothing").end());
-    let panicking = || otel_operation::with_span_identity(trace, span, || panic!("as the test told it"));
+    let panicking = || otel_operation::with_span_identity(trace, span, || panic!("as the test requires"));
     assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
     tracer.span_builder("other").with_attributes([KeyValue::new("n", 1)]).start(&tracer).end();
     assert_ne!(identity(&finished(telemetry, &exporter)[0]), ids());

@@ -9,7 +9,8 @@ use opentelemetry_sdk::logs::InMemoryLogExporter;
 use otel_telemetry::BatchOptions;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Does, Told, quiet};
+use crate::support::quiet;
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 #[test]
 fn events_carry_the_ids_of_the_span_that_is_current() {
@@ -53,7 +54,7 @@ fn details_of_the_sdk_are_kept_out_and_its_warnings_are_not() {
 
 #[test]
 fn tracing_spans_and_ours_nest_in_both_directions() {
-    let spans = Told::to(Does::Accept);
+    let spans = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(spans.clone()).build().unwrap();
     let tracer = telemetry.tracer_provider().tracer("test");
     let subscriber = tracing_subscriber::registry().with(telemetry.span_layer());
@@ -63,7 +64,7 @@ fn tracing_spans_and_ours_nest_in_both_directions() {
         });
     });
     telemetry.tracer_provider().force_flush().unwrap();
-    let spans = spans.spans.lock().unwrap();
+    let spans = spans.spans();
     let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
     let (outer, middle, inner) = (find("outer"), find("middle"), find("inner"));
     assert_eq!(middle.parent_span_id, outer.span_context.span_id());

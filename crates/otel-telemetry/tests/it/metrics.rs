@@ -8,9 +8,10 @@ use opentelemetry_sdk::metrics::InMemoryMetricExporter;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use otel_telemetry::{BatchOptions, Exporter, Signal, Telemetry};
 
-use crate::support::{Does, Hanging, Told, end_spans, quiet};
+use crate::support::{Hanging, end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
-fn telemetry(exporter: &Told, options: BatchOptions) -> (Telemetry, InMemoryMetricExporter) {
+fn telemetry(exporter: &ScriptedExporter, options: BatchOptions) -> (Telemetry, InMemoryMetricExporter) {
     let metrics = InMemoryMetricExporter::default();
     let reader = metrics.clone();
     let telemetry = quiet()
@@ -46,18 +47,16 @@ fn sums(metrics: &InMemoryMetricExporter, name: &str) -> Vec<(String, u64)> {
 
 #[test]
 fn what_was_dropped_is_a_metric_by_reason() {
-    let exporter = Told::to(Does::Fail);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Fail);
     let hour = Duration::from_secs(3600);
     let options =
         BatchOptions::for_spans().with_max_queue_size(10).with_schedule_delay(hour).with_export_timeout(hour);
     let (telemetry, metrics) = telemetry(&exporter, options);
     // The queue holds ten, which is a full batch: an export that hangs keeps the worker busy, so that no further
     // record is taken.
-    exporter.tell(Does::Hang);
+    exporter.set_behavior(ExporterBehavior::Hang);
     end_spans(&telemetry, 10);
-    while telemetry.span_counts().pending > 0
-        && exporter.largest.load(std::sync::atomic::Ordering::SeqCst) == 0
-    {
+    while telemetry.span_counts().pending > 0 && exporter.largest_batch() == 0 {
         std::thread::yield_now();
     }
     end_spans(&telemetry, 13);
@@ -72,11 +71,11 @@ fn what_was_dropped_is_a_metric_by_reason() {
 
 #[test]
 fn what_was_exported_is_a_metric_by_outcome() {
-    let exporter = Told::to(Does::Fail);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Fail);
     let (telemetry, metrics) = telemetry(&exporter, BatchOptions::for_spans());
     end_spans(&telemetry, 3);
     assert!(telemetry.tracer_provider().force_flush().is_err());
-    exporter.tell(Does::Accept);
+    exporter.set_behavior(ExporterBehavior::Accept);
     end_spans(&telemetry, 5);
     telemetry.tracer_provider().force_flush().unwrap();
     telemetry.meter_provider().force_flush().unwrap();
@@ -87,7 +86,8 @@ fn what_was_exported_is_a_metric_by_outcome() {
 /// With the feature of the API enabled and that of the SDK disabled, these measurements would be lost silently.
 #[test]
 fn bound_instruments_record() {
-    let (telemetry, metrics) = telemetry(&Told::to(Does::Accept), BatchOptions::for_spans());
+    let (telemetry, metrics) =
+        telemetry(&ScriptedExporter::new(ExporterBehavior::Accept), BatchOptions::for_spans());
     let counter = telemetry.meter_provider().meter("test").u64_counter("bound").build();
     counter.bind(&[KeyValue::new("a", "b")]).add(2);
     telemetry.meter_provider().force_flush().unwrap();

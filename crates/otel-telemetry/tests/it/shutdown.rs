@@ -8,7 +8,8 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use otel_telemetry::{Exporter, OtlpOptions, Protocol, Signal, Telemetry};
 
-use crate::support::{Does, Hanging, Told, end_spans, quiet};
+use crate::support::{Hanging, end_spans, quiet};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 /// Tolerance beyond a deadline on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
@@ -77,7 +78,7 @@ fn dropping_is_bounded_too() {
 
 #[test]
 fn dropping_exports_what_waits() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     end_spans(&telemetry, 3);
     drop(telemetry);
@@ -86,7 +87,7 @@ fn dropping_exports_what_waits() {
 
 #[tokio::test]
 async fn a_shutdown_whose_future_is_dropped_goes_on() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     end_spans(&telemetry, 3);
     let provider = telemetry.tracer_provider().clone();
@@ -103,7 +104,7 @@ async fn a_shutdown_whose_future_is_dropped_goes_on() {
 
 #[test]
 fn readiness_ends_before_the_export_does() {
-    let exporter = Told::to(Does::Hang);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Hang);
     let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
     end_spans(&telemetry, 1);
     let health = telemetry.health();
@@ -121,7 +122,7 @@ fn readiness_ends_before_the_export_does() {
 #[test]
 fn no_deadline_is_too_long_or_too_short() {
     for deadline in [Duration::ZERO, Duration::MAX] {
-        let exporter = Told::to(Does::Accept);
+        let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
         let telemetry = quiet().with_span_exporter(exporter.clone()).build().unwrap();
         end_spans(&telemetry, 3);
         let report = telemetry.shutdown_blocking(deadline);
@@ -150,7 +151,7 @@ impl SpanProcessor for Stubborn {
 
 #[test]
 fn a_processor_that_ignores_its_timeout_costs_the_deadline_and_no_account() {
-    let exporter = Told::to(Does::Accept);
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet()
         .with_span_exporter(exporter.clone())
         .map_tracer_provider(|tracers| tracers.with_span_processor(Stubborn))

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use otel_telemetry::{ShutdownPhase, Telemetry};
+use otel_testing::{ExporterBehavior, ScriptedExporter};
 
-use crate::support::{Does, Told, end_spans, quiet};
+use crate::support::{end_spans, quiet};
 
 type Order = Arc<Mutex<Vec<&'static str>>>;
 
@@ -16,8 +17,8 @@ async fn stop(order: Order, name: &'static str, pause: Duration) -> Result<(), S
     Ok(())
 }
 
-fn telemetry() -> (Telemetry, Told) {
-    let exporter = Told::to(Does::Accept);
+fn telemetry() -> (Telemetry, ScriptedExporter) {
+    let exporter = ScriptedExporter::new(ExporterBehavior::Accept);
     (quiet().with_span_exporter(exporter.clone()).build().unwrap(), exporter)
 }
 

@@ -224,23 +224,23 @@ async fn the_environment_names_the_files() {
 }
 
 #[test]
-fn a_file_that_is_of_no_use_is_told_and_ignored() {
+fn an_unusable_file_is_reported_and_ignored() {
     let files = Files::new("useless");
     let (identity, nothing) = (Authority::new().sign(), files.write("empty.pem", ""));
     let certificate = files.write("client.pem", &identity.certificate);
-    let told = |variables: Vec<(&str, String)>| {
+    let reported = |variables: Vec<(&str, String)>| {
         let telemetry = quiet().with_exporters(Exporter::Otlp).with_env(variables.clone()).build().unwrap();
         let problems = telemetry.env_problems().iter();
         problems.map(|problem| (problem.variable.clone(), problem.choices.clone())).collect::<Vec<_>>()
     };
     for path in ["/not/there".to_owned(), nothing] {
-        let [(variable, choices)] = &told(vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", path)])[..] else {
+        let [(variable, choices)] = &reported(vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", path)])[..] else {
             panic!("one problem")
         };
         assert_eq!(variable, "OTEL_EXPORTER_OTLP_CERTIFICATE");
         assert!(choices.contains("PEM"), "{choices}");
     }
-    let [(variable, choices)] = &told(vec![("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate)])[..]
+    let [(variable, choices)] = &reported(vec![("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate)])[..]
     else {
         panic!("one problem")
     };

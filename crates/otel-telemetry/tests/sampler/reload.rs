@@ -200,10 +200,10 @@ fn a_watched_file_is_read_when_it_changes() {
     file.touch(1_000);
     let handle = file.open();
     let sampler = handle.sampler();
-    let (told, outcomes) = mpsc::channel();
+    let (sender, outcomes) = mpsc::channel();
     let watcher = handle
         .watch(Duration::ZERO, move |outcome| {
-            let _ = told.send(outcome.map_err(|error| error.to_string()));
+            let _ = sender.send(outcome.map_err(|error| error.to_string()));
         })
         .unwrap();
 
@@ -231,12 +231,12 @@ fn a_watcher_can_be_dropped_by_its_own_callback() {
     let file = Rules::with_ratio("own", "0.5");
     file.touch(1_000);
     let (give, take) = mpsc::channel();
-    let (told, outcomes) = mpsc::channel();
+    let (sender, outcomes) = mpsc::channel();
     let watcher = file
         .open()
         .watch(Duration::ZERO, move |_| {
             drop(take.recv());
-            let _ = told.send(());
+            let _ = sender.send(());
         })
         .unwrap();
     give.send(watcher).unwrap();

@@ -55,6 +55,11 @@ pub(super) fn all<H: Harness>(
     if let Some((metric, tally)) = recorded.iter().find(|(metric, _)| !expected.contains_key(&***metric)) {
         return Err(format!("{metric} has {} measurements, and the harness lists none", tally.calls));
     }
+    // The application declares bound instruments for all metrics or for none.
+    let is_bound = |tally: &Tally| tally.calls > tally.unbound && tally.kind != MetricKind::Gauge;
+    if let (true, Some(metric)) = (recorded.values().any(is_bound), recorder.unbound_metrics().first()) {
+        return Err(format!("{metric} is recorded past its bound instrument, as other metrics are not"));
+    }
     let operations = observed.len() as u64 * scenario.operations();
     for (metric, one) in &expected {
         let Some(tally) = recorded.get(*metric) else {

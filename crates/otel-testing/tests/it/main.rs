@@ -2,6 +2,8 @@
 
 mod conformance;
 mod ends;
+mod exporters;
+mod logs;
 mod metrics;
 mod registry;
 mod tree;

@@ -136,3 +136,18 @@ l (histogram)
     );
     assert_eq!(recorder.metric("l").points()[0].bounds(), [1.0, 2.0]);
 }
+
+#[test]
+fn measurements_past_bound_instruments_are_known_by_name() {
+    let recorder = Recorder::new();
+    let meter = recorder.meter_provider().meter("test");
+    let (bound, unbound) = (meter.u64_counter("bound").build(), meter.f64_histogram("unbound").build());
+    let gauge = meter.u64_gauge("gauge").build();
+    bound.bind(&[]).add(1);
+    gauge.record(1, &[]);
+    assert!(recorder.unbound_metrics().is_empty(), "gauges are recorded rarely");
+    unbound.record(1.0, &[]);
+    assert_eq!(recorder.unbound_metrics(), ["unbound"]);
+    bound.add(1, &[]);
+    assert_eq!(recorder.unbound_metrics(), ["bound", "unbound"]);
+}

@@ -5,7 +5,8 @@
 # the same one again continues with its data. The other ports are for the broker's own use, on the loopback address too.
 #
 # The process that was started becomes the broker itself: to kill it is to crash the broker. SIGTERM stops it in order.
-# The user `guest` may do everything; `reader`, whose password is its name, may not write.
+# The user `guest` may do everything; `reader`, whose password is its name, may not write. The size limit of messages is that
+# of RabbitMQ 3, for newer ones as well.
 set -eu
 if [ $# -ne 4 ]; then
     echo "usage: $0 FOLDER PORT DISTRIBUTION_PORT EPMD_PORT" >&2
@@ -21,6 +22,7 @@ folder=$(cd "$1" && pwd)
 cat >"$folder/rabbitmq.conf" <<END
 listeners.tcp.1 = 127.0.0.1:$2
 load_definitions = $folder/definitions.json
+max_message_size = 134217728
 log.console = true
 log.console.level = info
 log.file = false

@@ -18,18 +18,11 @@ use async_nats::jetstream::kv::{Operation, WatchError, WatchErrorKind, WatcherEr
 use async_nats::jetstream::message::Info;
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use futures_core::Stream;
-use opentelemetry::KeyValue;
-use otel_messaging::attributes::MessageAttributes;
-use otel_messaging::{
-    CarriedContext, Destination, HandlerOutcome, InboundMessage, MessagingOperation, record_receive_error,
-    record_received, start_processing,
-};
+use otel_messaging::{HandlerOutcome, MessagingOperation, record_receive_error};
 use otel_operation::{Outcome, StartTime};
-use otel_propagation::HeaderReader;
 
-use crate::attributes::{SubjectKind, identify, of_message};
-use crate::carrier::HeaderExtractor;
 use crate::consumer::RECEIVE;
+use crate::jetstream::JetStreamMessage;
 use crate::jetstream::kv::Store;
 
 impl Store {
@@ -80,13 +73,10 @@ impl Stream for Watch {
         let received = ready!(Pin::new(&mut self.messages).poll_next(cx));
         let wait = self.wait.take();
         let Some(received) = received else { return Poll::Ready(None) };
-        let entry = received.map_err(WatcherError::from).and_then(|message| self.entry(message));
-        match &entry {
-            Ok(entry) => record_received(entry, RECEIVE, wait),
-            Err(error) => {
-                let outcome = Outcome::from_variant(&error.kind());
-                record_receive_error(messaging.messaging(), RECEIVE, wait, &outcome);
-            }
+        let entry = received.map_err(WatcherError::from).and_then(|message| self.entry(message, wait));
+        if let Err(error) = &entry {
+            let outcome = Outcome::from_variant(&error.kind());
+            record_receive_error(messaging.messaging(), RECEIVE, wait, &outcome);
         }
         Poll::Ready(Some(entry))
     }
@@ -99,7 +89,7 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    fn entry(&mut self, message: Message) -> Result<Entry, WatcherError> {
+    fn entry(&mut self, message: Message, wait: Option<StartTime>) -> Result<Entry, WatcherError> {
         let info = message.info().map_err(|error| {
             let text = format!("failed to parse message metadata: {error}");
             WatcherError::with_source(WatcherErrorKind::Other, text)
@@ -109,8 +99,8 @@ impl Watch {
         self.seen_current |= info.pending == 0;
         let Store { inner: store, destination, .. } = &self.store;
         let inner = entry(store, &message, &info, self.seen_current);
-        let (destination, carried) = (destination.clone(), CarriedContext::new());
-        Ok(Entry { inner, message, destination, carried, replayed })
+        let message = JetStreamMessage::received(message, destination.clone(), replayed, wait);
+        Ok(Entry { inner, message })
     }
 }
 
@@ -147,10 +137,7 @@ fn operation(headers: &HeaderMap) -> Option<Operation> {
 #[derive(Clone, Debug)]
 pub struct Entry {
     inner: bare::Entry,
-    message: Message,
-    destination: Destination,
-    carried: CarriedContext,
-    replayed: bool,
+    message: JetStreamMessage,
 }
 
 impl Entry {
@@ -164,47 +151,13 @@ impl Entry {
 
     /// Starts the `process` span of the update, for handlers that are not closures or not async.
     pub fn processing(&self) -> MessagingOperation {
-        start_processing(self)
+        self.message.processing()
     }
 
     /// Returns the entry of async-nats.
     #[must_use]
     pub fn into_inner(self) -> bare::Entry {
         self.inner
-    }
-}
-
-impl InboundMessage for Entry {
-    fn destination(&self) -> &Destination {
-        &self.destination
-    }
-
-    fn headers(&self) -> impl HeaderReader + '_ {
-        HeaderExtractor::new(self.message.headers.as_ref())
-    }
-
-    fn carried_context(&self) -> &CarriedContext {
-        &self.carried
-    }
-
-    fn describe(&self, attributes: &mut MessageAttributes) {
-        let async_nats::Message { subject, headers, payload, .. } = &self.message.message;
-        of_message(attributes, SubjectKind::Pattern, subject, headers.as_ref(), payload);
-        let mut place = Vec::new();
-        self.identify(&mut place);
-        for attribute in place {
-            attributes.push(attribute);
-        }
-    }
-
-    fn identify(&self, attributes: &mut Vec<KeyValue>) {
-        if let Ok(info) = self.message.info() {
-            identify(attributes, &info);
-        }
-    }
-
-    fn is_replayed(&self) -> bool {
-        self.replayed
     }
 }
 

@@ -22,6 +22,8 @@ fn traced(
     banks: &[&Bank],
     recorder: &Recorder,
 ) -> CoordinatorBuilder {
+    #[cfg(feature = "bound-metrics")]
+    otel_operation::declare_bound_metrics();
     builder(journal, worker, banks)
         .with_tracer_provider(recorder.tracer_provider())
         .with_meter_provider(recorder.meter_provider())
@@ -199,6 +201,9 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     assert!(pay(&coordinator, "7", &[&a, &b]).await.unwrap().is_committed());
     sleep(Duration::from_secs(60)).await;
 
+    if cfg!(feature = "bound-metrics") {
+        assert_eq!(recorder.unbound_metrics(), Vec::<String>::new());
+    }
     let phases = recorder.metric("twopc.phase.duration");
     assert_eq!(phases.unit(), "s");
     let prepares = phases.with("twopc.phase", "prepare").with("twopc.name", "transfer");

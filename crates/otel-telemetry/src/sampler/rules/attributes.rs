@@ -29,12 +29,12 @@ impl Print {
     /// The fingerprint of a value or pattern that has none; it may equal any other.
     const ANY: Self = Self(u64::MAX);
 
-    fn of(text: &str) -> Self {
+    fn from_text(text: &str) -> Self {
         Self((text.len() as u64) << 8 | text.as_bytes().last().map_or(0, |last| u64::from(*last)))
     }
 
     /// Returns the fingerprint of the number's text.
-    fn of_number(number: i64) -> Self {
+    fn from_number(number: i64) -> Self {
         let size = number.unsigned_abs();
         let digits = u64::from(size.checked_ilog10().unwrap_or(0)) + 1 + u64::from(number < 0);
         Self(digits << 8 | (u64::from(b'0') + size % 10))
@@ -61,7 +61,7 @@ impl Condition {
             (included, _) => Values::Lists { included, excluded },
         };
         let print = match &values {
-            Values::One(Pattern::Exact(exact)) => Print::of(exact.text()),
+            Values::One(Pattern::Exact(exact)) => Print::from_text(exact.text()),
             _ => Print::ANY,
         };
         Self { key: key.into(), bit: bit(key), slot: usize::MAX, print, values }
@@ -177,13 +177,13 @@ impl<'a> Attributes<'a> {
 
 #[inline(never)]
 fn find<'a>(all: &'a [KeyValue], key: &str) -> Found<'a> {
-    let text = |text| Found { print: Print::of(text), value: FoundValue::Text(text) };
+    let text = |text| Found { print: Print::from_text(text), value: FoundValue::Text(text) };
     match all.iter().find(|found| found.key.as_str() == key).map(|found| &found.value) {
         None => Found { print: Print::ANY, value: FoundValue::Absent },
         Some(Value::String(found)) => text(found.as_str()),
         Some(Value::Bool(value)) => text(bool_text(*value)),
         Some(Value::I64(number)) => {
-            Found { print: Print::of_number(*number), value: FoundValue::Number(*number) }
+            Found { print: Print::from_number(*number), value: FoundValue::Number(*number) }
         }
         Some(other) => Found { print: Print::ANY, value: FoundValue::Other(other) },
     }
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn a_number_has_the_print_of_its_text() {
         for number in [0, 7, -7, 10, -10, 443, 1_000_000, i64::MAX, i64::MIN] {
-            assert_eq!(Print::of_number(number), Print::of(&number.to_string()), "{number}");
+            assert_eq!(Print::from_number(number), Print::from_text(&number.to_string()), "{number}");
         }
-        assert_ne!(Print::of("/users"), Print::of("/orders"));
+        assert_ne!(Print::from_text("/users"), Print::from_text("/orders"));
     }
 }

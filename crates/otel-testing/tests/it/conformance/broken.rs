@@ -53,6 +53,7 @@ caught! {
     counter_twice_without_span: Outbound CounterTwice UnsampledParent "2 steps with the sum 2";
     counter_twice_after_shutdown: Inbound CounterTwice SdkShutDown "2 steps with the sum 2";
     counter_by_two: Outbound CounterByTwo Success "1 steps with the sum 2";
+    one_counter_is_bound: Outbound OneCounterIsBound Success "recorded past its bound instrument";
     counter_needs_sampling: Inbound CounterNeedsSampling UnsampledParent "toy.calls was not recorded";
     counter_needs_sdk: Outbound CounterNeedsSampling SdkShutDown "toy.calls was not recorded";
     counter_only_on_success: Inbound CounterOnlyOnSuccess DroppedAtAwait "toy.calls was not recorded";

@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     MetricTwiceWithoutSpan,
     CounterTwice,
     CounterByTwo,
+    OneCounterIsBound,
     CounterNeedsSampling,
     CounterOnlyOnSuccess,
     OtherMetric,

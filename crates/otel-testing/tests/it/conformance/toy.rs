@@ -302,6 +302,7 @@ impl Operation {
             Some(Fault::CounterOnlyOnSuccess) if error.is_some() => {}
             Some(Fault::CounterTwice) => [1, 1].iter().for_each(|step| self.calls.add(*step, &[])),
             Some(Fault::CounterByTwo) => self.calls.add(2, &[]),
+            Some(Fault::OneCounterIsBound) => self.calls.bind(&[]).add(1),
             _ => self.calls.add(1, &[]),
         }
         if self.toy.has(Fault::NoMetric)

@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::Consumer as _;
-use soak::{Arguments, Broker, Memory, MessagingTelemetry, Tally, add, get};
+use soak::{Arguments, Broker, Memory, MessagingTelemetry, Tally, add, get, wait};
 use tokio::sync::Notify;
 
 use crate::consume::Member;
@@ -17,9 +17,6 @@ use crate::ledger::Ledger;
 use crate::plan::MAX_SIZE;
 use crate::produce::{self, Producer};
 use crate::{PARTITIONS, TOPIC};
-
-/// The maximum time without a received message; restarting the broker takes a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The maximum number of messages that a rebalance redelivers: the uncommitted ones of all partitions, with a margin.
 pub(crate) const MAX_UNCOMMITTED: u64 = 6 * 500;
@@ -142,13 +139,13 @@ impl Run {
         };
         // The restart is in the first half, so that its memory is part of the first peak.
         let ledger_at = |count: u64| get(&ledger.arrived) >= count;
-        wait(&ledger, || ledger_at(requests * 2 / 5)).await;
+        wait(|| get(&ledger.arrived), || ledger_at(requests * 2 / 5)).await;
         println!("killing and restarting the broker");
         self.broker.restart()?;
-        wait(&ledger, || sending.is_finished() && ledger.lost() == 0).await;
+        wait(|| get(&ledger.arrived), || sending.is_finished() && ledger.lost() == 0).await;
         let took = began.elapsed();
         // Delivery reports of unawaited messages may arrive after the messages.
-        wait(&ledger, || producer.in_flight() == 0).await;
+        wait(|| get(&ledger.arrived), || producer.in_flight() == 0).await;
         sending.abort();
         self.member.stop.notify_waiters();
         for member in members {
@@ -164,17 +161,5 @@ impl Run {
             in_flight,
             took,
         })
-    }
-}
-
-/// Waits until the condition holds, or until no message has arrived for [`PATIENCE`]; the report shows the difference.
-async fn wait(ledger: &Ledger, holds: impl Fn() -> bool) {
-    let (mut seen, mut since) = (get(&ledger.arrived), Instant::now());
-    while !holds() && since.elapsed() < PATIENCE {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = get(&ledger.arrived);
-        if now != seen {
-            (seen, since) = (now, Instant::now());
-        }
     }
 }

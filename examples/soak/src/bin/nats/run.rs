@@ -7,17 +7,13 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::stream;
-use soak::{Arguments, Memory, MessagingTelemetry, Tally, add};
+use soak::{Arguments, Memory, MessagingTelemetry, Server, Tally, add, wait};
 use tokio::task::JoinSet;
 
 use crate::consume::Member;
 use crate::ledger::Ledger;
 use crate::send::{self, Bus};
-use crate::server::Server;
-use crate::{REQUESTS, STORED, STREAM};
-
-/// The maximum time without a received message; restarting the server and the timeouts of requests take a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::{REQUESTS, STORED, STREAM, server};
 
 /// The messages of the stream that may wait for their acknowledgement: a restart redelivers at most these.
 pub(crate) const MAX_PENDING: u64 = 1000;
@@ -35,6 +31,7 @@ pub(crate) struct RunResult {
 struct Run {
     arguments: Arguments,
     server: Server,
+    address: String,
     member: Member,
     memory: Arc<Memory>,
 }
@@ -46,36 +43,34 @@ pub(crate) async fn instrumented(
     receiver: &MessagingTelemetry,
 ) -> Result<RunResult, Box<dyn Error>> {
     let run = Run::start("ours", arguments).await?;
-    let address = run.server.address();
     let consumer = run.consumer().await?;
-    let client = otel_nats::connect(&address).await?.with_options(receiver.options());
+    let client = otel_nats::connect(&run.address).await?.with_options(receiver.options());
     let requests = client.subscribe(REQUESTS).await?;
     client.flush().await?;
     let mut members = JoinSet::new();
     members.spawn(run.member.clone().answer(client.clone(), requests));
     members.spawn(run.member.clone().consume(otel_nats::jetstream::new(client), consumer));
-    let client = otel_nats::connect(&address).await?.with_options(sender.options());
+    let client = otel_nats::connect(&run.address).await?.with_options(sender.options());
     run.drive(send::Ours(client.clone(), otel_nats::jetstream::new(client)), members).await
 }
 
 /// Runs with the clients of async-nats.
 pub(crate) async fn plain(arguments: Arguments) -> Result<RunResult, Box<dyn Error>> {
     let run = Run::start("bare", arguments).await?;
-    let address = run.server.address();
     let consumer = run.consumer().await?;
-    let client = async_nats::connect(&address).await?;
+    let client = async_nats::connect(&run.address).await?;
     let requests = client.subscribe(REQUESTS).await?;
     client.flush().await?;
     let mut members = JoinSet::new();
     members.spawn(run.member.clone().answer_bare(client, requests));
     members.spawn(run.member.clone().consume_bare(consumer));
-    let client = async_nats::connect(&address).await?;
+    let client = async_nats::connect(&run.address).await?;
     run.drive(send::Bare(client.clone(), async_nats::jetstream::new(client)), members).await
 }
 
 impl Run {
     async fn start(name: &str, arguments: Arguments) -> Result<Self, Box<dyn Error>> {
-        let server = Server::start(name).await?;
+        let (server, address) = server::start(name).await?;
         let memory = Arc::new(Memory::new(arguments.requests));
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
         let progress = {
@@ -88,12 +83,12 @@ impl Run {
             seed: arguments.seed,
             progress: Arc::new(progress),
         };
-        Ok(Self { arguments, server, member, memory })
+        Ok(Self { arguments, server, address, member, memory })
     }
 
     /// Creates the stream and its consumer.
     async fn consumer(&self) -> Result<PullConsumer, Box<dyn Error>> {
-        let context = async_nats::jetstream::new(async_nats::connect(self.server.address()).await?);
+        let context = async_nats::jetstream::new(async_nats::connect(&self.address).await?);
         let config = stream::Config {
             name: STREAM.to_owned(),
             subjects: vec![STORED.to_owned()],
@@ -120,13 +115,13 @@ impl Run {
             tokio::spawn(async move { send::all(&bus, (seed, requests, concurrency), &ledger, &sent).await })
         };
         // The restart is in the first half, so that its memory is part of the first peak.
-        wait(&ledger, || ledger.received() >= requests * 2 / 5).await;
+        wait(|| ledger.received(), || ledger.received() >= requests * 2 / 5).await;
         println!("killing and restarting the server");
         self.server.restart()?;
-        wait(&ledger, || sending.is_finished() && ledger.lost() == 0).await;
+        wait(|| ledger.received(), || sending.is_finished() && ledger.lost() == 0).await;
         let took = began.elapsed();
         // The last message may still be handled.
-        wait(&ledger, || self.member.is_idle()).await;
+        wait(|| ledger.received(), || self.member.is_idle()).await;
         sending.abort();
         members.shutdown().await;
         Ok(RunResult {
@@ -137,17 +132,5 @@ impl Run {
             took,
             concurrency,
         })
-    }
-}
-
-/// Waits until the condition holds, or until no message has arrived for [`PATIENCE`]; the report shows the difference.
-async fn wait(ledger: &Ledger, holds: impl Fn() -> bool) {
-    let (mut seen, mut since) = (ledger.received(), Instant::now());
-    while !holds() && since.elapsed() < PATIENCE {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = ledger.received();
-        if now != seen {
-            (seen, since) = (now, Instant::now());
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
-use soak::{Class, Tally, add};
+use soak::{Tally, add};
 use tokio::task::JoinSet;
 
 use crate::ledger::Ledger;
@@ -94,7 +94,7 @@ async fn one<B: Bus>(bus: &B, plan: &Plan, is_awaited: bool, ledger: &Ledger, ob
             true => ("publish", bus.store(plan, is_awaited).await.map(|()| None)),
             false => ("request", bus.request(plan).await.map(Some)),
         };
-        count(observed, operation, result.as_ref().err().cloned());
+        observed.count(operation, result.as_ref().err().cloned());
         match result {
             Ok(None) => add(&ledger.accepted),
             // The reply is the number of the request.
@@ -112,11 +112,4 @@ async fn one<B: Bus>(bus: &B, plan: &Plan, is_awaited: bool, ledger: &Ledger, ob
         };
         return;
     }
-}
-
-pub(crate) fn count(observed: &Tally, operation: &str, error: Option<String>) {
-    let mut class = Class::default();
-    class.operation = Some(operation.to_owned());
-    class.error = error;
-    observed.add(class);
 }

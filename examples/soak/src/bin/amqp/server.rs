@@ -1,0 +1,32 @@
+//! A private RabbitMQ broker.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use lapin::{Connection, ConnectionProperties};
+use soak::Server;
+
+/// The timeout of a broker's start.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The size limit of a frame, and so of the headers of a message.
+pub(crate) const FRAME_MAX: usize = 16_384;
+
+/// Starts a broker without data, and waits until it answers. Returns it with its address.
+pub(crate) async fn start(name: &str) -> Result<(Server, String), Box<dyn Error>> {
+    let ports @ [port, _distribution, _epmd] = soak::free_ports()?;
+    let server = Server::start(("RABBITMQ_SERVER", "rabbitmq"), name, |folder| {
+        let folder = folder.join("broker").display().to_string();
+        Ok([folder].into_iter().chain(ports.map(|port: u16| port.to_string())).collect())
+    })?;
+    let address = format!("amqp://guest:guest@127.0.0.1:{port}/%2f?frame_max={FRAME_MAX}");
+    let began = Instant::now();
+    while let Err(error) = Connection::connect(&address, ConnectionProperties::default()).await {
+        if began.elapsed() > PATIENCE {
+            let log = server.log();
+            return Err(format!("the broker did not start (log in {}): {error}", log.display()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok((server, address))
+}
