@@ -107,6 +107,11 @@ const STEPS: &[Step] = &[
         "1,000,000 RabbitMQ messages, each accounted for; the broker is killed midway",
         full::soak_amqp,
     ),
+    full(
+        "soak-telemetry",
+        "ten minutes of spans, none lost; the collector is killed every 30 seconds",
+        full::soak_telemetry,
+    ),
 ];
 
 /// The services that the tests of a package connect to.
@@ -123,6 +128,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("peers", "nats"),
     ("peers", "rabbitmq"),
     ("rest-api", "collector"),
+    ("soak", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),
     ("soak", "rabbitmq"),
@@ -130,8 +136,16 @@ const SERVICES: &[(&str, &str)] = &[
 ];
 
 /// The steps that need those services. They are started before the first of these steps and stopped at the end.
-const WITH_SERVICES: &[&str] =
-    &["test", "test-default", "test-long", "soak-kafka", "soak-kafka-limits", "soak-nats", "soak-amqp"];
+const WITH_SERVICES: &[&str] = &[
+    "test",
+    "test-default",
+    "test-long",
+    "soak-kafka",
+    "soak-kafka-limits",
+    "soak-nats",
+    "soak-amqp",
+    "soak-telemetry",
+];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let Arguments { steps, may_skip, may_install } = match arguments::parse(STEPS, arguments)? {

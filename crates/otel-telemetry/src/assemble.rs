@@ -1,46 +1,50 @@
 //! The set-up: from the builder's options and the environment to running providers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use opentelemetry::Key;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanLimits};
 use otel_propagation::CompositePropagator;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::baggage::CopyBaggage;
 use crate::batch::{
-    BatchLogs, BatchSpans, DynDeliver, OwnedLog, Queue, deliver_logs, deliver_spans, queue, run,
+    BatchLogs, BatchOptions, BatchSpans, DynDeliver, OwnedLog, Queue, deliver_logs, deliver_spans, queue, run,
 };
 use crate::builder::TelemetryBuilder;
 use crate::config::{Exporter, Otlp, Protocol, Signal, resolve_batch, resolve_metric_export, span_limits};
 use crate::env::Env;
 use crate::error::SetupError;
-use crate::exporters;
-use crate::health::{FailureFn, Health, last_failed};
+use crate::health::Health;
 use crate::ids::RequestedOrRandomIds;
 use crate::metrics::{MetricsState, TimedMetrics, observe_queue};
+use crate::otlp::OtlpExporter;
 use crate::resource;
-use crate::runtime::ExportRuntime;
+use crate::runtime::{self, ExportThread};
 use crate::sampler::{self, EnvError, Sampler};
+use crate::status::ExportStatus;
 use crate::telemetry::{Parts, Telemetry};
 
 /// Resolves all options before it starts anything, so that an error leaves no thread behind.
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
     builder.options.disabled = env.flag("OTEL_SDK_DISABLED").unwrap_or(false);
+    let enabled = !builder.options.disabled;
     let resource = resource::resolve(&builder.resource_options, &mut env);
     let sampler = sampler(&mut builder, &resource, &mut env);
     // The application's function can set another sampler.
     builder.options.follows_unsampled_parents =
         builder.traces.is_none() && sampler.follows_unsampled_parents();
     let propagator = propagator(builder.propagator.take(), &mut env);
-    let traces = target(&builder, Signal::Traces, &mut env);
+    let mut traces = target(&builder, Signal::Traces, &mut env);
     let metrics = target(&builder, Signal::Metrics, &mut env);
-    let logs = target(&builder, Signal::Logs, &mut env);
+    let mut logs = target(&builder, Signal::Logs, &mut env);
     let span_batch = resolve_batch(builder.span_batch.clone(), "OTEL_BSP", &mut env);
     let log_batch = resolve_batch(builder.log_batch.clone(), "OTEL_BLRP", &mut env);
     let limits = span_limits(&mut env);
@@ -60,25 +64,49 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         return Err(SetupError::Environment(problems));
     }
 
-    let runtime = ExportRuntime::start().map_err(SetupError::Thread)?;
-    let entered = runtime.handle().enter();
+    let control = runtime::control().map_err(SetupError::Thread)?;
+    let span_batch = traces.limit_attempts(span_batch);
+    let log_batch = logs.limit_attempts(log_batch);
+    let description = if enabled {
+        let fields: Vec<_> = propagator.fields().collect();
+        format!(
+            "telemetry of {:?}: traces to {}; metrics to {}, every {interval:?} within {timeout:?}; logs to {}; \
+             sampler {sampler}; propagated fields {}; shutdown within {:?}",
+            service_name(&resource),
+            traces.describe(Some(&span_batch)),
+            metrics.describe(None),
+            logs.describe(Some(&log_batch)),
+            if fields.is_empty() { "none".to_owned() } else { fields.join(", ") },
+            builder.options.shutdown_timeout,
+        )
+    } else {
+        "telemetry is disabled by OTEL_SDK_DISABLED".to_owned()
+    };
     let custom = (builder.span_exporter.take(), builder.log_exporter.take());
-    let span_exporter = traces.span_exporter(custom.0)?;
-    let log_exporter = logs.log_exporter(custom.1)?;
+    let spans = traces.start_queue(span_batch, &resource, |status| traces.span_exporter(custom.0, status))?;
+    let records = logs.start_queue(log_batch, &resource, |status| logs.log_exporter(custom.1, status))?;
 
     let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
-    let state = Arc::new(MetricsState::default());
-    let reader = MetricsReader { interval, timeout, runtime: &runtime, state: &state };
+    let state = Arc::new(MetricsState {
+        status: Arc::clone(&metrics.status),
+        cancelled: tokio::sync::watch::Sender::new(false),
+    });
+    let reader = MetricsReader { interval, timeout, state: &state };
     let temporality = temporality.unwrap_or(Temporality::Cumulative);
     match &metrics.to {
         To::Otlp(otlp) => {
-            let exporter = exporters::metrics(otlp, temporality)?;
-            meters = meters.with_reader(reader.build(exporter));
+            let thread = ExportThread::new().map_err(SetupError::Thread)?;
+            let exporter = {
+                let _entered = thread.enter();
+                OtlpExporter::new(otlp, temporality, Arc::clone(&metrics.status))?
+            };
+            let runtime = thread.serve("otel-metrics".into()).map_err(SetupError::Thread)?;
+            meters = meters.with_reader(reader.build(exporter, runtime));
         }
         To::Stdout => {
             let exporter =
                 opentelemetry_stdout::MetricExporter::builder().with_temporality(temporality).build();
-            meters = meters.with_reader(reader.build(exporter));
+            meters = meters.with_reader(reader.build(exporter, (control.clone(), None)));
         }
         To::Custom | To::Nowhere | To::Off(_) => {}
     }
@@ -109,36 +137,18 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         loggers = map(loggers);
     }
 
-    let mut failing: BTreeMap<Signal, Box<FailureFn>> = BTreeMap::new();
-    let spans = span_exporter.map(|exporter| {
-        let queue = start(Signal::Traces, span_batch, exporter, &resource, &runtime);
+    if let Some(queue) = &spans {
         observe_queue(&meter_provider, "span", traces.component(), queue.shared());
-        let shared = Arc::clone(queue.shared());
-        failing.insert(Signal::Traces, Box::new(move || last_failed(shared.account.is_failing())));
-        queue
-    });
-    let records = log_exporter.map(|exporter| {
-        let queue = start(Signal::Logs, log_batch, exporter, &resource, &runtime);
+    }
+    if let Some(queue) = &records {
         observe_queue(&meter_provider, "log", logs.component(), queue.shared());
-        let shared = Arc::clone(queue.shared());
-        failing.insert(Signal::Logs, Box::new(move || last_failed(shared.account.is_failing())));
-        queue
-    });
+    }
     if let Some(queue) = &spans {
         tracers = tracers.with_span_processor(BatchSpans(queue.clone()));
     }
     if let Some(queue) = &records {
         loggers = loggers.with_log_processor(BatchLogs(queue.clone()));
     }
-    let of_metrics = Arc::clone(&state);
-    failing
-        .insert(Signal::Metrics, Box::new(move || last_failed(of_metrics.failing.load(Ordering::Relaxed))));
-    for Target { signal, to, .. } in [traces, metrics, logs] {
-        if let To::Off(reason) = to {
-            failing.insert(signal, Box::new(move || Some(reason.clone())));
-        }
-    }
-    drop(entered);
     Ok(Telemetry::new(Parts {
         tracer_provider: tracers.build(),
         meter_provider,
@@ -146,29 +156,14 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         spans,
         logs: records,
         metrics: state,
-        health: Health::new(
-            failing.into_iter().map(|(signal, failing)| (signal.to_string(), failing)).collect(),
-        ),
+        health: Health::new([traces, metrics, logs].map(|target| target.status).into()),
         propagator,
         options: builder.options,
         problems,
+        description,
         installed: false.into(),
-        runtime,
+        control,
     }))
-}
-
-/// Creates a queue and starts its worker on the export runtime.
-fn start<T: Send + 'static>(
-    signal: Signal,
-    options: crate::batch::BatchOptions,
-    mut exporter: DynDeliver<T>,
-    resource: &Resource,
-    runtime: &ExportRuntime,
-) -> Queue<T> {
-    exporter.set_resource(resource);
-    let (queue, intake) = queue(options);
-    runtime.handle().spawn(run(signal.name(), intake, exporter));
-    queue
 }
 
 fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -> Sampler {
@@ -186,12 +181,15 @@ fn sampler(builder: &mut TelemetryBuilder, resource: &Resource, env: &mut Env) -
             Err(_) => env.problem("OTEL_TRACES_SAMPLER", &name, sampler::NAMES),
         }
     }
-    let service = resource.get(&Key::from_static_str("service.name"));
-    let service = service.map(|name| name.to_string()).unwrap_or_default();
     match builder.sampler.take() {
-        Some(make) => make(&service),
+        Some(make) => make(&service_name(resource)),
         None => Sampler::parent_based(Sampler::always()),
     }
+}
+
+fn service_name(resource: &Resource) -> String {
+    let name = resource.get(&Key::from_static_str("service.name"));
+    name.map(|name| name.to_string()).unwrap_or_default()
 }
 
 fn propagator(in_code: Option<CompositePropagator>, env: &mut Env) -> CompositePropagator {
@@ -212,6 +210,7 @@ struct Target {
     signal: Signal,
     enabled: bool,
     to: To,
+    status: Arc<ExportStatus>,
 }
 
 enum To {
@@ -244,16 +243,86 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
             Exporter::None => To::Nowhere,
         },
     };
-    Target { signal, enabled, to }
+    let destination = match &to {
+        To::Otlp(otlp) => otlp.shown_endpoint(),
+        To::Stdout => "the standard output".to_owned(),
+        To::Custom => "the application's exporter".to_owned(),
+        To::Nowhere | To::Off(_) => "no destination".to_owned(),
+    };
+    let off = if let To::Off(reason) = &to { Some(reason.clone()) } else { None };
+    Target { signal, enabled, to, status: Arc::new(ExportStatus::new(signal, destination, off)) }
 }
 
 impl Target {
+    /// Makes the timeout of an OTLP export that of each attempt, and returns the options with the time of all attempts.
+    fn limit_attempts(&mut self, mut batch: BatchOptions) -> BatchOptions {
+        if let To::Otlp(otlp) = &mut self.to {
+            otlp.timeout = otlp.timeout.min(batch.export_timeout);
+            // The exporter keeps its limits itself. The second is for encoding and compression.
+            let second = Duration::from_secs(1);
+            batch.export_timeout = otlp.retry_for.saturating_add(otlp.timeout).saturating_add(second);
+        }
+        batch
+    }
+
+    /// Creates the exporter and the queue of the signal, and starts the thread that exports.
+    fn start_queue<T: Send + 'static>(
+        &self,
+        options: BatchOptions,
+        resource: &Resource,
+        exporter: impl FnOnce(Arc<ExportStatus>) -> Result<Option<DynDeliver<T>>, SetupError>,
+    ) -> Result<Option<Queue<T>>, SetupError> {
+        if matches!(self.to, To::Nowhere | To::Off(_)) {
+            return Ok(None);
+        }
+        let thread = ExportThread::new().map_err(SetupError::Thread)?;
+        let exporter = {
+            let _entered = thread.enter();
+            exporter(Arc::clone(&self.status))?
+        };
+        let Some(mut exporter) = exporter else { return Ok(None) };
+        exporter.set_resource(resource);
+        let (queue, intake) = queue(options, Arc::clone(&self.status));
+        thread.start(format!("otel-{}", self.signal), run(intake, exporter)).map_err(SetupError::Thread)?;
+        Ok(Some(queue))
+    }
+
+    /// Describes the destination without secrets.
+    fn describe(&self, batch: Option<&BatchOptions>) -> String {
+        let mut text = self.status.destination().to_owned();
+        if let To::Otlp(otlp) = &self.to {
+            let protocol = match otlp.protocol {
+                Protocol::Grpc => "grpc",
+                Protocol::HttpProtobuf => "http/protobuf",
+            };
+            let compression = if otlp.gzip { ", gzip" } else { "" };
+            let mut headers: Vec<_> = otlp.headers.keys().map(String::as_str).collect();
+            headers.sort_unstable();
+            let headers = match headers.is_empty() {
+                true => String::new(),
+                false => format!(", headers {}", headers.join(" ")),
+            };
+            text = format!(
+                "{text} by {protocol}{compression}{headers}, attempts of {:?}, retries for {:?}",
+                otlp.timeout, otlp.retry_for
+            );
+        }
+        if let Some(batch) = batch.filter(|_| !matches!(self.to, To::Nowhere | To::Off(_))) {
+            let BatchOptions { max_queue_size, max_batch_size, schedule_delay, .. } = batch;
+            text = format!(
+                "{text}, queue {max_queue_size}, batches of {max_batch_size} every {schedule_delay:?}"
+            );
+        }
+        text
+    }
+
     fn span_exporter(
         &self,
         custom: Option<DynDeliver<SpanData>>,
+        status: Arc<ExportStatus>,
     ) -> Result<Option<DynDeliver<SpanData>>, SetupError> {
         Ok(match &self.to {
-            To::Otlp(otlp) => Some(deliver_spans(exporters::spans(otlp)?)),
+            To::Otlp(otlp) => Some(deliver_spans(OtlpExporter::new(otlp, Temporality::default(), status)?)),
             To::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
             To::Custom => custom,
             To::Nowhere | To::Off(_) => None,
@@ -263,9 +332,10 @@ impl Target {
     fn log_exporter(
         &self,
         custom: Option<DynDeliver<OwnedLog>>,
+        status: Arc<ExportStatus>,
     ) -> Result<Option<DynDeliver<OwnedLog>>, SetupError> {
         Ok(match &self.to {
-            To::Otlp(otlp) => Some(deliver_logs(exporters::logs(otlp)?)),
+            To::Otlp(otlp) => Some(deliver_logs(OtlpExporter::new(otlp, Temporality::default(), status)?)),
             To::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
             To::Custom => custom,
             To::Nowhere | To::Off(_) => None,
@@ -287,16 +357,18 @@ impl Target {
 
 /// The parameters of a metric reader, except for its exporter.
 struct MetricsReader<'a> {
-    interval: std::time::Duration,
-    timeout: std::time::Duration,
-    runtime: &'a ExportRuntime,
+    interval: Duration,
+    timeout: Duration,
     state: &'a Arc<MetricsState>,
 }
 
 impl MetricsReader<'_> {
-    fn build<E: PushMetricExporter>(&self, exporter: E) -> PeriodicReader<TimedMetrics<E>> {
-        let exporter =
-            TimedMetrics::new(exporter, self.timeout, self.runtime.handle().clone(), Arc::clone(self.state));
+    fn build<E: PushMetricExporter>(
+        &self,
+        exporter: E,
+        runtime: (Handle, Option<oneshot::Sender<()>>),
+    ) -> PeriodicReader<TimedMetrics<E>> {
+        let exporter = TimedMetrics::new(exporter, self.timeout, runtime, Arc::clone(self.state));
         PeriodicReader::builder(exporter).with_interval(self.interval).build()
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use self::counts::Account;
 pub use self::counts::{Counts, Drops};
 pub(crate) use self::processors::{BatchLogs, BatchSpans, OwnedLog, deliver_logs, deliver_spans};
 pub(crate) use self::worker::{Deliver, DynDeliver, run};
+use crate::status::ExportStatus;
 
 /// Options of batch export for one signal. The defaults are the specification's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,8 @@ impl BatchOptions {
         Self { schedule_delay: Duration::from_secs(1), ..Self::for_spans() }
     }
 
-    /// Sets the capacity of the queue. Records that arrive while it is full are dropped and counted. Zero becomes
+    /// Sets the capacity of the queue, without the batch that is being exported. Records that arrive while it is full
+    /// are dropped and counted; while exports fail and are retried, the oldest batch is dropped instead. Zero becomes
     /// one.
     #[must_use]
     pub fn with_max_queue_size(mut self, records: usize) -> Self {
@@ -73,7 +75,8 @@ impl BatchOptions {
         self
     }
 
-    /// Sets the timeout of one export, retries included. On timeout its records are dropped and counted.
+    /// Sets the timeout of one export. On timeout its records are dropped and counted. Over OTLP it limits each attempt,
+    /// and [`OtlpOptions::with_retry_for`](crate::OtlpOptions::with_retry_for) the time of all attempts.
     #[must_use]
     pub fn with_export_timeout(mut self, timeout: Duration) -> Self {
         self.export_timeout = timeout;
@@ -127,6 +130,7 @@ pub(crate) struct Shared {
     pub(crate) account: Account,
     pub(crate) full_batch: Notify,
     pub(crate) cancelled: watch::Sender<bool>,
+    pub(crate) status: Arc<ExportStatus>,
     pub(crate) options: BatchOptions,
     refusing: AtomicBool,
 }
@@ -140,7 +144,7 @@ pub(crate) struct Intake<T> {
 }
 
 /// Creates the two ends of a queue.
-pub(crate) fn queue<T>(options: BatchOptions) -> (Queue<T>, Intake<T>) {
+pub(crate) fn queue<T>(options: BatchOptions, status: Arc<ExportStatus>) -> (Queue<T>, Intake<T>) {
     let options = options.bounded();
     let (records, records_out) = mpsc::channel(options.max_queue_size);
     let (commands, commands_out) = mpsc::unbounded_channel();
@@ -148,6 +152,7 @@ pub(crate) fn queue<T>(options: BatchOptions) -> (Queue<T>, Intake<T>) {
         account: Account::default(),
         full_batch: Notify::new(),
         cancelled: watch::Sender::new(false),
+        status,
         options,
         refusing: AtomicBool::new(false),
     });
@@ -173,6 +178,9 @@ impl<T: Send + 'static> Queue<T> {
                 if waiting >= shared.options.max_batch_size && !shared.account.is_busy() {
                     shared.full_batch.notify_one();
                 }
+                if waiting == shared.options.max_queue_size {
+                    shared.status.pressure.notify_one();
+                }
             }
             Err(error) => {
                 shared.account.leave();
@@ -187,6 +195,12 @@ impl<T: Send + 'static> Queue<T> {
     /// Drops and counts all further records; those in the queue remain.
     pub(crate) fn refuse(&self) {
         self.shared.refusing.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts all records that are left as dropped, if the exporter has not returned after [`cancel`](Self::cancel).
+    pub(crate) fn abandon(&self) {
+        self.refuse();
+        self.shared.account.abandon();
     }
 
     /// Cancels the running export and makes every later one fail immediately, so that the queue drains within
@@ -205,6 +219,9 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Sends a command to the worker. If the worker has ended, the callback receives `AlreadyShutdown`.
     pub(crate) fn command(&self, command: Command) {
+        if matches!(command, Command::Close(_)) {
+            self.shared.status.close();
+        }
         if let Err(mpsc::error::SendError(Command::Flush(done) | Command::Close(done))) =
             self.commands.send(command)
         {

@@ -26,8 +26,13 @@ use crate::resource::{Detector, ResourceOptions};
 use crate::sampler::Sampler;
 use crate::telemetry::{Options, Telemetry};
 
-/// Set while an [`init`](TelemetryBuilder::init) runs, and after one has succeeded.
+/// Set while an [`init`](TelemetryBuilder::init) runs, and after one has succeeded, until its shutdown.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// Allows the next [`init`](TelemetryBuilder::init), after a shutdown.
+pub(crate) fn allow_init() {
+    INITIALISED.store(false, Ordering::SeqCst);
+}
 
 /// A customization of one of the SDK's builders.
 pub(crate) type Customize<B> = Box<dyn FnOnce(B) -> B + Send>;
@@ -149,8 +154,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sends spans in batches to a custom exporter. `OTEL_TRACES_EXPORTER` overrides it. The exporter runs on the
-    /// export thread, inside a tokio runtime, and must not block it for long.
+    /// Sends spans in batches to a custom exporter. `OTEL_TRACES_EXPORTER` overrides it. The exporter runs on a
+    /// thread of its own, inside a tokio runtime. An exporter that blocks this thread delays its own signal only.
     pub fn with_span_exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
         self.span_exporter = Some(deliver_spans(exporter));
         self
@@ -286,8 +291,7 @@ impl TelemetryBuilder {
     }
 
     /// Reads these variables instead of the environment of the process, for tests and for several set-ups in one
-    /// process. Only `OTEL_EXPORTER_OTLP_COMPRESSION` and those of the signals are still read from the process, by the
-    /// exporters, if neither code nor these variables select `gzip`.
+    /// process.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -306,7 +310,7 @@ impl TelemetryBuilder {
     pub fn build(mut self) -> Result<Telemetry, SetupError> {
         let env = self.env();
         let telemetry = assemble::assemble(self, env)?;
-        warn_of_problems(&telemetry);
+        log_setup(&telemetry);
         Ok(telemetry)
     }
 
@@ -315,15 +319,15 @@ impl TelemetryBuilder {
     ///
     /// # Errors
     ///
-    /// See [`SetupError`]. A call after a successful one in the same process fails, even if the first telemetry was
-    /// shut down.
+    /// See [`SetupError`]. A call after a successful one in the same process fails until that telemetry is shut down. The
+    /// next call then replaces the globals; layers that have started spans before keep the tracers of the first.
     pub fn init(mut self) -> Result<Telemetry, SetupError> {
         if INITIALISED.swap(true, Ordering::SeqCst) {
             return Err(SetupError::AlreadyInitialised);
         }
         let result = self.init_once();
         if result.is_err() {
-            INITIALISED.store(false, Ordering::SeqCst);
+            allow_init();
         }
         result
     }
@@ -339,7 +343,7 @@ impl TelemetryBuilder {
         if let Some(filter) = filter {
             logs::install(
                 filter,
-                parts.logs.as_ref().map(|_| &parts.logger_provider),
+                &parts.logger_provider,
                 (tracing_spans && enabled).then_some(&parts.tracer_provider),
             )?;
         }
@@ -358,7 +362,7 @@ impl TelemetryBuilder {
         }
         otel_operation::declare_final_propagator();
         parts.installed.store(true, Ordering::SeqCst);
-        warn_of_problems(&telemetry);
+        log_setup(&telemetry);
         Ok(telemetry)
     }
 
@@ -370,7 +374,8 @@ impl TelemetryBuilder {
     }
 }
 
-fn warn_of_problems(telemetry: &Telemetry) {
+fn log_setup(telemetry: &Telemetry) {
+    tracing::info!(name: "telemetry.started", "{}", telemetry.describe());
     for problem in telemetry.env_problems() {
         tracing::warn!(name: "env.ignored", variable = problem.variable, "{problem}");
     }

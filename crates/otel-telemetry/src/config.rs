@@ -96,6 +96,7 @@ pub struct OtlpOptions {
     endpoint: Option<String>,
     headers: Vec<(String, String)>,
     timeout: Duration,
+    retry_for: Duration,
     gzip: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
@@ -108,19 +109,22 @@ impl fmt::Debug for OtlpOptions {
             .field("protocol", &self.protocol)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("timeout", &self.timeout)
+            .field("retry_for", &self.retry_for)
             .field("gzip", &self.gzip)
             .finish_non_exhaustive()
     }
 }
 
 impl Default for OtlpOptions {
-    /// Returns `http/protobuf` to the local host, no headers, no compression, 10 seconds a request, retries included.
+    /// Returns `http/protobuf` to the local host, no headers, no compression, 10 seconds an attempt, retries for one
+    /// minute.
     fn default() -> Self {
         Self {
             protocol: Protocol::default(),
             endpoint: None,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
+            retry_for: Duration::from_secs(60),
             gzip: false,
             #[cfg(feature = "tls")]
             tls: Tls::default(),
@@ -153,10 +157,22 @@ impl OtlpOptions {
         self
     }
 
-    /// Sets the timeout of a request, retries included; zero is indefinite. `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
+    /// Sets the timeout of one attempt to send a request; zero is indefinite. Default: 10 seconds.
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT` overrides it.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the time for which a batch that failed is sent again, with [exponential
+    /// back-off](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#retry) or as the collector asks. Default:
+    /// one minute. Zero disables retries. Only transient failures are retried, such as a lost connection, HTTP status
+    /// 503 and gRPC status UNAVAILABLE. A batch that waits for a retry is dropped earlier if the queue becomes full,
+    /// because it is the oldest. Metrics are retried within the timeout of their export.
+    #[must_use]
+    pub fn with_retry_for(mut self, time: Duration) -> Self {
+        self.retry_for = time;
         self
     }
 
@@ -198,6 +214,7 @@ impl OtlpOptions {
             endpoint,
             headers,
             timeout: in_env.unwrap_or_else(|| timeout(self.timeout)),
+            retry_for: self.retry_for,
             gzip: gzip.unwrap_or(self.gzip),
             is_in_env,
             #[cfg(feature = "tls")]
@@ -281,6 +298,7 @@ pub(crate) struct Otlp {
     pub(crate) endpoint: String,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) timeout: Duration,
+    pub(crate) retry_for: Duration,
     pub(crate) gzip: bool,
     /// True if the environment sets the endpoint.
     pub(crate) is_in_env: bool,
@@ -289,6 +307,15 @@ pub(crate) struct Otlp {
 }
 
 impl Otlp {
+    /// Returns the endpoint without credentials, query and fragment.
+    pub(crate) fn shown_endpoint(&self) -> String {
+        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let authority = rest.find('/').unwrap_or(rest.len());
+        let rest = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+        if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
+    }
+
     pub(crate) fn is_encrypted(&self) -> bool {
         self.endpoint.parse::<Uri>().is_ok_and(|url| url.scheme_str() == Some("https"))
     }

@@ -3,7 +3,7 @@
 use crate::config::Signal;
 use crate::env::EnvProblem;
 
-/// An error of the set-up. It leaves neither a thread nor globals behind.
+/// An error of the set-up. It leaves neither an export thread nor globals behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -16,8 +16,8 @@ pub enum SetupError {
     Exporter {
         /// The signal of the exporter.
         signal: Signal,
-        /// The error of the exporter's crate.
-        source: opentelemetry_otlp::ExporterBuildError,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A header set in code has a name or a value that is invalid in HTTP.
     #[error("{name:?} with its value cannot be a header")]
@@ -28,12 +28,17 @@ pub enum SetupError {
     /// Certificates cannot be read or do not match their key, or the endpoint requires the feature `tls`.
     #[error("TLS cannot be set up")]
     Tls(#[source] std::io::Error),
-    /// The export thread could not be started.
-    #[error("the thread that exports cannot be started")]
+    /// A thread or its runtime could not be started.
+    #[error("a thread of the telemetry cannot be started")]
     Thread(#[source] std::io::Error),
-    /// [`init`](crate::TelemetryBuilder::init) has already succeeded in this process, or is running.
+    /// [`init`](crate::TelemetryBuilder::init) has already succeeded in this process, and its telemetry is not shut down
+    /// yet.
     #[error("telemetry was already initialised in this process")]
     AlreadyInitialised,
+    /// `tracing` spans are requested, but an earlier [`init`](crate::TelemetryBuilder::init) in this process has
+    /// installed the global subscriber without them.
+    #[error("the global tracing subscriber was installed without tracing spans, which cannot be added later")]
+    TracingSpans,
     /// A global `tracing` subscriber is already installed; use
     /// [`without_subscriber`](crate::TelemetryBuilder::without_subscriber) to keep it.
     #[error("a global tracing subscriber is already set")]

@@ -22,6 +22,8 @@ use tokio::sync::watch;
 
 #[cfg(feature = "tonic")]
 pub use self::tonic::GrpcHealth;
+use crate::config::Signal;
+use crate::status::ExportStatus;
 
 /// The state of a check or of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -83,14 +85,6 @@ impl HealthDetail {
 
 type CheckFn = dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 
-/// Returns the reason why a signal is not exported now.
-pub(crate) type FailureFn = dyn Fn() -> Option<String> + Send + Sync;
-
-/// Returns the reason of an exporter whose last export failed.
-pub(crate) fn last_failed(is_failing: bool) -> Option<String> {
-    is_failing.then(|| "the last export failed".to_owned())
-}
-
 struct Check {
     name: String,
     timeout: Duration,
@@ -107,7 +101,7 @@ pub struct Health {
 
 struct Inner {
     checks: Mutex<Vec<Arc<Check>>>,
-    exporters: Vec<(String, Box<FailureFn>)>,
+    exporters: Vec<Arc<ExportStatus>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -122,7 +116,7 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    pub(crate) fn new(exporters: Vec<(String, Box<FailureFn>)>) -> Self {
+    pub(crate) fn new(exporters: Vec<Arc<ExportStatus>>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 checks: Mutex::new(Vec::new()),
@@ -173,10 +167,10 @@ impl Health {
         let checks = self.checks().clone();
         let ran = join_all(checks.iter().map(|check| async move { (check.name.clone(), run(check).await) }));
         let mut details: BTreeMap<_, _> = ran.await.into_iter().collect();
-        for (name, failing) in &self.inner.exporters {
-            if let Some(reason) = failing() {
-                let detail = HealthDetail { status: HealthStatus::Degraded, reason: Some(reason) };
-                details.insert(format!("exporter.{name}"), detail);
+        for exporter in &self.inner.exporters {
+            if let Some(failure) = exporter.failure() {
+                let detail = HealthDetail { status: HealthStatus::Degraded, reason: Some(failure) };
+                details.insert(format!("exporter.{}", exporter.signal()), detail);
             }
         }
         if *self.inner.stopping.borrow() {
@@ -188,6 +182,11 @@ impl Health {
     /// Makes the service not ready from now on. The shutdown of the telemetry calls it first.
     pub fn begin_shutdown(&self) {
         self.inner.stopping.send_replace(true);
+    }
+
+    /// Returns the current failure of a signal's export.
+    pub(crate) fn export_failure(&self, signal: Signal) -> Option<String> {
+        self.inner.exporters.iter().find(|exporter| exporter.signal() == signal)?.failure()
     }
 
     #[cfg(feature = "tonic")]

@@ -5,7 +5,6 @@
 //! conventions for [SDK metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/) (`otel.sdk.*`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -15,36 +14,47 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::batch::{Counts, Shared};
 use crate::runtime::Entered;
+use crate::status::ExportStatus;
 
 /// The state of the metric export, and the switch that cancels it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MetricsState {
-    pub(crate) failing: AtomicBool,
+    pub(crate) status: Arc<ExportStatus>,
     pub(crate) cancelled: watch::Sender<bool>,
 }
 
-/// An exporter whose exports have a timeout and can be cancelled, which the SDK's reader does not provide.
+/// An exporter whose exports have a timeout and can be cancelled, which the SDK's reader does not provide. The reader
+/// polls it on a thread of its own, and `runtime` has the timers and connections.
 #[derive(Debug)]
 pub(crate) struct TimedMetrics<E> {
     exporter: E,
     timeout: Duration,
     runtime: Handle,
     state: Arc<MetricsState>,
+    /// Ends the thread of the connections when it is dropped.
+    _stop: Option<oneshot::Sender<()>>,
 }
 
 impl<E> TimedMetrics<E> {
-    pub(crate) fn new(exporter: E, timeout: Duration, runtime: Handle, state: Arc<MetricsState>) -> Self {
-        Self { exporter, timeout, runtime, state }
+    pub(crate) fn new(
+        exporter: E,
+        timeout: Duration,
+        (runtime, stop): (Handle, Option<oneshot::Sender<()>>),
+        state: Arc<MetricsState>,
+    ) -> Self {
+        Self { exporter, timeout, runtime, state, _stop: stop }
     }
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let status = &*self.state.status;
         let mut cancelled = self.state.cancelled.subscribe();
+        status.begin();
         let export = async {
             tokio::select! {
                 biased;
@@ -54,9 +64,17 @@ impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
                 }
             }
         };
-        let result = Entered::new(self.runtime.clone(), export).await;
-        self.state.failing.store(result.is_err(), Ordering::Relaxed);
-        result
+        match Entered::new(self.runtime.clone(), export).await {
+            Ok(()) => {
+                status.succeeded();
+                Ok(())
+            }
+            Err(OTelSdkError::AlreadyShutdown) => Err(OTelSdkError::AlreadyShutdown),
+            Err(error) => {
+                let timed_out = matches!(error, OTelSdkError::Timeout(_));
+                Err(OTelSdkError::InternalFailure(status.conclude(&error, timed_out).cause))
+            }
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -113,7 +131,7 @@ pub(crate) fn observe_queue(
         |counts| {
             let dropped = counts.dropped;
             vec![
-                (None, counts.accepted + dropped.failed + dropped.timed_out),
+                (None, counts.accepted + dropped.failed + dropped.timed_out + dropped.rejected),
                 (Some("queue_full"), dropped.queue_full),
                 (Some("already_shutdown"), dropped.shut_down),
             ]
@@ -130,7 +148,8 @@ pub(crate) fn observe_queue(
             vec![
                 (None, counts.accepted),
                 (Some("timeout"), counts.dropped.timed_out),
-                (Some("rejected"), counts.dropped.failed),
+                (Some("rejected"), counts.dropped.rejected),
+                (Some("_OTHER"), counts.dropped.failed),
             ]
         },
     );

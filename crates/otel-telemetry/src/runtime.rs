@@ -1,41 +1,91 @@
-//! The export thread and its tokio runtime.
+//! The threads of this crate, each with a tokio runtime of its own.
 //!
-//! The separate runtime means that a busy application does not delay exports, that a blocked exporter does not block
-//! the application, and that set-up works in a `main` without a runtime. The thread is marked as suppressed, so that
-//! the exporters' own connections produce neither spans nor log records.
+//! One control thread for the process handles signals, deadlines, flush and shutdown. It runs neither exporters nor
+//! processors nor `tracing` subscribers, so that none of these can delay it by blocking. Each queue has an export
+//! thread, so that an exporter that blocks delays its own signal only, and so have the connections of metrics. All of these threads are marked as suppressed,
+//! so that the exporters' own connections produce neither spans nor log records.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio::sync::oneshot;
 
-/// The export runtime; dropping it ends the thread.
-#[derive(Debug)]
-pub(crate) struct ExportRuntime {
-    handle: Handle,
-    _stop: oneshot::Sender<()>,
+/// Returns the runtime of the control thread, which the first call starts. The thread lives as long as the process,
+/// because a second signal must end the process also after a shutdown.
+pub(crate) fn control() -> io::Result<Handle> {
+    static CONTROL: Mutex<Option<Handle>> = Mutex::new(None);
+    let mut control = CONTROL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*control {
+        return Ok(handle.clone());
+    }
+    let runtime = Builder::new_current_thread().thread_name("otel-control").enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new().name("otel-control".into()).spawn(move || {
+        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        runtime.block_on(std::future::pending::<()>());
+    })?;
+    *control = Some(handle.clone());
+    Ok(handle)
 }
 
-impl ExportRuntime {
-    pub(crate) fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::Builder::new().name("otel-telemetry".into()).spawn(move || {
-            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-            // No value is ever sent: dropping the sender ends the wait.
-            let _ = runtime.block_on(stopped);
-            // A blocking metrics shutdown that hangs must not keep this thread alive.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { handle, _stop: stop })
+/// The thread of one exporter. Exporters are created between [`new`](Self::new) and [`start`](Self::start), because
+/// gRPC channels spawn tasks on the runtime that they are created on.
+#[derive(Debug)]
+pub(crate) struct ExportThread {
+    runtime: Option<Runtime>,
+}
+
+impl ExportThread {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { runtime: Some(Builder::new_current_thread().enable_all().build()?) })
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+    /// Runs the thread until the returned value is dropped, and returns the handle of its runtime.
+    pub(crate) fn serve(self, name: String) -> io::Result<(Handle, Option<oneshot::Sender<()>>)> {
+        let handle = match &self.runtime {
+            Some(runtime) => runtime.handle().clone(),
+            None => control()?,
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.start(name, async {
+            // No value is ever sent: dropping the sender ends the wait.
+            let _ = stopped.await;
+        })?;
+        Ok((handle, Some(stop)))
+    }
+
+    pub(crate) fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.runtime.as_ref().map(Runtime::enter)
+    }
+
+    /// Runs a future on the thread until it ends.
+    pub(crate) fn start(
+        self,
+        name: String,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        std::thread::Builder::new().name(name).spawn(move || {
+            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+            // Dropped before the guard, because connections emit events when they are closed.
+            let thread = self;
+            if let Some(runtime) = &thread.runtime {
+                runtime.block_on(future);
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl Drop for ExportThread {
+    fn drop(&mut self) {
+        // The drop of a runtime waits for its blocking tasks, and panics inside of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use crate::batch::{Command, Counts, Queue};
+use crate::builder;
 use crate::config::Signal;
 use crate::telemetry::Parts;
 
@@ -58,13 +59,27 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-/// Runs the shutdown; spawned on the export runtime, so that the caller can wait for it synchronously or not.
-pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport {
+/// Returns the report if the control thread does not return one by the deadline that it is given.
+pub(crate) fn lost_report(deadline: Duration) -> ShutdownReport {
+    ShutdownReport {
+        unfinished: Signal::ALL
+            .into_iter()
+            .map(|signal| (signal, "the deadline passed".to_owned()))
+            .collect(),
+        spans: Counts::default(),
+        logs: Counts::default(),
+        took: deadline,
+    }
+}
+
+/// Runs the shutdown on the control thread, and passes the report to `done`.
+pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration, done: impl FnOnce(ShutdownReport)) {
     let start = Instant::now();
     let reserve = deadline / RESERVE;
-    let mut shares = Shares { end: start + (deadline - reserve), steps: 3 };
+    let mut shares = Shares::new(start + (deadline - reserve), 3);
     let mut unfinished = Vec::new();
     parts.health.begin_shutdown();
+    parts.metrics.status.close();
     if parts.installed.load(Ordering::SeqCst) {
         // Spans that start from now on have to ask the provider, which soon starts none.
         otel_operation::reset_declarations();
@@ -78,18 +93,23 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
         let shutting = Arc::clone(&parts);
         // The SDK's shutdown blocks, and so can processors and readers of the application.
         let shutdown = tokio::task::spawn_blocking(move || shutting.shut_down(signal, share));
-        let result = match tokio::time::timeout(share + reserve / 6, shutdown).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => Err(OTelSdkError::InternalFailure("it panicked".into())),
-            Err(_elapsed) => Err(OTelSdkError::Timeout(share)),
-        };
-        parts.give_up(signal);
-        settle(&parts, signal, reserve / 6).await;
-        match result {
-            // The provider was already shut down by the application, which counts as finished.
-            Ok(()) | Err(OTelSdkError::AlreadyShutdown) => {}
-            Err(error) => unfinished.push((signal, error.to_string())),
+        let result = tokio::time::timeout(share + reserve / 6, shutdown).await;
+        if matches!(result, Ok(Ok(Err(OTelSdkError::AlreadyShutdown)))) {
+            // The application shuts the provider down at the same time, and its call exports the rest.
+            settle(&parts, signal, share).await;
         }
+        parts.give_up(signal);
+        if !settle(&parts, signal, reserve / 6).await {
+            parts.abandon(signal);
+        }
+        let error = match result {
+            // The provider was already shut down by the application, which counts as finished.
+            Ok(Ok(Ok(()) | Err(OTelSdkError::AlreadyShutdown))) => continue,
+            Ok(Ok(Err(OTelSdkError::Timeout(_)))) | Err(_) => parts.unfinished(signal, share),
+            Ok(Ok(Err(error))) => parts.explain(signal, &error),
+            Ok(Err(_panic)) => "it panicked".to_owned(),
+        };
+        unfinished.push((signal, error));
     }
     let report = ShutdownReport {
         unfinished,
@@ -97,16 +117,29 @@ pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration) -> ShutdownReport
         logs: parts.logs.as_ref().map(Queue::counts).unwrap_or_default(),
         took: start.elapsed(),
     };
+    if parts.installed.load(Ordering::SeqCst) {
+        builder::allow_init();
+    }
+    let logged = report.clone();
+    // The subscriber may block, and so may the drop of the application's processors.
+    let logging = tokio::task::spawn_blocking(move || {
+        log(&logged);
+        drop(parts);
+    });
+    let _ = tokio::time::timeout(reserve / 6, logging).await;
+    done(report);
+}
+
+fn log(report: &ShutdownReport) {
     if report.is_complete() {
         tracing::debug!("{report}");
     } else {
         tracing::warn!(name: "telemetry.shutdown", "{report}");
     }
-    report
 }
 
-/// Waits until a cancelled queue has counted all its records.
-async fn settle(parts: &Parts, signal: Signal, most: Duration) {
+/// Waits until a closed queue has counted all its records, and returns false if it has not by then.
+async fn settle(parts: &Parts, signal: Signal, most: Duration) -> bool {
     let ended = async {
         // An ended worker rejects the command; a worker that is about to end drops it. Either ends the wait.
         match signal {
@@ -123,17 +156,21 @@ async fn settle(parts: &Parts, signal: Signal, most: Duration) {
             Signal::Metrics => {}
         }
     };
-    let _ = tokio::time::timeout(most, ended).await;
+    tokio::time::timeout(most, ended).await.is_ok()
 }
 
 /// Divides the remaining time among the remaining steps.
-struct Shares {
+pub(crate) struct Shares {
     end: Instant,
     steps: u32,
 }
 
 impl Shares {
-    fn next(&mut self, now: Instant) -> Duration {
+    pub(crate) fn new(end: Instant, steps: u32) -> Self {
+        Self { end, steps }
+    }
+
+    pub(crate) fn next(&mut self, now: Instant) -> Duration {
         let share = self.end.saturating_duration_since(now) / self.steps.max(1);
         self.steps = self.steps.saturating_sub(1);
         share
@@ -146,6 +183,15 @@ impl Parts {
             Signal::Traces => self.tracer_provider.shutdown_with_timeout(timeout),
             Signal::Metrics => self.meter_provider.shutdown_with_timeout(timeout),
             Signal::Logs => self.logger_provider.shutdown_with_timeout(timeout),
+        }
+    }
+
+    /// Counts the records of an exporter that ignores its cancellation.
+    fn abandon(&self, signal: Signal) {
+        match signal {
+            Signal::Traces => self.spans.iter().for_each(Queue::abandon),
+            Signal::Logs => self.logs.iter().for_each(Queue::abandon),
+            Signal::Metrics => {}
         }
     }
 
@@ -169,7 +215,7 @@ mod tests {
     fn unused_time_goes_to_the_steps_that_are_left() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut shares = Shares { end: at(900), steps: 3 };
+        let mut shares = Shares::new(at(900), 3);
         assert_eq!(shares.next(at(0)), Duration::from_millis(300));
         assert_eq!(shares.next(at(100)), Duration::from_millis(400));
         assert_eq!(shares.next(at(500)), Duration::from_millis(400));

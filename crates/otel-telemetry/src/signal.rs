@@ -35,62 +35,100 @@ impl Future for ShutdownSignal {
 
 impl ShutdownSignal {
     /// Starts to listen. `delay` is the time between becoming not ready and resolving.
-    pub(crate) fn listen(runtime: &Handle, health: Health, delay: Duration) -> Self {
-        let (told, signal) = oneshot::channel();
-        let told_to_stop = {
-            let _entered = runtime.enter();
-            told_to_stop()
+    pub(crate) fn listen(control: &Handle, health: Health, delay: Duration) -> Self {
+        let signals = {
+            let _entered = control.enter();
+            Signals::register()
         };
-        match told_to_stop {
-            Ok(told_to_stop) => {
-                runtime.spawn(async move {
-                    told_to_stop.await;
-                    health.begin_shutdown();
-                    tokio::time::sleep(delay).await;
-                    // The receiver is gone if all futures were dropped.
-                    let _ = told.send(());
-                });
-                Self(
-                    async move {
-                        // The telemetry was dropped before a signal arrived, so that none will be reported.
-                        if signal.await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                    .boxed()
-                    .shared(),
-                )
-            }
+        let mut signals = match signals {
+            Ok(signals) => signals,
             Err(error) => {
                 tracing::warn!(%error, "signals cannot be listened to; the system's default handling stays");
-                Self(std::future::pending().boxed().shared())
+                return Self(std::future::pending().boxed().shared());
             }
+        };
+        let (told, signal) = oneshot::channel();
+        control.spawn(async move {
+            signals.next().await;
+            health.begin_shutdown();
+            drop(health);
+            let draining = async {
+                tokio::time::sleep(delay).await;
+                // The receiver is gone if all futures were dropped.
+                let _ = told.send(());
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                signal = signals.next() => terminate(signal),
+                () = draining => {}
+            }
+        });
+        Self(
+            async move {
+                if signal.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            .boxed()
+            .shared(),
+        )
+    }
+}
+
+/// The handlers of SIGTERM and Ctrl-C.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn register() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns the number of the next signal.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => signal_hook::consts::SIGTERM,
+            _ = self.interrupt.recv() => signal_hook::consts::SIGINT,
         }
     }
 }
 
-/// Registers the handlers immediately; the returned future waits for one of the signals.
+/// Ends the process as the system would without a handler, so that its parent sees the signal. Neither destructors
+/// nor exit handlers run, because these may block.
 #[cfg(unix)]
-fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+fn terminate(signal: i32) {
+    // An error is possible for unknown signals only.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 #[cfg(windows)]
-fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    let mut close = tokio::signal::windows::ctrl_close()?;
-    Ok(async move {
+struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+    close: tokio::signal::windows::CtrlClose,
+}
+
+#[cfg(windows)]
+impl Signals {
+    fn register() -> io::Result<Self> {
+        use tokio::signal::windows::{ctrl_c, ctrl_close};
+        Ok(Self { interrupt: ctrl_c()?, close: ctrl_close()? })
+    }
+
+    async fn next(&mut self) -> i32 {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = close.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.close.recv() => {}
         }
-    })
+        1
+    }
+}
+
+#[cfg(windows)]
+fn terminate(code: i32) {
+    std::process::exit(code);
 }

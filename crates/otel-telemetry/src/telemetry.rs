@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use otel_propagation::CompositePropagator;
+use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -18,13 +19,16 @@ use crate::builder::TelemetryBuilder;
 use crate::env::EnvProblem;
 use crate::health::Health;
 use crate::metrics::MetricsState;
-use crate::runtime::ExportRuntime;
 use crate::shutdown::{self, ShutdownReport};
 use crate::signal::ShutdownSignal;
+use crate::steps::ShutdownSteps;
 use crate::{config::Signal, logs};
 
+/// Deadline of [`Telemetry::flush`].
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Maximum of all deadlines, so that adding one to the clock cannot overflow.
-const LONGEST: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// The telemetry of an application. Keep it until the end of `main`, and end it with [`shutdown`](Self::shutdown).
 ///
@@ -49,10 +53,12 @@ pub(crate) struct Parts {
     pub(crate) propagator: CompositePropagator,
     pub(crate) options: Options,
     pub(crate) problems: Vec<EnvProblem>,
+    /// The configuration as text, without secrets.
+    pub(crate) description: String,
     /// True if [`init`](TelemetryBuilder::init) has installed the components globally.
     pub(crate) installed: AtomicBool,
-    // The last field, so that the thread outlives the components that export on it.
-    pub(crate) runtime: ExportRuntime,
+    /// The runtime of the control thread.
+    pub(crate) control: Handle,
 }
 
 /// The builder's options for the shutdown.
@@ -145,6 +151,13 @@ impl Telemetry {
         &self.parts().problems
     }
 
+    /// Returns the configuration in effect as one line of text: destinations, protocols, limits, sampler, propagators. It
+    /// has no secrets: header values and credentials in URLs are left out. The set-up logs the same line at INFO.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.parts().description
+    }
+
     /// Returns the health of the application, for checks and endpoints.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -152,28 +165,36 @@ impl Telemetry {
     }
 
     /// Starts to listen for SIGTERM and Ctrl-C. When one arrives, the health becomes not ready, and the future
-    /// resolves after the [drain delay](TelemetryBuilder::with_drain_delay).
+    /// resolves after the [drain delay](TelemetryBuilder::with_drain_delay). A second SIGTERM or Ctrl-C ends the process
+    /// immediately, also while it shuts down.
     ///
     /// This replaces the system's default handling for the rest of the process, so that the code that awaits the
     /// future must end the process.
     pub fn shutdown_on_signal(&self) -> ShutdownSignal {
         let parts = self.parts();
-        ShutdownSignal::listen(parts.runtime.handle(), self.health(), parts.options.drain_delay.min(LONGEST))
+        ShutdownSignal::listen(&parts.control, self.health(), parts.options.drain_delay.min(LONGEST))
     }
 
-    /// Exports all pending data of all signals without a shutdown. It never blocks the caller's runtime.
+    /// Exports all pending data of all signals without a shutdown, within 30 seconds; see
+    /// [`flush_within`](Self::flush_within).
     ///
     /// # Errors
     ///
-    /// Returns the errors of the providers, by signal.
+    /// Returns the errors by signal.
     pub async fn flush(&self) -> Result<(), Vec<(Signal, String)>> {
+        self.flush_within(FLUSH_TIMEOUT).await
+    }
+
+    /// Exports all pending data of all signals without a shutdown. It returns when all of it is exported or the deadline
+    /// has passed, whichever is first, and never blocks the caller's runtime. Data that is not exported by then stays in
+    /// its queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors by signal.
+    pub async fn flush_within(&self, deadline: Duration) -> Result<(), Vec<(Signal, String)>> {
         let parts = Arc::clone(self.parts());
-        let flushing = self.parts().runtime.handle().spawn_blocking(move || {
-            Signal::ALL
-                .into_iter()
-                .filter_map(|signal| Some((signal, parts.flush(signal).err()?.to_string())))
-                .collect::<Vec<_>>()
-        });
+        let flushing = self.parts().control.spawn(flush(parts, deadline.min(LONGEST)));
         let failed = flushing.await.unwrap_or_else(|error| vec![(Signal::Traces, error.to_string())]);
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
@@ -195,13 +216,30 @@ impl Telemetry {
         });
         match receiver.await {
             Ok(report) => report,
-            Err(_) => lost_report(deadline),
+            Err(_) => shutdown::lost_report(deadline),
         }
+    }
+
+    /// Returns the steps of the application's shutdown, of which the telemetry is the last one:
+    ///
+    /// ```
+    /// # async fn example(telemetry: otel_telemetry::Telemetry, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+    /// let report = telemetry
+    ///     .shutdown_steps()
+    ///     .with_server("http", async { server.await.unwrap_or_else(|error| Err(error.into())) })
+    ///     .with_pool("postgres", async { Ok::<_, std::io::Error>(()) }) // after `pool.close().await`
+    ///     .run()
+    ///     .await;
+    /// # let _ = report;
+    /// # }
+    /// ```
+    pub fn shutdown_steps(self) -> ShutdownSteps {
+        ShutdownSteps::new(self)
     }
 
     /// Like [`shutdown_within`](Self::shutdown_within), for a `main` without a runtime: blocks the calling thread.
     pub fn shutdown_blocking(mut self, deadline: Duration) -> ShutdownReport {
-        self.block_on_shutdown(deadline).unwrap_or_else(|| lost_report(deadline))
+        self.block_on_shutdown(deadline).unwrap_or_else(|| shutdown::lost_report(deadline))
     }
 
     fn block_on_shutdown(&mut self, deadline: Duration) -> Option<ShutdownReport> {
@@ -214,27 +252,48 @@ impl Telemetry {
 
     fn start_shutdown(&mut self, deadline: Duration, done: impl FnOnce(ShutdownReport) + Send + 'static) {
         if let Some(parts) = self.parts.take() {
-            let handle = parts.runtime.handle().clone();
+            let handle = parts.control.clone();
             let deadline = deadline.min(LONGEST);
-            handle.spawn(async move { done(shutdown::run(parts, deadline).await) });
+            handle.spawn(shutdown::run(parts, deadline, done));
         }
     }
 }
 
-/// The report if the export thread has ended, or has exceeded the deadline that it is given.
-fn lost_report(deadline: Duration) -> ShutdownReport {
-    ShutdownReport {
-        unfinished: Signal::ALL
-            .into_iter()
-            .map(|signal| (signal, "the deadline passed".to_owned()))
-            .collect(),
-        spans: Counts::default(),
-        logs: Counts::default(),
-        took: deadline,
+/// Flushes the signals concurrently, and returns the errors. The SDK's flush blocks.
+async fn flush(parts: Arc<Parts>, deadline: Duration) -> Vec<(Signal, String)> {
+    let until = tokio::time::Instant::now() + deadline;
+    let flushing = Signal::ALL.map(|signal| {
+        let parts = Arc::clone(&parts);
+        (signal, tokio::task::spawn_blocking(move || parts.flush(signal)))
+    });
+    let mut failed = Vec::new();
+    for (signal, flushing) in flushing {
+        let error = match tokio::time::timeout_at(until, flushing).await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(error))) => parts.explain(signal, &error),
+            Ok(Err(panic)) => panic.to_string(),
+            Err(_elapsed) => parts.unfinished(signal, deadline),
+        };
+        failed.push((signal, error));
     }
+    failed
 }
 
 impl Parts {
+    /// Describes a failed step: by the failure of the export, else by the error that the SDK returned.
+    pub(crate) fn explain(&self, signal: Signal, error: &OTelSdkError) -> String {
+        self.health.export_failure(signal).unwrap_or_else(|| error.to_string())
+    }
+
+    /// Describes a step that has exceeded its time.
+    pub(crate) fn unfinished(&self, signal: Signal, time: Duration) -> String {
+        let mut text = format!("not finished within {time:.1?}");
+        if let Some(failure) = self.health.export_failure(signal) {
+            text = format!("{text}; {failure}");
+        }
+        text
+    }
+
     fn flush(&self, signal: Signal) -> OTelSdkResult {
         match signal {
             Signal::Traces => self.tracer_provider.force_flush(),

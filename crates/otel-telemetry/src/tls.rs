@@ -8,10 +8,10 @@ use std::io;
 use std::sync::Arc;
 
 use hyper_rustls::ConfigBuilderExt;
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::config::{OtlpOptions, Signal, variables};
 use crate::env::Env;

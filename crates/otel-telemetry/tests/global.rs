@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Span as _, Tracer};
 use opentelemetry::{Context, global};
+use opentelemetry_sdk::logs::InMemoryLogExporter;
 use opentelemetry_sdk::trace::InMemorySpanExporter;
 use otel_telemetry::{Exporter, SetupError, Telemetry, TelemetryBuilder};
 
@@ -61,5 +62,29 @@ async fn once_a_process() {
     assert!(report.is_complete(), "{report}");
     let spans = report.spans;
     assert_eq!((spans.ended, spans.accepted), (3, 3));
+
+    // After a shutdown, the next set-up takes the globals over, also those behind the subscriber.
+    let (spans, logs) = (InMemorySpanExporter::default(), InMemoryLogExporter::default());
+    let telemetry = builder()
+        .with_span_exporter(spans.clone())
+        .with_log_exporter(logs.clone())
+        .with_log_filter("off,global=warn")
+        .with_tracing_spans()
+        .init()
+        .unwrap();
     assert!(matches!(builder().init(), Err(SetupError::AlreadyInitialised)));
+    global::tracer("test").start("second, by the global provider").end();
+    tracing::warn_span!("second, by the global subscriber").in_scope(|| {
+        tracing::warn!("second");
+        tracing::info!("filtered");
+    });
+    telemetry.flush().await.unwrap();
+    let mut names: Vec<_> = spans.get_finished_spans().unwrap().into_iter().map(|span| span.name).collect();
+    names.sort();
+    assert_eq!(names, ["second, by the global provider", "second, by the global subscriber"]);
+    let logs = logs.get_emitted_logs().unwrap();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert!(logs[0].record.trace_context().is_some());
+    drop(telemetry);
+    builder().init().unwrap().shutdown().await;
 }

@@ -37,7 +37,8 @@ async fn the_exporters_own_stack_is_kept_out_and_the_applications_is_not() {
                 OtlpOptions::default()
                     .with_protocol(protocol)
                     .with_endpoint(format!("http://{}", collector.local_addr().unwrap()))
-                    .with_timeout(Duration::from_millis(100)),
+                    .with_timeout(Duration::from_millis(100))
+                    .with_retry_for(Duration::ZERO),
             )
             .build()
             .unwrap();

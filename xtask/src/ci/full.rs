@@ -193,6 +193,10 @@ pub(super) fn soak_amqp(repo: &Repo) -> Result<Outcome> {
     soak(repo, "amqp", &["--messages", "1000000"])
 }
 
+pub(super) fn soak_telemetry(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "telemetry", &["--seconds", "600"])
+}
+
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
     run(&mut binaries::soak_command(&repo.root, "build", name))?;
     run_within(binaries::soak_command(&repo.root, "run", name).arg("--").args(arguments), SOAK)?;

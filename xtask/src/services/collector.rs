@@ -1,7 +1,8 @@
 //! The OTLP collector: Rotel, configured to print everything that it receives.
 //!
 //! `COLLECTOR_OTLP_GRPC_URL` and `COLLECTOR_OTLP_HTTP_URL` are the addresses of its two OTLP receivers;
-//! `COLLECTOR_LOG` is the path of the file to which it prints each span, metric and log record.
+//! `COLLECTOR_LOG` is the path of the file to which it prints each span, metric and log record. `COLLECTOR_SERVER` is the path
+//! of its program, for soaks that kill and restart a private collector.
 
 use std::{env, path::Path, process::Command};
 
@@ -19,6 +20,7 @@ use crate::services::{
 const GRPC: &str = "COLLECTOR_OTLP_GRPC_URL";
 const HTTP: &str = "COLLECTOR_OTLP_HTTP_URL";
 const LOG: &str = "COLLECTOR_LOG";
+const SERVER: &str = "COLLECTOR_SERVER";
 
 /// The release on PyPI.
 const REQUIREMENT: &str = "rotel==0.0.1a15";
@@ -30,7 +32,7 @@ pub(super) const SERVICE: Service = Service {
     name: "collector",
     about: "OTLP collector (Rotel), gRPC and HTTP, prints what it receives",
     variables: &[GRPC, HTTP, LOG],
-    optional: &[],
+    optional: &[SERVER],
     answers,
     compose: Compose {
         // The image's entry point binds both receivers to all addresses of the container.
@@ -48,7 +50,10 @@ services:
             Port { inside: 4318, variable: HTTP, scheme: "http://" },
         ],
         log: LOG,
-        optional: |_| Ok(Variables::new()),
+        optional: |folder| {
+            let server = server(folder).with_context(|| format!("{SERVER} is not available"))?;
+            Ok([(SERVER.to_owned(), server)].into())
+        },
     },
     stop_signal: "TERM",
     missing,
@@ -60,9 +65,9 @@ fn missing(_folder: &Path) -> Vec<Requirement> {
 }
 
 fn native(folder: &Path) -> Result<(Process, Variables)> {
-    let agent = python::installed(folder, REQUIREMENT, LOCATE)?;
+    let agent = server(folder)?;
     let [grpc, http] = probe::free_ports()?.map(|port| format!("127.0.0.1:{port}"));
-    let mut command = Command::new(agent);
+    let mut command = Command::new(&agent);
     command.args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"]);
     command.args(["traces", "metrics", "logs"].iter().flat_map(|signal| ["--debug-log", signal]));
     command.args(["--otlp-grpc-endpoint", &grpc, "--otlp-http-endpoint", &http]);
@@ -72,8 +77,13 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
     }
     let process = Process::start(command.env("NO_COLOR", "1"), folder)?;
     let log = daemon::log(folder).display().to_string();
-    let variables = [(GRPC, format!("http://{grpc}")), (HTTP, format!("http://{http}")), (LOG, log)];
+    let variables =
+        [(GRPC, format!("http://{grpc}")), (HTTP, format!("http://{http}")), (LOG, log), (SERVER, agent)];
     Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+fn server(folder: &Path) -> Result<String> {
+    python::installed(folder, REQUIREMENT, LOCATE)
 }
 
 /// Sends each receiver a request that carries no telemetry, so that the log stays empty.
@@ -85,9 +95,12 @@ fn answers(variables: &Variables) -> Result<()> {
         bail!("{HTTP}: an empty export returned status {status}");
     }
     probe::http2(get(GRPC)?).with_context(|| format!("{GRPC}: no answer"))?;
-    let log = get(LOG)?;
-    if !Path::new(log).is_file() {
-        bail!("{LOG}: {log} is not a file");
+    for path in [(LOG, Some(get(LOG)?)), (SERVER, variables.get(SERVER).map(String::as_str))] {
+        if let (name, Some(path)) = path
+            && !Path::new(path).is_file()
+        {
+            bail!("{name}: {path} is not a file");
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use opentelemetry::logs::Severity;
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -46,6 +47,9 @@ pub(crate) struct BatchLogs(pub(crate) Queue<OwnedLog>);
 
 impl LogProcessor for BatchLogs {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        if is_sdk_detail(record) {
+            return;
+        }
         self.0.push(Box::new((record.clone(), scope.clone())));
     }
 
@@ -56,6 +60,15 @@ impl LogProcessor for BatchLogs {
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         close(&self.0, timeout)
     }
+}
+
+/// Returns true for events below WARN of OpenTelemetry's own crates, which would be exported with each set-up and
+/// shutdown.
+fn is_sdk_detail(record: &SdkLogRecord) -> bool {
+    const CRATES: [&str; 4] =
+        ["opentelemetry", "opentelemetry_sdk", "opentelemetry-http", "opentelemetry-appender-tracing"];
+    record.target().is_some_and(|target| CRATES.contains(&&**target))
+        && record.severity_number().is_none_or(|severity| severity < Severity::Warn)
 }
 
 /// Drains a queue within a timeout; then cancels and counts the rest.

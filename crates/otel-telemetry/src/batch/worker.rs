@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 
 use super::counts::Export;
 use super::{Command, Drops, Intake, Shared};
@@ -26,13 +26,10 @@ pub(crate) type DynDeliver<T> = Box<dyn Deliver<T>>;
 
 /// Runs the queue of one signal until it is closed. The task must not be dropped earlier, because waiting records
 /// would be neither exported nor counted.
-pub(crate) async fn run<T: Send + 'static>(
-    signal: &'static str,
-    mut intake: Intake<T>,
-    exporter: DynDeliver<T>,
-) {
+pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynDeliver<T>) {
     let shared = std::sync::Arc::clone(&intake.shared);
-    let mut cancelled = shared.cancelled.subscribe();
+    let signal = shared.status.signal().name();
+    let exporter = &*exporter;
     let mut warning = Warning::default();
     let options = shared.options.clone();
     let mut next = tokio::time::Instant::now() + options.schedule_delay;
@@ -52,7 +49,7 @@ pub(crate) async fn run<T: Send + 'static>(
                 let least = if due { 1 } else { options.max_batch_size };
                 while intake.records.len() >= least {
                     let batch = at_hand(&mut intake, options.max_batch_size);
-                    let _ = export(batch, &shared, &mut cancelled, &*exporter).await;
+                    let _ = export(batch, &mut intake, exporter).await;
                     if !intake.commands.is_empty() {
                         break;
                     }
@@ -71,7 +68,7 @@ pub(crate) async fn run<T: Send + 'static>(
                 while left > 0 {
                     let batch = at_hand(&mut intake, options.max_batch_size.min(left));
                     left = left.saturating_sub(batch.len().max(1));
-                    result = result.and(export(batch, &shared, &mut cancelled, &*exporter).await);
+                    result = result.and(export(batch, &mut intake, exporter).await);
                 }
                 done(result);
             }
@@ -83,7 +80,7 @@ pub(crate) async fn run<T: Send + 'static>(
                 // `recv_many` returns zero only when no sender can be in the middle of a send.
                 while intake.records.recv_many(&mut batch, options.max_batch_size).await > 0 {
                     let batch = std::mem::take(&mut batch);
-                    let exported = export(batch, &shared, &mut cancelled, &*exporter).await;
+                    let exported = export(batch, &mut intake, exporter).await;
                     result = result.and(exported);
                 }
                 exporter.shut_down();
@@ -117,38 +114,60 @@ fn at_hand<T>(intake: &mut Intake<T>, most: usize) -> Vec<T> {
 /// Exports a batch under the timeout and counts the outcome.
 async fn export<T: Send + 'static>(
     batch: Vec<T>,
-    shared: &Shared,
-    cancelled: &mut watch::Receiver<bool>,
+    intake: &mut Intake<T>,
     exporter: &dyn Deliver<T>,
 ) -> OTelSdkResult {
     if batch.is_empty() {
         return Ok(());
     }
+    let shared = &*intake.shared;
+    let status = &*shared.status;
+    let mut cancelled = shared.cancelled.subscribe();
     let records = batch.len();
     let timeout = shared.options.export_timeout;
+    status.begin();
     // A panic of the exporter must not end the worker.
     let delivery = AssertUnwindSafe(exporter.deliver(batch)).catch_unwind();
-    let (export, result) = tokio::select! {
+    let delivered = tokio::select! {
         biased;
         // The sender is in `shared`, so that this branch can only mean cancellation.
         _ = cancelled.wait_for(|cancelled| *cancelled) => {
-            (Export::GivenUp, Err(OTelSdkError::AlreadyShutdown))
+            shared.account.exported(records, Export::GivenUp);
+            return Err(OTelSdkError::AlreadyShutdown);
         }
-        delivered = tokio::time::timeout(timeout, delivery) => match delivered {
-            Ok(Ok(Ok(()))) => (Export::Accepted, Ok(())),
-            Ok(Ok(Err(error))) => (Export::Failed, Err(error)),
-            Ok(Err(_panic)) => (
-                Export::Failed,
-                Err(OTelSdkError::InternalFailure("the exporter panicked".into())),
-            ),
-            Err(_elapsed) => (Export::TimedOut, Err(OTelSdkError::Timeout(timeout))),
-        },
+        () = displaced(shared, &intake.records) => {
+            shared.account.exported(records, Export::Displaced);
+            return Err(OTelSdkError::InternalFailure("the queue became full before the next retry".into()));
+        }
+        delivered = tokio::time::timeout(timeout, delivery) => delivered,
     };
+    let error = match delivered {
+        Ok(Ok(Ok(()))) => {
+            status.succeeded();
+            shared.account.exported(records, Export::Accepted { rejected: status.take_rejected() });
+            return Ok(());
+        }
+        Ok(Ok(Err(error))) => error,
+        Ok(Err(_panic)) => OTelSdkError::InternalFailure("the exporter panicked".into()),
+        Err(_elapsed) => OTelSdkError::Timeout(timeout),
+    };
+    let failure = status.conclude(&error, matches!(error, OTelSdkError::Timeout(_)));
+    let export = if failure.timed_out { Export::TimedOut } else { Export::Failed };
     shared.account.exported(records, export);
-    if let Err(error) = &result {
-        tracing::debug!(name: "export.failed", records, %error, "an export failed");
+    Err(match error {
+        OTelSdkError::InternalFailure(_) => OTelSdkError::InternalFailure(failure.cause),
+        error => error,
+    })
+}
+
+/// Resolves when the queue is full while the export waits for its next attempt: its batch is the oldest.
+async fn displaced<T>(shared: &Shared, records: &mpsc::Receiver<T>) {
+    loop {
+        if shared.status.is_retrying() && records.len() >= shared.options.max_queue_size {
+            return;
+        }
+        shared.status.pressure.notified().await;
     }
-    result
 }
 
 fn warn(signal: &'static str, lost: Drops) {
@@ -158,6 +177,7 @@ fn warn(signal: &'static str, lost: Drops) {
         queue_full = lost.queue_full,
         failed = lost.failed,
         timed_out = lost.timed_out,
+        rejected = lost.rejected,
         shut_down = lost.shut_down,
         "{} records of {signal} were dropped since the last of these warnings",
         lost.total(),
@@ -188,6 +208,7 @@ impl Warning {
             shut_down: dropped.shut_down - self.told.shut_down,
             failed: dropped.failed - self.told.failed,
             timed_out: dropped.timed_out - self.told.timed_out,
+            rejected: dropped.rejected - self.told.rejected,
         };
         (new.total() > 0).then(|| {
             self.told = dropped;

@@ -192,3 +192,14 @@ fn each_signal_has_its_exporter() {
     assert_eq!(Exporter::in_env(Signal::Logs, &mut env), Some(Exporter::None));
     assert_eq!(Exporter::in_env(Signal::Metrics, &mut env), None);
 }
+
+#[test]
+fn a_shown_endpoint_has_no_credentials() {
+    let shown = |endpoint: &str| {
+        let options = OtlpOptions::default().with_endpoint(endpoint).with_protocol(Protocol::Grpc);
+        options.resolve(Signal::Traces, &mut Env::fixed(HashMap::new())).unwrap().shown_endpoint()
+    };
+    assert_eq!(shown("http://collector:4317"), "http://collector:4317");
+    assert_eq!(shown("http://user:pass@collector:4317/a@b?key=secret#c"), "http://collector:4317/a@b");
+    assert_eq!(shown("unix:///run/collector"), "unix:///run/collector");
+}

@@ -51,6 +51,10 @@ pub(super) struct Adaptive {
 }
 
 impl Adaptive {
+    pub(super) fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     pub(super) fn new(per_second: f64) -> Self {
         Self::with_clock(per_second, Box::new(Monotonic(Instant::now())))
     }

@@ -32,6 +32,7 @@ mod rules;
 mod threshold;
 mod tracestate;
 
+use std::fmt;
 use std::sync::Arc;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState};
@@ -142,6 +143,20 @@ impl Sampler {
                     .map_or_else(|| drop_span(span), |threshold| by_threshold(span, threshold)),
             },
             Node::Reloadable(current) => current.load().decide(span),
+        }
+    }
+}
+
+impl fmt::Display for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Node::Always => f.write_str("always"),
+            Node::Never => f.write_str("never"),
+            Node::Ratio(threshold) => write!(f, "ratio({})", threshold.probability()),
+            Node::ParentBased(sampler) => write!(f, "parent_based({})", sampler.root()),
+            Node::Rules(table) => write!(f, "rules({} rules)", table.len()),
+            Node::Adaptive(adaptive) => write!(f, "adaptive({} traces a second)", adaptive.per_second()),
+            Node::Reloadable(current) => write!(f, "reloadable({})", current.load()),
         }
     }
 }

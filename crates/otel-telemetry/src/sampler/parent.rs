@@ -39,6 +39,10 @@ impl ParentBased {
         }
     }
 
+    pub(super) fn root(&self) -> &Sampler {
+        &self.root
+    }
+
     /// Applies `sampler` to spans with a remote, sampled parent.
     #[must_use]
     pub fn with_remote_parent_sampled(mut self, sampler: impl Into<Sampler>) -> Self {

@@ -158,6 +158,10 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
     pub(super) fn find(&self, span: &Span<'_>) -> Option<&Sampler> {
         let kind = kind_bit(span.kind);
         let parent = parent_bit(match span.parent {

@@ -51,6 +51,11 @@ impl Threshold {
         Some(Self(((exact + (1 << (cut - 1))) >> cut) << cut))
     }
 
+    /// Returns the fraction of traces that it keeps.
+    pub(super) fn probability(self) -> f64 {
+        (RANGE - self.0) as f64 / RANGE as f64
+    }
+
     /// Parses the value of `th`: one to fourteen hexadecimal digits; trailing zeros are implied.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {

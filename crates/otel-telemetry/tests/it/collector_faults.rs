@@ -81,38 +81,48 @@ fn telemetry(address: SocketAddr) -> Telemetry {
 
 #[tokio::test]
 async fn away_then_there_then_erring_then_away_then_back() {
+    const SOON: Duration = Duration::from_millis(300);
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
     let telemetry = telemetry(address);
     let status = async || telemetry.health().ready().await.status;
+    let reason = async || telemetry.health().ready().await.details["exporter.traces"].reason.clone().unwrap();
 
     end_spans(&telemetry, 1);
-    assert!(telemetry.flush().await.is_err(), "away at the start");
+    let errors = telemetry.flush_within(SOON).await.unwrap_err();
+    assert_eq!(errors[0].0, Signal::Traces);
+    assert!(errors[0].1.contains("Connection refused"), "{errors:?}");
     assert_eq!(status().await, HealthStatus::Degraded);
+    let away = reason().await;
+    let begin = format!("export of traces to http://{address}/v1/traces has failed for ");
+    assert!(away.starts_with(&begin) && away.contains("tcp connect error: Connection refused"), "{away}");
+    assert_eq!(telemetry.span_counts().pending, 1, "away at the start loses nothing");
 
     let collector = Collector::start(address, "200 OK");
     end_spans(&telemetry, 10);
     telemetry.flush().await.unwrap();
     assert_eq!(status().await, HealthStatus::Up);
+    assert_eq!(telemetry.span_counts().accepted, 11);
     drop(collector);
 
     let collector = Collector::start(address, "400 Bad Request");
     end_spans(&telemetry, 100);
-    assert!(telemetry.flush().await.is_err(), "errors");
+    let errors = telemetry.flush().await.unwrap_err();
+    assert!(errors[0].1.contains("HTTP status 400 Bad Request"), "{errors:?}");
+    assert!(reason().await.ends_with("HTTP status 400 Bad Request"), "{}", reason().await);
+    assert_eq!(telemetry.span_counts().dropped.failed, 100, "a request that is not accepted later either");
     drop(collector);
 
     end_spans(&telemetry, 1000);
-    assert!(telemetry.flush().await.is_err(), "gone midway");
+    assert!(telemetry.flush_within(SOON).await.is_err(), "gone midway");
 
     let collector = Collector::start(address, "200 OK");
-    end_spans(&telemetry, 10_000);
+    end_spans(&telemetry, 1000);
     let report = telemetry.shutdown().await;
     assert!(report.is_complete(), "back again: {report}");
     drop(collector);
     let counts = report.spans;
-    assert_eq!(counts.ended, 11_111);
-    assert_eq!(counts.accepted + counts.dropped.total(), counts.ended);
-    assert_eq!(counts.dropped.failed, 1 + 100 + 1000);
-    assert!(counts.accepted >= 10 && counts.dropped.shut_down == 0, "{counts:?}");
+    assert_eq!((counts.ended, counts.accepted), (2111, 2011), "{counts:?}");
+    assert_eq!(counts.dropped.total(), 100, "{counts:?}");
 }

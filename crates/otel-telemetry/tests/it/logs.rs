@@ -35,6 +35,24 @@ fn events_carry_the_ids_of_the_span_that_is_current() {
 }
 
 #[test]
+fn details_of_the_sdk_are_kept_out_and_its_warnings_are_not() {
+    let logs = InMemoryLogExporter::default();
+    let telemetry = quiet().with_log_exporter(logs.clone()).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.log_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(target: "opentelemetry_sdk", "built");
+        tracing::debug!(target: "opentelemetry-http", "sent");
+        tracing::warn!(target: "opentelemetry_sdk", "overflow");
+        tracing::info!(target: "opentelemetry_demo", "an application");
+    });
+    telemetry.logger_provider().force_flush().unwrap();
+    let records = logs.get_emitted_logs().unwrap();
+    let targets: Vec<_> = records.iter().filter_map(|log| log.record.target().cloned()).collect();
+    assert_eq!(targets, ["opentelemetry_sdk", "opentelemetry_demo"]);
+    assert_eq!(telemetry.log_counts().ended, 2);
+}
+
+#[test]
 fn tracing_spans_and_ours_nest_in_both_directions() {
     let spans = ScriptedExporter::new(ExporterBehavior::Accept);
     let telemetry = quiet().with_span_exporter(spans.clone()).build().unwrap();

@@ -4,6 +4,8 @@
 
 mod baggage;
 mod batch;
+mod blocking;
+mod collector;
 mod collector_faults;
 mod conventions;
 mod environment;
@@ -14,7 +16,9 @@ mod logs;
 mod metrics;
 mod process_environment;
 mod requests;
+mod retry;
 mod shutdown;
+mod steps;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

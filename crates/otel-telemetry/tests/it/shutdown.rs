@@ -23,7 +23,7 @@ fn to(collector: &Hanging, protocol: Protocol) -> Telemetry {
                 .with_endpoint(format!("http://{}", collector.address))
                 .with_timeout(Duration::from_secs(60)),
         )
-        .with_shutdown_timeout(Duration::from_secs(1))
+        .with_shutdown_timeout(Duration::from_secs(3))
         .build()
         .unwrap();
     end_spans(&telemetry, 2000);
@@ -56,7 +56,7 @@ async fn a_hanging_collector_costs_the_deadline_and_blocks_nothing() {
             }
         };
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(1) + SLACK, "{protocol:?}: {took:?}");
+        assert!(took < Duration::from_secs(3) + SLACK, "{protocol:?}: {took:?}");
         assert!(longest_pause < Duration::from_millis(800), "{protocol:?}: {longest_pause:?}");
         let unfinished: Vec<_> = report.unfinished.iter().map(|(signal, _)| *signal).collect();
         assert_eq!(unfinished, [Signal::Metrics, Signal::Traces], "{report}");
@@ -73,7 +73,7 @@ fn dropping_is_bounded_too() {
     drop(telemetry);
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(500), "it did not try: {took:?}");
-    assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
+    assert!(took < Duration::from_secs(3) + SLACK, "{took:?}");
 }
 
 #[test]
