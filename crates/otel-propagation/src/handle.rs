@@ -109,6 +109,7 @@ impl PropagatorHandle {
             Source::Dyn(propagator) => extract_dyn(&**propagator, carrier),
             Source::Global => with_global(|propagator| match propagator {
                 Ok(ours) => ours.read(carrier),
+                Err(other) if foreign::is_noop(other) => Context::new(),
                 Err(other) => extract_dyn(other, carrier),
             }),
         }
