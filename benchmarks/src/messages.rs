@@ -54,6 +54,8 @@ named! {
     pub Variant {
         /// The parent is not sampled.
         Unsampled = "unsampled",
+        /// The parent is not sampled, and the sampler and the propagator are declared, as otel-telemetry does.
+        Declared = "declared",
         /// The parent is sampled.
         Sampled = "sampled",
         /// No provider and no propagator is installed. The bare client writes no header.
@@ -64,11 +66,16 @@ named! {
 /// Parses the names of a cell that exists: the floor needs the SDK, and its metrics a feature.
 pub fn parse(candidate: &str, variant: &str) -> Option<(Candidate, Variant)> {
     let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
-    let exists = variant != Variant::Nothing && cfg!(feature = "comparison");
+    let exists = variant.has_floor() && cfg!(feature = "comparison");
     (candidate != Candidate::Floor || exists).then_some((candidate, variant))
 }
 
 impl Variant {
+    /// Returns false without an SDK, and where the floor would take the same as with another variant.
+    pub fn has_floor(self) -> bool {
+        !matches!(self, Self::Declared | Self::Nothing)
+    }
+
     /// Installs the global providers and the propagator, which the clients of the brokers do not use.
     pub fn install(self) -> Option<Metrics> {
         if self == Self::Nothing {
@@ -77,6 +84,9 @@ impl Variant {
         let formats = otel_propagation::CompositePropagator::empty();
         let formats = formats.with_trace_context(otel_propagation::TraceContextPropagator::new());
         otel_propagation::set_global(formats);
+        if self == Self::Declared {
+            sdk::declare();
+        }
         sdk::install_traces();
         Some(sdk::install_metrics())
     }
@@ -94,7 +104,7 @@ impl Variant {
     /// Returns the `traceparent` that is written by hand.
     pub fn by_hand(self) -> Option<&'static str> {
         match self {
-            Self::Unsampled => Some(UNSAMPLED),
+            Self::Unsampled | Self::Declared => Some(UNSAMPLED),
             Self::Sampled => Some(SAMPLED),
             Self::Nothing => None,
         }

@@ -56,6 +56,12 @@ pub fn install_traces() -> SdkTracerProvider {
     provider
 }
 
+/// Declares the sampler and the propagator, as the set-up of otel-telemetry does.
+pub fn declare() {
+    otel_operation::declare_parent_based_sampler();
+    otel_operation::declare_final_propagator();
+}
+
 #[derive(Clone, Debug)]
 struct Shared(Arc<ManualReader>);
 

@@ -67,8 +67,7 @@ impl Tables {
         let mut keys = Vec::new();
         for &(side, _) in self.sides {
             for &variant in Variant::ALL {
-                let has =
-                    |candidate: &Candidate| (*candidate, variant) != (Candidate::Floor, Variant::Nothing);
+                let has = |candidate: &Candidate| *candidate != Candidate::Floor || variant.has_floor();
                 keys.extend(Candidate::ALL.iter().copied().filter(has).map(|of| key(side, of, variant)));
             }
         }
@@ -80,7 +79,7 @@ impl Tables {
         let ours = format!("{ours}, `bound-metrics`");
         let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
         for &variant in Variant::ALL {
-            let over = |candidate| {
+            let over = |candidate, variant| {
                 let bare = results.get(key(side, Candidate::Bare, variant));
                 results.get(key(side, candidate, variant)).over(bare)
             };
@@ -91,13 +90,15 @@ impl Tables {
                 if !results.has(key(side, candidate, variant)) {
                     continue;
                 }
-                let cost = over(candidate);
+                let cost = over(candidate, variant);
                 let mut goals = Goals::default();
                 if candidate == Candidate::Ours {
-                    let floor = over(Candidate::Floor).instructions;
+                    let floor = |variant| over(Candidate::Floor, variant).instructions;
                     let (most, note) = match variant {
-                        Variant::Sampled => (floor * SAMPLED, " (1.0 × the floor)"),
-                        Variant::Unsampled => (floor * UNSAMPLED, " (0.75 × the floor)"),
+                        Variant::Sampled => (floor(variant) * SAMPLED, " (1.0 × the floor)"),
+                        Variant::Unsampled | Variant::Declared => {
+                            (floor(Variant::Unsampled) * UNSAMPLED, " (0.75 × the floor)")
+                        }
                         Variant::Nothing => (NOTHING, ""),
                     };
                     goals.at_most(cost.instructions, most, note);
@@ -130,6 +131,7 @@ fn key(side: &'static str, candidate: Candidate, variant: Variant) -> Key {
 fn variant_name(variant: Variant) -> &'static str {
     match variant {
         Variant::Unsampled => "not sampled",
+        Variant::Declared => "not sampled, declared",
         Variant::Sampled => "sampled",
         Variant::Nothing => "nothing installed",
     }

@@ -40,6 +40,8 @@ named! {
     /// or the installed parts of OpenTelemetry.
     pub(crate) Variant {
         Unsampled = "unsampled",
+        /// Not sampled, with the sampler and the propagator declared, as otel-telemetry does.
+        Declared = "declared",
         Tenth = "tenth",
         Sampled = "sampled",
         /// The propagator alone, with an unsampled parent.
@@ -52,6 +54,15 @@ named! {
 impl Variant {
     pub(crate) fn has_sdk(self) -> bool {
         !matches!(self, Self::NoSdk | Self::Nothing)
+    }
+
+    pub(crate) fn has_floor(self) -> bool {
+        self.has_sdk() && self != Self::Declared
+    }
+
+    /// Returns the number of spans of one message, if they are recorded.
+    pub(crate) fn spans(self) -> usize {
+        usize::from(!matches!(self, Self::Unsampled | Self::Declared))
     }
 }
 
@@ -74,7 +85,7 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
     let (candidate, variant) = (Candidate::parse(candidate)?, Variant::parse(variant)?);
-    if candidate == Candidate::Floor && (matches!(side, Side::Full | Side::Paced) || !variant.has_sdk()) {
+    if candidate == Candidate::Floor && (matches!(side, Side::Full | Side::Paced) || !variant.has_floor()) {
         return None;
     }
     let metrics = install(variant);
@@ -94,6 +105,9 @@ fn install(variant: Variant) -> Option<Metrics> {
         otel_propagation::set_global(
             formats.with_trace_context(otel_propagation::TraceContextPropagator::new()),
         );
+    }
+    if variant == Variant::Declared {
+        sdk::declare();
     }
     variant.has_sdk().then(|| {
         sdk::install_traces();
@@ -115,7 +129,7 @@ pub(crate) fn is_recorded(candidate: Candidate, variant: Variant) -> bool {
 /// Returns `true` if the parent of the message with this number is sampled.
 pub(crate) fn is_sampled(variant: Variant, number: usize) -> bool {
     match variant {
-        Variant::Unsampled | Variant::NoSdk | Variant::Nothing => false,
+        Variant::Unsampled | Variant::Declared | Variant::NoSdk | Variant::Nothing => false,
         Variant::Tenth => number.is_multiple_of(TENTH),
         Variant::Sampled => true,
     }

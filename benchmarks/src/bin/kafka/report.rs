@@ -72,7 +72,7 @@ fn keys() -> Vec<Key> {
     let mut keys = Vec::new();
     for &side in &[Side::Producer, Side::Consumer] {
         for &variant in Variant::ALL {
-            let candidates = if variant.has_sdk() { Candidate::ALL } else { &BARE_AND_OURS };
+            let candidates = if variant.has_floor() { Candidate::ALL } else { &BARE_AND_OURS };
             keys.extend(candidates.iter().map(|&of| key(false, side, of, variant)));
             keys.extend(BARE_AND_OURS.map(|of| key(true, side, of, variant)));
         }
@@ -134,6 +134,7 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
 fn sampled(variant: Variant) -> &'static str {
     match variant {
         Variant::Unsampled => "not sampled",
+        Variant::Declared => "not sampled, declared",
         Variant::Tenth => "one in ten sampled",
         Variant::Sampled => "all sampled",
         Variant::NoSdk => "a propagator without an SDK",
@@ -144,12 +145,12 @@ fn sampled(variant: Variant) -> &'static str {
 /// Returns the goal for the instructions per message.
 fn most(side: Side, variant: Variant) -> Option<f64> {
     match (side, variant) {
-        (Side::Producer, Variant::Unsampled) => Some(1500.0),
+        (Side::Producer, Variant::Unsampled | Variant::Declared) => Some(1500.0),
         (Side::Producer, Variant::Tenth) => Some(1850.0),
         (Side::Producer, Variant::Sampled) => Some(5000.0),
         (Side::Producer, Variant::NoSdk) => Some(1200.0),
         (Side::Producer, Variant::Nothing) => Some(650.0),
-        (Side::Consumer, Variant::Unsampled) => Some(4300.0),
+        (Side::Consumer, Variant::Unsampled | Variant::Declared) => Some(4300.0),
         (Side::Consumer, Variant::Sampled) => Some(7500.0),
         (Side::Consumer, Variant::NoSdk) => Some(3200.0),
         (Side::Consumer, Variant::Nothing) => Some(300.0),
