@@ -116,6 +116,9 @@ impl Client {
         mut request: Request,
     ) -> Result<async_nats::Message, RequestError> {
         let subject = subject.to_subject();
+        if self.nats.messaging().is_idle() {
+            return self.inner.send_request(subject, request).await;
+        }
         let (headers, payload) = (request.headers.take(), request.payload.clone().unwrap_or_default());
         let (operation, headers) = self.start(REQUEST, None, &subject, headers, &payload);
         request.headers = headers;
@@ -130,20 +133,31 @@ impl Client {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<(), PublishError> {
+        if self.nats.messaging().is_idle() {
+            return self.publish_bare(subject, reply, headers, payload).await;
+        }
         let (operation, headers) = self.start(PUBLISH, None, &subject, headers, &payload);
-        let client = &self.inner;
-        let publish = async {
-            match (reply, headers) {
-                (None, None) => client.publish(subject, payload).await,
-                (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
-                (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
-                (Some(reply), Some(headers)) => {
-                    client.publish_with_reply_and_headers(subject, reply, headers, payload).await
-                }
-            }
-        };
         // Pinned here, because a future that is passed on is copied.
-        operation.run_with(pin!(publish), outcome::of_result).await
+        let publish = pin!(self.publish_bare(subject, reply, headers, payload));
+        operation.run_with(publish, outcome::of_result).await
+    }
+
+    async fn publish_bare(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        let client = &self.inner;
+        match (reply, headers) {
+            (None, None) => client.publish(subject, payload).await,
+            (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
+            (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+            (Some(reply), Some(headers)) => {
+                client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+            }
+        }
     }
 
     /// Starts the operation of sending a message, and returns its headers with the context in them.
