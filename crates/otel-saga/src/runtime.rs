@@ -31,7 +31,7 @@ pub use self::builder::RuntimeBuilder;
 use crate::definition::{Definition, Saga};
 use crate::error::StartError;
 use crate::flow::Started;
-use crate::journal::{Journal, JournalError, now};
+use crate::journal::{DefinitionKey, Journal, JournalError, now};
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -47,6 +47,8 @@ pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
     sagas: HashMap<(String, u32), Known<S>>,
+    /// The keys of `sagas`: only their instances are claimed.
+    definitions: Vec<DefinitionKey>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
     /// One permit for each instance that this worker drives.

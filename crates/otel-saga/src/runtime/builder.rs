@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{Inner, Known, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
-use crate::journal::Journal;
+use crate::journal::{DefinitionKey, Journal};
 use crate::telemetry::Telemetry;
 
 #[derive(Clone, Debug)]
@@ -124,12 +124,15 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     #[must_use]
     pub fn start(self) -> Runtime<S> {
         let telemetry = Telemetry::new(&self.providers);
+        let definitions =
+            self.sagas.keys().map(|(name, version)| DefinitionKey::new(name, *version)).collect();
         let known = self.sagas.into_iter().map(|(name, definition)| {
             let prepared = Arc::new(telemetry.prepare(&definition));
             (name, Known { definition, prepared })
         });
         let inner = Arc::new(Inner {
             sagas: known.collect(),
+            definitions,
             telemetry,
             permits: Arc::new(Semaphore::new(self.options.concurrency)),
             journal: self.journal,
