@@ -26,8 +26,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
+use self::builder::{Options, unique};
 use crate::definition::{Definition, Saga};
 use crate::error::StartError;
 use crate::flow::Started;
@@ -121,7 +121,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let parent =
             span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
         let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
-        let started = started.with_trace(trace).with_parent(parent);
+        let started = started.with_trace(trace).with_parent(parent).with_nonce(unique());
         // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {

@@ -150,8 +150,8 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     }
 }
 
-/// Returns a random name, so that each runtime of each process has its own.
-fn unique() -> String {
+/// Returns a random text of 32 hexadecimal digits, unique to each runtime or instance of each process.
+pub(super) fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", random(), random())

@@ -147,7 +147,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
             Appended::Moved(state, cursor) => {
-                (self.state, self.cursor) = (Arc::new(state), cursor);
+                (self.state, self.cursor) = (state, cursor);
                 return Ok(false);
             }
             Appended::Lost => return Err("another worker has it".into()),

@@ -141,7 +141,7 @@ type Cx = StepContext<Participants>;
 
 async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
     let world = cx.state();
-    if world.remembers(&format!("undo {} {}:undo", cx.step(), cx.action_key())) {
+    if world.remembers(&format!("undo {} {}", cx.step(), cx.action_key())) {
         return Err(StepError::refused("it was undone before it came"));
     }
     if world.kind == "refused" && cx.step() == "pay" {
@@ -157,7 +157,8 @@ async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
 }
 
 async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
-    cx.state().take_effect("undo", cx.step(), &cx.idempotency_key());
+    // A tombstone: the action checks for its own key.
+    cx.state().take_effect("undo", cx.step(), &cx.action_key());
     Ok(())
 }
 
