@@ -23,12 +23,13 @@ use opentelemetry::trace::TraceContextExt as _;
 use otel_operation::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 pub use self::builder::RuntimeBuilder;
 use self::builder::{Options, unique};
-use crate::definition::{Definition, Saga};
+use crate::definition::{Definition, Saga, checked};
 use crate::error::StartError;
 use crate::flow::Started;
 use crate::journal::{DefinitionKey, Journal, JournalError, now};
@@ -93,7 +94,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     }
 
     /// Starts a saga and returns its id: the saga's name, a slash and the key. A repeated key returns the same
-    /// instance, whatever its status is. The start is durable when this returns.
+    /// instance, whatever its status is, if its input equals this one. The journaled input is read as `I` for that
+    /// comparison, also if another version of the saga wrote it. The start is durable when this returns.
     ///
     /// The current span is the parent of the start's span. Dropping the future does not stop the start.
     ///
@@ -102,7 +104,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// See [`StartError`]. After [`StartError::Journal`], start the saga again with the same key.
     pub async fn start<I>(&self, saga: &Saga<S, I>, key: &str, input: I) -> Result<String, StartError>
     where
-        I: Serialize + DeserializeOwned + Send + 'static,
+        I: Serialize + DeserializeOwned + PartialEq + Send + 'static,
     {
         let (name, version) = (saga.name(), saga.version());
         let Some(known) = self.inner.known(name, version) else {
@@ -115,7 +117,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
             return Err(StartError::ShuttingDown);
         }
         let id: Arc<str> = format!("{name}/{key}").into();
-        let input = serde_json::to_value(input).map_err(StartError::Input)?;
+        let (input, decoded) = checked(input).map_err(StartError::Input)?;
+        let is_same = move |stored: &Value| I::deserialize(stored).is_ok_and(|stored| stored == decoded);
         let span = self.inner.telemetry.start(&known.prepared, &id);
         let trace = traceparent(span.context().span().span_context());
         let parent =
@@ -125,7 +128,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {
-            let created = runtime.inner.create(&id, known, started).await;
+            let created = runtime.inner.create(&id, known, started, is_same).await;
             span.finish(&created.as_ref().map_or(Outcome::error("start_failed"), |()| Outcome::ok()));
             created.map(|()| id.to_string())
         };

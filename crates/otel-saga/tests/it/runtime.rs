@@ -6,6 +6,7 @@ mod away;
 mod course;
 mod keys;
 mod operate;
+mod values;
 mod workers;
 
 use std::sync::Arc;
