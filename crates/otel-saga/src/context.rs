@@ -102,10 +102,11 @@ impl<S> StepContext<S> {
         &self.call.context
     }
 
-    /// Returns true if the result is no longer needed: the attempt has timed out, or the saga is being undone.
+    /// Returns true if the result is no longer needed: the attempt has ended or timed out, or the saga is being undone.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.call.cancelled.borrow()
+        // The sender is dropped when the attempt is over.
+        *self.call.cancelled.borrow() || self.call.cancelled.has_changed().is_err()
     }
 
     /// Resolves when the result is no longer needed. A step may stop then, but does not have to.

@@ -279,6 +279,9 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Returns the instance with all of its records.
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError>;
 
+    /// Returns the instance without its records.
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError>;
+
     /// Claims up to `limit` instances for the worker: those that are due, and those whose worker's lease has expired.
     /// Each gets a new epoch. Instances that have waited longest come first.
     ///

@@ -118,6 +118,10 @@ impl Journal for MemoryJournal {
         Ok(self.kept().instances.get(id).cloned())
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        Ok(self.kept().instances.get(id).map(|one| one.header.clone()))
+    }
+
     async fn claim(
         &self,
         worker: &str,

@@ -191,6 +191,11 @@ impl Journal for PostgresJournal {
         Ok(Some(Loaded { header, records }))
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        let find = || sqlx::query(include_str!("postgres/sql/header.sql")).bind(id);
+        self.connections.repeatable(find).await?.first().map(header).transpose()
+    }
+
     async fn claim(
         &self,
         worker: &str,

@@ -125,6 +125,11 @@ impl Journal for RedbJournal {
         .await
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        let id = id.to_owned();
+        self.call(false, move |tables, _| Ok(tables.find(&id)?.map(|kept| kept.header))).await
+    }
+
     async fn claim(
         &self,
         worker: &str,

@@ -83,6 +83,10 @@ impl Journal for Stopping {
         self.inner.load(id).await
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.inner.header(id).await
+    }
+
     async fn claim(
         &self,
         worker: &str,

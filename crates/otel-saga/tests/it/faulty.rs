@@ -81,6 +81,11 @@ impl Journal for Faulty {
         if self.loses() { Err(JournalError::Failed("lost".into())) } else { loaded }
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.there()?;
+        self.inner.header(id).await
+    }
+
     async fn claim(
         &self,
         worker: &str,

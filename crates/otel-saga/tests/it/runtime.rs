@@ -3,6 +3,7 @@
 mod any_order;
 mod appends;
 mod away;
+mod clocks;
 mod course;
 mod keys;
 mod operate;

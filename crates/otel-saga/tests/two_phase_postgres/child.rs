@@ -88,6 +88,10 @@ impl Journal for StoppingJournal {
         self.inner.load(id).await
     }
 
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.inner.header(id).await
+    }
+
     async fn claim(
         &self,
         worker: &str,

@@ -85,7 +85,9 @@ pub(super) async fn an_id_is_created_once(journal: Shared) {
     assert_eq!(loaded.records, [b"first"]);
     assert_eq!((loaded.header.saga.as_str(), loaded.header.version), ("order", 1));
     assert_eq!(loaded.header.cursor(), cursor);
+    assert_eq!(journal.header("a").await.unwrap(), Some(loaded.header));
     assert!(journal.load("b").await.unwrap().is_none());
+    assert!(journal.header("b").await.unwrap().is_none());
 }
 
 pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
