@@ -21,6 +21,10 @@ pub struct StepContext<S> {
 pub(crate) struct CallContext {
     pub(crate) id: Arc<str>,
     pub(crate) step: Arc<str>,
+    /// Number of the step, from 0.
+    pub(crate) number: u16,
+    /// The nonce of the instance.
+    pub(crate) nonce: Option<String>,
     pub(crate) phase: Phase,
     pub(crate) attempt: u32,
     pub(crate) cancelled: watch::Receiver<bool>,
@@ -64,19 +68,31 @@ impl<S> StepContext<S> {
 
     /// The key that makes the call idempotent at the participant: the same for all attempts, restarts and workers.
     /// The action and the compensation of a step have different keys.
+    ///
+    /// The key has 38 ASCII characters: digits, lower-case letters and hyphens. It contains a random text of the
+    /// instance, so that a saga that is started again after its instance was deleted has other keys.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        match self.call.phase {
-            Phase::Action => self.action_key(),
-            Phase::Compensation => format!("{}:undo", self.action_key()),
-        }
+        self.key(self.call.phase)
     }
 
     /// The idempotency key of the step's action, in both phases. A participant that is asked to undo an action that
     /// it has not seen remembers this key, and refuses the action if it arrives late.
     #[must_use]
     pub fn action_key(&self) -> String {
-        format!("{}/{}", self.call.id, self.call.step)
+        self.key(Phase::Action)
+    }
+
+    fn key(&self, phase: Phase) -> String {
+        let CallContext { id, step, number, nonce, .. } = &*self.call;
+        match (nonce, phase) {
+            // A definition has at most 1000 steps.
+            (Some(nonce), Phase::Action) => format!("{nonce}-{number:03x}-a"),
+            (Some(nonce), Phase::Compensation) => format!("{nonce}-{number:03x}-c"),
+            // Instances without a nonce keep the keys that their participants have seen.
+            (None, Phase::Action) => format!("{id}/{step}"),
+            (None, Phase::Compensation) => format!("{id}/{step}:undo"),
+        }
     }
 
     /// The OpenTelemetry context of the attempt. It is current while the step's future is polled; pass it to tasks
@@ -86,10 +102,11 @@ impl<S> StepContext<S> {
         &self.call.context
     }
 
-    /// Returns true if the result is no longer needed: the attempt has timed out, or the saga is being undone.
+    /// Returns true if the result is no longer needed: the attempt has ended or timed out, or the saga is being undone.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.call.cancelled.borrow()
+        // The sender is dropped when the attempt is over.
+        *self.call.cancelled.borrow() || self.call.cancelled.has_changed().is_err()
     }
 
     /// Resolves when the result is no longer needed. A step may stop then, but does not have to.

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod step;
+mod value;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,6 +21,7 @@ pub use self::check::DefinitionError;
 use self::step::Draft;
 pub(crate) use self::step::Step;
 pub use self::step::{Group, StepBuilder};
+pub(crate) use self::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
 use crate::flow::StepShape;

@@ -113,6 +113,24 @@ impl fmt::Debug for StepError {
     }
 }
 
+/// The reason for which an input or an output is not journaled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// The value cannot be written as JSON.
+    #[error("the value cannot be written as JSON")]
+    Write(#[source] serde_json::Error),
+    /// The value, written as JSON, cannot be read back as its type: a float that is not a number, for example.
+    #[error("the value cannot be read back from its JSON")]
+    Read(#[source] serde_json::Error),
+    /// The value is nested too deeply.
+    #[error("the value has more than 100 levels of arrays and objects as JSON")]
+    Deep,
+    /// The value is too long.
+    #[error("the value has more than 16 MiB as JSON")]
+    Long,
+}
+
 /// The reason for which a saga was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,9 +152,9 @@ pub enum StartError {
         /// Id of the instance.
         id: String,
     },
-    /// The input cannot be written as JSON.
-    #[error("the input cannot be written as JSON")]
-    Input(#[source] serde_json::Error),
+    /// The input cannot be journaled.
+    #[error("the input cannot be journaled")]
+    Input(#[source] ValueError),
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,

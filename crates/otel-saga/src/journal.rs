@@ -139,6 +139,31 @@ impl NewInstance {
     }
 }
 
+/// The name and the version of a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct DefinitionKey {
+    /// The definition's name.
+    pub saga: String,
+    /// The definition's version.
+    pub version: u32,
+}
+
+impl DefinitionKey {
+    /// Creates the key of a definition.
+    #[must_use]
+    pub fn new(saga: impl Into<String>, version: u32) -> Self {
+        Self { saga: saga.into(), version }
+    }
+
+    /// Returns true if the instance is of one of these definitions, or if there is no selection.
+    pub(crate) fn selects(definitions: Option<&[Self]>, header: &Header) -> bool {
+        definitions.is_none_or(|definitions| {
+            definitions.iter().any(|one| one.version == header.version && one.saga == header.saga)
+        })
+    }
+}
+
 /// The result of creating an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -254,9 +279,25 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Returns the instance with all of its records.
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError>;
 
+    /// Returns the instance without its records.
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError>;
+
     /// Claims up to `limit` instances for the worker: those that are due, and those whose worker's lease has expired.
     /// Each gets a new epoch. Instances that have waited longest come first.
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError>;
+    ///
+    /// Only instances of `definitions` are claimed, so that the others are left to workers that have registered their
+    /// definitions; `None` claims all.
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError>;
+
+    /// Returns up to `limit` running instances that any worker could have claimed since this time, in milliseconds
+    /// since the Unix epoch: no record was appended since then, and the instance was due, or the lease of its worker
+    /// had expired.
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError>;
 
     /// Extends the worker's lease, one for everything that it owns, to this length from now.
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError>;

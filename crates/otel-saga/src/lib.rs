@@ -14,7 +14,7 @@ pub mod two_phase;
 
 pub use crate::context::StepContext;
 pub use crate::definition::{Args, DefinitionError, Group, Handle, Saga, SagaBuilder, StepBuilder};
-pub use crate::error::{BoxError, InstanceError, StartError, StepError};
+pub use crate::error::{BoxError, InstanceError, StartError, StepError, ValueError};
 pub use crate::operator::{Instance, Moment, Operator, utc};
 pub use crate::retry::RetryPolicy;
 pub use crate::runtime::{Runtime, RuntimeBuilder};

@@ -52,6 +52,10 @@ impl RetryPolicy {
         self.attempts
     }
 
+    pub(crate) fn longest(&self) -> Duration {
+        self.longest
+    }
+
     /// Returns the wait after this attempt, counted from 1. The jitter depends on `key`, the instance.
     pub(crate) fn delay(&self, attempt: u32, key: &str) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));

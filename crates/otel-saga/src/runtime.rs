@@ -23,15 +23,16 @@ use opentelemetry::trace::TraceContextExt as _;
 use otel_operation::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-use crate::definition::{Definition, Saga};
+use self::builder::{Options, unique};
+use crate::definition::{Definition, Saga, checked};
 use crate::error::StartError;
 use crate::flow::Started;
-use crate::journal::{Journal, JournalError, now};
+use crate::journal::{DefinitionKey, Journal, JournalError, now};
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -47,6 +48,8 @@ pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
     sagas: HashMap<(String, u32), Known<S>>,
+    /// The keys of `sagas`: only their instances are claimed.
+    definitions: Vec<DefinitionKey>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
     /// One permit for each instance that this worker drives.
@@ -91,7 +94,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     }
 
     /// Starts a saga and returns its id: the saga's name, a slash and the key. A repeated key returns the same
-    /// instance, whatever its status is. The start is durable when this returns.
+    /// instance, whatever its status is, if its input equals this one. The journaled input is read as `I` for that
+    /// comparison, also if another version of the saga wrote it. The start is durable when this returns.
     ///
     /// The current span is the parent of the start's span. Dropping the future does not stop the start.
     ///
@@ -100,7 +104,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// See [`StartError`]. After [`StartError::Journal`], start the saga again with the same key.
     pub async fn start<I>(&self, saga: &Saga<S, I>, key: &str, input: I) -> Result<String, StartError>
     where
-        I: Serialize + DeserializeOwned + Send + 'static,
+        I: Serialize + DeserializeOwned + PartialEq + Send + 'static,
     {
         let (name, version) = (saga.name(), saga.version());
         let Some(known) = self.inner.known(name, version) else {
@@ -113,17 +117,18 @@ impl<S: Send + Sync + 'static> Runtime<S> {
             return Err(StartError::ShuttingDown);
         }
         let id: Arc<str> = format!("{name}/{key}").into();
-        let input = serde_json::to_value(input).map_err(StartError::Input)?;
+        let (input, decoded) = checked(input).map_err(StartError::Input)?;
+        let is_same = move |stored: &Value| I::deserialize(stored).is_ok_and(|stored| stored == decoded);
         let span = self.inner.telemetry.start(&known.prepared, &id);
         let trace = traceparent(span.context().span().span_context());
         let parent =
             span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
         let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
-        let started = started.with_trace(trace).with_parent(parent);
+        let started = started.with_trace(trace).with_parent(parent).with_nonce(unique());
         // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {
-            let created = runtime.inner.create(&id, known, started).await;
+            let created = runtime.inner.create(&id, known, started, is_same).await;
             span.finish(&created.as_ref().map_or(Outcome::error("start_failed"), |()| Outcome::ok()));
             created.map(|()| id.to_string())
         };

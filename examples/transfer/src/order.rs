@@ -14,7 +14,7 @@ use self::services::{Bank, Carrier, Stock};
 use crate::victim::KillPoint;
 
 /// An order, the input of the saga.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) customer: String,
     pub(crate) item: String,

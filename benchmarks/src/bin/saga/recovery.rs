@@ -85,7 +85,7 @@ async fn claimed(opened: Opened) -> Opened {
     let began = Instant::now();
     let mut claimed = 0;
     loop {
-        let got = journal.claim("claiming", CLAIM).await.expect("claiming succeeds").len();
+        let got = journal.claim("claiming", None, CLAIM).await.expect("claiming succeeds").len();
         if claimed == 0 {
             println!("first_claim_ms {}", began.elapsed().as_secs_f64() * 1e3);
         }

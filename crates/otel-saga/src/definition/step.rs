@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::SagaBuilder;
 use super::args::{Args, Handle, Source};
+use super::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
 use crate::flow::{State, StepKind, StepShape};
@@ -57,7 +58,7 @@ impl<S: Send + Sync + 'static> Draft<S> {
     where
         I: DeserializeOwned + Send + 'static,
         A: Args,
-        O: Serialize + Send + 'static,
+        O: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
@@ -67,7 +68,9 @@ impl<S: Send + Sync + 'static> Draft<S> {
             let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
             let values = args.read(state).map_err(StepError::data)?;
             let running = action(cx, input, values);
-            Ok(Box::pin(async move { serde_json::to_value(running.await?).map_err(StepError::data) }))
+            Ok(Box::pin(
+                async move { checked(running.await?).map(|(output, _)| output).map_err(StepError::data) },
+            ))
         });
         let policy =
             Policy { retry: RetryPolicy::default(), timeout: Duration::from_secs(30), deadline: None };

@@ -84,13 +84,17 @@ pub struct Started {
     /// again. Absent if the start recorded no span of its own and `trace` is the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// A random text that tells the instance from any other one, also from one that had the same id before it was
+    /// deleted. Part of the idempotency keys. Absent in instances of versions that derived the keys from the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 impl Started {
     /// Creates the first record of an instance.
     #[must_use]
     pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepShape>, input: Value, at: u64) -> Self {
-        Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None }
+        Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None, nonce: None }
     }
 
     /// Sets the span that started the saga, as a `traceparent`.
@@ -104,6 +108,13 @@ impl Started {
     #[must_use]
     pub fn with_parent(mut self, parent: Option<String>) -> Self {
         self.parent = parent;
+        self
+    }
+
+    /// Sets the random text that tells the instance from any other one.
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: impl Into<String>) -> Self {
+        self.nonce = Some(nonce.into());
         self
     }
 }
@@ -230,6 +241,8 @@ mod tests {
             started.clone().with_trace(Some("00-a-b-01".to_owned())).with_parent(Some("c".to_owned()));
         let traced = String::from_utf8(Record::Started(traced).encode().unwrap()).unwrap();
         assert!(traced.ends_with(r#","at":5,"trace":"00-a-b-01","parent":"c"}}}"#), "{traced}");
+        let keyed = Record::Started(started.clone().with_nonce("d")).encode().unwrap();
+        assert!(keyed.ends_with(br#","at":5,"nonce":"d"}}}"#));
         let started = Record::Started(started);
         let text = concat!(
             r#"{"v":1,"r":{"started":{"saga":"order","version":1,"#,

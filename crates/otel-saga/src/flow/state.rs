@@ -79,6 +79,13 @@ impl StepState {
         }
     }
 
+    pub(crate) fn side_mut(&mut self, phase: Phase) -> &mut Side {
+        match phase {
+            Phase::Action => &mut self.action,
+            Phase::Compensation => &mut self.compensation,
+        }
+    }
+
     /// Returns true if the action had an effect, or may have had one, that was not undone.
     #[must_use]
     pub fn may_stand(&self) -> bool {
@@ -244,9 +251,6 @@ impl State {
 
     fn side(&mut self, index: usize, step: u16, phase: Phase) -> Result<&mut Side, FoldError> {
         let state = self.steps.get_mut(usize::from(step)).ok_or(FoldError::NoSuchStep { index, step })?;
-        Ok(match phase {
-            Phase::Action => &mut state.action,
-            Phase::Compensation => &mut state.compensation,
-        })
+        Ok(state.side_mut(phase))
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Status,
-    Then, millis, now,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, Status, Then, millis, now,
 };
 
 /// A journal in memory, lost with the process.
@@ -37,6 +37,14 @@ impl Kept {
             None => _ = self.due.insert((header.due, header.id.clone())),
             Some(owner) => _ = self.owned.entry(owner.clone()).or_default().insert(header.id.clone()),
         }
+    }
+
+    /// Returns the headers of the instances that could be claimed at this time.
+    fn claimable(&self, at: u64) -> impl Iterator<Item = &Header> {
+        let lives = move |owner: &str| self.leases.get(owner).is_some_and(|until| *until > at);
+        let free = self.due.iter().take_while(move |(due, _)| *due <= at).map(|(_, id)| id);
+        let left = self.owned.iter().filter(move |(owner, _)| !lives(owner)).flat_map(|(_, ids)| ids);
+        free.chain(left).filter_map(|id| self.instances.get(id)).map(|one| &one.header)
     }
 
     /// Removes an instance from `due` or `owned`, according to its header.
@@ -110,13 +118,19 @@ impl Journal for MemoryJournal {
         Ok(self.kept().instances.get(id).cloned())
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        Ok(self.kept().instances.get(id).map(|one| one.header.clone()))
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
         let mut kept = self.kept();
-        let now = now();
-        let lives = |owner: &str| kept.leases.get(owner).is_some_and(|until| *until > now);
-        let free = kept.due.iter().take_while(|(due, _)| *due <= now).map(|(_, id)| id);
-        let left = kept.owned.iter().filter(|(owner, _)| !lives(owner)).flat_map(|(_, ids)| ids);
-        let ids: Vec<String> = free.chain(left).take(limit).cloned().collect();
+        let claimable = kept.claimable(now()).filter(|header| DefinitionKey::selects(definitions, header));
+        let ids: Vec<String> = claimable.take(limit).map(|header| header.id.clone()).collect();
         let mut given = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(Loaded { header, .. }) = kept.instances.get_mut(&id) else { continue };
@@ -128,6 +142,12 @@ impl Journal for MemoryJournal {
             given.push(after);
         }
         Ok(given)
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let kept = self.kept();
+        let unchanged = kept.claimable(since).filter(|header| header.changed <= since);
+        Ok(unchanged.take(limit).cloned().collect())
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {

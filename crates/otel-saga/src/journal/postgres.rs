@@ -25,8 +25,8 @@ use self::connections::Connections;
 pub use self::options::{PostgresError, PostgresOptions};
 use self::writer::{Work, Writer};
 use super::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Status,
-    Then, millis, now,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, Status, Then, millis, now,
 };
 
 /// A journal in Postgres 15 or later, for any number of workers.
@@ -70,11 +70,16 @@ impl PostgresJournal {
         }
     }
 
-    async fn take_free(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn take_free(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
         let from = self.claimed_to.load(Ordering::Relaxed);
-        let mut free = self.claim_free(worker, most(limit), from).await?;
+        let mut free = self.claim_free(worker, definitions, most(limit), from).await?;
         if free.is_empty() && from > 0 {
-            free = self.claim_free(worker, most(limit), 0).await?;
+            free = self.claim_free(worker, definitions, most(limit), 0).await?;
         }
         let last = free.iter().map(|header| header.due).max().filter(|_| free.len() == limit);
         self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
@@ -85,12 +90,13 @@ impl PostgresJournal {
     async fn take_over(
         &self,
         worker: &str,
+        definitions: Option<&[DefinitionKey]>,
         limit: usize,
         given: &mut Vec<Header>,
     ) -> Result<(), JournalError> {
         while given.len() < limit {
             let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
-            match self.claim_left(worker, most(limit - ids.len()), ids).await {
+            match self.claim_left(worker, definitions, most(limit - ids.len()), ids).await {
                 Ok(left) if left.is_empty() => return Ok(()),
                 Ok(left) => given.extend(left),
                 // The instances that were claimed before the error have to be driven.
@@ -101,22 +107,33 @@ impl PostgresJournal {
         Ok(())
     }
 
-    async fn claim_free(&self, worker: &str, limit: i64, from: i64) -> Result<Vec<Header>, JournalError> {
+    async fn claim_free(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: i64,
+        from: i64,
+    ) -> Result<Vec<Header>, JournalError> {
+        let (sagas, versions) = columns(definitions);
         let free = sqlx::query(include_str!("postgres/sql/claim_free.sql"));
-        headers(&self.connections.once(free.bind(worker).bind(limit).bind(from)).await?)
+        let free = free.bind(worker).bind(limit).bind(from).bind(sagas).bind(versions);
+        headers(&self.connections.once(free).await?)
     }
 
     /// Claims instances of dead workers, in the order of worker and id after `left_to`.
     async fn claim_left(
         &self,
         worker: &str,
+        definitions: Option<&[DefinitionKey]>,
         limit: i64,
         but: Vec<&str>,
     ) -> Result<Vec<Header>, JournalError> {
+        let (sagas, versions) = columns(definitions);
         loop {
             let (owner, id) = self.left_to().clone();
             let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
             let left = left.bind(worker).bind(limit).bind(&but).bind(&owner).bind(&id);
+            let left = left.bind(&sagas).bind(&versions);
             let rows = self.connections.once(left).await?;
             let mut last = (String::new(), String::new());
             for row in &rows {
@@ -174,25 +191,42 @@ impl Journal for PostgresJournal {
         Ok(Some(Loaded { header, records }))
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        let find = || sqlx::query(include_str!("postgres/sql/header.sql")).bind(id);
+        self.connections.repeatable(find).await?.first().map(header).transpose()
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
         let mut given = Vec::new();
         // A takeover that is not finished continues first: a search for due instances would read all rows that it has
         // already claimed.
         if !self.left_to().0.is_empty() {
-            self.take_over(worker, limit, &mut given).await?;
+            self.take_over(worker, definitions, limit, &mut given).await?;
         }
         if given.len() < limit {
             let limit = limit - given.len();
-            match self.take_free(worker, limit).await {
+            match self.take_free(worker, definitions, limit).await {
                 Ok(free) => given.extend(free),
                 // The instances that were claimed before the error have to be driven.
                 Err(_) if !given.is_empty() => {}
                 Err(error) => return Err(error),
             }
         }
-        self.take_over(worker, limit, &mut given).await?;
+        self.take_over(worker, definitions, limit, &mut given).await?;
         given.sort_by_key(|header| header.due);
         Ok(given)
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        let age = signed(now()).saturating_sub(signed(since));
+        let unclaimed =
+            || sqlx::query(include_str!("postgres/sql/unclaimed.sql")).bind(age).bind(most(limit));
+        headers(&self.connections.repeatable(unclaimed).await?)
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
@@ -252,6 +286,11 @@ impl fmt::Debug for PostgresJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PostgresJournal").field(&self.place).finish()
     }
+}
+
+/// Returns the names and the versions of these definitions, or null for all.
+fn columns(definitions: Option<&[DefinitionKey]>) -> (Option<Vec<&str>>, Option<Vec<i64>>) {
+    definitions.map(|all| all.iter().map(|one| (&*one.saga, i64::from(one.version))).unzip()).unzip()
 }
 
 fn headers(rows: &[PgRow]) -> Result<Vec<Header>, JournalError> {

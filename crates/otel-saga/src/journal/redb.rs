@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use self::tables::{Fault, Tables};
 use self::thread::{Leases, Thread};
 use super::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Then,
-    millis, now,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, Then, millis, now,
 };
 use crate::error::BoxError;
 
@@ -125,26 +125,44 @@ impl Journal for RedbJournal {
         .await
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        let id = id.to_owned();
+        self.call(false, move |tables, _| Ok(tables.find(&id)?.map(|kept| kept.header))).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
         let (now, worker) = (now(), worker.to_owned());
+        let definitions = definitions.map(<[_]>::to_vec);
         self.call(true, move |tables, leases| {
             let mut given = Vec::new();
-            for number in tables.claimable(now, limit, |owner| leases.lives(owner, now))? {
-                let before = match tables.at(number) {
-                    Ok(kept) => kept,
-                    // An unreadable instance leaves the indexes of claims, so that it does not block the others.
-                    Err(Fault::Damaged(_)) => {
-                        tables.forget_waiting(number)?;
-                        continue;
-                    }
-                    Err(fault) => return Err(fault),
-                };
+            let lives = |owner: &str| leases.lives(owner, now);
+            let selects = |header: &Header| DefinitionKey::selects(definitions.as_deref(), header);
+            let (claimable, damaged) = tables.claimable(now, limit, lives, selects)?;
+            // An unreadable instance leaves the indexes of claims, so that it does not block the others.
+            for number in damaged {
+                tables.forget_waiting(number)?;
+            }
+            for before in claimable {
                 let mut header = before.header.clone();
                 header.give_to(&worker);
                 tables.change(&before, &header, &[])?;
                 given.push(header);
             }
             Ok(given)
+        })
+        .await
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.call(false, move |tables, leases| {
+            let lives = |owner: &str| leases.lives(owner, since);
+            let (unclaimed, _) = tables.claimable(since, limit, lives, |header| header.changed <= since)?;
+            Ok(unclaimed.into_iter().map(|kept| kept.header).collect())
         })
         .await
     }

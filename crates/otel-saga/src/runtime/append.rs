@@ -3,6 +3,7 @@
 //! Follows `docs/sagas.md`, "Appends": an append whose answer was lost is unknown, so the journal is loaded and
 //! compared.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inner;
@@ -17,7 +18,7 @@ pub(super) enum Appended {
     /// The records are in the journal.
     At(Cursor),
     /// Nothing was appended, because a request was appended first; this is the new state.
-    Moved(State, Cursor),
+    Moved(Arc<State>, Cursor),
     /// Another worker owns the instance.
     Lost,
     /// The journal of the instance cannot be read.
@@ -63,7 +64,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     }
                     if loaded.header.head != at.head {
                         return Ok(match read(&loaded) {
-                            Ok(state) => Appended::Moved(state, loaded.header.cursor()),
+                            Ok(state) => Appended::Moved(Arc::new(state), loaded.header.cursor()),
                             Err(error) => Appended::Unreadable(error),
                         });
                     }

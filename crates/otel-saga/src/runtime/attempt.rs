@@ -46,8 +46,16 @@ impl<S: Send + Sync + 'static> Made<S> {
             let (Some(step), Some(call)) = (step, call) else {
                 return Err(StepError::data("the definition does not have this step"));
             };
-            let call_context =
-                CallContext { id, step: Arc::clone(&step.name), phase, attempt, cancelled, context };
+            let call_context = CallContext {
+                id,
+                step: Arc::clone(&step.name),
+                number,
+                nonce: state.started.nonce.clone(),
+                phase,
+                attempt,
+                cancelled,
+                context,
+            };
             let running = call(StepContext::new(shared, call_context), &state)?;
             // Released before the wait, so that the instance can change its state without copying it.
             drop(state);

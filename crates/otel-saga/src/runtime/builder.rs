@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{Inner, Known, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
-use crate::journal::Journal;
+use crate::journal::{DefinitionKey, Journal};
 use crate::telemetry::Telemetry;
 
 #[derive(Clone, Debug)]
@@ -72,10 +72,10 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     }
 
     /// Sets the time after which the instances of a worker that does not renew its lease can be claimed
-    /// (default: 30 s). The lease is renewed every third of this time.
+    /// (default: 30 s, at least 100 ms). The lease is renewed every third of this time.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.options.lease = lease;
+        self.options.lease = lease.max(Duration::from_millis(100));
         self
     }
 
@@ -124,12 +124,15 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     #[must_use]
     pub fn start(self) -> Runtime<S> {
         let telemetry = Telemetry::new(&self.providers);
+        let definitions =
+            self.sagas.keys().map(|(name, version)| DefinitionKey::new(name, *version)).collect();
         let known = self.sagas.into_iter().map(|(name, definition)| {
             let prepared = Arc::new(telemetry.prepare(&definition));
             (name, Known { definition, prepared })
         });
         let inner = Arc::new(Inner {
             sagas: known.collect(),
+            definitions,
             telemetry,
             permits: Arc::new(Semaphore::new(self.options.concurrency)),
             journal: self.journal,
@@ -147,8 +150,8 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     }
 }
 
-/// Returns a random name, so that each runtime of each process has its own.
-fn unique() -> String {
+/// Returns a random text of 32 hexadecimal digits, unique to each runtime or instance of each process.
+pub(super) fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", random(), random())

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use otel_operation::Outcome;
+use serde_json::Value;
 
 use super::drive::{Drive, Plan, Planned, plan};
 use super::{Inner, Known};
-use crate::error::StartError;
+use crate::error::{StartError, ValueError};
 use crate::flow::{Record, Started, State};
 use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
 use crate::telemetry::Telemetry;
@@ -23,6 +24,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         id: &Arc<str>,
         known: Known<S>,
         started: Started,
+        is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<(), StartError> {
         // An instance that is already driven here needs no permit. Without a free permit the instance is created
         // without a worker and without intents, and the first worker with capacity claims it.
@@ -40,16 +42,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
         };
         let record = Record::Started(started);
         let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
-        let mut instance = NewInstance::new(
-            &**id,
-            &definition.name,
-            definition.version,
-            encoded.map_err(StartError::Input)?,
-        );
+        let encoded = encoded.map_err(|error| StartError::Input(ValueError::Write(error)))?;
+        let mut instance = NewInstance::new(&**id, &definition.name, definition.version, encoded);
         if permit.is_some() {
             instance = instance.with_worker(&*self.options.worker);
         }
-        match self.create_once(&instance, &record).await {
+        match self.create_once(&instance, is_same).await {
             Ok(Some(cursor)) => drive.cursor = cursor,
             Ok(None) => {
                 // A repeated start is not an error.
@@ -74,7 +72,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
     async fn create_once(
         &self,
         instance: &NewInstance,
-        started: &Record,
+        is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<Option<Cursor>, StartError> {
         let mut astray = Astray { inner: self, armed: instance.worker.is_some() };
         let mut tries = 0;
@@ -94,7 +92,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                         return Ok(Some(loaded.header.cursor()));
                     }
                     astray.armed &= unknown;
-                    return same_input(&instance.id, &loaded.records, started).map(|()| None);
+                    return same_input(&instance.id, &loaded.records, is_same).map(|()| None);
                 }
                 Err(error) => {
                     unknown |= matches!(error, JournalError::Unknown(_));
@@ -122,10 +120,10 @@ fn not_made(attempts: Vec<Planned>, why: &Outcome) {
     attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, why));
 }
 
-fn same_input(id: &str, records: &[Vec<u8>], wanted: &Record) -> Result<(), StartError> {
+fn same_input(id: &str, records: &[Vec<u8>], is_same: impl FnOnce(&Value) -> bool) -> Result<(), StartError> {
     let first = records.first().and_then(|record| Record::decode(record).ok());
-    match (&first, wanted) {
-        (Some(Record::Started(first)), Record::Started(wanted)) if first.input == wanted.input => Ok(()),
+    match first {
+        Some(Record::Started(first)) if is_same(&first.input) => Ok(()),
         _ => Err(StartError::OtherInput { id: id.to_owned() }),
     }
 }

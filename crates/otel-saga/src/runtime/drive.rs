@@ -44,6 +44,8 @@ pub(super) struct Drive<S> {
     tasks: JoinSet<Settled>,
     /// Outcomes that are not in the journal yet.
     pub(super) settled: Vec<Record>,
+    /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
+    pub(super) shortened: bool,
     requested: Arc<Notify>,
 }
 
@@ -67,6 +69,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
             running: HashMap::new(),
             tasks: JoinSet::new(),
             settled: Vec::new(),
+            shortened: false,
             requested: Arc::new(Notify::new()),
         }
     }
@@ -147,7 +150,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
             Appended::Moved(state, cursor) => {
-                (self.state, self.cursor) = (Arc::new(state), cursor);
+                (self.state, self.cursor) = (state, cursor);
                 return Ok(false);
             }
             Appended::Lost => return Err("another worker has it".into()),

@@ -1,9 +1,9 @@
 //! The background loops of a runtime: renewing its lease, claiming due instances, pruning ended ones, and reading the
 //! gauges.
 //!
-//! Follows `docs/sagas.md`, "Leases and recovery": a saga that cannot be read or is unknown is parked alone, and no
-//! other stops.
+//! Follows `docs/sagas.md`, "Leases and recovery": a saga that cannot be read is parked alone, and no other stops.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -27,8 +27,10 @@ const BATCH: usize = 64;
 const PRUNED: usize = 1000;
 /// Interval of reading gauges and pruning.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
-/// Delay until a two-phase commit, which does not belong in this journal, can be claimed again.
-const LATER: Duration = Duration::from_secs(30);
+/// Time after which an instance that no worker has claimed raises an alert.
+const UNCLAIMED: Duration = Duration::from_secs(300);
+/// Maximum number of unclaimed instances that one check reads.
+const MOST_UNCLAIMED: usize = 1000;
 
 /// Spawns the loops.
 pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
@@ -121,7 +123,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         {
             rooms.push(room);
         }
-        let claimed = match self.journal.claim(&self.options.worker, rooms.len()).await {
+        let claimed = self.journal.claim(&self.options.worker, Some(&self.definitions), rooms.len()).await;
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 alert("", "", "the journal did not say which sagas are due", &with_causes(&error));
@@ -144,13 +147,6 @@ impl<S: Send + Sync + 'static> Inner<S> {
 
     /// Resumes a claimed instance, or parks it.
     async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
-        if is_transaction(&header.saga) {
-            // A transaction must not be parked by a saga's record: it could never end, and its participants would
-            // stay prepared.
-            let then = Then::Runnable { at: now().saturating_add(millis(LATER)) };
-            self.journal.append(&header.id, header.cursor(), Vec::new(), then).await?;
-            return Err("it is a two-phase commit: the journal is a coordinator's".into());
-        }
         let loaded = match self.journal.load(&header.id).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
@@ -224,7 +220,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     async fn keep_house(self: Arc<Self>) {
+        let mut checked = Instant::now();
         loop {
+            if checked.elapsed() >= UNCLAIMED {
+                checked = Instant::now();
+                self.find_unclaimed().await;
+            }
             match self.journal.counts().await {
                 Ok(counts) => {
                     let mut sagas: Vec<&str> = self.sagas.keys().map(|(name, _)| &**name).collect();
@@ -238,6 +239,32 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 self.prune(retention).await;
             }
             sleep(HOUSEKEEPING).await;
+        }
+    }
+
+    /// Raises one alert for each definition that has instances that no worker has claimed for long.
+    async fn find_unclaimed(&self) {
+        let since = now().saturating_sub(millis(UNCLAIMED));
+        let unclaimed = match self.journal.unclaimed(since, MOST_UNCLAIMED).await {
+            Ok(unclaimed) => unclaimed,
+            Err(error) => {
+                return alert("", "", "unclaimed sagas were not listed", &with_causes(&error));
+            }
+        };
+        let mut definitions: BTreeMap<(&str, u32), (&Header, usize)> = BTreeMap::new();
+        for header in &unclaimed {
+            definitions.entry((&header.saga, header.version)).or_insert((header, 0)).1 += 1;
+        }
+        for ((saga, version), (header, count)) in definitions {
+            let cause = if self.known(saga, version).is_some() {
+                "no worker has a free slot for them"
+            } else if is_transaction(saga) {
+                "they are two-phase commits: the journal is a coordinator's"
+            } else {
+                "register the definition with a worker"
+            };
+            let text = format!("{count} instances of version {version} of `{saga}` wait: {cause}");
+            alert(&header.id, "", "saga not claimed for 5 minutes", &text);
         }
     }
 

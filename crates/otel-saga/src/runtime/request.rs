@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{Inner, Runtime};
 use crate::error::InstanceError;
-use crate::journal::{Header, Query, Status};
+use crate::journal::{Header, JournalError, Query, Status};
 use crate::operator::{Instance, Operator};
 
 impl<S: Send + Sync + 'static> Runtime<S> {
@@ -22,18 +22,21 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         self.inner.operator().status(id).await
     }
 
-    /// Waits until the instance has ended or is parked, on any worker.
+    /// Waits until the instance has ended or is parked, on any worker. While the journal is unavailable, it is asked
+    /// again at each poll interval.
     ///
     /// # Errors
     ///
-    /// Returns an error if the instance does not exist or the journal request fails.
+    /// Returns an error if the instance does not exist or its data are damaged.
     pub async fn wait(&self, id: &str) -> Result<Status, InstanceError> {
         loop {
             // Subscribes before the journal is read, so that an end in between is noticed.
             let gone = self.inner.here().get(id).map(|here| here.gone.clone());
-            let status = self.inner.operator().load(id).await?.header.status;
-            if status != Status::Running {
-                return Ok(status);
+            match self.inner.journal.header(id).await {
+                Ok(Some(header)) if header.status != Status::Running => return Ok(header.status),
+                Ok(None) => return Err(InstanceError::NotFound { id: id.to_owned() }),
+                Err(error @ JournalError::Damaged { .. }) => return Err(error.into()),
+                Ok(Some(_)) | Err(_) => {}
             }
             let leaves = async {
                 match gone {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use otel_saga::flow::{Phase, Record};
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query,
-    RedbJournal, Then,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, RedbJournal, Then,
 };
 use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 
@@ -83,8 +83,21 @@ impl Journal for Stopping {
         self.inner.load(id).await
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
-        self.inner.claim(worker, limit).await
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.inner.header(id).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
+        self.inner.claim(worker, definitions, limit).await
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.inner.unclaimed(since, limit).await
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
@@ -132,7 +145,7 @@ type Cx = StepContext<Participants>;
 
 async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
     let world = cx.state();
-    if world.remembers(&format!("undo {} {}:undo", cx.step(), cx.action_key())) {
+    if world.remembers(&format!("undo {} {}", cx.step(), cx.action_key())) {
         return Err(StepError::refused("it was undone before it came"));
     }
     if world.kind == "refused" && cx.step() == "pay" {
@@ -148,7 +161,8 @@ async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
 }
 
 async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
-    cx.state().take_effect("undo", cx.step(), &cx.idempotency_key());
+    // A tombstone: the action checks for its own key.
+    cx.state().take_effect("undo", cx.step(), &cx.action_key());
     Ok(())
 }
 

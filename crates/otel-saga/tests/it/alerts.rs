@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use otel_saga::flow::Phase;
-use otel_saga::journal::{MemoryJournal, Status};
+use otel_saga::journal::{Journal, MemoryJournal, NewInstance, Status};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::shop::{Fault, Shop, builder, order};
@@ -45,6 +46,32 @@ pub(crate) fn set_default(subscriber: impl Into<tracing::Dispatch>) -> tracing::
     // It fails after the first call.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     tracing::dispatcher::set_default(&subscriber.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_no_worker_claims_raise_an_alert() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
+    let _guard = set_default(subscriber);
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    for (id, saga, version) in [("order/1", "order", 2), ("order/2", "order", 2), ("refund/1", "refund", 1)] {
+        journal.create(NewInstance::new(id, saga, version, vec![])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let _runtime = builder(&journal, &Shop::default(), "w").start();
+    tokio::time::sleep(Duration::from_secs(290)).await;
+    assert_eq!(lines.text(), "");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let text = lines.text();
+    assert_eq!(text.lines().count(), 2, "one alert for each definition: {text}");
+    for part in [
+        "saga not claimed for 5 minutes",
+        "order/1",
+        "2 instances of version 2 of `order` wait: register the definition with a worker",
+        "refund/1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

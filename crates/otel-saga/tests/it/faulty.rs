@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query, Then,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, Then,
 };
 
 #[derive(Debug)]
@@ -80,10 +81,25 @@ impl Journal for Faulty {
         if self.loses() { Err(JournalError::Failed("lost".into())) } else { loaded }
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
         self.there()?;
-        let claimed = self.inner.claim(worker, limit).await;
+        self.inner.header(id).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
+        self.there()?;
+        let claimed = self.inner.claim(worker, definitions, limit).await;
         if self.loses() { Err(JournalError::Unknown("lost".into())) } else { claimed }
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.there()?;
+        self.inner.unclaimed(since, limit).await
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {

@@ -45,7 +45,7 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
         assert!(loaded.records == records(instance));
     }
     // Leases do not outlive the process, so that everything can be claimed at once.
-    assert_eq!(journal.claim("w", 100).await.unwrap().len(), 40);
+    assert_eq!(journal.claim("w", None, 100).await.unwrap().len(), 40);
 }
 
 #[tokio::test]

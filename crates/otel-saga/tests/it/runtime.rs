@@ -3,8 +3,11 @@
 mod any_order;
 mod appends;
 mod away;
+mod clocks;
 mod course;
+mod keys;
 mod operate;
+mod values;
 mod workers;
 
 use std::sync::Arc;

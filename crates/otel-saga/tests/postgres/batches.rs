@@ -30,7 +30,7 @@ async fn a_zombie_in_the_same_batch_is_told_that_it_is_fenced() {
     let mut at = created(&journal, "a").await;
     for round in 0..40 {
         // The lease is never renewed, so that each claim takes the instance from the previous worker.
-        let claimed = journal.claim(&format!("w{round}"), 1).await.unwrap();
+        let claimed = journal.claim(&format!("w{round}"), None, 1).await.unwrap();
         let zombie = at;
         at = claimed[0].cursor();
         assert_eq!((at.head, at.epoch), (zombie.head, zombie.epoch + 1));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, PostgresJournal,
-    Query, Then, now,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    PostgresJournal, Query, Then, now,
 };
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -73,9 +73,23 @@ impl Journal for Clocked {
         self.inner.load(id).await
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.inner.header(id).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
         self.set().await;
-        self.inner.claim(worker, limit).await
+        self.inner.claim(worker, definitions, limit).await
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.set().await;
+        self.inner.unclaimed(since, limit).await
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {

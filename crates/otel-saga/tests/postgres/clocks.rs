@@ -23,9 +23,9 @@ async fn a_worker_whose_clock_is_ahead_takes_nothing_from_the_living() {
 
     // From here on the clock of this process is an hour ahead.
     tokio::time::advance(HOUR).await;
-    assert!(journal.claim("ahead", 10).await.unwrap().is_empty());
+    assert!(journal.claim("ahead", None, 10).await.unwrap().is_empty());
     assert_eq!(journal.prune(now(), 10).await.unwrap(), 0);
     // A due time is converted to a delay, so that this process's present is the server's.
     journal.append("waiting", cursor, vec![], Then::Runnable { at: now() }).await.unwrap();
-    assert_eq!(journal.claim("ahead", 10).await.unwrap()[0].id, "waiting");
+    assert_eq!(journal.claim("ahead", None, 10).await.unwrap()[0].id, "waiting");
 }

@@ -13,6 +13,7 @@ mod journals;
 mod outage;
 mod schema;
 mod server;
+mod services;
 #[path = "../it/shop.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod shop;

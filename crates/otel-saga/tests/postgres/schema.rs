@@ -37,7 +37,7 @@ async fn journals_in_two_schemas_do_not_see_each_other() {
         assert!(matches!(created, Created::New(_)));
         assert_eq!(journal.list(&Query::default()).await.unwrap().len(), 1);
     }
-    assert_eq!(journals[0].claim("w", 10).await.unwrap().len(), 1);
+    assert_eq!(journals[0].claim("w", None, 10).await.unwrap().len(), 1);
     assert_eq!(journals[1].load("a").await.unwrap().unwrap().header.epoch, 1);
     for schema in ["", "Upper", "1st", "a\"b", "a b", &"x".repeat(64)] {
         let error = database.options().with_schema(schema).connect().await.unwrap_err();
@@ -79,7 +79,7 @@ async fn what_is_answered_is_durable_whatever_the_databases_settings_are() {
     sqlx::raw_sql(spy).execute(&mut connection).await.unwrap();
     let journal = database.options().connect().await.unwrap();
     journal.create(NewInstance::new("a", "order", 1, vec![])).await.unwrap();
-    journal.claim("w", 1).await.unwrap();
+    journal.claim("w", None, 1).await.unwrap();
     let spied = sqlx::query_as("SELECT durable, isolation FROM spied").fetch_all(&mut connection);
     let spied: Vec<(String, String)> = spied.await.unwrap();
     assert_eq!(spied, vec![("on".to_owned(), "read committed".to_owned()); 2]);

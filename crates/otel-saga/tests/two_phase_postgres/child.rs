@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use otel_saga::BoxError;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, Header, Journal, JournalError, Loaded, NewInstance, Query,
-    RedbJournal, Then,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
+    Query, RedbJournal, Then,
 };
 use otel_saga::two_phase::flow::Record;
 use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
@@ -88,8 +88,21 @@ impl Journal for StoppingJournal {
         self.inner.load(id).await
     }
 
-    async fn claim(&self, worker: &str, limit: usize) -> Result<Vec<Header>, JournalError> {
-        self.inner.claim(worker, limit).await
+    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+        self.inner.header(id).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        definitions: Option<&[DefinitionKey]>,
+        limit: usize,
+    ) -> Result<Vec<Header>, JournalError> {
+        self.inner.claim(worker, definitions, limit).await
+    }
+
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+        self.inner.unclaimed(since, limit).await
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {

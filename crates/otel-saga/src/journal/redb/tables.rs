@@ -233,32 +233,43 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Returns the numbers of instances that can be claimed: those that are due, by due time, then those of dead
-    /// workers.
+    /// Returns up to `limit` selected instances that could be claimed at this time: those that are due, by due time,
+    /// then those of dead workers. Returns also the numbers of unreadable instances among them.
     pub(super) fn claimable(
         &self,
-        now: u64,
+        at: u64,
         limit: usize,
         lives: impl Fn(&str) -> bool,
-    ) -> Result<Vec<u64>, Fault> {
-        let mut numbers = Vec::new();
-        for kept in self.due.range(..=(now, u64::MAX))?.take(limit) {
-            numbers.push(kept?.0.value().1);
+        selects: impl Fn(&Header) -> bool,
+    ) -> Result<(Vec<Kept>, Vec<u64>), Fault> {
+        let (mut claimable, mut damaged) = (Vec::new(), Vec::new());
+        let mut add = |number| {
+            match self.at(number) {
+                Ok(kept) if selects(&kept.header) => claimable.push(kept),
+                Ok(_) => {}
+                Err(Fault::Damaged(_)) => damaged.push(number),
+                Err(fault) => return Err(fault),
+            }
+            Ok(claimable.len() == limit)
+        };
+        let mut full = limit == 0;
+        let mut due = self.due.range(..=(at, u64::MAX))?;
+        while !full && let Some(next) = due.next() {
+            full = add(next?.0.value().1)?;
         }
         let mut from = (String::new(), 0);
-        while numbers.len() < limit {
-            let Some(next) = self.owned.range((&*from.0, from.1)..)?.next() else { break };
+        while !full && let Some(next) = self.owned.range((&*from.0, from.1)..)?.next() {
             let (key, _) = next?;
             let (owner, number) = key.value();
             if lives(owner) {
                 // The smallest name behind this owner's.
                 from = (format!("{owner}\0"), 0);
             } else {
-                numbers.push(number);
                 from = (owner.to_owned(), number + 1);
+                full = add(number)?;
             }
         }
-        Ok(numbers)
+        Ok((claimable, damaged))
     }
 
     /// Removes the instance from the indexes of claims.

@@ -205,7 +205,7 @@ async fn counts_are_those_of_what_is_there() {
         };
         journal.append(&format!("i{number}"), cursor, vec![], then).await.unwrap();
     }
-    assert_eq!(journal.claim("w", 7).await.unwrap().len(), 7);
+    assert_eq!(journal.claim("w", None, 7).await.unwrap().len(), 7);
     assert_eq!(journal.prune(u64::MAX, 4).await.unwrap(), 4);
     let counts = journal.counts().await.unwrap();
     let all = journal.list(&Query { limit: 1000, ..Query::default() }).await.unwrap();

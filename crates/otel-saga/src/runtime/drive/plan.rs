@@ -71,6 +71,7 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
                     continue;
                 }
                 if not_before > 0 && not_before > now() {
+                    let not_before = shorten(drive, (step, phase), not_before);
                     plan.wake = Some(plan.wake.map_or(not_before, |wake| wake.min(not_before)));
                     continue;
                 }
@@ -115,6 +116,22 @@ fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> R
     Ok(())
 }
 
+/// Limits a wait to the longest one of the policy, and returns its end. A longer one was written by a clock that was
+/// ahead.
+fn shorten<S: Send + Sync + 'static>(drive: &mut Drive<S>, (step, phase): Try, until: u64) -> u64 {
+    let index = usize::from(step);
+    let Some(known) = drive.definition.steps.get(index) else { return until };
+    let latest = now().saturating_add(millis(known.policy.retry.longest()));
+    if until <= latest {
+        return until;
+    }
+    if let Some(step) = Arc::make_mut(&mut drive.state).steps.get_mut(index) {
+        step.side_mut(phase).retry_at = latest;
+        drive.shortened = true;
+    }
+    latest
+}
+
 fn begin<S: Send + Sync + 'static>(
     drive: &mut Drive<S>,
     plan: &mut Plan,
@@ -132,6 +149,7 @@ fn begin<S: Send + Sync + 'static>(
     // Only a span of its own has an id to journal; without an SDK the context holds the parent's span.
     let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
+    drive.shortened = false;
     plan.attempts.push(Planned { tried, attempt, operation });
     Ok(())
 }
@@ -153,7 +171,7 @@ fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: 
         return;
     }
     let waits = plan.wake.filter(|wake| *wake > now().saturating_add(millis(drive.inner.options.poll)));
-    if stopping || waits.is_some() {
+    if stopping || (waits.is_some() && !drive.shortened) {
         plan.then = Then::Runnable { at: waits.unwrap_or_else(now) };
         plan.leaves = true;
     }

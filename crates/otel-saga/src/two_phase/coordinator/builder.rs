@@ -99,10 +99,10 @@ impl CoordinatorBuilder {
     }
 
     /// Sets the time after which the transactions of a coordinator that does not renew its lease can be claimed
-    /// (default: 30 s). The lease is renewed every third of this time.
+    /// (default: 30 s, at least 100 ms). The lease is renewed every third of this time.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.options.lease = lease;
+        self.options.lease = lease.max(Duration::from_millis(100));
         self
     }
 

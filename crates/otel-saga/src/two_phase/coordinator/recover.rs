@@ -137,7 +137,7 @@ impl Inner {
         {
             rooms.push(room);
         }
-        let claimed = match self.journal.claim(&self.options.worker, rooms.len()).await {
+        let claimed = match self.journal.claim(&self.options.worker, None, rooms.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 alert("", "", "the journal did not say which transactions are due", &error.to_string());

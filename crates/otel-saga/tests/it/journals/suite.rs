@@ -2,12 +2,16 @@
 //!
 //! They run under tokio's paused clock, so that leases and waits end when a case advances it.
 
-use std::collections::HashSet;
+#[path = "claims.rs"]
+mod claims;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use otel_saga::flow::End;
 use otel_saga::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then, now};
+
+pub(super) use self::claims::*;
 
 /// Makes a test of each case for one journal. The expression opens that journal in a new directory.
 macro_rules! journal_suite {
@@ -20,6 +24,8 @@ macro_rules! journal_suite {
             a_claim_takes_what_is_due_and_free
             a_claim_takes_those_first_that_wait_longest
             an_instance_is_claimed_by_one_of_many
+            only_instances_of_the_given_definitions_are_claimed
+            what_no_worker_claims_is_listed
             a_lease_that_is_over_fences_its_worker
             what_waits_is_claimed_when_it_is_due
             what_stands_still_is_not_claimed
@@ -62,7 +68,7 @@ async fn created(journal: &Shared, new: NewInstance) -> Cursor {
 }
 
 async fn claimed(journal: &Shared, worker: &str) -> Vec<String> {
-    let headers = journal.claim(worker, 100).await.unwrap();
+    let headers = journal.claim(worker, None, 100).await.unwrap();
     headers.into_iter().map(|header| header.id).collect()
 }
 
@@ -79,7 +85,9 @@ pub(super) async fn an_id_is_created_once(journal: Shared) {
     assert_eq!(loaded.records, [b"first"]);
     assert_eq!((loaded.header.saga.as_str(), loaded.header.version), ("order", 1));
     assert_eq!(loaded.header.cursor(), cursor);
+    assert_eq!(journal.header("a").await.unwrap(), Some(loaded.header));
     assert!(journal.load("b").await.unwrap().is_none());
+    assert!(journal.header("b").await.unwrap().is_none());
 }
 
 pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
@@ -134,59 +142,6 @@ pub(super) async fn of_many_appends_at_one_cursor_one_wins(journal: Shared) {
     }
     assert_eq!(winners, 1);
     assert_eq!(journal.load("a").await.unwrap().unwrap().records.len(), 2);
-}
-
-pub(super) async fn a_claim_takes_what_is_due_and_free(journal: Shared) {
-    journal.renew("w1", LEASE).await.unwrap();
-    created(&journal, instance("free")).await;
-    created(&journal, instance("taken").with_worker("w1")).await;
-    let headers = journal.claim("w2", 100).await.unwrap();
-    assert_eq!(headers.len(), 1);
-    assert_eq!((headers[0].id.as_str(), headers[0].epoch), ("free", 2));
-    let loaded = journal.load("free").await.unwrap().unwrap().header;
-    assert_eq!((loaded.owner.as_deref(), loaded.epoch), (Some("w2"), 2));
-}
-
-pub(super) async fn a_claim_takes_those_first_that_wait_longest(journal: Shared) {
-    for id in ["c", "a", "b"] {
-        created(&journal, instance(id)).await;
-        tokio::time::advance(Duration::from_millis(5)).await;
-    }
-    journal.renew("w", LEASE).await.unwrap();
-    for expected in ["c", "a", "b"] {
-        let headers = journal.claim("w", 1).await.unwrap();
-        assert_eq!(headers.iter().map(|header| &*header.id).collect::<Vec<_>>(), [expected]);
-    }
-    assert!(claimed(&journal, "w").await.is_empty());
-}
-
-pub(super) async fn an_instance_is_claimed_by_one_of_many(journal: Shared) {
-    for number in 0..60 {
-        created(&journal, instance(&format!("i{number}"))).await;
-    }
-    let workers: Vec<_> = (0..6)
-        .map(|worker| {
-            let journal = Arc::clone(&journal);
-            tokio::spawn(async move {
-                let worker = format!("w{worker}");
-                journal.renew(&worker, LEASE).await.unwrap();
-                let mut mine = Vec::new();
-                loop {
-                    let got = journal.claim(&worker, 4).await.unwrap();
-                    if got.is_empty() {
-                        return mine;
-                    }
-                    mine.extend(got.into_iter().map(|header| header.id));
-                }
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for worker in workers {
-        all.extend(worker.await.unwrap());
-    }
-    let different: HashSet<&String> = all.iter().collect();
-    assert_eq!((all.len(), different.len()), (60, 60));
 }
 
 pub(super) async fn a_lease_that_is_over_fences_its_worker(journal: Shared) {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::Runtime;
 use otel_saga::flow::Phase;
 use otel_saga::journal::{Journal, NewInstance, Status};
 
@@ -65,33 +64,48 @@ async fn a_request_reaches_the_worker_that_has_the_saga() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_known_is_parked_and_nothing_else_stops() {
+async fn what_cannot_be_read_is_parked_and_nothing_else_stops() {
     let (journal, shop) = (memory(), Shop::default());
-    let newer =
-        Runtime::builder(Arc::clone(&journal), shop.clone()).with_saga(&order(2)).with_worker("newer");
-    let newer = newer.with_lease(Duration::from_secs(5)).start();
-    shop.script("reserve", Phase::Action, [Fault::Slow(60_000)]);
-    let unknown = newer.start(&order(2), "1", 7).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    drop(newer);
     for (id, record) in [("order/bad", &b"\x00garbage"[..]), ("order/later", br#"{"v":9,"r":{}}"#)] {
         journal.create(NewInstance::new(id, "order", 1, vec![record.to_vec()])).await.unwrap();
     }
-    shop.script("reserve", Phase::Action, []);
-    let older = builder(&journal, &shop, "older").start();
-    let fine = older.start(&trip(), "1", 7).await.unwrap();
-    assert_eq!(older.wait(&fine).await.unwrap(), Status::Completed);
-    for id in [unknown.as_str(), "order/bad", "order/later"] {
-        assert_eq!(older.wait(id).await.unwrap(), Status::Parked, "{id}");
+    let runtime = builder(&journal, &shop, "w").start();
+    let fine = runtime.start(&trip(), "1", 7).await.unwrap();
+    assert_eq!(runtime.wait(&fine).await.unwrap(), Status::Completed);
+    for id in ["order/bad", "order/later"] {
+        assert_eq!(runtime.wait(id).await.unwrap(), Status::Parked, "{id}");
     }
-    let parked = older.status(&unknown).await.unwrap().state.parked;
-    assert_eq!(parked.as_deref(), Some("version 2 of `order` is not known here"));
+}
 
-    // A worker with that version continues it.
-    let both = builder(&journal, &shop, "both").with_saga(&order(2)).start();
-    older.shutdown(Duration::from_secs(1)).await;
-    both.unpark(&unknown).await.unwrap();
-    assert_eq!(both.wait(&unknown).await.unwrap(), Status::Completed);
+#[tokio::test(start_paused = true)]
+async fn instances_are_left_to_the_workers_that_know_their_definition() {
+    let (journal, shop) = (memory(), Shop::default());
+    // A rolling deploy: the old release has version 1, the new one also version 2. Each step waits in the journal
+    // before its second attempt, where both workers look for due instances.
+    let poll = Duration::from_millis(20);
+    let old = builder(&journal, &shop, "old").with_poll_interval(poll).start();
+    let new = builder(&journal, &shop, "new").with_saga(&order(2)).with_poll_interval(poll).start();
+    shop.script("reserve", Phase::Action, [Fault::Lose; 100]);
+    let mut ids = Vec::new();
+    for number in 0..100 {
+        ids.push(new.start(&order(2), &number.to_string(), 7).await.unwrap());
+    }
+    for id in &ids {
+        assert_eq!(new.wait(id).await.unwrap(), Status::Completed, "{id}");
+    }
+
+    // The only worker that knows an instance's definition dies: the instance is not parked, and a later one continues it.
+    shop.script("reserve", Phase::Action, [Fault::Slow(60_000)]);
+    let left = new.start(&order(2), "left", 7).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(new);
+    shop.script("reserve", Phase::Action, []);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let before = journal.load(&left).await.unwrap().unwrap().header;
+    assert_eq!((before.status, before.epoch), (Status::Running, 1));
+    let newer = builder(&journal, &shop, "newer").with_saga(&order(2)).start();
+    assert_eq!(newer.wait(&left).await.unwrap(), Status::Completed);
+    drop(old);
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,13 +79,13 @@ async fn nobody_but_a_coordinator_writes_to_its_journal() {
         assert!(matches!(&error, InstanceError::Transaction { .. }), "{error:?}");
         assert!(error.to_string().contains("is a two-phase commit and no saga"), "{error}");
     }
-    // A saga runtime that was given the journal by mistake claims due transactions, and parks none.
+    // A saga runtime that was given the journal by mistake claims no transaction.
     let runtime = crate::shop::builder(&journal, &crate::shop::Shop::default(), "saga").start();
     sleep(Duration::from_secs(60)).await;
     drop(runtime);
     let after = journal.load("transfer/1").await.unwrap().unwrap();
     assert_eq!((after.header.status, &after.records), (before.header.status, &before.records));
-    assert!(after.header.epoch > before.header.epoch && after.header.epoch < 10, "{:?}", after.header);
+    assert_eq!(after.header.epoch, before.header.epoch);
     assert!(journal.load("transfer/0").await.unwrap().is_some());
     let coordinator = builder(&journal, "w2", &[&a, &b]).start().await.unwrap();
     assert!(coordinator.wait("transfer/1").await.unwrap().is_committed());

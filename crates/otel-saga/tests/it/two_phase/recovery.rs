@@ -86,11 +86,11 @@ async fn what_a_coordinator_has_without_knowing_it_goes_on() {
     sleep(Duration::from_secs(14)).await;
     // Another worker takes the transaction over and releases it, and the reply to the first one's claim is lost.
     shared.renew("other", Duration::from_secs(10)).await.unwrap();
-    let taken = shared.claim("other", 10).await.unwrap();
+    let taken = shared.claim("other", None, 10).await.unwrap();
     let back = Then::Runnable { at: now() };
     shared.append(&taken[0].id, taken[0].cursor(), Vec::new(), back).await.unwrap();
     shared.renew("first", Duration::from_secs(10)).await.unwrap();
-    assert_eq!(shared.claim("first", 10).await.unwrap().len(), 1);
+    assert_eq!(shared.claim("first", None, 10).await.unwrap().len(), 1);
     faulty.set_away(false);
     let outcome = timeout(Duration::from_secs(60), paying).await.expect("nobody goes on with it");
     assert_eq!(outcome.unwrap().unwrap().decision, Decision::Abort);

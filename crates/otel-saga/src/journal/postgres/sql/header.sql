@@ -1,0 +1,1 @@
+SELECT id, saga, version, status, created, changed, due, owner, head, epoch FROM instance WHERE id = $1
