@@ -86,6 +86,11 @@ const STEPS: &[Step] = &[
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
     full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),
+    full(
+        "opentelemetry-collector",
+        "the collector tests of otel-telemetry on the OpenTelemetry Collector",
+        full::opentelemetry_collector,
+    ),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",

@@ -10,6 +10,7 @@ pub(crate) mod debian;
 mod kafka;
 mod lifecycle;
 mod nats;
+pub(crate) mod opentelemetry_collector;
 mod postgres;
 mod probe;
 pub(crate) mod python;
@@ -162,6 +163,11 @@ impl Lease {
     /// Starts RabbitMQ 4, which is in no list of services.
     pub(crate) fn take_rabbitmq_4(root: &Path) -> Result<Self> {
         Self::start(Host::new(root), &[&rabbitmq_4::SERVICE])
+    }
+
+    /// Starts the OpenTelemetry Collector, which is in no list of services.
+    pub(crate) fn take_opentelemetry_collector(root: &Path) -> Result<Self> {
+        Self::start(Host::new(root), &[&opentelemetry_collector::SERVICE])
     }
 
     /// The environment variables with the addresses of the services.

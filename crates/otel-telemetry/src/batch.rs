@@ -162,7 +162,9 @@ pub(crate) fn queue<T>(options: BatchOptions, status: Arc<ExportStatus>) -> (Que
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Adds a record, or drops and counts it; never blocks.
+    /// Adds a record, or drops and counts it; never blocks. Inlined, and with a permit instead of `try_send`, because a span
+    /// is several hundred bytes long and each call on its way copies it.
+    #[inline]
     pub(crate) fn push(&self, record: T) {
         let shared = &*self.shared;
         shared.account.ended();
@@ -170,10 +172,11 @@ impl<T: Send + 'static> Queue<T> {
             return shared.account.refused();
         }
         shared.account.enter();
-        match self.records.try_send(record) {
+        match self.records.try_reserve() {
             // The worker does not wait on the channel, because waking it for every record would cost a system call
             // each. It is woken for a full batch and by its timer.
-            Ok(()) => {
+            Ok(permit) => {
+                permit.send(record);
                 let waiting = self.records.max_capacity() - self.records.capacity();
                 if waiting >= shared.options.max_batch_size && !shared.account.is_busy() {
                     shared.full_batch.notify_one();

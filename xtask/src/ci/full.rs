@@ -12,7 +12,7 @@ use crate::{
     },
     process::{answer, program, run, run_within},
     repo::Repo,
-    services::{Lease, debian},
+    services::{Lease, debian, opentelemetry_collector::PREFIX},
 };
 
 /// The oldest Rust that the workspace supports, from its manifest.
@@ -145,6 +145,24 @@ pub(super) fn rabbitmq_4(repo: &Repo) -> Result<Outcome> {
     command.args(["test", "--package", "otel-amqp", "--all-features"]);
     for (name, value) in lease.variables() {
         command.env(name.replace("RABBITMQ_4_", "RABBITMQ_"), value);
+    }
+    run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The tests of `otel-telemetry` that use a collector, on another one than that of the other steps. The long ones restart a
+/// collector of their own.
+pub(super) fn opentelemetry_collector(repo: &Repo) -> Result<Outcome> {
+    let lease = match Lease::take_opentelemetry_collector(&repo.root) {
+        Ok(lease) => lease,
+        Err(error) if !debian::has("go") => return Ok(Outcome::Skipped(format!("{error:#}"))),
+        Err(error) => return Err(error),
+    };
+    let mut command = build_cargo(repo);
+    command.args(["test", "--package", "otel-telemetry", "--all-features", "--test", "collector"]);
+    command.args(["--", "--skip", LONG_TESTS]);
+    for (name, value) in lease.variables() {
+        command.env(name.replace(PREFIX, ""), value);
     }
     run(&mut command)?;
     Ok(Outcome::Passed)

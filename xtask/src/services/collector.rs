@@ -87,7 +87,7 @@ fn server(folder: &Path) -> Result<String> {
 }
 
 /// Sends each receiver a request that carries no telemetry, so that the log stays empty.
-fn answers(variables: &Variables) -> Result<()> {
+pub(super) fn answers(variables: &Variables) -> Result<()> {
     let get = |name| record::get(variables, name);
     let status = probe::http_post(get(HTTP)?, "/v1/traces", r#"{"resourceSpans":[]}"#)
         .with_context(|| format!("{HTTP}: no answer"))?;

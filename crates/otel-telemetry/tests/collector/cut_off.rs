@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
@@ -46,11 +47,24 @@ impl Relay {
 }
 
 /// Returns the numbers of the spans with this name that the collector has printed.
-fn printed(name: &str) -> HashSet<u64> {
-    let file = setting("COLLECTOR_LOG");
-    let log = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; {START}"));
+fn printed(file: &Path, name: &str) -> HashSet<u64> {
+    let log = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}; {START}", file.display()));
     let log = String::from_utf8_lossy(&log);
     log.lines().filter_map(|line| line.split_once(name)?.1.trim().parse().ok()).collect()
+}
+
+/// Waits until the collector has printed this number of different spans with this name, and returns their number.
+pub(crate) async fn wait_for_printed(file: &Path, name: &str, spans: u64) -> u64 {
+    let began = Instant::now();
+    loop {
+        let printed = printed(file, name).len() as u64;
+        if printed >= spans {
+            return printed;
+        }
+        assert!(began.elapsed() < PATIENCE, "{printed} of {spans} printed");
+        // Polls, because another process writes the file without a notification.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn cut_off(protocol: &str, collector: &str) {
@@ -102,17 +116,8 @@ async fn cut_off(protocol: &str, collector: &str) {
     let counts = report.spans;
     assert_eq!((counts.ended, counts.accepted, counts.pending), (ended, ended, 0), "{counts:?}");
 
-    let began = Instant::now();
-    let printed = loop {
-        let printed = printed(&name);
-        if printed.len() as u64 >= counts.accepted {
-            break printed;
-        }
-        assert!(began.elapsed() < PATIENCE, "{} printed, {counts:?}", printed.len());
-        // Polls, because another process writes the file without a notification.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert_eq!(printed.len() as u64, ended);
+    let log = setting("COLLECTOR_LOG");
+    assert_eq!(wait_for_printed(log.as_ref(), &name, ended).await, ended);
     relay.cut().await;
 }
 

@@ -1,10 +1,12 @@
-//! All three signals into a real OTLP collector, over gRPC and HTTP, compared with the collector's output.
+//! All three signals into a real OTLP collector, over gRPC and HTTP, compared with the collector's output. The collector is
+//! Rotel or the OpenTelemetry Collector; they print the same lines with different names of enums.
 //!
 //! `cargo xtask services up collector` starts the collector. Without it the tests fail with a message.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod cut_off;
+mod long;
 
 use std::time::{Duration, Instant};
 
@@ -41,13 +43,13 @@ fn printed(texts: &[&str]) -> String {
 }
 
 /// Returns the record of a kind (`Span`, `Metric`, `LogRecord`) that contains a text, as printed by the collector,
-/// with ids and times replaced.
+/// with ids and times replaced, and the names of enums as the OpenTelemetry Collector prints them.
 fn record(log: &str, kind: &str, text: &str, trace_id: &str) -> String {
     let at = log.find(text).unwrap();
     let start = log[..at].rfind(&format!("{kind} #")).unwrap();
     let mut rendered = String::new();
     for line in log[start..].lines() {
-        let next = ["Resource", "Scope", "Span #", "Metric #", "LogRecord #", "20"];
+        let next = ["Resource", "Scope", "Span #", "Metric #", "LogRecord #", "20", "\t{"];
         if !rendered.is_empty() && next.iter().any(|begin| line.starts_with(begin)) {
             break;
         }
@@ -58,11 +60,21 @@ fn record(log: &str, kind: &str, text: &str, trace_id: &str) -> String {
             ("ID" | "Span ID", id) if id.len() == 16 => rendered += &format!("{key}: (a span)\n"),
             (key, _) if key.to_lowercase().contains("time") => {}
             ("EventName", _) => {}
+            (key, _) if key.starts_with("Dropped") => {}
             (key, "") => rendered += &format!("{}\n", key.trim_end_matches(':').trim()),
-            (key, value) => rendered += &format!("{key}: {value}\n"),
+            (key, value) => rendered += &format!("{key}: {}\n", enum_name(value)),
         }
     }
     rendered
+}
+
+/// Returns `Client` for Rotel's `SPAN_KIND_CLIENT`, and other values unchanged.
+fn enum_name(value: &str) -> String {
+    let prefixes = ["SPAN_KIND_", "STATUS_CODE_", "AGGREGATION_TEMPORALITY_", "SEVERITY_NUMBER_"];
+    match prefixes.iter().find_map(|prefix| value.strip_prefix(prefix)) {
+        Some(name) => name[..1].to_owned() + &name[1..].to_lowercase(),
+        None => value.to_owned(),
+    }
 }
 
 async fn round_trip(protocol: &str, endpoint: &str, compression: &str) {
@@ -103,14 +115,14 @@ async fn round_trip(protocol: &str, endpoint: &str, compression: &str) {
     let [span, counter, log] = ["span of ", "counter.of.", "log of "].map(|of| format!("{of}{service}"));
     let service_name = format!("service.name: Str({service})");
     let printed = printed(&[&span, &counter, &log, &service_name]);
-    let expected = "Span #0\nTrace ID: (the trace)\nParent ID\nID: (a span)\nName: NAME\nKind: SPAN_KIND_CLIENT\n\
-                    Status code: STATUS_CODE_ERROR\nStatus message: broken\nAttributes\n-> answer: Int(42)\n";
+    let expected = "Span #0\nTrace ID: (the trace)\nParent ID\nID: (a span)\nName: NAME\nKind: Client\n\
+                    Status code: Error\nStatus message: broken\nAttributes\n-> answer: Int(42)\n";
     assert_eq!(record(&printed, "Span", &span, &trace_id), expected.replace("NAME", &span));
     let expected = "Metric #0\nDescriptor\n-> Name: NAME\n-> Description\n-> Unit\n-> DataType: Sum\n\
-                    -> IsMonotonic: true\n-> AggregationTemporality: AGGREGATION_TEMPORALITY_CUMULATIVE\n\
+                    -> IsMonotonic: true\n-> AggregationTemporality: Cumulative\n\
                     NumberDataPoints #0\nValue: 7\n";
     assert_eq!(record(&printed, "Metric", &counter, &trace_id), expected.replace("NAME", &counter));
-    let expected = "LogRecord #0\nSeverityText: ERROR\nSeverityNumber: SEVERITY_NUMBER_ERROR(17)\nBody: Str(NAME)\n\
+    let expected = "LogRecord #0\nSeverityText: ERROR\nSeverityNumber: Error(17)\nBody: Str(NAME)\n\
                     Trace ID: (the trace)\nSpan ID: (a span)\nFlags: 1\n";
     assert_eq!(record(&printed, "LogRecord", &log, &trace_id), expected.replace("NAME", &log));
 }
@@ -153,5 +165,5 @@ fn metrics_at_the_interval_and_with_the_temporality_that_the_environment_says() 
     // No call flushes, and the default interval of exports is one minute.
     let printed = printed(&[&name]);
     let counter = record(&printed, "Metric", &name, "");
-    assert!(counter.contains("AGGREGATION_TEMPORALITY_DELTA"), "{counter}");
+    assert!(counter.contains("AggregationTemporality: Delta\n"), "{counter}");
 }

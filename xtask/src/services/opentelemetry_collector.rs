@@ -1,0 +1,119 @@
+//! The OpenTelemetry Collector, for one step of `cargo xtask ci --full`: no test names it, and `cargo xtask services` does not
+//! start it.
+//!
+//! The variables are those of `collector.rs` with the prefix `OPENTELEMETRY_`, without its program. Natively it is built from
+//! the Go modules of `services/opentelemetry_collector`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{program, run_within},
+    services::{
+        Service, collector,
+        compose::{Compose, Port},
+        daemon::{self, Process},
+        debian, probe,
+        record::Variables,
+    },
+};
+
+/// The prefix of the variables.
+pub(crate) const PREFIX: &str = "OPENTELEMETRY_";
+
+const GRPC: &str = "OPENTELEMETRY_COLLECTOR_OTLP_GRPC_URL";
+const HTTP: &str = "OPENTELEMETRY_COLLECTOR_OTLP_HTTP_URL";
+const LOG: &str = "OPENTELEMETRY_COLLECTOR_LOG";
+
+/// The source, by the names of its files.
+const SOURCE: [(&str, &str); 3] = [
+    ("main.go", include_str!("opentelemetry_collector/main.go")),
+    ("go.mod", include_str!("opentelemetry_collector/go.mod")),
+    ("go.sum", include_str!("opentelemetry_collector/go.sum")),
+];
+
+/// Timeout of the build, which takes four minutes of a processor.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+pub(super) const SERVICE: Service = Service {
+    name: "opentelemetry-collector",
+    about: "OpenTelemetry Collector 0.161, gRPC and HTTP, prints what it receives",
+    variables: &[GRPC, HTTP, LOG],
+    optional: &[],
+    answers: |variables| {
+        let renamed = variables.iter().map(|(name, value)| (name.replace(PREFIX, ""), value.clone()));
+        collector::answers(&renamed.collect())
+    },
+    compose: Compose {
+        file: "\
+services:
+  collector:
+    image: otel/opentelemetry-collector:0.161.0
+    command:
+      - >-
+        --config=yaml:{
+        receivers: {otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: {endpoint: '0.0.0.0:4318'}}}},
+        exporters: {debug: {verbosity: detailed}},
+        service: {pipelines: {
+        traces: {receivers: [otlp], exporters: [debug]},
+        metrics: {receivers: [otlp], exporters: [debug]},
+        logs: {receivers: [otlp], exporters: [debug]}}}}
+    ports: ['127.0.0.1::4317', '127.0.0.1::4318']
+",
+        service: "collector",
+        ports: &[
+            Port { inside: 4317, variable: GRPC, scheme: "http://" },
+            Port { inside: 4318, variable: HTTP, scheme: "http://" },
+        ],
+        log: LOG,
+        optional: |_| Ok(Variables::default()),
+    },
+    stop_signal: "TERM",
+    missing: |_| Vec::new(),
+    native,
+};
+
+fn native(folder: &Path) -> Result<(Process, Variables)> {
+    let server = server(folder)?;
+    let [grpc, http] = probe::free_ports()?.map(|port| format!("127.0.0.1:{port}"));
+    let signals = ["traces", "metrics", "logs"].map(|signal| format!("{signal}: {PIPELINE}"));
+    let config = format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}\n\
+         exporters: {{debug: {{verbosity: detailed}}}}\n\
+         service: {{pipelines: {{{}}}, telemetry: {{metrics: {{level: none}}}}}}\n",
+        signals.join(", ")
+    );
+    let process =
+        Process::start(Command::new(&server).arg("--config").arg(format!("yaml:{config}")), folder)?;
+    let log = daemon::log(folder).display().to_string();
+    let variables = [(GRPC, format!("http://{grpc}")), (HTTP, format!("http://{http}")), (LOG, log)];
+    Ok((process, variables.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+/// Prints every record that is received, without a batch processor.
+const PIPELINE: &str = "{receivers: [otlp], exporters: [debug]}";
+
+/// Builds the program, and returns its path. A language is never installed unasked.
+fn server(folder: &Path) -> Result<PathBuf> {
+    if !debian::has("go") {
+        bail!("Go is not installed");
+    }
+    let source = folder.join("source");
+    fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
+    for (name, text) in SOURCE {
+        let file = source.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let server = folder.join("otelcol");
+    // No other toolchain is downloaded: an older one than go.mod asks for is an error.
+    let mut build = program("go", &source);
+    build.env("GOTOOLCHAIN", "local").args(["build", "-buildvcs=false", "-o"]).arg(&server).arg(".");
+    run_within(&mut build, LIMIT)?;
+    Ok(server)
+}
