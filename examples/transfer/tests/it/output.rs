@@ -17,9 +17,9 @@ pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Removes times, bars and IDs.
+/// Removes times, bars and IDs. The nonces of idempotency keys become numbers, in their order.
 pub(crate) fn reduce(output: &str) -> String {
-    let mut reduced = String::new();
+    let (mut reduced, mut nonces) = (String::new(), Vec::new());
     let mut lines = output.lines();
     while let Some(line) = lines.next() {
         if let Some(header) = line.strip_prefix("trace ") {
@@ -30,7 +30,7 @@ pub(crate) fn reduce(output: &str) -> String {
             // The axis.
             lines.next().unwrap();
         } else {
-            reduced.push_str(&row(line));
+            reduced.push_str(&numbered(&row(line), &mut nonces));
             reduced.push('\n');
         }
     }
@@ -43,6 +43,18 @@ fn row(line: &str) -> String {
     let guides = &line[..line.len() - text.len()];
     let words: Vec<_> = text.split_whitespace().take_while(|word| !is_offset(word)).map(full_name).collect();
     format!("{guides}{}", words.join(" ")).trim_end().to_owned()
+}
+
+/// Replaces the nonce of an idempotency key with the number of its instance.
+fn numbered(row: &str, nonces: &mut Vec<String>) -> String {
+    let Some((before, key)) = row.split_once("request.key=") else { return row.to_owned() };
+    let (nonce, rest) = key.split_at(32);
+    assert!(nonce.bytes().all(|byte| byte.is_ascii_hexdigit()), "{row}");
+    let number = nonces.iter().position(|known| known == nonce).unwrap_or(nonces.len());
+    if number == nonces.len() {
+        nonces.push(nonce.to_owned());
+    }
+    format!("{before}request.key={}{rest}", number + 1)
 }
 
 /// Restores a truncated name, because the position of the ellipsis depends on the width of the times.
