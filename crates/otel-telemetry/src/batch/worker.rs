@@ -46,9 +46,12 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                 // Set before the queue is checked: a producer that sees the worker busy has put its record into the
                 // queue before the last check of this loop.
                 shared.account.set_busy(true);
-                let least = if due { 1 } else { options.max_batch_size };
-                while intake.records.len() >= least {
+                // All that waits now is exported, so that the whole queue is free for the next burst. What arrives meanwhile
+                // waits for a full batch.
+                let mut left = intake.records.len();
+                while left > 0 || intake.records.len() >= options.max_batch_size {
                     let batch = at_hand(&mut intake, options.max_batch_size);
+                    left = left.saturating_sub(batch.len().max(1));
                     let _ = export(batch, &mut intake, exporter).await;
                     if !intake.commands.is_empty() {
                         break;
