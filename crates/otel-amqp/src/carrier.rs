@@ -75,6 +75,10 @@ impl HeaderReader for HeaderInjector<'_> {
 
 impl HeaderWriter for HeaderInjector<'_> {
     fn set(&mut self, name: &str, value: &str) {
+        self.set_bytes(name, value.as_bytes());
+    }
+
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
         let Ok(key) = ShortString::try_new(name.to_ascii_lowercase()) else { return };
         if self.0.inner().keys().any(|other| *other != key && is_named(other, name)) {
             self.remove(name);

@@ -56,6 +56,10 @@ impl HeaderWriter for MetadataInjector<'_> {
         HeaderInjector(self.0.as_mut()).set(name, value);
     }
 
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        HeaderInjector(self.0.as_mut()).set_bytes(name, value);
+    }
+
     fn remove(&mut self, name: &str) {
         HeaderInjector(self.0.as_mut()).remove(name);
     }

@@ -48,14 +48,29 @@ fn known(name: &str) -> Option<&'static HeaderName> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(_, header)| header)
 }
 
-impl HeaderWriter for HeaderInjector<'_> {
-    fn set(&mut self, name: &str, value: &str) {
-        let Ok(value) = HeaderValue::from_str(value) else { return };
+impl HeaderInjector<'_> {
+    #[inline]
+    fn insert(&mut self, name: &str, value: HeaderValue) {
         if let Some(name) = known(name) {
             // `try_insert`: a map that is full says so instead of panicking.
             let _ = self.0.try_insert(name, value);
         } else if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
             let _ = self.0.try_insert(name, value);
+        }
+    }
+}
+
+impl HeaderWriter for HeaderInjector<'_> {
+    fn set(&mut self, name: &str, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.insert(name, value);
+        }
+    }
+
+    #[inline]
+    fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.insert(name, value);
         }
     }
 
@@ -102,6 +117,21 @@ mod tests {
         carrier.remove("X-Request-Id");
         assert_eq!(headers.len(), 1);
         assert_eq!(headers["traceparent"], "new");
+    }
+
+    #[test]
+    fn bytes_are_written_as_their_text() {
+        let mut headers = HeaderMap::new();
+        let mut carrier = HeaderInjector(&mut headers);
+        for (name, value) in [("traceparent", "00-1"), ("x-a", "1\n2"), ("x-b", "\u{fc}")] {
+            carrier.set(name, value);
+            assert_eq!(carrier.contains(name), name != "x-a", "{name}");
+            carrier.remove(name);
+            carrier.set_bytes(name, value.as_bytes());
+            assert_eq!(carrier.contains(name), name != "x-a", "{name}");
+        }
+        assert_eq!((headers.len(), headers["x-b"].as_bytes()), (2, "\u{fc}".as_bytes()));
+        assert_eq!(headers["traceparent"], "00-1");
     }
 
     #[test]

@@ -160,3 +160,23 @@ fn every_format_is_read_from_its_own_headers_alone() {
     let foreign = PropagatorHandle::new(SdkTraceContext::new());
     assert_eq!(span_context(&foreign.extract(&Choosy(&headers))).trace_id().to_string(), TRACE_ID);
 }
+
+#[test]
+fn bytes_are_written_as_their_text() {
+    fn written<C: HeaderWriter + Default>(by_bytes: bool) -> C {
+        let mut carrier = C::default();
+        for (name, value) in [("traceparent", "00-1"), ("x-a", "1\n2"), ("x-b", "\u{fc}")] {
+            match by_bytes {
+                true => carrier.set_bytes(name, value.as_bytes()),
+                false => carrier.set(name, value),
+            }
+        }
+        if by_bytes {
+            carrier.set_bytes("x-c", b"\xff");
+        }
+        carrier
+    }
+    assert_eq!(written::<HashMap<String, String>>(true), written::<HashMap<String, String>>(false));
+    assert_eq!(written::<BTreeMap<String, String>>(true), written::<BTreeMap<String, String>>(false));
+    assert_eq!(written::<Vec<(String, String)>>(true), written::<Vec<(String, String)>>(false));
+}
