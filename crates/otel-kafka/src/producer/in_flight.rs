@@ -35,8 +35,7 @@ pub(crate) struct StartedRecord<'a, O> {
 /// The operation of a record, and the values that its delivery report does not contain.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    /// `None` if nothing was installed when the record was sent.
-    pub(crate) operation: Option<MessagingOperation>,
+    pub(crate) operation: MessagingOperation,
     /// The original headers; `None` if the record is sent without injected headers.
     pub(crate) own: Option<OriginalHeaders>,
     /// The timestamp of the record, which a delivery report does not always contain.

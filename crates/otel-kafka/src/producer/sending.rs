@@ -57,9 +57,8 @@ pub(crate) fn begin<'a, O: Send + Sync>(
 ) -> StartedRecord<'a, O> {
     let has_partition = parts.partition.is_some_and(|partition| partition >= 0);
     let timestamp = parts.timestamp;
-    if kafka.messaging().is_idle() {
-        let sending =
-            Sending { operation: None, own: None, timestamp, has_partition, is_context_dropped: false };
+    if let Some(operation) = kafka.messaging().idle_operation() {
+        let sending = Sending { operation, own: None, timestamp, has_partition, is_context_dropped: false };
         return StartedRecord { parts, headers, in_flight: InFlightRecord::new(sending, opaque) };
     }
     let budget = shared.limits.budget(&parts, headers.as_ref().map(OwnedHeaders::as_borrowed));
@@ -71,7 +70,6 @@ pub(crate) fn begin<'a, O: Send + Sync>(
     operation.release_context();
     let (headers, own) = outbound.headers.into_parts();
     let is_context_dropped = operation.is_context_dropped();
-    let operation = Some(operation);
     let sending = Sending { operation, own, timestamp, has_partition, is_context_dropped };
     StartedRecord { parts, headers, in_flight: InFlightRecord::new(sending, opaque) }
 }
@@ -109,8 +107,8 @@ pub(crate) fn produce<'a, O: Send + Sync>(
         if is_context_dropped {
             kafka.count_context_dropped();
         }
-        if let Some(operation) = unreported.and_then(|sending| sending.operation) {
-            operation.finish(&Outcome::ok());
+        if let Some(sending) = unreported {
+            sending.operation.finish(&Outcome::ok());
         }
         return Ok(());
     };
@@ -130,9 +128,7 @@ pub(crate) fn finish_rejected<O>(
 ) -> (Option<OwnedHeaders>, Option<O>) {
     let StartedRecord { headers, mut in_flight, .. } = record;
     let Some(sending) = in_flight.sending() else { return (headers, in_flight.take_opaque()) };
-    if let Some(operation) = &mut sending.operation {
-        operation.end(&outcome::of_error(error));
-    }
+    sending.operation.end(&outcome::of_error(error));
     let headers = match sending.own.take() {
         Some(own) => own.restore(headers),
         None => headers,

@@ -130,7 +130,7 @@ impl<O: Send + Sync> Shared<O> {
             in_flight = self.refused(message, in_flight)?;
         }
         let own = in_flight.sending().and_then(|sending| {
-            let operation = sending.operation.as_mut()?;
+            let operation = &mut sending.operation;
             if let Some(span) = operation.recording() {
                 let partition = (!sending.has_partition).then(|| message.partition());
                 attributes::delivered(&span, partition, message.offset());
