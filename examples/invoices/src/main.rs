@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints to its terminal")]
 
 mod arguments;
-mod broker;
 mod demo;
 mod jobs;
 mod payments;
@@ -20,10 +19,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use service::Service;
 use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::{HELP, Mode};
-use crate::broker::Broker;
 
 /// The error type of the program.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -62,8 +61,8 @@ async fn main() -> ExitCode {
 
 async fn run(address: Option<String>) -> Result<(), Failure> {
     let broker = match address {
-        Some(address) => Broker::at(address),
-        None => Broker::find().await?,
+        Some(address) => Service::at(address),
+        None => Service::find("rabbitmq", "RABBITMQ_URL", "--broker").await?,
     };
     let result = demo::run(&broker.address).await;
     // Runs after a failure as well, so that no process is left.

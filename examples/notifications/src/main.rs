@@ -11,7 +11,6 @@ mod demo;
 mod letters;
 mod people;
 mod reports;
-mod server;
 mod settings;
 mod stage;
 
@@ -22,8 +21,9 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
+use service::Service;
+
 use crate::arguments::{HELP, Mode};
-use crate::server::Server;
 
 /// The error type of the program.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -61,8 +61,8 @@ async fn main() -> ExitCode {
 
 async fn run(address: Option<String>) -> Result<(), Failure> {
     let server = match address {
-        Some(address) => Server::at(address),
-        None => Server::find().await?,
+        Some(address) => Service::at(address),
+        None => Service::find("nats", "NATS_URL", "--server").await?,
     };
     let result = demo::run(&server.address).await;
     // Runs after a failure as well, so that no process is left.
