@@ -102,8 +102,11 @@ pub(crate) async fn what_no_worker_claims_is_listed(journal: Shared) {
     journal.append("later", later, vec![], Then::Runnable { at: now() + 3_600_000 }).await.unwrap();
     let parked = created(&journal, instance("parked")).await;
     journal.append("parked", parked, vec![], Then::Parked).await.unwrap();
+    let touched = created(&journal, instance("touched")).await;
     tokio::time::advance(LEASE * 2).await;
     created(&journal, instance("new")).await;
+    // Due for long, and changed just now.
+    journal.append("touched", touched, vec![], Then::Runnable { at: 0 }).await.unwrap();
     let unclaimed = async |since: Duration| {
         let since = now() - u64::try_from(since.as_millis()).unwrap();
         let headers = journal.unclaimed(since, 100).await.unwrap();
