@@ -30,7 +30,7 @@ use crate::resource;
 use crate::runtime::{self, ExportThread};
 use crate::sampler::{self, EnvError, Sampler};
 use crate::status::ExportStatus;
-use crate::telemetry::{Parts, Telemetry};
+use crate::telemetry::{Running, Telemetry};
 
 /// Resolves all options before it starts anything, so that an error leaves no thread behind.
 pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Telemetry, SetupError> {
@@ -93,8 +93,8 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     });
     let reader = MetricsReader { interval, timeout, state: &state };
     let temporality = temporality.unwrap_or(Temporality::Cumulative);
-    match &metrics.to {
-        To::Otlp(otlp) => {
+    match &metrics.sink {
+        Sink::Otlp(otlp) => {
             let thread = ExportThread::new().map_err(SetupError::Thread)?;
             let exporter = {
                 let _entered = thread.enter();
@@ -103,12 +103,12 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
             let runtime = thread.serve("otel-metrics".into()).map_err(SetupError::Thread)?;
             meters = meters.with_reader(reader.build(exporter, runtime));
         }
-        To::Stdout => {
+        Sink::Stdout => {
             let exporter =
                 opentelemetry_stdout::MetricExporter::builder().with_temporality(temporality).build();
             meters = meters.with_reader(reader.build(exporter, (control.clone(), None)));
         }
-        To::Custom | To::Nowhere | To::Off(_) => {}
+        Sink::Custom | Sink::Nowhere | Sink::Off(_) => {}
     }
     if let Some(map) = builder.metrics.take().filter(|_| metrics.enabled) {
         meters = map(meters);
@@ -149,7 +149,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     if let Some(queue) = &records {
         loggers = loggers.with_log_processor(BatchLogs(queue.clone()));
     }
-    Ok(Telemetry::new(Parts {
+    Ok(Telemetry::new(Running {
         tracer_provider: tracers.build(),
         meter_provider,
         logger_provider: loggers.build(),
@@ -209,11 +209,11 @@ fn propagator(in_code: Option<CompositePropagator>, env: &mut Env) -> CompositeP
 struct Target {
     signal: Signal,
     enabled: bool,
-    to: To,
+    sink: Sink,
     status: Arc<ExportStatus>,
 }
 
-enum To {
+enum Sink {
     Otlp(Otlp),
     Stdout,
     Custom,
@@ -229,34 +229,34 @@ fn target(builder: &TelemetryBuilder, signal: Signal, env: &mut Env) -> Target {
         Signal::Logs => builder.log_exporter.is_some(),
     };
     let enabled = !builder.options.disabled;
-    let to = match Exporter::in_env(signal, env) {
-        _ if !enabled => To::Nowhere,
-        None if custom => To::Custom,
+    let sink = match Exporter::in_env(signal, env) {
+        _ if !enabled => Sink::Nowhere,
+        None if custom => Sink::Custom,
         chosen => match chosen.unwrap_or(builder.exporters[signal as usize]) {
-            Exporter::Otlp => builder.otlp.resolve(signal, env).map_or_else(To::Off, To::Otlp),
+            Exporter::Otlp => builder.otlp.resolve(signal, env).map_or_else(Sink::Off, Sink::Otlp),
             Exporter::OtlpIfConfigured => match builder.otlp.resolve(signal, env) {
-                Ok(otlp) if otlp.is_in_env => To::Otlp(otlp),
-                Ok(_) => To::Nowhere,
-                Err(reason) => To::Off(reason),
+                Ok(otlp) if otlp.is_in_env => Sink::Otlp(otlp),
+                Ok(_) => Sink::Nowhere,
+                Err(reason) => Sink::Off(reason),
             },
-            Exporter::Stdout => To::Stdout,
-            Exporter::None => To::Nowhere,
+            Exporter::Stdout => Sink::Stdout,
+            Exporter::None => Sink::Nowhere,
         },
     };
-    let destination = match &to {
-        To::Otlp(otlp) => otlp.shown_endpoint(),
-        To::Stdout => "the standard output".to_owned(),
-        To::Custom => "the application's exporter".to_owned(),
-        To::Nowhere | To::Off(_) => "no destination".to_owned(),
+    let destination = match &sink {
+        Sink::Otlp(otlp) => otlp.shown_endpoint(),
+        Sink::Stdout => "the standard output".to_owned(),
+        Sink::Custom => "the application's exporter".to_owned(),
+        Sink::Nowhere | Sink::Off(_) => "no destination".to_owned(),
     };
-    let off = if let To::Off(reason) = &to { Some(reason.clone()) } else { None };
-    Target { signal, enabled, to, status: Arc::new(ExportStatus::new(signal, destination, off)) }
+    let off = if let Sink::Off(reason) = &sink { Some(reason.clone()) } else { None };
+    Target { signal, enabled, sink, status: Arc::new(ExportStatus::new(signal, destination, off)) }
 }
 
 impl Target {
     /// Makes the timeout of an OTLP export that of each attempt, and returns the options with the time of all attempts.
     fn limit_attempts(&mut self, mut batch: BatchOptions) -> BatchOptions {
-        if let To::Otlp(otlp) = &mut self.to {
+        if let Sink::Otlp(otlp) = &mut self.sink {
             otlp.timeout = otlp.timeout.min(batch.export_timeout);
             // The exporter keeps its limits itself. The second is for encoding and compression.
             let second = Duration::from_secs(1);
@@ -272,7 +272,7 @@ impl Target {
         resource: &Resource,
         exporter: impl FnOnce(Arc<ExportStatus>) -> Result<Option<DynDeliver<T>>, SetupError>,
     ) -> Result<Option<Queue<T>>, SetupError> {
-        if matches!(self.to, To::Nowhere | To::Off(_)) {
+        if matches!(self.sink, Sink::Nowhere | Sink::Off(_)) {
             return Ok(None);
         }
         let thread = ExportThread::new().map_err(SetupError::Thread)?;
@@ -290,7 +290,7 @@ impl Target {
     /// Describes the destination without secrets.
     fn describe(&self, batch: Option<&BatchOptions>) -> String {
         let mut text = self.status.destination().to_owned();
-        if let To::Otlp(otlp) = &self.to {
+        if let Sink::Otlp(otlp) = &self.sink {
             let protocol = match otlp.protocol {
                 Protocol::Grpc => "grpc",
                 Protocol::HttpProtobuf => "http/protobuf",
@@ -307,7 +307,7 @@ impl Target {
                 otlp.timeout, otlp.retry_for
             );
         }
-        if let Some(batch) = batch.filter(|_| !matches!(self.to, To::Nowhere | To::Off(_))) {
+        if let Some(batch) = batch.filter(|_| !matches!(self.sink, Sink::Nowhere | Sink::Off(_))) {
             let BatchOptions { max_queue_size, max_batch_size, schedule_delay, .. } = batch;
             text = format!(
                 "{text}, queue {max_queue_size}, batches of {max_batch_size} every {schedule_delay:?}"
@@ -321,11 +321,11 @@ impl Target {
         custom: Option<DynDeliver<SpanData>>,
         status: Arc<ExportStatus>,
     ) -> Result<Option<DynDeliver<SpanData>>, SetupError> {
-        Ok(match &self.to {
-            To::Otlp(otlp) => Some(deliver_spans(OtlpExporter::new(otlp, Temporality::default(), status)?)),
-            To::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
-            To::Custom => custom,
-            To::Nowhere | To::Off(_) => None,
+        Ok(match &self.sink {
+            Sink::Otlp(otlp) => Some(deliver_spans(OtlpExporter::new(otlp, Temporality::default(), status)?)),
+            Sink::Stdout => Some(deliver_spans(opentelemetry_stdout::SpanExporter::default())),
+            Sink::Custom => custom,
+            Sink::Nowhere | Sink::Off(_) => None,
         })
     }
 
@@ -334,22 +334,22 @@ impl Target {
         custom: Option<DynDeliver<OwnedLog>>,
         status: Arc<ExportStatus>,
     ) -> Result<Option<DynDeliver<OwnedLog>>, SetupError> {
-        Ok(match &self.to {
-            To::Otlp(otlp) => Some(deliver_logs(OtlpExporter::new(otlp, Temporality::default(), status)?)),
-            To::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
-            To::Custom => custom,
-            To::Nowhere | To::Off(_) => None,
+        Ok(match &self.sink {
+            Sink::Otlp(otlp) => Some(deliver_logs(OtlpExporter::new(otlp, Temporality::default(), status)?)),
+            Sink::Stdout => Some(deliver_logs(opentelemetry_stdout::LogExporter::default())),
+            Sink::Custom => custom,
+            Sink::Nowhere | Sink::Off(_) => None,
         })
     }
 
     /// Returns the `otel.component.type` of the exporter, as in the semantic conventions.
     fn component(&self) -> &'static str {
-        let grpc = matches!(&self.to, To::Otlp(otlp) if otlp.protocol == Protocol::Grpc);
-        match (&self.to, self.signal) {
-            (To::Otlp(_), Signal::Traces) if grpc => "otlp_grpc_span_exporter",
-            (To::Otlp(_), Signal::Traces) => "otlp_http_span_exporter",
-            (To::Otlp(_), Signal::Logs) if grpc => "otlp_grpc_log_exporter",
-            (To::Otlp(_), Signal::Logs) => "otlp_http_log_exporter",
+        let grpc = matches!(&self.sink, Sink::Otlp(otlp) if otlp.protocol == Protocol::Grpc);
+        match (&self.sink, self.signal) {
+            (Sink::Otlp(_), Signal::Traces) if grpc => "otlp_grpc_span_exporter",
+            (Sink::Otlp(_), Signal::Traces) => "otlp_http_span_exporter",
+            (Sink::Otlp(_), Signal::Logs) if grpc => "otlp_grpc_log_exporter",
+            (Sink::Otlp(_), Signal::Logs) => "otlp_http_log_exporter",
             _ => "custom_exporter",
         }
     }

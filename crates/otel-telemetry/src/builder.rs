@@ -338,30 +338,30 @@ impl TelemetryBuilder {
         let tracing_spans = self.tracing_spans;
         let random = self.random_trace_flag;
         let telemetry = assemble::assemble(std::mem::take(self), env)?;
-        let parts = Arc::clone(telemetry.parts());
-        let enabled = !parts.options.disabled;
+        let running = Arc::clone(telemetry.running());
+        let enabled = !running.options.disabled;
         if let Some(filter) = filter {
             logs::install(
                 filter,
-                &parts.logger_provider,
-                (tracing_spans && enabled).then_some(&parts.tracer_provider),
+                &running.logger_provider,
+                (tracing_spans && enabled).then_some(&running.tracer_provider),
             )?;
         }
-        otel_propagation::set_global(parts.propagator.clone());
+        otel_propagation::set_global(running.propagator.clone());
         if enabled {
             if random {
                 otel_propagation::declare_random_trace_ids(true);
             }
-            otel_operation::set_tracer_provider(parts.tracer_provider.clone());
+            otel_operation::set_tracer_provider(running.tracer_provider.clone());
             #[cfg(feature = "bound-metrics")]
             otel_operation::declare_bound_metrics();
-            if parts.options.follows_unsampled_parents {
+            if running.options.follows_unsampled_parents {
                 otel_operation::declare_parent_based_sampler();
             }
-            global::set_meter_provider(parts.meter_provider.clone());
+            global::set_meter_provider(running.meter_provider.clone());
         }
         otel_operation::declare_final_propagator();
-        parts.installed.store(true, Ordering::SeqCst);
+        running.installed.store(true, Ordering::SeqCst);
         log_setup(&telemetry);
         Ok(telemetry)
     }

@@ -16,7 +16,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use crate::batch::{Command, Counts, Queue};
 use crate::builder;
 use crate::config::Signal;
-use crate::telemetry::Parts;
+use crate::telemetry::Running;
 
 /// Divisor of the deadline that gives the time reserved for cancelling unfinished steps.
 const RESERVE: u32 = 10;
@@ -73,58 +73,58 @@ pub(crate) fn lost_report(deadline: Duration) -> ShutdownReport {
 }
 
 /// Runs the shutdown on the control thread, and passes the report to `done`.
-pub(crate) async fn run(parts: Arc<Parts>, deadline: Duration, done: impl FnOnce(ShutdownReport)) {
+pub(crate) async fn run(running: Arc<Running>, deadline: Duration, done: impl FnOnce(ShutdownReport)) {
     let start = Instant::now();
     let reserve = deadline / RESERVE;
     let mut shares = Shares::new(start + (deadline - reserve), 3);
     let mut unfinished = Vec::new();
-    parts.health.begin_shutdown();
-    parts.metrics.status.close();
-    if parts.installed.load(Ordering::SeqCst) {
+    running.health.begin_shutdown();
+    running.metrics.status.close();
+    if running.installed.load(Ordering::SeqCst) {
         // Spans that start from now on have to ask the provider, which soon starts none.
         otel_operation::reset_declarations();
         otel_propagation::declare_random_trace_ids(false);
     }
-    if let Some(spans) = &parts.spans {
+    if let Some(spans) = &running.spans {
         spans.refuse();
     }
     for signal in Signal::ALL {
         let share = shares.next(Instant::now());
-        let shutting = Arc::clone(&parts);
+        let shutting = Arc::clone(&running);
         // The SDK's shutdown blocks, and so can processors and readers of the application.
         let shutdown = tokio::task::spawn_blocking(move || shutting.shut_down(signal, share));
         let result = tokio::time::timeout(share + reserve / 6, shutdown).await;
         if matches!(result, Ok(Ok(Err(OTelSdkError::AlreadyShutdown)))) {
             // The application shuts the provider down at the same time, and its call exports the rest.
-            settle(&parts, signal, share).await;
+            settle(&running, signal, share).await;
         }
-        parts.give_up(signal);
-        if !settle(&parts, signal, reserve / 6).await {
-            parts.abandon(signal);
+        running.give_up(signal);
+        if !settle(&running, signal, reserve / 6).await {
+            running.abandon(signal);
         }
         let error = match result {
             // The provider was already shut down by the application, which counts as finished.
             Ok(Ok(Ok(()) | Err(OTelSdkError::AlreadyShutdown))) => continue,
-            Ok(Ok(Err(OTelSdkError::Timeout(_)))) | Err(_) => parts.unfinished(signal, share),
-            Ok(Ok(Err(error))) => parts.explain(signal, &error),
+            Ok(Ok(Err(OTelSdkError::Timeout(_)))) | Err(_) => running.unfinished(signal, share),
+            Ok(Ok(Err(error))) => running.explain(signal, &error),
             Ok(Err(_panic)) => "it panicked".to_owned(),
         };
         unfinished.push((signal, error));
     }
     let report = ShutdownReport {
         unfinished,
-        spans: parts.spans.as_ref().map(Queue::counts).unwrap_or_default(),
-        logs: parts.logs.as_ref().map(Queue::counts).unwrap_or_default(),
+        spans: running.spans.as_ref().map(Queue::counts).unwrap_or_default(),
+        logs: running.logs.as_ref().map(Queue::counts).unwrap_or_default(),
         took: start.elapsed(),
     };
-    if parts.installed.load(Ordering::SeqCst) {
+    if running.installed.load(Ordering::SeqCst) {
         builder::allow_init();
     }
     let logged = report.clone();
     // The subscriber may block, and so may the drop of the application's processors.
     let logging = tokio::task::spawn_blocking(move || {
         log(&logged);
-        drop(parts);
+        drop(running);
     });
     let _ = tokio::time::timeout(reserve / 6, logging).await;
     done(report);
@@ -139,17 +139,17 @@ fn log(report: &ShutdownReport) {
 }
 
 /// Waits until a closed queue has counted all its records, and returns false if it has not by then.
-async fn settle(parts: &Parts, signal: Signal, most: Duration) -> bool {
+async fn settle(running: &Running, signal: Signal, most: Duration) -> bool {
     let ended = async {
         // An ended worker rejects the command; a worker that is about to end drops it. Either ends the wait.
         match signal {
             Signal::Traces => {
-                if let Some(queue) = &parts.spans {
+                if let Some(queue) = &running.spans {
                     let _ = queue.command_async(Command::Flush).await;
                 }
             }
             Signal::Logs => {
-                if let Some(queue) = &parts.logs {
+                if let Some(queue) = &running.logs {
                     let _ = queue.command_async(Command::Flush).await;
                 }
             }
@@ -177,7 +177,7 @@ impl Shares {
     }
 }
 
-impl Parts {
+impl Running {
     fn shut_down(&self, signal: Signal, timeout: Duration) -> OTelSdkResult {
         match signal {
             Signal::Traces => self.tracer_provider.shutdown_with_timeout(timeout),

@@ -47,7 +47,7 @@ impl ShutdownSignal {
                 return Self(std::future::pending().boxed().shared());
             }
         };
-        let (told, signal) = oneshot::channel();
+        let (received, signal) = oneshot::channel();
         control.spawn(async move {
             signals.next().await;
             health.begin_shutdown();
@@ -55,7 +55,7 @@ impl ShutdownSignal {
             let draining = async {
                 tokio::time::sleep(delay).await;
                 // The receiver is gone if all futures were dropped.
-                let _ = told.send(());
+                let _ = received.send(());
                 std::future::pending::<()>().await;
             };
             tokio::select! {

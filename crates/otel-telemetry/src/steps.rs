@@ -171,7 +171,7 @@ impl ShutdownSteps {
     /// Call it inside of the application's tokio runtime: the steps are tasks of this runtime, and the deadline is kept
     /// on another thread.
     pub async fn run(self) -> StepsReport {
-        let control = self.telemetry.parts().control.clone();
+        let control = self.telemetry.running().control.clone();
         let deadline = self.deadline;
         let tasks = Handle::try_current().unwrap_or_else(|_| control.clone());
         let running = control.spawn(run(self, tasks));

@@ -37,12 +37,12 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 #[must_use = "dropping it shuts the telemetry down"]
 pub struct Telemetry {
     /// `None` after the shutdown has taken it.
-    parts: Option<Arc<Parts>>,
+    running: Option<Arc<Running>>,
 }
 
 /// The components that the shutdown needs.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct Running {
     pub(crate) tracer_provider: SdkTracerProvider,
     pub(crate) meter_provider: SdkMeterProvider,
     pub(crate) logger_provider: SdkLoggerProvider,
@@ -78,38 +78,38 @@ impl Telemetry {
         TelemetryBuilder::default()
     }
 
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts: Some(Arc::new(parts)) }
+    pub(crate) fn new(running: Running) -> Self {
+        Self { running: Some(Arc::new(running)) }
     }
 
-    #[expect(clippy::expect_used, reason = "`parts` is taken only by methods that consume `self`")]
-    pub(crate) fn parts(&self) -> &Arc<Parts> {
-        self.parts.as_ref().expect("taken only at the end")
+    #[expect(clippy::expect_used, reason = "`running` is taken only by methods that consume `self`")]
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        self.running.as_ref().expect("taken only at the end")
     }
 
     /// Returns the tracer provider.
     #[must_use]
     pub fn tracer_provider(&self) -> &SdkTracerProvider {
-        &self.parts().tracer_provider
+        &self.running().tracer_provider
     }
 
     /// Returns the meter provider.
     #[must_use]
     pub fn meter_provider(&self) -> &SdkMeterProvider {
-        &self.parts().meter_provider
+        &self.running().meter_provider
     }
 
     /// Returns the logger provider.
     #[must_use]
     pub fn logger_provider(&self) -> &SdkLoggerProvider {
-        &self.parts().logger_provider
+        &self.running().logger_provider
     }
 
     /// Returns the propagator, after the override from the environment. [`init`](TelemetryBuilder::init) installs it;
     /// after [`build`](TelemetryBuilder::build), pass it to layers or to `otel_propagation::set_global`.
     #[must_use]
     pub fn propagator(&self) -> &CompositePropagator {
-        &self.parts().propagator
+        &self.running().propagator
     }
 
     /// Returns a layer for a `tracing` subscriber of the application: events become log records with the ids of the
@@ -134,34 +134,34 @@ impl Telemetry {
     /// Returns the counts of the spans so far; all zero if spans are not exported.
     #[must_use]
     pub fn span_counts(&self) -> Counts {
-        let spans = self.parts().spans.as_ref();
+        let spans = self.running().spans.as_ref();
         spans.map(Queue::counts).unwrap_or_default()
     }
 
     /// Returns the counts of the log records so far; all zero if log records are not exported.
     #[must_use]
     pub fn log_counts(&self) -> Counts {
-        let logs = self.parts().logs.as_ref();
+        let logs = self.running().logs.as_ref();
         logs.map(Queue::counts).unwrap_or_default()
     }
 
     /// Returns the environment variables that were ignored because their values are invalid.
     #[must_use]
     pub fn env_problems(&self) -> &[EnvProblem] {
-        &self.parts().problems
+        &self.running().problems
     }
 
     /// Returns the configuration in effect as one line of text: destinations, protocols, limits, sampler, propagators. It
     /// has no secrets: header values and credentials in URLs are left out. The set-up logs the same line at INFO.
     #[must_use]
     pub fn describe(&self) -> &str {
-        &self.parts().description
+        &self.running().description
     }
 
     /// Returns the health of the application, for checks and endpoints.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.parts().health.clone()
+        self.running().health.clone()
     }
 
     /// Starts to listen for SIGTERM and Ctrl-C. When one arrives, the health becomes not ready, and the future
@@ -171,8 +171,8 @@ impl Telemetry {
     /// This replaces the system's default handling for the rest of the process, so that the code that awaits the
     /// future must end the process.
     pub fn shutdown_on_signal(&self) -> ShutdownSignal {
-        let parts = self.parts();
-        ShutdownSignal::listen(&parts.control, self.health(), parts.options.drain_delay.min(LONGEST))
+        let running = self.running();
+        ShutdownSignal::listen(&running.control, self.health(), running.options.drain_delay.min(LONGEST))
     }
 
     /// Exports all pending data of all signals without a shutdown, within 30 seconds; see
@@ -193,15 +193,15 @@ impl Telemetry {
     ///
     /// Returns the errors by signal.
     pub async fn flush_within(&self, deadline: Duration) -> Result<(), Vec<(Signal, String)>> {
-        let parts = Arc::clone(self.parts());
-        let flushing = self.parts().control.spawn(flush(parts, deadline.min(LONGEST)));
+        let running = Arc::clone(self.running());
+        let flushing = self.running().control.spawn(flush(running, deadline.min(LONGEST)));
         let failed = flushing.await.unwrap_or_else(|error| vec![(Signal::Traces, error.to_string())]);
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
     /// Shuts down within the configured deadline; see [`shutdown_within`](Self::shutdown_within).
     pub async fn shutdown(self) -> ShutdownReport {
-        let deadline = self.parts().options.shutdown_timeout;
+        let deadline = self.running().options.shutdown_timeout;
         self.shutdown_within(deadline).await
     }
 
@@ -251,35 +251,35 @@ impl Telemetry {
     }
 
     fn start_shutdown(&mut self, deadline: Duration, done: impl FnOnce(ShutdownReport) + Send + 'static) {
-        if let Some(parts) = self.parts.take() {
-            let handle = parts.control.clone();
+        if let Some(running) = self.running.take() {
+            let handle = running.control.clone();
             let deadline = deadline.min(LONGEST);
-            handle.spawn(shutdown::run(parts, deadline, done));
+            handle.spawn(shutdown::run(running, deadline, done));
         }
     }
 }
 
 /// Flushes the signals concurrently, and returns the errors. The SDK's flush blocks.
-async fn flush(parts: Arc<Parts>, deadline: Duration) -> Vec<(Signal, String)> {
+async fn flush(running: Arc<Running>, deadline: Duration) -> Vec<(Signal, String)> {
     let until = tokio::time::Instant::now() + deadline;
     let flushing = Signal::ALL.map(|signal| {
-        let parts = Arc::clone(&parts);
-        (signal, tokio::task::spawn_blocking(move || parts.flush(signal)))
+        let running = Arc::clone(&running);
+        (signal, tokio::task::spawn_blocking(move || running.flush(signal)))
     });
     let mut failed = Vec::new();
     for (signal, flushing) in flushing {
         let error = match tokio::time::timeout_at(until, flushing).await {
             Ok(Ok(Ok(()))) => continue,
-            Ok(Ok(Err(error))) => parts.explain(signal, &error),
+            Ok(Ok(Err(error))) => running.explain(signal, &error),
             Ok(Err(panic)) => panic.to_string(),
-            Err(_elapsed) => parts.unfinished(signal, deadline),
+            Err(_elapsed) => running.unfinished(signal, deadline),
         };
         failed.push((signal, error));
     }
     failed
 }
 
-impl Parts {
+impl Running {
     /// Describes a failed step: by the failure of the export, else by the error that the SDK returned.
     pub(crate) fn explain(&self, signal: Signal, error: &OTelSdkError) -> String {
         self.health.export_failure(signal).unwrap_or_else(|| error.to_string())
@@ -306,8 +306,8 @@ impl Parts {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        let Some(parts) = &self.parts else { return };
-        let deadline = parts.options.shutdown_timeout;
+        let Some(running) = &self.running else { return };
+        let deadline = running.options.shutdown_timeout;
         // The shutdown logs the report; a drop cannot return it.
         let _ = self.block_on_shutdown(deadline);
     }

@@ -191,7 +191,7 @@ fn warn(signal: &'static str, lost: Drops) {
 #[derive(Debug, Default)]
 struct Warning {
     last: Option<Instant>,
-    told: Drops,
+    reported: Drops,
 }
 
 impl Warning {
@@ -207,14 +207,14 @@ impl Warning {
     /// Returns the losses since the last warning, whatever the time.
     fn last(&mut self, dropped: Drops) -> Option<Drops> {
         let new = Drops {
-            queue_full: dropped.queue_full - self.told.queue_full,
-            shut_down: dropped.shut_down - self.told.shut_down,
-            failed: dropped.failed - self.told.failed,
-            timed_out: dropped.timed_out - self.told.timed_out,
-            rejected: dropped.rejected - self.told.rejected,
+            queue_full: dropped.queue_full - self.reported.queue_full,
+            shut_down: dropped.shut_down - self.reported.shut_down,
+            failed: dropped.failed - self.reported.failed,
+            timed_out: dropped.timed_out - self.reported.timed_out,
+            rejected: dropped.rejected - self.reported.rejected,
         };
         (new.total() > 0).then(|| {
-            self.told = dropped;
+            self.reported = dropped;
             new
         })
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_told_once_a_minute_and_each_time_the_new_ones() {
+    fn drops_are_reported_once_a_minute_and_each_time_the_new_ones() {
         let start = Instant::now();
         let mut warning = Warning::default();
         assert_eq!(warning.due(start, full(0)), None);
