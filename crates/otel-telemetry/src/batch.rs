@@ -52,8 +52,8 @@ impl BatchOptions {
     }
 
     /// Sets the capacity of the queue, without the batch that is being exported. Records that arrive while it is full
-    /// are dropped and counted; while exports fail and are retried, the oldest batch is dropped instead. Zero becomes
-    /// one.
+    /// are dropped and counted. While an export waits for its next attempt, its batch is dropped instead, which is the
+    /// oldest one; during an attempt it is not, because the collector may accept it. Zero becomes one.
     #[must_use]
     pub fn with_max_queue_size(mut self, records: usize) -> Self {
         self.max_queue_size = records;

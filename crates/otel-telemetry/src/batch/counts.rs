@@ -29,7 +29,8 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Drops {
-    /// The queue was full. New records are dropped, but while exports fail and are retried, the oldest ones are.
+    /// The queue was full. New records are dropped, but while an export waits for its next attempt, its batch is, which is
+    /// the oldest one.
     pub queue_full: u64,
     /// The record arrived during or after the shutdown, or the deadline of the shutdown cancelled its export.
     pub shut_down: u64,

@@ -9,7 +9,8 @@ mod programs;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// The variable with the name of the program to run.
@@ -18,9 +19,13 @@ const PROGRAM: &str = "OTEL_TELEMETRY_TEST_PROGRAM";
 /// Tolerance beyond a deadline on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
 
+/// The longest wait for a line that a program prints.
+const LINE: Duration = Duration::from_secs(30);
+
 struct Program {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    /// The lines of the standard error.
+    lines: Receiver<String>,
 }
 
 impl Program {
@@ -35,17 +40,26 @@ impl Program {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr }
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            // An error means that the test has ended before its program.
+            let _ = stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
+        });
+        Self { child, lines }
     }
 
-    /// Reads the standard error up to a line that begins with a text, and returns the rest of the line.
-    fn wait_for(&mut self, begin: &str) -> String {
-        let mut read = String::new();
+    /// Waits for a line that begins with a text, and returns the rest of the line.
+    fn wait_for(&self, begin: &str) -> String {
+        let mut read = Vec::new();
         loop {
-            let start = read.len();
-            assert!(self.stderr.read_line(&mut read).unwrap() > 0, "no {begin:?} in {read}");
-            if let Some(rest) = read[start..].strip_prefix(begin) {
-                return rest.trim().to_owned();
+            match self.lines.recv_timeout(LINE) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(begin) {
+                        return rest.trim().to_owned();
+                    }
+                    read.push(line);
+                }
+                Err(error) => panic!("no {begin:?} in {read:#?}: {error}"),
             }
         }
     }
