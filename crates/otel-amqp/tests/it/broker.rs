@@ -21,6 +21,9 @@ use crate::support::{START, options, unique};
 /// The time in which a broker starts on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// The longest attempt to connect to a broker that starts.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 /// A broker, which is killed when this is dropped.
 pub(crate) struct Broker {
     child: Child,
@@ -42,10 +45,15 @@ impl Broker {
         format!("amqp://{user}:{user}@127.0.0.1:{}", self.ports[0])
     }
 
-    /// Connects until the broker answers, for which no event exists.
+    /// Connects until the broker answers, for which no event exists. An attempt while it starts may stay pending.
     async fn ready(&self) {
         let begun = Instant::now();
-        while lapin::Connection::connect(&self.url("guest"), ConnectionProperties::default()).await.is_err() {
+        let url = self.url("guest");
+        let connect = || {
+            let connecting = lapin::Connection::connect(&url, ConnectionProperties::default());
+            tokio::time::timeout(ATTEMPT, connecting)
+        };
+        while !matches!(connect().await, Ok(Ok(_))) {
             assert!(begun.elapsed() < PATIENCE, "the broker does not answer");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

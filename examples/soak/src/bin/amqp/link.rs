@@ -17,7 +17,7 @@ use crate::send::Channel;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The timeout of an attempt. Without one, attempts were seen to stay pending while the broker was starting.
-const ATTEMPT: Duration = Duration::from_secs(10);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Opens channels, each on a connection of its own.
 pub(crate) trait Opener: Clone + Send + Sync + 'static {

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use lapin::{Connection, ConnectionProperties};
 use soak::Server;
+use tokio::time::{sleep, timeout};
+
+use crate::link::ATTEMPT;
 
 /// The timeout of a broker's start.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -21,12 +24,18 @@ pub(crate) async fn start(name: &str) -> Result<(Server, String), Box<dyn Error>
     })?;
     let address = format!("amqp://guest:guest@127.0.0.1:{port}/%2f?frame_max={FRAME_MAX}");
     let began = Instant::now();
-    while let Err(error) = Connection::connect(&address, ConnectionProperties::default()).await {
+    loop {
+        let connecting = Connection::connect(&address, ConnectionProperties::default());
+        let error = match timeout(ATTEMPT, connecting).await {
+            Ok(Ok(_connection)) => break,
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
         if began.elapsed() > PATIENCE {
             let log = server.log();
             return Err(format!("the broker did not start (log in {}): {error}", log.display()).into());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     Ok((server, address))
 }
