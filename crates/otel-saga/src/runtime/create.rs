@@ -26,15 +26,15 @@ impl<S: Send + Sync + 'static> Inner<S> {
         started: Started,
         is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<(), StartError> {
-        // An instance that is already driven by this worker needs no permit. Without a free permit the instance is created
+        // An instance that is already driven by this worker needs no slot. Without a free slot the instance is created
         // without a worker and without intents, and the first worker with capacity claims it.
         let is_local = self.local().contains_key(&**id);
-        let permit = (!is_local).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         let state = State::begun(started.clone());
         let nowhere = Cursor::new(0, 0);
         let definition = Arc::clone(&known.definition);
         let mut drive = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);
-        let (intents, attempts) = match permit.as_ref().map(|_| plan(&mut drive)) {
+        let slots = Arc::clone(&drive.slots);
+        let (intents, attempts) = match (!is_local && slots.room() > 0).then(|| plan(&mut drive)) {
             Some(Ok(Plan { records, attempts, .. })) => (records, attempts),
             // Does not occur: the intents refer to steps of the definition.
             Some(Err(error)) => return Err(StartError::Journal(JournalError::Failed(error.into()))),
@@ -44,7 +44,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
         let encoded = encoded.map_err(|error| StartError::Input(ValueError::Write(error)))?;
         let mut instance = NewInstance::new(&**id, &definition.name, definition.version, encoded);
-        if permit.is_some() {
+        let owned = !attempts.is_empty();
+        if owned {
             instance = instance.with_worker(&*self.options.worker);
         }
         match self.create_once(&instance, is_same).await {
@@ -59,12 +60,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 return Err(error);
             }
         }
-        let Some(permit) = permit else {
+        if owned {
+            drive.begin(attempts);
+            drive.spawn();
+        } else if slots.room() > 0 {
             self.wake_claimer.notify_one();
-            return Ok(());
-        };
-        drive.begin(attempts);
-        drive.spawn(permit);
+        }
         Ok(())
     }
 

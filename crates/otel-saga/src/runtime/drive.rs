@@ -11,13 +11,14 @@ use std::time::Duration;
 use opentelemetry::Context;
 use otel_operation::Outcome;
 use serde_json::Value;
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 pub(super) use self::plan::{Plan, PlannedAttempt, plan};
 use super::append::Appended;
-use super::attempt::{AttemptKey, AttemptTask};
+use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
+use super::slots::{Driven, Slot, Slots};
 use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
 use crate::error::{BoxError, Kind, StepError};
@@ -25,8 +26,6 @@ use crate::flow::{End, Phase, Record, State, StepKind};
 use crate::journal::{Cursor, Then, millis, now};
 use crate::operator::read;
 use crate::telemetry::{Prepared, Telemetry, alert, parent};
-
-type Settled = (AttemptKey, Result<Value, StepError>);
 
 pub(super) struct InstanceDriver<S> {
     pub(super) inner: Arc<Inner<S>>,
@@ -41,12 +40,17 @@ pub(super) struct InstanceDriver<S> {
     pub(super) cursor: Cursor,
     /// The running attempts, each with the sender that cancels it.
     pub(super) running: HashMap<AttemptKey, watch::Sender<bool>>,
-    tasks: JoinSet<Settled>,
+    tasks: JoinSet<EndedAttempt>,
     /// Outcomes that are not in the journal yet.
     pub(super) settled: Vec<Record>,
     /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
     pub(super) shortened: bool,
     requested: Arc<Notify>,
+    pub(super) slots: Arc<Slots>,
+    /// Slots for the attempts of the next plan: of attempts that have ended, or acquired by waiting. Those that the plan
+    /// does not use are freed.
+    pub(super) spare: Vec<Slot>,
+    _driven: Driven,
 }
 
 impl<S: Send + Sync + 'static> InstanceDriver<S> {
@@ -71,12 +75,15 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             settled: Vec::new(),
             shortened: false,
             requested: Arc::new(Notify::new()),
+            _driven: Driven::new(&known.slots, &inner.driven),
+            slots: known.slots,
+            spare: Vec::new(),
         }
     }
 
     /// Spawns the task that drives the instance until it ends, is parked, waits in the journal, or is lost to another
     /// worker.
-    pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
+    pub(super) fn spawn(self) {
         let mut drive = self;
         let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
@@ -96,7 +103,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                 local.remove(&*drive.id);
             }
             drop(local);
-            drop((permit, driving));
+            drop(driving);
         });
         local.insert(id, LocalInstance { task: task.abort_handle(), requested, gone });
     }
@@ -105,7 +112,8 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
             let plan = plan(self)?;
-            let (wake, leaves) = (plan.wake, plan.leaves);
+            self.spare.clear();
+            let (wake, leaves, blocked) = (plan.wake, plan.leaves, plan.blocked);
             if !(self.carry_out(plan).await?) {
                 continue;
             }
@@ -118,14 +126,23 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                     None => std::future::pending().await,
                 }
             };
+            let slots = Arc::clone(&self.slots);
+            let slot = async {
+                match blocked {
+                    Some(step) => slots.acquire(step).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 // Ended attempts first: they are the most frequent event, and the others need not be polled then.
                 biased;
-                Some(settled) = self.tasks.join_next() => {
+                Some(ended) = self.tasks.join_next() => {
                     // The attempt's future catches panics, and its task is never aborted while this is polled.
-                    let (tried, answer) = settled?;
+                    let EndedAttempt { tried, answer, slot } = ended?;
                     self.settle(tried, answer);
+                    self.spare.extend(slot);
                 }
+                slot = slot => self.spare.push(slot),
                 () = due => {}
                 () = self.requested.notified() => self.reload().await?,
                 _ = stopping.changed() => {}
@@ -167,7 +184,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
 
     /// Starts attempts whose intents are in the journal.
     pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>) {
-        for PlannedAttempt { tried, attempt, mut operation } in attempts {
+        for PlannedAttempt { tried, attempt, mut operation, slot } in attempts {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
             self.running.insert(tried, cancel);
@@ -183,8 +200,18 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                 attempt,
                 cancelled,
                 operation,
+                slot,
             };
             self.tasks.spawn(made.run());
+        }
+    }
+
+    /// Returns a slot for an attempt of this step, if one is free.
+    pub(super) fn take_slot(&mut self, step: u16) -> Option<Slot> {
+        // A slot of the instance moves on to its next step, so that sequential steps need no append in between.
+        match self.spare.pop() {
+            Some(slot) => slot.move_to(step),
+            None => self.slots.try_acquire(step),
         }
     }
 

@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::drive::InstanceDriver;
 use super::{Inner, RegisteredSaga};
 use crate::error::{BoxError, with_causes};
 use crate::flow::{Phase, Record, State};
-use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
+use crate::journal::{
+    AppendError, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
+};
 use crate::operator::read;
 use crate::telemetry::{AttemptSpan, alert};
 use crate::two_phase::is_transaction;
@@ -72,9 +73,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_claiming(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow() {
-            // A permit becomes free when an instance ends, which is the time to claim the next one.
-            let Ok(room) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
+            // A slot that becomes free wakes this loop if instances were left in the journal for want of one.
+            if self.has_lease().await && self.claim().await {
                 continue;
             }
             // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
@@ -115,15 +115,22 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    /// Claims as many instances as there are permits. Returns true if more may be due.
-    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
-        let mut rooms = vec![room];
-        while rooms.len() < BATCH
-            && let Ok(room) = Arc::clone(&self.permits).try_acquire_owned()
-        {
-            rooms.push(room);
+    /// Claims instances of the definitions that have free slots, as many as there are slots. Returns true if more may be
+    /// due.
+    async fn claim(self: &Arc<Self>) -> bool {
+        let (mut definitions, mut room) = (Vec::new(), 0_usize);
+        for ((saga, version), known) in &self.sagas {
+            let free = known.slots.room();
+            if free > 0 {
+                definitions.push(DefinitionKey::new(saga, *version));
+                room = room.saturating_add(free);
+            }
         }
-        let claimed = self.journal.claim(&self.options.worker, Some(&self.definitions), rooms.len()).await;
+        if definitions.is_empty() {
+            return false;
+        }
+        let room = room.min(BATCH);
+        let claimed = self.journal.claim(&self.options.worker, Some(&definitions), room).await;
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -134,10 +141,10 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 return false;
             }
         };
-        let full = claimed.len() == rooms.len();
-        for (header, room) in claimed.into_iter().zip(rooms) {
+        let full = claimed.len() == room;
+        for header in claimed {
             let id = header.id.clone();
-            if let Err(error) = self.resume(header, room).await {
+            if let Err(error) = self.resume(header).await {
                 alert(&id, "", "saga stopped on this worker", &error.to_string());
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
@@ -146,7 +153,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     /// Resumes a claimed instance, or parks it.
-    async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
+    async fn resume(self: &Arc<Self>, header: Header) -> Result<(), BoxError> {
         let loaded = match self.journal.load(&header.id).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
@@ -163,9 +170,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
         match self.readable(&loaded) {
             Ok((known, state)) => {
                 let cursor = loaded.header.cursor();
-                let drive = InstanceDriver::new(self, known, header.id.into(), state, cursor);
+                let mut drive = InstanceDriver::new(self, known, header.id.into(), state, cursor);
                 self.record_interrupted(&drive);
-                drive.spawn(room);
+                // Taken at once, so that the next claim counts only the slots that are left.
+                drive.spare.extend(drive.slots.try_acquire_any());
+                drive.spawn();
                 Ok(())
             }
             Err(reason) => {
@@ -223,6 +232,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_house(self: Arc<Self>) {
         let mut checked = Instant::now();
         loop {
+            for exhausted in self.sagas.values().flat_map(|known| known.slots.exhausted()) {
+                alert("", "", "no slot was free for a minute", &exhausted);
+            }
             if checked.elapsed() >= UNCLAIMED {
                 checked = Instant::now();
                 self.find_unclaimed().await;

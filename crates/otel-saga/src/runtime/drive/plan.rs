@@ -8,6 +8,7 @@ use super::InstanceDriver;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
 use crate::runtime::attempt::AttemptKey;
+use crate::runtime::slots::Slot;
 use crate::telemetry::{AttemptOperation, AttemptSpan, alert, hexadecimal};
 
 /// The next append and its consequences.
@@ -21,6 +22,9 @@ pub(in crate::runtime) struct Plan {
     pub(in crate::runtime) attempts: Vec<PlannedAttempt>,
     /// The earliest due time of a waiting attempt, in milliseconds since the Unix epoch.
     pub(in crate::runtime) wake: Option<u64>,
+    /// A step whose attempt waits for a slot. Its intent is journaled when it has one, because its deadline starts with
+    /// the first intent, and an attempt that never started must not count as interrupted.
+    pub(in crate::runtime) blocked: Option<u16>,
     /// True if this worker stops driving the instance after the append.
     pub(in crate::runtime) leaves: bool,
 }
@@ -30,6 +34,7 @@ pub(in crate::runtime) struct PlannedAttempt {
     pub(in crate::runtime) tried: AttemptKey,
     pub(in crate::runtime) attempt: u32,
     pub(in crate::runtime) operation: AttemptOperation,
+    pub(in crate::runtime) slot: Slot,
 }
 
 impl Plan {
@@ -50,6 +55,7 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
         then: Then::Continue,
         attempts: Vec::new(),
         wake: None,
+        blocked: None,
         leaves: false,
     };
     for record in std::mem::take(&mut drive.settled) {
@@ -77,7 +83,10 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
                     plan.wake = Some(plan.wake.map_or(not_before, |wake| wake.min(not_before)));
                     continue;
                 }
-                begin(drive, &mut plan, (step, phase), attempt)?;
+                match drive.take_slot(step) {
+                    Some(slot) => begin(drive, &mut plan, (step, phase), attempt, slot)?,
+                    None => plan.blocked = Some(step),
+                }
             }
             Command::Park { step } if idle && plan.attempts.is_empty() => {
                 let side = drive.state.steps.get(usize::from(step)).map(|step| &step.action);
@@ -146,6 +155,7 @@ fn begin<S: Send + Sync + 'static>(
     plan: &mut Plan,
     tried: AttemptKey,
     attempt: u32,
+    slot: Slot,
 ) -> Result<(), FoldError> {
     let (step, phase) = tried;
     let operation = drive.inner.telemetry.attempt(AttemptSpan {
@@ -159,7 +169,7 @@ fn begin<S: Send + Sync + 'static>(
     let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     drive.shortened = false;
-    plan.attempts.push(PlannedAttempt { tried, attempt, operation });
+    plan.attempts.push(PlannedAttempt { tried, attempt, operation, slot });
     Ok(())
 }
 
@@ -180,7 +190,7 @@ fn leave<S: Send + Sync + 'static>(drive: &InstanceDriver<S>, plan: &mut Plan, s
         return;
     }
     let waits = plan.wake.filter(|wake| *wake > now().saturating_add(millis(drive.inner.options.poll)));
-    if stopping || (waits.is_some() && !drive.shortened) {
+    if stopping || (waits.is_some() && !drive.shortened && plan.blocked.is_none()) {
         plan.then = Then::Runnable { at: waits.unwrap_or_else(now) };
         plan.leaves = true;
     }
