@@ -11,6 +11,8 @@ mod clocks;
 mod faulty;
 mod journals;
 mod outage;
+mod plans;
+mod pooler;
 mod schema;
 mod server;
 mod services;
