@@ -6,6 +6,7 @@ mod definition;
 mod error;
 pub mod flow;
 pub mod journal;
+mod lease;
 mod operator;
 mod retry;
 mod runtime;

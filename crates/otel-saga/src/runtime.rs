@@ -28,13 +28,14 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-use self::builder::{Options, unique};
 use self::slots::Slots;
 use crate::definition::{Definition, Saga, checked};
 use crate::error::StartError;
 use crate::flow::Started;
-use crate::journal::{Journal, JournalError, now};
+use crate::journal::{Journal, JournalError, now, unique};
+use crate::lease::Lease;
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -59,8 +60,7 @@ pub(crate) struct Inner<S> {
     wake_claimer: Arc<Notify>,
     local: Mutex<HashMap<String, LocalInstance>>,
     loops: Mutex<Vec<AbortHandle>>,
-    /// The time of the last renewal of the lease.
-    renewed: Mutex<Option<tokio::time::Instant>>,
+    lease: Lease,
     /// Set after a lost reply: the journal may assign an instance to this worker that it does not drive.
     ownership_unknown: AtomicBool,
 }
@@ -146,10 +146,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let mut driven = inner.driven.subscribe();
         let ended = tokio::time::timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
-        // An expired lease lets other workers claim the remaining instances at once.
-        if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
-            crate::telemetry::alert("", "", "the lease was not given back", &error.to_string());
-        }
+        inner.lease.release().await;
         ended
     }
 }
@@ -174,6 +171,7 @@ impl<S> Inner<S> {
 
     /// Aborts all loops and instances.
     fn abort(&self) {
+        self.telemetry.clear_gauges();
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let local = std::mem::take(&mut *self.local());
         loops.iter().chain(local.values().map(|instance| &instance.task)).for_each(AbortHandle::abort);
@@ -187,6 +185,7 @@ impl<S> Drop for StopOnDrop<S> {
     fn drop(&mut self) {
         self.0.stopping.send_replace(true);
         self.0.abort();
+        self.0.lease.stop();
     }
 }
 

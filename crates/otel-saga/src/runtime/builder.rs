@@ -14,8 +14,9 @@ use tokio::sync::{Notify, watch};
 use super::slots::Slots;
 use super::{Inner, RegisteredSaga, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
-use crate::journal::Journal;
-use crate::telemetry::Telemetry;
+use crate::journal::{Journal, unique};
+use crate::lease::Lease;
+use crate::telemetry::{Telemetry, alert};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -75,7 +76,8 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     }
 
     /// Sets the time after which the instances of a worker that does not renew its lease can be claimed
-    /// (default: 30 s, at least 100 ms). The lease is renewed every third of this time.
+    /// (default: 30 s; a shorter one than 100 ms, 0 included, is 100 ms). The lease is renewed every third of this time,
+    /// on a journal for several processes by a thread with a connection of its own.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease.max(Duration::from_millis(100));
@@ -133,7 +135,9 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
             let slots = Slots::new(&definition, self.options.concurrency, &wake_claimer);
             (name, RegisteredSaga { definition, prepared, slots: Arc::new(slots) })
         });
+        let Options { worker, lease, .. } = &self.options;
         let inner = Arc::new(Inner {
+            lease: Lease::new(&self.journal, worker, *lease, alert),
             sagas: known.collect(),
             telemetry,
             driven: Arc::new(watch::Sender::new(0)),
@@ -144,19 +148,11 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
             wake_claimer,
             local: Mutex::new(HashMap::new()),
             loops: Mutex::new(Vec::new()),
-            renewed: Mutex::new(None),
             ownership_unknown: AtomicBool::new(false),
         });
         recover::spawn(&inner);
         Runtime { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner }
     }
-}
-
-/// Returns a random text of 32 hexadecimal digits, unique to each runtime or instance of each process.
-pub(super) fn unique() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }
 
 impl<S> fmt::Debug for RuntimeBuilder<S> {

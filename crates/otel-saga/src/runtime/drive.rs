@@ -21,7 +21,7 @@ use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
 use super::slots::{Driven, Slot, Slots};
 use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
-use crate::error::{BoxError, Kind, StepError};
+use crate::error::{BoxError, Kind, StepError, Text};
 use crate::flow::{End, Phase, Record, State, StepKind};
 use crate::journal::{Cursor, Then, millis, now};
 use crate::operator::read;
@@ -92,7 +92,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let mut local = inner.local();
         let task = tokio::spawn(async move {
             if let Err(error) = drive.run().await {
-                alert(&drive.id, "", "saga stopped on this worker", &error.to_string());
+                alert(&drive.id, "", "saga stopped on this worker", &*error);
                 drive.inner.mark_ownership_unknown();
             }
             let mut local = drive.inner.local();
@@ -255,11 +255,11 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let retry_at = now().saturating_add(millis(known.policy.retry.delay(attempts, &self.id)));
         let gave_up = error.kind() != Kind::Data && self.gives_up(tried, retry_at);
         if attempts >= known.policy.retry.attempts() && !gave_up {
-            alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &text);
+            alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &Text(&text));
         }
         self.settled.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up });
         if error.kind() == Kind::Data {
-            alert(&self.id, &shape.name, "the journal's data do not fit the definition", &text);
+            alert(&self.id, &shape.name, "the journal's data do not fit the definition", &Text(&text));
             self.settled.push(Record::Parked { reason: format!("step `{}`: {text}", shape.name) });
         }
     }

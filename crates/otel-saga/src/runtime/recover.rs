@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use super::drive::InstanceDriver;
 use super::{Inner, RegisteredSaga};
-use crate::error::{BoxError, with_causes};
+use crate::error::{BoxError, Text};
 use crate::flow::{Phase, Record, State};
 use crate::journal::{
-    AppendError, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
+    AppendError, Count, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
 };
 use crate::operator::read;
 use crate::telemetry::{AttemptSpan, alert};
@@ -44,37 +44,14 @@ pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
 
 impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_lease(self: Arc<Self>) {
-        loop {
-            self.renew().await;
-            sleep(self.options.lease / 3).await;
-        }
-    }
-
-    async fn renew(&self) -> bool {
-        let began = Instant::now();
-        match self.journal.renew(&self.options.worker, self.options.lease).await {
-            Ok(()) => *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(began),
-            Err(error) => {
-                alert("", "", "the lease was not renewed", &with_causes(&error));
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Returns true if the lease is valid, renewing it if necessary. Without a valid lease other workers would
-    /// immediately claim the instances that it claims; after a pause, this worker would claim its own running
-    /// instances.
-    async fn has_lease(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renew().await
+        self.lease.keep().await;
     }
 
     async fn keep_claiming(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow() {
             // A slot that becomes free wakes this loop if instances were left in the journal for want of one.
-            if self.has_lease().await && self.claim().await {
+            if self.lease.is_valid().await && self.claim().await {
                 continue;
             }
             // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
@@ -82,7 +59,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             if self.ownership_unknown.swap(false, Ordering::Relaxed)
                 && let Err(error) = self.release_undriven().await
             {
-                alert("", "", "the journal did not say what this worker has", &error.to_string());
+                alert("", "", "the journal did not say what this worker has", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
             tokio::select! {
@@ -134,7 +111,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                alert("", "", "the journal did not say which sagas are due", &with_causes(&error));
+                alert("", "", "the journal did not say which sagas are due", &error);
                 if matches!(error, JournalError::Unknown(_)) {
                     self.ownership_unknown.store(true, Ordering::Relaxed);
                 }
@@ -145,7 +122,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         for header in claimed {
             let id = header.id.clone();
             if let Err(error) = self.resume(header).await {
-                alert(&id, "", "saga stopped on this worker", &error.to_string());
+                alert(&id, "", "saga stopped on this worker", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
         }
@@ -178,7 +155,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Ok(())
             }
             Err(reason) => {
-                alert(&header.id, "", "the saga was parked", &reason.to_string());
+                alert(&header.id, "", "the saga was parked", &*reason);
                 let parked = Record::Parked { reason: reason.to_string() }.encode()?;
                 self.journal.append(&header.id, loaded.header.cursor(), vec![parked], Then::Parked).await?;
                 Ok(())
@@ -233,20 +210,21 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let mut checked = Instant::now();
         loop {
             for exhausted in self.sagas.values().flat_map(|known| known.slots.exhausted()) {
-                alert("", "", "no slot was free for a minute", &exhausted);
+                alert("", "", "no slot was free for a minute", &Text(&exhausted));
             }
             if checked.elapsed() >= UNCLAIMED {
                 checked = Instant::now();
                 self.find_unclaimed().await;
             }
-            match self.journal.counts().await {
-                Ok(counts) => {
+            match self.counts().await {
+                Ok(None) => self.telemetry.clear_gauges(),
+                Ok(Some(counts)) => {
                     let mut sagas: Vec<&str> = self.sagas.keys().map(|(name, _)| &**name).collect();
                     sagas.sort_unstable();
                     sagas.dedup();
                     self.telemetry.counted(&sagas, &counts, now());
                 }
-                Err(error) => alert("", "", "the journal's sagas were not counted", &with_causes(&error)),
+                Err(error) => alert("", "", "the journal's sagas were not counted", &error),
             }
             if let Some(retention) = self.options.retention {
                 self.prune(retention).await;
@@ -255,13 +233,22 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
+    /// Returns the counts of the journal if this worker is the one that records them: the gauges of several workers would
+    /// be added up.
+    async fn counts(&self) -> Result<Option<Vec<Count>>, JournalError> {
+        if self.lease.is_valid().await && self.journal.is_first(&self.options.worker).await? {
+            return self.journal.counts().await.map(Some);
+        }
+        Ok(None)
+    }
+
     /// Raises one alert for each definition that has instances that no worker has claimed for long.
     async fn find_unclaimed(&self) {
         let since = now().saturating_sub(millis(UNCLAIMED));
         let unclaimed = match self.journal.unclaimed(since, MOST_UNCLAIMED).await {
             Ok(unclaimed) => unclaimed,
             Err(error) => {
-                return alert("", "", "unclaimed sagas were not listed", &with_causes(&error));
+                return alert("", "", "unclaimed sagas were not listed", &error);
             }
         };
         let mut definitions: BTreeMap<(&str, u32), (&Header, usize)> = BTreeMap::new();
@@ -277,7 +264,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 "register the definition with a worker"
             };
             let text = format!("{count} instances of version {version} of `{saga}` wait: {cause}");
-            alert(&header.id, "", "saga not claimed for 5 minutes", &text);
+            alert(&header.id, "", "saga not claimed for 5 minutes", &Text(&text));
         }
     }
 
@@ -287,7 +274,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             match self.journal.prune(before, PRUNED).await {
                 Ok(pruned) if pruned == PRUNED as u64 => {}
                 Ok(_) => return,
-                Err(error) => return alert("", "", "ended sagas were not forgotten", &with_causes(&error)),
+                Err(error) => return alert("", "", "ended sagas were not forgotten", &error),
             }
         }
     }

@@ -10,6 +10,7 @@ mod clocks;
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod faulty;
 mod journals;
+mod leases;
 mod outage;
 mod plans;
 mod pooler;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::InstanceDriver;
+use crate::error::Text;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
 use crate::runtime::attempt::AttemptKey;
@@ -92,7 +93,7 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
                 let side = drive.state.steps.get(usize::from(step)).map(|step| &step.action);
                 let error = side.and_then(|side| side.error.clone()).unwrap_or_default();
                 let name = drive.definition.shapes.get(usize::from(step)).map_or("", |shape| &*shape.name);
-                alert(&drive.id, name, "a step was refused where there is only forward", &error);
+                alert(&drive.id, name, "a step was refused where there is only forward", &Text(&error));
                 plan.push(
                     &mut drive.state,
                     Record::Parked { reason: format!("step `{name}` was refused: {error}") },
