@@ -1,5 +1,6 @@
 //! Durable sagas, and two-phase commit, whose traces survive a crash.
-#![doc = include_str!("../README.md")]
+// The README's examples need these features.
+#![cfg_attr(any(not(doctest), all(feature = "postgres", feature = "redb")), doc = include_str!("../README.md"))]
 
 mod context;
 mod definition;

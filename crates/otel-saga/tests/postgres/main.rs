@@ -12,6 +12,7 @@ mod faulty;
 mod journals;
 mod leases;
 mod outage;
+mod participant;
 mod plans;
 mod pooler;
 mod schema;
