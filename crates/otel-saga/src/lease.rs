@@ -23,9 +23,12 @@ pub(crate) struct Lease {
     /// The time of the last renewal.
     renewed: Arc<Mutex<Option<Instant>>>,
     /// The thread that renews the lease; `None` if the runtime's tasks do.
-    thread: Option<Mutex<Option<mpsc::UnboundedSender<Request>>>>,
+    thread: Option<Thread>,
     alert: Alert,
 }
+
+/// The requests to the thread; `None` once it is stopped.
+type Thread = Mutex<Option<mpsc::UnboundedSender<Request>>>;
 
 /// A renewal to this length.
 struct Request {

@@ -53,8 +53,11 @@ async fn sagas_that_hang_do_not_delay_those_of_another_definition() {
     }
 }
 
+/// The runtime and the saga of the children.
+type Children = (Runtime<Nested>, Saga<Nested, u32>);
+
 #[derive(Clone, Default)]
-struct Nested(Arc<OnceLock<(Runtime<Nested>, Saga<Nested, u32>)>>);
+struct Nested(Arc<OnceLock<Children>>);
 
 /// Starts another saga and waits for it, to this depth.
 async fn descends(cx: StepContext<Nested>, depth: u32, (): ()) -> Result<(), StepError> {
