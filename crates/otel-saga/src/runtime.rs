@@ -10,6 +10,7 @@ mod create;
 mod drive;
 mod recover;
 mod request;
+mod slots;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,15 +25,17 @@ use otel_operation::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-use self::builder::{Options, unique};
+use self::slots::Slots;
 use crate::definition::{Definition, Saga, checked};
 use crate::error::StartError;
 use crate::flow::Started;
-use crate::journal::{DefinitionKey, Journal, JournalError, now};
+use crate::journal::{Journal, JournalError, now, unique};
+use crate::lease::Lease;
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -47,42 +50,41 @@ pub struct Runtime<S> {
 pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
-    sagas: HashMap<(String, u32), Known<S>>,
-    /// The keys of `sagas`: only their instances are claimed.
-    definitions: Vec<DefinitionKey>,
+    sagas: HashMap<(String, u32), RegisteredSaga<S>>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
-    /// One permit for each instance that this worker drives.
-    permits: Arc<Semaphore>,
+    /// The number of instances that this worker drives.
+    driven: Arc<watch::Sender<usize>>,
     pub(crate) stopping: watch::Sender<bool>,
     /// Wakes the claiming loop, because an instance may be due.
-    poke: Notify,
-    here: Mutex<HashMap<String, Here>>,
+    wake_claimer: Arc<Notify>,
+    local: Mutex<HashMap<String, LocalInstance>>,
     loops: Mutex<Vec<AbortHandle>>,
-    /// The time of the last renewal of the lease.
-    renewed: Mutex<Option<tokio::time::Instant>>,
+    lease: Lease,
     /// Set after a lost reply: the journal may assign an instance to this worker that it does not drive.
-    astray: AtomicBool,
+    ownership_unknown: AtomicBool,
 }
 
 /// A saga that is registered with this runtime.
-struct Known<S> {
+struct RegisteredSaga<S> {
     definition: Arc<Definition<S>>,
     prepared: Arc<Prepared>,
+    slots: Arc<Slots>,
 }
 
-impl<S> Clone for Known<S> {
+impl<S> Clone for RegisteredSaga<S> {
     fn clone(&self) -> Self {
-        Self { definition: Arc::clone(&self.definition), prepared: Arc::clone(&self.prepared) }
+        let (prepared, slots) = (Arc::clone(&self.prepared), Arc::clone(&self.slots));
+        Self { definition: Arc::clone(&self.definition), prepared, slots }
     }
 }
 
 /// An instance that this runtime drives.
-struct Here {
+struct LocalInstance {
     task: AbortHandle,
     /// Notified after a request was appended in this process.
     requested: Arc<Notify>,
-    /// Closed when the instance is no longer driven here.
+    /// Closed when the instance is no longer driven by this worker.
     gone: watch::Receiver<()>,
 }
 
@@ -141,40 +143,38 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
-        let all = u32::try_from(inner.options.concurrency).unwrap_or(u32::MAX);
-        let ended = tokio::time::timeout(grace, inner.permits.acquire_many(all)).await.is_ok();
+        let mut driven = inner.driven.subscribe();
+        let ended = tokio::time::timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
-        // An expired lease lets other workers claim the remaining instances at once.
-        if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
-            crate::telemetry::alert("", "", "the lease was not given back", &error.to_string());
-        }
+        inner.lease.release().await;
         ended
     }
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    fn known(&self, saga: &str, version: u32) -> Option<&Known<S>> {
+    fn known(&self, saga: &str, version: u32) -> Option<&RegisteredSaga<S>> {
         self.sagas.get(&(saga.to_owned(), version))
     }
 }
 
 impl<S> Inner<S> {
-    fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
+    fn local(&self) -> MutexGuard<'_, HashMap<String, LocalInstance>> {
         // A poisoned lock is safe to use: no code below it panics halfway through a change.
-        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that the journal may assign an instance to this worker that it does not drive.
-    fn lost_an_answer(&self) {
-        self.astray.store(true, Ordering::Relaxed);
-        self.poke.notify_one();
+    fn mark_ownership_unknown(&self) {
+        self.ownership_unknown.store(true, Ordering::Relaxed);
+        self.wake_claimer.notify_one();
     }
 
     /// Aborts all loops and instances.
     fn abort(&self) {
+        self.telemetry.clear_gauges();
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
-        let here = std::mem::take(&mut *self.here());
-        loops.iter().chain(here.values().map(|here| &here.task)).for_each(AbortHandle::abort);
+        let local = std::mem::take(&mut *self.local());
+        loops.iter().chain(local.values().map(|instance| &instance.task)).for_each(AbortHandle::abort);
     }
 }
 
@@ -185,6 +185,7 @@ impl<S> Drop for StopOnDrop<S> {
     fn drop(&mut self) {
         self.0.stopping.send_replace(true);
         self.0.abort();
+        self.0.lease.stop();
     }
 }
 

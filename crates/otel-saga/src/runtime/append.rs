@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inner;
-use crate::error::{BoxError, with_causes};
+use crate::error::BoxError;
 use crate::flow::{Record, State};
 use crate::journal::{AppendError, Cursor, Loaded, Then};
 use crate::operator::read;
@@ -18,7 +18,7 @@ pub(super) enum Appended {
     /// The records are in the journal.
     At(Cursor),
     /// Nothing was appended, because a request was appended first; this is the new state.
-    Moved(Arc<State>, Cursor),
+    Changed(Arc<State>, Cursor),
     /// Another worker owns the instance.
     Lost,
     /// The journal of the instance cannot be read.
@@ -49,7 +49,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Err(AppendError::Fenced) => self.telemetry.appended(began.elapsed(), Some("fenced")),
                 Err(AppendError::Journal(error)) => {
                     self.telemetry.appended(began.elapsed(), Some("journal"));
-                    alert(id, "", "the journal did not take a record", &with_causes(&error));
+                    alert(id, "", "the journal did not take a record", &error);
                 }
             }
             // Fenced or unknown: reload the journal to find out which.
@@ -64,12 +64,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     }
                     if loaded.header.head != at.head {
                         return Ok(match read(&loaded) {
-                            Ok(state) => Appended::Moved(Arc::new(state), loaded.header.cursor()),
+                            Ok(state) => Appended::Changed(Arc::new(state), loaded.header.cursor()),
                             Err(error) => Appended::Unreadable(error),
                         });
                     }
                 }
-                Err(error) => alert(id, "", "the journal cannot be read", &with_causes(&error)),
+                Err(error) => alert(id, "", "the journal cannot be read", &error),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

@@ -10,6 +10,7 @@ use otel_operation::OperationFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::slots::{HeldSlot, Slot};
 use crate::context::{CallContext, StepContext};
 use crate::definition::Definition;
 use crate::error::StepError;
@@ -17,24 +18,33 @@ use crate::flow::{Phase, State};
 use crate::telemetry::AttemptOperation;
 
 /// A step and a phase; at most one attempt of each runs at a time.
-pub(super) type Try = (u16, Phase);
+pub(super) type AttemptKey = (u16, Phase);
 
 /// An attempt whose intent is in the journal.
-pub(super) struct Made<S> {
+pub(super) struct AttemptTask<S> {
     pub(super) definition: Arc<Definition<S>>,
     pub(super) shared: Arc<S>,
     pub(super) state: Arc<State>,
     pub(super) id: Arc<str>,
-    pub(super) tried: Try,
+    pub(super) tried: AttemptKey,
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
     pub(super) operation: AttemptOperation,
+    pub(super) slot: Slot,
 }
 
-impl<S: Send + Sync + 'static> Made<S> {
+/// The result of an attempt.
+pub(super) struct EndedAttempt {
+    pub(super) tried: AttemptKey,
+    pub(super) answer: Result<Value, StepError>,
+    /// The slot, for the next attempt of the instance.
+    pub(super) slot: Option<Slot>,
+}
+
+impl<S: Send + Sync + 'static> AttemptTask<S> {
     /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
-    pub(super) async fn run(self) -> (Try, Result<Value, StepError>) {
-        let Self { definition, shared, state, id, tried, attempt, cancelled, operation } = self;
+    pub(super) async fn run(self) -> EndedAttempt {
+        let Self { definition, shared, state, id, tried, attempt, cancelled, operation, slot } = self;
         let (number, phase) = tried;
         let context = operation.context().clone();
         let inside = async move {
@@ -65,7 +75,8 @@ impl<S: Send + Sync + 'static> Made<S> {
             }
         };
         let running = AssertUnwindSafe(OperationFuture::new(inside, Some(operation)));
-        let answer = running.catch_unwind().await;
-        (tried, answer.unwrap_or_else(|_| Err(StepError::uncertain("the step panicked").with_type("panic"))))
+        let (answer, slot) = HeldSlot::run(slot, running.catch_unwind()).await;
+        let panicked = || StepError::uncertain("the step panicked").with_type("panic");
+        EndedAttempt { tried, answer: answer.unwrap_or_else(|_| Err(panicked())), slot }
     }
 }

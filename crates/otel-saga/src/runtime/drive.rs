@@ -11,24 +11,23 @@ use std::time::Duration;
 use opentelemetry::Context;
 use otel_operation::Outcome;
 use serde_json::Value;
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-pub(super) use self::plan::{Plan, Planned, plan};
+pub(super) use self::plan::{Plan, PlannedAttempt, plan};
 use super::append::Appended;
-use super::attempt::{Made, Try};
-use super::{Here, Inner, Known};
+use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
+use super::slots::{Driven, Slot, Slots};
+use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
-use crate::error::{BoxError, Kind, StepError};
+use crate::error::{BoxError, Kind, StepError, Text};
 use crate::flow::{End, Phase, Record, State, StepKind};
 use crate::journal::{Cursor, Then, millis, now};
 use crate::operator::read;
 use crate::telemetry::{Prepared, Telemetry, alert, parent};
 
-type Settled = (Try, Result<Value, StepError>);
-
-pub(super) struct Drive<S> {
+pub(super) struct InstanceDriver<S> {
     pub(super) inner: Arc<Inner<S>>,
     pub(super) definition: Arc<Definition<S>>,
     pub(super) prepared: Arc<Prepared>,
@@ -40,20 +39,25 @@ pub(super) struct Drive<S> {
     pub(super) state: Arc<State>,
     pub(super) cursor: Cursor,
     /// The running attempts, each with the sender that cancels it.
-    pub(super) running: HashMap<Try, watch::Sender<bool>>,
-    tasks: JoinSet<Settled>,
+    pub(super) running: HashMap<AttemptKey, watch::Sender<bool>>,
+    tasks: JoinSet<EndedAttempt>,
     /// Outcomes that are not in the journal yet.
     pub(super) settled: Vec<Record>,
     /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
     pub(super) shortened: bool,
     requested: Arc<Notify>,
+    pub(super) slots: Arc<Slots>,
+    /// Slots for the attempts of the next plan: of attempts that have ended, or acquired by waiting. Those that the plan
+    /// does not use are freed.
+    pub(super) spare: Vec<Slot>,
+    _driven: Driven,
 }
 
-impl<S: Send + Sync + 'static> Drive<S> {
+impl<S: Send + Sync + 'static> InstanceDriver<S> {
     /// Prepares to drive an instance that this worker owns or is about to create.
     pub(super) fn new(
         inner: &Arc<Inner<S>>,
-        known: Known<S>,
+        known: RegisteredSaga<S>,
         id: Arc<str>,
         state: State,
         cursor: Cursor,
@@ -71,38 +75,45 @@ impl<S: Send + Sync + 'static> Drive<S> {
             settled: Vec::new(),
             shortened: false,
             requested: Arc::new(Notify::new()),
+            _driven: Driven::new(&known.slots, &inner.driven),
+            slots: known.slots,
+            spare: Vec::new(),
         }
     }
 
     /// Spawns the task that drives the instance until it ends, is parked, waits in the journal, or is lost to another
     /// worker.
-    pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
+    pub(super) fn spawn(self) {
         let mut drive = self;
         let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
-        let (there, gone) = watch::channel(());
+        let (driving, gone) = watch::channel(());
         // The lock is held while spawning, so that a task that ends at once finds its entry.
-        let mut here = inner.here();
+        let mut local = inner.local();
         let task = tokio::spawn(async move {
             if let Err(error) = drive.run().await {
-                alert(&drive.id, "", "the saga cannot go on here", &error.to_string());
-                drive.inner.lost_an_answer();
+                alert(&drive.id, "", "saga stopped on this worker", &*error);
+                drive.inner.mark_ownership_unknown();
             }
-            let mut here = drive.inner.here();
-            if here.get(&*drive.id).is_some_and(|here| Arc::ptr_eq(&here.requested, &drive.requested)) {
-                here.remove(&*drive.id);
+            let mut local = drive.inner.local();
+            if local
+                .get(&*drive.id)
+                .is_some_and(|instance| Arc::ptr_eq(&instance.requested, &drive.requested))
+            {
+                local.remove(&*drive.id);
             }
-            drop(here);
-            drop((permit, there));
+            drop(local);
+            drop(driving);
         });
-        here.insert(id, Here { task: task.abort_handle(), requested, gone });
+        local.insert(id, LocalInstance { task: task.abort_handle(), requested, gone });
     }
 
     async fn run(&mut self) -> Result<(), BoxError> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
             let plan = plan(self)?;
-            let (wake, leaves) = (plan.wake, plan.leaves);
+            self.spare.clear();
+            let (wake, leaves, blocked) = (plan.wake, plan.leaves, plan.blocked);
             if !(self.carry_out(plan).await?) {
                 continue;
             }
@@ -115,14 +126,23 @@ impl<S: Send + Sync + 'static> Drive<S> {
                     None => std::future::pending().await,
                 }
             };
+            let slots = Arc::clone(&self.slots);
+            let slot = async {
+                match blocked {
+                    Some(step) => slots.acquire(step).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 // Ended attempts first: they are the most frequent event, and the others need not be polled then.
                 biased;
-                Some(settled) = self.tasks.join_next() => {
+                Some(ended) = self.tasks.join_next() => {
                     // The attempt's future catches panics, and its task is never aborted while this is polled.
-                    let (tried, answer) = settled?;
+                    let EndedAttempt { tried, answer, slot } = ended?;
                     self.settle(tried, answer);
+                    self.spare.extend(slot);
                 }
+                slot = slot => self.spare.push(slot),
                 () = due => {}
                 () = self.requested.notified() => self.reload().await?,
                 _ = stopping.changed() => {}
@@ -149,7 +169,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
-            Appended::Moved(state, cursor) => {
+            Appended::Changed(state, cursor) => {
                 (self.state, self.cursor) = (state, cursor);
                 return Ok(false);
             }
@@ -163,15 +183,15 @@ impl<S: Send + Sync + 'static> Drive<S> {
     }
 
     /// Starts attempts whose intents are in the journal.
-    pub(super) fn begin(&mut self, attempts: Vec<Planned>) {
-        for Planned { tried, attempt, mut operation } in attempts {
+    pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>) {
+        for PlannedAttempt { tried, attempt, mut operation, slot } in attempts {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
             self.running.insert(tried, cancel);
             if attempt > 1 {
                 self.prepared.retried(tried.0);
             }
-            let made = Made {
+            let made = AttemptTask {
                 definition: Arc::clone(&self.definition),
                 shared: Arc::clone(&self.inner.state),
                 state: Arc::clone(&self.state),
@@ -180,8 +200,18 @@ impl<S: Send + Sync + 'static> Drive<S> {
                 attempt,
                 cancelled,
                 operation,
+                slot,
             };
             self.tasks.spawn(made.run());
+        }
+    }
+
+    /// Returns a slot for an attempt of this step, if one is free.
+    pub(super) fn take_slot(&mut self, step: u16) -> Option<Slot> {
+        // A slot of the instance moves on to its next step, so that sequential steps need no append in between.
+        match self.spare.pop() {
+            Some(slot) => slot.move_to(step),
+            None => self.slots.try_acquire(step),
         }
     }
 
@@ -197,7 +227,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
     }
 
     /// Turns the result of an attempt into a record.
-    fn settle(&mut self, tried: Try, answer: Result<Value, StepError>) {
+    fn settle(&mut self, tried: AttemptKey, answer: Result<Value, StepError>) {
         self.running.remove(&tried);
         let (step, phase) = tried;
         let error = match answer {
@@ -225,18 +255,18 @@ impl<S: Send + Sync + 'static> Drive<S> {
         let retry_at = now().saturating_add(millis(known.policy.retry.delay(attempts, &self.id)));
         let gave_up = error.kind() != Kind::Data && self.gives_up(tried, retry_at);
         if attempts >= known.policy.retry.attempts() && !gave_up {
-            alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &text);
+            alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &Text(&text));
         }
         self.settled.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up });
         if error.kind() == Kind::Data {
-            alert(&self.id, &shape.name, "the journal's data do not fit the definition", &text);
+            alert(&self.id, &shape.name, "the journal's data do not fit the definition", &Text(&text));
             self.settled.push(Record::Parked { reason: format!("step `{}`: {text}", shape.name) });
         }
     }
 
     /// Returns true if the step is to be given up: at this time, after the attempts so far, no further attempt is
     /// allowed.
-    pub(super) fn gives_up(&self, (step, phase): Try, at: u64) -> bool {
+    pub(super) fn gives_up(&self, (step, phase): AttemptKey, at: u64) -> bool {
         let index = usize::from(step);
         let (Some(shape), Some(known)) =
             (self.definition.shapes.get(index), self.definition.steps.get(index))

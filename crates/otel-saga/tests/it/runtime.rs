@@ -7,6 +7,7 @@ mod clocks;
 mod course;
 mod keys;
 mod operate;
+mod slots;
 mod values;
 mod workers;
 

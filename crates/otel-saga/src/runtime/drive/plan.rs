@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use super::Drive;
+use super::InstanceDriver;
+use crate::error::Text;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
-use crate::runtime::attempt::Try;
+use crate::runtime::attempt::AttemptKey;
+use crate::runtime::slots::Slot;
 use crate::telemetry::{AttemptOperation, AttemptSpan, alert, hexadecimal};
 
 /// The next append and its consequences.
@@ -18,18 +20,22 @@ pub(in crate::runtime) struct Plan {
     pub(in crate::runtime) settled: usize,
     pub(in crate::runtime) then: Then,
     /// The attempts to start once the records are in the journal.
-    pub(in crate::runtime) attempts: Vec<Planned>,
+    pub(in crate::runtime) attempts: Vec<PlannedAttempt>,
     /// The earliest due time of a waiting attempt, in milliseconds since the Unix epoch.
     pub(in crate::runtime) wake: Option<u64>,
+    /// A step whose attempt waits for a slot. Its intent is journaled when it has one, because its deadline starts with
+    /// the first intent, and an attempt that never started must not count as interrupted.
+    pub(in crate::runtime) blocked: Option<u16>,
     /// True if this worker stops driving the instance after the append.
     pub(in crate::runtime) leaves: bool,
 }
 
 /// An attempt whose intent is in the plan.
-pub(in crate::runtime) struct Planned {
-    pub(in crate::runtime) tried: Try,
+pub(in crate::runtime) struct PlannedAttempt {
+    pub(in crate::runtime) tried: AttemptKey,
     pub(in crate::runtime) attempt: u32,
     pub(in crate::runtime) operation: AttemptOperation,
+    pub(in crate::runtime) slot: Slot,
 }
 
 impl Plan {
@@ -41,13 +47,16 @@ impl Plan {
 }
 
 /// Plans the next append, and applies its records to the state of `drive`.
-pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -> Result<Plan, FoldError> {
+pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+) -> Result<Plan, FoldError> {
     let mut plan = Plan {
         records: Vec::with_capacity(drive.settled.len() + 1),
         settled: drive.settled.len(),
         then: Then::Continue,
         attempts: Vec::new(),
         wake: None,
+        blocked: None,
         leaves: false,
     };
     for record in std::mem::take(&mut drive.settled) {
@@ -63,7 +72,7 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
     for command in next(&drive.state) {
         match command {
             Command::Attempt { step, phase, attempt, not_before } if !stopping => {
-                // A step is not undone while its action runs here, because both calls would reach the participant at
+                // A step is not undone while its action runs on this worker, because both calls would reach the participant at
                 // the same time.
                 let busy = drive.running.contains_key(&(step, phase))
                     || drive.running.contains_key(&(step, Phase::Action));
@@ -75,13 +84,16 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
                     plan.wake = Some(plan.wake.map_or(not_before, |wake| wake.min(not_before)));
                     continue;
                 }
-                begin(drive, &mut plan, (step, phase), attempt)?;
+                match drive.take_slot(step) {
+                    Some(slot) => begin(drive, &mut plan, (step, phase), attempt, slot)?,
+                    None => plan.blocked = Some(step),
+                }
             }
             Command::Park { step } if idle && plan.attempts.is_empty() => {
                 let side = drive.state.steps.get(usize::from(step)).map(|step| &step.action);
                 let error = side.and_then(|side| side.error.clone()).unwrap_or_default();
                 let name = drive.definition.shapes.get(usize::from(step)).map_or("", |shape| &*shape.name);
-                alert(&drive.id, name, "a step was refused where there is only forward", &error);
+                alert(&drive.id, name, "a step was refused where there is only forward", &Text(&error));
                 plan.push(
                     &mut drive.state,
                     Record::Parked { reason: format!("step `{name}` was refused: {error}") },
@@ -100,7 +112,10 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
 }
 
 /// Gives up steps that have used all of their attempts or passed their deadline by interruptions.
-fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
+fn give_up<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+    plan: &mut Plan,
+) -> Result<(), FoldError> {
     if plan.settled > 0 {
         // The attempts that have just ended were checked when they were settled.
         return Ok(());
@@ -118,7 +133,11 @@ fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> R
 
 /// Limits a wait to the longest one of the policy, and returns its end. A longer one was written by a clock that was
 /// ahead.
-fn shorten<S: Send + Sync + 'static>(drive: &mut Drive<S>, (step, phase): Try, until: u64) -> u64 {
+fn shorten<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+    (step, phase): AttemptKey,
+    until: u64,
+) -> u64 {
     let index = usize::from(step);
     let Some(known) = drive.definition.steps.get(index) else { return until };
     let latest = now().saturating_add(millis(known.policy.retry.longest()));
@@ -133,10 +152,11 @@ fn shorten<S: Send + Sync + 'static>(drive: &mut Drive<S>, (step, phase): Try, u
 }
 
 fn begin<S: Send + Sync + 'static>(
-    drive: &mut Drive<S>,
+    drive: &mut InstanceDriver<S>,
     plan: &mut Plan,
-    tried: Try,
+    tried: AttemptKey,
     attempt: u32,
+    slot: Slot,
 ) -> Result<(), FoldError> {
     let (step, phase) = tried;
     let operation = drive.inner.telemetry.attempt(AttemptSpan {
@@ -150,12 +170,12 @@ fn begin<S: Send + Sync + 'static>(
     let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     drive.shortened = false;
-    plan.attempts.push(Planned { tried, attempt, operation });
+    plan.attempts.push(PlannedAttempt { tried, attempt, operation, slot });
     Ok(())
 }
 
 /// Decides if this worker stops driving the instance, and the ownership afterwards.
-fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: bool) {
+fn leave<S: Send + Sync + 'static>(drive: &InstanceDriver<S>, plan: &mut Plan, stopping: bool) {
     let idle = drive.running.is_empty() && plan.attempts.is_empty();
     if drive.state.parked.is_some() {
         // A parked instance has no owner; the outcomes of attempts that still run are journaled nevertheless.
@@ -171,7 +191,7 @@ fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: 
         return;
     }
     let waits = plan.wake.filter(|wake| *wake > now().saturating_add(millis(drive.inner.options.poll)));
-    if stopping || (waits.is_some() && !drive.shortened) {
+    if stopping || (waits.is_some() && !drive.shortened && plan.blocked.is_none()) {
         plan.then = Then::Runnable { at: waits.unwrap_or_else(now) };
         plan.leaves = true;
     }
