@@ -1,0 +1,26 @@
+//! The trace inside a process: context and spans across tasks, channels, pools and streams.
+//!
+#![doc = include_str!("../README.md")]
+
+mod attributes;
+mod cancellation;
+mod context;
+mod future;
+mod in_span;
+mod instrumentation;
+mod metrics;
+mod operation;
+mod options;
+mod outcome;
+mod span;
+
+pub use otel_operation::{ParentMode, SamplerAttributes};
+
+pub use crate::cancellation::{CancelReason, Cancellation};
+pub use crate::context::in_context;
+pub use crate::future::TaskFuture;
+pub use crate::in_span::{in_span, in_span_sync, in_span_with, timeout};
+pub use crate::instrumentation::TaskInstrumentation;
+pub use crate::options::Options;
+pub use crate::outcome::TaskOutput;
+pub use crate::span::TaskSpan;
