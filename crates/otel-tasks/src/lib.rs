@@ -5,6 +5,7 @@
 mod attributes;
 mod cancellation;
 mod context;
+mod error;
 mod future;
 mod in_span;
 mod instrumentation;
@@ -18,6 +19,7 @@ pub use otel_operation::{ParentMode, SamplerAttributes};
 
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::context::in_context;
+pub use crate::error::{RecordError, TracedError};
 pub use crate::future::TaskFuture;
 pub use crate::in_span::{in_span, in_span_sync, in_span_with, timeout};
 pub use crate::instrumentation::TaskInstrumentation;

@@ -13,14 +13,17 @@ use otel_operation::Outcome;
 use tokio::task::JoinError;
 use tokio::time::error::Elapsed;
 
+use crate::error::{TracedError, chain};
+
 /// The `error.type` of an error whose type says nothing about the failure.
 const OTHER: &str = "_OTHER";
 
 /// The output of a task or a function, from which the outcome of its span is derived.
 ///
 /// `Ok` and plain values are successes. The `error.type` of an `Err` is its class, if the error or one of its causes is of a
-/// known type: `timeout`, `panic` or `cancelled` of tokio, `connection_refused`, `not_found` and others of an I/O error.
-/// Otherwise it is the name of the error's type. Causes can be seen of a boxed `dyn Error`. Implement the trait for your own output type to choose another outcome.
+/// known type: `timeout`, `panic` or `cancelled` of tokio, `connection_refused`, `not_found` and others of an I/O error, or
+/// the class of a [`TracedError`]. Otherwise it is the name of the error's type. Causes can be seen of a boxed `dyn Error`
+/// and of a `TracedError`. Implement the trait for your own output type to choose another outcome.
 ///
 /// ```
 /// use otel_operation::Outcome;
@@ -70,20 +73,24 @@ plain_values! {
     [T] Option<T>, [T] Vec<T>,
 }
 
-/// Returns the outcome of an error.
-fn failure<E: 'static>(error: &E) -> Outcome {
+/// Returns the outcome of an error. Called where the operation's context is current.
+pub(crate) fn failure<E: 'static>(error: &E) -> Outcome {
     let error: &dyn Any = error;
     let Some(error) = as_error(error) else { return Outcome::error(type_name_or_other::<E>()) };
-    Outcome::error(class(error).unwrap_or_else(|| type_name_or_other::<E>().into()))
+    let outcome = Outcome::error(class(error).unwrap_or_else(|| type_name_or_other::<E>().into()));
+    match TracedError::find(error) {
+        // The chain of causes is described once, on the span in which the error was recorded.
+        Some(traced) if traced.is_of_current_span() => outcome.with_description(traced.description()),
+        _ => outcome,
+    }
 }
 
 /// Returns the class of an error, from its own type or from that of a cause.
-fn class(error: &(dyn Error + 'static)) -> Option<Cow<'static, str>> {
-    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    causes.into_iter().find_map(own_class)
+pub(crate) fn class(error: &(dyn Error + 'static)) -> Option<Cow<'static, str>> {
+    chain(error).find_map(own_class)
 }
 
-fn type_name_or_other<E: 'static>() -> &'static str {
+pub(crate) fn type_name_or_other<E: 'static>() -> &'static str {
     let opaque = [
         TypeId::of::<String>(),
         TypeId::of::<&'static str>(),
@@ -95,6 +102,9 @@ fn type_name_or_other<E: 'static>() -> &'static str {
 }
 
 fn own_class(error: &(dyn Error + 'static)) -> Option<Cow<'static, str>> {
+    if let Some(traced) = error.downcast_ref::<TracedError>() {
+        return Some(traced.error_type().clone());
+    }
     if error.is::<Elapsed>() {
         return Some(Cow::Borrowed("timeout"));
     }
@@ -127,7 +137,8 @@ fn as_error(value: &dyn Any) -> Option<&(dyn Error + 'static)> {
     let boxed = || value.downcast_ref::<Box<dyn Error + Send + Sync>>().map(|error| &**error as _);
     let boxed_send = || value.downcast_ref::<Box<dyn Error + Send>>().map(|error| &**error as _);
     let boxed_local = || value.downcast_ref::<Box<dyn Error>>().map(|error| &**error as _);
-    boxed()
+    of::<TracedError>(value)
+        .or_else(boxed)
         .or_else(boxed_send)
         .or_else(boxed_local)
         .or_else(|| of::<io::Error>(value))

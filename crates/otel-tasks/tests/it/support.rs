@@ -1,7 +1,11 @@
-//! An instrumentation that records to a recorder of the test.
+//! An instrumentation that records to a recorder of the test, and the context of a caller.
 
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use otel_tasks::{Options, TaskInstrumentation, TaskSpan};
 use otel_testing::Recorder;
+
+pub(crate) use otel_testing::spans::error_type;
 
 pub(crate) fn options(recorder: &Recorder) -> Options {
     #[cfg(feature = "bound-metrics")]
@@ -18,4 +22,9 @@ pub(crate) fn tasks(recorder: &Recorder) -> TaskInstrumentation {
 /// The span of this name, recorded by the recorder.
 pub(crate) fn span(recorder: &Recorder, name: &'static str) -> TaskSpan {
     TaskSpan::new(name).with_instrumentation(&tasks(recorder))
+}
+
+/// The span that is current.
+pub(crate) fn current() -> SpanId {
+    Context::map_current(|context| context.span().span_context().span_id())
 }
