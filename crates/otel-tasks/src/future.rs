@@ -1,4 +1,4 @@
-//! The future of a task, in whose polls its operation's context is current.
+//! The futures that run in a context: with an operation, which ends with the output, or with the context alone.
 //!
 //! Follows the OpenTelemetry specification, "Context interaction"
 //! (<https://opentelemetry.io/docs/specs/otel/trace/api/#context-interaction>): the operation's span is current wherever its
@@ -8,6 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use opentelemetry::Context;
 use otel_operation::Outcome;
 use pin_project_lite::pin_project;
 
@@ -68,5 +69,46 @@ impl<F: Future, C: FnOnce(&F::Output) -> Outcome> Future for TaskFuture<F, C> {
 impl<F, C> fmt::Debug for TaskFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskFuture").field("operation", &self.operation).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A future in whose polls, and in whose drop, a context is current.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct ContextFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        context: Context,
+    }
+
+    impl<F> PinnedDrop for ContextFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.inner.is_some() {
+                let _attached = this.context.clone().attach();
+                this.inner.set(None);
+            }
+        }
+    }
+}
+
+impl<F> ContextFuture<F> {
+    /// Runs `inner` in the context that is current now.
+    pub(crate) fn current(inner: F) -> Self {
+        Self { inner: Some(inner), context: Context::current() }
+    }
+}
+
+impl<F: Future> Future for ContextFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
+        let attached = this.context.clone().attach();
+        let output = ready!(inner.poll(cx));
+        this.inner.set(None);
+        drop(attached);
+        Poll::Ready(output)
     }
 }

@@ -9,11 +9,14 @@ mod error;
 mod future;
 mod in_span;
 mod instrumentation;
+mod join_set;
 mod metrics;
 mod operation;
 mod options;
 mod outcome;
 mod span;
+mod spawn;
+mod task_tracker;
 
 pub use otel_operation::{ParentMode, SamplerAttributes};
 
@@ -23,6 +26,9 @@ pub use crate::error::{RecordError, TracedError};
 pub use crate::future::TaskFuture;
 pub use crate::in_span::{in_span, in_span_sync, in_span_with, timeout};
 pub use crate::instrumentation::TaskInstrumentation;
+pub use crate::join_set::JoinSet;
 pub use crate::options::Options;
 pub use crate::outcome::TaskOutput;
 pub use crate::span::TaskSpan;
+pub use crate::spawn::{spawn, spawn_blocking, spawn_blocking_with_span, spawn_with_span};
+pub use crate::task_tracker::TaskTracker;

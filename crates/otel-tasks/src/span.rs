@@ -70,6 +70,12 @@ impl<A: FnOnce() -> Vec<KeyValue>> TaskSpan<A> {
         self
     }
 
+    /// Sets the place of the reason unless there is one.
+    pub(crate) fn with_default_cancellation(mut self, cancellation: &Cancellation) -> Self {
+        self.cancellation.get_or_insert_with(|| cancellation.clone());
+        self
+    }
+
     /// Records with `instrumentation` instead of the global one.
     pub fn with_instrumentation(mut self, instrumentation: &TaskInstrumentation) -> Self {
         self.instrumentation = Some(instrumentation.clone());

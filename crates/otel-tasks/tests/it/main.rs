@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod context;
 mod conventions;
+mod ends;
 mod errors;
+mod spans;
 mod support;

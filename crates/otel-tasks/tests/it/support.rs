@@ -5,7 +5,7 @@ use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use otel_tasks::{Options, TaskInstrumentation, TaskSpan};
 use otel_testing::Recorder;
 
-pub(crate) use otel_testing::spans::error_type;
+pub(crate) use otel_testing::spans::{attribute, error_type, remote};
 
 pub(crate) fn options(recorder: &Recorder) -> Options {
     #[cfg(feature = "bound-metrics")]
