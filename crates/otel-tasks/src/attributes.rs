@@ -16,3 +16,21 @@ pub(crate) const TASK_DURATION: &str = "task.duration";
 pub(crate) const TASK_QUEUE_DURATION: &str = "task.queue.duration";
 /// The number of tasks that have been spawned and have not ended.
 pub(crate) const TASK_ACTIVE: &str = "task.active";
+
+/// The name of a channel, on spans and metrics.
+pub(crate) const CHANNEL_NAME: &str = "channel.name";
+/// The time of an item in its channel in seconds, on spans.
+pub(crate) const CHANNEL_QUEUE_TIME: &str = "channel.queue.time";
+/// The number of items that are processed together, on spans.
+pub(crate) const CHANNEL_BATCH_ITEM_COUNT: &str = "channel.batch.item_count";
+/// The number of items of a batch without a link, on spans.
+pub(crate) const CHANNEL_BATCH_LINKS_LEFT_OUT: &str = "channel.batch.links_left_out";
+
+/// The duration of the processing of items, in seconds.
+pub(crate) const CHANNEL_PROCESS_DURATION: &str = "channel.process.duration";
+/// The time of items in their channel, in seconds.
+pub(crate) const CHANNEL_QUEUE_DURATION: &str = "channel.queue.duration";
+/// The number of items in a channel.
+pub(crate) const CHANNEL_QUEUE_DEPTH: &str = "channel.queue.depth";
+/// The number of items that were dropped before they were received.
+pub(crate) const CHANNEL_DROPPED_ITEMS: &str = "channel.dropped.items";

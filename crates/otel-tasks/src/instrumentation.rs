@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use opentelemetry::InstrumentationScope;
 use otel_operation::{BoundedCache, LazyInstruments, Tracer};
 
-use crate::metrics::{TaskInstruments, TaskSeries};
+use crate::metrics::{ChannelInstruments, ChannelSeries, TaskInstruments, TaskSeries};
 use crate::options::Options;
 
 /// The names of tasks, and of channels, that have metrics of their own. Those beyond it share the name `_OTHER`.
@@ -26,9 +26,12 @@ pub struct TaskInstrumentation(Arc<Inner>);
 struct Inner {
     tracer: Tracer,
     options: Options,
-    instruments: Arc<LazyInstruments<TaskInstruments>>,
-    series: BoundedCache<TaskSeries>,
-    other_series: Arc<TaskSeries>,
+    task_instruments: Arc<LazyInstruments<TaskInstruments>>,
+    tasks: BoundedCache<TaskSeries>,
+    other_tasks: Arc<TaskSeries>,
+    channel_instruments: Arc<LazyInstruments<ChannelInstruments>>,
+    channels: BoundedCache<ChannelSeries>,
+    other_channels: Arc<ChannelSeries>,
 }
 
 impl TaskInstrumentation {
@@ -38,12 +41,17 @@ impl TaskInstrumentation {
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
-        let instruments = Arc::new(options.providers.instruments(scope.clone(), TaskInstruments::new));
+        let task_instruments = Arc::new(options.providers.instruments(scope.clone(), TaskInstruments::new));
+        let channel_instruments =
+            Arc::new(options.providers.instruments(scope.clone(), ChannelInstruments::new));
         Self(Arc::new(Inner {
             tracer: options.providers.tracer(scope),
-            other_series: Arc::new(TaskSeries::new(&instruments, OTHER)),
-            series: BoundedCache::new(MAX_NAMES),
-            instruments,
+            tasks: BoundedCache::new(MAX_NAMES),
+            other_tasks: Arc::new(TaskSeries::new(&task_instruments, OTHER)),
+            task_instruments,
+            channels: BoundedCache::new(MAX_NAMES),
+            other_channels: Arc::new(ChannelSeries::new(&channel_instruments, OTHER)),
+            channel_instruments,
             options,
         }))
     }
@@ -66,9 +74,15 @@ impl TaskInstrumentation {
 
     /// Returns the metrics of the tasks of this name.
     pub(crate) fn task_series(&self, name: &str) -> Arc<TaskSeries> {
-        let Inner { instruments, series, other_series, .. } = &*self.0;
-        series
-            .get_or_insert(name, || TaskSeries::new(instruments, name))
-            .unwrap_or_else(|| Arc::clone(other_series))
+        let Inner { task_instruments, tasks, other_tasks, .. } = &*self.0;
+        let series = tasks.get_or_insert(name, || TaskSeries::new(task_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_tasks))
+    }
+
+    /// Returns the metrics of the channels of this name.
+    pub(crate) fn channel_series(&self, name: &str) -> Arc<ChannelSeries> {
+        let Inner { channel_instruments, channels, other_channels, .. } = &*self.0;
+        let series = channels.get_or_insert(name, || ChannelSeries::new(channel_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_channels))
     }
 }

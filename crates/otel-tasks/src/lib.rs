@@ -4,7 +4,9 @@
 
 mod attributes;
 mod cancellation;
+mod channel;
 mod context;
+mod envelope;
 mod error;
 mod future;
 mod in_span;
@@ -16,12 +18,15 @@ mod options;
 mod outcome;
 mod span;
 mod spawn;
+pub mod sync;
 mod task_tracker;
 
 pub use otel_operation::{ParentMode, SamplerAttributes};
 
 pub use crate::cancellation::{CancelReason, Cancellation};
+pub use crate::channel::Channel;
 pub use crate::context::in_context;
+pub use crate::envelope::WithContext;
 pub use crate::error::{RecordError, TracedError};
 pub use crate::future::TaskFuture;
 pub use crate::in_span::{in_span, in_span_sync, in_span_with, timeout};

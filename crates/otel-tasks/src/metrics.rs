@@ -2,6 +2,8 @@
 //!
 //! Follows `docs/conventions.md`.
 
+mod channel;
+
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,16 +15,17 @@ use otel_operation::{
     SmallOnceMap, intern,
 };
 
+pub(crate) use self::channel::{ChannelInstruments, ChannelSeries};
 use crate::attributes::{TASK_ACTIVE, TASK_DURATION, TASK_NAME, TASK_QUEUE_DURATION};
 
 /// Bucket boundaries of waits inside a process, in seconds: most are far below a millisecond.
-pub(crate) const WAIT_BOUNDARIES: [f64; 12] =
+const WAIT_BOUNDARIES: [f64; 12] =
     [0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// The error types of one name whose series are found without a lock.
 const ERRORS: usize = 4;
 
-pub(crate) fn seconds(
+fn seconds(
     meter: &Meter,
     name: &'static str,
     description: &'static str,
@@ -34,16 +37,10 @@ pub(crate) fn seconds(
 
 /// The series of one histogram, by `error.type`.
 #[derive(Debug, Default)]
-pub(crate) struct DurationSeries(SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, ERRORS>);
+struct DurationSeries(SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, ERRORS>);
 
 impl DurationSeries {
-    pub(crate) fn record(
-        &self,
-        histogram: &Histogram<f64>,
-        name: &KeyValue,
-        outcome: &Outcome,
-        elapsed: Duration,
-    ) {
+    fn record(&self, histogram: &Histogram<f64>, name: &KeyValue, outcome: &Outcome, elapsed: Duration) {
         let error = outcome.error_type();
         let make = || {
             let error = error.map(|error| KeyValue::new(ERROR_TYPE, error.clone()));

@@ -9,9 +9,9 @@ use opentelemetry::trace::SpanRef;
 use opentelemetry::{Context, KeyValue};
 use otel_operation::{Operation, OperationObserver, Outcome, StartTime, catch_panic};
 
-use crate::attributes::{CANCELLATION_REASON, TASK_QUEUE_TIME};
+use crate::attributes::{CANCELLATION_REASON, CHANNEL_QUEUE_TIME, TASK_QUEUE_TIME};
 use crate::cancellation::Cancellation;
-use crate::metrics::TaskSeries;
+use crate::metrics::{ChannelSeries, TaskSeries};
 
 /// A running operation. Dropped without an end, it is `cancelled`.
 #[derive(Debug)]
@@ -79,19 +79,36 @@ pub(crate) fn derive_outcome<T>(output: &T, outcome: impl FnOnce(&T) -> Outcome)
 /// The state that an operation keeps until its end.
 #[derive(Debug)]
 pub(crate) struct TaskObserver {
-    /// `None` for a part of a function, which has no metrics.
-    series: Option<Arc<TaskSeries>>,
+    subject: Subject,
     queue_time: Option<Duration>,
     cancellation: Option<Cancellation>,
 }
 
+/// The work of an operation, which decides its metrics.
+#[derive(Debug)]
+enum Subject {
+    /// A part of a function has none.
+    Part,
+    Task(Arc<TaskSeries>),
+    Item(Arc<ChannelSeries>),
+}
+
 impl TaskObserver {
-    pub(crate) fn new(series: Option<Arc<TaskSeries>>, cancellation: Option<Cancellation>) -> Self {
-        Self { series, queue_time: None, cancellation }
+    pub(crate) fn part(cancellation: Option<Cancellation>) -> Self {
+        Self { subject: Subject::Part, queue_time: None, cancellation }
+    }
+
+    pub(crate) fn task(series: Arc<TaskSeries>, cancellation: Option<Cancellation>) -> Self {
+        Self { subject: Subject::Task(series), queue_time: None, cancellation }
+    }
+
+    /// The processing of an item that was in its channel for `queue_time`; a batch has none.
+    pub(crate) fn item(series: Arc<ChannelSeries>, queue_time: Option<Duration>) -> Self {
+        Self { subject: Subject::Item(series), queue_time, cancellation: None }
     }
 
     fn leave_queue(&mut self, started: StartTime) {
-        if let (Some(series), None) = (&self.series, self.queue_time) {
+        if let (Subject::Task(series), None) = (&self.subject, self.queue_time) {
             let queued = started.elapsed();
             self.queue_time = Some(queued);
             let _ = catch_panic(|| series.record_queue_time(queued));
@@ -101,12 +118,19 @@ impl TaskObserver {
 
 impl OperationObserver for TaskObserver {
     fn add_in_flight(&self, delta: i64) -> bool {
-        self.series.as_ref().is_some_and(|series| series.add_active(delta))
+        match &self.subject {
+            Subject::Task(series) => series.add_active(delta),
+            Subject::Part | Subject::Item(_) => false,
+        }
     }
 
     fn finish_span(&mut self, span: &SpanRef<'_>, outcome: &Outcome) {
         if let Some(queued) = self.queue_time {
-            span.set_attribute(KeyValue::new(TASK_QUEUE_TIME, queued.as_secs_f64()));
+            let key = match self.subject {
+                Subject::Item(_) => CHANNEL_QUEUE_TIME,
+                Subject::Part | Subject::Task(_) => TASK_QUEUE_TIME,
+            };
+            span.set_attribute(KeyValue::new(key, queued.as_secs_f64()));
         }
         if let Some(reason) = self.cancellation.as_ref().and_then(Cancellation::reason)
             && outcome.error_type() == Outcome::cancelled().error_type()
@@ -116,8 +140,10 @@ impl OperationObserver for TaskObserver {
     }
 
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
-        if let Some(series) = &self.series {
-            series.record_duration(outcome, elapsed);
+        match &self.subject {
+            Subject::Part => {}
+            Subject::Task(series) => series.record_duration(outcome, elapsed),
+            Subject::Item(series) => series.record_process_duration(outcome, elapsed),
         }
     }
 }

@@ -70,7 +70,7 @@ plain_values! {
     [] (), [] bool, [] char, [] String, ['s] &'s str,
     [] i8, [] i16, [] i32, [] i64, [] i128, [] isize, [] f32,
     [] u8, [] u16, [] u32, [] u64, [] u128, [] usize, [] f64,
-    [T] Option<T>, [T] Vec<T>,
+    [T] Option<T>, [T] Vec<T>, [A, B] (A, B), [A, B, C] (A, B, C),
 }
 
 /// Returns the outcome of an error. Called where the operation's context is current.

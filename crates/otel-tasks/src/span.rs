@@ -129,11 +129,13 @@ impl<A: FnOnce() -> Vec<KeyValue>> TaskSpan<A> {
         if !instrumentation.options().is_recorded(&name) {
             return TaskOperation::inert(parent);
         }
-        let series = is_task.then(|| instrumentation.task_series(&name));
         let started = StartTime::now();
         let sampler_attributes = instrumentation.options().sampler_attributes;
+        let observer = match is_task {
+            true => TaskObserver::task(instrumentation.task_series(&name), cancellation),
+            false => TaskObserver::part(cancellation),
+        };
         let describe = || describe(name, kind, started, link).with_sampler_attributes(sampler_attributes);
-        let observer = TaskObserver::new(series, cancellation);
         let operation =
             Operation::start(instrumentation.tracer(), describe, &parent, started, observer, attributes);
         TaskOperation::recorded(operation, started)
