@@ -7,5 +7,6 @@ mod context;
 mod conventions;
 mod ends;
 mod errors;
+mod faults;
 mod spans;
 mod support;
