@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod channels;
+mod conformance;
 mod context;
 mod conventions;
 mod ends;
