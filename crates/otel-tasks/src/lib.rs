@@ -2,6 +2,11 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod attribute_value;
 mod attributes;
 mod cancellation;
 mod channel;
@@ -22,7 +27,10 @@ pub mod sync;
 mod task_tracker;
 
 pub use otel_operation::{ParentMode, SamplerAttributes};
+#[cfg(feature = "macros")]
+pub use otel_tasks_macros::{Attributes, traced};
 
+pub use crate::attribute_value::{AttributeValue, ToAttributes};
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::channel::Channel;
 pub use crate::context::in_context;

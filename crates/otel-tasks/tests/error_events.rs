@@ -1,7 +1,6 @@
 //! The log event of an error: one, where it occurred, in that place's span. Alone in its process, because `tracing` keeps the
 //! interest in an event for the whole process.
 
-#![cfg(feature = "tracing")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::{self, Write as _};

@@ -11,3 +11,5 @@ mod errors;
 mod faults;
 mod spans;
 mod support;
+#[cfg(feature = "macros")]
+mod traced;
