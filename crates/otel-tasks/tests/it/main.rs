@@ -13,3 +13,5 @@ mod spans;
 mod support;
 #[cfg(feature = "macros")]
 mod traced;
+#[cfg(feature = "macros")]
+mod traced_traits;
