@@ -131,6 +131,19 @@ impl<T: 'static> JoinSet<T> {
         self.inner.spawn_blocking_on(in_current_context(task), handle)
     }
 
+    pub(crate) fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
+    }
+
+    /// Spawns a task that has its context.
+    pub(crate) fn spawn_wrapped<F>(&mut self, task: F) -> AbortHandle
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send,
+    {
+        self.inner.spawn(task)
+    }
+
     /// Aborts all tasks, and records the reason on the spans of those that have not ended.
     pub fn abort_all_with_reason(&mut self, reason: CancelReason) {
         self.cancellation.set_reason(reason);

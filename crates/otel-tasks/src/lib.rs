@@ -23,8 +23,10 @@ mod options;
 mod outcome;
 mod span;
 mod spawn;
+mod stream;
 pub mod sync;
 mod task_tracker;
+mod worker_pool;
 
 pub use otel_operation::{ParentMode, SamplerAttributes};
 #[cfg(feature = "macros")]
@@ -44,4 +46,6 @@ pub use crate::options::Options;
 pub use crate::outcome::TaskOutput;
 pub use crate::span::TaskSpan;
 pub use crate::spawn::{spawn, spawn_blocking, spawn_blocking_with_span, spawn_with_span};
+pub use crate::stream::{MapTraced, join_all, try_join_all};
 pub use crate::task_tracker::TaskTracker;
+pub use crate::worker_pool::WorkerPool;

@@ -19,6 +19,7 @@ use crate::outcome::TaskOutput;
 /// The description of a span: name, kind, attributes, its relation to the current span. A string is one with that name.
 ///
 /// The name must have low cardinality, because the metrics of a task have it too.
+#[derive(Clone)]
 #[must_use = "a description starts no span"]
 pub struct TaskSpan<A = fn() -> Vec<KeyValue>> {
     name: Cow<'static, str>,

@@ -9,7 +9,9 @@ mod conventions;
 mod ends;
 mod errors;
 mod faults;
+mod pools;
 mod spans;
+mod streams;
 mod support;
 #[cfg(feature = "macros")]
 mod traced;
