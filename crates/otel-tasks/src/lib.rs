@@ -28,7 +28,7 @@ pub mod sync;
 mod task_tracker;
 mod worker_pool;
 
-pub use otel_operation::{ParentMode, SamplerAttributes};
+pub use otel_operation::{Outcome, ParentMode, SamplerAttributes};
 #[cfg(feature = "macros")]
 pub use otel_tasks_macros::{Attributes, traced};
 
