@@ -34,3 +34,8 @@ pub(crate) const CHANNEL_QUEUE_DURATION: &str = "channel.queue.duration";
 pub(crate) const CHANNEL_QUEUE_DEPTH: &str = "channel.queue.depth";
 /// The number of items that were dropped before they were received.
 pub(crate) const CHANNEL_DROPPED_ITEMS: &str = "channel.dropped.items";
+
+/// The name of a lock, on its metric.
+pub(crate) const LOCK_NAME: &str = "lock.name";
+/// The time of waits for a lock that was not free, in seconds.
+pub(crate) const LOCK_WAIT_DURATION: &str = "lock.wait.duration";

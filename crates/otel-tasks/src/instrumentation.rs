@@ -8,13 +8,15 @@ use std::sync::{Arc, LazyLock};
 use opentelemetry::InstrumentationScope;
 use otel_operation::{BoundedCache, LazyInstruments, Tracer};
 
-use crate::metrics::{ChannelInstruments, ChannelSeries, TaskInstruments, TaskSeries};
+use crate::metrics::{
+    ChannelInstruments, ChannelSeries, LockInstruments, LockSeries, TaskInstruments, TaskSeries,
+};
 use crate::options::Options;
 
-/// The names of tasks, and of channels, that have metrics of their own. Those beyond it share the name `_OTHER`.
+/// The names of tasks, of channels and of locks that have metrics of their own. Those beyond it share the name `_OTHER`.
 const MAX_NAMES: usize = 512;
 
-/// The name on the metrics of tasks and channels beyond the limit.
+/// The name on the metrics of tasks, channels and locks beyond the limit.
 const OTHER: &str = "_OTHER";
 
 /// The instrumentation of tasks and channels with [`Options`]. Cloning is cheap. Functions and types that are given none use
@@ -32,6 +34,9 @@ struct Inner {
     channel_instruments: Arc<LazyInstruments<ChannelInstruments>>,
     channels: BoundedCache<ChannelSeries>,
     other_channels: Arc<ChannelSeries>,
+    lock_instruments: Arc<LazyInstruments<LockInstruments>>,
+    locks: BoundedCache<LockSeries>,
+    other_locks: Arc<LockSeries>,
 }
 
 impl TaskInstrumentation {
@@ -44,6 +49,7 @@ impl TaskInstrumentation {
         let task_instruments = Arc::new(options.providers.instruments(scope.clone(), TaskInstruments::new));
         let channel_instruments =
             Arc::new(options.providers.instruments(scope.clone(), ChannelInstruments::new));
+        let lock_instruments = Arc::new(options.providers.instruments(scope.clone(), LockInstruments::new));
         Self(Arc::new(Inner {
             tracer: options.providers.tracer(scope),
             tasks: BoundedCache::new(MAX_NAMES),
@@ -52,6 +58,9 @@ impl TaskInstrumentation {
             channels: BoundedCache::new(MAX_NAMES),
             other_channels: Arc::new(ChannelSeries::new(&channel_instruments, OTHER)),
             channel_instruments,
+            locks: BoundedCache::new(MAX_NAMES),
+            other_locks: Arc::new(LockSeries::new(&lock_instruments, OTHER)),
+            lock_instruments,
             options,
         }))
     }
@@ -84,5 +93,12 @@ impl TaskInstrumentation {
         let Inner { channel_instruments, channels, other_channels, .. } = &*self.0;
         let series = channels.get_or_insert(name, || ChannelSeries::new(channel_instruments, name));
         series.unwrap_or_else(|| Arc::clone(other_channels))
+    }
+
+    /// Returns the metric of the locks of this name.
+    pub(crate) fn lock_series(&self, name: &str) -> Arc<LockSeries> {
+        let Inner { lock_instruments, locks, other_locks, .. } = &*self.0;
+        let series = locks.get_or_insert(name, || LockSeries::new(lock_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_locks))
     }
 }

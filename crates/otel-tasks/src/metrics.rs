@@ -3,6 +3,7 @@
 //! Follows `docs/conventions.md`.
 
 mod channel;
+mod lock;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ use otel_operation::{
 };
 
 pub(crate) use self::channel::{ChannelInstruments, ChannelSeries};
+pub(crate) use self::lock::{LockInstruments, LockSeries};
 use crate::attributes::{TASK_ACTIVE, TASK_DURATION, TASK_NAME, TASK_QUEUE_DURATION};
 
 /// Bucket boundaries of waits inside a process, in seconds: most are far below a millisecond.

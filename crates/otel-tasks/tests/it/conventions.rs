@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use otel_tasks::sync::mpsc;
+use otel_tasks::sync::{Lock, Mutex, mpsc};
 use otel_tasks::{Channel, in_span, timeout};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
@@ -27,6 +27,10 @@ async fn the_names_of_tasks_and_channels_are_listed() {
     receiver.recv_many(&mut items, 130).await;
     receiver.channel().process_batch(items, async |_| ()).await;
     drop(receiver);
+    let lock = Mutex::new(Lock::new("cache").with_instrumentation(&tasks(&recorder)), ());
+    let held = lock.lock().await;
+    tokio::time::timeout(Duration::from_secs(1), lock.lock()).await.unwrap_err();
+    drop(held);
     let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-tasks").unwrap());
     check.add(&recorder);
     assert_eq!(check.finish(), Ok(()), "{}", recorder.tree());

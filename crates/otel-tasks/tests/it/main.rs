@@ -9,6 +9,7 @@ mod conventions;
 mod ends;
 mod errors;
 mod faults;
+mod locks;
 mod pools;
 mod spans;
 mod streams;
