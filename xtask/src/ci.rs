@@ -63,7 +63,8 @@ const STEPS: &[Step] = &[
     step("clippy", "no warning, in every target, with all features", steps::clippy),
     step("features", "each crate alone, without features and with all", steps::features),
     step("build", "all tests compile, with all features", steps::build),
-    step("test", "all tests but the long ones, and doctests, with all features", steps::test),
+    step("test", "all tests but the long ones and the doctests, with all features", steps::test),
+    step("doctest", "the examples of the documentation", steps::doctest),
     step("test-default", "the libraries' tests, with default features", steps::test_default),
     step("doc", "the documentation builds without warnings", steps::doc),
     step("deny", "licences, sources and bans of all dependencies", steps::deny),
@@ -142,6 +143,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("soak", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),
+    ("soak", "postgres"),
     ("soak", "rabbitmq"),
     ("transfer", "postgres"),
 ];
@@ -155,6 +157,7 @@ const WITH_SERVICES: &[&str] = &[
     "soak-kafka-limits",
     "soak-nats",
     "soak-amqp",
+    "soak-saga",
     "soak-telemetry",
 ];
 

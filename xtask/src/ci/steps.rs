@@ -71,8 +71,14 @@ pub(super) fn build(repo: &Repo) -> Result<Outcome> {
 }
 
 pub(super) fn test(repo: &Repo) -> Result<Outcome> {
-    let arguments = ["test", "--workspace", "--all-features", "--", "--skip", LONG_TESTS];
+    let arguments = ["test", "--workspace", "--all-features", "--tests", "--", "--skip", LONG_TESTS];
     run(build_cargo(repo).args(arguments))?;
+    Ok(Outcome::Passed)
+}
+
+/// A step of its own, because the compiler takes most of its time.
+pub(super) fn doctest(repo: &Repo) -> Result<Outcome> {
+    run(build_cargo(repo).args(["test", "--workspace", "--all-features", "--doc"]))?;
     Ok(Outcome::Passed)
 }
 
