@@ -18,7 +18,11 @@ pub(crate) const OTHER: u8 = MOST as u8;
 
 /// The known methods of a layer.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownMethods(Vec<Cow<'static, str>>);
+pub(crate) struct KnownMethods {
+    names: Vec<Cow<'static, str>>,
+    /// The index of `GET`, which most requests have, so that it is found without comparing text.
+    get: Option<u8>,
+}
 
 /// A request method as it is recorded.
 #[derive(Clone, Debug)]
@@ -41,27 +45,39 @@ impl KnownMethods {
     pub(crate) fn from_env() -> Self {
         match std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
             Ok(list) if !list.trim().is_empty() => Self::new(list.split(',')),
-            _ => Self(DEFAULT.map(Cow::Borrowed).into()),
+            _ => Self::from_names(DEFAULT.map(Cow::Borrowed).into()),
         }
     }
 
     pub(crate) fn new<'a>(methods: impl IntoIterator<Item = &'a str>) -> Self {
         let names = methods.into_iter().map(str::trim).filter(|name| !name.is_empty());
-        Self(names.take(MOST).map(otel_operation::intern).collect())
+        Self::from_names(names.take(MOST).map(otel_operation::intern).collect())
     }
 
+    fn from_names(names: Vec<Cow<'static, str>>) -> Self {
+        let get = names.iter().position(|name| name == "GET").map(|index| index as u8);
+        Self { names, get }
+    }
+
+    #[inline]
     pub(crate) fn look_up(&self, method: &Method) -> KnownMethod {
-        let text = method.as_str();
+        match self.get {
+            Some(index) if *method == Method::GET => KnownMethod { index, name: Cow::Borrowed("GET") },
+            _ => self.look_up_text(method.as_str()),
+        }
+    }
+
+    fn look_up_text(&self, text: &str) -> KnownMethod {
         // A linear scan: the list is short, and the default begins with the most frequent methods.
-        match self.0.iter().position(|known| known == text) {
-            Some(index) => KnownMethod { index: index as u8, name: self.0[index].clone() },
+        match self.names.iter().position(|known| known == text) {
+            Some(index) => KnownMethod { index: index as u8, name: self.names[index].clone() },
             None => KnownMethod { index: OTHER, name: Cow::Borrowed("_OTHER") },
         }
     }
 
     /// Returns the method at `index`, or `_OTHER`.
     pub(crate) fn name(&self, index: u8) -> Cow<'static, str> {
-        self.0.get(usize::from(index)).cloned().unwrap_or(Cow::Borrowed("_OTHER"))
+        self.names.get(usize::from(index)).cloned().unwrap_or(Cow::Borrowed("_OTHER"))
     }
 }
 
@@ -71,7 +87,7 @@ mod tests {
 
     #[test]
     fn methods_are_known_by_their_exact_name() {
-        let known = KnownMethods(DEFAULT.map(Cow::Borrowed).into());
+        let known = KnownMethods::from_names(DEFAULT.map(Cow::Borrowed).into());
         assert_eq!(known.look_up(&Method::PATCH).name, "PATCH");
         for unknown in ["get", "PURGE", "X"] {
             let method = known.look_up(&Method::from_bytes(unknown.as_bytes()).unwrap());

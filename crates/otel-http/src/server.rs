@@ -53,6 +53,14 @@ impl ServerLayer {
     pub fn with_late_route(self, late_route: bool) -> Self {
         self.edit(|_, server| server.late_route = late_route)
     }
+
+    /// Sets the number of routes whose names and series are cached. Default: 1,024. Requests to further routes are recorded in
+    /// the same way, but cost more, because their names and series are created for each; with the feature `tracing` the first one
+    /// is logged as a warning. Cached routes stay.
+    #[must_use]
+    pub fn with_max_cached_routes(self, routes: usize) -> Self {
+        self.edit(|_, server| server.max_cached_routes = routes)
+    }
 }
 
 /// An instrumented HTTP server.

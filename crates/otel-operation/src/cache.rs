@@ -3,31 +3,41 @@
 //! No entry is ever evicted. A full cache keeps no new values, and callers prepare those again for each operation, so
 //! that neither untrusted input nor a faulty caller makes a cache grow without bound.
 
+mod once_table;
+
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
+
+use self::once_table::OnceTable;
 
 type Slot<K, V> = OnceLock<Box<(K, V)>>;
 
 /// Limit of the entries of a [`SmallOnceMap`] beyond its slots.
 const BEYOND: usize = 1024;
 
-/// A map with small keys, for few entries. A lookup of the first `N` is a linear scan without a lock; the next 1,024 are in a
-/// hash map behind a lock.
+/// A map with small keys, for few entries. A lookup of the first `N` is a linear scan; the next 1,024 are in a hash table. No
+/// lookup takes a lock.
 pub struct SmallOnceMap<K, V, const N: usize> {
     slots: [Slot<K, V>; N],
-    beyond: RwLock<HashMap<K, Arc<V>, RandomState>>,
+    beyond: OnceLock<Box<Beyond<K, V>>>,
+}
+
+/// The entries of a [`SmallOnceMap`] beyond its slots; boxed, because most maps have none.
+struct Beyond<K, V> {
+    table: OnceTable<(K, V)>,
+    hasher: RandomState,
 }
 
 impl<K: Copy + Eq + Hash, V, const N: usize> SmallOnceMap<K, V, N> {
     /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
-        Self { slots: [const { OnceLock::new() }; N], beyond: RwLock::default() }
+        Self { slots: [const { OnceLock::new() }; N], beyond: OnceLock::new() }
     }
 
     /// Calls `read` with the value of `key`, which `make` creates if the map does not hold it.
@@ -43,24 +53,21 @@ impl<K: Copy + Eq + Hash, V, const N: usize> SmallOnceMap<K, V, N> {
                 return read(&entry.1);
             }
         }
-        read(&self.beyond(key, make))
+        match self.beyond(key, &make) {
+            Some(value) => read(value),
+            None => read(&make()),
+        }
     }
 
     #[inline(never)]
-    fn beyond(&self, key: K, make: impl Fn() -> V) -> Arc<V> {
-        // Poisoning is ignored: no user code runs under the lock.
-        let values = self.beyond.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = values.get(&key) {
-            return Arc::clone(value);
-        }
-        let is_full = values.len() >= BEYOND;
-        drop(values);
-        let value = Arc::new(make());
-        if is_full {
-            return value;
-        }
-        let mut values = self.beyond.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(values.entry(key).or_insert(value))
+    fn beyond(&self, key: K, make: impl Fn() -> V) -> Option<&V> {
+        let Beyond { table, hasher } = &**self
+            .beyond
+            .get_or_init(|| Box::new(Beyond { table: OnceTable::new(), hasher: RandomState::default() }));
+        let hash = hasher.hash_one(key);
+        let is = |entry: &(K, V)| entry.0 == key;
+        let entry = table.get_or_insert(hash, BEYOND, is, || Some((key, make())));
+        entry.map(|entry| &entry.1)
     }
 }
 
@@ -73,27 +80,43 @@ impl<K: Copy + Eq + Hash, V, const N: usize> Default for SmallOnceMap<K, V, N> {
 impl<K, V, const N: usize> fmt::Debug for SmallOnceMap<K, V, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used = self.slots.iter().filter(|slot| slot.get().is_some()).count();
-        let beyond = self.beyond.read().unwrap_or_else(PoisonError::into_inner).len();
-        f.debug_struct("SmallOnceMap").field("used", &(used + beyond)).field("of", &(N + BEYOND)).finish()
+        let used = used + self.beyond.get().map_or(0, |beyond| beyond.table.len());
+        f.debug_struct("SmallOnceMap").field("used", &used).field("of", &(N + BEYOND)).finish()
     }
 }
 
-/// A map from names to shared values, with a bound on its number of entries. A lookup of the first four is a linear scan
-/// without a lock.
+/// A map from names to shared values, with a bound on its number of entries. A lookup of the first four is a linear scan, that
+/// of further ones takes a hash; none takes a lock.
 pub struct BoundedCache<V> {
     first: [OnceLock<(Box<str>, Arc<V>)>; FIRST],
-    values: RwLock<HashMap<Box<str>, Arc<V>, RandomState>>,
+    table: OnceTable<(Box<str>, Arc<V>)>,
+    hasher: RandomState,
     bound: usize,
 }
 
-/// The entries of a [`BoundedCache`] outside of its lock. Most clients use few names.
+/// The entries of a [`BoundedCache`] that are found without a hash. Most clients use few names.
 const FIRST: usize = 4;
 
 impl<V> BoundedCache<V> {
     /// Creates an empty map that holds at most `bound` values.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { first: [const { OnceLock::new() }; FIRST], values: RwLock::default(), bound }
+        Self {
+            first: [const { OnceLock::new() }; FIRST],
+            table: OnceTable::new(),
+            hasher: RandomState::default(),
+            bound,
+        }
+    }
+
+    /// Returns the value of `name`, if the map has it.
+    #[inline]
+    pub fn get(&self, name: &str) -> Option<Arc<V>> {
+        let found = self.first(name).or_else(|| {
+            let entry = self.table.get(self.hasher.hash_one(name), |entry| *entry.0 == *name);
+            entry.map(|(_, value)| value)
+        });
+        found.map(Arc::clone)
     }
 
     /// Returns the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map.
@@ -104,46 +127,48 @@ impl<V> BoundedCache<V> {
     /// Like [`get_or_insert`](Self::get_or_insert), but keeps nothing and returns `None` if `make` returns `None`.
     #[inline]
     pub fn get_or_insert_opt(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
-        let first = self.first.iter().map_while(OnceLock::get).find(|(other, _)| **other == *name);
-        match first {
-            Some((_, value)) => Some(Arc::clone(value)),
-            None => self.look_up(name, make),
+        match self.first(name) {
+            Some(value) => Some(Arc::clone(value)),
+            None => self.look_up(name, make).map(Arc::clone),
         }
     }
 
-    /// Reads the map, which has all values, the first ones as well.
+    /// Returns a copy of the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map. For
+    /// values that are cheap to clone.
+    #[inline]
+    pub fn get_or_insert_cloned(&self, name: &str, make: impl FnOnce() -> V) -> Option<V>
+    where
+        V: Clone,
+    {
+        let value = self.first(name).or_else(|| self.look_up(name, || Some(make())));
+        value.map(|value| V::clone(value))
+    }
+
+    #[inline]
+    fn first(&self, name: &str) -> Option<&Arc<V>> {
+        let mut first = self.first.iter().map_while(OnceLock::get);
+        first.find(|(other, _)| **other == *name).map(|(_, value)| value)
+    }
+
+    /// Reads the table, which has all values, the first ones as well.
     #[inline(never)]
-    fn look_up(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
-        // Poisoning is ignored: no user code runs under the lock, and the map is consistent after each step.
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = values.get(name) {
-            return Some(Arc::clone(value));
+    fn look_up(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<&Arc<V>> {
+        let hash = self.hasher.hash_one(name);
+        let is = |entry: &(Box<str>, Arc<V>)| *entry.0 == *name;
+        let entry = || Some((name.into(), Arc::new(make()?)));
+        let (_, value) = self.table.get_or_insert(hash, self.bound, is, entry)?;
+        if let Some(free) = self.first.iter().find(|slot| slot.get().is_none()) {
+            // If another thread is faster, this name is found by its hash.
+            let _ = free.set((name.into(), Arc::clone(value)));
         }
-        if values.len() >= self.bound {
-            return None;
-        }
-        drop(values);
-        let value = Arc::new(make()?);
-        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = values.get(name) {
-            return Some(Arc::clone(first));
-        }
-        if values.len() >= self.bound {
-            return None;
-        }
-        if let Some(slot) = self.first.get(values.len()) {
-            // Free, because the map grows under the lock and never shrinks.
-            let _ = slot.set((name.into(), Arc::clone(&value)));
-        }
-        values.insert(name.into(), Arc::clone(&value));
         Some(value)
     }
 }
 
 impl<V> fmt::Debug for BoundedCache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let used = self.values.read().unwrap_or_else(PoisonError::into_inner).len();
-        f.debug_struct("BoundedCache").field("used", &used).field("of", &self.bound).finish()
+        let (used, of) = (self.table.len(), self.bound);
+        f.debug_struct("BoundedCache").field("used", &used).field("of", &of).finish()
     }
 }
 

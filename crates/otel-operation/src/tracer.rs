@@ -89,6 +89,18 @@ impl Tracer {
         StartedSpan::new(parent, self.start_any(start, parent, attributes))
     }
 
+    /// Starts a span as a child of a remote parent that is a span context alone, if the span is known to be dropped: then
+    /// neither the SDK is asked nor a context with the parent is made. Otherwise it returns `None`, and
+    /// [`start`](Self::start) starts the span.
+    #[inline]
+    pub fn start_dropped(&self, parent: &SpanContext) -> Option<StartedSpan> {
+        let identity = self.dropped(parent)?;
+        if Context::is_current_telemetry_suppressed() {
+            return None;
+        }
+        Some(StartedSpan::new(&Context::new(), Started::Dropped(identity)))
+    }
+
     /// Starts the span of a message as a child of `parent`, as [`start`](Self::start) does.
     #[inline]
     pub fn start_outbound<'p>(
@@ -110,7 +122,7 @@ impl Tracer {
         parent: &Context,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Started {
-        if let Some(dropped) = self.dropped(parent) {
+        if let Some(dropped) = self.dropped(parent.span().span_context()) {
             return Started::Dropped(dropped);
         }
         let tracer = match &self.0 {
@@ -123,13 +135,9 @@ impl Tracer {
     /// Returns the identity of a span that the global provider's sampler is declared to drop
     /// ([`declare_parent_based_sampler`](crate::declare_parent_based_sampler)), without asking the SDK.
     #[inline]
-    fn dropped(&self, parent: &Context) -> Option<SpanContext> {
-        if !has_parent_based_sampler() || matches!(self.0, Source::Given(_)) {
-            return None;
-        }
-        let parent = parent.span();
-        let parent = parent.span_context();
-        if !parent.is_valid() || parent.is_sampled() {
+    fn dropped(&self, parent: &SpanContext) -> Option<SpanContext> {
+        let is_known = has_parent_based_sampler() && matches!(self.0, Source::Global { .. });
+        if !is_known || !parent.is_valid() || parent.is_sampled() {
             return None;
         }
         let id = take_requested_span_id().unwrap_or_else(|| SpanId::from(fastrand::u64(1..)));

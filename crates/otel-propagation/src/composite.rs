@@ -14,7 +14,7 @@ use crate::b3::{self, B3Propagator};
 use crate::baggage::propagator::BaggagePropagator;
 use crate::carrier::{DynHeaders, ExtractorView, HeaderReader, HeaderWriter};
 use crate::carrier_fields::{CarrierFields, SingleFields, WantedFields};
-use crate::extracted::Extracted;
+use crate::extracted::{Extracted, ExtractedParent};
 use crate::fields;
 use crate::foreign;
 use crate::pass_through::PassThroughPropagator;
@@ -133,20 +133,21 @@ impl CompositePropagator {
         self
     }
 
-    /// Reads a carrier in one pass, starting from an empty context.
-    pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
+    /// Reads a carrier in one pass.
+    pub(crate) fn read<C: HeaderReader + ?Sized>(&self, carrier: &C) -> ExtractedParent {
         let Inner { formats, wanted, is_w3c, .. } = &*self.inner;
         if *is_w3c && let Some(fields) = SingleFields::read(carrier, wanted.baggage) {
             if fields.is_lone()
-                && let Some(cx) = fields.traceparent.map_or(Some(Context::new()), trace_context::read_lone)
+                && let Some(span) =
+                    fields.traceparent.map_or(Some(SpanContext::NONE), trace_context::read_lone)
             {
-                return cx;
+                return ExtractedParent::SpanContext(span);
             }
-            return apply(formats, Context::new(), &fields.into(), &ExtractorView(carrier));
+            return apply(formats, Context::new(), &fields.into(), &ExtractorView(carrier)).into();
         }
         let mut fields = CarrierFields::new(*wanted, names(formats));
         fields.read_headers(carrier);
-        apply(formats, Context::new(), &fields, &ExtractorView(carrier))
+        apply(formats, Context::new(), &fields, &ExtractorView(carrier)).into()
     }
 
     /// Writes a context to a carrier, in place of headers that the formats could have left there before.

@@ -4,9 +4,54 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::baggage::{Baggage, BaggageExt as _};
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _};
 
 use crate::inbound::{InboundBaggage, InboundState, InboundTrace};
+
+/// The result of [`PropagatorHandle::extract_parent`](crate::PropagatorHandle::extract_parent).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ExtractedParent {
+    /// The carrier holds a span context and nothing else, or nothing at all: then it is an invalid one.
+    SpanContext(SpanContext),
+    /// The context of any other carrier.
+    Context(Context),
+}
+
+impl ExtractedParent {
+    /// Returns the id of the caller's span, an invalid one if there is none.
+    #[must_use]
+    #[inline]
+    pub fn span_id(&self) -> SpanId {
+        match self {
+            Self::SpanContext(span) => span.span_id(),
+            Self::Context(cx) => cx.span().span_context().span_id(),
+        }
+    }
+
+    /// Returns the context, as [`PropagatorHandle::extract`](crate::PropagatorHandle::extract) does.
+    #[must_use]
+    #[inline]
+    pub fn into_context(self) -> Context {
+        match self {
+            Self::SpanContext(span) if span.is_valid() => Context::new().with_remote_span_context(span),
+            Self::SpanContext(_) => Context::new(),
+            Self::Context(cx) => cx,
+        }
+    }
+}
+
+impl Default for ExtractedParent {
+    fn default() -> Self {
+        Self::SpanContext(SpanContext::NONE)
+    }
+}
+
+impl From<Context> for ExtractedParent {
+    fn from(cx: Context) -> Self {
+        Self::Context(cx)
+    }
+}
 
 /// The context that was extracted so far, and what is yet to be stored in it: once, because each value in a `Context`
 /// costs allocations.

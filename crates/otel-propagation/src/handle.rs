@@ -17,6 +17,7 @@ use crate::b3::B3Propagator;
 use crate::baggage::propagator::BaggagePropagator;
 use crate::carrier::{ExtractorView, HeaderReader, HeaderWriter, WithoutBaggage};
 use crate::composite::CompositePropagator;
+use crate::extracted::ExtractedParent;
 use crate::foreign;
 use crate::pass_through::PassThroughPropagator;
 use crate::trace_context::TraceContextPropagator;
@@ -104,13 +105,20 @@ impl PropagatorHandle {
     /// the thread: a message without headers belongs to no span.
     #[must_use]
     pub fn extract<C: HeaderReader + ?Sized>(&self, carrier: &C) -> Context {
+        self.extract_parent(carrier).into_context()
+    }
+
+    /// Reads the context that a carrier holds, as [`extract`](Self::extract) does, but without making a context of a span
+    /// context alone. For callers that may not need one.
+    #[must_use]
+    pub fn extract_parent<C: HeaderReader + ?Sized>(&self, carrier: &C) -> ExtractedParent {
         match &self.source {
             Source::Typed(composite) => composite.read(carrier),
-            Source::Dyn(propagator) => extract_dyn(&**propagator, carrier),
+            Source::Dyn(propagator) => extract_dyn(&**propagator, carrier).into(),
             Source::Global => with_global(|propagator| match propagator {
                 Ok(ours) => ours.read(carrier),
-                Err(other) if foreign::is_noop(other) => Context::new(),
-                Err(other) => extract_dyn(other, carrier),
+                Err(other) if foreign::is_noop(other) => ExtractedParent::default(),
+                Err(other) => extract_dyn(other, carrier).into(),
             }),
         }
     }

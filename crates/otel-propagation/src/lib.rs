@@ -35,6 +35,7 @@ pub use b3::B3Propagator;
 pub use baggage::propagator::BaggagePropagator;
 pub use carrier::{HeaderReader, HeaderWriter};
 pub use composite::CompositePropagator;
+pub use extracted::ExtractedParent;
 pub use from_env::UnknownPropagators;
 pub use handle::{PropagatorHandle, declare_global_final, extract, inject, is_global_final, set_global};
 #[cfg(feature = "http")]

@@ -4,7 +4,7 @@
 //! (<https://www.w3.org/TR/trace-context-2/#traceparent-header>).
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use crate::carrier::HeaderWriter;
 use crate::carrier_fields::{CarrierFields, Field};
@@ -88,16 +88,15 @@ fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     is_valid.then(|| (TraceId::from(trace_id), SpanId::from(span_id), flags & (SAMPLED | RANDOM)))
 }
 
-/// Reads the one `traceparent` of a carrier that holds nothing else of ours, as most do. `None` if the context needs
-/// more than a span context.
+/// Reads the one `traceparent` of a carrier that holds nothing else of ours, as most do: an invalid span context if it is
+/// malformed, `None` if the context needs more than a span context.
 #[inline]
-pub(crate) fn read_lone(value: &[u8]) -> Option<Context> {
-    let Some((trace_id, span_id, flags)) = parse(trim(value)) else { return Some(Context::new()) };
+pub(crate) fn read_lone(value: &[u8]) -> Option<SpanContext> {
+    let Some((trace_id, span_id, flags)) = parse(trim(value)) else { return Some(SpanContext::NONE) };
     if flags & RANDOM != 0 || random_trace_ids_declared() {
         return None;
     }
-    let span_context = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::NONE);
-    Some(Context::new().with_remote_span_context(span_context))
+    Some(SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::NONE))
 }
 
 #[inline]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::Request;
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, catch_panic};
-use otel_propagation::{HeaderExtractor, baggage};
+use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, catch_panic, has_parent_based_sampler};
+use otel_propagation::{ExtractedParent, HeaderExtractor, baggage};
 
 use crate::head::{HeadView, RequestHead};
 use crate::instrumentation::Instrumentation;
@@ -57,8 +57,8 @@ pub fn start_server<I: ServerInstrumentation, B>(
     let start_time = StartTime::now();
     let (observer, details, name) = instrumentation.observe(&head);
     let is_public = options.is_public(&head);
-    let mut parent = extract(options, &head, is_public);
-    let carrier = parent.span().span_context().span_id();
+    let parent = extract(options, &head, is_public);
+    let carrier = parent.span_id();
     let mut is_measured = false;
     if owner::can_be_inside(Side::Server) {
         let layer = layer::<I>(&head, carrier, instrumentation.route(&observer));
@@ -76,13 +76,18 @@ pub fn start_server<I: ServerInstrumentation, B>(
             is_measured = joined.is_recorded;
         }
     }
-    let mut link = None;
-    if is_public {
-        link = Some(Link::with_context(parent.span().span_context().clone()));
-        parent = Context::new();
-    }
     let SpanName { text, rank } = name;
-    let span = catch_panic(|| {
+    let dropped = match &parent {
+        ExtractedParent::SpanContext(parent) if !is_public => instrumentation.tracer().start_dropped(parent),
+        _ => None,
+    };
+    let span = dropped.unwrap_or_else(|| {
+        let mut parent = parent.into_context();
+        let mut link = None;
+        if is_public {
+            link = Some(Link::with_context(parent.span().span_context().clone()));
+            parent = Context::new();
+        }
         let start = || {
             let start = SpanStart::new(text, SpanKind::Server, start_time.time)
                 .with_sampler_attributes(options.sampler_attributes);
@@ -91,15 +96,16 @@ pub fn start_server<I: ServerInstrumentation, B>(
                 None => start,
             }
         };
-        instrumentation.tracer().start(start, &parent, || {
+        let attributes = || {
             let mut list = Vec::with_capacity(16);
             instrumentation.attributes(&observer, &details, &head, AttributeScope::All, &mut list);
             options.capture_request(head.headers, &mut list);
             options.add_request_attributes(&head, &mut list);
             list
-        })
+        };
+        catch_panic(|| instrumentation.tracer().start(start, &parent, attributes))
+            .unwrap_or_else(|| StartedSpan::none(&parent))
     });
-    let span = span.unwrap_or_else(|| StartedSpan::none(&parent));
     let facts = Facts::new(
         Side::Server,
         I::Observer::PROTOCOL,
@@ -119,13 +125,15 @@ pub fn start_server<I: ServerInstrumentation, B>(
 }
 
 #[inline]
-fn extract<V: HeadView>(options: &Options<V>, head: &RequestHead<'_>, is_public: bool) -> Context {
+fn extract<V: HeadView>(options: &Options<V>, head: &RequestHead<'_>, is_public: bool) -> ExtractedParent {
     let headers = HeaderExtractor(head.headers);
-    let context = catch_panic(|| match is_public {
-        false => options.propagator.extract(&headers),
-        true => options.propagator.extract_without_baggage(&headers),
+    let parent = catch_panic(|| match is_public {
+        // Only a span that is known to be dropped needs no context with its parent.
+        false if has_parent_based_sampler() => options.propagator.extract_parent(&headers),
+        false => options.propagator.extract(&headers).into(),
+        true => options.propagator.extract_without_baggage(&headers).into(),
     });
-    context.unwrap_or_default()
+    parent.unwrap_or_default()
 }
 
 #[inline]
@@ -149,14 +157,14 @@ fn unrecorded<I: ServerInstrumentation>(
     let options = instrumentation.options();
     let is_public = options.is_public(head);
     let caller = extract(options, head, is_public);
-    let carrier = caller.span().span_context().span_id();
+    let carrier = caller.span_id();
     let is_nested =
         owner::can_be_inside(Side::Server) && owner::is_same_request(&layer::<I>(head, carrier, None));
     RequestScope(match (is_nested, is_public) {
         (true, true) => State::Context(baggage::clear(&Context::current())),
         (true, false) => State::Nothing,
         (false, true) => State::Context(Context::new()),
-        (false, false) => State::Context(caller),
+        (false, false) => State::Context(caller.into_context()),
     })
 }
 

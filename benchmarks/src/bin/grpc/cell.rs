@@ -27,6 +27,10 @@ named! {
     pub(crate) Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
+        /// A sampled parent, with the sampler and the propagator declared, as otel-telemetry does.
+        DeclaredSampled = "declared-sampled",
+        /// The same with a parent that is not sampled.
+        Declared = "declared",
         Nothing = "nothing",
     }
 }
@@ -38,6 +42,20 @@ named! {
         Client = "client",
         ServerStream = "server-stream",
         ClientStream = "client-stream",
+    }
+}
+
+impl Variant {
+    pub(crate) fn is_unsampled(self) -> bool {
+        matches!(self, Self::Unsampled | Self::Declared)
+    }
+
+    pub(crate) fn records(self) -> bool {
+        self != Self::Nothing && !self.is_unsampled()
+    }
+
+    pub(crate) fn is_declared(self) -> bool {
+        matches!(self, Self::DeclaredSampled | Self::Declared)
     }
 }
 
@@ -139,7 +157,7 @@ impl Run {
         serve();
         let spans = sdk::spans_of(&mut serve);
         let instrumented = self.candidate != Candidate::Bare;
-        assert_eq!(spans.len(), usize::from(instrumented && self.variant == Variant::Sampled), "{spans:?}");
+        assert_eq!(spans.len(), usize::from(instrumented && self.variant.records()), "{spans:?}");
         if let Some(span) = spans.first() {
             let kind = if self.side.is_server() { SpanKind::Server } else { SpanKind::Client };
             assert_eq!(span.span_kind, kind);
@@ -188,12 +206,15 @@ fn install(candidate: Candidate, variant: Variant) -> Option<Metrics> {
     if matches!(candidate, Candidate::TonicTracing | Candidate::TowerOtel) {
         sdk::subscribe(&provider);
     }
+    if variant.is_declared() {
+        sdk::declare();
+    }
     Some(sdk::install_metrics())
 }
 
 /// Creates the context in which a client is called.
 fn caller(variant: Variant) -> Context {
-    let flags = if variant == Variant::Sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let flags = if variant.is_unsampled() { TraceFlags::default() } else { TraceFlags::SAMPLED };
     let (trace, span) = (TraceId::from(echo::TRACE_ID), SpanId::from(echo::SPAN_ID));
     Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, TraceState::NONE))
 }

@@ -183,7 +183,7 @@ pub(crate) fn request(side: Side, variant: Variant) -> Request<Body> {
     if side.is_server() {
         let peer = SocketAddr::from(([192, 0, 2, 7], 49152));
         request = request
-            .header("traceparent", if variant == Variant::Unsampled { UNSAMPLED } else { SAMPLED })
+            .header("traceparent", if variant.is_unsampled() { UNSAMPLED } else { SAMPLED })
             .extension(TcpConnectInfo { local_addr: None, remote_addr: Some(peer) });
     } else {
         request = request.extension(GrpcMethod::new("bench.Greeter", method));

@@ -25,6 +25,10 @@ named! {
     pub(crate) Variant {
         Sampled = "sampled",
         Unsampled = "unsampled",
+        /// A sampled parent, with the sampler and the propagator declared, as otel-telemetry does.
+        DeclaredSampled = "declared-sampled",
+        /// The same with a parent that is not sampled.
+        Declared = "declared",
         TraceState = "tracestate",
         Baggage = "baggage",
         Peer = "peer",
@@ -65,7 +69,15 @@ impl Variant {
 
     /// Returns `true` if the request's span is recorded.
     pub(crate) fn records(self) -> bool {
-        self.has_traces() && self != Self::Unsampled
+        self.has_traces() && !self.is_unsampled()
+    }
+
+    pub(crate) fn is_unsampled(self) -> bool {
+        matches!(self, Self::Unsampled | Self::Declared)
+    }
+
+    pub(crate) fn is_declared(self) -> bool {
+        matches!(self, Self::DeclaredSampled | Self::Declared)
     }
 }
 
@@ -133,6 +145,9 @@ fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
         if candidate.uses_tracing() {
             sdk::subscribe(&provider);
         }
+    }
+    if variant.is_declared() {
+        sdk::declare();
     }
     let metrics = variant.has_sdk().then(sdk::install_metrics);
     // A client takes its parent from the current context.

@@ -26,7 +26,7 @@ pub(crate) fn server(variant: Variant) -> Request<Body> {
         .header("host", "api.example.com:8080")
         .header("user-agent", "curl/8.5.0")
         .header("accept", "application/json")
-        .header("traceparent", if variant == Variant::Unsampled { UNSAMPLED } else { SAMPLED });
+        .header("traceparent", if variant.is_unsampled() { UNSAMPLED } else { SAMPLED });
     match variant {
         Variant::TraceState => request = request.header("tracestate", TRACESTATE),
         Variant::Baggage => request = request.header("baggage", BAGGAGE),
@@ -52,7 +52,7 @@ pub(crate) fn caller(variant: Variant) -> Option<Context> {
     if variant == Variant::Nothing {
         return None;
     }
-    let flags = if variant == Variant::Unsampled { TraceFlags::default() } else { TraceFlags::SAMPLED };
+    let flags = if variant.is_unsampled() { TraceFlags::default() } else { TraceFlags::SAMPLED };
     let state = match variant {
         Variant::TraceState => TRACESTATE.parse().expect("the state is valid"),
         _ => TraceState::NONE,

@@ -12,14 +12,11 @@ use otel_request::{RequestHead, split_host};
 use super::{SERVER_ADDRESS, SERVER_PORT, url};
 use crate::method::KnownMethod;
 
-/// The scheme, host and port that a request is sent to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The scheme, host and port that a request is sent to. The host is parsed on demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
-    /// The text from which the host and the port were read; it can have credentials.
+    /// The text that names the host and the port; it can have credentials.
     pub(crate) authority: &'a str,
-    pub(crate) address: &'a str,
-    /// `None` for a request that names neither a port nor a scheme.
-    pub(crate) port: Option<u16>,
     /// `None` for a request that does not name a scheme, over a connection that its caller made.
     pub(crate) https: Option<bool>,
 }
@@ -39,15 +36,21 @@ impl<'a> Target<'a> {
             Some(authority) => authority.as_str(),
             None => headers.get(header::HOST)?.to_str().ok()?,
         };
-        let (address, port) = split_host(authority)?;
-        let port = port.or_else(|| https.map(|https| if https { 443 } else { 80 }));
-        Some(Self { authority, address, port, https })
+        Some(Self { authority, https })
     }
 
-    /// Returns `server.address` and `server.port`.
+    /// Returns the host and the port: `None` for an authority that is none, and no port for a request that names neither a port
+    /// nor a scheme.
+    pub(crate) fn address(&self) -> Option<(&'a str, Option<u16>)> {
+        let (address, port) = split_host(self.authority)?;
+        Some((address, port.or_else(|| self.https.map(|https| if https { 443 } else { 80 }))))
+    }
+
+    /// Returns `server.address` and `server.port`, or nothing for an authority that is none.
     pub(crate) fn attributes(&self) -> Vec<KeyValue> {
-        let mut attributes = vec![KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(self.address))];
-        attributes.extend(self.port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
+        let Some((address, port)) = self.address() else { return Vec::new() };
+        let mut attributes = vec![KeyValue::new(SERVER_ADDRESS, Arc::<str>::from(address))];
+        attributes.extend(port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
         attributes
     }
 }
@@ -95,7 +98,7 @@ mod tests {
         ] {
             let request = request.body(()).unwrap();
             let target = Target::new(request.uri(), request.headers(), tls);
-            assert_eq!(target.map(|target| (target.address, target.port)), expected, "{request:?} {tls:?}");
+            assert_eq!(target.and_then(|target| target.address()), expected, "{request:?} {tls:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::{Uri, header};
 use opentelemetry::KeyValue;
+use otel_operation::BoundedCache;
 use otel_request::{AttributeScope, Host, HostCache, RequestHead, format_ip};
 
 use super::url;
@@ -26,6 +27,8 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) forwarded: Option<&'a Forwarded>,
     pub(crate) hosts: &'a HostCache,
+    /// The user agents that have called before.
+    pub(crate) agents: &'a BoundedCache<Arc<str>>,
 }
 
 /// Returns `true` if `url.scheme` is `https`: by a trusted proxy's header, by the URI's scheme, else `otherwise`.
@@ -76,7 +79,12 @@ pub(crate) fn attributes(
         }
     }
     if let Some(agent) = head.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-        attributes.push(KeyValue::new(super::USER_AGENT, url::bounded(agent, LONGEST_USER_AGENT).to_owned()));
+        let agent = url::bounded(agent, LONGEST_USER_AGENT);
+        // Most servers are called by few programs. A full cache keeps no further ones, because the header is untrusted.
+        attributes.push(match received.agents.get_or_insert_cloned(agent, || Arc::<str>::from(agent)) {
+            Some(cached) => KeyValue::new(super::USER_AGENT, cached),
+            None => KeyValue::new(super::USER_AGENT, agent.to_owned()),
+        });
     }
     attributes.push(KeyValue::new(
         super::PROTOCOL_VERSION,
@@ -122,6 +130,7 @@ mod tests {
             peer: peer.map(|peer| peer.parse().unwrap()),
             forwarded,
             hosts: &HostCache::new(4),
+            agents: &BoundedCache::new(1),
         };
         let mut list = Vec::new();
         attributes(&RequestHead::new(request), &received, AttributeScope::All, &mut list);
@@ -152,6 +161,28 @@ mod tests {
                 "client.port=5000",
             ]
         );
+    }
+
+    #[test]
+    fn user_agents_beyond_the_cache_are_recorded_as_well() {
+        let agents = BoundedCache::new(1);
+        let known = KnownMethods::new(["GET"]);
+        for agent in ["curl/8", "wget/1", "curl/8"] {
+            let request = Request::get("/").header("user-agent", agent).body(()).unwrap();
+            let received = RequestParts {
+                method: &known.look_up(request.method()),
+                https: false,
+                route: None,
+                peer: None,
+                forwarded: None,
+                hosts: &HostCache::new(4),
+                agents: &agents,
+            };
+            let mut list = Vec::new();
+            attributes(&RequestHead::new(&request), &received, AttributeScope::All, &mut list);
+            assert!(list.contains(&KeyValue::new(super::super::USER_AGENT, agent)), "{list:?}");
+        }
+        assert_eq!(format!("{agents:?}"), "BoundedCache { used: 1, of: 1 }");
     }
 
     #[test]

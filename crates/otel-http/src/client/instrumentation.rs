@@ -144,7 +144,7 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
     fn observe<'a>(self: &'a Arc<Self>, head: &RequestHead<'a>) -> (ClientState, Details<'a>, SpanName) {
         let method = self.http.known_methods.look_up(head.method);
         let target = Target::new(head.uri, head.headers, self.side.options.tls);
-        let host = target.as_ref().and_then(|target| self.side.host(target));
+        let (target, host) = self.side.host(target);
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
         let name = match self.http.chosen_name(head, template) {
             Some(name) => SpanName::new(name, NameRank::Hook),
@@ -195,21 +195,36 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
 }
 
 impl HttpClient {
-    /// Returns the host of a target, or `None` for a new one beyond the limit.
-    fn host(&self, target: &Target<'_>) -> Option<Arc<TargetHost>> {
+    /// Returns the target if it names a host, and that host unless it is a new one beyond the limit.
+    #[inline]
+    fn host<'a>(&self, target: Option<Target<'a>>) -> (Option<Target<'a>>, Option<Arc<TargetHost>>) {
+        let Some(target) = target else { return (None, None) };
+        match self.hosts(target.https).get(target.authority) {
+            Some(host) => (Some(target), Some(host)),
+            None if target.address().is_none() => (None, None),
+            None => (Some(target), self.new_host(&target)),
+        }
+    }
+
+    #[inline]
+    fn hosts(&self, https: Option<bool>) -> &BoundedCache<TargetHost> {
         let [plain, tls, unknown] = &self.hosts;
-        let hosts = match target.https {
+        match https {
             Some(false) => plain,
             Some(true) => tls,
             None => unknown,
-        };
+        }
+    }
+
+    #[cold]
+    fn new_host(&self, target: &Target<'_>) -> Option<Arc<TargetHost>> {
         let make = || {
             let limit = Arc::clone(&self.series);
             limit.has_room().then(|| TargetHost::new(target.attributes(), Some(limit)))
         };
         // The key includes the port. It stays in memory, so that it must not have credentials.
         let (_, key) = target.authority.rsplit_once('@').unwrap_or(("", target.authority));
-        hosts.get_or_insert_opt(key, make)
+        self.hosts(target.https).get_or_insert_opt(key, make)
     }
 
     fn name(&self, method: &KnownMethod, template: Option<&str>) -> Cow<'static, str> {

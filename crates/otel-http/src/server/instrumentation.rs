@@ -24,18 +24,28 @@ use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key};
 use crate::sizes::RequestSize;
 
-/// Limit of cached routes. Span names and attribute sets of further routes are created per request.
+/// Default limit of cached routes. Span names and attribute sets of further routes are created per request.
 const ROUTES: usize = 1024;
 
 /// Limit of `Host` values that are cached in parsed form.
 const HOSTS: usize = 64;
 
+/// Limit of user agents that are cached, of up to 512 bytes each.
+const AGENTS: usize = 64;
+
 /// The options that only a server has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     pub(super) trusted_proxies: Option<TrustedProxies>,
     pub(super) tls: bool,
     pub(super) late_route: bool,
+    pub(super) max_cached_routes: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { trusted_proxies: None, tls: false, late_route: false, max_cached_routes: ROUTES }
+    }
 }
 
 /// The server's side of a layer. Opaque; public only because it appears in type signatures.
@@ -47,6 +57,7 @@ pub struct HttpServer {
     #[cfg(feature = "tracing")]
     has_warned: AtomicBool,
     hosts: HostCache,
+    agents: BoundedCache<Arc<str>>,
 }
 
 impl Side for HttpServer {
@@ -57,11 +68,12 @@ impl Side for HttpServer {
 
     fn new(options: ServerOptions) -> Self {
         Self {
-            routes: BoundedCache::new(ROUTES),
+            routes: BoundedCache::new(options.max_cached_routes),
             #[cfg(feature = "tracing")]
             has_warned: AtomicBool::new(false),
             no_route: Arc::new(Route::new(None)),
             hosts: HostCache::new(HOSTS),
+            agents: BoundedCache::new(AGENTS),
             options,
         }
     }
@@ -111,8 +123,9 @@ impl HttpServer {
             tracing::warn!(
                 name: "routes.limit",
                 route,
-                "more than {ROUTES} routes: names and metrics of further ones are created for each request; \
-                 a route has to be a template, not a path"
+                "more than {} routes: names and metrics of further ones are created for each request; \
+                 a route has to be a template, not a path",
+                self.options.max_cached_routes,
             );
         }
     }
@@ -183,6 +196,7 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
             peer: if scope == AttributeScope::All { peer(&head) } else { None },
             forwarded: forwarded.as_ref(),
             hosts: &self.side.hosts,
+            agents: &self.side.agents,
         };
         request_attributes::attributes(&head, &received, scope, list);
     }

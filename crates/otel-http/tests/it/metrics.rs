@@ -248,22 +248,27 @@ mod routes {
 
     #[tokio::test]
     async fn past_the_bound_of_routes_one_warning_is_logged_and_every_route_is_recorded() {
-        let recorder = Recorder::new();
-        let layer = server_layer(&recorder).with_late_route(true);
-        let events = Events::default();
-        let _default = tracing::subscriber::set_default(events.clone());
-        for route in 0..1030 {
-            let request = Request::get("/").body(Empty::new()).unwrap();
-            let answer = move |request: Request<_>| async move {
-                request.extensions().get::<LateRoute>().unwrap().set(format!("/{route}"));
-                Response::new(Body::empty())
-            };
-            drain(call(&layer, request, answer).await).await;
+        for bound in [1024, 10] {
+            let recorder = Recorder::new();
+            let layer = server_layer(&recorder).with_late_route(true);
+            // The default stays without a call.
+            let layer = if bound == 1024 { layer } else { layer.with_max_cached_routes(bound) };
+            let events = Events::default();
+            let _default = tracing::subscriber::set_default(events.clone());
+            for route in 0..bound + 6 {
+                let request = Request::get("/").body(Empty::new()).unwrap();
+                let answer = move |request: Request<_>| async move {
+                    request.extensions().get::<LateRoute>().unwrap().set(format!("/{route}"));
+                    Response::new(Body::empty())
+                };
+                drain(call(&layer, request, answer).await).await;
+            }
+            let events = events.0.lock().unwrap();
+            assert_eq!(events.len(), 1, "{events:?}");
+            let (first, limit) = (format!("route=\"/{bound}\""), format!("{bound} routes"));
+            assert!(events[0].contains(&first) && events[0].contains(&limit), "{events:?}");
+            let durations = recorder.metric("http.server.request.duration");
+            assert_eq!(durations.with("http.route", format!("/{}", bound + 5)).count(), 1);
         }
-        let events = events.0.lock().unwrap();
-        assert_eq!(events.len(), 1, "{events:?}");
-        assert!(events[0].contains("route=\"/1024\"") && events[0].contains("1024 routes"), "{events:?}");
-        let durations = recorder.metric("http.server.request.duration");
-        assert_eq!(durations.with("http.route", "/1029").count(), 1);
     }
 }
