@@ -20,7 +20,7 @@ pub(crate) struct TaskOperation(State);
 #[derive(Debug)]
 enum State {
     Recorded(Operation<TaskObserver>, StartTime),
-    /// Left out by the filter.
+    /// Left out by the filter, or a part of a function whose span does not record.
     Inert(Context),
 }
 
@@ -59,14 +59,21 @@ impl TaskOperation {
     }
 
     /// Runs code inside the operation and ends it with the outcome of the output.
-    pub(crate) fn run<T>(mut self, code: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
-        self.leave_queue();
-        let (output, outcome) = self.inside(|| {
+    pub(crate) fn run<T>(self, code: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
+        let (mut operation, started) = match self.0 {
+            State::Recorded(operation, started) => (operation, started),
+            State::Inert(context) => {
+                let _attached = context.attach();
+                return code();
+            }
+        };
+        operation.observer_mut().leave_queue(started);
+        let (output, outcome) = operation.inside(|_| {
             let output = code();
             let outcome = derive_outcome(&output, outcome);
             (output, outcome)
         });
-        self.end(&outcome);
+        operation.end(&outcome);
         output
     }
 }
