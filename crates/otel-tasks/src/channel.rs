@@ -74,7 +74,7 @@ impl Channel {
     /// is received. One that is dropped before is counted as dropped.
     #[must_use]
     pub fn envelope<T>(&self, value: T) -> WithContext<T> {
-        WithContext::with_slot(value, QueueSlot::take(self))
+        WithContext::counted(value, self)
     }
 
     /// Runs a handler for a received item inside of a `process` span.

@@ -29,11 +29,16 @@ impl<T> WithContext<T> {
     /// Puts an item into an envelope with the context that is current now.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self::with_slot(value, None)
+        Self { value, context: Context::current(), sent: Instant::now(), queue_time: None, slot: None }
     }
 
-    pub(crate) fn with_slot(value: T, slot: Option<QueueSlot>) -> Self {
-        Self { value, context: Context::current(), sent: Instant::now(), queue_time: None, slot }
+    /// Counts the item in the depth of `channel`, unless telemetry is suppressed where it is sent.
+    pub(crate) fn counted(value: T, channel: &Channel) -> Self {
+        let mut item = Self::new(value);
+        if !item.context.is_telemetry_suppressed() {
+            item.slot = QueueSlot::take(channel);
+        }
+        item
     }
 
     /// Returns the context in which the item was sent.
@@ -59,7 +64,8 @@ impl<T> WithContext<T> {
     pub(crate) fn receive(&mut self, channel: Option<&Channel>) {
         let slot = self.slot.take();
         let channel = slot.as_ref().map(QueueSlot::channel).or(channel);
-        if let (Some(channel), None) = (channel, self.queue_time) {
+        let is_suppressed = self.context.is_telemetry_suppressed();
+        if let (Some(channel), None, false) = (channel, self.queue_time, is_suppressed) {
             let queue_time = self.sent.elapsed();
             self.queue_time = Some(queue_time);
             channel.record_queue_time(queue_time);

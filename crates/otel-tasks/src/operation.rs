@@ -20,7 +20,7 @@ pub(crate) struct TaskOperation(State);
 #[derive(Debug)]
 enum State {
     Recorded(Operation<TaskObserver>, StartTime),
-    /// Left out by the filter.
+    /// Left out by the filter, or a part of a function whose span does not record.
     Inert(Context),
 }
 
@@ -36,7 +36,8 @@ impl TaskOperation {
     /// Records the queue time of a task, at the first call.
     pub(crate) fn leave_queue(&mut self) {
         if let State::Recorded(operation, started) = &mut self.0 {
-            operation.observer_mut().leave_queue(*started);
+            let is_suppressed = operation.context().is_telemetry_suppressed();
+            operation.observer_mut().leave_queue(*started, is_suppressed);
         }
     }
 
@@ -59,14 +60,21 @@ impl TaskOperation {
     }
 
     /// Runs code inside the operation and ends it with the outcome of the output.
-    pub(crate) fn run<T>(mut self, code: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
-        self.leave_queue();
-        let (output, outcome) = self.inside(|| {
+    pub(crate) fn run<T>(self, code: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
+        let mut operation = match self.0 {
+            State::Inert(context) => {
+                let _attached = context.attach();
+                return code();
+            }
+            recorded => Self(recorded),
+        };
+        operation.leave_queue();
+        let (output, outcome) = operation.inside(|| {
             let output = code();
             let outcome = derive_outcome(&output, outcome);
             (output, outcome)
         });
-        self.end(&outcome);
+        operation.end(&outcome);
         output
     }
 }
@@ -107,8 +115,9 @@ impl TaskObserver {
         Self { subject: Subject::Item(series), queue_time, cancellation: None }
     }
 
-    fn leave_queue(&mut self, started: StartTime) {
-        if let (Subject::Task(series), None) = (&self.subject, self.queue_time) {
+    /// Records the queue time of a task, at the first call. `is_suppressed` says that its telemetry is.
+    fn leave_queue(&mut self, started: StartTime, is_suppressed: bool) {
+        if let (Subject::Task(series), None, false) = (&self.subject, self.queue_time, is_suppressed) {
             let queued = started.elapsed();
             self.queue_time = Some(queued);
             let _ = catch_panic(|| series.record_queue_time(queued));

@@ -8,7 +8,7 @@ use std::fmt;
 
 use opentelemetry::trace::{Link, SpanKind};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, Outcome, SpanStart, StartTime};
+use otel_operation::{Operation, Outcome, SpanStart, StartTime, catch_panic};
 
 use crate::cancellation::Cancellation;
 use crate::future::TaskFuture;
@@ -130,16 +130,29 @@ impl<A: FnOnce() -> Vec<KeyValue>> TaskSpan<A> {
         if !instrumentation.options().is_recorded(&name) {
             return TaskOperation::inert(parent);
         }
-        let started = StartTime::now();
+        let tracer = instrumentation.tracer();
         let sampler_attributes = instrumentation.options().sampler_attributes;
-        let observer = match is_task {
-            true => TaskObserver::task(instrumentation.task_series(&name), cancellation),
-            false => TaskObserver::part(cancellation),
-        };
-        let describe = || describe(name, kind, started, link).with_sampler_attributes(sampler_attributes);
-        let operation =
-            Operation::start(instrumentation.tracer(), describe, &parent, started, observer, attributes);
-        TaskOperation::recorded(operation, started)
+        let series = is_task.then(|| instrumentation.task_series(&name));
+        let describe =
+            |started| describe(name, kind, started, link).with_sampler_attributes(sampler_attributes);
+        if let Some(series) = series {
+            let started = StartTime::now();
+            let observer = TaskObserver::task(series, cancellation);
+            let operation =
+                Operation::start(tracer, || describe(started), &parent, started, observer, attributes);
+            return TaskOperation::recorded(operation, started);
+        }
+        // A part of a function has no metrics: without a span that records, its clocks are not read and nothing ends.
+        let mut started = None;
+        let describe = || describe(*started.insert(StartTime::now()));
+        let span = catch_panic(|| tracer.start(describe, &parent, attributes));
+        match (span, started) {
+            (Some(span), Some(started)) if span.is_recording() => {
+                let observer = TaskObserver::part(cancellation);
+                TaskOperation::recorded(Operation::from_span(span, started, observer), started)
+            }
+            (span, _) => TaskOperation::inert(span.map_or(parent, |span| span.context().clone())),
+        }
     }
 }
 

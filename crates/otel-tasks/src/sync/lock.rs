@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opentelemetry::Context;
 use otel_operation::catch_panic;
 use tokio::sync::{AcquireError, MutexGuard, RwLockReadGuard, RwLockWriteGuard, SemaphorePermit};
 
@@ -64,7 +65,9 @@ struct Wait<'l> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(series) = &self.lock.series {
+        if let Some(series) = &self.lock.series
+            && !Context::is_current_telemetry_suppressed()
+        {
             let waited = self.since.elapsed();
             let _ = catch_panic(|| series.record_wait(waited));
         }

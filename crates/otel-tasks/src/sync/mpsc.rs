@@ -1,7 +1,7 @@
 //! tokio's `mpsc` channels, whose items carry the context in which they were sent.
 //!
 //! Follows the names and errors of [tokio's](https://docs.rs/tokio/latest/tokio/sync/mpsc/index.html). A received item is a
-//! [`WithContext`]; [`Receiver::process`] receives one and runs a handler for it.
+//! [`WithContext`](crate::WithContext); [`Receiver::process`] receives one and runs a handler for it.
 
 mod bounded;
 mod unbounded;

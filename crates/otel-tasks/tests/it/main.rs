@@ -14,6 +14,7 @@ mod pools;
 mod spans;
 mod streams;
 mod support;
+mod suppressed;
 #[cfg(feature = "macros")]
 mod traced;
 #[cfg(feature = "macros")]

@@ -24,7 +24,8 @@ async fn a_limited_number_of_tasks_runs_at_once() {
             let (running, highest) = (Arc::clone(&running), Arc::clone(&highest));
             pool.spawn(span(&recorder, "job"), async move {
                 highest.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                tokio::task::yield_now().await;
+                // Long enough for all tasks to be spawned, if nothing holds them back.
+                sleep(Duration::from_millis(1)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 number
             })

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::io;
 
 use opentelemetry::trace::{FutureExt as _, SpanId, SpanKind};
-use otel_tasks::{Attributes, TaskInstrumentation, ToAttributes as _, traced};
+use otel_tasks::{Attributes, TaskInstrumentation, ToAttributes as _, in_context, traced};
 use otel_testing::Recorder;
 
 use crate::support::{attribute, current, error_type, remote, tasks};
@@ -165,7 +165,7 @@ enum State {
     Paid,
 }
 
-#[traced(instrumentation = tasks, new_trace, fields(..order))]
+#[traced(instrumentation = tasks, fields(..order))]
 fn ship(tasks: &TaskInstrumentation, order: &Order<'_, f32>) -> usize {
     order.card.len()
 }
@@ -181,4 +181,19 @@ fn listed_fields_of_a_struct_are_attributes() {
                 state: Paid\n";
     assert_eq!(recorder.tree(), tree);
     assert_eq!(order.to_attributes().len(), 5);
+}
+
+#[traced(instrumentation = tasks, new_trace)]
+fn refresh(tasks: &TaskInstrumentation) -> usize {
+    size_of_val(tasks)
+}
+
+#[test]
+fn a_function_can_start_a_linked_trace() {
+    let recorder = Recorder::new();
+    let tasks = tasks(&recorder);
+    in_context(&remote(9, true), || refresh(&tasks));
+    let span = recorder.span("refresh");
+    let links: Vec<_> = span.links.iter().map(|link| link.span_context.span_id()).collect();
+    assert_eq!((span.parent_span_id, links), (SpanId::INVALID, vec![SpanId::from(9)]));
 }
