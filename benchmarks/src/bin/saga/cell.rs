@@ -4,7 +4,7 @@ use std::future::Future;
 
 use benchmarks::named;
 
-use crate::{appends, journals, recovery, step};
+use crate::{appends, journals, recovery, step, throughput};
 
 named! {
     /// The kind of journal.
@@ -25,6 +25,14 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
                 appends::measure(&opened, sagas).await;
                 opened.remove().await;
             });
+        }
+        ["throughput", kind, at_once] => {
+            let (kind, at_once) = (Kind::parse(kind)?, at_once.parse().ok()?);
+            several_threads(throughput::measure(kind, at_once));
+        }
+        ["large", kind] => {
+            let kind = Kind::parse(kind)?;
+            several_threads(throughput::large(kind));
         }
         ["recovery", kind] => {
             let kind = Kind::parse(kind)?;

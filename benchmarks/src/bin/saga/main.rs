@@ -1,4 +1,5 @@
-//! The cost of sagas: durable appends to a journal, recovery of many sagas, and telemetry's share of a step.
+//! The cost of sagas: durable appends to a journal, complete sagas per second and in memory, recovery of many sagas, and
+//! telemetry's share of a step.
 //!
 //! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
 
@@ -9,6 +10,7 @@ mod recovery;
 #[cfg(feature = "comparison")]
 mod report;
 mod step;
+mod throughput;
 
 use std::process::ExitCode;
 

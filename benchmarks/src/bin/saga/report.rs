@@ -10,6 +10,7 @@ use crate::cell::Kind;
 use crate::journals::POSTGRES_URL;
 use crate::recovery::SAGAS;
 use crate::step::STEPS;
+use crate::throughput::OUTPUT;
 
 /// The number of repetitions of time measurements, of which the median is reported.
 const ROUNDS: usize = 3;
@@ -34,6 +35,9 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     }
     if wanted("appends") {
         appends(&mut goals)?;
+    }
+    if wanted("throughput") {
+        throughput(&mut goals)?;
     }
     if wanted("recovery") {
         recovery(&mut goals)?;
@@ -89,6 +93,23 @@ fn appends(sum: &mut (usize, usize)) -> Result<(), Failure> {
             let sync = if sync.is_nan() { whole(sync) } else { format!("{sync:.0}") };
             table.row(vec![kind.name().to_owned(), sagas.to_owned(), whole(second), sync, goals.cell()]);
         }
+    }
+    table.print();
+    Ok(())
+}
+
+fn throughput(sum: &mut (usize, usize)) -> Result<(), Failure> {
+    println!("## Sagas of four steps\n");
+    let large = format!("peak of eight with four outputs of {} MiB, MiB", OUTPUT >> 20);
+    let mut table = Table::new(&["", "sagas per second, 64 concurrent", &large, "goals"]);
+    for kind in kinds().filter(|kind| *kind != Kind::Memory) {
+        let [second] = medians(&["throughput", kind.name(), "64"], ["sagas_a_second"])?;
+        let [peak] = medians(&["large", kind.name()], ["peak_mib"])?;
+        let mut goals = Goals::default();
+        goals.at_least(second.round(), if kind == Kind::Redb { 3_000.0 } else { 1_500.0 }, " a second");
+        goals.at_most_exactly(peak, 500.0, " MiB");
+        goals.add_to(sum);
+        table.row(vec![kind.name().to_owned(), whole(second), whole(peak), goals.cell()]);
     }
     table.print();
     Ok(())

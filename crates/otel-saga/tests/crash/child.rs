@@ -33,7 +33,7 @@ impl Points {
     fn pass(&self) {
         let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
         if Some(number) == self.stop_at {
-            println!("here");
+            println!("stopped");
             std::io::stdout().flush().unwrap();
             // The runtime has a single thread, so that the complete process stops.
             if self.goes_on {

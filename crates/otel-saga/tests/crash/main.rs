@@ -123,7 +123,7 @@ fn killed_at_every_point(kind: &str, end: Status, postgres: Option<&str>) -> usi
     for point in 1.. {
         let scratch = Scratch::new(&format!("{kind}-{point}"));
         let mut first = spawn(&scratch.0, kind, postgres, Some(point), false);
-        let stopped = said(&mut first.1).iter().any(|line| line == "here");
+        let stopped = said(&mut first.1).iter().any(|line| line == "stopped");
         first.0.kill().unwrap();
         first.0.wait().unwrap();
         if !stopped {
@@ -171,7 +171,7 @@ fn said(output: &mut BufReader<ChildStdout>) -> Vec<String> {
     let mut lines = Vec::new();
     for line in output.lines() {
         lines.push(line.unwrap());
-        if lines.last().is_some_and(|line| line == "here") {
+        if lines.last().is_some_and(|line| line == "stopped") {
             break;
         }
     }

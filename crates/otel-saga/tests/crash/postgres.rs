@@ -31,7 +31,7 @@ fn paused_at_every_point(url: &str) -> (usize, usize) {
         let scratch = Scratch::new(&format!("paused-{point}"));
         let (mut first, mut output) = spawn(&scratch.0, "fine", Some(url), Some(point), true);
         let before = said(&mut output);
-        if !before.iter().any(|line| line == "here") {
+        if !before.iter().any(|line| line == "stopped") {
             assert!(first.wait().unwrap().success());
             return (point - 1, fenced);
         }

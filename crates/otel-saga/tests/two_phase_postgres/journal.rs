@@ -101,7 +101,7 @@ mod long {
                 goes_on: true,
             };
             let mut first = Process::spawn(&banks, &task);
-            if !first.said().iter().any(|line| line == "here") {
+            if !first.said().iter().any(|line| line == "stopped") {
                 assert!(first.child.wait().unwrap().success());
                 banks.drop().await;
                 // At the first point the transaction does not exist yet, and after its last append it has ended:

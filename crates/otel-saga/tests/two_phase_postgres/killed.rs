@@ -69,7 +69,7 @@ impl Process {
         let mut said = Vec::new();
         for line in (&mut self.output).lines() {
             said.push(line.unwrap());
-            if said.last().is_some_and(|line| line == "here") {
+            if said.last().is_some_and(|line| line == "stopped") {
                 break;
             }
         }
@@ -107,7 +107,7 @@ pub(crate) async fn killed_at_every_point(kind: &'static str, in_postgres: bool)
         let task =
             child::Task { directory: &scratch.0, in_postgres, kind, stop_at: Some(point), goes_on: false };
         let mut first = Process::spawn(&banks, &task);
-        let stopped = first.said().iter().any(|line| line == "here");
+        let stopped = first.said().iter().any(|line| line == "stopped");
         first.child.kill().unwrap();
         first.child.wait().unwrap();
         if !stopped {

@@ -25,6 +25,9 @@ use crate::journal::JournalError;
 const BATCH: usize = 1024;
 /// Maximum wait for further jobs before a transaction.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// Size of redb's cache in bytes. Most instances are read while they are still in it; redb's default of 1 GiB would keep
+/// the records of all large instances in memory.
+const CACHE: usize = 64 << 20;
 
 /// The expiry of each worker's lease. Kept in memory, because a process that opens the file is alone.
 #[derive(Debug, Default)]
@@ -255,7 +258,7 @@ fn open(path: &Path, create: bool, disk: &Arc<Disk>) -> Result<Database, OpenErr
     let failed = |source| OpenError::Failed { path: path.to_path_buf(), source };
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let backend = Backend::open(path, create, disk)?;
-        let database = Database::builder().create_with_backend(backend)?;
+        let database = Database::builder().set_cache_size(CACHE).create_with_backend(backend)?;
         // Creates the tables. A file with other tables fails here.
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);

@@ -102,7 +102,7 @@ pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
         cursor = journal.append("a", cursor, records, Then::Continue).await.unwrap();
     }
     assert_eq!(cursor.head, 601);
-    // The neighbours in the order of ids have records as well, which must not appear here.
+    // The neighbours in the order of ids have records as well, which must not appear in them.
     for neighbour in ["a0", "A", "a\u{1}", "aa"] {
         created(&journal, instance(neighbour)).await;
     }

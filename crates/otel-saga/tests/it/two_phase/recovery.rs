@@ -185,7 +185,7 @@ async fn strays_are_ended_as_the_journal_says_and_those_of_others_left_alone() {
     assert_eq!(is("pay/a/transfer/1"), Is::Committed);
     assert_eq!(is("pay/a/transfer/unknown"), Is::RolledBack);
     assert_eq!(is("others/a/transfer/unknown"), Is::Prepared);
-    // An unknown transaction of another coordinator's name is not ended here.
+    // An unknown transaction of another coordinator's name is not ended by this one.
     assert!(!a.ledger().branches.contains_key("pay/a/transfer/later"));
     assert!(pay(&coordinator, "later", &[&a, &b]).await.unwrap().is_committed());
 }
