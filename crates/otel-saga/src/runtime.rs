@@ -47,7 +47,7 @@ pub struct Runtime<S> {
 pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
-    sagas: HashMap<(String, u32), Known<S>>,
+    sagas: HashMap<(String, u32), RegisteredSaga<S>>,
     /// The keys of `sagas`: only their instances are claimed.
     definitions: Vec<DefinitionKey>,
     pub(crate) options: Options,
@@ -56,33 +56,33 @@ pub(crate) struct Inner<S> {
     permits: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
     /// Wakes the claiming loop, because an instance may be due.
-    poke: Notify,
-    here: Mutex<HashMap<String, Here>>,
+    wake_claimer: Notify,
+    local: Mutex<HashMap<String, LocalInstance>>,
     loops: Mutex<Vec<AbortHandle>>,
     /// The time of the last renewal of the lease.
     renewed: Mutex<Option<tokio::time::Instant>>,
     /// Set after a lost reply: the journal may assign an instance to this worker that it does not drive.
-    astray: AtomicBool,
+    ownership_unknown: AtomicBool,
 }
 
 /// A saga that is registered with this runtime.
-struct Known<S> {
+struct RegisteredSaga<S> {
     definition: Arc<Definition<S>>,
     prepared: Arc<Prepared>,
 }
 
-impl<S> Clone for Known<S> {
+impl<S> Clone for RegisteredSaga<S> {
     fn clone(&self) -> Self {
         Self { definition: Arc::clone(&self.definition), prepared: Arc::clone(&self.prepared) }
     }
 }
 
 /// An instance that this runtime drives.
-struct Here {
+struct LocalInstance {
     task: AbortHandle,
     /// Notified after a request was appended in this process.
     requested: Arc<Notify>,
-    /// Closed when the instance is no longer driven here.
+    /// Closed when the instance is no longer driven by this worker.
     gone: watch::Receiver<()>,
 }
 
@@ -153,28 +153,28 @@ impl<S: Send + Sync + 'static> Runtime<S> {
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    fn known(&self, saga: &str, version: u32) -> Option<&Known<S>> {
+    fn known(&self, saga: &str, version: u32) -> Option<&RegisteredSaga<S>> {
         self.sagas.get(&(saga.to_owned(), version))
     }
 }
 
 impl<S> Inner<S> {
-    fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
+    fn local(&self) -> MutexGuard<'_, HashMap<String, LocalInstance>> {
         // A poisoned lock is safe to use: no code below it panics halfway through a change.
-        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that the journal may assign an instance to this worker that it does not drive.
-    fn lost_an_answer(&self) {
-        self.astray.store(true, Ordering::Relaxed);
-        self.poke.notify_one();
+    fn mark_ownership_unknown(&self) {
+        self.ownership_unknown.store(true, Ordering::Relaxed);
+        self.wake_claimer.notify_one();
     }
 
     /// Aborts all loops and instances.
     fn abort(&self) {
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
-        let here = std::mem::take(&mut *self.here());
-        loops.iter().chain(here.values().map(|here| &here.task)).for_each(AbortHandle::abort);
+        let local = std::mem::take(&mut *self.local());
+        loops.iter().chain(local.values().map(|instance| &instance.task)).for_each(AbortHandle::abort);
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Appended {
     /// The records are in the journal.
     At(Cursor),
     /// Nothing was appended, because a request was appended first; this is the new state.
-    Moved(Arc<State>, Cursor),
+    Changed(Arc<State>, Cursor),
     /// Another worker owns the instance.
     Lost,
     /// The journal of the instance cannot be read.
@@ -64,7 +64,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     }
                     if loaded.header.head != at.head {
                         return Ok(match read(&loaded) {
-                            Ok(state) => Appended::Moved(Arc::new(state), loaded.header.cursor()),
+                            Ok(state) => Appended::Changed(Arc::new(state), loaded.header.cursor()),
                             Err(error) => Appended::Unreadable(error),
                         });
                     }

@@ -17,23 +17,23 @@ use crate::flow::{Phase, State};
 use crate::telemetry::AttemptOperation;
 
 /// A step and a phase; at most one attempt of each runs at a time.
-pub(super) type Try = (u16, Phase);
+pub(super) type AttemptKey = (u16, Phase);
 
 /// An attempt whose intent is in the journal.
-pub(super) struct Made<S> {
+pub(super) struct AttemptTask<S> {
     pub(super) definition: Arc<Definition<S>>,
     pub(super) shared: Arc<S>,
     pub(super) state: Arc<State>,
     pub(super) id: Arc<str>,
-    pub(super) tried: Try,
+    pub(super) tried: AttemptKey,
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
     pub(super) operation: AttemptOperation,
 }
 
-impl<S: Send + Sync + 'static> Made<S> {
+impl<S: Send + Sync + 'static> AttemptTask<S> {
     /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
-    pub(super) async fn run(self) -> (Try, Result<Value, StepError>) {
+    pub(super) async fn run(self) -> (AttemptKey, Result<Value, StepError>) {
         let Self { definition, shared, state, id, tried, attempt, cancelled, operation } = self;
         let (number, phase) = tried;
         let context = operation.context().clone();

@@ -11,7 +11,7 @@ use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::{Inner, Known, Runtime, StopOnDrop, recover};
+use super::{Inner, RegisteredSaga, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
 use crate::journal::{DefinitionKey, Journal};
 use crate::telemetry::Telemetry;
@@ -128,7 +128,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
             self.sagas.keys().map(|(name, version)| DefinitionKey::new(name, *version)).collect();
         let known = self.sagas.into_iter().map(|(name, definition)| {
             let prepared = Arc::new(telemetry.prepare(&definition));
-            (name, Known { definition, prepared })
+            (name, RegisteredSaga { definition, prepared })
         });
         let inner = Arc::new(Inner {
             sagas: known.collect(),
@@ -139,11 +139,11 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
             state: Arc::new(self.state),
             options: self.options,
             stopping: watch::Sender::new(false),
-            poke: Notify::new(),
-            here: Mutex::new(HashMap::new()),
+            wake_claimer: Notify::new(),
+            local: Mutex::new(HashMap::new()),
             loops: Mutex::new(Vec::new()),
             renewed: Mutex::new(None),
-            astray: AtomicBool::new(false),
+            ownership_unknown: AtomicBool::new(false),
         });
         recover::spawn(&inner);
         Runtime { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use otel_operation::Outcome;
 use serde_json::Value;
 
-use super::drive::{Drive, Plan, Planned, plan};
-use super::{Inner, Known};
+use super::drive::{InstanceDriver, Plan, PlannedAttempt, plan};
+use super::{Inner, RegisteredSaga};
 use crate::error::{StartError, ValueError};
 use crate::flow::{Record, Started, State};
 use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
@@ -22,18 +22,18 @@ impl<S: Send + Sync + 'static> Inner<S> {
     pub(super) async fn create(
         self: &Arc<Self>,
         id: &Arc<str>,
-        known: Known<S>,
+        known: RegisteredSaga<S>,
         started: Started,
         is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<(), StartError> {
-        // An instance that is already driven here needs no permit. Without a free permit the instance is created
+        // An instance that is already driven by this worker needs no permit. Without a free permit the instance is created
         // without a worker and without intents, and the first worker with capacity claims it.
-        let is_here = self.here().contains_key(&**id);
-        let permit = (!is_here).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
+        let is_local = self.local().contains_key(&**id);
+        let permit = (!is_local).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         let state = State::begun(started.clone());
         let nowhere = Cursor::new(0, 0);
         let definition = Arc::clone(&known.definition);
-        let mut drive = Drive::new(self, known, Arc::clone(id), state, nowhere);
+        let mut drive = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);
         let (intents, attempts) = match permit.as_ref().map(|_| plan(&mut drive)) {
             Some(Ok(Plan { records, attempts, .. })) => (records, attempts),
             // Does not occur: the intents refer to steps of the definition.
@@ -60,7 +60,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             }
         }
         let Some(permit) = permit else {
-            self.poke.notify_one();
+            self.wake_claimer.notify_one();
             return Ok(());
         };
         drive.begin(attempts);
@@ -74,24 +74,24 @@ impl<S: Send + Sync + 'static> Inner<S> {
         instance: &NewInstance,
         is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<Option<Cursor>, StartError> {
-        let mut astray = Astray { inner: self, armed: instance.worker.is_some() };
+        let mut guard = OwnershipGuard { inner: self, armed: instance.worker.is_some() };
         let mut tries = 0;
         let mut unknown = false;
         loop {
             tries += 1;
             match self.journal.create(instance.clone()).await {
                 Ok(Created::New(cursor)) => {
-                    astray.armed = false;
+                    guard.armed = false;
                     return Ok(Some(cursor));
                 }
                 Ok(Created::Exists) => {
                     let loaded = self.journal.load(&instance.id).await.map_err(StartError::Journal)?;
                     let Some(loaded) = loaded else { continue };
                     if unknown && self.is_mine(&loaded, instance) {
-                        astray.armed = false;
+                        guard.armed = false;
                         return Ok(Some(loaded.header.cursor()));
                     }
-                    astray.armed &= unknown;
+                    guard.armed &= unknown;
                     return same_input(&instance.id, &loaded.records, is_same).map(|()| None);
                 }
                 Err(error) => {
@@ -99,7 +99,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                     if unknown && tries < TRIES {
                         continue;
                     }
-                    astray.armed &= unknown;
+                    guard.armed &= unknown;
                     return Err(StartError::Journal(error));
                 }
             }
@@ -112,11 +112,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
             && loaded.header.owner == instance.worker
             && loaded.header.epoch == 1
             && loaded.records == instance.records
-            && !self.here().contains_key(&instance.id)
+            && !self.local().contains_key(&instance.id)
     }
 }
 
-fn not_made(attempts: Vec<Planned>, why: &Outcome) {
+fn not_made(attempts: Vec<PlannedAttempt>, why: &Outcome) {
     attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, why));
 }
 
@@ -130,15 +130,15 @@ fn same_input(id: &str, records: &[Vec<u8>], is_same: impl FnOnce(&Value) -> boo
 
 /// Guards a creation: if it ends with an unknown outcome or is dropped, this worker may own an instance that it does
 /// not drive.
-struct Astray<'i, S> {
+struct OwnershipGuard<'i, S> {
     inner: &'i Inner<S>,
     armed: bool,
 }
 
-impl<S> Drop for Astray<'_, S> {
+impl<S> Drop for OwnershipGuard<'_, S> {
     fn drop(&mut self) {
         if self.armed {
-            self.inner.lost_an_answer();
+            self.inner.mark_ownership_unknown();
         }
     }
 }

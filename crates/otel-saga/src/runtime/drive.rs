@@ -15,10 +15,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-pub(super) use self::plan::{Plan, Planned, plan};
+pub(super) use self::plan::{Plan, PlannedAttempt, plan};
 use super::append::Appended;
-use super::attempt::{Made, Try};
-use super::{Here, Inner, Known};
+use super::attempt::{AttemptKey, AttemptTask};
+use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
 use crate::error::{BoxError, Kind, StepError};
 use crate::flow::{End, Phase, Record, State, StepKind};
@@ -26,9 +26,9 @@ use crate::journal::{Cursor, Then, millis, now};
 use crate::operator::read;
 use crate::telemetry::{Prepared, Telemetry, alert, parent};
 
-type Settled = (Try, Result<Value, StepError>);
+type Settled = (AttemptKey, Result<Value, StepError>);
 
-pub(super) struct Drive<S> {
+pub(super) struct InstanceDriver<S> {
     pub(super) inner: Arc<Inner<S>>,
     pub(super) definition: Arc<Definition<S>>,
     pub(super) prepared: Arc<Prepared>,
@@ -40,7 +40,7 @@ pub(super) struct Drive<S> {
     pub(super) state: Arc<State>,
     pub(super) cursor: Cursor,
     /// The running attempts, each with the sender that cancels it.
-    pub(super) running: HashMap<Try, watch::Sender<bool>>,
+    pub(super) running: HashMap<AttemptKey, watch::Sender<bool>>,
     tasks: JoinSet<Settled>,
     /// Outcomes that are not in the journal yet.
     pub(super) settled: Vec<Record>,
@@ -49,11 +49,11 @@ pub(super) struct Drive<S> {
     requested: Arc<Notify>,
 }
 
-impl<S: Send + Sync + 'static> Drive<S> {
+impl<S: Send + Sync + 'static> InstanceDriver<S> {
     /// Prepares to drive an instance that this worker owns or is about to create.
     pub(super) fn new(
         inner: &Arc<Inner<S>>,
-        known: Known<S>,
+        known: RegisteredSaga<S>,
         id: Arc<str>,
         state: State,
         cursor: Cursor,
@@ -80,22 +80,25 @@ impl<S: Send + Sync + 'static> Drive<S> {
         let mut drive = self;
         let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
-        let (there, gone) = watch::channel(());
+        let (driving, gone) = watch::channel(());
         // The lock is held while spawning, so that a task that ends at once finds its entry.
-        let mut here = inner.here();
+        let mut local = inner.local();
         let task = tokio::spawn(async move {
             if let Err(error) = drive.run().await {
-                alert(&drive.id, "", "the saga cannot go on here", &error.to_string());
-                drive.inner.lost_an_answer();
+                alert(&drive.id, "", "saga stopped on this worker", &error.to_string());
+                drive.inner.mark_ownership_unknown();
             }
-            let mut here = drive.inner.here();
-            if here.get(&*drive.id).is_some_and(|here| Arc::ptr_eq(&here.requested, &drive.requested)) {
-                here.remove(&*drive.id);
+            let mut local = drive.inner.local();
+            if local
+                .get(&*drive.id)
+                .is_some_and(|instance| Arc::ptr_eq(&instance.requested, &drive.requested))
+            {
+                local.remove(&*drive.id);
             }
-            drop(here);
-            drop((permit, there));
+            drop(local);
+            drop((permit, driving));
         });
-        here.insert(id, Here { task: task.abort_handle(), requested, gone });
+        local.insert(id, LocalInstance { task: task.abort_handle(), requested, gone });
     }
 
     async fn run(&mut self) -> Result<(), BoxError> {
@@ -149,7 +152,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
-            Appended::Moved(state, cursor) => {
+            Appended::Changed(state, cursor) => {
                 (self.state, self.cursor) = (state, cursor);
                 return Ok(false);
             }
@@ -163,15 +166,15 @@ impl<S: Send + Sync + 'static> Drive<S> {
     }
 
     /// Starts attempts whose intents are in the journal.
-    pub(super) fn begin(&mut self, attempts: Vec<Planned>) {
-        for Planned { tried, attempt, mut operation } in attempts {
+    pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>) {
+        for PlannedAttempt { tried, attempt, mut operation } in attempts {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
             self.running.insert(tried, cancel);
             if attempt > 1 {
                 self.prepared.retried(tried.0);
             }
-            let made = Made {
+            let made = AttemptTask {
                 definition: Arc::clone(&self.definition),
                 shared: Arc::clone(&self.inner.state),
                 state: Arc::clone(&self.state),
@@ -197,7 +200,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
     }
 
     /// Turns the result of an attempt into a record.
-    fn settle(&mut self, tried: Try, answer: Result<Value, StepError>) {
+    fn settle(&mut self, tried: AttemptKey, answer: Result<Value, StepError>) {
         self.running.remove(&tried);
         let (step, phase) = tried;
         let error = match answer {
@@ -236,7 +239,7 @@ impl<S: Send + Sync + 'static> Drive<S> {
 
     /// Returns true if the step is to be given up: at this time, after the attempts so far, no further attempt is
     /// allowed.
-    pub(super) fn gives_up(&self, (step, phase): Try, at: u64) -> bool {
+    pub(super) fn gives_up(&self, (step, phase): AttemptKey, at: u64) -> bool {
         let index = usize::from(step);
         let (Some(shape), Some(known)) =
             (self.definition.shapes.get(index), self.definition.steps.get(index))

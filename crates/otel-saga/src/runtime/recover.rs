@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
-use super::drive::Drive;
-use super::{Inner, Known};
+use super::drive::InstanceDriver;
+use super::{Inner, RegisteredSaga};
 use crate::error::{BoxError, with_causes};
 use crate::flow::{Phase, Record, State};
 use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
@@ -62,7 +62,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     /// Returns true if the lease is valid, renewing it if necessary. Without a valid lease other workers would
-    /// immediately claim the instances that are claimed here; after a pause, this worker would claim its own running
+    /// immediately claim the instances that it claims; after a pause, this worker would claim its own running
     /// instances.
     async fn has_lease(&self) -> bool {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,24 +79,24 @@ impl<S: Send + Sync + 'static> Inner<S> {
             }
             // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
             // in a loop.
-            if self.astray.swap(false, Ordering::Relaxed)
-                && let Err(error) = self.release_astray().await
+            if self.ownership_unknown.swap(false, Ordering::Relaxed)
+                && let Err(error) = self.release_undriven().await
             {
                 alert("", "", "the journal did not say what this worker has", &error.to_string());
-                self.astray.store(true, Ordering::Relaxed);
+                self.ownership_unknown.store(true, Ordering::Relaxed);
             }
             tokio::select! {
                 () = sleep(self.options.poll) => {}
-                () = self.poke.notified() => {}
+                () = self.wake_claimer.notified() => {}
                 _ = stopping.changed() => {}
             }
         }
     }
 
     /// Releases the instances that the journal assigns to this worker and that it does not drive, so that they can be
-    /// claimed. An instance that is just being created here is fenced by that, and continues at the worker that
+    /// claimed. An instance that is just being created on this worker is fenced by that, and continues at the worker that
     /// claims it.
-    async fn release_astray(&self) -> Result<(), BoxError> {
+    async fn release_undriven(&self) -> Result<(), BoxError> {
         let mut query = Query { status: Some(Status::Running), ..Query::default() };
         loop {
             let page = self.journal.list(&query).await?;
@@ -104,7 +104,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             query.after = Some(last.id.clone());
             for header in page {
                 let mine = header.owner.as_ref() == Some(&self.options.worker);
-                if mine && !self.here().contains_key(&header.id) {
+                if mine && !self.local().contains_key(&header.id) {
                     let then = Then::Runnable { at: now() };
                     match self.journal.append(&header.id, header.cursor(), Vec::new(), then).await {
                         Ok(_) | Err(AppendError::Fenced) => {}
@@ -129,7 +129,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             Err(error) => {
                 alert("", "", "the journal did not say which sagas are due", &with_causes(&error));
                 if matches!(error, JournalError::Unknown(_)) {
-                    self.astray.store(true, Ordering::Relaxed);
+                    self.ownership_unknown.store(true, Ordering::Relaxed);
                 }
                 return false;
             }
@@ -138,8 +138,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         for (header, room) in claimed.into_iter().zip(rooms) {
             let id = header.id.clone();
             if let Err(error) = self.resume(header, room).await {
-                alert(&id, "", "the saga cannot go on here", &error.to_string());
-                self.astray.store(true, Ordering::Relaxed);
+                alert(&id, "", "saga stopped on this worker", &error.to_string());
+                self.ownership_unknown.store(true, Ordering::Relaxed);
             }
         }
         full
@@ -163,8 +163,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         match self.readable(&loaded) {
             Ok((known, state)) => {
                 let cursor = loaded.header.cursor();
-                let drive = Drive::new(self, known, header.id.into(), state, cursor);
-                self.tell_interrupted(&drive);
+                let drive = InstanceDriver::new(self, known, header.id.into(), state, cursor);
+                self.record_interrupted(&drive);
                 drive.spawn(room);
                 Ok(())
             }
@@ -177,19 +177,20 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    fn readable(&self, loaded: &Loaded) -> Result<(Known<S>, State), BoxError> {
+    fn readable(&self, loaded: &Loaded) -> Result<(RegisteredSaga<S>, State), BoxError> {
         let state = read(loaded)?;
         let (saga, version) = (&state.started.saga, state.started.version);
         let known = self.known(saga, version);
-        let known = known.ok_or_else(|| format!("version {version} of `{saga}` is not known here"))?;
+        let known = known
+            .ok_or_else(|| format!("version {version} of `{saga}` is not registered with this worker"))?;
         if known.definition.shapes != state.started.steps {
             return Err(format!("the steps of `{saga}`, version {version}, are others than they were").into());
         }
         Ok((known.clone(), state))
     }
 
-    fn tell_interrupted(&self, drive: &Drive<S>) {
-        let Drive { prepared, id, parent, state, .. } = drive;
+    fn record_interrupted(&self, drive: &InstanceDriver<S>) {
+        let InstanceDriver { prepared, id, parent, state, .. } = drive;
         let (mut any, mut all_same) = (false, true);
         for (number, step) in (0_u16..).zip(&state.steps) {
             for phase in [Phase::Action, Phase::Compensation] {

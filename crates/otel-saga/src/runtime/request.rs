@@ -31,7 +31,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     pub async fn wait(&self, id: &str) -> Result<Status, InstanceError> {
         loop {
             // Subscribes before the journal is read, so that an end in between is noticed.
-            let gone = self.inner.here().get(id).map(|here| here.gone.clone());
+            let gone = self.inner.local().get(id).map(|instance| instance.gone.clone());
             match self.inner.journal.header(id).await {
                 Ok(Some(header)) if header.status != Status::Running => return Ok(header.status),
                 Ok(None) => return Err(InstanceError::NotFound { id: id.to_owned() }),
@@ -112,9 +112,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
 
     /// Wakes the driving task of the instance, if it is in this process, and the claiming loop.
     fn requested(&self, id: &str) {
-        if let Some(here) = self.here().get(id) {
-            here.requested.notify_one();
+        if let Some(instance) = self.local().get(id) {
+            instance.requested.notify_one();
         }
-        self.poke.notify_one();
+        self.wake_claimer.notify_one();
     }
 }

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::Drive;
+use super::InstanceDriver;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis, now};
-use crate::runtime::attempt::Try;
+use crate::runtime::attempt::AttemptKey;
 use crate::telemetry::{AttemptOperation, AttemptSpan, alert, hexadecimal};
 
 /// The next append and its consequences.
@@ -18,7 +18,7 @@ pub(in crate::runtime) struct Plan {
     pub(in crate::runtime) settled: usize,
     pub(in crate::runtime) then: Then,
     /// The attempts to start once the records are in the journal.
-    pub(in crate::runtime) attempts: Vec<Planned>,
+    pub(in crate::runtime) attempts: Vec<PlannedAttempt>,
     /// The earliest due time of a waiting attempt, in milliseconds since the Unix epoch.
     pub(in crate::runtime) wake: Option<u64>,
     /// True if this worker stops driving the instance after the append.
@@ -26,8 +26,8 @@ pub(in crate::runtime) struct Plan {
 }
 
 /// An attempt whose intent is in the plan.
-pub(in crate::runtime) struct Planned {
-    pub(in crate::runtime) tried: Try,
+pub(in crate::runtime) struct PlannedAttempt {
+    pub(in crate::runtime) tried: AttemptKey,
     pub(in crate::runtime) attempt: u32,
     pub(in crate::runtime) operation: AttemptOperation,
 }
@@ -41,7 +41,9 @@ impl Plan {
 }
 
 /// Plans the next append, and applies its records to the state of `drive`.
-pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -> Result<Plan, FoldError> {
+pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+) -> Result<Plan, FoldError> {
     let mut plan = Plan {
         records: Vec::with_capacity(drive.settled.len() + 1),
         settled: drive.settled.len(),
@@ -63,7 +65,7 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
     for command in next(&drive.state) {
         match command {
             Command::Attempt { step, phase, attempt, not_before } if !stopping => {
-                // A step is not undone while its action runs here, because both calls would reach the participant at
+                // A step is not undone while its action runs on this worker, because both calls would reach the participant at
                 // the same time.
                 let busy = drive.running.contains_key(&(step, phase))
                     || drive.running.contains_key(&(step, Phase::Action));
@@ -100,7 +102,10 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(drive: &mut Drive<S>) -
 }
 
 /// Gives up steps that have used all of their attempts or passed their deadline by interruptions.
-fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> Result<(), FoldError> {
+fn give_up<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+    plan: &mut Plan,
+) -> Result<(), FoldError> {
     if plan.settled > 0 {
         // The attempts that have just ended were checked when they were settled.
         return Ok(());
@@ -118,7 +123,11 @@ fn give_up<S: Send + Sync + 'static>(drive: &mut Drive<S>, plan: &mut Plan) -> R
 
 /// Limits a wait to the longest one of the policy, and returns its end. A longer one was written by a clock that was
 /// ahead.
-fn shorten<S: Send + Sync + 'static>(drive: &mut Drive<S>, (step, phase): Try, until: u64) -> u64 {
+fn shorten<S: Send + Sync + 'static>(
+    drive: &mut InstanceDriver<S>,
+    (step, phase): AttemptKey,
+    until: u64,
+) -> u64 {
     let index = usize::from(step);
     let Some(known) = drive.definition.steps.get(index) else { return until };
     let latest = now().saturating_add(millis(known.policy.retry.longest()));
@@ -133,9 +142,9 @@ fn shorten<S: Send + Sync + 'static>(drive: &mut Drive<S>, (step, phase): Try, u
 }
 
 fn begin<S: Send + Sync + 'static>(
-    drive: &mut Drive<S>,
+    drive: &mut InstanceDriver<S>,
     plan: &mut Plan,
-    tried: Try,
+    tried: AttemptKey,
     attempt: u32,
 ) -> Result<(), FoldError> {
     let (step, phase) = tried;
@@ -150,12 +159,12 @@ fn begin<S: Send + Sync + 'static>(
     let span = operation.recording().map(|span| hexadecimal(span.span_context().span_id()));
     plan.push(&mut drive.state, Record::Intent { step, phase, attempt, at: now(), span })?;
     drive.shortened = false;
-    plan.attempts.push(Planned { tried, attempt, operation });
+    plan.attempts.push(PlannedAttempt { tried, attempt, operation });
     Ok(())
 }
 
 /// Decides if this worker stops driving the instance, and the ownership afterwards.
-fn leave<S: Send + Sync + 'static>(drive: &Drive<S>, plan: &mut Plan, stopping: bool) {
+fn leave<S: Send + Sync + 'static>(drive: &InstanceDriver<S>, plan: &mut Plan, stopping: bool) {
     let idle = drive.running.is_empty() && plan.attempts.is_empty();
     if drive.state.parked.is_some() {
         // A parked instance has no owner; the outcomes of attempts that still run are journaled nevertheless.
