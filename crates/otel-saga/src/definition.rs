@@ -123,7 +123,7 @@ where
         name: impl Into<String>,
         args: A,
         action: F,
-    ) -> StepBuilder<'_, S, I, O>
+    ) -> StepBuilder<'_, S, I, A, O>
     where
         A: Args,
         O: Serialize + DeserializeOwned + Send + 'static,
@@ -150,7 +150,7 @@ where
         args: A,
         action: F,
         parallel: bool,
-    ) -> StepBuilder<'_, S, I, O>
+    ) -> StepBuilder<'_, S, I, A, O>
     where
         A: Args,
         O: Serialize + DeserializeOwned + Send + 'static,
@@ -158,7 +158,7 @@ where
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
         self.drafts.push(Draft::new(name, self.stages, parallel, args, action));
-        StepBuilder::new(self)
+        StepBuilder::new(self, args)
     }
 
     /// Checks and finishes the definition.

@@ -43,7 +43,7 @@ mod sealed {
 }
 
 /// The outputs that a step takes: `()`, a [`Handle`], or a tuple of up to four of these.
-pub trait Args: sealed::Sealed + Send + Sync + 'static {
+pub trait Args: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The values that the step's function receives.
     type Values: Send + 'static;
 

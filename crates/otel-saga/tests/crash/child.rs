@@ -160,7 +160,7 @@ async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
     Ok(cx.step().to_owned())
 }
 
-async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
+async fn undo(cx: Cx, _: u32, (): (), _: Option<String>) -> Result<(), StepError> {
     // A tombstone: the action checks for its own key.
     cx.state().take_effect("undo", cx.step(), &cx.action_key());
     Ok(())

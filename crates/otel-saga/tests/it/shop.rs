@@ -140,7 +140,7 @@ pub(crate) async fn act<A>(cx: Cx, input: u32, _: A) -> Result<String, StepError
     cx.state().call(&cx, None).await
 }
 
-pub(crate) async fn undo(cx: Cx, _: u32, output: Option<String>) -> Result<(), StepError> {
+pub(crate) async fn undo<A>(cx: Cx, _: u32, _: A, output: Option<String>) -> Result<(), StepError> {
     cx.state().call(&cx, output).await.map(|_| ())
 }
 
