@@ -31,6 +31,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let is_local = self.local().contains_key(&**id);
         let permit = (!is_local).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         let state = State::begun(started.clone());
+        let state = state.map_err(|error| StartError::Journal(JournalError::Failed(error.into())))?;
         let nowhere = Cursor::new(0, 0);
         let definition = Arc::clone(&known.definition);
         let mut drive = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);

@@ -230,7 +230,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         if attempts >= known.policy.retry.attempts() && !gave_up {
             alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &text);
         }
-        self.settled.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up });
+        self.settled.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up, wait: None });
         if error.kind() == Kind::Data {
             alert(&self.id, &shape.name, "the journal's data do not fit the definition", &text);
             self.settled.push(Record::Parked { reason: format!("step `{}`: {text}", shape.name) });

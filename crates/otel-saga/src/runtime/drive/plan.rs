@@ -79,7 +79,12 @@ pub(in crate::runtime) fn plan<S: Send + Sync + 'static>(
                 }
                 begin(drive, &mut plan, (step, phase), attempt)?;
             }
-            Command::Park { step } if idle && plan.attempts.is_empty() => {
+            Command::Park { step: None } if idle => {
+                let reason = drive.state.park_requested.clone().unwrap_or_default();
+                plan.push(&mut drive.state, Record::Parked { reason })?;
+                break;
+            }
+            Command::Park { step: Some(step) } if idle && plan.attempts.is_empty() => {
                 let side = drive.state.steps.get(usize::from(step)).map(|step| &step.action);
                 let error = side.and_then(|side| side.error.clone()).unwrap_or_default();
                 let name = drive.definition.shapes.get(usize::from(step)).map_or("", |shape| &*shape.name);
@@ -114,7 +119,7 @@ fn give_up<S: Send + Sync + 'static>(
         let Command::Attempt { step, phase, .. } = command else { continue };
         if !drive.running.contains_key(&(step, phase)) && drive.gives_up((step, phase), now()) {
             let error = "no further attempt may be made".to_owned();
-            let failed = Record::Failed { step, phase, error, retry_at: now(), gave_up: true };
+            let failed = Record::Failed { step, phase, error, retry_at: now(), gave_up: true, wait: None };
             plan.push(&mut drive.state, failed)?;
         }
     }
@@ -134,8 +139,8 @@ fn shorten<S: Send + Sync + 'static>(
     if until <= latest {
         return until;
     }
-    if let Some(step) = Arc::make_mut(&mut drive.state).steps.get_mut(index) {
-        step.side_mut(phase).retry_at = latest;
+    if let Ok(side) = Arc::make_mut(&mut drive.state).side_mut(step, phase) {
+        side.retry_at = latest;
         drive.shortened = true;
     }
     latest
