@@ -4,6 +4,7 @@ mod any_order;
 mod appends;
 mod away;
 mod clocks;
+mod cost;
 mod course;
 mod keys;
 mod operate;

@@ -197,3 +197,24 @@ fn an_operator_can_state_each_outcome() {
     assert_eq!(state.steps[1].action.output(), Some(&json!(8)));
     refuses(Impossible::Resolution, forward.iter().cloned().chain([resolved(SHIP, Resolution::Refused)]));
 }
+
+/// The journals that the version before `Interrupted`, `ParkRequested` and `Resolved` wrote.
+#[test]
+fn journals_of_the_first_form_stay_readable() {
+    let journals = include_str!("tests/form-1.txt");
+    let mut sagas = 0;
+    for journal in journals.split("\n\n") {
+        let (head, lines) = journal.split_once('\n').unwrap();
+        let records: Vec<Record> =
+            lines.lines().map(|line| Record::decode(line.as_bytes()).unwrap()).collect();
+        let state = fold(&records).unwrap_or_else(|error| panic!("{head}: {error}"));
+        let commands = next(&state);
+        assert_eq!(format!("# {commands:?}"), head);
+        // It is written as it was read.
+        let again: Vec<_> =
+            records.iter().map(|record| String::from_utf8(record.encode().unwrap()).unwrap()).collect();
+        assert_eq!(again, lines.lines().collect::<Vec<_>>(), "{head}");
+        sagas += 1;
+    }
+    assert_eq!(sagas, 4);
+}
