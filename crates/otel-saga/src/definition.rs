@@ -24,7 +24,7 @@ pub use self::step::{Group, StepBuilder};
 pub(crate) use self::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
-use crate::flow::StepShape;
+use crate::flow::{NoSuchStep, StepShape};
 
 /// The definition of a saga: its name, its version, and its steps over the shared state `S`, from an input `I`.
 /// Cloning is cheap.
@@ -60,6 +60,13 @@ where
             empty_group: false,
             input: PhantomData,
         }
+    }
+}
+
+impl<S> Definition<S> {
+    /// Returns the executable part of a step.
+    pub(crate) fn step(&self, step: u16) -> Result<&Step<S>, NoSuchStep> {
+        self.steps.get(usize::from(step)).ok_or(NoSuchStep::new(step))
     }
 }
 

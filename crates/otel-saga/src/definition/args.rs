@@ -5,8 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Error as _};
 
 use crate::flow::State;
 
@@ -76,9 +75,9 @@ impl<T: DeserializeOwned + Send + 'static> Args for Handle<T> {
     }
 
     fn read(&self, state: &State) -> Result<T, serde_json::Error> {
-        // The definition check guarantees that the step is earlier. A missing output is read as null.
+        // The definition check guarantees that the step is earlier, so that it was done.
         let output = state.steps.get(self.step).and_then(|step| step.action.output());
-        T::deserialize(output.unwrap_or(&Value::Null))
+        T::deserialize(output.ok_or_else(|| serde_json::Error::custom("an earlier step has no output"))?)
     }
 }
 

@@ -112,6 +112,12 @@ pub struct NoSuchStep {
     pub step: u16,
 }
 
+impl NoSuchStep {
+    pub(crate) fn new(step: u16) -> Self {
+        Self { step }
+    }
+}
+
 /// The state of a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

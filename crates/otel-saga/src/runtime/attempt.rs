@@ -25,7 +25,7 @@ pub(super) struct AttemptTask<S> {
     pub(super) shared: Arc<S>,
     pub(super) state: Arc<State>,
     pub(super) id: Arc<str>,
-    pub(super) tried: AttemptKey,
+    pub(super) key: AttemptKey,
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
     pub(super) operation: AttemptOperation,
@@ -34,17 +34,16 @@ pub(super) struct AttemptTask<S> {
 impl<S: Send + Sync + 'static> AttemptTask<S> {
     /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
     pub(super) async fn run(self) -> (AttemptKey, Result<Value, StepError>) {
-        let Self { definition, shared, state, id, tried, attempt, cancelled, operation } = self;
-        let (number, phase) = tried;
+        let Self { definition, shared, state, id, key, attempt, cancelled, operation } = self;
+        let (number, phase) = key;
         let context = operation.context().clone();
         let inside = async move {
-            let step = definition.steps.get(usize::from(number));
-            let call = step.and_then(|step| match phase {
-                Phase::Action => Some(&step.action),
-                Phase::Compensation => step.undo.as_ref(),
-            });
-            let (Some(step), Some(call)) = (step, call) else {
-                return Err(StepError::data("the definition does not have this step"));
+            let step = definition.step(number).map_err(StepError::data)?;
+            let call = match phase {
+                Phase::Action => &step.action,
+                Phase::Compensation => {
+                    step.undo.as_ref().ok_or_else(|| StepError::data("the step has no compensation"))?
+                }
             };
             let call_context = CallContext {
                 id,
@@ -66,6 +65,6 @@ impl<S: Send + Sync + 'static> AttemptTask<S> {
         };
         let running = AssertUnwindSafe(OperationFuture::new(inside, Some(operation)));
         let answer = running.catch_unwind().await;
-        (tried, answer.unwrap_or_else(|_| Err(StepError::uncertain("the step panicked").with_type("panic"))))
+        (key, answer.unwrap_or_else(|_| Err(StepError::uncertain("the step panicked").with_type("panic"))))
     }
 }
