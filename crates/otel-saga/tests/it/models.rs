@@ -119,7 +119,6 @@ const PARALLEL: &[(StepKind, u16)] =
 /// Checks that all invariants hold in every reachable state.
 fn holds(steps: &[(StepKind, u16)], budget: Budget) {
     let checker = world(steps, budget, Without::Nothing).checker().threads(2).spawn_bfs().join();
-    println!("{} states", checker.unique_state_count());
     checker.assert_properties();
 }
 

@@ -6,8 +6,11 @@ mod away;
 mod clocks;
 mod cost;
 mod course;
+mod interruptions;
 mod keys;
 mod operate;
+mod parking;
+mod resolutions;
 mod values;
 mod workers;
 
