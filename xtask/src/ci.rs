@@ -113,6 +113,11 @@ const STEPS: &[Step] = &[
         full::soak_amqp,
     ),
     full(
+        "soak-saga",
+        "sagas on a file and on Postgres, with 100 kills each: nothing lost, doubled or left over",
+        full::soak_saga,
+    ),
+    full(
         "soak-telemetry",
         "ten minutes of spans, none lost; the collector is killed every 30 seconds",
         full::soak_telemetry,

@@ -39,6 +39,8 @@ pub(crate) struct Definition<S> {
     pub(crate) version: u32,
     pub(crate) shapes: Vec<StepShape>,
     pub(crate) steps: Vec<Step<S>>,
+    /// Maximum number of attempts at once on each worker; `None` for the runtime's default.
+    pub(crate) concurrency: Option<usize>,
 }
 
 impl<S, I> Saga<S, I>
@@ -58,6 +60,7 @@ where
             stages: 0,
             drafts: Vec::new(),
             empty_group: false,
+            concurrency: None,
             input: PhantomData,
         }
     }
@@ -114,6 +117,7 @@ pub struct SagaBuilder<S, I> {
     stages: u16,
     drafts: Vec<Draft<S>>,
     empty_group: bool,
+    concurrency: Option<usize>,
     input: PhantomData<fn(I)>,
 }
 
@@ -151,6 +155,14 @@ where
         handles
     }
 
+    /// Sets the maximum number of attempts at once on each worker, of all steps of this definition together (default:
+    /// [`RuntimeBuilder::with_concurrency`](crate::RuntimeBuilder::with_concurrency); at least 1). Attempts of other
+    /// definitions do not count.
+    pub fn concurrency(&mut self, attempts: usize) -> &mut Self {
+        self.concurrency = Some(attempts);
+        self
+    }
+
     fn draft<A, O, F, R>(
         &mut self,
         name: String,
@@ -176,7 +188,8 @@ where
     pub fn build(self) -> Result<Saga<S, I>, DefinitionError> {
         check::check(&self)?;
         let (shapes, steps) = self.drafts.into_iter().filter_map(Draft::finish).unzip();
-        let definition = Definition { name: self.name, version: self.version, shapes, steps };
+        let (name, version, concurrency) = (self.name, self.version, self.concurrency);
+        let definition = Definition { name, version, shapes, steps, concurrency };
         Ok(Saga { definition: Arc::new(definition), input: PhantomData })
     }
 }

@@ -96,8 +96,13 @@ impl StepError {
     }
 }
 
+/// A text as an error, for an alert that no error caused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Text<'t>(pub(crate) &'t str);
+
 /// Formats an error and its causes in one line of at most 1024 bytes.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     const LONGEST: usize = 1024;
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -299,6 +299,26 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// had expired.
     async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError>;
 
+    /// Returns a way to renew leases that does not need the runtime of the caller, nor the connections of its other
+    /// requests. The worker then renews its lease on a thread of its own. `None`, the default, suits a journal whose
+    /// workers are all in one process.
+    fn lease_renewal(&self) -> Option<Box<dyn LeaseRenewal>> {
+        None
+    }
+
+    /// Returns true if the worker is the first by name of those with a valid lease. Only the first one records the gauges
+    /// of the journal. Default: true.
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        let _ = worker;
+        Ok(true)
+    }
+
+    /// Returns the journal's identity: a random text that it keeps as long as its data. Participants of two-phase commits
+    /// remember it, so that a coordinator with another journal is recognized. `None`, the default: it has none.
+    async fn identity(&self) -> Result<Option<String>, JournalError> {
+        Ok(None)
+    }
+
     /// Extends the worker's lease, one for everything that it owns, to this length from now.
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError>;
 
@@ -311,6 +331,21 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Deletes up to `limit` instances that ended before this time, in milliseconds since the Unix epoch, and returns
     /// their number.
     async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError>;
+}
+
+/// Renews leases on a thread of its own: see [`Journal::lease_renewal`].
+#[async_trait]
+pub trait LeaseRenewal: Send + Sync + fmt::Debug + 'static {
+    /// Extends the worker's lease, as [`Journal::renew`] does. It is called in another tokio runtime than the journal's
+    /// other methods.
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError>;
+}
+
+/// Returns a random text of 32 hexadecimal digits.
+pub(crate) fn unique() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// Returns the time in milliseconds since the Unix epoch, to which all due times refer. It follows tokio's clock if

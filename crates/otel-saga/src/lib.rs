@@ -1,11 +1,13 @@
 //! Durable sagas, and two-phase commit, whose traces survive a crash.
-#![doc = include_str!("../README.md")]
+// The README's examples need these features.
+#![cfg_attr(any(not(doctest), all(feature = "postgres", feature = "redb")), doc = include_str!("../README.md"))]
 
 mod context;
 mod definition;
 mod error;
 pub mod flow;
 pub mod journal;
+mod lease;
 mod operator;
 mod retry;
 mod runtime;

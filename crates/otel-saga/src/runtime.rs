@@ -11,6 +11,7 @@ mod drive;
 mod recover;
 mod request;
 mod resume;
+mod slots;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,15 +26,17 @@ use otel_operation::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use self::builder::Options;
 pub use self::builder::RuntimeBuilder;
-use self::builder::{Options, unique};
+use self::slots::Slots;
 use crate::definition::{Definition, Saga, checked};
 use crate::error::StartError;
 use crate::flow::Started;
-use crate::journal::{DefinitionKey, Journal, JournalError, now};
+use crate::journal::{Journal, JournalError, now, unique};
+use crate::lease::Lease;
 use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -49,19 +52,16 @@ pub(crate) struct Inner<S> {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) state: Arc<S>,
     sagas: HashMap<(String, u32), RegisteredSaga<S>>,
-    /// The keys of `sagas`: only their instances are claimed.
-    definitions: Vec<DefinitionKey>,
     pub(crate) options: Options,
     pub(crate) telemetry: Telemetry,
-    /// One permit for each instance that this worker drives.
-    permits: Arc<Semaphore>,
+    /// The number of instances that this worker drives.
+    driven: Arc<watch::Sender<usize>>,
     pub(crate) stopping: watch::Sender<bool>,
     /// Wakes the claiming loop, because an instance may be due.
-    wake_claimer: Notify,
+    wake_claimer: Arc<Notify>,
     local: Mutex<HashMap<String, LocalInstance>>,
     loops: Mutex<Vec<AbortHandle>>,
-    /// The time of the last renewal of the lease.
-    renewed: Mutex<Option<tokio::time::Instant>>,
+    lease: Lease,
     /// Set after a lost reply: the journal may assign an instance to this worker that it does not drive.
     ownership_unknown: AtomicBool,
 }
@@ -70,11 +70,13 @@ pub(crate) struct Inner<S> {
 struct RegisteredSaga<S> {
     definition: Arc<Definition<S>>,
     prepared: Arc<Prepared>,
+    slots: Arc<Slots>,
 }
 
 impl<S> Clone for RegisteredSaga<S> {
     fn clone(&self) -> Self {
-        Self { definition: Arc::clone(&self.definition), prepared: Arc::clone(&self.prepared) }
+        let (prepared, slots) = (Arc::clone(&self.prepared), Arc::clone(&self.slots));
+        Self { definition: Arc::clone(&self.definition), prepared, slots }
     }
 }
 
@@ -142,13 +144,10 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
-        let all = u32::try_from(inner.options.concurrency).unwrap_or(u32::MAX);
-        let ended = tokio::time::timeout(grace, inner.permits.acquire_many(all)).await.is_ok();
+        let mut driven = inner.driven.subscribe();
+        let ended = tokio::time::timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
-        // An expired lease lets other workers claim the remaining instances at once.
-        if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
-            crate::telemetry::alert("", "", "the lease was not given back", &error.to_string());
-        }
+        inner.lease.release().await;
         ended
     }
 }
@@ -173,6 +172,7 @@ impl<S> Inner<S> {
 
     /// Aborts all loops and instances.
     fn abort(&self) {
+        self.telemetry.clear_gauges();
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let local = std::mem::take(&mut *self.local());
         loops.iter().chain(local.values().map(|instance| &instance.task)).for_each(AbortHandle::abort);
@@ -186,6 +186,7 @@ impl<S> Drop for StopOnDrop<S> {
     fn drop(&mut self) {
         self.0.stopping.send_replace(true);
         self.0.abort();
+        self.0.lease.stop();
     }
 }
 

@@ -8,12 +8,25 @@ use crate::{Arguments, Report};
 /// Runs the soak of this name, and prints its report. `operations` is the argument of [`Arguments::parse`].
 ///
 /// Returns 0 if all checks pass, 1 if a check fails or the soak returns an error, and 2 for invalid arguments.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
 pub async fn run<F>(name: &str, operations: (&str, u64, u64), soak: impl FnOnce(Arguments) -> F) -> ExitCode
 where
     F: Future<Output = Result<Report, Box<dyn Error>>>,
 {
-    let arguments = match Arguments::parse(operations, std::env::args().skip(1)) {
+    run_with(name, operations, std::env::args().skip(1), soak).await
+}
+
+/// [`run`] with these arguments, for a soak with further ones.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a soak prints to its terminal")]
+pub async fn run_with<F>(
+    name: &str,
+    operations: (&str, u64, u64),
+    arguments: impl IntoIterator<Item = String>,
+    soak: impl FnOnce(Arguments) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<Report, Box<dyn Error>>>,
+{
+    let arguments = match Arguments::parse(operations, arguments) {
         Ok(arguments) => arguments,
         Err(message) => {
             eprintln!("{message}");

@@ -22,7 +22,7 @@ mod waiting;
 pub use arguments::Arguments;
 pub use broker::Broker;
 pub use class::{Class, Tally};
-pub use command::run;
+pub use command::{run, run_with};
 pub use counts::{add, equal, get};
 pub use handling::{End, HandlerError};
 pub use memory::Memory;

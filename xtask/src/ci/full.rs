@@ -211,6 +211,11 @@ pub(super) fn soak_amqp(repo: &Repo) -> Result<Outcome> {
     soak(repo, "amqp", &["--messages", "1000000"])
 }
 
+/// The soak starts a Postgres of its own, which it restarts.
+pub(super) fn soak_saga(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "saga", &["--kills", "100"])
+}
+
 pub(super) fn soak_telemetry(repo: &Repo) -> Result<Outcome> {
     soak(repo, "telemetry", &["--seconds", "600"])
 }

@@ -65,10 +65,15 @@ services:
 };
 
 fn missing(_folder: &Path) -> Vec<Requirement> {
-    match programs(Path::new(DEBIAN)) {
-        Some(_) => Vec::new(),
-        None => vec![("initdb", "postgresql")],
+    let mut missing = Vec::new();
+    if programs(Path::new(DEBIAN)).is_none() {
+        missing.push(("initdb", "postgresql"));
     }
+    // For tests that put it in front of the server. Debian installs it in a folder that is not on the path of all users.
+    if !debian::has("pgbouncer") && !Path::new("/usr/sbin/pgbouncer").is_file() {
+        missing.push(("pgbouncer", "pgbouncer"));
+    }
+    missing
 }
 
 fn native(folder: &Path) -> Result<(Process, Variables)> {

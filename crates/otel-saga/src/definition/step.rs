@@ -35,12 +35,14 @@ pub(crate) struct Step<S> {
     pub(crate) policy: Policy,
 }
 
-/// The limits of a step's attempts: number, back-off, duration.
+/// The limits of a step's attempts: number, back-off, duration, concurrency.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Option<Duration>,
+    /// Maximum number of attempts at once on each worker.
+    pub(crate) concurrency: Option<usize>,
 }
 
 /// A step under construction, possibly without an end.
@@ -72,8 +74,12 @@ impl<S: Send + Sync + 'static> Draft<S> {
                 async move { checked(running.await?).map(|(output, _)| output).map_err(StepError::data) },
             ))
         });
-        let policy =
-            Policy { retry: RetryPolicy::default(), timeout: Duration::from_secs(30), deadline: None };
+        let policy = Policy {
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(30),
+            deadline: None,
+            concurrency: None,
+        };
         let step = Step { name: name.as_str().into(), action, undo: None, policy };
         Self { name, stage, parallel, sources, kind: None, step }
     }
@@ -119,6 +125,12 @@ where
     /// compensatable step is given up and undone; a pivot or a forward step raises an alert.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.policy(|policy| policy.deadline = Some(deadline))
+    }
+
+    /// Sets the maximum number of attempts of this step at once on each worker, compensations included (default: only
+    /// the definition's limit, [`SagaBuilder::concurrency`]; at least 1).
+    pub fn concurrency(self, attempts: usize) -> Self {
+        self.policy(|policy| policy.concurrency = Some(attempts))
     }
 
     /// Makes the step compensatable: `undo` undoes it, and is retried until it succeeds. It receives the arguments of

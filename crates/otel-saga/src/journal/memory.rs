@@ -11,15 +11,16 @@ use async_trait::async_trait;
 
 use super::{
     AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Status, Then, millis, now,
+    Query, Status, Then, millis, now, unique,
 };
 
 /// A journal in memory, lost with the process.
 #[derive(Debug, Default)]
 pub struct MemoryJournal(Mutex<Kept>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    identity: String,
     instances: BTreeMap<String, Loaded>,
     /// Running instances without an owner, by due time.
     due: BTreeSet<(u64, String)>,
@@ -27,6 +28,14 @@ struct Kept {
     owned: BTreeMap<String, BTreeSet<String>>,
     /// The expiry of each worker's lease, in milliseconds since the Unix epoch.
     leases: HashMap<String, u64>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        let (instances, due, owned, leases) =
+            (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), HashMap::new());
+        Self { identity: unique(), instances, due, owned, leases }
+    }
 }
 
 impl Kept {
@@ -154,6 +163,16 @@ impl Journal for MemoryJournal {
         let until = now().saturating_add(millis(lease));
         self.kept().leases.insert(worker.to_owned(), until);
         Ok(())
+    }
+
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        let (kept, now) = (self.kept(), now());
+        let first = kept.leases.iter().filter(|(_, until)| **until > now).map(|(name, _)| name).min();
+        Ok(first.is_some_and(|first| first == worker))
+    }
+
+    async fn identity(&self) -> Result<Option<String>, JournalError> {
+        Ok(Some(self.kept().identity.clone()))
     }
 
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {

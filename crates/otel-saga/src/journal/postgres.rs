@@ -25,8 +25,8 @@ use self::connections::Connections;
 pub use self::options::{PostgresError, PostgresOptions};
 use self::writer::{Work, Writer};
 use super::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Status, Then, millis, now,
+    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, LeaseRenewal, Loaded,
+    NewInstance, Query, Status, Then, millis, now,
 };
 
 /// A journal in Postgres 15 or later, for any number of workers.
@@ -115,8 +115,14 @@ impl PostgresJournal {
         from: i64,
     ) -> Result<Vec<Header>, JournalError> {
         let (sagas, versions) = columns(definitions);
-        let free = sqlx::query(include_str!("postgres/sql/claim_free.sql"));
-        let free = free.bind(worker).bind(limit).bind(from).bind(sagas).bind(versions);
+        let free = match sagas {
+            None => sqlx::query(include_str!("postgres/sql/claim_free.sql")),
+            Some(_) => sqlx::query(include_str!("postgres/sql/claim_free_definitions.sql")),
+        };
+        let mut free = free.bind(worker).bind(limit).bind(from);
+        if let (Some(sagas), Some(versions)) = (sagas, versions) {
+            free = free.bind(sagas).bind(versions);
+        }
         headers(&self.connections.once(free).await?)
     }
 
@@ -230,10 +236,22 @@ impl Journal for PostgresJournal {
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
-        let lease = signed(millis(lease));
-        let renew = || sqlx::query(include_str!("postgres/sql/renew.sql")).bind(worker).bind(lease);
-        self.connections.repeatable(renew).await?;
-        Ok(())
+        renew(&self.connections, worker, lease).await
+    }
+
+    fn lease_renewal(&self) -> Option<Box<dyn LeaseRenewal>> {
+        Some(Box::new(Renewal(self.connections.separate(1))))
+    }
+
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        let is_first = || sqlx::query(include_str!("postgres/sql/is_first.sql")).bind(worker);
+        let rows = self.connections.repeatable(is_first).await?;
+        rows.first().map_or(Ok(false), |row| row.try_get(0)).map_err(unreadable)
+    }
+
+    async fn identity(&self) -> Result<Option<String>, JournalError> {
+        let rows = self.connections.repeatable(|| sqlx::query("SELECT id FROM identity")).await?;
+        rows.first().map(|row| row.try_get(0)).transpose().map_err(unreadable)
     }
 
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
@@ -280,6 +298,24 @@ impl Journal for PostgresJournal {
         let pruned: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(unreadable)?;
         Ok(unsigned(pruned))
     }
+}
+
+/// Renews leases on a connection of its own, which is opened in the runtime of the first call.
+#[derive(Debug)]
+struct Renewal(Connections);
+
+#[async_trait]
+impl LeaseRenewal for Renewal {
+    async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
+        renew(&self.0, worker, lease).await
+    }
+}
+
+async fn renew(connections: &Connections, worker: &str, lease: Duration) -> Result<(), JournalError> {
+    let lease = signed(millis(lease));
+    let renew = || sqlx::query(include_str!("postgres/sql/renew.sql")).bind(worker).bind(lease);
+    connections.repeatable(renew).await?;
+    Ok(())
 }
 
 impl fmt::Debug for PostgresJournal {

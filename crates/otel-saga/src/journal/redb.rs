@@ -18,7 +18,7 @@ use self::tables::{Fault, Tables};
 use self::thread::{Leases, Thread};
 use super::{
     AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Then, millis, now,
+    Query, Then, millis, now, unique,
 };
 use crate::error::BoxError;
 
@@ -174,6 +174,15 @@ impl Journal for RedbJournal {
             Ok(())
         })
         .await
+    }
+
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        let (now, worker) = (now(), worker.to_owned());
+        self.call(false, move |_, leases| Ok(leases.is_first(&worker, now))).await
+    }
+
+    async fn identity(&self) -> Result<Option<String>, JournalError> {
+        self.call(true, |tables, _| tables.identity(unique())).await.map(Some)
     }
 
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inner;
-use crate::error::{BoxError, with_causes};
+use crate::error::BoxError;
 use crate::flow::{Record, State};
 use crate::journal::{AppendError, Cursor, Loaded, Then};
 use crate::operator::read;
@@ -49,7 +49,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Err(AppendError::Fenced) => self.telemetry.appended(began.elapsed(), Some("fenced")),
                 Err(AppendError::Journal(error)) => {
                     self.telemetry.appended(began.elapsed(), Some("journal"));
-                    alert(id, "", "the journal did not take a record", &with_causes(&error));
+                    alert(id, "", "the journal did not take a record", &error);
                 }
             }
             // Fenced or unknown: reload the journal to find out which.
@@ -69,7 +69,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                         });
                     }
                 }
-                Err(error) => alert(id, "", "the journal cannot be read", &with_causes(&error)),
+                Err(error) => alert(id, "", "the journal cannot be read", &error),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

@@ -10,6 +10,7 @@ use otel_operation::OperationFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::slots::{HeldSlot, Slot};
 use crate::context::{CallContext, StepContext};
 use crate::definition::Definition;
 use crate::error::StepError;
@@ -29,12 +30,21 @@ pub(super) struct AttemptTask<S> {
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
     pub(super) operation: AttemptOperation,
+    pub(super) slot: Slot,
+}
+
+/// The result of an attempt.
+pub(super) struct EndedAttempt {
+    pub(super) key: AttemptKey,
+    pub(super) result: Result<Value, StepError>,
+    /// The slot, for the next attempt of the instance.
+    pub(super) slot: Option<Slot>,
 }
 
 impl<S: Send + Sync + 'static> AttemptTask<S> {
     /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
-    pub(super) async fn run(self) -> (AttemptKey, Result<Value, StepError>) {
-        let Self { definition, shared, state, id, key, attempt, cancelled, operation } = self;
+    pub(super) async fn run(self) -> EndedAttempt {
+        let Self { definition, shared, state, id, key, attempt, cancelled, operation, slot } = self;
         let (number, phase) = key;
         let context = operation.context().clone();
         let inside = async move {
@@ -64,7 +74,8 @@ impl<S: Send + Sync + 'static> AttemptTask<S> {
             }
         };
         let running = AssertUnwindSafe(OperationFuture::new(inside, Some(operation)));
-        let answer = running.catch_unwind().await;
-        (key, answer.unwrap_or_else(|_| Err(StepError::uncertain("the step panicked").with_type("panic"))))
+        let (result, slot) = HeldSlot::run(slot, running.catch_unwind()).await;
+        let panicked = || StepError::uncertain("the step panicked").with_type("panic");
+        EndedAttempt { key, result: result.unwrap_or_else(|_| Err(panicked())), slot }
     }
 }

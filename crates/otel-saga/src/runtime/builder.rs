@@ -9,12 +9,14 @@ use std::time::Duration;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
+use super::slots::Slots;
 use super::{Inner, RegisteredSaga, Runtime, StopOnDrop, recover};
 use crate::definition::{Definition, Saga};
-use crate::journal::{DefinitionKey, Journal};
-use crate::telemetry::Telemetry;
+use crate::journal::{Journal, unique};
+use crate::lease::Lease;
+use crate::telemetry::{Telemetry, alert};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -63,16 +65,19 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         self
     }
 
-    /// Sets the maximum number of instances that are driven at once (default: 256). An instance that waits longer
-    /// than the poll interval for its next attempt is not counted, because it waits in the journal.
+    /// Sets the maximum number of attempts at once of each definition that does not set its own by
+    /// [`SagaBuilder::concurrency`](crate::SagaBuilder::concurrency) (default: 256, at least 1). Only a running attempt
+    /// is counted: not one that waits in [`Runtime::wait`](crate::Runtime::wait) for another saga, and not an instance
+    /// between two attempts. If no attempt of a definition gets a slot for a minute, an alert is raised.
     #[must_use]
-    pub fn with_concurrency(mut self, instances: usize) -> Self {
-        self.options.concurrency = instances.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    pub fn with_concurrency(mut self, attempts: usize) -> Self {
+        self.options.concurrency = attempts;
         self
     }
 
     /// Sets the time after which the instances of a worker that does not renew its lease can be claimed
-    /// (default: 30 s, at least 100 ms). The lease is renewed every third of this time.
+    /// (default: 30 s; a shorter one than 100 ms, 0 included, is 100 ms). The lease is renewed every third of this time,
+    /// on a journal for several processes by a thread with a connection of its own.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease.max(Duration::from_millis(100));
@@ -124,37 +129,30 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
     #[must_use]
     pub fn start(self) -> Runtime<S> {
         let telemetry = Telemetry::new(&self.providers);
-        let definitions =
-            self.sagas.keys().map(|(name, version)| DefinitionKey::new(name, *version)).collect();
+        let wake_claimer = Arc::new(Notify::new());
         let known = self.sagas.into_iter().map(|(name, definition)| {
             let prepared = Arc::new(telemetry.prepare(&definition));
-            (name, RegisteredSaga { definition, prepared })
+            let slots = Slots::new(&definition, self.options.concurrency, &wake_claimer);
+            (name, RegisteredSaga { definition, prepared, slots: Arc::new(slots) })
         });
+        let Options { worker, lease, .. } = &self.options;
         let inner = Arc::new(Inner {
+            lease: Lease::new(&self.journal, worker, *lease, alert),
             sagas: known.collect(),
-            definitions,
             telemetry,
-            permits: Arc::new(Semaphore::new(self.options.concurrency)),
+            driven: Arc::new(watch::Sender::new(0)),
             journal: self.journal,
             state: Arc::new(self.state),
             options: self.options,
             stopping: watch::Sender::new(false),
-            wake_claimer: Notify::new(),
+            wake_claimer,
             local: Mutex::new(HashMap::new()),
             loops: Mutex::new(Vec::new()),
-            renewed: Mutex::new(None),
             ownership_unknown: AtomicBool::new(false),
         });
         recover::spawn(&inner);
         Runtime { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner }
     }
-}
-
-/// Returns a random text of 32 hexadecimal digits, unique to each runtime or instance of each process.
-pub(super) fn unique() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }
 
 impl<S> fmt::Debug for RuntimeBuilder<S> {

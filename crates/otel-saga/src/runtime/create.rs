@@ -26,17 +26,17 @@ impl<S: Send + Sync + 'static> Inner<S> {
         started: Started,
         is_same: impl FnOnce(&Value) -> bool + Send,
     ) -> Result<(), StartError> {
-        // An instance that is already driven by this worker needs no permit. Without a free permit the instance is created
+        // An instance that is already driven by this worker needs no slot. Without a free slot the instance is created
         // without a worker and without intents, and the first worker with capacity claims it.
         let is_local = self.local().contains_key(&**id);
-        let permit = (!is_local).then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten();
         // Does not occur: the intents refer to steps of the definition.
         let impossible = |error: BoxError| StartError::Journal(JournalError::Failed(error));
         let state = State::begun(started.clone()).map_err(|error| impossible(error.into()))?;
         let nowhere = Cursor::new(0, 0);
         let definition = Arc::clone(&known.definition);
         let mut driver = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);
-        let (intents, attempts, operations) = match permit.as_ref().map(|_| driver.plan()) {
+        let slots = driver.slots.shared();
+        let (intents, attempts, operations) = match (!is_local && slots.room() > 0).then(|| driver.plan()) {
             Some(Ok((Plan { records, attempts, .. }, operations))) => (records, attempts, operations),
             Some(Err(error)) => return Err(impossible(error)),
             None => (Vec::new(), Vec::new(), Vec::new()),
@@ -45,7 +45,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
         let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
         let encoded = encoded.map_err(|error| StartError::Input(ValueError::Write(error)))?;
         let mut instance = NewInstance::new(&**id, &definition.name, definition.version, encoded);
-        if permit.is_some() {
+        let owned = !attempts.is_empty();
+        if owned {
             instance = instance.with_worker(&*self.options.worker);
         }
         match self.create_once(&instance, is_same).await {
@@ -60,12 +61,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 return Err(error);
             }
         }
-        let Some(permit) = permit else {
+        if owned {
+            driver.begin(attempts, operations);
+            driver.spawn();
+        } else if slots.room() > 0 {
             self.wake_claimer.notify_one();
-            return Ok(());
-        };
-        driver.begin(&attempts, operations);
-        driver.spawn(permit);
+        }
         Ok(())
     }
 

@@ -12,23 +12,22 @@ use std::time::Duration;
 use opentelemetry::Context;
 use otel_operation::Outcome;
 use serde_json::Value;
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 pub(super) use self::outcome::{interrupted, open};
 pub(super) use self::plan::{Plan, PlanInput, PlannedAttempt, plan};
 use super::append::Appended;
-use super::attempt::{AttemptKey, AttemptTask};
+use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
+use super::slots::{Driven, InstanceSlots};
 use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
-use crate::error::{BoxError, StepError};
+use crate::error::{BoxError, StepError, Text};
 use crate::flow::{End, Phase, Record, State};
 use crate::journal::{Cursor, Then, now};
 use crate::operator::read;
 use crate::telemetry::{AttemptOperation, AttemptSpan, Prepared, Telemetry, alert, hexadecimal, parent};
-
-type Ended = (AttemptKey, Result<Value, StepError>);
 
 pub(super) struct InstanceDriver<S> {
     pub(super) inner: Arc<Inner<S>>,
@@ -43,12 +42,14 @@ pub(super) struct InstanceDriver<S> {
     pub(super) cursor: Cursor,
     /// The running attempts, each with the sender that cancels it.
     pub(super) running: HashMap<AttemptKey, watch::Sender<bool>>,
-    tasks: JoinSet<Ended>,
+    tasks: JoinSet<EndedAttempt>,
     /// Outcomes that are not in the journal yet.
     pub(super) outcomes: Vec<Record>,
     /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
     shortened: bool,
     requested: Arc<Notify>,
+    pub(super) slots: InstanceSlots,
+    _driven: Driven,
 }
 
 impl<S: Send + Sync + 'static> InstanceDriver<S> {
@@ -73,12 +74,14 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             outcomes: Vec::new(),
             shortened: false,
             requested: Arc::new(Notify::new()),
+            _driven: Driven::new(&known.slots, &inner.driven),
+            slots: InstanceSlots::new(known.slots),
         }
     }
 
     /// Spawns the task that drives the instance until it ends, is parked, waits in the journal, or is lost to another
     /// worker.
-    pub(super) fn spawn(self, permit: OwnedSemaphorePermit) {
+    pub(super) fn spawn(self) {
         let mut drive = self;
         let (inner, id) = (Arc::clone(&drive.inner), drive.id.to_string());
         let requested = Arc::clone(&drive.requested);
@@ -87,7 +90,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let mut local = inner.local();
         let task = tokio::spawn(async move {
             if let Err(error) = drive.run().await {
-                alert(&drive.id, "", "saga stopped on this worker", &error.to_string());
+                alert(&drive.id, "", "saga stopped on this worker", &*error);
                 drive.inner.mark_ownership_unknown();
             }
             let mut local = drive.inner.local();
@@ -98,7 +101,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                 local.remove(&*drive.id);
             }
             drop(local);
-            drop((permit, driving));
+            drop(driving);
         });
         local.insert(id, LocalInstance { task: task.abort_handle(), requested, gone });
     }
@@ -107,7 +110,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
             let (plan, operations) = self.plan()?;
-            let (wake, leaves) = (plan.wake, plan.leaves);
+            let (wake, leaves, blocked) = (plan.wake, plan.leaves, plan.blocked);
             if !(self.carry_out(plan, operations).await?) {
                 continue;
             }
@@ -120,14 +123,23 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                     None => std::future::pending().await,
                 }
             };
+            let slots = self.slots.shared();
+            let slot = async {
+                match blocked {
+                    Some(step) => slots.acquire(step).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 // Ended attempts first: they are the most frequent event, and the others need not be polled then.
                 biased;
                 Some(ended) = self.tasks.join_next() => {
                     // The attempt's future catches panics, and its task is never aborted while this is polled.
-                    let (key, result) = ended?;
+                    let EndedAttempt { key, result, slot } = ended?;
                     self.end(key, result)?;
+                    self.slots.extend(slot);
                 }
+                slot = slot => self.slots.extend(Some(slot)),
                 () = due => {}
                 () = self.requested.notified() => self.reload().await?,
                 _ = stopping.changed() => {}
@@ -146,14 +158,16 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             now: now(),
             poll: self.inner.options.poll,
         };
-        let mut plan = plan(&mut self.state, std::mem::take(&mut self.outcomes), &input)?;
+        let outcomes = std::mem::take(&mut self.outcomes);
+        let mut plan = plan(&mut self.state, outcomes, &mut self.slots, &input)?;
+        self.slots.free();
         self.shortened = plan.shortened;
         if plan.cancels_actions {
             let actions = self.running.iter().filter(|((_, phase), _)| *phase == Phase::Action);
             actions.for_each(|(_, cancel)| _ = cancel.send_replace(true));
         }
         let mut operations = Vec::with_capacity(plan.attempts.len());
-        for PlannedAttempt { key, attempt, intent } in &plan.attempts {
+        for PlannedAttempt { key, attempt, intent, .. } in &plan.attempts {
             let operation = self.inner.telemetry.attempt(AttemptSpan {
                 saga: &self.prepared,
                 id: &self.id,
@@ -186,8 +200,10 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             let fenced = Outcome::error("fenced");
             operations.into_iter().for_each(|operation| Telemetry::not_made(operation, &fenced));
         } else {
-            alerts.iter().for_each(|raised| alert(&self.id, &raised.step, raised.event, &raised.error));
-            self.begin(&attempts, operations);
+            alerts
+                .iter()
+                .for_each(|raised| alert(&self.id, &raised.step, raised.event, &Text(&raised.error)));
+            self.begin(attempts, operations);
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
@@ -205,12 +221,13 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     }
 
     /// Starts attempts whose intents are in the journal.
-    pub(super) fn begin(&mut self, attempts: &[PlannedAttempt], operations: Vec<AttemptOperation>) {
-        for (PlannedAttempt { key, attempt, .. }, mut operation) in attempts.iter().zip(operations) {
+    pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>, operations: Vec<AttemptOperation>) {
+        for (PlannedAttempt { key, attempt, slot, .. }, mut operation) in attempts.into_iter().zip(operations)
+        {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
-            self.running.insert(*key, cancel);
-            if *attempt > 1 {
+            self.running.insert(key, cancel);
+            if attempt > 1 {
                 self.prepared.retried(key.0);
             }
             let task = AttemptTask {
@@ -218,10 +235,11 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                 shared: Arc::clone(&self.inner.state),
                 state: Arc::clone(&self.state),
                 id: Arc::clone(&self.id),
-                key: *key,
-                attempt: *attempt,
+                key,
+                attempt,
                 cancelled,
                 operation,
+                slot,
             };
             self.tasks.spawn(task.run());
         }
@@ -248,7 +266,10 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
 
     /// Adds records for the next plan, and raises alerts.
     pub(super) fn add(&mut self, outcome: outcome::Outcome) {
-        outcome.alerts.iter().for_each(|raised| alert(&self.id, &raised.step, raised.event, &raised.error));
+        outcome
+            .alerts
+            .iter()
+            .for_each(|raised| alert(&self.id, &raised.step, raised.event, &Text(&raised.error)));
         self.outcomes.extend(outcome.records);
     }
 

@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::drive::InstanceDriver;
 use super::{Inner, RegisteredSaga};
-use crate::error::{BoxError, with_causes};
+use crate::error::{BoxError, Text, with_causes};
 use crate::flow::{Record, State};
-use crate::journal::{AppendError, Header, JournalError, Loaded, Query, Status, Then, millis, now};
+use crate::journal::{
+    AppendError, Count, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
+};
 use crate::operator::read;
 use crate::telemetry::alert;
 use crate::two_phase::is_transaction;
@@ -43,38 +44,14 @@ pub(super) fn spawn<S: Send + Sync + 'static>(inner: &Arc<Inner<S>>) {
 
 impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_lease(self: Arc<Self>) {
-        loop {
-            self.renew().await;
-            sleep(self.options.lease / 3).await;
-        }
-    }
-
-    async fn renew(&self) -> bool {
-        let began = Instant::now();
-        match self.journal.renew(&self.options.worker, self.options.lease).await {
-            Ok(()) => *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(began),
-            Err(error) => {
-                alert("", "", "the lease was not renewed", &with_causes(&error));
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Returns true if the lease is valid, renewing it if necessary. Without a valid lease other workers would
-    /// immediately claim the instances that it claims; after a pause, this worker would claim its own running
-    /// instances.
-    async fn has_lease(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renew().await
+        self.lease.keep().await;
     }
 
     async fn keep_claiming(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow() {
-            // A permit becomes free when an instance ends, which is the time to claim the next one.
-            let Ok(room) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
+            // A slot that becomes free wakes this loop if instances were left in the journal for want of one.
+            if self.lease.is_valid().await && self.claim().await {
                 continue;
             }
             // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
@@ -82,7 +59,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             if self.ownership_unknown.swap(false, Ordering::Relaxed)
                 && let Err(error) = self.release_undriven().await
             {
-                alert("", "", "the journal did not say what this worker has", &error.to_string());
+                alert("", "", "the journal did not say what this worker has", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
             tokio::select! {
@@ -115,30 +92,37 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
-    /// Claims as many instances as there are permits. Returns true if more may be due.
-    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
-        let mut rooms = vec![room];
-        while rooms.len() < BATCH
-            && let Ok(room) = Arc::clone(&self.permits).try_acquire_owned()
-        {
-            rooms.push(room);
+    /// Claims instances of the definitions that have free slots, as many as there are slots. Returns true if more may be
+    /// due.
+    async fn claim(self: &Arc<Self>) -> bool {
+        let (mut definitions, mut room) = (Vec::new(), 0_usize);
+        for ((saga, version), known) in &self.sagas {
+            let free = known.slots.room();
+            if free > 0 {
+                definitions.push(DefinitionKey::new(saga, *version));
+                room = room.saturating_add(free);
+            }
         }
-        let claimed = self.journal.claim(&self.options.worker, Some(&self.definitions), rooms.len()).await;
+        if definitions.is_empty() {
+            return false;
+        }
+        let room = room.min(BATCH);
+        let claimed = self.journal.claim(&self.options.worker, Some(&definitions), room).await;
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                alert("", "", "the journal did not say which sagas are due", &with_causes(&error));
+                alert("", "", "the journal did not say which sagas are due", &error);
                 if matches!(error, JournalError::Unknown(_)) {
                     self.ownership_unknown.store(true, Ordering::Relaxed);
                 }
                 return false;
             }
         };
-        let full = claimed.len() == rooms.len();
-        for (header, room) in claimed.into_iter().zip(rooms) {
+        let full = claimed.len() == room;
+        for header in claimed {
             let id = header.id.clone();
-            if let Err(error) = self.resume(header, room).await {
-                alert(&id, "", "saga stopped on this worker", &error.to_string());
+            if let Err(error) = self.resume(header).await {
+                alert(&id, "", "saga stopped on this worker", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
         }
@@ -146,13 +130,13 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     /// Resumes a claimed instance, or parks it.
-    async fn resume(self: &Arc<Self>, header: Header, room: OwnedSemaphorePermit) -> Result<(), BoxError> {
+    async fn resume(self: &Arc<Self>, header: Header) -> Result<(), BoxError> {
         let loaded = match self.journal.load(&header.id).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
             Err(error @ JournalError::Damaged { .. }) => {
                 // Parked, because otherwise each claim would return it again.
-                alert(&header.id, "", "the saga was parked", &with_causes(&error));
+                alert(&header.id, "", "the saga was parked", &error);
                 self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Parked).await?;
                 return Ok(());
             }
@@ -166,13 +150,14 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 let cursor = loaded.header.cursor();
                 let mut driver = InstanceDriver::new(self, known, header.id.into(), state, cursor);
                 driver.take_over(&loaded.records)?;
-                driver.spawn(room);
+                // Taken at once, so that the next claim counts only the slots that are left.
+                driver.slots.reserve();
+                driver.spawn();
                 Ok(())
             }
             Err(reason) => {
-                let reason = with_causes(&*reason);
-                alert(&header.id, "", "the saga was parked", &reason);
-                let parked = Record::Parked { reason }.encode()?;
+                alert(&header.id, "", "the saga was parked", &*reason);
+                let parked = Record::Parked { reason: with_causes(&*reason) }.encode()?;
                 self.journal.append(&header.id, loaded.header.cursor(), vec![parked], Then::Parked).await?;
                 Ok(())
             }
@@ -194,18 +179,22 @@ impl<S: Send + Sync + 'static> Inner<S> {
     async fn keep_house(self: Arc<Self>) {
         let mut checked = Instant::now();
         loop {
+            for exhausted in self.sagas.values().flat_map(|known| known.slots.exhausted()) {
+                alert("", "", "no slot was free for a minute", &Text(&exhausted));
+            }
             if checked.elapsed() >= UNCLAIMED {
                 checked = Instant::now();
                 self.find_unclaimed().await;
             }
-            match self.journal.counts().await {
-                Ok(counts) => {
+            match self.counts().await {
+                Ok(None) => self.telemetry.clear_gauges(),
+                Ok(Some(counts)) => {
                     let mut sagas: Vec<&str> = self.sagas.keys().map(|(name, _)| &**name).collect();
                     sagas.sort_unstable();
                     sagas.dedup();
                     self.telemetry.counted(&sagas, &counts, now());
                 }
-                Err(error) => alert("", "", "the journal's sagas were not counted", &with_causes(&error)),
+                Err(error) => alert("", "", "the journal's sagas were not counted", &error),
             }
             if let Some(retention) = self.options.retention {
                 self.prune(retention).await;
@@ -214,13 +203,22 @@ impl<S: Send + Sync + 'static> Inner<S> {
         }
     }
 
+    /// Returns the counts of the journal if this worker is the one that records them: the gauges of several workers would
+    /// be added up.
+    async fn counts(&self) -> Result<Option<Vec<Count>>, JournalError> {
+        if self.lease.is_valid().await && self.journal.is_first(&self.options.worker).await? {
+            return self.journal.counts().await.map(Some);
+        }
+        Ok(None)
+    }
+
     /// Raises one alert for each definition that has instances that no worker has claimed for long.
     async fn find_unclaimed(&self) {
         let since = now().saturating_sub(millis(UNCLAIMED));
         let unclaimed = match self.journal.unclaimed(since, MOST_UNCLAIMED).await {
             Ok(unclaimed) => unclaimed,
             Err(error) => {
-                return alert("", "", "unclaimed sagas were not listed", &with_causes(&error));
+                return alert("", "", "unclaimed sagas were not listed", &error);
             }
         };
         let mut definitions: BTreeMap<(&str, u32), (&Header, usize)> = BTreeMap::new();
@@ -236,7 +234,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 "register the definition with a worker"
             };
             let text = format!("{count} instances of version {version} of `{saga}` wait: {cause}");
-            alert(&header.id, "", "saga not claimed for 5 minutes", &text);
+            alert(&header.id, "", "saga not claimed for 5 minutes", &Text(&text));
         }
     }
 
@@ -246,7 +244,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             match self.journal.prune(before, PRUNED).await {
                 Ok(pruned) if pruned == PRUNED as u64 => {}
                 Ok(_) => return,
-                Err(error) => return alert("", "", "ended sagas were not forgotten", &with_causes(&error)),
+                Err(error) => return alert("", "", "ended sagas were not forgotten", &error),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use super::slots::Suspended;
 use super::{Inner, Runtime};
 use crate::error::InstanceError;
 use crate::flow::Resolution;
@@ -26,10 +27,26 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// Waits until the instance has ended or is parked, on any worker. While the journal is unavailable, it is asked
     /// again at each poll interval.
     ///
+    /// A step that waits for another saga holds no slot meanwhile, so that the other saga gets one. This needs the task
+    /// of the step: a wait in a task that the step spawns holds the slot.
+    ///
     /// # Errors
     ///
     /// Returns an error if the instance does not exist or its data are damaged.
     pub async fn wait(&self, id: &str) -> Result<Status, InstanceError> {
+        let mut suspended = None;
+        let status = self.wait_suspended(id, &mut suspended).await;
+        if let Some(suspended) = suspended {
+            suspended.end().await;
+        }
+        status
+    }
+
+    async fn wait_suspended(
+        &self,
+        id: &str,
+        suspended: &mut Option<Suspended>,
+    ) -> Result<Status, InstanceError> {
         loop {
             // Subscribes before the journal is read, so that an end in between is noticed.
             let gone = self.inner.local().get(id).map(|instance| instance.gone.clone());
@@ -38,6 +55,9 @@ impl<S: Send + Sync + 'static> Runtime<S> {
                 Ok(None) => return Err(InstanceError::NotFound { id: id.to_owned() }),
                 Err(error @ JournalError::Damaged { .. }) => return Err(error.into()),
                 Ok(Some(_)) | Err(_) => {}
+            }
+            if suspended.is_none() {
+                *suspended = Suspended::begin();
             }
             let leaves = async {
                 match gone {

@@ -2,10 +2,11 @@
 //!
 //! Follows `docs/conventions.md`.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Histogram, Meter};
 use otel_operation::{AttributedCounter, AttributedHistogram, ERROR_TYPE, SmallOnceMap};
 
 use super::names;
@@ -27,8 +28,37 @@ pub(crate) struct SagaInstruments {
     retries: Counter<u64>,
     recoveries: Counter<u64>,
     conflicts: Counter<u64>,
-    instances: Gauge<u64>,
-    oldest_age: Gauge<f64>,
+    /// Empty on workers that do not record the gauges.
+    gauges: Arc<Gauges>,
+}
+
+/// The last values of the gauges. They are observed when metrics are read, so that a worker that stops recording them
+/// exports no old values.
+#[derive(Debug, Default)]
+struct Gauges(Mutex<Vec<SagaGauge>>);
+
+/// The values of the gauges for one saga and state.
+#[derive(Debug)]
+pub(super) struct SagaGauge {
+    attributes: [KeyValue; 2],
+    count: u64,
+    oldest: Option<Duration>,
+}
+
+impl SagaGauge {
+    pub(super) fn new(saga: &str, state: &'static str, count: u64, oldest: Option<Duration>) -> Self {
+        let name = KeyValue::new(names::SAGA_NAME, saga.to_owned());
+        Self { attributes: [name, KeyValue::new(names::STATE, state)], count, oldest }
+    }
+}
+
+impl Gauges {
+    /// Calls the function with each value, unless the runtime was dropped.
+    fn observe(gauges: &Weak<Self>, mut observe: impl FnMut(&SagaGauge)) {
+        if let Some(gauges) = gauges.upgrade() {
+            gauges.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(&mut observe);
+        }
+    }
 }
 
 impl SagaInstruments {
@@ -40,6 +70,29 @@ impl SagaInstruments {
         let counter = |name: &'static str, unit: &'static str, description: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
+        let gauges = Arc::<Gauges>::default();
+        let observed = Arc::downgrade(&gauges);
+        meter
+            .u64_observable_gauge(names::INSTANCES)
+            .with_unit("{saga}")
+            .with_description("Sagas in the journal, by state.")
+            .with_callback(move |observer| {
+                Gauges::observe(&observed, |one| observer.observe(one.count, &one.attributes));
+            })
+            .build();
+        let observed = Arc::downgrade(&gauges);
+        meter
+            .f64_observable_gauge(names::OLDEST_AGE)
+            .with_unit("s")
+            .with_description("Age of the oldest saga that has not ended.")
+            .with_callback(move |observer| {
+                Gauges::observe(&observed, |one| {
+                    if let Some(oldest) = one.oldest {
+                        observer.observe(oldest.as_secs_f64(), &one.attributes);
+                    }
+                });
+            })
+            .build();
         Self {
             duration: seconds(names::DURATION, "Duration of sagas from start to end.", &SAGA),
             step_duration: seconds(names::STEP_DURATION, "Duration of attempts.", &STEP),
@@ -52,16 +105,7 @@ impl SagaInstruments {
                 "Sagas that went on after their worker had died.",
             ),
             conflicts: counter(names::CONFLICTS, "{conflict}", "Appends that came second."),
-            instances: meter
-                .u64_gauge(names::INSTANCES)
-                .with_unit("{saga}")
-                .with_description("Sagas in the journal, by state.")
-                .build(),
-            oldest_age: meter
-                .f64_gauge(names::OLDEST_AGE)
-                .with_unit("s")
-                .with_description("Age of the oldest saga that has not ended.")
-                .build(),
+            gauges,
         }
     }
 
@@ -93,15 +137,7 @@ impl SagaInstruments {
         AttributedCounter::new(&self.conflicts, attributes)
     }
 
-    pub(super) fn held(&self, saga: &str, state: &'static str, count: u64) {
-        self.instances.record(count, &[name(saga), KeyValue::new(names::STATE, state)]);
+    pub(super) fn set_gauges(&self, gauges: Vec<SagaGauge>) {
+        *self.gauges.0.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
     }
-
-    pub(super) fn oldest(&self, saga: &str, state: &'static str, age: Duration) {
-        self.oldest_age.record(age.as_secs_f64(), &[name(saga), KeyValue::new(names::STATE, state)]);
-    }
-}
-
-fn name(saga: &str) -> KeyValue {
-    KeyValue::new(names::SAGA_NAME, saga.to_owned())
 }

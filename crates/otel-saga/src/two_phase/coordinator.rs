@@ -12,7 +12,7 @@ mod recover;
 mod strays;
 mod transaction;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use self::append::read;
 use self::builder::Options;
@@ -30,9 +30,10 @@ pub use self::transaction::{BeginError, CommitError, Heuristic, Outcome, Transac
 use super::KIND;
 use super::flow::State;
 use super::participant::Participant;
-use super::telemetry::{Telemetry, alert};
+use super::telemetry::Telemetry;
 use crate::error::InstanceError;
 use crate::journal::Journal;
+use crate::lease::Lease;
 
 /// A coordinator of two-phase commits. Cloning is cheap.
 ///
@@ -50,27 +51,30 @@ pub(super) struct Inner {
     participants: BTreeMap<String, Arc<dyn Participant>>,
     options: Options,
     telemetry: Telemetry,
-    /// One permit for each claimed transaction. Transactions that were begun here need none.
+    /// One permit for each claimed transaction. Transactions that this coordinator began need none.
     permits: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
-    /// The number of transactions that are driven here.
+    /// The number of transactions that this coordinator drives.
     driven: watch::Sender<usize>,
     /// Notified when a task of this coordinator stops driving a transaction.
-    moved: Notify,
+    progress: Notify,
     /// Wakes the claiming loop, because a transaction may be due.
-    poke: Notify,
-    here: Mutex<HashMap<u64, Here>>,
-    /// Key of the next entry of `here`.
+    wake_claimer: Notify,
+    local: Mutex<HashMap<u64, LocalTask>>,
+    /// Key of the next entry of `local`.
     next: AtomicU64,
     loops: Mutex<Vec<AbortHandle>>,
-    /// The time of the last renewal of the lease.
-    renewed: Mutex<Option<Instant>>,
+    lease: Lease,
+    /// True if the participants remember this journal, or none.
+    is_same_journal: AtomicBool,
+    /// Unknown branches, and participants that remember another journal, that have raised an alert.
+    reported: Mutex<HashSet<String>>,
     /// Set after a lost reply: the journal may assign a transaction to this worker that it does not drive.
-    astray: AtomicBool,
+    ownership_unknown: AtomicBool,
 }
 
 /// A task that drives a transaction, or waits for its outcome.
-struct Here {
+struct LocalTask {
     id: String,
     task: AbortHandle,
 }
@@ -81,7 +85,8 @@ impl Coordinator {
     /// The name is the first part of the identifier by which participants know a transaction. All coordinators on one
     /// journal use the same name, also after a restart. Coordinators on different journals that share a participant
     /// must have different names, because a branch that is prepared under the name and is not in the journal is
-    /// rolled back.
+    /// rolled back. Participants remember the identity of the journal: see
+    /// [`CoordinatorBuilder::with_new_journal`].
     #[must_use]
     pub fn builder(journal: Arc<dyn Journal>, name: impl Into<String>) -> CoordinatorBuilder {
         CoordinatorBuilder::new(journal, name.into())
@@ -126,9 +131,7 @@ impl Coordinator {
         let mut driven = inner.driven.subscribe();
         let ended = timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
-        if let Err(error) = inner.journal.renew(&inner.options.worker, Duration::ZERO).await {
-            alert("", "", "the lease was not given back", &error.to_string());
-        }
+        inner.lease.release().await;
         ended
     }
 }
@@ -143,7 +146,7 @@ impl Inner {
     /// Waits until the transaction is decided and `is` holds for its state.
     async fn until(&self, id: &str, is: impl Fn(&State) -> bool) -> Result<Outcome, InstanceError> {
         loop {
-            let moved = self.moved.notified();
+            let progress = self.progress.notified();
             let state = self.state(id).await?;
             if is(&state)
                 && let Some(outcome) = Outcome::of(id, &state)
@@ -151,67 +154,68 @@ impl Inner {
                 return Ok(outcome);
             }
             tokio::select! {
-                () = moved => {}
+                () = progress => {}
                 () = sleep(self.options.poll) => {}
             }
         }
     }
 
-    fn here(&self) -> MutexGuard<'_, HashMap<u64, Here>> {
+    fn local(&self) -> MutexGuard<'_, HashMap<u64, LocalTask>> {
         // A poisoned lock is safe to use: no code below it panics halfway through a change.
-        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spawns a task that drives this transaction, and registers it in `here` until it ends.
+    /// Spawns a task that drives this transaction, and registers it in `local` until it ends.
     fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
         id: &str,
-        run: impl FnOnce(Present) -> BoxFuture<'static, T>,
+        run: impl FnOnce(LocalGuard) -> BoxFuture<'static, T>,
     ) -> JoinHandle<T> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.driven.send_modify(|driven| *driven += 1);
-        let present = Present { inner: Arc::clone(self), number };
+        let guard = LocalGuard { inner: Arc::clone(self), number };
         // The lock is held while spawning, so that a task that ends at once finds its entry.
-        let mut here = self.here();
-        let task = tokio::spawn(run(present));
-        here.insert(number, Here { id: id.to_owned(), task: task.abort_handle() });
+        let mut local = self.local();
+        let task = tokio::spawn(run(guard));
+        local.insert(number, LocalTask { id: id.to_owned(), task: task.abort_handle() });
         task
     }
 
     /// Records that the journal may assign a transaction to this worker that it does not drive.
-    fn lost_an_answer(&self) {
-        self.astray.store(true, Ordering::Relaxed);
-        self.poke.notify_one();
+    fn mark_ownership_unknown(&self) {
+        self.ownership_unknown.store(true, Ordering::Relaxed);
+        self.wake_claimer.notify_one();
     }
 
     /// Aborts all loops and tasks.
     fn abort(&self) {
+        self.telemetry.set_gauges(Vec::new());
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
-        let here = std::mem::take(&mut *self.here());
-        loops.iter().chain(here.values().map(|here| &here.task)).for_each(AbortHandle::abort);
+        let local = std::mem::take(&mut *self.local());
+        loops.iter().chain(local.values().map(|task| &task.task)).for_each(AbortHandle::abort);
     }
 }
 
-/// The registration of a task in `here`, removed when it is dropped.
-struct Present {
+/// The registration of a task in `local`, removed when it is dropped.
+struct LocalGuard {
     inner: Arc<Inner>,
     number: u64,
 }
 
-impl Present {
+impl LocalGuard {
     /// Removes the registration early: this task no longer drives the transaction, and if no other task does, it is
     /// released.
-    fn lets_go(&self) {
-        self.inner.here().remove(&self.number);
-        self.inner.lost_an_answer();
+    fn release(&self) {
+        self.inner.local().remove(&self.number);
+        self.inner.mark_ownership_unknown();
     }
 }
 
-impl Drop for Present {
+impl Drop for LocalGuard {
     fn drop(&mut self) {
-        self.inner.here().remove(&self.number);
+        self.inner.local().remove(&self.number);
         self.inner.driven.send_modify(|driven| *driven = driven.saturating_sub(1));
-        self.inner.moved.notify_waiters();
+        self.inner.progress.notify_waiters();
     }
 }
 
@@ -222,6 +226,7 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stopping.send_replace(true);
         self.0.abort();
+        self.0.lease.stop();
     }
 }
 

@@ -180,6 +180,25 @@ pub trait Participant: Send + Sync + fmt::Debug + 'static {
         Ok(Vec::new())
     }
 
+    /// Returns true if the participant knows that it has committed this branch. That proves the decision to commit to a
+    /// coordinator that has lost its journal. Default: false.
+    async fn is_committed(&self, branch: &Branch) -> Result<bool, BoxError> {
+        let _ = branch;
+        Ok(false)
+    }
+
+    /// Remembers the identity of the coordinator's journal, unless it remembers another one that is not to be replaced.
+    /// Returns the one that it remembers now. `None`, the default: it cannot remember any.
+    async fn remember_journal(
+        &self,
+        coordinator: &str,
+        journal: &str,
+        replace: bool,
+    ) -> Result<Option<String>, BoxError> {
+        let _ = (coordinator, journal, replace);
+        Ok(None)
+    }
+
     /// Deletes what the participant remembers of branches with this prefix that ended longer than this ago.
     async fn prune(&self, prefix: &str, older_than: Duration) -> Result<(), BoxError> {
         let _ = (prefix, older_than);
@@ -211,6 +230,19 @@ impl<P: Participant + ?Sized> Participant for Arc<P> {
 
     async fn in_doubt(&self, prefix: &str) -> Result<Vec<Branch>, BoxError> {
         (**self).in_doubt(prefix).await
+    }
+
+    async fn is_committed(&self, branch: &Branch) -> Result<bool, BoxError> {
+        (**self).is_committed(branch).await
+    }
+
+    async fn remember_journal(
+        &self,
+        coordinator: &str,
+        journal: &str,
+        replace: bool,
+    ) -> Result<Option<String>, BoxError> {
+        (**self).remember_journal(coordinator, journal, replace).await
     }
 
     async fn prune(&self, prefix: &str, older_than: Duration) -> Result<(), BoxError> {

@@ -50,7 +50,7 @@ pub enum PostgresParticipantError {
 
 impl PostgresParticipant {
     /// Connects the database of this pool as a participant of this name. Checks that transactions can be prepared,
-    /// and creates the table `twopc_branch` if it does not exist. The pool needs one connection more than there are
+    /// and creates the tables `twopc_branch` and `twopc_journal` if they do not exist. The pool needs one connection more than there are
     /// branches at a time, because commits use a connection of their own.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Participant for PostgresParticipant {
         if self.is_prepared(&mut connection, branch).await? {
             return Ok(Vote::Yes);
         }
-        Ok(Vote::No("nothing is prepared, and nobody is at work on it here".to_owned()))
+        Ok(Vote::No("nothing is prepared, and no connection of this process works on it".to_owned()))
     }
 
     async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
@@ -154,6 +154,25 @@ impl Participant for PostgresParticipant {
         let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
         // Prepared transactions of other programs have other identifiers.
         Ok(texts.into_iter().filter_map(|text| Branch::parse(text).ok()).collect())
+    }
+
+    async fn is_committed(&self, branch: &Branch) -> Result<bool, BoxError> {
+        // The row is written in the branch's transaction, so that it is visible only after the commit.
+        let row = sqlx::query(sql::ROW).bind(branch.as_str()).fetch_optional(&self.inner.pool).await?;
+        Ok(match row {
+            Some(row) => !row.try_get::<bool, _>(0)?,
+            None => false,
+        })
+    }
+
+    async fn remember_journal(
+        &self,
+        coordinator: &str,
+        journal: &str,
+        replace: bool,
+    ) -> Result<Option<String>, BoxError> {
+        let remember = sqlx::query_scalar(sql::JOURNAL).bind(coordinator).bind(journal).bind(replace);
+        Ok(Some(remember.fetch_one(&self.inner.pool).await?))
     }
 
     async fn prune(&self, prefix: &str, older_than: Duration) -> Result<(), BoxError> {

@@ -4,10 +4,11 @@
 //! identity is in the journal, whichever process makes them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::trace::{SpanKind, SpanRef};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use otel_operation::{
@@ -20,6 +21,8 @@ use super::flow::{Ballot, Decision, State};
 use super::names;
 use super::participant::{Answer, Vote};
 use crate::error::BoxError;
+#[cfg(feature = "tracing")]
+use crate::error::with_causes;
 use crate::telemetry::{again, parse_traceparent};
 
 /// Bucket boundaries of calls in seconds: a call is a request and an fsync.
@@ -84,29 +87,71 @@ fn key(kind: &str, name: &str, participant: &str) -> String {
 #[derive(Debug)]
 struct TwoPhaseInstruments {
     phase_duration: Histogram<f64>,
-    in_doubt: Gauge<u64>,
-    in_doubt_age: Gauge<f64>,
+    /// Empty on coordinators that do not record the gauges.
+    gauges: Arc<Gauges>,
     heuristics: Counter<u64>,
+}
+
+/// The last values of the gauges. They are observed when metrics are read, so that a coordinator that stops recording
+/// them exports no old values.
+#[derive(Debug, Default)]
+struct Gauges(Mutex<Vec<InDoubt>>);
+
+/// The transactions of one name that have not ended: their number, and the age of the oldest.
+#[derive(Debug)]
+pub(super) struct InDoubt {
+    name: KeyValue,
+    count: u64,
+    oldest: Duration,
+}
+
+impl InDoubt {
+    pub(super) fn new(name: &str, count: u64, oldest: Duration) -> Self {
+        Self { name: KeyValue::new(names::NAME, name.to_owned()), count, oldest }
+    }
+}
+
+impl Gauges {
+    /// Calls the function with each value, unless the coordinator was dropped.
+    fn observe(gauges: &Weak<Self>, mut observe: impl FnMut(&InDoubt)) {
+        if let Some(gauges) = gauges.upgrade() {
+            gauges.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(&mut observe);
+        }
+    }
 }
 
 impl TwoPhaseInstruments {
     fn new(meter: &Meter) -> Self {
+        let gauges = Arc::<Gauges>::default();
+        let observed = Arc::downgrade(&gauges);
+        meter
+            .u64_observable_gauge(names::IN_DOUBT)
+            .with_unit("{transaction}")
+            .with_description("Transactions in the journal that have not ended.")
+            .with_callback(move |observer| {
+                Gauges::observe(&observed, |one| {
+                    observer.observe(one.count, std::slice::from_ref(&one.name))
+                });
+            })
+            .build();
+        let observed = Arc::downgrade(&gauges);
+        meter
+            .f64_observable_gauge(names::IN_DOUBT_AGE)
+            .with_unit("s")
+            .with_description("Age of the oldest transaction that has not ended.")
+            .with_callback(move |observer| {
+                Gauges::observe(&observed, |one| {
+                    observer.observe(one.oldest.as_secs_f64(), std::slice::from_ref(&one.name));
+                });
+            })
+            .build();
         Self {
+            gauges,
             phase_duration: meter
                 .f64_histogram(names::PHASE_DURATION)
                 .with_unit("s")
                 .with_description("Duration of calls of participants.")
                 .with_boundaries(CALL.to_vec())
-                .build(),
-            in_doubt: meter
-                .u64_gauge(names::IN_DOUBT)
-                .with_unit("{transaction}")
-                .with_description("Transactions in the journal that have not ended.")
-                .build(),
-            in_doubt_age: meter
-                .f64_gauge(names::IN_DOUBT_AGE)
-                .with_unit("s")
-                .with_description("Age of the oldest transaction that has not ended.")
                 .build(),
             heuristics: meter
                 .u64_counter(names::HEURISTICS)
@@ -155,12 +200,12 @@ impl Failure {
 }
 
 /// The answer of a participant as telemetry.
-pub(super) trait Spoken {
+pub(super) trait CallReply {
     fn attribute(&self) -> Option<KeyValue>;
     fn outcome(&self) -> Outcome;
 }
 
-impl Spoken for Vote {
+impl CallReply for Vote {
     fn attribute(&self) -> Option<KeyValue> {
         let ballot = match self {
             Self::Yes => Ballot::Yes,
@@ -178,7 +223,7 @@ impl Spoken for Vote {
     }
 }
 
-impl Spoken for Answer {
+impl CallReply for Answer {
     fn attribute(&self) -> Option<KeyValue> {
         self.heuristic().map(|what| KeyValue::new(names::OUTCOME, what))
     }
@@ -194,20 +239,20 @@ pub(super) struct Called {
     instruments: Arc<LazyInstruments<TwoPhaseInstruments>>,
     series: Arc<CallSeries>,
     votes: bool,
-    spoken: Option<KeyValue>,
+    reply: Option<KeyValue>,
 }
 
 impl Called {
-    pub(super) fn spoken(&mut self, answer: &impl Spoken) {
-        self.spoken = answer.attribute();
+    pub(super) fn reply(&mut self, answer: &impl CallReply) {
+        self.reply = answer.attribute();
         self.votes = false;
     }
 }
 
 impl OperationObserver for Called {
     fn finish_span(&mut self, span: &SpanRef<'_>, _: &Outcome) {
-        if let Some(spoken) = self.spoken.take() {
-            span.set_attribute(spoken);
+        if let Some(reply) = self.reply.take() {
+            span.set_attribute(reply);
         } else if self.votes {
             span.set_attribute(KeyValue::new(names::VOTE, Ballot::Unknown.as_str()));
         }
@@ -272,7 +317,7 @@ impl Telemetry {
             instruments: Arc::clone(&self.instruments),
             series: series.unwrap_or_else(|| Arc::new(CallSeries::new(about))),
             votes: about.phase == Phase::Prepare,
-            spoken: None,
+            reply: None,
         };
         let name = format!("{} {}", about.phase.as_str(), about.participant);
         let start = SpanStart::new(name, SpanKind::Internal, started.time);
@@ -324,12 +369,10 @@ impl Telemetry {
         }
     }
 
-    /// Records the gauges: the number of transactions of this name that have not ended, and the age of the oldest.
-    pub(super) fn counted(&self, name: &str, count: u64, age: Duration) {
+    /// Sets the gauges. Without values this coordinator does not record them.
+    pub(super) fn set_gauges(&self, gauges: Vec<InDoubt>) {
         if let Some(instruments) = self.instruments.get() {
-            let attributes = [KeyValue::new(names::NAME, name.to_owned())];
-            instruments.in_doubt.record(count, &attributes);
-            instruments.in_doubt_age.record(age.as_secs_f64(), &attributes);
+            *instruments.gauges.0.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
         }
     }
 }
@@ -342,10 +385,10 @@ fn transaction(id: &str, name: &str) -> Vec<KeyValue> {
     vec![KeyValue::new(names::NAME, name.to_owned()), KeyValue::new(names::ID, id.to_owned())]
 }
 
-/// Raises an alert: an ERROR event of the `tracing` crate, with the feature of that name.
-pub(super) fn alert(id: &str, participant: &str, what: &str, error: &str) {
+/// Raises an alert with the error and its causes: an ERROR event of the `tracing` crate, with the feature of that name.
+pub(super) fn alert(id: &str, participant: &str, what: &str, error: &dyn Error) {
     #[cfg(feature = "tracing")]
-    tracing::error!(twopc.id = id, twopc.participant = participant, error, "{what}");
+    tracing::error!(twopc.id = id, twopc.participant = participant, error = with_causes(error), "{what}");
     #[cfg(not(feature = "tracing"))]
     let _ = (id, participant, what, error);
 }

@@ -1,52 +1,13 @@
 //! Alerts: failures that need an operator are `tracing` events, and transient ones are not.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use otel_saga::flow::Phase;
 use otel_saga::journal::{Journal, MemoryJournal, NewInstance, Status};
-use tracing_subscriber::fmt::MakeWriter;
 
+pub(crate) use crate::lines::{Lines, set_default};
 use crate::shop::{Fault, Shop, builder, order};
-
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// Makes `subscriber` the default of this thread, on which the complete test runs.
-///
-/// While a process has one subscriber, `tracing` asks the default of the thread that reaches an event first, and that is
-/// none in the other tests: the event would be off for good. A global default, which is for every thread, prevents that.
-pub(crate) fn set_default(subscriber: impl Into<tracing::Dispatch>) -> tracing::subscriber::DefaultGuard {
-    // It fails after the first call.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
-    tracing::dispatcher::set_default(&subscriber.into())
-}
 
 #[tokio::test(start_paused = true)]
 async fn instances_that_no_worker_claims_raise_an_alert() {

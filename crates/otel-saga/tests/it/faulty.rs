@@ -107,6 +107,14 @@ impl Journal for Faulty {
         self.inner.renew(worker, lease).await
     }
 
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        // Not counted, so that it does not change which replies are lost.
+        if self.away.load(Ordering::SeqCst) {
+            return Err(JournalError::Failed("away".into()));
+        }
+        self.inner.is_first(worker).await
+    }
+
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
         self.there()?;
         self.inner.list(query).await

@@ -11,6 +11,8 @@ mod faulty;
 mod file;
 mod golden;
 mod journals;
+#[cfg(feature = "tracing")]
+mod lines;
 mod models;
 mod runtime;
 mod shop;

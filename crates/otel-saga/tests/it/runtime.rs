@@ -11,6 +11,7 @@ mod keys;
 mod operate;
 mod parking;
 mod resolutions;
+mod slots;
 mod values;
 mod workers;
 

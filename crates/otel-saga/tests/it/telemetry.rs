@@ -6,7 +6,7 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use otel_saga::flow::Phase;
-use otel_saga::journal::{Journal, MemoryJournal, Status};
+use otel_saga::journal::{Journal, MemoryJournal, NewInstance, Status};
 use otel_saga::{Runtime, RuntimeBuilder, Saga, StepError};
 use otel_testing::Recorder;
 
@@ -153,6 +153,35 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     assert!(recorder.metric("saga.journal.append.duration").count() >= 12);
     let text = recorder.metrics();
     assert!(!text.contains("order/"), "an id is on a metric: {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_records_the_gauges() {
+    let (journal, shop) = (memory(), Shop::default());
+    let recorders = [Recorder::new(), Recorder::new()];
+    let [first, _second] = ["a", "b"].map(|worker| {
+        let recorder = &recorders[usize::from(worker == "b")];
+        traced(&journal, &shop, worker, recorder).start()
+    });
+    let id = first.start(&order(1), "1", 7).await.unwrap();
+    first.wait(&id).await.unwrap();
+    // Instances of definitions that the worker has not registered are counted as well.
+    journal.create(NewInstance::new("refund/1", "refund", 1, vec![])).await.unwrap();
+    let held = || {
+        recorders.each_ref().map(|recorder| {
+            let instances = recorder.metric("saga.instances");
+            ["order", "refund"].map(|saga| instances.clone().with("saga.name", saga).sum())
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(held(), [[1.0, 1.0], [0.0, 0.0]]);
+    let ages = recorders.each_ref().map(|recorder| recorder.metric("saga.oldest.age").points().len());
+    assert_eq!(ages, [6, 0], "the registered sagas are order and trip");
+
+    // The first worker dies: nothing of its gauges is left, and the second one takes them over.
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(held(), [[0.0, 0.0], [1.0, 1.0]]);
 }
 
 #[tokio::test(start_paused = true)]

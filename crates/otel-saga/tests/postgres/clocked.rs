@@ -97,6 +97,15 @@ impl Journal for Clocked {
         self.inner.renew(worker, lease).await
     }
 
+    async fn is_first(&self, worker: &str) -> Result<bool, JournalError> {
+        self.set().await;
+        self.inner.is_first(worker).await
+    }
+
+    async fn identity(&self) -> Result<Option<String>, JournalError> {
+        self.inner.identity().await
+    }
+
     async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
         self.inner.list(query).await
     }

@@ -10,7 +10,11 @@ mod clocks;
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod faulty;
 mod journals;
+mod leases;
 mod outage;
+mod participant;
+mod plans;
+mod pooler;
 mod schema;
 mod server;
 mod services;

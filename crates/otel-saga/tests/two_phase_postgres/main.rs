@@ -8,6 +8,11 @@ mod branches;
 mod child;
 mod journal;
 mod killed;
+#[cfg(feature = "tracing")]
+#[path = "../it/lines.rs"]
+mod lines;
+#[cfg(feature = "tracing")]
+mod lost;
 #[path = "../crash/spans.rs"]
 mod spans;
 mod support;

@@ -5,12 +5,13 @@
 //! because it waits silently for an unavailable server until its own time-out, and its error does not contain the
 //! cause.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -24,9 +25,18 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
     options: PgConnectOptions,
+    /// The statement that sets the session's settings.
+    settings: String,
     limit: Duration,
     idle: Mutex<Vec<PgConnection>>,
     places: Semaphore,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options contain a password.
+        f.debug_struct("Connections").field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 /// The error of a statement.
@@ -75,19 +85,21 @@ impl From<Fault> for JournalError {
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, limit: Duration, places: usize) -> Self {
-        Self { options, limit, idle: Mutex::default(), places: Semaphore::new(places) }
+    pub(super) fn new(options: PgConnectOptions, settings: String, limit: Duration, places: usize) -> Self {
+        Self { options, settings, limit, idle: Mutex::default(), places: Semaphore::new(places) }
+    }
+
+    /// Returns further connections to the same journal, none of which is open yet.
+    pub(super) fn separate(&self, places: usize) -> Self {
+        Self::new(self.options.clone(), self.settings.clone(), self.limit, places)
     }
 
     /// Opens a connection outside of the idle ones.
     pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
-            // A change has to be durable when its call returns. Of all values of this setting only `off` returns
-            // earlier.
-            let durable = "SELECT set_config('synchronous_commit', 'on', false) \
-                 WHERE current_setting('synchronous_commit') = 'off'";
-            sqlx::raw_sql(durable).execute(&mut connection).await?;
+            // Not by the parameters of the connection, which a pooler refuses.
+            sqlx::raw_sql(AssertSqlSafe(&*self.settings)).execute(&mut connection).await?;
             Ok(connection)
         };
         match timeout(self.limit, connecting).await {

@@ -12,7 +12,7 @@ use super::connections::Connections;
 use crate::error::BoxError;
 
 /// All migrations, in order. A published migration is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("sql/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sql/1.sql"), include_str!("sql/2.sql")];
 
 /// Time limit of each statement of a migration, including the wait for the migration of another process.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);
@@ -89,8 +89,8 @@ impl PostgresOptions {
         self
     }
 
-    /// Sets the maximum number of connections beside the two of the writing tasks (default: 8). They load, claim and
-    /// list.
+    /// Sets the maximum number of connections beside the two of the writing tasks and the one of the lease (default: 8).
+    /// They load, claim and list.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, 1000);
@@ -115,7 +115,7 @@ impl PostgresOptions {
     pub async fn migrate(&self) -> Result<(), PostgresError> {
         self.check()?;
         let failed = |error: sqlx::Error| PostgresError::Failed(error.into());
-        let connections = Connections::new(self.prepared(MIGRATION_LIMIT), MIGRATION_LIMIT, 1);
+        let connections = self.connections(MIGRATION_LIMIT, 1);
         let mut connection =
             connections.connect().await.map_err(|error| PostgresError::Failed(error.into()))?;
         let mut transaction = connection.begin().await.map_err(failed)?;
@@ -128,6 +128,9 @@ impl PostgresOptions {
             let create = AssertSqlSafe(format!("CREATE SCHEMA \"{}\"", self.schema));
             sqlx::raw_sql(create).execute(&mut *transaction).await.map_err(failed)?;
         }
+        // In the transaction as well, because a pooler may have lost the setting of the session.
+        let path = AssertSqlSafe(format!("SET LOCAL search_path = \"{}\"", self.schema));
+        sqlx::raw_sql(path).execute(&mut *transaction).await.map_err(failed)?;
         let found = found(&mut transaction, &self.schema).await?;
         self.not_newer(found)?;
         if found == 0 {
@@ -155,7 +158,7 @@ impl PostgresOptions {
     /// Panics outside of a tokio runtime, like [`tokio::spawn`].
     pub async fn connect(&self) -> Result<PostgresJournal, PostgresError> {
         self.check()?;
-        let connections = Connections::new(self.prepared(self.timeout), self.timeout, self.connections);
+        let connections = self.connections(self.timeout, self.connections);
         let mut connection =
             connections.connect().await.map_err(|error| PostgresError::Failed(error.into()))?;
         let found = found(&mut connection, &self.schema).await?;
@@ -184,13 +187,21 @@ impl PostgresOptions {
         Err(PostgresError::TooNew { schema: self.schema.clone(), found, known: WANTED })
     }
 
-    /// The settings of each connection, which override the defaults of the database and the role.
-    fn prepared(&self, limit: Duration) -> PgConnectOptions {
-        let limit = format!("{}ms", limit.as_millis());
+    /// Returns connections with this time limit of each statement.
+    fn connections(&self, limit: Duration, places: usize) -> Connections {
         let name = self.connect.get_application_name().unwrap_or("otel-saga").to_owned();
-        self.connect.clone().application_name(&name).disable_statement_logging().options([
-            ("search_path", self.schema.as_str()),
-            ("statement_timeout", &limit),
+        // A pooler refuses parameters that it does not know, such as `extra_float_digits`.
+        let options = self.connect.clone().application_name(&name).extra_float_digits(None);
+        Connections::new(options.disable_statement_logging(), self.settings(limit), limit, places)
+    }
+
+    /// Returns the statement that sets the settings of a session, which override the defaults of the database and the
+    /// role. The schema's name contains no character to quote.
+    fn settings(&self, limit: Duration) -> String {
+        let (schema, limit) = (&self.schema, limit.as_millis());
+        let settings = [
+            ("search_path", &*format!("\"{schema}\"")),
+            ("statement_timeout", &*format!("{limit}ms")),
             // The compare-and-swap re-reads a row after waiting for its lock; a snapshot would fail instead.
             ("default_transaction_isolation", "read committed"),
             // Every statement has an index, but the planner would scan sequentially by statistics from when the
@@ -198,7 +209,12 @@ impl PostgresOptions {
             ("enable_seqscan", "off"),
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
-        ])
+        ];
+        let set = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
+        // A change has to be durable when its call returns. Of all values of this setting only `off` returns earlier.
+        let durable = "CASE WHEN current_setting('synchronous_commit') = 'off' \
+                       THEN set_config('synchronous_commit', 'on', false) END";
+        format!("SELECT {}, {durable}", set.join(", "))
     }
 }
 
@@ -212,7 +228,9 @@ async fn found(connection: &mut PgConnection, schema: &str) -> Result<u32, Postg
     if table.bind(schema).fetch_optional(&mut *connection).await.map_err(failed)?.is_none() {
         return Ok(0);
     }
-    let version = sqlx::query("SELECT coalesce(max(version), 0) FROM migration");
+    // The schema's name was checked.
+    let version = format!("SELECT coalesce(max(version), 0) FROM \"{schema}\".migration");
+    let version = sqlx::query(AssertSqlSafe(version));
     let version: i32 =
         version.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(failed)?;
     Ok(u32::try_from(version).unwrap_or_default())

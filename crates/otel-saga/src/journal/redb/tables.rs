@@ -26,6 +26,9 @@ const STATES: TableDefinition<'_, (&str, &str, u64, u64), ()> = TableDefinition:
 /// The number of instances of each saga and status, so that counting does not scan the instances.
 const COUNTS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("counts");
 
+/// The identity of the journal, by `identity`.
+const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+
 /// The absence of a row: rows are numbered from 1.
 const NO_ROW: u64 = 0;
 /// The second half of the key that a header's checksum covers.
@@ -91,6 +94,7 @@ pub(super) struct Tables<'t> {
     ended: Table<'t, (u64, u64), ()>,
     states: Table<'t, (&'static str, &'static str, u64, u64), ()>,
     counts: Table<'t, (&'static str, &'static str), u64>,
+    meta: Table<'t, &'static str, &'static str>,
 }
 
 impl<'t> Tables<'t> {
@@ -104,7 +108,17 @@ impl<'t> Tables<'t> {
             ended: transaction.open_table(ENDED)?,
             states: transaction.open_table(STATES)?,
             counts: transaction.open_table(COUNTS)?,
+            meta: transaction.open_table(META)?,
         })
+    }
+
+    /// Returns the identity of the journal, which is this new one at the first call.
+    pub(super) fn identity(&mut self, new: String) -> Result<String, Fault> {
+        if let Some(identity) = self.meta.get("identity")? {
+            return Ok(identity.value().to_owned());
+        }
+        self.meta.insert("identity", &*new)?;
+        Ok(new)
     }
 
     /// Returns the instance with this id.

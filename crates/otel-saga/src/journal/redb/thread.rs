@@ -35,6 +35,12 @@ impl Leases {
         self.0.get(worker).is_some_and(|until| *until > now)
     }
 
+    /// Returns true if the worker is the first by name of those with a valid lease.
+    pub(super) fn is_first(&self, worker: &str, now: u64) -> bool {
+        let first = self.0.iter().filter(|(_, until)| **until > now).map(|(name, _)| name).min();
+        first.is_some_and(|first| first == worker)
+    }
+
     pub(super) fn set(&mut self, worker: String, until: u64) {
         self.0.insert(worker, until);
     }

@@ -15,6 +15,7 @@ use crate::error::BoxError;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
 use crate::journal::{Then, millis};
 use crate::runtime::attempt::AttemptKey;
+use crate::runtime::slots::{InstanceSlots, Slot};
 
 /// The facts that a plan depends on, besides the state of the instance.
 pub(in crate::runtime) struct PlanInput<'d, S> {
@@ -32,7 +33,6 @@ pub(in crate::runtime) struct PlanInput<'d, S> {
 }
 
 /// The next append and its consequences.
-#[derive(Debug)]
 pub(in crate::runtime) struct Plan {
     /// The records to append, outcomes first.
     pub(in crate::runtime) records: Vec<Record>,
@@ -49,17 +49,20 @@ pub(in crate::runtime) struct Plan {
     pub(in crate::runtime) shortened: bool,
     /// The earliest due time of a waiting attempt, in milliseconds since the Unix epoch.
     pub(in crate::runtime) wake: Option<u64>,
+    /// A step whose attempt waits for a slot. Its intent is journaled when it has one, because its deadline starts with
+    /// the first intent, and an attempt that never started must not count as interrupted.
+    pub(in crate::runtime) blocked: Option<u16>,
     /// True if this worker stops driving the instance after the append.
     pub(in crate::runtime) leaves: bool,
 }
 
 /// An attempt whose intent is in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) struct PlannedAttempt {
     pub(in crate::runtime) key: AttemptKey,
     pub(in crate::runtime) attempt: u32,
     /// The position of the intent among the records.
     pub(in crate::runtime) intent: usize,
+    pub(in crate::runtime) slot: Slot,
 }
 
 impl Plan {
@@ -70,10 +73,11 @@ impl Plan {
     }
 }
 
-/// Plans the next append after these outcomes, and applies its records to the state.
+/// Plans the next append after these outcomes, and applies its records to the state. Each planned attempt takes a slot.
 pub(in crate::runtime) fn plan<S>(
     state: &mut Arc<State>,
     outcomes: Vec<Record>,
+    slots: &mut InstanceSlots,
     input: &PlanInput<'_, S>,
 ) -> Result<Plan, BoxError> {
     let mut plan = Plan {
@@ -85,6 +89,7 @@ pub(in crate::runtime) fn plan<S>(
         cancels_actions: false,
         shortened: input.shortened,
         wake: None,
+        blocked: None,
         leaves: false,
     };
     // Attempts release their references to the state before they run, so that this rarely copies it.
@@ -110,9 +115,13 @@ pub(in crate::runtime) fn plan<S>(
                     plan.wake = Some(plan.wake.map_or(until, |wake| wake.min(until)));
                     continue;
                 }
+                let Some(slot) = slots.take(step) else {
+                    plan.blocked = Some(step);
+                    continue;
+                };
                 let (key, intent) = ((step, phase), plan.records.len());
                 plan.push(state, Record::Intent { step, phase, attempt, at: input.now, span: None })?;
-                plan.attempts.push(PlannedAttempt { key, attempt, intent });
+                plan.attempts.push(PlannedAttempt { key, attempt, intent, slot });
                 plan.shortened = false;
             }
             Command::Park { step } if idle && plan.attempts.is_empty() => {
@@ -194,7 +203,7 @@ fn leave<S>(state: &State, input: &PlanInput<'_, S>, plan: &mut Plan) {
         return;
     }
     let waits = plan.wake.filter(|wake| *wake > input.now.saturating_add(millis(input.poll)));
-    if input.stopping || (waits.is_some() && !plan.shortened) {
+    if input.stopping || (waits.is_some() && !plan.shortened && plan.blocked.is_none()) {
         plan.then = Then::Runnable { at: waits.unwrap_or(input.now) };
         plan.leaves = true;
     }

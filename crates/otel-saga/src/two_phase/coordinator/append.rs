@@ -32,7 +32,7 @@ impl Inner {
                 Ok(cursor) => return Ok(Some(cursor)),
                 Err(AppendError::Fenced) => {}
                 Err(AppendError::Journal(error)) => {
-                    alert(id, "", "the journal did not take a record", &error.to_string());
+                    alert(id, "", "the journal did not take a record", &error);
                 }
             }
             // Fenced or unknown: reload the journal to find out which.
@@ -46,7 +46,7 @@ impl Inner {
                         return Ok(None);
                     }
                 }
-                Err(error) => alert(id, "", "the journal cannot be read", &error.to_string()),
+                Err(error) => alert(id, "", "the journal cannot be read", &error),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

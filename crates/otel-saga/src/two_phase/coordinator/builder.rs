@@ -11,11 +11,12 @@ use otel_operation::Providers;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{Coordinator, Inner, StopOnDrop, recover, wrong_name};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, unique};
+use crate::lease::Lease;
 use crate::retry::RetryPolicy;
 use crate::two_phase::is_transaction;
 use crate::two_phase::participant::Participant;
-use crate::two_phase::telemetry::Telemetry;
+use crate::two_phase::telemetry::{Telemetry, alert};
 
 /// Maximum number of claimed transactions that are driven at once.
 const CLAIMED: usize = 64;
@@ -28,6 +29,7 @@ pub(super) struct Options {
     pub(super) timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) retention: Option<Duration>,
+    pub(super) new_journal: bool,
 }
 
 /// The reason for which a coordinator did not start.
@@ -78,6 +80,7 @@ impl CoordinatorBuilder {
             timeout: Duration::from_secs(10),
             retry: RetryPolicy::default(),
             retention: None,
+            new_journal: false,
         };
         Self { journal, name, participants: Vec::new(), options, providers: Providers::default() }
     }
@@ -99,7 +102,8 @@ impl CoordinatorBuilder {
     }
 
     /// Sets the time after which the transactions of a coordinator that does not renew its lease can be claimed
-    /// (default: 30 s, at least 100 ms). The lease is renewed every third of this time.
+    /// (default: 30 s; a shorter one than 100 ms, 0 included, is 100 ms). The lease is renewed every third of this time,
+    /// on a journal for several processes by a thread with a connection of its own.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease.max(Duration::from_millis(100));
@@ -134,6 +138,17 @@ impl CoordinatorBuilder {
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);
+        self
+    }
+
+    /// Makes the participants remember this journal in place of the one that they know (default: they keep the first).
+    ///
+    /// A coordinator whose journal is another one than the participants remember, because it was lost or swapped, raises
+    /// an alert and leaves branches prepared that the journal does not know. Set this for one start, after these were
+    /// ended by hand: from then on such branches are rolled back again.
+    #[must_use]
+    pub fn with_new_journal(mut self) -> Self {
+        self.options.new_journal = true;
         self
     }
 
@@ -182,7 +197,9 @@ impl CoordinatorBuilder {
         if let Some(other) = held.into_iter().find(|count| !is_transaction(&count.saga)) {
             return Err(CoordinatorError::OtherJournal { what: other.saga });
         }
+        let lease = Lease::new(&self.journal, &self.options.worker, self.options.lease, alert);
         let inner = Arc::new(Inner {
+            lease,
             name: self.name,
             journal: self.journal,
             participants,
@@ -191,24 +208,18 @@ impl CoordinatorBuilder {
             permits: Arc::new(Semaphore::new(CLAIMED)),
             stopping: watch::Sender::new(false),
             driven: watch::Sender::new(0),
-            moved: Notify::new(),
-            poke: Notify::new(),
-            here: Mutex::new(HashMap::new()),
+            progress: Notify::new(),
+            wake_claimer: Notify::new(),
+            local: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
             loops: Mutex::new(Vec::new()),
-            renewed: Mutex::new(None),
-            astray: AtomicBool::new(false),
+            is_same_journal: AtomicBool::new(false),
+            reported: Mutex::default(),
+            ownership_unknown: AtomicBool::new(false),
         });
-        // Without a lease, other coordinators would immediately claim the transactions that are begun here.
-        inner.renew().await?;
+        // Without a lease, other coordinators would immediately claim the transactions that this one begins.
+        inner.lease.renew().await?;
         recover::spawn(&inner);
         Ok(Coordinator { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner })
     }
-}
-
-/// Returns a random name, so that each coordinator of each process has its own.
-fn unique() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }

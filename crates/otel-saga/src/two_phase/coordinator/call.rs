@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Inner;
 use crate::error::BoxError;
 use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
-use crate::two_phase::telemetry::{CallSpan, Failure, Phase, Spoken};
+use crate::two_phase::telemetry::{CallReply, CallSpan, Failure, Phase};
 
 /// The target of a call: a participant and a transaction.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl Inner {
         }
     }
 
-    async fn call<T: Spoken>(
+    async fn call<T: CallReply>(
         &self,
         call: Call<'_>,
         phase: Phase,
@@ -62,7 +62,7 @@ impl Inner {
         };
         match answer {
             Ok(answer) => {
-                operation.observer_mut().spoken(&answer);
+                operation.observer_mut().reply(&answer);
                 let outcome = answer.outcome();
                 operation.finish(&outcome);
                 Ok(answer)

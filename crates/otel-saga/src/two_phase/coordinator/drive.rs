@@ -13,7 +13,7 @@ use opentelemetry::Context;
 use super::Inner;
 use super::call::Call;
 use super::transaction::{Outcome, agrees, end_span};
-use crate::error::BoxError;
+use crate::error::{BoxError, Text, with_causes};
 use crate::flow::End;
 use crate::journal::{Cursor, Then, millis, now};
 use crate::retry::RetryPolicy;
@@ -39,7 +39,7 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    /// Drives a transaction that was begun here.
+    /// Drives a transaction that this coordinator began.
     pub(super) fn begun(
         inner: &Arc<Inner>,
         id: &str,
@@ -134,7 +134,7 @@ impl Drive {
                 Ok(Vote::Yes) => (Ballot::Yes, None),
                 Ok(Vote::ReadOnly) => (Ballot::ReadOnly, None),
                 Ok(Vote::No(reason)) => (Ballot::No, Some(reason)),
-                Err(error) => (Ballot::Unknown, Some(error.to_string())),
+                Err(error) => (Ballot::Unknown, Some(with_causes(&*error))),
             };
             if let Some(reason) = reason {
                 let reason = format!("{}: {reason}", self.state.name_of(number));
@@ -173,12 +173,12 @@ impl Drive {
                 }
             }
         }
-        self.tell_heuristics(commands);
+        self.report_heuristics(commands);
         Ok(result)
     }
 
     /// Reports heuristic outcomes at once, because the journal may be unavailable.
-    fn tell_heuristics(&self, commands: &[Command]) {
+    fn report_heuristics(&self, commands: &[Command]) {
         let decision = match commands.first() {
             Some(Command::Commit { .. }) => Decision::Commit,
             _ => Decision::Abort,
@@ -198,7 +198,7 @@ impl Drive {
     /// Returns the transaction to the journal, to be claimed when the next attempt is due.
     async fn hand_over(&mut self, why: Unacknowledged, span: &mut TransactionSpan) -> Result<(), BoxError> {
         let now = now();
-        let error = format!("{}: {}", why.participant, why.error);
+        let error = format!("{}: {}", why.participant, with_causes(&*why.error));
         // A single participant decides by its answer, so that an abort is recorded only for several.
         if self.state.decision.is_none() && !self.state.is_single() {
             let told =
@@ -218,11 +218,11 @@ impl Drive {
         let passed = Duration::from_millis(now.saturating_sub(since));
         let (attempt, delay) = back_off(&self.inner.options.retry, passed, &self.id);
         if attempt >= self.inner.options.retry.attempts() {
-            alert(&self.id, &why.participant, "a participant does not acknowledge the decision", &error);
+            alert(&self.id, &why.participant, "a participant does not acknowledge the decision", &*why.error);
         }
         self.end_span(span);
         self.write(Then::Runnable { at: now.saturating_add(millis(delay)) }).await?;
-        self.inner.poke_in(delay);
+        self.inner.wake_claimer_in(delay);
         Ok(())
     }
 
@@ -300,17 +300,22 @@ impl Inner {
         if !agrees(decision, answer) {
             let error =
                 format!("the decision is to {}, the participant's branch is {what}", decision.as_str());
-            alert(id, participant, "a participant decided otherwise: the transaction is not whole", &error);
+            alert(
+                id,
+                participant,
+                "a participant decided otherwise: the transaction is not whole",
+                &Text(&error),
+            );
         }
     }
 
     /// Wakes the claiming loop after this delay.
-    fn poke_in(self: &Arc<Self>, delay: Duration) {
+    fn wake_claimer_in(self: &Arc<Self>, delay: Duration) {
         let inner = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             if let Some(inner) = inner.upgrade() {
-                inner.poke.notify_one();
+                inner.wake_claimer.notify_one();
             }
         });
     }

@@ -2,7 +2,7 @@
 //! pruning, and reading the gauges.
 //!
 //! Follows `docs/sagas.md`, "Leases and recovery": a transaction that cannot be read, or whose participant is unknown
-//! here, is put off alone.
+//! to this coordinator, is put off alone.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -13,16 +13,16 @@ use futures_util::FutureExt as _;
 use opentelemetry::Context;
 use otel_propagation::context_with_remote_parent;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::append::read;
 use super::drive::Drive;
-use super::{Inner, KIND, Present};
+use super::{Inner, KIND, LocalGuard};
 use crate::error::BoxError;
 use crate::journal::{AppendError, Count, Header, JournalError, Query, Status, Then, millis, now};
 use crate::telemetry::parse_traceparent;
 use crate::two_phase::flow::State;
-use crate::two_phase::telemetry::alert;
+use crate::two_phase::telemetry::{InDoubt, alert};
 
 /// Maximum number of transactions in one claim.
 const BATCH: usize = 64;
@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 const PRUNED: usize = 1000;
 /// Interval of reading gauges, ending stray branches and pruning.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
-/// Delay until a transaction that cannot be resumed here can be claimed again.
+/// Delay until a transaction that this coordinator cannot resume can be claimed again.
 const LATER: Duration = Duration::from_secs(30);
 
 /// Spawns the loops.
@@ -54,51 +54,27 @@ pub(super) fn context(state: &State) -> Context {
 
 impl Inner {
     async fn keep_lease(self: Arc<Self>) {
-        loop {
-            sleep(self.options.lease / 3).await;
-            self.renewed().await;
-        }
-    }
-
-    pub(super) async fn renew(&self) -> Result<(), JournalError> {
-        let began = Instant::now();
-        self.journal.renew(&self.options.worker, self.options.lease).await?;
-        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
-        Ok(())
-    }
-
-    async fn renewed(&self) -> bool {
-        let renewed = self.renew().await;
-        if let Err(error) = &renewed {
-            alert("", "", "the lease was not renewed", &error.to_string());
-        }
-        renewed.is_ok()
-    }
-
-    /// Returns true if the lease is valid, renewing it if necessary.
-    pub(super) async fn has_lease(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        renewed.is_some_and(|at| at.elapsed() < self.options.lease / 2) || self.renewed().await
+        self.lease.keep().await;
     }
 
     async fn keep_claiming(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         while !*stopping.borrow() {
             let Ok(room) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            if !*stopping.borrow() && self.has_lease().await && self.claim(room).await {
+            if !*stopping.borrow() && self.lease.is_valid().await && self.claim(room).await {
                 continue;
             }
             // At most once per wait for the poll interval or a wake-up, so that an unavailable journal is not asked
             // in a loop.
-            if self.astray.swap(false, Ordering::Relaxed)
-                && let Err(error) = self.release_astray().await
+            if self.ownership_unknown.swap(false, Ordering::Relaxed)
+                && let Err(error) = self.release_undriven().await
             {
-                alert("", "", "the journal did not say what this worker has", &error.to_string());
-                self.astray.store(true, Ordering::Relaxed);
+                alert("", "", "the journal did not say what this worker has", &*error);
+                self.ownership_unknown.store(true, Ordering::Relaxed);
             }
             tokio::select! {
                 () = sleep(self.options.poll) => {}
-                () = self.poke.notified() => {}
+                () = self.wake_claimer.notified() => {}
                 _ = stopping.changed() => {}
             }
         }
@@ -106,7 +82,7 @@ impl Inner {
 
     /// Releases the transactions that the journal assigns to this worker and that it does not drive, so that they can
     /// be claimed.
-    async fn release_astray(&self) -> Result<(), BoxError> {
+    async fn release_undriven(&self) -> Result<(), BoxError> {
         let mut query = Query { status: Some(Status::Running), ..Query::default() };
         loop {
             let page = self.journal.list(&query).await?;
@@ -114,14 +90,14 @@ impl Inner {
             query.after = Some(last.id.clone());
             for header in page {
                 let mine = header.owner.as_ref() == Some(&self.options.worker);
-                if mine && !self.here().values().any(|here| here.id == header.id) {
+                if mine && !self.local().values().any(|task| task.id == header.id) {
                     self.release(&header, now()).await?;
                 }
             }
         }
     }
 
-    /// Makes the transaction claimable from this time on, unless its cursor has moved.
+    /// Makes the transaction claimable from this time on, unless its cursor has progress.
     async fn release(&self, header: &Header, at: u64) -> Result<(), BoxError> {
         match self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Runnable { at }).await {
             Ok(_) | Err(AppendError::Fenced) => Ok(()),
@@ -140,9 +116,9 @@ impl Inner {
         let claimed = match self.journal.claim(&self.options.worker, None, rooms.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                alert("", "", "the journal did not say which transactions are due", &error.to_string());
+                alert("", "", "the journal did not say which transactions are due", &error);
                 if matches!(error, JournalError::Unknown(_)) {
-                    self.astray.store(true, Ordering::Relaxed);
+                    self.ownership_unknown.store(true, Ordering::Relaxed);
                 }
                 return false;
             }
@@ -151,25 +127,25 @@ impl Inner {
         for (header, room) in claimed.into_iter().zip(rooms) {
             let inner = Arc::clone(self);
             let id = header.id.clone();
-            self.spawn(&id, move |present| inner.resume(header, present, room).boxed());
+            self.spawn(&id, move |guard| inner.resume(header, guard, room).boxed());
         }
         full
     }
 
     /// Resumes a claimed transaction, or puts it off.
-    async fn resume(self: Arc<Self>, header: Header, present: Present, room: OwnedSemaphorePermit) {
-        if let Err(error) = self.go_on(&header).await {
-            alert(&header.id, "", "the transaction cannot go on here", &error.to_string());
-            // The release is fenced if the transaction made progress here, or if another coordinator has claimed it.
+    async fn resume(self: Arc<Self>, header: Header, guard: LocalGuard, room: OwnedSemaphorePermit) {
+        if let Err(error) = self.drive_claimed(&header).await {
+            alert(&header.id, "", "transaction stopped on this coordinator", &*error);
+            // The release is fenced if the transaction made progress, or if another coordinator has claimed it.
             if let Err(error) = self.release(&header, now().saturating_add(millis(LATER))).await {
-                alert(&header.id, "", "the journal did not take the transaction back", &error.to_string());
-                self.astray.store(true, Ordering::Relaxed);
+                alert(&header.id, "", "the journal did not take the transaction back", &*error);
+                self.ownership_unknown.store(true, Ordering::Relaxed);
             }
         }
-        drop((present, room));
+        drop((guard, room));
     }
 
-    async fn go_on(self: &Arc<Self>, header: &Header) -> Result<(), BoxError> {
+    async fn drive_claimed(self: &Arc<Self>, header: &Header) -> Result<(), BoxError> {
         let Some(loaded) = self.journal.load(&header.id).await? else { return Ok(()) };
         if loaded.header.epoch != header.epoch {
             return Ok(());
@@ -189,12 +165,12 @@ impl Inner {
         loop {
             match self.journal.counts().await {
                 Ok(counts) => {
-                    self.count(&counts, &mut names);
+                    self.count(&counts, &mut names).await;
                     self.find_strays().await;
                     self.prune(&counts).await;
                 }
                 Err(error) => {
-                    alert("", "", "the journal's transactions were not counted", &error.to_string());
+                    alert("", "", "the journal's transactions were not counted", &error);
                     self.find_strays().await;
                 }
             }
@@ -202,19 +178,23 @@ impl Inner {
         }
     }
 
-    /// Records the gauges, also for names that no longer have a transaction in doubt.
-    fn count(&self, counts: &[Count], names: &mut BTreeSet<String>) {
+    /// Sets the gauges, also for names that no longer have a transaction in doubt. Only one coordinator of the journal
+    /// records them, because those of several would be added up.
+    async fn count(&self, counts: &[Count], names: &mut BTreeSet<String>) {
         names.extend(counts.iter().map(|count| count.saga.clone()));
-        for name in &*names {
+        let is_first = match self.journal.is_first(&self.options.worker).await {
+            Ok(is_first) => is_first,
+            Err(error) => return alert("", "", "the first coordinator is unknown", &error),
+        };
+        let in_doubt = |name: &String| {
             let unfinished = counts.iter().filter(|one| one.saga == *name && !one.status.is_finished());
-            let (mut count, mut oldest) = (0, now());
-            for one in unfinished {
-                count += one.count;
-                oldest = oldest.min(one.oldest);
-            }
+            let (count, oldest) = unfinished
+                .fold((0, now()), |(count, oldest), one| (count + one.count, oldest.min(one.oldest)));
             let age = Duration::from_millis(now().saturating_sub(oldest));
-            self.telemetry.counted(name.strip_prefix(KIND).unwrap_or(name), count, age);
-        }
+            InDoubt::new(name.strip_prefix(KIND).unwrap_or(name), count, age)
+        };
+        let gauges = if is_first { names.iter().map(in_doubt).collect() } else { Vec::new() };
+        self.telemetry.set_gauges(gauges);
     }
 
     /// Prunes ended transactions, in the journal and at the participants. These keep their branches longer, by the
@@ -231,7 +211,7 @@ impl Inner {
                 Ok(pruned) if pruned == PRUNED as u64 => {}
                 Ok(_) => return,
                 Err(error) => {
-                    return alert("", "", "ended transactions were not forgotten", &error.to_string());
+                    return alert("", "", "ended transactions were not forgotten", &error);
                 }
             }
         }

@@ -8,7 +8,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 
 use super::drive::Drive;
-use super::{Inner, KIND, Present, wrong_name};
+use super::{Inner, KIND, LocalGuard, wrong_name};
 use crate::error::{BoxError, InstanceError};
 use crate::journal::{Created, JournalError, NewInstance, now};
 use crate::telemetry::traceparent;
@@ -243,19 +243,19 @@ impl Transaction {
     pub async fn commit(self) -> Result<Outcome, CommitError> {
         let inner = Arc::clone(&self.inner);
         let id = self.id.clone();
-        let task = inner.spawn(&id, move |present| self.run(present).boxed());
+        let task = inner.spawn(&id, move |guard| self.run(guard).boxed());
         task.await.unwrap_or(Err(CommitError::Stopped { id }))
     }
 
-    async fn run(mut self, present: Present) -> Result<Outcome, CommitError> {
-        let result = self.begun(&present).await;
+    async fn run(mut self, guard: LocalGuard) -> Result<Outcome, CommitError> {
+        let result = self.begun(&guard).await;
         let told = result.as_ref().map_err(ToString::to_string);
         end_span(&mut self.span, told.as_ref().map(|outcome| *outcome).map_err(|text| ("failed", &**text)));
-        drop(present);
+        drop(guard);
         result
     }
 
-    async fn begun(&mut self, present: &Present) -> Result<Outcome, CommitError> {
+    async fn begun(&mut self, guard: &LocalGuard) -> Result<Outcome, CommitError> {
         let names: Vec<String> = self.branches.iter().map(|branch| branch.name().to_owned()).collect();
         self.check(&names)?;
         let trace = traceparent(self.context.span().span_context());
@@ -271,7 +271,7 @@ impl Transaction {
             }
         } else {
             // Another coordinator owns the transaction.
-            present.lets_go();
+            guard.release();
         }
         self.decided().await
     }
@@ -307,7 +307,7 @@ impl Transaction {
     async fn create(&mut self, started: Started) -> Result<Option<Drive>, CommitError> {
         const TRIES: usize = 3;
         let failed = |error: BoxError| CommitError::Journal(JournalError::Failed(error));
-        if !self.inner.has_lease().await {
+        if !self.inner.lease.is_valid().await {
             // Without a lease, other coordinators would claim it at once.
             return Err(failed("the lease was not renewed".into()));
         }
@@ -331,7 +331,7 @@ impl Transaction {
                 }
                 Err(error) => {
                     if matches!(error, JournalError::Unknown(_)) {
-                        self.inner.lost_an_answer();
+                        self.inner.mark_ownership_unknown();
                         if tries < TRIES {
                             continue;
                         }

@@ -14,7 +14,7 @@ pub(super) const ALLOWED: &str = "SELECT current_setting('max_prepared_transacti
 pub(super) const IS_PREPARED: &str =
     "SELECT 1 FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()";
 
-/// Only in this database: prepared transactions of others cannot be ended from here.
+/// Only in this database: prepared transactions of others cannot be ended from this one.
 pub(super) const IN_DOUBT: &str =
     "SELECT gid FROM pg_prepared_xacts WHERE starts_with(gid, $1) AND database = current_database()";
 
@@ -31,12 +31,16 @@ pub(super) const TOMBSTONE: &str =
 
 pub(super) const ROW: &str = "SELECT tombstone FROM twopc_branch WHERE gid = $1";
 
+pub(super) const JOURNAL: &str = "INSERT INTO twopc_journal (coordinator, journal) VALUES ($1, $2) \
+     ON CONFLICT (coordinator) DO UPDATE \
+     SET journal = CASE WHEN $3 THEN excluded.journal ELSE twopc_journal.journal END RETURNING journal";
+
 pub(super) const PRUNE: &str = "DELETE FROM twopc_branch \
      WHERE starts_with(gid, $1) AND at < now() - make_interval(secs => $2)";
 
 pub(super) const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 
-/// Creates the table if it does not exist. Without the lock, concurrent creations would fail.
+/// Creates the tables if they do not exist. Without the lock, concurrent creations would fail.
 const MIGRATE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('otel-saga twopc_branch'));
@@ -45,14 +49,18 @@ CREATE TABLE IF NOT EXISTS twopc_branch (
     tombstone boolean NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE TABLE IF NOT EXISTS twopc_journal (
+    coordinator text PRIMARY KEY,
+    journal text NOT NULL
+);
 COMMIT;
 ";
 
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let there: bool =
-        sqlx::query_scalar("SELECT to_regclass('twopc_branch') IS NOT NULL").fetch_one(pool).await?;
-    if !there {
-        // Checked first, so that a user without the right to create tables can use an existing one.
+    let exist = "SELECT to_regclass('twopc_branch') IS NOT NULL AND to_regclass('twopc_journal') IS NOT NULL";
+    let exist: bool = sqlx::query_scalar(exist).fetch_one(pool).await?;
+    if !exist {
+        // Checked first, so that a user without the right to create tables can use existing ones.
         sqlx::raw_sql(MIGRATE).execute(pool).await?;
     }
     Ok(())

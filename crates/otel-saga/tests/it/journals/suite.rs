@@ -34,6 +34,8 @@ macro_rules! journal_suite {
             all_pages_list_everything_once
             counts_are_by_saga_and_status
             only_what_ended_long_ago_is_pruned
+            one_living_worker_is_the_first
+            an_identity_stays_the_same
         );
     };
     (@ $name:ident, |$dir:ident| $make:expr, $($case:ident)+) => {
@@ -294,4 +296,22 @@ pub(super) async fn only_what_ended_long_ago_is_pruned(journal: Shared) {
     assert!(journal.load("a").await.unwrap().is_none());
     created(&journal, instance("a")).await;
     assert_eq!(journal.load("a").await.unwrap().unwrap().records, [b"first"]);
+}
+
+pub(crate) async fn one_living_worker_is_the_first(journal: Shared) {
+    assert!(!journal.is_first("a").await.unwrap());
+    journal.renew("b", LEASE).await.unwrap();
+    assert!(journal.is_first("b").await.unwrap());
+    journal.renew("a", LEASE / 2).await.unwrap();
+    for (worker, is_first) in [("a", true), ("b", false), ("c", false)] {
+        assert_eq!(journal.is_first(worker).await.unwrap(), is_first, "{worker}");
+    }
+    journal.renew("a", Duration::ZERO).await.unwrap();
+    assert!(journal.is_first("b").await.unwrap());
+}
+
+pub(crate) async fn an_identity_stays_the_same(journal: Shared) {
+    let identity = journal.identity().await.unwrap();
+    assert!(identity.as_ref().is_some_and(|identity| identity.len() >= 32), "{identity:?}");
+    assert_eq!(journal.identity().await.unwrap(), identity);
 }

@@ -16,14 +16,14 @@ async fn written(saga: &Saga<Shop, u32>, shop: &Shop, concurrency: usize) -> usi
     let journal: Arc<dyn Journal> = faulty.clone();
     let runtime = builder(&journal, shop, "w").with_saga(saga).with_concurrency(concurrency).start();
     if concurrency == 1 {
-        // Takes the only permit; its appends are not counted.
-        shop.script("reserve", Phase::Action, [Fault::Slow(1000)]);
-        runtime.start(&order(1), "first", 7).await.unwrap();
+        // Takes the only slot; its appends are not counted.
+        shop.script("s0", Phase::Action, [Fault::Slow(1000)]);
+        runtime.start(saga, "first", 7).await.unwrap();
     }
     let before = faulty.written();
     let id = runtime.start(saga, "counted", 7).await.unwrap();
     let between = if concurrency == 1 {
-        runtime.wait("order/first").await.unwrap();
+        runtime.wait("chain/first").await.unwrap();
         4 - 1
     } else {
         0

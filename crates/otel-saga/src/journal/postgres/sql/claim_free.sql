@@ -1,9 +1,8 @@
--- Claims due instances of these definitions ($4, $5; null: all) without an owner, and skips those that another claim has
--- locked. Starts where the last claim ended, because before that the index is full of claimed rows until it is vacuumed.
+-- Claims due instances without an owner, and skips those that another claim has locked. Starts where the last claim ended,
+-- because before that the index is full of claimed rows until it is vacuumed.
 WITH free AS MATERIALIZED (
     SELECT id FROM instance
     WHERE status = 0 AND owner IS NULL AND due >= $3 AND due <= journal_now()
-        AND ($4::text[] IS NULL OR (saga, version) IN (SELECT * FROM unnest($4::text[], $5::bigint[])))
     ORDER BY due LIMIT $2
     FOR NO KEY UPDATE SKIP LOCKED
 )
