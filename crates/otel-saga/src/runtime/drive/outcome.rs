@@ -68,7 +68,7 @@ pub(super) fn ended<S>(
     let retry_at = now.saturating_add(wait.unwrap_or_else(|| millis(policy.delay(failures, id))));
     let gave_up = match error.kind() {
         Kind::Data => false,
-        Kind::GaveUp => phase == Phase::Action && definition.step(step)?.undo.is_some(),
+        Kind::GaveUp => can_be_undone(definition, key)?,
         Kind::Refused | Kind::Uncertain => gives_up(definition, side, key, failures, retry_at)?,
     };
     outcome.records.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up, wait });
@@ -127,14 +127,30 @@ pub(in crate::runtime) fn open(state: &State) -> impl Iterator<Item = AttemptKey
 
 /// Returns true if the step is to be given up: at this time, after this number of failures, no further attempt is
 /// allowed.
-pub(super) fn gives_up<S>(
+fn gives_up<S>(
     definition: &Definition<S>,
     side: &Side,
-    (step, phase): AttemptKey,
+    key: AttemptKey,
     failures: u32,
     at: u64,
 ) -> Result<bool, NoSuchStep> {
-    let known = definition.step(step)?;
-    let late = known.policy.deadline.is_some_and(|limit| at > side.first_at.saturating_add(millis(limit)));
-    Ok(known.undo.is_some() && phase == Phase::Action && (late || failures >= known.policy.retry.attempts()))
+    let used_up = failures >= definition.step(key.0)?.policy.retry.attempts();
+    Ok(is_late(definition, side, key, at)? || (used_up && can_be_undone(definition, key)?))
+}
+
+/// Returns true if the step is to be given up because its deadline has passed at this time.
+pub(super) fn is_late<S>(
+    definition: &Definition<S>,
+    side: &Side,
+    key: AttemptKey,
+    at: u64,
+) -> Result<bool, NoSuchStep> {
+    let deadline = definition.step(key.0)?.policy.deadline;
+    let late = deadline.is_some_and(|limit| at > side.first_at.saturating_add(millis(limit)));
+    Ok(late && can_be_undone(definition, key)?)
+}
+
+/// Returns true for the action of a compensatable step.
+fn can_be_undone<S>(definition: &Definition<S>, (step, phase): AttemptKey) -> Result<bool, NoSuchStep> {
+    Ok(phase == Phase::Action && definition.step(step)?.undo.is_some())
 }

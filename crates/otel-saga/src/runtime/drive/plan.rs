@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::outcome::{Alert, gives_up};
+use super::outcome::{Alert, is_late};
 use crate::definition::Definition;
 use crate::error::BoxError;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
@@ -143,13 +143,13 @@ pub(in crate::runtime) fn plan<S>(
     Ok(plan)
 }
 
-/// Gives up steps whose deadline has passed while they waited, or whose attempts a new policy has reduced.
+/// Gives up steps whose deadline has passed while they waited.
 fn give_up<S>(state: &mut State, input: &PlanInput<'_, S>, plan: &mut Plan) -> Result<(), BoxError> {
     for command in next(state) {
         let Command::Attempt { step, phase, .. } = command else { continue };
         let side = state.step(step)?.side(phase);
         let begun = side.attempts > 0 && !input.running.contains_key(&(step, phase));
-        if begun && gives_up(input.definition, side, (step, phase), side.failures, input.now)? {
+        if begun && is_late(input.definition, side, (step, phase), input.now)? {
             let error = "no further attempt may be made".to_owned();
             let retry_at = input.now;
             plan.push(state, Record::Failed { step, phase, error, retry_at, gave_up: true, wait: None })?;

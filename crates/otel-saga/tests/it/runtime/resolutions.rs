@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use otel_saga::flow::{Phase, Record, Resolution};
 use otel_saga::journal::Status;
-use otel_saga::{InstanceError, Runtime, Saga, StepContext, StepError};
+use otel_saga::{InstanceError, RetryPolicy, Runtime, Saga, StepContext, StepError};
 use otel_testing::Recorder;
 use serde_json::json;
 use tokio::time::sleep;
@@ -95,6 +95,22 @@ async fn nan_and_u128() {
         runtime.resolve(&id, step, Resolution::Done(output), ANN, "read from the log").await.unwrap();
         runtime.unpark(&id).await.unwrap();
     }
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unparked_step_is_attempted_before_it_is_given_up() {
+    async fn nan_at_first(cx: StepContext<()>, _: (), (): ()) -> Result<f64, StepError> {
+        Ok(if cx.attempt() == 1 { f64::NAN } else { 1.5 })
+    }
+    let mut saga = Saga::builder("n", 1);
+    let once = RetryPolicy::default().with_attempts(1);
+    saga.step("value", (), nan_at_first).retry(once).undo(async |_, _, (), _| Ok(()));
+    let saga = saga.build().unwrap();
+    let runtime = Runtime::builder(memory(), ()).with_saga(&saga).start();
+    let id = runtime.start(&saga, "k", ()).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked);
+    runtime.unpark(&id).await.unwrap();
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Completed);
 }
 
