@@ -80,6 +80,7 @@ const STEPS: &[Step] = &[
     full("msrv", "the libraries build with the oldest Rust supported", full::msrv),
     full("package", "each crate is packaged and builds from its package", full::package),
     full("chat", "the example runs and draws a trace", full::chat),
+    full("concurrency", "the example runs and draws a trace", full::concurrency),
     full("invoices", "the example runs and draws a trace", full::invoices),
     full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Outcome, StartTime};
+use otel_operation::{Outcome, ParentMode, StartTime};
 use otel_propagation::HeaderReader;
 
 use crate::attributes::{MESSAGE_AGE, MessageAttributes, common_value, partition_id};
@@ -16,7 +16,6 @@ use crate::carried_context::CarriedContext;
 use crate::destination::Destination;
 use crate::instrumentation::MessagingInstrumentation;
 use crate::operation::MessagingOperation;
-use crate::policy::ParentMode;
 
 /// The name of the operation that handles messages, which is the same for all brokers.
 const PROCESS: &str = "process";

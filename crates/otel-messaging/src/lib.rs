@@ -25,7 +25,7 @@ mod policy;
 mod prepared;
 mod settler;
 
-pub use otel_operation::SamplerAttributes;
+pub use otel_operation::{ParentMode, SamplerAttributes};
 
 pub use crate::carried_context::CarriedContext;
 pub use crate::counter::ClientCounter;
@@ -44,5 +44,5 @@ pub use crate::operation_builder::{MAX_LINKS, OperationBuilder};
 pub use crate::operation_type::OperationType;
 pub use crate::options::Options;
 pub use crate::outbound::{HeaderBudget, OutboundMessage};
-pub use crate::policy::{Acknowledgement, ExistingContext, ParentMode};
+pub use crate::policy::{Acknowledgement, ExistingContext};
 pub use crate::settler::{LaneGate, NoSettlement, OpenGate, Settler};

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use opentelemetry::trace::{Link, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, SamplerAttributes, SpanStart, StartTime};
+use otel_operation::{Operation, ParentMode, SamplerAttributes, SpanStart, StartTime};
 
 use crate::attributes::{
     BATCH_LINKS_LEFT_OUT, BATCH_MESSAGE_COUNT, MessageAttributes, OPERATION_NAME, OPERATION_TYPE,
 };
 use crate::operation::{MessagingOperation, OperationState};
 use crate::operation_type::{OperationName, OperationType};
-use crate::policy::{self, ExistingContext, ParentMode};
+use crate::policy::{self, ExistingContext};
 use crate::prepared::PreparedDestination;
 
 /// The maximum number of message links of one span. The SDK's default limit is the same.
@@ -188,9 +188,7 @@ impl<'a> OperationBuilder<'a> {
         let carries = message.is_some() || !self.links.is_empty();
         let (kind, injects) = policy::kind(self.operation_type, self.awaits_reply, self.existing, carries);
         let parent = match (self.operation_type, self.message) {
-            (Some(OperationType::Process), Some(message)) => {
-                policy::process_parent(self.parent_mode, current, message)
-            }
+            (Some(OperationType::Process), Some(message)) => self.parent_mode.parent(current, message),
             _ => Cow::Borrowed(current),
         };
         if !destination.recorded || destination.client.records_nothing() {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
-use otel_operation::{Providers, SamplerAttributes};
+use otel_operation::{ParentMode, Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
 
-use crate::policy::{Acknowledgement, ExistingContext, ParentMode};
+use crate::policy::{Acknowledgement, ExistingContext};
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 type Template = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

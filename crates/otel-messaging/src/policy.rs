@@ -1,35 +1,14 @@
-//! The relation of a message's span to the span that produced the message (parent, link or both), and the
-//! acknowledgement of messages.
+//! The kind of a message's span, the treatment of a context that a message already carries, and the acknowledgement of
+//! messages.
 //!
 //! Follows the [messaging semantic
 //! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Context propagation" and
 //! "Span kind": a span links to the creation context of each message.
 
-use std::borrow::Cow;
-
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 
 use crate::operation_type::OperationType;
-
-/// The parent of a `process` span. The span links to the message's creation context in every mode.
-///
-/// The ambient span is the valid span, if any, that is current when processing starts. If it becomes the parent, its
-/// baggage stays current too; otherwise the message's baggage becomes current. The parent of a batch is the ambient
-/// span in every mode, because a batch has no single producer.
-///
-/// A new trace keeps the message's baggage and pass-through headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ParentMode {
-    /// The ambient span, or no parent: without an ambient span, processing starts a new trace.
-    LinkOnly,
-    /// The ambient span, or the producer if there is no ambient span.
-    #[default]
-    ProducerIfNoAmbient,
-    /// The producer. A message without a context starts a new trace, even if there is an ambient span.
-    Producer,
-}
 
 /// The treatment of a trace context that a message already carries when it is sent, because it is forwarded or
 /// because the application wrote a context into it.
@@ -67,23 +46,6 @@ pub enum Acknowledgement {
     ByOutcome,
 }
 
-/// Returns the context in which one message is processed: its span becomes the parent, its baggage becomes current.
-pub(crate) fn process_parent<'a>(
-    mode: ParentMode,
-    current: &'a Context,
-    message: &'a Context,
-) -> Cow<'a, Context> {
-    if mode != ParentMode::Producer && is_valid(current) {
-        return Cow::Borrowed(current);
-    }
-    if mode == ParentMode::LinkOnly && is_valid(message) {
-        // The new trace drops the producer's span but keeps its baggage, which applies to the message and not to the
-        // trace.
-        return Cow::Owned(otel_propagation::without_span(message));
-    }
-    Cow::Borrowed(message)
-}
-
 /// Returns the kind of an operation's span, and true if its context has to be written into the message.
 pub(crate) fn kind(
     operation: Option<OperationType>,
@@ -109,36 +71,6 @@ pub(crate) fn is_valid(context: &Context) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
-
-    fn context(id: u64) -> Context {
-        let trace = TraceId::from(u128::from(id));
-        let span =
-            SpanContext::new(trace, SpanId::from(id), TraceFlags::SAMPLED, true, TraceState::default());
-        Context::new().with_remote_span_context(span)
-    }
-
-    #[test]
-    fn the_parent_is_chosen_by_the_mode() {
-        let (ambient, producer, none) = (context(1), context(2), Context::new());
-        for (mode, current, message, parent) in [
-            (ParentMode::LinkOnly, &ambient, &producer, 1),
-            (ParentMode::LinkOnly, &none, &producer, 0),
-            (ParentMode::LinkOnly, &none, &none, 0),
-            (ParentMode::ProducerIfNoAmbient, &ambient, &producer, 1),
-            (ParentMode::ProducerIfNoAmbient, &none, &producer, 2),
-            (ParentMode::ProducerIfNoAmbient, &ambient, &none, 1),
-            (ParentMode::Producer, &ambient, &producer, 2),
-            (ParentMode::Producer, &none, &producer, 2),
-            (ParentMode::Producer, &ambient, &none, 0),
-        ] {
-            let chosen = process_parent(mode, current, message);
-            assert_eq!(chosen.span().span_context().span_id(), SpanId::from(parent), "{mode:?}");
-            // A parent-based sampler checks this.
-            assert_eq!(chosen.has_active_span(), parent != 0, "{mode:?}");
-        }
-    }
 
     #[test]
     fn only_a_preserved_context_makes_sending_a_clients_matter() {

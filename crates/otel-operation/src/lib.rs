@@ -12,6 +12,7 @@ mod isolation;
 mod metrics;
 mod operation;
 mod outcome;
+mod parent_mode;
 mod providers;
 mod requested_ids;
 mod span;
@@ -31,6 +32,7 @@ pub use crate::metrics::{
 };
 pub use crate::operation::{Operation, OperationObserver, StartTime};
 pub use crate::outcome::{ERROR_TYPE, Outcome};
+pub use crate::parent_mode::ParentMode;
 pub use crate::providers::Providers;
 pub use crate::requested_ids::{take_requested_span_id, take_requested_trace_id, with_span_identity};
 pub use crate::span::{OutboundSpan, SamplerAttributes, SpanStart, StartedSpan};

@@ -172,6 +172,10 @@ pub(super) fn chat(repo: &Repo) -> Result<Outcome> {
     example(repo, "chat")
 }
 
+pub(super) fn concurrency(repo: &Repo) -> Result<Outcome> {
+    example(repo, "concurrency")
+}
+
 /// The example starts a broker if none is running, and stops it.
 pub(super) fn invoices(repo: &Repo) -> Result<Outcome> {
     example(repo, "invoices")

@@ -107,6 +107,7 @@ const VERBS: &[&str] = &[
     "isolate",
     "join",
     "keep",
+    "kill",
     "leave",
     "let",
     "limit",

@@ -49,14 +49,18 @@ const CRATES: &[CrateRow] = &[
     row("otel-saga", Tier::Transport),
     row("otel-discovery", Tier::Transport),
     row("otel-tasks", Tier::Transport),
+    row("otel-tasks-macros", Tier::Transport),
     row("otel-telemetry", Tier::App),
     row("otel-waterfall", Tier::App),
     row(TESTING, Tier::Dev),
 ];
 
 /// The permitted dependencies within a tier, as pairs of user and dependency.
-const NEIGHBOURS: &[(&str, &str)] =
-    &[("otel-request", "otel-operation"), ("otel-messaging", "otel-operation")];
+const NEIGHBOURS: &[(&str, &str)] = &[
+    ("otel-request", "otel-operation"),
+    ("otel-messaging", "otel-operation"),
+    ("otel-tasks", "otel-tasks-macros"),
+];
 
 /// The crates that may depend on the SDK outside of tests.
 const SDK_USERS: &[&str] = &["otel-telemetry", "otel-waterfall", TESTING];

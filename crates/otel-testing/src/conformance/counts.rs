@@ -11,25 +11,51 @@ pub struct Measurement {
     metric: &'static str,
     kind: MetricKind,
     count: u64,
+    is_before_operation: bool,
 }
 
 impl Measurement {
     /// One sample of a histogram.
     #[must_use]
     pub const fn sample(metric: &'static str) -> Self {
-        Self { metric, kind: MetricKind::Histogram, count: 1 }
+        Self::new(metric, MetricKind::Histogram)
     }
 
     /// One increment of an up-down counter when the operation starts and one decrement when it ends.
     #[must_use]
     pub const fn in_flight(metric: &'static str) -> Self {
-        Self { metric, kind: MetricKind::UpDownCounter, count: 1 }
+        Self::new(metric, MetricKind::UpDownCounter)
     }
 
     /// One step of a counter, by 1.
     #[must_use]
     pub const fn step(metric: &'static str) -> Self {
-        Self { metric, kind: MetricKind::Counter, count: 1 }
+        Self::new(metric, MetricKind::Counter)
+    }
+
+    /// Says that it is over when the operation starts: the sample of a wait, which is no duration of a span; the time in a
+    /// queue, which is empty again while the operation runs.
+    #[must_use]
+    pub const fn before_operation(mut self) -> Self {
+        self.is_before_operation = true;
+        self
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.kind == MetricKind::UpDownCounter && !self.is_before_operation
+    }
+
+    /// Returns true for the histogram of a wait.
+    pub(super) fn is_wait(&self) -> bool {
+        self.kind == MetricKind::Histogram && self.is_before_operation
+    }
+
+    pub(super) fn metric(&self) -> &'static str {
+        self.metric
+    }
+
+    const fn new(metric: &'static str, kind: MetricKind) -> Self {
+        Self { metric, kind, count: 1, is_before_operation: false }
     }
 }
 
@@ -67,8 +93,7 @@ pub(super) fn all<H: Harness>(
         };
         exact(tally, one, operations).map_err(|what| format!("{metric}: {what}"))?;
     }
-    let open: u64 =
-        listed.iter().filter(|one| one.kind == MetricKind::UpDownCounter).map(|one| one.count).sum();
+    let open: u64 = listed.iter().filter(|one| one.is_in_flight()).map(|one| one.count).sum();
     observed.iter().try_for_each(|seen| while_it_runs(scenario, seen, open as f64))
 }
 

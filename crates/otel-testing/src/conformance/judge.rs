@@ -10,8 +10,8 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{
-    CallResult, Flow, Harness, Observed, ProbePoint, Role, Run, Scenario, agreement, context, counts,
-    input::ids, scenario::ATTACKER, second,
+    CallResult, Flow, Harness, Measurement, Observed, ProbePoint, Role, Run, Scenario, agreement, context,
+    counts, input::ids, scenario::ATTACKER, second,
 };
 use crate::{Recorder, normalize};
 
@@ -34,7 +34,9 @@ pub(super) fn all<H: Harness>(
     let operations: Vec<&SpanData> = spans.iter().filter(|span| is_operation(role, span)).collect();
     number(scenario, observed.len(), operations.len())?;
     if scenario != Scenario::UnsampledParent && !scenario.shuts_down() {
-        agreement::spans_and_metrics(recorder, &spans)?;
+        let listed = harness.measurements(scenario.flow());
+        let waits: Vec<&str> = listed.iter().filter(|one| one.is_wait()).map(Measurement::metric).collect();
+        agreement::spans_and_metrics(recorder, &spans, &waits)?;
     }
     counts::all(harness, scenario, recorder, observed)?;
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;

@@ -43,6 +43,10 @@ enum Omission {
     Probes,
     Measurements,
     Duration,
+    /// The duration of the operation is listed as a wait before it.
+    DurationIsWait,
+    /// What is in flight while the operation runs is listed as what is over by then.
+    InFlightIsQueued,
 }
 
 struct Careless(ToyHarness, Omission);
@@ -60,6 +64,16 @@ impl Harness for Careless {
         match self.1 {
             Omission::Measurements => vec![Measurement::sample("toy.duration")],
             Omission::Duration => vec![Measurement::in_flight("toy.active"), Measurement::step("toy.calls")],
+            Omission::DurationIsWait => vec![
+                Measurement::sample("toy.duration").before_operation(),
+                Measurement::in_flight("toy.active"),
+                Measurement::step("toy.calls"),
+            ],
+            Omission::InFlightIsQueued => vec![
+                Measurement::sample("toy.duration"),
+                Measurement::in_flight("toy.active").before_operation(),
+                Measurement::step("toy.calls"),
+            ],
             _ => self.0.measurements(flow),
         }
     }
@@ -75,7 +89,7 @@ impl Harness for Careless {
                 Observed::new(run.0, other.0)
             }
             Omission::Probes => Observed::new(Run::new(cancelled(), &none), Run::new(cancelled(), &none)),
-            Omission::Measurements | Omission::Duration => Observed::new(run.0, run.1),
+            _ => Observed::new(run.0, run.1),
         }
     }
 }
@@ -166,6 +180,8 @@ async fn what_a_harness_leaves_out_is_noticed() {
         (Omission::Probes, Scenario::Success, "no run reached a point"),
         (Omission::Measurements, Scenario::Success, "the harness lists none"),
         (Omission::Duration, Scenario::Success, "the harness lists no duration"),
+        (Omission::DurationIsWait, Scenario::Success, "spans and durations disagree"),
+        (Omission::InFlightIsQueued, Scenario::Success, "1 operations are in flight, not 0"),
     ];
     for role in [Role::Inbound, Role::Outbound] {
         for (omission, scenario, complaint) in omissions {

@@ -1,0 +1,90 @@
+//! `#[traced]` on functions and methods.
+//!
+//! Follows the [OpenTelemetry tracing API](https://opentelemetry.io/docs/specs/otel/trace/api/#span).
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::visit::{self, Visit};
+use syn::{ItemFn, ReturnType, Signature, Type, TypeImplTrait, TypeParamBound};
+
+use crate::options::Options;
+
+pub(crate) fn expand(options: Options, function: ItemFn) -> syn::Result<TokenStream> {
+    options.for_function()?;
+    let ItemFn { attrs, vis, sig, block, .. } = function;
+    if let Some(constant) = &sig.constness {
+        return Err(syn::Error::new_spanned(constant, "a `const` function cannot be traced"));
+    }
+    let start = options.start(&sig.ident.to_string());
+    let body = traced_body(&sig, &start, &block.to_token_stream());
+    Ok(quote!(#(#attrs)* #vis #sig { #body }))
+}
+
+/// The body of a function that runs `body` inside of the span that `start` starts.
+pub(crate) fn traced_body(sig: &Signature, start: &TokenStream, body: &TokenStream) -> TokenStream {
+    let outcome = quote!(|__output| {
+        use ::otel_tasks::__private::{AnyOutcome as _, KnownOutcome as _};
+        (&&::otel_tasks::__private::output(__output)).outcome()
+    });
+    let output = match &sig.output {
+        ReturnType::Default => quote!(()),
+        ReturnType::Type(_, output) => output.to_token_stream(),
+    };
+    if sig.asyncness.is_some() {
+        let body = typed(&sig.output, &output, body);
+        return quote! {
+            let __operation = #start;
+            ::otel_tasks::__private::run(__operation, async move { #body }, #outcome).await
+        };
+    }
+    if returns_future(&sig.output) {
+        return quote! {
+            let __operation = #start;
+            ::otel_tasks::__private::run_future(__operation, move || #body, #outcome)
+        };
+    }
+    let output = (!contains_impl_trait(&sig.output)).then(|| quote!(-> #output));
+    quote! {
+        let __operation = #start;
+        ::otel_tasks::__private::run_sync(__operation, move || #output { #body }, #outcome)
+    }
+}
+
+/// An async block has no place for its type: a `return` that never runs gives it, so that `?` knows its target.
+fn typed(declared: &ReturnType, output: &TokenStream, body: &TokenStream) -> TokenStream {
+    let is_never = matches!(declared, ReturnType::Type(_, output) if matches!(**output, Type::Never(_)));
+    if is_never || contains_impl_trait(declared) {
+        return body.clone();
+    }
+    quote! {
+        if let ::std::option::Option::Some(__output) = ::std::option::Option::None::<#output> {
+            return __output;
+        }
+        let __output: #output = #body;
+        __output
+    }
+}
+
+fn contains_impl_trait(output: &ReturnType) -> bool {
+    struct Finder(bool);
+    impl Visit<'_> for Finder {
+        fn visit_type_impl_trait(&mut self, _: &TypeImplTrait) {
+            self.0 = true;
+        }
+    }
+    let mut finder = Finder(false);
+    visit::visit_return_type(&mut finder, output);
+    finder.0
+}
+
+/// Returns true for `-> impl Future<…>`, whose work is done when it is polled.
+fn returns_future(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, output) = output else { return false };
+    let Type::ImplTrait(opaque) = &**output else { return false };
+    opaque.bounds.iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")
+        }
+        _ => false,
+    })
+}

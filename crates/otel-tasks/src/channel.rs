@@ -1,0 +1,231 @@
+//! A channel by its name: the envelopes of its items, the processing of received ones, and what is counted.
+//!
+//! Follows the [messaging semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), "Consumer spans", as far as they
+//! concern parents and links, and `docs/conventions.md` for names.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::trace::{Link, SpanKind};
+use opentelemetry::{Context, KeyValue};
+use otel_operation::{Operation, ParentMode, SpanStart, StartTime, catch_panic};
+use otel_propagation::link_to;
+
+use crate::attributes::{CHANNEL_BATCH_ITEM_COUNT, CHANNEL_BATCH_LINKS_LEFT_OUT, CHANNEL_NAME};
+use crate::envelope::WithContext;
+use crate::future::TaskFuture;
+use crate::instrumentation::TaskInstrumentation;
+use crate::metrics::ChannelSeries;
+use crate::operation::{TaskObserver, TaskOperation};
+use crate::outcome::TaskOutput;
+
+/// The maximum number of links of one span. The SDK's default limit is the same.
+const MAX_LINKS: usize = 128;
+
+/// A channel by its name. A string is one with the global instrumentation. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Channel(Arc<ChannelState>);
+
+#[derive(Clone, Debug)]
+struct ChannelState {
+    name: Cow<'static, str>,
+    span_name: Cow<'static, str>,
+    instrumentation: TaskInstrumentation,
+    /// `None` if the filter leaves the channel out.
+    series: Option<Arc<ChannelSeries>>,
+    parent_mode: ParentMode,
+}
+
+impl Channel {
+    /// Describes the channel of this name, which must have low cardinality: spans and metrics have it.
+    #[must_use]
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::with(name.into(), TaskInstrumentation::global())
+    }
+
+    fn with(name: Cow<'static, str>, instrumentation: &TaskInstrumentation) -> Self {
+        let options = instrumentation.options();
+        Self(Arc::new(ChannelState {
+            span_name: otel_operation::intern(&format!("process {name}")),
+            series: options.is_recorded(&name).then(|| instrumentation.channel_series(&name)),
+            parent_mode: options.parent_mode,
+            instrumentation: instrumentation.clone(),
+            name,
+        }))
+    }
+
+    /// Records with `instrumentation` instead of the global one, and takes its parent mode.
+    #[must_use]
+    pub fn with_instrumentation(self, instrumentation: &TaskInstrumentation) -> Self {
+        Self::with(self.0.name.clone(), instrumentation)
+    }
+
+    /// Sets the parent of the spans that process the items of this channel. Default: the mode of the instrumentation's
+    /// [`Options`](crate::Options).
+    #[must_use]
+    pub fn with_parent_mode(mut self, mode: ParentMode) -> Self {
+        Arc::make_mut(&mut self.0).parent_mode = mode;
+        self
+    }
+
+    /// Puts an item into an envelope with the context that is current now, and counts it in the depth of the channel until it
+    /// is received. One that is dropped before is counted as dropped.
+    #[must_use]
+    pub fn envelope<T>(&self, value: T) -> WithContext<T> {
+        WithContext::with_slot(value, QueueSlot::take(self))
+    }
+
+    /// Runs a handler for a received item inside of a `process` span.
+    ///
+    /// The span links to the span in which the item was sent, and has it for a parent as the mode of the channel says.
+    pub async fn process<T, F>(&self, item: WithContext<T>, handler: impl FnOnce(T) -> F) -> F::Output
+    where
+        F: Future<Output: TaskOutput>,
+    {
+        let (value, operation) = self.start(item);
+        // The handler is called inside of the operation, because it may run code before it returns its future.
+        TaskFuture::new(async move { handler(value).await }, operation, F::Output::outcome).await
+    }
+
+    /// Does the same as [`process`](Self::process) for a handler that blocks.
+    pub fn process_sync<T, R: TaskOutput>(&self, item: WithContext<T>, handler: impl FnOnce(T) -> R) -> R {
+        let (value, operation) = self.start(item);
+        operation.run(|| handler(value), R::outcome)
+    }
+
+    /// Runs a handler for several items inside of one `process` span, which links to the spans of all of them. The first 128
+    /// of them have links. The parent is the span that is current, in each mode.
+    pub async fn process_batch<T, F>(
+        &self,
+        items: impl IntoIterator<Item = WithContext<T>>,
+        handler: impl FnOnce(Vec<T>) -> F,
+    ) -> F::Output
+    where
+        F: Future<Output: TaskOutput>,
+    {
+        let (values, operation) = self.start_batch(items);
+        TaskFuture::new(async move { handler(values).await }, operation, F::Output::outcome).await
+    }
+
+    /// Counts items that were dropped by other code than the wrappers of this crate, such as those that a receiver of tokio's
+    /// `broadcast` has missed (`Lagged`).
+    pub fn count_dropped(&self, items: u64) {
+        self.record(|series| series.count_dropped(items));
+    }
+
+    /// Marks an item as received.
+    pub(crate) fn receive<T>(&self, mut item: WithContext<T>) -> WithContext<T> {
+        item.receive(Some(self));
+        item
+    }
+
+    pub(crate) fn record_queue_time(&self, queued: Duration) {
+        self.record(|series| series.record_queue_time(queued));
+    }
+
+    fn record<R>(&self, record: impl FnOnce(&ChannelSeries) -> R) -> Option<R> {
+        let series = self.0.series.as_ref()?;
+        catch_panic(|| record(series))
+    }
+
+    fn start<T>(&self, mut item: WithContext<T>) -> (T, TaskOperation) {
+        item.receive(Some(self));
+        let queue_time = item.queue_time();
+        let (value, sent) = item.into_parts();
+        let current = Context::current();
+        let parent = self.0.parent_mode.parent(&current, &sent);
+        let operation = self.start_span(&parent, queue_time, Vec::new, || link_to(&sent, []).into_iter());
+        (value, operation)
+    }
+
+    fn start_batch<T>(&self, items: impl IntoIterator<Item = WithContext<T>>) -> (Vec<T>, TaskOperation) {
+        let received = items.into_iter().map(|item| self.receive(item).into_parts());
+        let (values, contexts): (Vec<T>, Vec<Context>) = received.unzip();
+        let count = contexts.len();
+        let attributes = || {
+            let number = |key, number| KeyValue::new(key, i64::try_from(number).unwrap_or(i64::MAX));
+            let left_out = count.saturating_sub(MAX_LINKS);
+            let left_out = (left_out > 0).then(|| number(CHANNEL_BATCH_LINKS_LEFT_OUT, left_out));
+            std::iter::once(number(CHANNEL_BATCH_ITEM_COUNT, count)).chain(left_out).collect()
+        };
+        let links = || contexts.iter().take(MAX_LINKS).filter_map(|context| link_to(context, []));
+        let operation = self.start_span(&Context::current(), None, attributes, links);
+        (values, operation)
+    }
+
+    fn start_span<L: Iterator<Item = Link>>(
+        &self,
+        parent: &Context,
+        queue_time: Option<Duration>,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+        links: impl FnOnce() -> L,
+    ) -> TaskOperation {
+        let Some(series) = &self.0.series else { return TaskOperation::inert(parent.clone()) };
+        let instrumentation = &self.0.instrumentation;
+        let started = StartTime::now();
+        let describe = || {
+            let start = SpanStart::new(self.0.span_name.clone(), SpanKind::Consumer, started.time)
+                .with_sampler_attributes(instrumentation.options().sampler_attributes);
+            links().fold(start, SpanStart::with_link)
+        };
+        let attributes = || {
+            let mut list = attributes();
+            list.push(KeyValue::new(CHANNEL_NAME, self.0.name.clone()));
+            list
+        };
+        let observer = TaskObserver::item(Arc::clone(series), queue_time);
+        let operation =
+            Operation::start(instrumentation.tracer(), describe, parent, started, observer, attributes);
+        TaskOperation::recorded(operation, started)
+    }
+}
+
+impl From<&'static str> for Channel {
+    fn from(name: &'static str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Channel {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+/// Guard: counts one item in the depth of its channel. Dropped without [`release`](Self::release), it counts the item as
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct QueueSlot {
+    channel: Channel,
+    released: bool,
+}
+
+impl QueueSlot {
+    /// Counts an item, if the channel is recorded and a meter provider is installed.
+    pub(crate) fn take(channel: &Channel) -> Option<Self> {
+        let counted = channel.record(|series| series.add_depth(1)).unwrap_or(false);
+        counted.then(|| Self { channel: channel.clone(), released: false })
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Ends the count of an item that was received, or that its sender got back.
+    pub(crate) fn release(mut self) {
+        self.released = true;
+    }
+}
+
+impl Drop for QueueSlot {
+    fn drop(&mut self) {
+        self.channel.record(|series| {
+            series.add_depth(-1);
+            if !self.released {
+                series.count_dropped(1);
+            }
+        });
+    }
+}

@@ -1,0 +1,104 @@
+//! The instrumentation: tracer, instruments, and the series of each name. One is global.
+//!
+//! Follows the [library guidelines of the OpenTelemetry
+//! specification](https://opentelemetry.io/docs/specs/otel/library-guidelines/).
+
+use std::sync::{Arc, LazyLock};
+
+use opentelemetry::InstrumentationScope;
+use otel_operation::{BoundedCache, LazyInstruments, Tracer};
+
+use crate::metrics::{
+    ChannelInstruments, ChannelSeries, LockInstruments, LockSeries, TaskInstruments, TaskSeries,
+};
+use crate::options::Options;
+
+/// The names of tasks, of channels and of locks that have metrics of their own. Those beyond it share the name `_OTHER`.
+const MAX_NAMES: usize = 512;
+
+/// The name on the metrics of tasks, channels and locks beyond the limit.
+const OTHER: &str = "_OTHER";
+
+/// The instrumentation of tasks and channels with [`Options`]. Cloning is cheap. Functions and types that are given none use
+/// a global one, with the default options.
+#[derive(Clone, Debug)]
+pub struct TaskInstrumentation(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tracer: Tracer,
+    options: Options,
+    task_instruments: Arc<LazyInstruments<TaskInstruments>>,
+    tasks: BoundedCache<TaskSeries>,
+    other_tasks: Arc<TaskSeries>,
+    channel_instruments: Arc<LazyInstruments<ChannelInstruments>>,
+    channels: BoundedCache<ChannelSeries>,
+    other_channels: Arc<ChannelSeries>,
+    lock_instruments: Arc<LazyInstruments<LockInstruments>>,
+    locks: BoundedCache<LockSeries>,
+    other_locks: Arc<LockSeries>,
+}
+
+impl TaskInstrumentation {
+    /// Creates an instrumentation.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let task_instruments = Arc::new(options.providers.instruments(scope.clone(), TaskInstruments::new));
+        let channel_instruments =
+            Arc::new(options.providers.instruments(scope.clone(), ChannelInstruments::new));
+        let lock_instruments = Arc::new(options.providers.instruments(scope.clone(), LockInstruments::new));
+        Self(Arc::new(Inner {
+            tracer: options.providers.tracer(scope),
+            tasks: BoundedCache::new(MAX_NAMES),
+            other_tasks: Arc::new(TaskSeries::new(&task_instruments, OTHER)),
+            task_instruments,
+            channels: BoundedCache::new(MAX_NAMES),
+            other_channels: Arc::new(ChannelSeries::new(&channel_instruments, OTHER)),
+            channel_instruments,
+            locks: BoundedCache::new(MAX_NAMES),
+            other_locks: Arc::new(LockSeries::new(&lock_instruments, OTHER)),
+            lock_instruments,
+            options,
+        }))
+    }
+
+    /// Returns the instrumentation with the global providers.
+    #[must_use]
+    pub fn global() -> &'static Self {
+        static GLOBAL: LazyLock<TaskInstrumentation> =
+            LazyLock::new(|| TaskInstrumentation::new(Options::new()));
+        &GLOBAL
+    }
+
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.0.tracer
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Returns the metrics of the tasks of this name.
+    pub(crate) fn task_series(&self, name: &str) -> Arc<TaskSeries> {
+        let Inner { task_instruments, tasks, other_tasks, .. } = &*self.0;
+        let series = tasks.get_or_insert(name, || TaskSeries::new(task_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_tasks))
+    }
+
+    /// Returns the metrics of the channels of this name.
+    pub(crate) fn channel_series(&self, name: &str) -> Arc<ChannelSeries> {
+        let Inner { channel_instruments, channels, other_channels, .. } = &*self.0;
+        let series = channels.get_or_insert(name, || ChannelSeries::new(channel_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_channels))
+    }
+
+    /// Returns the metric of the locks of this name.
+    pub(crate) fn lock_series(&self, name: &str) -> Arc<LockSeries> {
+        let Inner { lock_instruments, locks, other_locks, .. } = &*self.0;
+        let series = locks.get_or_insert(name, || LockSeries::new(lock_instruments, name));
+        series.unwrap_or_else(|| Arc::clone(other_locks))
+    }
+}

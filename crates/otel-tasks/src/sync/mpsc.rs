@@ -1,0 +1,119 @@
+//! tokio's `mpsc` channels, whose items carry the context in which they were sent.
+//!
+//! Follows the names and errors of [tokio's](https://docs.rs/tokio/latest/tokio/sync/mpsc/index.html). A received item is a
+//! [`WithContext`]; [`Receiver::process`] receives one and runs a handler for it.
+
+mod bounded;
+mod unbounded;
+
+pub use self::bounded::{Permit, Receiver, Sender, WeakSender};
+pub use self::unbounded::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
+
+use crate::channel::Channel;
+
+/// Creates a bounded channel for `buffer` items, as [`tokio::sync::mpsc::channel`] does.
+///
+/// # Panics
+/// If `buffer` is 0 or greater than tokio's limit.
+#[track_caller]
+pub fn channel<T>(channel: impl Into<Channel>, buffer: usize) -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(buffer);
+    let channel = channel.into();
+    (Sender::new(sender, channel.clone()), Receiver::new(receiver, channel))
+}
+
+/// Creates a channel without a bound, as [`tokio::sync::mpsc::unbounded_channel`] does.
+pub fn unbounded_channel<T>(channel: impl Into<Channel>) -> (UnboundedSender<T>, UnboundedReceiver<T>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let channel = channel.into();
+    (UnboundedSender::new(sender, channel.clone()), UnboundedReceiver::new(receiver, channel))
+}
+
+/// The methods that both receivers have.
+macro_rules! receiver {
+    ($receiver:ident, $inner:ident) => {
+        impl<T> $receiver<T> {
+            pub(super) fn new(inner: mpsc::$inner<WithContext<T>>, channel: Channel) -> Self {
+                Self { inner, channel }
+            }
+
+            /// Returns the channel, for [`Channel::process`] of an item that was received before.
+            #[must_use]
+            pub fn channel(&self) -> &Channel {
+                &self.channel
+            }
+
+            /// Receives an item. Cancel safe.
+            pub async fn recv(&mut self) -> Option<WithContext<T>> {
+                self.inner.recv().await.map(|item| self.channel.receive(item))
+            }
+
+            /// Receives an item and runs a handler for it inside of a `process` span ([`Channel::process`]). Returns `None` once
+            /// the channel is closed and empty.
+            pub async fn process<F>(&mut self, handler: impl FnOnce(T) -> F) -> Option<F::Output>
+            where
+                F: Future<Output: TaskOutput>,
+            {
+                let item = self.recv().await?;
+                Some(self.channel.process(item, handler).await)
+            }
+
+            /// Receives up to `limit` items and appends them to `buffer`. Returns their number; 0 once the channel is closed
+            /// and empty. Cancel safe.
+            pub async fn recv_many(&mut self, buffer: &mut Vec<WithContext<T>>, limit: usize) -> usize {
+                let before = buffer.len();
+                let received = self.inner.recv_many(buffer, limit).await;
+                for item in &mut buffer[before..] {
+                    item.receive(Some(&self.channel));
+                }
+                received
+            }
+
+            /// Receives an item without waiting.
+            ///
+            /// # Errors
+            /// tokio's error, if the channel is empty, or closed as well.
+            pub fn try_recv(&mut self) -> Result<WithContext<T>, TryRecvError> {
+                self.inner.try_recv().map(|item| self.channel.receive(item))
+            }
+
+            /// Receives an item in synchronous code.
+            ///
+            /// # Panics
+            /// If it is called in asynchronous code.
+            #[track_caller]
+            pub fn blocking_recv(&mut self) -> Option<WithContext<T>> {
+                self.inner.blocking_recv().map(|item| self.channel.receive(item))
+            }
+
+            /// Polls for an item.
+            pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<WithContext<T>>> {
+                self.inner.poll_recv(cx).map(|item| item.map(|item| self.channel.receive(item)))
+            }
+
+            /// Closes the channel. Items that are in it can still be received.
+            pub fn close(&mut self) {
+                self.inner.close();
+            }
+
+            /// Returns true if the channel is closed.
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.inner.is_closed()
+            }
+
+            /// Returns true if there is no item in the channel.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.inner.is_empty()
+            }
+
+            /// Returns the number of items in the channel.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.inner.len()
+            }
+        }
+    };
+}
+use receiver;

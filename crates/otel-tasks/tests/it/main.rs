@@ -1,0 +1,20 @@
+//! The behaviour of otel-tasks through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod channels;
+mod conformance;
+mod context;
+mod conventions;
+mod ends;
+mod errors;
+mod faults;
+mod locks;
+mod pools;
+mod spans;
+mod streams;
+mod support;
+#[cfg(feature = "macros")]
+mod traced;
+#[cfg(feature = "macros")]
+mod traced_traits;
