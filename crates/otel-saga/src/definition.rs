@@ -24,7 +24,7 @@ pub use self::step::{Group, StepBuilder};
 pub(crate) use self::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
-use crate::flow::StepShape;
+use crate::flow::{NoSuchStep, StepShape};
 
 /// The definition of a saga: its name, its version, and its steps over the shared state `S`, from an input `I`.
 /// Cloning is cheap.
@@ -63,6 +63,13 @@ where
             concurrency: None,
             input: PhantomData,
         }
+    }
+}
+
+impl<S> Definition<S> {
+    /// Returns the executable part of a step.
+    pub(crate) fn step(&self, step: u16) -> Result<&Step<S>, NoSuchStep> {
+        self.steps.get(usize::from(step)).ok_or(NoSuchStep::new(step))
     }
 }
 
@@ -127,7 +134,7 @@ where
         name: impl Into<String>,
         args: A,
         action: F,
-    ) -> StepBuilder<'_, S, I, O>
+    ) -> StepBuilder<'_, S, I, A, O>
     where
         A: Args,
         O: Serialize + DeserializeOwned + Send + 'static,
@@ -162,7 +169,7 @@ where
         args: A,
         action: F,
         parallel: bool,
-    ) -> StepBuilder<'_, S, I, O>
+    ) -> StepBuilder<'_, S, I, A, O>
     where
         A: Args,
         O: Serialize + DeserializeOwned + Send + 'static,
@@ -170,7 +177,7 @@ where
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
         self.drafts.push(Draft::new(name, self.stages, parallel, args, action));
-        StepBuilder::new(self)
+        StepBuilder::new(self, args)
     }
 
     /// Checks and finishes the definition.

@@ -2,9 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use otel_operation::Outcome;
 
+use crate::flow::FoldError;
 use crate::journal::JournalError;
 
 /// Any boxed error.
@@ -15,6 +17,8 @@ pub(crate) enum Kind {
     /// The participant refused.
     Refused,
     Uncertain,
+    /// No further attempt is to be made.
+    GaveUp,
     /// The journal's data does not match the types of the definition.
     Data,
 }
@@ -26,6 +30,7 @@ pub(crate) enum Kind {
 pub struct StepError {
     kind: Kind,
     error_type: &'static str,
+    wait: Option<Duration>,
     source: BoxError,
 }
 
@@ -34,17 +39,28 @@ impl StepError {
     /// is made. A refused compensation is retried nevertheless.
     #[must_use]
     pub fn refused(error: impl Into<BoxError>) -> Self {
-        Self { kind: Kind::Refused, error_type: "refused", source: error.into() }
+        Self::new(Kind::Refused, "refused", error)
     }
 
     /// The outcome is unknown, or does not exist yet: the attempt is repeated.
     #[must_use]
     pub fn uncertain(error: impl Into<BoxError>) -> Self {
-        Self { kind: Kind::Uncertain, error_type: "failed", source: error.into() }
+        Self::new(Kind::Uncertain, "failed", error)
+    }
+
+    /// The outcome is unknown, and no further attempt is made: the step is undone. A step that cannot be undone parks
+    /// the saga, and so does a compensation.
+    #[must_use]
+    pub fn give_up(error: impl Into<BoxError>) -> Self {
+        Self::new(Kind::GaveUp, "gave_up", error)
+    }
+
+    fn new(kind: Kind, error_type: &'static str, error: impl Into<BoxError>) -> Self {
+        Self { kind, error_type, wait: None, source: error.into() }
     }
 
     pub(crate) fn data(error: impl Into<BoxError>) -> Self {
-        Self { kind: Kind::Data, error_type: "data", source: error.into() }
+        Self::new(Kind::Data, "data", error)
     }
 
     /// Sets the class of the failure, the `error.type` of spans and metrics. Use a small set of values.
@@ -52,6 +68,18 @@ impl StepError {
     pub fn with_type(mut self, error_type: &'static str) -> Self {
         self.error_type = error_type;
         self
+    }
+
+    /// Sets the wait before the next attempt, in place of that of the retry policy: the participant asked for it, for
+    /// example in `Retry-After`. It may be longer than the policy's longest wait. It has no effect on a refusal.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -213,6 +241,34 @@ pub enum InstanceError {
         /// Id of the instance.
         id: String,
     },
+    /// The instance is not parked; park it first, so that no attempt of the step is running.
+    #[error("`{id}` is not parked: park it first")]
+    NotParked {
+        /// Id of the instance.
+        id: String,
+    },
+    /// The saga has no step of this name.
+    #[error("`{id}` has no step `{step}`")]
+    NoSuchStep {
+        /// Id of the instance.
+        id: String,
+        /// Name of the step.
+        step: String,
+    },
+    /// The step cannot have this outcome.
+    #[error("step `{step}` of `{id}` cannot be resolved like this")]
+    Unresolvable {
+        /// Id of the instance.
+        id: String,
+        /// Name of the step.
+        step: String,
+        /// The cause.
+        #[source]
+        source: FoldError,
+    },
+    /// The output cannot be journaled.
+    #[error("the output cannot be journaled")]
+    Output(#[source] ValueError),
     /// Other writers changed the instance during each of several tries.
     #[error("`{id}` kept changing")]
     Busy {

@@ -4,10 +4,12 @@
 //! Follows `docs/sagas.md`, "Pure core", "Intent before action" and "Order of steps and the pivot": uncertain steps
 //! are undone too, and after the pivot only forward steps follow.
 
+mod apply;
 mod next;
 mod record;
 mod state;
 
+pub use apply::{FoldError, Impossible};
 pub use next::{Command, next};
-pub use record::{DecodeError, End, Phase, Record, Started, StepKind, StepShape};
-pub use state::{FoldError, Side, State, StepState, Verdict, fold};
+pub use record::{DecodeError, End, Phase, Record, Resolution, Started, StepKind, StepShape};
+pub use state::{NoSuchStep, Side, State, StepState, Verdict, fold};

@@ -8,9 +8,12 @@ mod timeline;
 use std::sync::Arc;
 
 pub use self::timeline::{Moment, utc};
-use crate::error::{BoxError, InstanceError};
-use crate::flow::{Record, State, StepKind, fold};
-use crate::journal::{AppendError, Count, Header, Journal, Loaded, Query, Status, Then};
+use serde_json::Value;
+
+use crate::definition::checked;
+use crate::error::{BoxError, InstanceError, with_causes};
+use crate::flow::{Record, Resolution, State, fold};
+use crate::journal::{AppendError, Count, Header, Journal, JournalError, Loaded, Query, Status, Then, now};
 use crate::two_phase::{History, is_transaction};
 
 /// An instance with its records.
@@ -88,51 +91,142 @@ impl Operator {
         Ok(self.journal.counts().await?)
     }
 
+    /// Returns the reason for which the instance is parked, or is to be; `None` if it is neither. The reason of an
+    /// instance that cannot be read is the error.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the journal request fails.
+    pub async fn park_reason(&self, header: &Header) -> Result<Option<String>, InstanceError> {
+        if header.status.is_finished() || is_transaction(&header.saga) {
+            return Ok(None);
+        }
+        let is_parked = header.status == Status::Parked;
+        match self.journal.load(&header.id).await {
+            Ok(Some(loaded)) => Ok(match read(&loaded) {
+                Ok(state) => state.parked.or(state.park_requested),
+                Err(error) => is_parked.then(|| with_causes(&*error)),
+            }),
+            Ok(None) => Ok(None),
+            Err(error @ JournalError::Damaged { .. }) => Ok(is_parked.then(|| with_causes(&error))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Requests a cancellation: the saga is undone.
     ///
     /// # Errors
     ///
-    /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone.
+    /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone:
+    /// [`resolve`](Self::resolve) the pivot instead.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
-        let too_late = |_: &Header, state: Option<&State>| {
-            let state = state?;
-            let mut both = state.started.steps.iter().zip(&state.steps);
-            let pivot = both.any(|(shape, step)| shape.kind == StepKind::Pivot && step.action.attempts > 0);
-            (pivot && !state.is_aborting()).then(|| InstanceError::TooLate { id: id.to_owned() })
+        let cancel = |header: &Header, state: Result<&State, _>| {
+            if state.is_ok_and(|state| state.pivot_has_begun() && !state.is_aborting()) {
+                return Err(InstanceError::TooLate { id: id.to_owned() });
+            }
+            // A parked instance stays parked until it is unparked.
+            let is_parked = header.status == Status::Parked;
+            Ok((Record::CancelRequested, if is_parked { Then::Parked } else { Then::Continue }))
         };
-        self.request(id, Record::CancelRequested, too_late, Then::Continue).await
+        self.request(id, cancel).await
     }
 
-    /// Parks the instance. Running attempts end, and no further ones start.
+    /// Parks the instance. No further attempt starts, and the worker that owns the instance parks it when its running
+    /// attempts have ended.
     ///
     /// # Errors
     ///
     /// Returns an error if the instance has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
-        let record = Record::Parked { reason: reason.to_owned() };
-        self.request(id, record, |_, _| None, Then::Parked).await
+        let park = |header: &Header, state: Result<&State, _>| {
+            let reason = reason.to_owned();
+            // Only the owner knows which attempts are running. An instance that cannot be read runs none.
+            let is_owned = header.status == Status::Running && header.owner.is_some();
+            Ok(if is_owned && state.is_ok() {
+                (Record::ParkRequested { reason }, Then::Continue)
+            } else {
+                (Record::Parked { reason }, Then::Parked)
+            })
+        };
+        self.request(id, park).await
     }
 
-    /// Unparks the instance. If it is not parked but waits for its next attempt, the attempt starts now.
+    /// Unparks the instance. If it is not parked but waits for its next attempt, the attempt starts now; if an
+    /// attempt is running and fails, the next one follows at once.
     ///
     /// # Errors
     ///
     /// Returns an error if the instance has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
-        self.request(id, Record::Unparked, |_, _| None, Then::Continue).await
+        self.request(id, |_, _| Ok((Record::Unparked, Then::Continue))).await
     }
 
-    /// Starts the next attempt of a waiting instance now. Unlike [`unpark`](Self::unpark) it refuses parked
-    /// instances, so that it can be applied to many instances at once.
+    /// Starts the next attempt of a waiting instance now; if an attempt is running and fails, the next one follows at
+    /// once. Unlike [`unpark`](Self::unpark) it refuses parked instances, so that it can be applied to many instances
+    /// at once.
     ///
     /// # Errors
     ///
-    /// Returns an error if the instance has ended or is parked.
+    /// Returns an error if the instance has ended or is parked, or is to be.
     pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
-        let parked = |header: &Header, _: Option<&State>| {
-            (header.status == Status::Parked).then(|| InstanceError::Parked { id: id.to_owned() })
+        let retry = |header: &Header, state: Result<&State, _>| {
+            let is_to_be = state.is_ok_and(|state| state.park_requested.is_some());
+            if header.status == Status::Parked || is_to_be {
+                return Err(InstanceError::Parked { id: id.to_owned() });
+            }
+            Ok((Record::Unparked, Then::Continue))
         };
-        self.request(id, Record::Unparked, parked, Then::Continue).await
+        self.request(id, retry).await
+    }
+
+    /// States the outcome of a step of a parked instance, because its participant cannot. It stays parked: unpark it
+    /// afterwards. `who` and `why` are journaled, and are in the trace.
+    ///
+    /// | resolution | for a step | and then the saga |
+    /// |---|---|---|
+    /// | `Done(output)` | whose action has begun and has no outcome, a refused forward step, or one that was done: the output is replaced | continues |
+    /// | `Refused` | that is compensatable or the pivot, and whose action has begun and has no outcome | is undone; nothing of this step |
+    /// | `Undone` | that is to be undone | undoes the remaining steps |
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the instance is not parked, if it has no such step, or if the step cannot have this
+    /// outcome.
+    pub async fn resolve(
+        &self,
+        id: &str,
+        step: &str,
+        resolution: Resolution,
+        who: &str,
+        why: &str,
+    ) -> Result<(), InstanceError> {
+        let resolution = match resolution {
+            Resolution::Done(output) => {
+                Resolution::Done(checked::<Value>(output).map_err(InstanceError::Output)?.0)
+            }
+            resolution => resolution,
+        };
+        let resolve = |header: &Header, state: Result<&State, BoxError>| {
+            let id = || id.to_owned();
+            let state = state.map_err(|source| InstanceError::Unreadable { id: id(), source })?;
+            if header.status != Status::Parked {
+                return Err(InstanceError::NotParked { id: id() });
+            }
+            let numbers = (0_u16..).zip(&state.started.steps);
+            let number = numbers.filter(|(_, shape)| shape.name == step).map(|(number, _)| number).next();
+            let number =
+                number.ok_or_else(|| InstanceError::NoSuchStep { id: id(), step: step.to_owned() })?;
+            let (resolution, who, why) = (resolution.clone(), who.to_owned(), why.to_owned());
+            let record = Record::Resolved { step: number, resolution, who, why, at: now() };
+            let index = usize::try_from(header.head).unwrap_or(usize::MAX);
+            state.clone().apply(index, &record).map_err(|source| InstanceError::Unresolvable {
+                id: id(),
+                step: step.to_owned(),
+                source,
+            })?;
+            Ok((record, Then::Parked))
+        };
+        self.request(id, resolve).await
     }
 
     /// Deletes up to `limit` instances that ended before this time, in milliseconds since the Unix epoch, and returns
@@ -154,16 +248,13 @@ impl Operator {
         loaded.ok_or_else(|| InstanceError::NotFound { id: id.to_owned() })
     }
 
-    /// Appends a request at the current end of the instance's journal.
+    /// Appends a request at the current end of the instance's journal. The closure receives the header and the state,
+    /// or the reason for which the records cannot be read.
     async fn request(
         &self,
         id: &str,
-        record: Record,
-        refuse: impl Fn(&Header, Option<&State>) -> Option<InstanceError>,
-        then: Then,
+        make: impl Fn(&Header, Result<&State, BoxError>) -> Result<(Record, Then), InstanceError>,
     ) -> Result<(), InstanceError> {
-        let unreadable = |source| InstanceError::Unreadable { id: id.to_owned(), source };
-        let encoded = record.encode().map_err(|error| unreadable(error.into()))?;
         for _ in 0..TRIES {
             let loaded = self.load(id).await?;
             let header = &loaded.header;
@@ -171,15 +262,15 @@ impl Operator {
             if header.status.is_finished() {
                 return Err(InstanceError::Ended { id: id.to_owned() });
             }
-            // An instance whose records cannot be read can be parked and unparked nevertheless.
-            let state = read(&loaded).ok();
-            if let Some(error) = refuse(header, state.as_ref()) {
-                return Err(error);
-            }
-            // A parked instance stays parked until it is unparked.
-            let stays = header.status == Status::Parked && record != Record::Unparked;
-            let then = if stays { Then::Parked } else { then };
-            match self.journal.append(id, header.cursor(), vec![encoded.clone()], then).await {
+            let state = read(&loaded);
+            let (record, then) = match state {
+                Ok(state) => make(header, Ok(&state))?,
+                Err(error) => make(header, Err(error))?,
+            };
+            let encoded = record
+                .encode()
+                .map_err(|error| InstanceError::Unreadable { id: id.to_owned(), source: error.into() })?;
+            match self.journal.append(id, header.cursor(), vec![encoded], then).await {
                 Ok(_) => return Ok(()),
                 Err(AppendError::Fenced) => {}
                 Err(AppendError::Journal(error)) => return Err(error.into()),

@@ -13,6 +13,7 @@ pub struct RetryPolicy {
     first: Duration,
     longest: Duration,
     attempts: u32,
+    interruptions: u32,
     jitter: bool,
 }
 
@@ -28,15 +29,24 @@ impl RetryPolicy {
     /// `longest` at most. It makes 5 attempts.
     #[must_use]
     pub fn exponential(first: Duration, longest: Duration) -> Self {
-        Self { first, longest: longest.max(first), attempts: 5, jitter: true }
+        Self { first, longest: longest.max(first), attempts: 5, interruptions: 10, jitter: true }
     }
 
-    /// Sets the number of attempts after which a compensatable step is given up and undone; at least 1. Pivots,
+    /// Sets the number of failed attempts after which a compensatable step is given up and undone; at least 1. Pivots,
     /// forward steps and compensations are retried without end: for them it is the number of attempts after which
     /// each failure raises an alert.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets the number of attempts in succession that may be interrupted by a crash or a shutdown of their worker
+    /// (default: 10); at least 1. After it the saga is parked, because the attempt itself may be the cause. From the
+    /// second interruption on, the next attempt waits as after a failure.
+    #[must_use]
+    pub fn with_interruptions(mut self, interruptions: u32) -> Self {
+        self.interruptions = interruptions.max(1);
         self
     }
 
@@ -50,6 +60,10 @@ impl RetryPolicy {
 
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    pub(crate) fn interruptions(&self) -> u32 {
+        self.interruptions
     }
 
     pub(crate) fn longest(&self) -> Duration {

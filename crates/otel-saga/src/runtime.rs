@@ -10,6 +10,7 @@ mod create;
 mod drive;
 mod recover;
 mod request;
+mod resume;
 mod slots;
 
 use std::collections::HashMap;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use opentelemetry::InstrumentationScope;
 use otel_operation::{LazyInstruments, Providers, Tracer};
 
-pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, again};
+pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, ResolutionSpan, again};
 use self::metrics::{SagaGauge, SagaInstruments};
 pub(crate) use self::prepared::Prepared;
 pub(crate) use self::trace::{hexadecimal, parent, parse_traceparent, traceparent};

@@ -49,7 +49,7 @@ async fn reserve(cx: Cx, order: Order, (): ()) -> Result<i64, StepError> {
 
 /// Undoes by the action's key, so that the stock can handle a reservation that was made, was not made, or arrives
 /// later.
-async fn release(cx: Cx, order: Order, _: Option<i64>) -> Result<(), StepError> {
+async fn release(cx: Cx, order: Order, (): (), _: Option<i64>) -> Result<(), StepError> {
     Ok(cx.state().stock.release(&cx.action_key(), &order.item).await?)
 }
 

@@ -25,7 +25,7 @@ async fn act(cx: StepContext<Arc<Notify>>, input: u32, (): ()) -> Result<u32, St
     Ok(input)
 }
 
-async fn undo(_: StepContext<Arc<Notify>>, _: u32, _: Option<u32>) -> Result<(), StepError> {
+async fn undo(_: StepContext<Arc<Notify>>, _: u32, (): (), _: Option<u32>) -> Result<(), StepError> {
     Ok(())
 }
 

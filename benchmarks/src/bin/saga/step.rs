@@ -18,7 +18,7 @@ pub(crate) async fn act<A>(_: StepContext<()>, input: u32, _: A) -> Result<u32, 
     Ok(input)
 }
 
-pub(crate) async fn undo(_: StepContext<()>, _: u32, _: Option<u32>) -> Result<(), StepError> {
+pub(crate) async fn undo<A>(_: StepContext<()>, _: u32, _: A, _: Option<u32>) -> Result<(), StepError> {
     Ok(())
 }
 

@@ -5,8 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Error as _};
 
 use crate::flow::State;
 
@@ -43,7 +42,7 @@ mod sealed {
 }
 
 /// The outputs that a step takes: `()`, a [`Handle`], or a tuple of up to four of these.
-pub trait Args: sealed::Sealed + Send + Sync + 'static {
+pub trait Args: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The values that the step's function receives.
     type Values: Send + 'static;
 
@@ -76,9 +75,9 @@ impl<T: DeserializeOwned + Send + 'static> Args for Handle<T> {
     }
 
     fn read(&self, state: &State) -> Result<T, serde_json::Error> {
-        // The definition check guarantees that the step is earlier. A missing output is read as null.
+        // The definition check guarantees that the step is earlier, so that it was done.
         let output = state.steps.get(self.step).and_then(|step| step.action.output());
-        T::deserialize(output.unwrap_or(&Value::Null))
+        T::deserialize(output.ok_or_else(|| serde_json::Error::custom("an earlier step has no output"))?)
     }
 }
 

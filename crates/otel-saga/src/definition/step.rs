@@ -92,20 +92,22 @@ impl<S: Send + Sync + 'static> Draft<S> {
 
 /// A step that still needs an end.
 #[must_use = "a step without an end (`undo`, `pivot`, `forward`) is refused"]
-pub struct StepBuilder<'b, S, I, O> {
+pub struct StepBuilder<'b, S, I, A, O> {
     saga: &'b mut SagaBuilder<S, I>,
+    args: A,
     output: PhantomData<fn() -> O>,
 }
 
-impl<'b, S, I, O> StepBuilder<'b, S, I, O>
+impl<'b, S, I, A, O> StepBuilder<'b, S, I, A, O>
 where
     S: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
+    A: Args,
     O: DeserializeOwned + Send + 'static,
 {
     /// Builds on the step that was added last.
-    pub(super) fn new(saga: &'b mut SagaBuilder<S, I>) -> Self {
-        Self { saga, output: PhantomData }
+    pub(super) fn new(saga: &'b mut SagaBuilder<S, I>, args: A) -> Self {
+        Self { saga, args, output: PhantomData }
     }
 
     /// Sets the retry policy (default: [`RetryPolicy::default`]). It applies to the compensation as well, except that
@@ -131,20 +133,21 @@ where
         self.policy(|policy| policy.concurrency = Some(attempts))
     }
 
-    /// Makes the step compensatable: `undo` undoes it, and is retried until it succeeds. It receives the output of
-    /// the action, or `None` if the outcome is unknown: the action may have been done, or may still arrive at the
-    /// participant.
+    /// Makes the step compensatable: `undo` undoes it, and is retried until it succeeds. It receives the arguments of
+    /// the action, and its output, or `None` if the outcome is unknown: the action may have been done, or may still
+    /// arrive at the participant.
     pub fn undo<F, R>(self, undo: F) -> Handle<O>
     where
-        F: Fn(StepContext<S>, I, Option<O>) -> R + Send + Sync + 'static,
+        F: Fn(StepContext<S>, I, A::Values, Option<O>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), StepError>> + Send + 'static,
     {
-        let place = self.saga.drafts.len().saturating_sub(1);
+        let (place, args) = (self.saga.drafts.len().saturating_sub(1), self.args);
         let call: Call<S> = Box::new(move |cx, state| {
             let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
+            let values = args.read(state).map_err(StepError::data)?;
             let output = state.steps.get(place).and_then(|step| step.action.output());
             let output = output.map(O::deserialize).transpose().map_err(StepError::data)?;
-            let running = undo(cx, input, output);
+            let running = undo(cx, input, values, output);
             Ok(Box::pin(async move { running.await.map(|()| Value::Null) }))
         });
         self.end(StepKind::Compensatable, Some(call))
@@ -178,7 +181,7 @@ where
     }
 }
 
-impl<S, I, O> fmt::Debug for StepBuilder<'_, S, I, O> {
+impl<S, I, A, O> fmt::Debug for StepBuilder<'_, S, I, A, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.saga.drafts.last().map(|draft| &draft.name);
         f.debug_tuple("StepBuilder").field(&name).finish()
@@ -199,7 +202,7 @@ where
         name: impl Into<String>,
         args: A,
         action: F,
-    ) -> StepBuilder<'_, S, I, O>
+    ) -> StepBuilder<'_, S, I, A, O>
     where
         A: Args,
         O: Serialize + DeserializeOwned + Send + 'static,

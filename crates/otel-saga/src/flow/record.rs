@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The form that this version writes.
-const FORM: u16 = 1;
+/// The forms that this version reads. It writes each record in the first form that has it, so that a version that
+/// knows only earlier forms still reads what it can.
+const FORMS: std::ops::RangeInclusive<u16> = 1..=2;
 
 /// The role of a step when the saga is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +120,33 @@ impl Started {
     }
 }
 
+/// The outcome that an operator states for a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Resolution {
+    /// The action was done, with this output. For an action that has begun, and was neither refused before the saga
+    /// was undone nor undone itself; it replaces an output.
+    Done(Value),
+    /// The action had no effect and never will: the saga is undone. For an action that has begun and has no outcome,
+    /// of a compensatable step or of the pivot.
+    Refused,
+    /// The action was undone. For a step that is to be undone.
+    Undone,
+}
+
+impl Resolution {
+    /// The resolution as one word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Refused => "refused",
+            Self::Undone => "undone",
+        }
+    }
+}
+
 /// One event in the life of a saga. Steps are numbered in the order of their definition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,15 +181,38 @@ pub enum Record {
         /// No further attempt follows, and the step is undone. Only the action of a compensatable step is given up.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         gave_up: bool,
+        /// The wait that the step asked for, in milliseconds, in place of that of its policy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait: Option<u64>,
+    },
+    /// The attempt was interrupted: its worker stopped or lost the instance before an outcome was journaled.
+    Interrupted {
+        step: u16,
+        phase: Phase,
+        /// Earliest start of the next attempt, in milliseconds since the Unix epoch.
+        retry_at: u64,
     },
     /// The compensation succeeded.
     Undone { step: u16 },
     /// A cancellation was requested. It has no effect once the pivot has begun.
     CancelRequested,
+    /// A parking was requested: no attempt starts, and the worker parks the saga when its attempts have ended.
+    ParkRequested { reason: String },
     /// The saga was parked: nothing runs until it is unparked.
     Parked { reason: String },
-    /// The saga was unparked. Steps that wait for their next attempt become due.
+    /// The saga was unparked. Steps that wait for their next attempt become due, also those whose attempt is running.
     Unparked,
+    /// An operator stated the outcome of a step of a parked saga.
+    Resolved {
+        step: u16,
+        resolution: Resolution,
+        /// The operator.
+        who: String,
+        /// The reason.
+        why: String,
+        /// Milliseconds since the Unix epoch.
+        at: u64,
+    },
     /// The saga ended.
     Ended { end: End },
 }
@@ -198,13 +249,21 @@ struct Read {
 }
 
 impl Record {
+    /// The first form that has this record.
+    fn form(&self) -> u16 {
+        match self {
+            Self::Interrupted { .. } | Self::ParkRequested { .. } | Self::Resolved { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// Returns the record in its written form, one JSON object.
     ///
     /// # Errors
     ///
     /// Returns an error if a value cannot be written as JSON, which does not occur with a [`Value`].
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&Written { v: FORM, r: self })
+        serde_json::to_vec(&Written { v: self.form(), r: self })
     }
 
     /// Reads a record from its written form.
@@ -215,7 +274,7 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         // The form is checked first: a later form may have records that this version does not know.
         let Form { v: form } = serde_json::from_slice(bytes)?;
-        if form != FORM {
+        if !FORMS.contains(&form) {
             return Err(DecodeError::Form { form });
         }
         Ok(serde_json::from_slice::<Read>(bytes)?.r)
@@ -253,9 +312,43 @@ mod tests {
     }
 
     #[test]
+    fn later_records_have_a_later_form() {
+        let (step, phase) = (0, Phase::Action);
+        let (who, why) = ("ann".to_owned(), "asked".to_owned());
+        for (record, text) in [
+            (
+                Record::Interrupted { step, phase, retry_at: 9 },
+                r#"{"v":2,"r":{"interrupted":{"step":0,"phase":"action","retry_at":9}}}"#,
+            ),
+            (
+                Record::ParkRequested { reason: "a look".to_owned() },
+                r#"{"v":2,"r":{"park_requested":{"reason":"a look"}}}"#,
+            ),
+            (
+                Record::Resolved { step, resolution: Resolution::Done(json!(7)), who, why, at: 9 },
+                r#"{"v":2,"r":{"resolved":{"step":0,"resolution":{"done":7},"who":"ann","why":"asked","at":9}}}"#,
+            ),
+            (
+                Record::Failed {
+                    step,
+                    phase,
+                    error: "no".to_owned(),
+                    retry_at: 9,
+                    gave_up: false,
+                    wait: Some(5),
+                },
+                r#"{"v":1,"r":{"failed":{"step":0,"phase":"action","error":"no","retry_at":9,"wait":5}}}"#,
+            ),
+        ] {
+            assert_eq!(String::from_utf8(record.encode().unwrap()).unwrap(), text);
+            assert_eq!(Record::decode(text.as_bytes()).unwrap(), record);
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_an_error_and_no_panic() {
-        let later = Record::decode(br#"{"v":2,"r":{"levitated":{"step":1}}}"#);
-        assert!(matches!(later, Err(DecodeError::Form { form: 2 })));
+        let later = Record::decode(br#"{"v":3,"r":{"levitated":{"step":1}}}"#);
+        assert!(matches!(later, Err(DecodeError::Form { form: 3 })));
         assert!(matches!(Record::decode(br#"{"v":1,"r":{"levitated":{}}}"#), Err(DecodeError::Json(_))));
         assert!(matches!(Record::decode(b"\xff\x00"), Err(DecodeError::Json(_))));
     }

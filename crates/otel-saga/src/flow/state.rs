@@ -1,11 +1,14 @@
-//! `fold`: computes the state of a saga from its records.
+//! The state of a saga, which `fold` computes from its records.
 //!
 //! Follows `docs/sagas.md`, "Intent before action": an attempt whose outcome was not recorded is uncertain, and stays
 //! so.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
-use super::record::{End, Phase, Record, Started, StepKind};
+use super::apply::FoldError;
+use super::record::{End, Phase, Record, Started, StepKind, StepShape};
 
 /// The final outcome of a step's action, or of its compensation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,11 @@ pub enum Verdict {
 pub struct Side {
     /// The number of attempts that have started.
     pub attempts: u32,
+    /// The number of attempts that have failed. Only these use up the attempts of the retry policy.
+    pub failures: u32,
+    /// The number of attempts that were interrupted, since the last one with an outcome or since an operator
+    /// unparked the saga.
+    pub interruptions: u32,
     /// True if the last attempt has no recorded outcome: it is running, or was interrupted.
     pub open: bool,
     /// True if an attempt ended with an unknown effect.
@@ -37,6 +45,10 @@ pub struct Side {
     pub last_span: Option<String>,
     /// Earliest start of the next attempt, in milliseconds since the Unix epoch.
     pub retry_at: u64,
+    /// The wait that the step asked for after its last failure, in milliseconds.
+    pub wait: Option<u64>,
+    /// True if an operator asked for the next attempt while one was running: it starts without a wait.
+    pub retry_requested: bool,
     /// The text of the last error.
     pub error: Option<String>,
     /// The final outcome; `None` while the phase is undecided.
@@ -51,11 +63,6 @@ impl Side {
             Some(Verdict::Done(output)) => Some(output),
             _ => None,
         }
-    }
-
-    fn failed(&mut self, error: &str) {
-        self.open = false;
-        self.error = Some(error.to_owned());
     }
 }
 
@@ -96,6 +103,21 @@ impl StepState {
     }
 }
 
+/// A step number beyond the steps of the saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the saga has no step number {step}")]
+#[non_exhaustive]
+pub struct NoSuchStep {
+    /// Number of the step.
+    pub step: u16,
+}
+
+impl NoSuchStep {
+    pub(crate) fn new(step: u16) -> Self {
+        Self { step }
+    }
+}
+
 /// The state of a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -106,43 +128,32 @@ pub struct State {
     pub steps: Vec<StepState>,
     /// True if a cancellation was requested.
     pub cancel_requested: bool,
+    /// The reason, if a parking was requested and attempts may still be running.
+    pub park_requested: Option<String>,
     /// The reason, if the saga is parked.
     pub parked: Option<String>,
     /// The outcome, if the saga has ended.
     pub ended: Option<End>,
-}
-
-/// Records that do not form one saga.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FoldError {
-    /// The first record does not start a saga, or a later one does.
-    #[error("record {index} is out of place: a saga begins with one `started`")]
-    OutOfPlace {
-        /// Position of the record, from 0.
-        index: usize,
-    },
-    /// A record refers to a step that the saga does not have.
-    #[error("record {index} speaks of step {step}, which the saga does not have")]
-    NoSuchStep {
-        /// Position of the record, from 0.
-        index: usize,
-        /// Number of the step.
-        step: u16,
-    },
+    /// The number of steps, from the first one, that are in a complete stage. Kept with each record, so that neither
+    /// a record nor `next` looks at all steps.
+    pub(super) complete: usize,
+    /// While the saga is undone: the number of steps, from the first one, that are in a stage before or at the last
+    /// one that may stand.
+    pub(super) standing: usize,
+    pub(super) aborting: bool,
 }
 
 /// Computes the state of a saga from its records.
 ///
 /// # Errors
 ///
-/// Returns an error if the records do not form one saga.
+/// Returns an error if the records do not form one saga, or if one of them cannot follow those before it.
 pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, FoldError> {
     let mut records = records.into_iter().enumerate();
     let Some((_, Record::Started(started))) = records.next() else {
         return Err(FoldError::OutOfPlace { index: 0 });
     };
-    let mut state = State::begun(started.clone());
+    let mut state = State::begun(started.clone())?;
     for (index, record) in records {
         state.apply(index, record)?;
     }
@@ -151,14 +162,22 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
 
 impl State {
     /// The state of a saga after its first record.
-    pub(crate) fn begun(started: Started) -> Self {
-        Self {
+    pub(crate) fn begun(started: Started) -> Result<Self, FoldError> {
+        let beyond = started.steps.len() > usize::from(u16::MAX);
+        if beyond || !started.steps.is_sorted_by_key(|shape| shape.stage) {
+            return Err(FoldError::Steps);
+        }
+        Ok(Self {
             steps: vec![StepState::default(); started.steps.len()],
             started,
             cancel_requested: false,
+            park_requested: None,
             parked: None,
             ended: None,
-        }
+            complete: 0,
+            standing: 0,
+            aborting: false,
+        })
     }
 
     /// Returns true if no attempt has been repeated and none has ended.
@@ -173,84 +192,108 @@ impl State {
     /// Returns true if the saga is to be undone: a step was refused or given up, or the saga was cancelled in time.
     #[must_use]
     pub fn is_aborting(&self) -> bool {
-        let mut pivot_begun = false;
-        for (shape, step) in self.started.steps.iter().zip(&self.steps) {
-            match (shape.kind, &step.action.verdict) {
-                (StepKind::Compensatable, Some(Verdict::Refused | Verdict::GaveUp))
-                | (StepKind::Pivot, Some(Verdict::Refused)) => return true,
-                // The effect of a pivot that has begun may be unknown: it is asked again, and a cancellation waits
-                // for its outcome.
-                (StepKind::Pivot, _) => pivot_begun |= step.action.attempts > 0,
-                _ => {}
-            }
-        }
-        self.cancel_requested && !pivot_begun
+        self.aborting
     }
 
-    /// Applies one more record; `index` is its position.
-    pub(crate) fn apply(&mut self, index: usize, record: &Record) -> Result<(), FoldError> {
-        match record {
-            Record::Started(_) => return Err(FoldError::OutOfPlace { index }),
-            Record::Intent { step, phase, attempt, at, span } => {
-                let side = self.side(index, *step, *phase)?;
-                // An intent after one without an outcome: the earlier attempt was interrupted.
-                side.uncertain |= side.open;
-                if side.attempts == 0 {
-                    side.first_at = *at;
-                }
-                side.attempts = *attempt;
-                side.open = true;
-                side.last_at = *at;
-                side.last_span.clone_from(span);
-            }
-            Record::Done { step, output } => {
-                let side = self.side(index, *step, Phase::Action)?;
-                side.open = false;
-                side.verdict = Some(Verdict::Done(output.clone()));
-            }
-            Record::Refused { step, error } => {
-                let side = self.side(index, *step, Phase::Action)?;
-                side.failed(error);
-                side.verdict = Some(Verdict::Refused);
-            }
-            Record::Failed { step, phase, error, retry_at, gave_up } => {
-                let kind = self.started.steps.get(usize::from(*step)).map(|shape| shape.kind);
-                let side = self.side(index, *step, *phase)?;
-                side.failed(error);
-                side.uncertain = true;
-                side.retry_at = *retry_at;
-                if *gave_up && *phase == Phase::Action && kind == Some(StepKind::Compensatable) {
-                    side.verdict = Some(Verdict::GaveUp);
-                }
-            }
-            Record::Undone { step } => {
-                let side = self.side(index, *step, Phase::Compensation)?;
-                side.open = false;
-                side.verdict = Some(Verdict::Done(Value::Null));
-            }
-            Record::CancelRequested => self.cancel_requested = true,
-            Record::Parked { reason } => self.parked = Some(reason.clone()),
-            Record::Unparked => self.unpark(),
-            Record::Ended { end } => self.ended = Some(*end),
-        }
-        Ok(())
+    /// Returns true if the pivot has begun, so that its effect may be unknown: it is asked again, and a cancellation
+    /// waits for its outcome.
+    #[must_use]
+    pub fn pivot_has_begun(&self) -> bool {
+        // The pivot is alone in its stage, and so in the first one that is not complete or before it.
+        let after = self.stage_at(self.complete).end;
+        let reached = self.started.steps.iter().zip(&self.steps).take(after);
+        // From the end, because no step before the pivot is a forward step.
+        let mut decisive = reached.rev().take_while(|(shape, _)| shape.kind != StepKind::Compensatable);
+        decisive.any(|(shape, step)| shape.kind == StepKind::Pivot && step.action.attempts > 0)
     }
 
-    fn unpark(&mut self) {
-        self.parked = None;
-        for (shape, step) in self.started.steps.iter().zip(&mut self.steps) {
-            step.action.retry_at = 0;
-            step.compensation.retry_at = 0;
-            // The refusal of a forward step parked the saga. Unparking it means that the cause is removed, so that
-            // the step is tried again.
-            if shape.kind == StepKind::Forward && step.action.verdict == Some(Verdict::Refused) {
-                step.action.verdict = None;
-            }
-        }
+    /// Returns the state of a step.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the saga does not have the step.
+    pub fn step(&self, step: u16) -> Result<&StepState, NoSuchStep> {
+        self.steps.get(usize::from(step)).ok_or(NoSuchStep { step })
     }
 
-    fn side(&mut self, index: usize, step: u16, phase: Phase) -> Result<&mut Side, FoldError> {
-        let state = self.steps.get_mut(usize::from(step)).ok_or(FoldError::NoSuchStep { index, step })?;
+    /// Returns the shape of a step.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the saga does not have the step.
+    pub fn shape(&self, step: u16) -> Result<&StepShape, NoSuchStep> {
+        self.started.steps.get(usize::from(step)).ok_or(NoSuchStep { step })
+    }
+
+    pub(crate) fn side_mut(&mut self, step: u16, phase: Phase) -> Result<&mut Side, NoSuchStep> {
+        let state = self.steps.get_mut(usize::from(step)).ok_or(NoSuchStep { step })?;
         Ok(state.side_mut(phase))
+    }
+
+    /// Returns the steps of the stage in which the saga is: the first one that is not complete, or while the saga is
+    /// undone the last one that may stand. Empty if there is none.
+    pub(super) fn stage(&self) -> Range<usize> {
+        if !self.aborting {
+            return self.stage_at(self.complete);
+        }
+        let last = self.standing.checked_sub(1).and_then(|last| self.started.steps.get(last));
+        let Some(last) = last else { return 0..0 };
+        let before = self.started.steps.iter().take(self.standing).rev();
+        let width = before.take_while(|shape| shape.stage == last.stage).count();
+        self.standing - width..self.standing
+    }
+
+    /// Returns the steps of the stage that begins with this one.
+    fn stage_at(&self, first: usize) -> Range<usize> {
+        let rest = self.started.steps.get(first..).unwrap_or_default();
+        let stage = rest.first().map(|shape| shape.stage);
+        let width = rest.iter().take_while(|shape| Some(shape.stage) == stage).count();
+        first..first + width
+    }
+
+    /// Returns the numbers, shapes and states of these steps.
+    pub(super) fn steps_in(
+        &self,
+        steps: Range<usize>,
+    ) -> impl Iterator<Item = (u16, &StepShape, &StepState)> {
+        let shapes = self.started.steps.get(steps.clone()).unwrap_or_default();
+        let states = self.steps.get(steps.clone()).unwrap_or_default();
+        // A saga has at most as many steps as a `u16` has values.
+        let first = u16::try_from(steps.start).unwrap_or(u16::MAX);
+        (first..).zip(shapes.iter().zip(states)).map(|(number, (shape, step))| (number, shape, step))
+    }
+
+    /// Moves to the stage in which the saga is now.
+    pub(super) fn proceed(&mut self) {
+        loop {
+            let stage = self.stage();
+            if stage.is_empty()
+                || self.steps_in(stage.clone()).any(|(_, shape, step)| self.is_left(shape, step))
+            {
+                return;
+            }
+            if self.aborting {
+                self.standing = stage.start;
+            } else {
+                self.complete = stage.end;
+            }
+        }
+    }
+
+    /// Returns true if the step is still to be done, or while the saga is undone, to be undone.
+    pub(super) fn is_left(&self, shape: &StepShape, step: &StepState) -> bool {
+        if self.aborting {
+            shape.kind == StepKind::Compensatable && step.may_stand()
+        } else {
+            !matches!(step.action.verdict, Some(Verdict::Done(_)))
+        }
+    }
+
+    /// Begins to undo the saga, from the stage that it has reached.
+    pub(super) fn abort(&mut self) {
+        if !self.aborting {
+            self.standing = self.stage().end;
+            self.aborting = true;
+        }
     }
 }

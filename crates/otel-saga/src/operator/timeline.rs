@@ -7,13 +7,14 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Instance;
-use crate::flow::{End, Phase, Record, StepKind};
+use crate::flow::{End, Phase, Record, Resolution, StepKind};
 
 /// One event of an instance, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
-    /// The time in milliseconds since the Unix epoch. Only starts of sagas and attempts have one.
+    /// The time in milliseconds since the Unix epoch. Only starts of sagas and attempts, and resolutions,
+    /// have one.
     pub at: Option<u64>,
     /// The step that the event concerns.
     pub step: Option<String>,
@@ -45,7 +46,7 @@ impl Instance {
             }
             Record::Done { step, output } => (None, Some(*step), value("done", output)),
             Record::Refused { step, error } => (None, Some(*step), format!("refused: {error}")),
-            Record::Failed { step, phase, error, retry_at, gave_up } => {
+            Record::Failed { step, phase, error, retry_at, gave_up, .. } => {
                 let verb = match phase {
                     Phase::Action => "failed",
                     Phase::Compensation => "undoing failed",
@@ -54,10 +55,25 @@ impl Instance {
                     if *gave_up { "given up".to_owned() } else { format!("again from {}", utc(*retry_at)) };
                 (None, Some(*step), format!("{verb}, {next}: {error}"))
             }
+            Record::Interrupted { step, phase, retry_at } => {
+                let verb = match phase {
+                    Phase::Action => "interrupted",
+                    Phase::Compensation => "undoing interrupted",
+                };
+                (None, Some(*step), format!("{verb}, again from {}", utc(*retry_at)))
+            }
             Record::Undone { step } => (None, Some(*step), "undone".to_owned()),
             Record::CancelRequested => (None, None, "asked to be cancelled".to_owned()),
             Record::Parked { reason } => (None, None, format!("parked: {reason}")),
-            Record::Unparked => (None, None, "told to go on at once".to_owned()),
+            Record::ParkRequested { reason } => (None, None, format!("parking requested: {reason}")),
+            Record::Unparked => (None, None, "unparked or retried".to_owned()),
+            Record::Resolved { step, resolution, who, why, at } => {
+                let resolution = match resolution {
+                    Resolution::Done(output) => value("done", output),
+                    resolution => resolution.as_str().to_owned(),
+                };
+                (Some(*at), Some(*step), format!("resolved by {who} ({why}): {resolution}"))
+            }
             Record::Ended { end: End::Completed } => (None, None, "completed".to_owned()),
             Record::Ended { end: End::Compensated } => (None, None, "compensated".to_owned()),
         };

@@ -26,7 +26,7 @@ pub(super) struct AttemptTask<S> {
     pub(super) shared: Arc<S>,
     pub(super) state: Arc<State>,
     pub(super) id: Arc<str>,
-    pub(super) tried: AttemptKey,
+    pub(super) key: AttemptKey,
     pub(super) attempt: u32,
     pub(super) cancelled: watch::Receiver<bool>,
     pub(super) operation: AttemptOperation,
@@ -35,8 +35,8 @@ pub(super) struct AttemptTask<S> {
 
 /// The result of an attempt.
 pub(super) struct EndedAttempt {
-    pub(super) tried: AttemptKey,
-    pub(super) answer: Result<Value, StepError>,
+    pub(super) key: AttemptKey,
+    pub(super) result: Result<Value, StepError>,
     /// The slot, for the next attempt of the instance.
     pub(super) slot: Option<Slot>,
 }
@@ -44,17 +44,16 @@ pub(super) struct EndedAttempt {
 impl<S: Send + Sync + 'static> AttemptTask<S> {
     /// Runs the attempt. A panic and a time-out are errors with an unknown outcome.
     pub(super) async fn run(self) -> EndedAttempt {
-        let Self { definition, shared, state, id, tried, attempt, cancelled, operation, slot } = self;
-        let (number, phase) = tried;
+        let Self { definition, shared, state, id, key, attempt, cancelled, operation, slot } = self;
+        let (number, phase) = key;
         let context = operation.context().clone();
         let inside = async move {
-            let step = definition.steps.get(usize::from(number));
-            let call = step.and_then(|step| match phase {
-                Phase::Action => Some(&step.action),
-                Phase::Compensation => step.undo.as_ref(),
-            });
-            let (Some(step), Some(call)) = (step, call) else {
-                return Err(StepError::data("the definition does not have this step"));
+            let step = definition.step(number).map_err(StepError::data)?;
+            let call = match phase {
+                Phase::Action => &step.action,
+                Phase::Compensation => {
+                    step.undo.as_ref().ok_or_else(|| StepError::data("the step has no compensation"))?
+                }
             };
             let call_context = CallContext {
                 id,
@@ -75,8 +74,8 @@ impl<S: Send + Sync + 'static> AttemptTask<S> {
             }
         };
         let running = AssertUnwindSafe(OperationFuture::new(inside, Some(operation)));
-        let (answer, slot) = HeldSlot::run(slot, running.catch_unwind()).await;
+        let (result, slot) = HeldSlot::run(slot, running.catch_unwind()).await;
         let panicked = || StepError::uncertain("the step panicked").with_type("panic");
-        EndedAttempt { tried, answer: answer.unwrap_or_else(|_| Err(panicked())), slot }
+        EndedAttempt { key, result: result.unwrap_or_else(|_| Err(panicked())), slot }
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use otel_operation::Outcome;
 use serde_json::Value;
 
-use super::drive::{InstanceDriver, Plan, PlannedAttempt, plan};
+use super::drive::{InstanceDriver, Plan};
 use super::{Inner, RegisteredSaga};
-use crate::error::{StartError, ValueError};
+use crate::error::{BoxError, StartError, ValueError};
 use crate::flow::{Record, Started, State};
 use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{AttemptOperation, Telemetry};
 
 const TRIES: usize = 3;
 
@@ -29,16 +29,17 @@ impl<S: Send + Sync + 'static> Inner<S> {
         // An instance that is already driven by this worker needs no slot. Without a free slot the instance is created
         // without a worker and without intents, and the first worker with capacity claims it.
         let is_local = self.local().contains_key(&**id);
-        let state = State::begun(started.clone());
+        // Does not occur: the intents refer to steps of the definition.
+        let impossible = |error: BoxError| StartError::Journal(JournalError::Failed(error));
+        let state = State::begun(started.clone()).map_err(|error| impossible(error.into()))?;
         let nowhere = Cursor::new(0, 0);
         let definition = Arc::clone(&known.definition);
-        let mut drive = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);
-        let slots = Arc::clone(&drive.slots);
-        let (intents, attempts) = match (!is_local && slots.room() > 0).then(|| plan(&mut drive)) {
-            Some(Ok(Plan { records, attempts, .. })) => (records, attempts),
-            // Does not occur: the intents refer to steps of the definition.
-            Some(Err(error)) => return Err(StartError::Journal(JournalError::Failed(error.into()))),
-            None => (Vec::new(), Vec::new()),
+        let mut driver = InstanceDriver::new(self, known, Arc::clone(id), state, nowhere);
+        let slots = driver.slots.shared();
+        let (intents, attempts, operations) = match (!is_local && slots.room() > 0).then(|| driver.plan()) {
+            Some(Ok((Plan { records, attempts, .. }, operations))) => (records, attempts, operations),
+            Some(Err(error)) => return Err(impossible(error)),
+            None => (Vec::new(), Vec::new(), Vec::new()),
         };
         let record = Record::Started(started);
         let encoded: Result<_, _> = std::iter::once(&record).chain(&intents).map(Record::encode).collect();
@@ -49,20 +50,20 @@ impl<S: Send + Sync + 'static> Inner<S> {
             instance = instance.with_worker(&*self.options.worker);
         }
         match self.create_once(&instance, is_same).await {
-            Ok(Some(cursor)) => drive.cursor = cursor,
+            Ok(Some(cursor)) => driver.cursor = cursor,
             Ok(None) => {
                 // A repeated start is not an error.
-                not_made(attempts, &Outcome::ok());
+                not_made(operations, &Outcome::ok());
                 return Ok(());
             }
             Err(error) => {
-                not_made(attempts, &Outcome::error("journal"));
+                not_made(operations, &Outcome::error("journal"));
                 return Err(error);
             }
         }
         if owned {
-            drive.begin(attempts);
-            drive.spawn();
+            driver.begin(attempts, operations);
+            driver.spawn();
         } else if slots.room() > 0 {
             self.wake_claimer.notify_one();
         }
@@ -117,8 +118,8 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 }
 
-fn not_made(attempts: Vec<PlannedAttempt>, why: &Outcome) {
-    attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, why));
+fn not_made(operations: Vec<AttemptOperation>, why: &Outcome) {
+    operations.into_iter().for_each(|operation| Telemetry::not_made(operation, why));
 }
 
 fn same_input(id: &str, records: &[Vec<u8>], is_same: impl FnOnce(&Value) -> bool) -> Result<(), StartError> {

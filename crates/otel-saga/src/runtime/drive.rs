@@ -2,6 +2,7 @@
 //!
 //! Follows `docs/sagas.md`, "Appends": an outcome and the intents that follow from it are one append.
 
+mod outcome;
 mod plan;
 
 use std::collections::HashMap;
@@ -15,17 +16,18 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-pub(super) use self::plan::{Plan, PlannedAttempt, plan};
+pub(super) use self::outcome::{interrupted, open};
+pub(super) use self::plan::{Plan, PlanInput, PlannedAttempt, plan};
 use super::append::Appended;
 use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
-use super::slots::{Driven, Slot, Slots};
+use super::slots::{Driven, InstanceSlots};
 use super::{Inner, LocalInstance, RegisteredSaga};
 use crate::definition::Definition;
-use crate::error::{BoxError, Kind, StepError, Text};
-use crate::flow::{End, Phase, Record, State, StepKind};
-use crate::journal::{Cursor, Then, millis, now};
+use crate::error::{BoxError, StepError, Text};
+use crate::flow::{End, Phase, Record, State};
+use crate::journal::{Cursor, Then, now};
 use crate::operator::read;
-use crate::telemetry::{Prepared, Telemetry, alert, parent};
+use crate::telemetry::{AttemptOperation, AttemptSpan, Prepared, Telemetry, alert, hexadecimal, parent};
 
 pub(super) struct InstanceDriver<S> {
     pub(super) inner: Arc<Inner<S>>,
@@ -42,14 +44,11 @@ pub(super) struct InstanceDriver<S> {
     pub(super) running: HashMap<AttemptKey, watch::Sender<bool>>,
     tasks: JoinSet<EndedAttempt>,
     /// Outcomes that are not in the journal yet.
-    pub(super) settled: Vec<Record>,
+    pub(super) outcomes: Vec<Record>,
     /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
-    pub(super) shortened: bool,
+    shortened: bool,
     requested: Arc<Notify>,
-    pub(super) slots: Arc<Slots>,
-    /// Slots for the attempts of the next plan: of attempts that have ended, or acquired by waiting. Those that the plan
-    /// does not use are freed.
-    pub(super) spare: Vec<Slot>,
+    pub(super) slots: InstanceSlots,
     _driven: Driven,
 }
 
@@ -72,12 +71,11 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             cursor,
             running: HashMap::new(),
             tasks: JoinSet::new(),
-            settled: Vec::new(),
+            outcomes: Vec::new(),
             shortened: false,
             requested: Arc::new(Notify::new()),
             _driven: Driven::new(&known.slots, &inner.driven),
-            slots: known.slots,
-            spare: Vec::new(),
+            slots: InstanceSlots::new(known.slots),
         }
     }
 
@@ -111,10 +109,9 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     async fn run(&mut self) -> Result<(), BoxError> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
-            let plan = plan(self)?;
-            self.spare.clear();
+            let (plan, operations) = self.plan()?;
             let (wake, leaves, blocked) = (plan.wake, plan.leaves, plan.blocked);
-            if !(self.carry_out(plan).await?) {
+            if !(self.carry_out(plan, operations).await?) {
                 continue;
             }
             if leaves {
@@ -126,7 +123,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                     None => std::future::pending().await,
                 }
             };
-            let slots = Arc::clone(&self.slots);
+            let slots = self.slots.shared();
             let slot = async {
                 match blocked {
                     Some(step) => slots.acquire(step).await,
@@ -138,11 +135,11 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
                 biased;
                 Some(ended) = self.tasks.join_next() => {
                     // The attempt's future catches panics, and its task is never aborted while this is polled.
-                    let EndedAttempt { tried, answer, slot } = ended?;
-                    self.settle(tried, answer);
-                    self.spare.extend(slot);
+                    let EndedAttempt { key, result, slot } = ended?;
+                    self.end(key, result)?;
+                    self.slots.extend(slot);
                 }
-                slot = slot => self.spare.push(slot),
+                slot = slot => self.slots.extend(Some(slot)),
                 () = due => {}
                 () = self.requested.notified() => self.reload().await?,
                 _ = stopping.changed() => {}
@@ -150,9 +147,47 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         }
     }
 
+    /// Plans the next append. Starts the spans of its attempts, because their intents contain the ids, and cancels
+    /// attempts whose results are no longer needed.
+    pub(super) fn plan(&mut self) -> Result<(Plan, Vec<AttemptOperation>), BoxError> {
+        let input = PlanInput {
+            definition: &*self.definition,
+            running: &self.running,
+            stopping: *self.inner.stopping.borrow(),
+            shortened: self.shortened,
+            now: now(),
+            poll: self.inner.options.poll,
+        };
+        let outcomes = std::mem::take(&mut self.outcomes);
+        let mut plan = plan(&mut self.state, outcomes, &mut self.slots, &input)?;
+        self.slots.free();
+        self.shortened = plan.shortened;
+        if plan.cancels_actions {
+            let actions = self.running.iter().filter(|((_, phase), _)| *phase == Phase::Action);
+            actions.for_each(|(_, cancel)| _ = cancel.send_replace(true));
+        }
+        let mut operations = Vec::with_capacity(plan.attempts.len());
+        for PlannedAttempt { key, attempt, intent, .. } in &plan.attempts {
+            let operation = self.inner.telemetry.attempt(AttemptSpan {
+                saga: &self.prepared,
+                id: &self.id,
+                parent: &self.parent,
+                key: *key,
+                attempt: *attempt,
+            });
+            if let Some(Record::Intent { span, .. }) = plan.records.get_mut(*intent) {
+                // Only a span of its own has an id to journal; without an SDK the context holds the parent's span.
+                let own = operation.recording();
+                *span = own.map(|own| hexadecimal(own.span_context().span_id()));
+            }
+            operations.push(operation);
+        }
+        Ok((plan, operations))
+    }
+
     /// Journals the plan and starts its attempts. Returns false if the instance has changed since it was planned.
-    async fn carry_out(&mut self, plan: Plan) -> Result<bool, BoxError> {
-        let Plan { mut records, settled, then, attempts, .. } = plan;
+    async fn carry_out(&mut self, plan: Plan, operations: Vec<AttemptOperation>) -> Result<bool, BoxError> {
+        let Plan { mut records, outcomes, then, attempts, alerts, .. } = plan;
         if records.is_empty() && then == Then::Continue {
             return Ok(true);
         }
@@ -160,12 +195,15 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         if !matches!(appended, Appended::At(_)) {
             self.prepared.conflicted();
             // The outcomes are planned again on top of the new state.
-            records.truncate(settled);
-            self.settled = records;
+            records.truncate(outcomes);
+            self.outcomes = records;
             let fenced = Outcome::error("fenced");
-            attempts.into_iter().for_each(|attempt| Telemetry::not_made(attempt.operation, &fenced));
+            operations.into_iter().for_each(|operation| Telemetry::not_made(operation, &fenced));
         } else {
-            self.begin(attempts);
+            alerts
+                .iter()
+                .for_each(|raised| alert(&self.id, &raised.step, raised.event, &Text(&raised.error)));
+            self.begin(attempts, operations);
         }
         match appended {
             Appended::At(cursor) => self.cursor = cursor,
@@ -183,35 +221,27 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     }
 
     /// Starts attempts whose intents are in the journal.
-    pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>) {
-        for PlannedAttempt { tried, attempt, mut operation, slot } in attempts {
+    pub(super) fn begin(&mut self, attempts: Vec<PlannedAttempt>, operations: Vec<AttemptOperation>) {
+        for (PlannedAttempt { key, attempt, slot, .. }, mut operation) in attempts.into_iter().zip(operations)
+        {
             Telemetry::made(&mut operation);
             let (cancel, cancelled) = watch::channel(false);
-            self.running.insert(tried, cancel);
+            self.running.insert(key, cancel);
             if attempt > 1 {
-                self.prepared.retried(tried.0);
+                self.prepared.retried(key.0);
             }
-            let made = AttemptTask {
+            let task = AttemptTask {
                 definition: Arc::clone(&self.definition),
                 shared: Arc::clone(&self.inner.state),
                 state: Arc::clone(&self.state),
                 id: Arc::clone(&self.id),
-                tried,
+                key,
                 attempt,
                 cancelled,
                 operation,
                 slot,
             };
-            self.tasks.spawn(made.run());
-        }
-    }
-
-    /// Returns a slot for an attempt of this step, if one is free.
-    pub(super) fn take_slot(&mut self, step: u16) -> Option<Slot> {
-        // A slot of the instance moves on to its next step, so that sequential steps need no append in between.
-        match self.spare.pop() {
-            Some(slot) => slot.move_to(step),
-            None => self.slots.try_acquire(step),
+            self.tasks.spawn(task.run());
         }
     }
 
@@ -226,60 +256,21 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         Ok(())
     }
 
-    /// Turns the result of an attempt into a record.
-    fn settle(&mut self, tried: AttemptKey, answer: Result<Value, StepError>) {
-        self.running.remove(&tried);
-        let (step, phase) = tried;
-        let error = match answer {
-            Ok(output) => {
-                self.settled.push(match phase {
-                    Phase::Action => Record::Done { step, output },
-                    Phase::Compensation => Record::Undone { step },
-                });
-                return;
-            }
-            Err(error) => error,
-        };
-        let text = error.text();
-        let index = usize::from(step);
-        let (Some(shape), Some(known)) =
-            (self.definition.shapes.get(index), self.definition.steps.get(index))
-        else {
-            return;
-        };
-        if error.kind() == Kind::Refused && phase == Phase::Action {
-            self.settled.push(Record::Refused { step, error: text });
-            return;
-        }
-        let attempts = self.state.steps.get(index).map_or(1, |step| step.side(phase).attempts);
-        let retry_at = now().saturating_add(millis(known.policy.retry.delay(attempts, &self.id)));
-        let gave_up = error.kind() != Kind::Data && self.gives_up(tried, retry_at);
-        if attempts >= known.policy.retry.attempts() && !gave_up {
-            alert(&self.id, &shape.name, "a step that cannot be given up keeps failing", &Text(&text));
-        }
-        self.settled.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up });
-        if error.kind() == Kind::Data {
-            alert(&self.id, &shape.name, "the journal's data do not fit the definition", &Text(&text));
-            self.settled.push(Record::Parked { reason: format!("step `{}`: {text}", shape.name) });
-        }
+    /// Turns the result of an attempt into records.
+    fn end(&mut self, key: AttemptKey, result: Result<Value, StepError>) -> Result<(), BoxError> {
+        self.running.remove(&key);
+        let outcome = outcome::ended(&self.definition, &self.state, &self.id, key, result, now())?;
+        self.add(outcome);
+        Ok(())
     }
 
-    /// Returns true if the step is to be given up: at this time, after the attempts so far, no further attempt is
-    /// allowed.
-    pub(super) fn gives_up(&self, (step, phase): AttemptKey, at: u64) -> bool {
-        let index = usize::from(step);
-        let (Some(shape), Some(known)) =
-            (self.definition.shapes.get(index), self.definition.steps.get(index))
-        else {
-            return false;
-        };
-        let Some(side) = self.state.steps.get(index).map(|step| step.side(phase)) else { return false };
-        let late =
-            known.policy.deadline.is_some_and(|deadline| at > side.first_at.saturating_add(millis(deadline)));
-        shape.kind == StepKind::Compensatable
-            && phase == Phase::Action
-            && side.attempts > 0
-            && (late || side.attempts >= known.policy.retry.attempts())
+    /// Adds records for the next plan, and raises alerts.
+    pub(super) fn add(&mut self, outcome: outcome::Outcome) {
+        outcome
+            .alerts
+            .iter()
+            .for_each(|raised| alert(&self.id, &raised.step, raised.event, &Text(&raised.error)));
+        self.outcomes.extend(outcome.records);
     }
 
     fn ended(&self) {

@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use super::drive::InstanceDriver;
 use super::{Inner, RegisteredSaga};
-use crate::error::{BoxError, Text};
-use crate::flow::{Phase, Record, State};
+use crate::error::{BoxError, Text, with_causes};
+use crate::flow::{Record, State};
 use crate::journal::{
     AppendError, Count, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
 };
 use crate::operator::read;
-use crate::telemetry::{AttemptSpan, alert};
+use crate::telemetry::alert;
 use crate::two_phase::is_transaction;
 
 /// Maximum number of instances in one claim. It is small, so that the first instance does not wait long for the
@@ -136,8 +136,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
             Ok(None) => return Ok(()),
             Err(error @ JournalError::Damaged { .. }) => {
                 // Parked, because otherwise each claim would return it again.
+                alert(&header.id, "", "the saga was parked", &error);
                 self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Parked).await?;
-                return Err(error.into());
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
@@ -147,16 +148,16 @@ impl<S: Send + Sync + 'static> Inner<S> {
         match self.readable(&loaded) {
             Ok((known, state)) => {
                 let cursor = loaded.header.cursor();
-                let mut drive = InstanceDriver::new(self, known, header.id.into(), state, cursor);
-                self.record_interrupted(&drive);
+                let mut driver = InstanceDriver::new(self, known, header.id.into(), state, cursor);
+                driver.take_over(&loaded.records)?;
                 // Taken at once, so that the next claim counts only the slots that are left.
-                drive.spare.extend(drive.slots.try_acquire_any());
-                drive.spawn();
+                driver.slots.reserve();
+                driver.spawn();
                 Ok(())
             }
             Err(reason) => {
                 alert(&header.id, "", "the saga was parked", &*reason);
-                let parked = Record::Parked { reason: reason.to_string() }.encode()?;
+                let parked = Record::Parked { reason: with_causes(&*reason) }.encode()?;
                 self.journal.append(&header.id, loaded.header.cursor(), vec![parked], Then::Parked).await?;
                 Ok(())
             }
@@ -173,37 +174,6 @@ impl<S: Send + Sync + 'static> Inner<S> {
             return Err(format!("the steps of `{saga}`, version {version}, are others than they were").into());
         }
         Ok((known.clone(), state))
-    }
-
-    fn record_interrupted(&self, drive: &InstanceDriver<S>) {
-        let InstanceDriver { prepared, id, parent, state, .. } = drive;
-        let (mut any, mut all_same) = (false, true);
-        for (number, step) in (0_u16..).zip(&state.steps) {
-            for phase in [Phase::Action, Phase::Compensation] {
-                let side = step.side(phase);
-                if !side.open {
-                    continue;
-                }
-                any = true;
-                let about = AttemptSpan {
-                    saga: prepared,
-                    id,
-                    parent,
-                    tried: (number, phase),
-                    attempt: side.attempts,
-                };
-                all_same &= self.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
-            }
-        }
-        // No attempt has an outcome, so that the process may have died before it exported the start's span. The span
-        // is recorded again only under its own id, which the ids of the attempts' spans show to be possible; a second
-        // start span would be wrong.
-        if any && all_same && state.has_only_begun() {
-            self.telemetry.start_again(prepared, id, &state.started);
-        }
-        if any {
-            prepared.recovered();
-        }
     }
 
     async fn keep_house(self: Arc<Self>) {

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::slots::Suspended;
 use super::{Inner, Runtime};
 use crate::error::InstanceError;
+use crate::flow::Resolution;
 use crate::journal::{Header, JournalError, Query, Status};
 use crate::operator::{Instance, Operator};
 
@@ -91,7 +92,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         Ok(())
     }
 
-    /// Parks the instance. Running attempts end, and no further ones start.
+    /// Parks the instance. No further attempt starts, and the worker that owns the instance parks it when its running
+    /// attempts have ended. Use [`wait`](Self::wait) to wait for that.
     ///
     /// # Errors
     ///
@@ -113,7 +115,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         Ok(())
     }
 
-    /// Starts the next attempt of a waiting instance now. Parked instances are refused.
+    /// Starts the next attempt of a waiting instance now; if an attempt is running and fails, the next one follows at
+    /// once. Parked instances are refused.
     ///
     /// # Errors
     ///
@@ -122,6 +125,24 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         self.inner.operator().retry(id).await?;
         self.inner.requested(id);
         Ok(())
+    }
+
+    /// States the outcome of a step of a parked instance, because its participant cannot. It stays parked: unpark it
+    /// afterwards. See [`Operator::resolve`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the instance is not parked, if it has no such step, or if the step cannot have this
+    /// outcome.
+    pub async fn resolve(
+        &self,
+        id: &str,
+        step: &str,
+        resolution: Resolution,
+        who: &str,
+        why: &str,
+    ) -> Result<(), InstanceError> {
+        self.inner.operator().resolve(id, step, resolution, who, why).await
     }
 }
 

@@ -88,6 +88,47 @@ impl Pool {
     }
 }
 
+/// The slots of one instance.
+pub(super) struct InstanceSlots {
+    shared: Arc<Slots>,
+    /// Slots for the attempts of the next plan: of attempts that have ended, or acquired by waiting.
+    spare: Vec<Slot>,
+}
+
+impl InstanceSlots {
+    pub(super) fn new(shared: Arc<Slots>) -> Self {
+        Self { shared, spare: Vec::new() }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Slots> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Adds a slot for the next plan.
+    pub(super) fn extend(&mut self, slot: Option<Slot>) {
+        self.spare.extend(slot);
+    }
+
+    /// Takes a slot for the next plan, if one is free.
+    pub(super) fn reserve(&mut self) {
+        self.spare.extend(self.shared.try_acquire_any());
+    }
+
+    /// Returns a slot for an attempt of this step, if one is free.
+    pub(super) fn take(&mut self, step: u16) -> Option<Slot> {
+        // A slot of the instance moves on to its next step, so that sequential steps need no append in between.
+        match self.spare.pop() {
+            Some(slot) => slot.move_to(step),
+            None => self.shared.try_acquire(step),
+        }
+    }
+
+    /// Frees the slots that the plan did not take.
+    pub(super) fn free(&mut self) {
+        self.spare.clear();
+    }
+}
+
 /// The right to run one attempt. Dropping it frees the slot.
 pub(super) struct Slot {
     slots: Arc<Slots>,

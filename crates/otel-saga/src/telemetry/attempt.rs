@@ -30,7 +30,7 @@ impl OperationObserver for Start {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     saga: Arc<Prepared>,
-    tried: (u16, Phase),
+    key: (u16, Phase),
     /// True once the intent is in the journal. Without that the attempt is not measured, because it was never made.
     made: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Attempt {
 impl OperationObserver for Attempt {
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         if self.made {
-            self.saga.attempted(self.tried.0, self.tried.1, outcome, elapsed);
+            self.saga.attempted(self.key.0, self.key.1, outcome, elapsed);
         }
     }
 }
@@ -64,22 +64,52 @@ pub(crate) struct AttemptSpan<'a> {
     pub(crate) id: &'a Arc<str>,
     /// The context of the start's span, restored from the journal.
     pub(crate) parent: &'a Context,
-    pub(crate) tried: (u16, Phase),
+    pub(crate) key: (u16, Phase),
     pub(crate) attempt: u32,
 }
 
 impl AttemptSpan<'_> {
     fn start(&self, time: SystemTime) -> SpanStart {
-        let (step, phase) = self.tried;
+        let (step, phase) = self.key;
         SpanStart::new(self.saga.span(step, phase), SpanKind::Internal, time)
     }
 
     fn attributes(&self, more: usize) -> Vec<KeyValue> {
-        self.saga.attempt(self.id, self.tried, self.attempt, more)
+        self.saga.attempt(self.id, self.key, self.attempt, more)
     }
 }
 
+/// The resolution of a step by an operator, and the parent of its span.
+#[derive(Debug)]
+pub(crate) struct ResolutionSpan<'a> {
+    pub(crate) saga: &'a Arc<Prepared>,
+    pub(crate) id: &'a Arc<str>,
+    pub(crate) parent: &'a Context,
+    pub(crate) step: u16,
+    pub(crate) resolution: &'static str,
+    pub(crate) who: String,
+    pub(crate) why: String,
+}
+
 impl Telemetry {
+    /// Records the span of a resolution, from its time until now.
+    pub(crate) fn resolved(&self, about: ResolutionSpan<'_>, at: u64) {
+        let mut started = StartTime::now();
+        started.time = UNIX_EPOCH + Duration::from_millis(at);
+        let name = about.saga.resolution_span(about.step);
+        let start = SpanStart::new(name, SpanKind::Internal, started.time);
+        let ResolutionSpan { saga, id, parent, step, resolution, who, why } = about;
+        let attributes = || {
+            let mut attributes = saga.step_attributes(id, step, 3);
+            attributes.push(KeyValue::new(names::RESOLUTION, resolution));
+            attributes.push(KeyValue::new(names::RESOLUTION_AUTHOR, who));
+            attributes.push(KeyValue::new(names::RESOLUTION_REASON, why));
+            attributes
+        };
+        let operation = Operation::start(&self.tracer, || start, parent, started, Start, attributes);
+        operation.finish(&Outcome::ok());
+    }
+
     pub(crate) fn start(&self, saga: &Prepared, id: &Arc<str>) -> Operation<Start> {
         let started = StartTime::now();
         let span = SpanStart::new(saga.span_start.clone(), SpanKind::Internal, started.time);
@@ -89,7 +119,7 @@ impl Telemetry {
 
     pub(crate) fn attempt(&self, about: AttemptSpan<'_>) -> AttemptOperation {
         let started = StartTime::now();
-        let record = Attempt { saga: Arc::clone(about.saga), tried: about.tried, made: false };
+        let record = Attempt { saga: Arc::clone(about.saga), key: about.key, made: false };
         let (start, attributes) = (about.start(started.time), || about.attributes(0));
         Operation::start(&self.tracer, || start, about.parent, started, record, attributes)
     }

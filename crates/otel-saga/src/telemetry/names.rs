@@ -20,6 +20,12 @@ pub const PHASE: &str = "saga.phase";
 /// On the metric [`DURATION`] `completed` or `compensated`. On the span of an attempt `interrupted`, or `not_made` if
 /// its intent did not get into the journal.
 pub const OUTCOME: &str = "saga.outcome";
+/// The outcome that an operator stated for a step: `done`, `refused` or `undone`; on the span of a resolution.
+pub const RESOLUTION: &str = "saga.resolution";
+/// The operator who stated it, on the span of a resolution.
+pub const RESOLUTION_AUTHOR: &str = "saga.resolution.author";
+/// The operator's reason, on the span of a resolution.
+pub const RESOLUTION_REASON: &str = "saga.resolution.reason";
 /// True on spans that recovery recorded again.
 pub const RECOVERED: &str = "saga.recovered";
 /// `running`, `parked`, `completed` or `compensated`, on gauges.
@@ -48,3 +54,5 @@ pub const SPAN_START: &str = "saga start";
 pub const SPAN_STEP: &str = "saga step";
 /// The name of the span of a compensation, in front of the step's name.
 pub const SPAN_COMPENSATE: &str = "saga compensate";
+/// The name of the span of an operator's resolution, in front of the step's name.
+pub const SPAN_RESOLVE: &str = "saga resolve";

@@ -104,6 +104,22 @@ impl Prepared {
         attributes
     }
 
+    /// Returns the name of the span of a resolution.
+    pub(super) fn resolution_span(&self, step: u16) -> Cow<'static, str> {
+        let step = self.step(step).map_or("", |step| &*step.name);
+        Cow::Owned(format!("{} {step}", names::SPAN_RESOLVE))
+    }
+
+    /// Returns the attributes of all spans of a step, with capacity for `more`.
+    pub(super) fn step_attributes(&self, id: &Arc<str>, step: u16, more: usize) -> Vec<KeyValue> {
+        let mut attributes = self.instance(id, 2 + more);
+        if let Some(step) = self.step(step) {
+            attributes.push(step.named());
+            attributes.push(KeyValue::new(names::STEP_KIND, step.kind));
+        }
+        attributes
+    }
+
     /// Returns the attributes of an attempt's span, with capacity for `more`.
     pub(super) fn attempt(
         &self,
@@ -112,11 +128,7 @@ impl Prepared {
         attempt: u32,
         more: usize,
     ) -> Vec<KeyValue> {
-        let mut attributes = self.instance(id, 4 + more);
-        if let Some(step) = self.step(step) {
-            attributes.push(step.named());
-            attributes.push(KeyValue::new(names::STEP_KIND, step.kind));
-        }
+        let mut attributes = self.step_attributes(id, step, 2 + more);
         attributes.push(KeyValue::new(names::STEP_ATTEMPT, i64::from(attempt)));
         attributes.push(KeyValue::new(names::PHASE, text(phase)));
         attributes

@@ -77,8 +77,16 @@ async fn a_stopped_applications_sagas_are_looked_at_and_told() {
     let counts = admin(on, "counts --json").json();
     assert_eq!((&counts[0]["status"], &counts[0]["count"]), (&"running".into(), &2.into()));
 
-    assert_eq!(admin(on, "park order/1 order/2 --reason later").fine(), "parked order/1\nparked order/2\n");
+    assert_eq!(
+        admin(on, "park order/1 order/2 --reason later").fine(),
+        "asked to park order/1\nasked to park order/2\n"
+    );
     assert_eq!(ids("list --json --status parked"), ["order/1", "order/2"]);
+    assert_eq!(ids("list --json --reason-contains late"), ["order/1", "order/2"]);
+    assert_eq!(ids("list --json --reason-contains never").len(), 0);
+    let list = admin(on, "list --status parked").fine();
+    assert!(list.lines().all(|line| line.ends_with("  later") || line.ends_with("  REASON")), "{list}");
+    assert_eq!(admin(on, "list --json --limit 1").json()[0]["reason"], "later");
     let refused = admin(on, "retry order/1").failed();
     assert_eq!(refused, "saga-admin: `order/1` is parked: unpark it\n");
     assert_eq!(admin(on, "unpark order/1").fine(), "unparked order/1\n");
@@ -104,6 +112,50 @@ async fn a_stopped_applications_sagas_are_looked_at_and_told() {
     assert_eq!(admin(on, "prune --older-than 1h").fine(), "pruned 0\n");
     assert_eq!(admin(on, "prune --older-than 0s").fine(), "pruned 1\n");
     assert_eq!(ids("list --json"), ["order/1"]);
+}
+
+#[tokio::test]
+async fn instances_are_selected_by_a_filter_and_steps_resolved() {
+    let scratch = Scratch::new("filter");
+    let file = scratch.file();
+    two_wait(&file).await;
+    let on = ["--redb", &*file];
+    for (arguments, said) in [
+        ("park --saga trip", ""),
+        ("park --saga order --saga-version 2", ""),
+        ("retry --saga order", "retried order/1\nretried order/2\n"),
+        ("park order/2 --reason broken", "asked to park order/2\n"),
+        ("park --saga-version 1 --reason later", "asked to park order/1\n"),
+        ("unpark --reason-contains lat", "unparked order/1\n"),
+        ("cancel --saga order --status parked", "asked to cancel order/2\n"),
+        ("resolve order/2 pay --undone --who ann --why asked", "resolved order/2\n"),
+    ] {
+        assert_eq!(admin(on, arguments).fine(), said, "{arguments}");
+    }
+    let resolve =
+        |arguments: &str| admin(on, &format!("resolve order/{arguments} --who ann --why asked")).failed();
+    assert_eq!(resolve("1 pay --refused"), "saga-admin: `order/1` is not parked: park it first\n");
+    assert_eq!(resolve("2 buy --refused"), "saga-admin: `order/2` has no step `buy`\n");
+    let undone = resolve("2 pay --undone");
+    assert!(undone.contains("step `pay` of `order/2` cannot be resolved like this: record"), "{undone}");
+    let done = r#"resolve order/2 reserve --done "secret-text" --who ann --why asked"#;
+    assert_eq!(admin(on, done).fine(), "resolved order/2\n");
+    let show = admin(on, "show order/2").fine();
+    assert!(show.contains("resolved by ann (asked): undone") && !show.contains("secret"), "{show}");
+    let shown = admin(on, "show order/2 --json").json();
+    let resolved = shown[0]["records"].as_array().unwrap().last().unwrap();
+    assert_eq!(resolved["resolved"]["resolution"], "done");
+    for wrong in [
+        "retry",
+        "unpark --limit 1",
+        "park order/1 --saga order",
+        "resolve order/1 pay --refused --who ann",
+        "resolve order/1 pay --who ann --why asked",
+        "resolve order/1 pay --refused --undone --who a --why b",
+        "resolve order/1 pay --done no-json --who ann --why asked",
+    ] {
+        assert_eq!(admin(on, wrong).code, 2, "{wrong}");
+    }
 }
 
 #[tokio::test]

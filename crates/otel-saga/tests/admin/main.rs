@@ -18,7 +18,7 @@ pub(crate) fn order() -> Saga<(), String> {
     async fn reserve(_: StepContext<()>, _: String, (): ()) -> Result<String, StepError> {
         Ok("secret-output".to_owned())
     }
-    async fn release(_: StepContext<()>, _: String, _: Option<String>) -> Result<(), StepError> {
+    async fn release(_: StepContext<()>, _: String, (): (), _: Option<String>) -> Result<(), StepError> {
         Ok(())
     }
     async fn pay(_: StepContext<()>, _: String, _: String) -> Result<(), StepError> {
@@ -27,6 +27,6 @@ pub(crate) fn order() -> Saga<(), String> {
     let long = RetryPolicy::exponential(Duration::from_secs(3600), Duration::from_secs(7200));
     let mut saga = Saga::builder("order", 1);
     let reserved = saga.step("reserve", (), reserve).undo(release);
-    saga.step("pay", reserved, pay).retry(long).undo(async |_, _, _| Ok(()));
+    saga.step("pay", reserved, pay).retry(long).undo(async |_, _, _, _| Ok(()));
     saga.build().unwrap()
 }

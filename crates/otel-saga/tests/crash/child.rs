@@ -155,12 +155,15 @@ async fn act<A>(cx: Cx, _: u32, _: A) -> Result<String, StepError> {
     if world.kind == "flaky" && cx.attempt() == 1 {
         return Err(StepError::uncertain("lost"));
     }
+    if world.kind == "poison" && cx.step() == "pay" {
+        std::process::abort();
+    }
     assert_eq!(cx.phase(), Phase::Action);
     world.take_effect("do", cx.step(), &cx.idempotency_key());
     Ok(cx.step().to_owned())
 }
 
-async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
+async fn undo(cx: Cx, _: u32, (): (), _: Option<String>) -> Result<(), StepError> {
     // A tombstone: the action checks for its own key.
     cx.state().take_effect("undo", cx.step(), &cx.action_key());
     Ok(())
@@ -169,12 +172,13 @@ async fn undo(cx: Cx, _: u32, _: Option<String>) -> Result<(), StepError> {
 fn definition() -> Saga<Participants, u32> {
     let patient =
         RetryPolicy::exponential(Duration::from_millis(1), Duration::from_millis(5)).with_attempts(10);
+    let limited = patient.with_interruptions(crate::INTERRUPTIONS);
     let mut saga = Saga::builder("order", 1);
     let (reserved, held) = saga.parallel(|g| {
         let reserved = g.step("reserve", (), act).retry(patient).undo(undo);
         (reserved, g.step("hold", (), act).retry(patient).undo(undo))
     });
-    saga.step("pay", (reserved, held), act).retry(patient).pivot();
+    saga.step("pay", (reserved, held), act).retry(limited).pivot();
     saga.build().unwrap()
 }
 

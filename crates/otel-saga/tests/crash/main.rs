@@ -33,13 +33,17 @@ const STOP_AT: &str = "OTEL_SAGA_CRASH_STOP_AT";
 const GOES_ON: &str = "OTEL_SAGA_CRASH_GOES_ON";
 const POSTGRES: &str = "OTEL_SAGA_CRASH_POSTGRES";
 
+/// The number of interruptions in succession after which a saga is parked.
+const INTERRUPTIONS: u32 = 3;
+
 /// The kinds of sagas: every run of the tests runs the first one on a file; `long::` runs all of them, also on
 /// Postgres.
 const KINDS: [(&str, Status); 3] =
     [("fine", Status::Completed), ("refused", Status::Compensated), ("flaky", Status::Completed)];
 
-/// The names of the two tests, as in a harness.
+/// The names of the tests, as in a harness.
 const ON_A_FILE: &str = "killed_at_every_point_on_a_file";
+const POISON: &str = "an_attempt_that_aborts_its_process_is_parked";
 const LONG: &str = "long::killed_at_every_point";
 
 fn main() {
@@ -56,12 +60,15 @@ fn main() {
     }
     let chosen = Chosen::from_arguments(std::env::args().skip(1));
     if chosen.lists {
-        println!("{ON_A_FILE}: test\n{LONG}: test\n\n2 tests, 0 benchmarks");
+        println!("{ON_A_FILE}: test\n{POISON}: test\n{LONG}: test\n\n3 tests, 0 benchmarks");
         return;
     }
     if chosen.runs(ON_A_FILE) {
         let (kind, end) = KINDS[0];
         on_a_file(kind, end);
+    }
+    if chosen.runs(POISON) {
+        poison();
     }
     if chosen.runs(LONG) {
         for (kind, end) in &KINDS[1..] {
@@ -70,6 +77,24 @@ fn main() {
         #[cfg(feature = "postgres")]
         postgres::run();
     }
+}
+
+/// Starts the process of a saga whose pivot aborts it, until one survives.
+fn poison() {
+    let scratch = Scratch::new("poison");
+    let mut aborted = 0;
+    let said = loop {
+        let (mut process, mut output) = spawn(&scratch.0, "poison", None, None, false);
+        let said = said(&mut output);
+        if process.wait().unwrap().success() {
+            break said;
+        }
+        aborted += 1;
+        assert!(aborted <= INTERRUPTIONS, "the saga is not parked: {said:?}");
+    };
+    assert_eq!(aborted, INTERRUPTIONS, "{said:?}");
+    assert!(said.contains(&"end parked".to_owned()), "{said:?}");
+    println!("poison: parked after {aborted} processes that were aborted");
 }
 
 /// The arguments of a test harness that matter here: names, `--skip`, `--exact` and `--list`.

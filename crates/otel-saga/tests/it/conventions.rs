@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::flow::Phase;
+use otel_saga::flow::{Phase, Resolution};
 use otel_saga::journal::{Journal, MemoryJournal, Status};
 use otel_saga::{Runtime, RuntimeBuilder};
 use otel_testing::Recorder;
@@ -45,6 +45,11 @@ async fn the_names_of_sagas_are_listed() {
     let parked = living.start(&order(1), "3", 7).await.unwrap();
     assert_eq!(living.wait(&parked).await.unwrap(), Status::Parked);
     sleep(Duration::from_secs(60)).await;
+    // An operator's resolution.
+    let output = Resolution::Done("by hand".into());
+    living.resolve(&parked, "ship", output, "ann", "sent by courier").await.unwrap();
+    living.unpark(&parked).await.unwrap();
+    assert_eq!(living.wait(&parked).await.unwrap(), Status::Completed);
 
     let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-saga: sagas").unwrap());
     check.add(&recorder);

@@ -17,7 +17,7 @@ async fn sum(_: Cx, _: u32, (a, b): (u32, u32)) -> Result<u32, StepError> {
     Ok(a + b)
 }
 
-async fn undo(_: Cx, _: u32, _: Option<u32>) -> Result<(), StepError> {
+async fn undo<A>(_: Cx, _: u32, _: A, _: Option<u32>) -> Result<(), StepError> {
     Ok(())
 }
 

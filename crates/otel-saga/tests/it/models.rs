@@ -1,28 +1,56 @@
 //! Model checking of three small sagas: every order of crashes, lost and late outcomes, refusals, takeovers from a
-//! worker that still runs, cancellations and giving up. All invariants hold, and without any one protection one of
-//! them does not.
+//! worker that still runs, cancellations, giving up, parking, unparking and resolutions. All invariants hold, and
+//! without any one protection one of them does not.
 
+mod faults;
+mod operator;
 mod participant;
 mod world;
 
-use otel_saga::flow::{End, Record, Started, StepKind, StepShape};
+use otel_saga::flow::{End, Record, Started, StepKind, StepShape, fold};
 use serde_json::Value;
 use stateright::{Checker, Model, Property};
 
+use self::faults::{Budget, INTERRUPTIONS, Without};
 use self::participant::Participant;
-use self::world::{Budget, Situation, Without, World};
+use self::world::{Situation, World};
 
 const COMPLETED: &str = "a completed saga has done each step once";
 const COMPENSATED: &str = "a compensated saga has left nothing behind";
 const ONCE: &str = "no step is done twice";
 const FORWARD_ONLY: &str = "what stands after the pivot is not undone";
 const AFTER_PIVOT: &str = "a forward step is done after the pivot";
+const READABLE: &str = "the records follow each other";
+const AT_ONCE: &str = "a step has one attempt at a time";
+const REASON: &str = "a saga is undone for a reason";
+const LIMITED: &str = "an attempt is not interrupted without end";
 const CAN_COMPLETE: &str = "it can be completed";
 const CAN_COMPENSATE: &str = "it can be compensated";
 
 /// A budget with one fault of each kind, and this many in total.
 const fn any(faults: u8) -> Budget {
-    Budget { faults, crashes: 1, losses: 1, refusals: 1, takeovers: 1, cancels: 1, give_ups: 1 }
+    Budget {
+        faults,
+        crashes: 1,
+        losses: 1,
+        refusals: 1,
+        takeovers: 1,
+        cancels: 1,
+        give_ups: 1,
+        parks: 0,
+        resolutions: 0,
+    }
+}
+
+/// A budget with an operator who parks the saga twice and resolves two steps, and one fault of some other kinds.
+const fn operated(faults: u8) -> Budget {
+    Budget { parks: 2, resolutions: 2, takeovers: 0, give_ups: 0, ..any(faults) }
+}
+
+/// A budget of crashes alone.
+const fn crashes(crashes: u8) -> Budget {
+    let none = any(crashes);
+    Budget { crashes, losses: 0, refusals: 0, takeovers: 0, cancels: 0, give_ups: 0, ..none }
 }
 
 fn invariants() -> Vec<Property<World>> {
@@ -42,6 +70,25 @@ fn invariants() -> Vec<Property<World>> {
             let mut forward = forward.filter(|(kind, _)| **kind == StepKind::Forward);
             !forward.any(|(_, one)| one.effects() > 0) || pivot_stands(world, &now.participants)
         }),
+        Property::always(READABLE, |_, now: &Situation| now.journal.is_some()),
+        // A worker that was taken over from may still run its attempt.
+        Property::always(AT_ONCE, |world: &World, now: &Situation| {
+            let mut steps = 0_u16..u16::try_from(world.kinds.len()).unwrap();
+            now.budget.takeovers < world.budget.takeovers || steps.all(|step| now.at_once(step) <= 1)
+        }),
+        Property::always(REASON, |world: &World, now: &Situation| {
+            let (left, had) = (now.budget, world.budget);
+            let reason = left.refusals < had.refusals
+                || left.cancels < had.cancels
+                || left.give_ups < had.give_ups
+                || left.resolutions < had.resolutions;
+            reason || now.journal.as_ref().is_none_or(|state| !state.is_aborting())
+        }),
+        Property::always(LIMITED, |_, now: &Situation| {
+            let steps = now.journal.iter().flat_map(|state| &state.steps);
+            let mut sides = steps.flat_map(|step| [&step.action, &step.compensation]);
+            sides.all(|side| side.interruptions <= INTERRUPTIONS)
+        }),
         Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(End::Completed)),
         Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(End::Compensated)),
     ]
@@ -58,7 +105,8 @@ fn world(steps: &[(StepKind, u16)], budget: Budget, without: Without) -> World {
         .enumerate()
         .map(|(index, (kind, stage))| StepShape::new(format!("s{index}"), *kind, *stage));
     let started = Record::Started(Started::new("model", 1, shapes.collect(), Value::Null, 0));
-    World { started, kinds: steps.iter().map(|(kind, _)| *kind).collect(), without, budget }
+    let begun = fold([&started]).unwrap();
+    World { begun, kinds: steps.iter().map(|(kind, _)| *kind).collect(), without, budget }
 }
 
 const SEQUENTIAL: &[(StepKind, u16)] =
@@ -76,7 +124,11 @@ fn holds(steps: &[(StepKind, u16)], budget: Budget) {
 
 /// Checks that without this protection one of the expected invariants fails.
 fn breaks(steps: &[(StepKind, u16)], without: Without, expected: &[&str]) {
-    let model = world(steps, any(3), without);
+    breaks_with(steps, any(3), without, expected);
+}
+
+fn breaks_with(steps: &[(StepKind, u16)], budget: Budget, without: Without, expected: &[&str]) {
+    let model = world(steps, budget, without);
     let wanted: std::collections::BTreeSet<&'static str> =
         invariants().iter().map(|one| one.name).filter(|name| expected.contains(name)).collect();
     let finish = stateright::HasDiscoveries::AnyOf(wanted);
@@ -101,6 +153,42 @@ fn a_parallel_pair_with_a_pivot_is_whole() {
 }
 
 #[test]
+fn a_saga_with_an_operator_is_whole() {
+    holds(SEQUENTIAL, operated(4));
+}
+
+#[test]
+fn a_parallel_pair_with_an_operator_is_whole() {
+    holds(PARALLEL, operated(2));
+}
+
+#[test]
+fn a_saga_whose_worker_keeps_dying_is_whole() {
+    let budget = Budget { refusals: 1, ..crashes(4) };
+    holds(SEQUENTIAL, budget);
+}
+
+#[test]
+fn without_a_count_of_interruptions_a_healthy_saga_is_undone() {
+    breaks_with(SEQUENTIAL, crashes(1), Without::InterruptionsApart, &[REASON]);
+}
+
+#[test]
+fn without_a_limit_of_interruptions_an_attempt_is_interrupted_without_end() {
+    breaks_with(SEQUENTIAL, crashes(3), Without::InterruptionLimit, &[LIMITED]);
+}
+
+#[test]
+fn without_an_owner_who_parks_a_step_has_two_attempts_at_once() {
+    breaks_with(SEQUENTIAL, operated(2), Without::OwnerParks, &[AT_ONCE]);
+}
+
+#[test]
+fn without_a_tombstone_of_the_operator_a_late_action_is_left_behind() {
+    breaks_with(SEQUENTIAL, operated(3), Without::OperatorTombstone, &[COMPENSATED]);
+}
+
+#[test]
 fn without_intent_a_step_is_left_behind() {
     breaks(SEQUENTIAL, Without::Intent, &[COMPENSATED]);
 }
@@ -122,5 +210,5 @@ fn without_tombstones_a_late_action_is_left_behind() {
 
 #[test]
 fn without_fencing_a_zombie_breaks_the_saga() {
-    breaks(PARALLEL, Without::Fencing, &[COMPLETED, COMPENSATED, FORWARD_ONLY, AFTER_PIVOT]);
+    breaks(PARALLEL, Without::Fencing, &[READABLE, COMPLETED, COMPENSATED, FORWARD_ONLY, AFTER_PIVOT]);
 }

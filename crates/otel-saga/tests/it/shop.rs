@@ -21,6 +21,10 @@ pub(crate) enum Fault {
     Panic,
     /// The call has its effect after this many milliseconds.
     Slow(u64),
+    /// The call has no effect, and the participant asks for a wait of this many seconds.
+    Later(u64),
+    /// The call has no effect, and the step gives up.
+    GiveUp,
     Hang,
 }
 
@@ -49,6 +53,10 @@ pub(crate) struct World {
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     pub(crate) at_once: usize,
     pub(crate) most_at_once: usize,
+    /// The calls that are running, by the key of the action.
+    running: Vec<String>,
+    /// The number of calls that began while another one for the same action was running.
+    pub(crate) overlaps: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,6 +88,9 @@ impl Shop {
             let mut world = self.world();
             world.at_once += 1;
             world.most_at_once = world.most_at_once.max(world.at_once);
+            let key = cx.action_key();
+            world.overlaps += usize::from(world.running.contains(&key));
+            world.running.push(key);
             world.calls.push(Call {
                 step: cx.step().to_owned(),
                 phase: cx.phase(),
@@ -94,18 +105,25 @@ impl Shop {
             script.and_then(VecDeque::pop_front).unwrap_or(Fault::Fine)
         };
         /// Counts down when the call ends or is dropped.
-        struct Leave<'s>(&'s Shop);
+        struct Leave<'s>(&'s Shop, String);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                self.0.world().at_once -= 1;
+                let mut world = self.0.world();
+                world.at_once -= 1;
+                let place = world.running.iter().position(|key| *key == self.1);
+                place.map(|place| world.running.swap_remove(place));
             }
         }
-        let _leave = Leave(self);
+        let _leave = Leave(self, cx.action_key());
         match fault {
             Fault::Slow(millis) => sleep(Duration::from_millis(millis)).await,
             Fault::Hang => cx.cancelled().await,
             Fault::Panic => panic!("as the test told it"),
             Fault::Lose => return Err(StepError::uncertain("lost")),
+            Fault::Later(seconds) => {
+                return Err(StepError::uncertain("busy").retry_after(Duration::from_secs(seconds)));
+            }
+            Fault::GiveUp => return Err(StepError::give_up("closed")),
             _ => {}
         }
         let done = self.take_effect(cx, fault == Fault::Refuse);
@@ -140,7 +158,7 @@ pub(crate) async fn act<A>(cx: Cx, input: u32, _: A) -> Result<String, StepError
     cx.state().call(&cx, None).await
 }
 
-pub(crate) async fn undo(cx: Cx, _: u32, output: Option<String>) -> Result<(), StepError> {
+pub(crate) async fn undo<A>(cx: Cx, _: u32, _: A, output: Option<String>) -> Result<(), StepError> {
     cx.state().call(&cx, output).await.map(|_| ())
 }
 

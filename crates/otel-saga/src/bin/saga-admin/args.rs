@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use otel_saga::flow::Resolution;
 use otel_saga::journal::Status;
+use serde_json::Value;
 
 /// Inspects sagas and sends them requests, through the journal of an application: on Postgres while the application
 /// runs, on a redb file while it is stopped. The journal of a two-phase-commit coordinator is read-only.
@@ -44,6 +46,9 @@ pub(crate) enum Command {
         /// Only instances in this status.
         #[arg(long)]
         status: Option<StatusArg>,
+        /// Only instances that are parked, or are to be, for a reason that contains this text.
+        #[arg(long, value_name = "TEXT")]
+        reason_contains: Option<String>,
         /// Only instances whose id sorts after this one.
         #[arg(long, value_name = "ID")]
         after: Option<String>,
@@ -63,30 +68,41 @@ pub(crate) enum Command {
     Counts,
     /// Start the next attempt of waiting instances now; parked instances are refused.
     Retry {
-        /// Ids of the instances.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
+        #[command(flatten)]
+        selection: Selection,
     },
     /// Park instances: no attempt starts until they are unparked.
     Park {
-        /// Ids of the instances.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
+        #[command(flatten)]
+        selection: Selection,
         /// Reason, shown with the parked instance.
         #[arg(long, default_value = "parked by an operator")]
         reason: String,
     },
     /// Unpark instances, so that they continue.
     Unpark {
-        /// Ids of the instances.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
+        #[command(flatten)]
+        selection: Selection,
     },
     /// Cancel instances: completed steps are undone. Refused once the pivot has begun.
     Cancel {
-        /// Ids of the instances.
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// State the outcome of a step of a parked instance, which stays parked until it is unparked.
+    Resolve {
+        /// Id of the instance.
+        id: String,
+        /// Name of the step.
+        step: String,
+        #[command(flatten)]
+        resolution: ResolutionArgs,
+        /// Name of the operator, journaled and in the trace.
+        #[arg(long)]
+        who: String,
+        /// Reason, journaled and in the trace.
+        #[arg(long)]
+        why: String,
     },
     /// Delete instances that ended long ago.
     Prune {
@@ -96,6 +112,51 @@ pub(crate) enum Command {
     },
     /// Create the tables in Postgres, or upgrade them to this version. Does nothing for a file.
     Migrate,
+}
+
+/// The instances to which a request is sent: by their ids, or by a filter.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Selection {
+    /// Ids of the instances.
+    #[arg(value_name = "ID", conflicts_with_all = ["saga", "saga_version", "status", "reason_contains"])]
+    pub(crate) ids: Vec<String>,
+    /// All instances of this saga.
+    #[arg(long)]
+    pub(crate) saga: Option<String>,
+    /// All instances of this version of the definition.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) saga_version: Option<u32>,
+    /// All instances in this status; default: parked for `unpark` and with `--reason-contains`, otherwise running.
+    #[arg(long)]
+    pub(crate) status: Option<StatusArg>,
+    /// All instances that are parked, or are to be, for a reason that contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason_contains: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ResolutionArgs {
+    /// The action was done, with this output as JSON.
+    #[arg(long, value_name = "OUTPUT", value_parser = json)]
+    pub(crate) done: Option<Value>,
+    /// The action had no effect and never will: have the participant refuse late requests first. The saga is undone.
+    #[arg(long)]
+    pub(crate) refused: bool,
+    /// The action was undone.
+    #[arg(long)]
+    pub(crate) undone: bool,
+}
+
+impl ResolutionArgs {
+    pub(crate) fn resolution(&self) -> Resolution {
+        match &self.done {
+            Some(output) => Resolution::Done(output.clone()),
+            None if self.refused => Resolution::Refused,
+            None => Resolution::Undone,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -117,6 +178,10 @@ impl From<StatusArg> for Status {
             StatusArg::Compensated => Self::Compensated,
         }
     }
+}
+
+fn json(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn age(text: &str) -> Result<Duration, String> {

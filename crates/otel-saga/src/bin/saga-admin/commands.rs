@@ -4,13 +4,14 @@
 
 use std::io::{ErrorKind, Write as _};
 
-use otel_saga::flow::Record;
+use otel_saga::flow::{Record, Resolution};
 use otel_saga::journal::{Header, Query, now};
 use otel_saga::two_phase::History;
 use otel_saga::{Instance, InstanceError, Moment, Operator, utc};
 use serde_json::{Value, json};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, StatusArg};
+use crate::selection;
 use crate::table::{plain, table};
 use crate::{BoxError, complain};
 
@@ -20,18 +21,21 @@ const PRUNED: usize = 1000;
 /// Runs the command. Returns false if it failed for one of several ids; the errors are already printed.
 pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxError> {
     match &args.command {
-        Command::List { saga, status, after, limit } => {
+        Command::List { saga, status, reason_contains, after, limit } => {
             let mut query = Query::default();
             query.saga.clone_from(saga);
             query.status = status.map(Into::into);
             query.after.clone_from(after);
             query.limit = usize::try_from(*limit)?;
-            let headers = operator.list(&query).await?;
-            print(if args.json {
-                lines(headers.iter().map(serde_json::to_value))?
-            } else {
-                listed(&headers)
-            })?;
+            let listed = selection::list(operator, query, None, reason_contains.as_deref()).await?;
+            let with_reason = |(header, reason): &(Header, Option<String>)| {
+                let mut value = serde_json::to_value(header)?;
+                if let (Some(fields), Some(reason)) = (value.as_object_mut(), reason) {
+                    fields.insert("reason".to_owned(), reason.as_str().into());
+                }
+                Ok(value)
+            };
+            print(if args.json { lines(listed.iter().map(with_reason))? } else { rows(&listed) })?;
         }
         Command::Show { id, payloads } => {
             let text = match operator.status(id).await {
@@ -59,17 +63,27 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
             print(text + "\n")?;
         }
         Command::Migrate => {}
-        Command::Retry { ids } => {
-            return each(ids, args.json, "retried", async |id| operator.retry(id).await).await;
+        Command::Retry { selection } => {
+            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
+            return each(&ids, args.json, "retried", async |id| operator.retry(id).await).await;
         }
-        Command::Park { ids, reason } => {
-            return each(ids, args.json, "parked", async |id| operator.park(id, reason).await).await;
+        Command::Park { selection, reason } => {
+            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
+            let park = async |id: &str| operator.park(id, reason).await;
+            return each(&ids, args.json, "asked to park", park).await;
         }
-        Command::Unpark { ids } => {
-            return each(ids, args.json, "unparked", async |id| operator.unpark(id).await).await;
+        Command::Unpark { selection } => {
+            let ids = selection::ids(operator, selection, StatusArg::Parked).await?;
+            return each(&ids, args.json, "unparked", async |id| operator.unpark(id).await).await;
         }
-        Command::Cancel { ids } => {
-            return each(ids, args.json, "asked to cancel", async |id| operator.cancel(id).await).await;
+        Command::Cancel { selection } => {
+            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
+            return each(&ids, args.json, "asked to cancel", async |id| operator.cancel(id).await).await;
+        }
+        Command::Resolve { id, step, resolution, who, why } => {
+            let resolve =
+                async |id: &str| operator.resolve(id, step, resolution.resolution(), who, why).await;
+            return each(std::slice::from_ref(id), args.json, "resolved", resolve).await;
         }
     }
     Ok(true)
@@ -96,8 +110,8 @@ async fn each(
     Ok(all)
 }
 
-fn listed(headers: &[Header]) -> String {
-    let row = |header: &Header| {
+fn rows(listed: &[(Header, Option<String>)]) -> String {
+    let row = |(header, reason): &(Header, Option<String>)| {
         vec![
             header.id.clone(),
             format!("{} {}", header.saga, header.version),
@@ -106,19 +120,21 @@ fn listed(headers: &[Header]) -> String {
             utc(header.changed),
             header.owner.clone().unwrap_or_default(),
             header.head.to_string(),
+            reason.clone().unwrap_or_default(),
         ]
     };
-    let rows: Vec<_> = headers.iter().map(row).collect();
-    table(&["ID", "SAGA", "STATUS", "CREATED", "CHANGED", "WORKER", "RECORDS"], &rows)
+    let rows: Vec<_> = listed.iter().map(row).collect();
+    table(&["ID", "SAGA", "STATUS", "CREATED", "CHANGED", "WORKER", "RECORDS", "REASON"], &rows)
 }
 
 fn shown(instance: &Instance, payloads: bool) -> String {
-    told(&instance.header, "STEP", &instance.timeline(payloads))
+    let reason = instance.state.parked.as_ref().or(instance.state.park_requested.as_ref());
+    told(&instance.header, reason.cloned(), "STEP", &instance.timeline(payloads))
 }
 
 fn transaction(history: &History, json: bool) -> Result<String, BoxError> {
     if !json {
-        return Ok(told(&history.header, "PARTICIPANT", &history.timeline()));
+        return Ok(told(&history.header, None, "PARTICIPANT", &history.timeline()));
     }
     let (header, state) = (serde_json::to_value(&history.header)?, &history.state);
     let missing: Vec<&str> = state.unacknowledged().map(|number| state.name_of(number)).collect();
@@ -129,8 +145,8 @@ fn transaction(history: &History, json: bool) -> Result<String, BoxError> {
 }
 
 /// Formats a header and the entries of its timeline as two tables.
-fn told(header: &Header, step: &str, moments: &[Moment]) -> String {
-    let mut text = listed(std::slice::from_ref(header));
+fn told(header: &Header, reason: Option<String>, step: &str, moments: &[Moment]) -> String {
+    let mut text = rows(&[(header.clone(), reason)]);
     text.push('\n');
     let row = |moment: &Moment| {
         vec![
@@ -161,10 +177,14 @@ fn without_payload(record: &Record, value: &mut Value) {
     let (kind, payload) = match record {
         Record::Started(_) => ("started", "input"),
         Record::Done { .. } => ("done", "output"),
+        Record::Resolved { resolution: Resolution::Done(_), .. } => ("resolved", "resolution"),
         _ => return,
     };
     if let Some(fields) = value.get_mut(kind).and_then(Value::as_object_mut) {
         fields.remove(payload);
+        if kind == "resolved" {
+            fields.insert(payload.to_owned(), "done".into());
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod selection;
 mod table;
 
 use std::error::Error;

@@ -39,7 +39,7 @@ fn refused(step: u16) -> [Record; 2] {
 }
 
 fn failed(step: u16, phase: Phase, retry_at: u64, gave_up: bool) -> Record {
-    Record::Failed { step, phase, error: "lost".to_owned(), retry_at, gave_up }
+    Record::Failed { step, phase, error: "lost".to_owned(), retry_at, gave_up, wait: None }
 }
 
 fn asked(records: &[Record]) -> Vec<Command> {
@@ -113,6 +113,7 @@ fn an_uncertain_pivot_is_asked_again_whatever_is_wished() {
     assert_eq!(asked(&records), [act(PAY, 2)]);
     records.push(failed(PAY, Phase::Action, 0, true));
     assert_eq!(asked(&records), [act(PAY, 2)], "a pivot is not given up");
+    records.push(intent(PAY, Phase::Action, 2));
 
     let mut refusal = records.clone();
     refusal.push(Record::Refused { step: PAY, error: "no money".to_owned() });
@@ -139,7 +140,7 @@ fn a_forward_step_that_is_refused_parks_and_goes_on_when_unparked() {
         records.extend(done(step));
     }
     records.extend(refused(SHIP));
-    assert_eq!(asked(&records), [Command::Park { step: SHIP }]);
+    assert_eq!(asked(&records), [Command::Park { step: Some(SHIP) }]);
     records.push(Record::Parked { reason: "refused".to_owned() });
     assert_eq!(asked(&records), []);
     records.push(Record::Unparked);

@@ -147,7 +147,7 @@ async fn act(_: StepContext<()>, _: u32, (): ()) -> Result<String, StepError> {
     Ok("x".repeat(100_000))
 }
 
-async fn undo(_: StepContext<()>, _: u32, _: Option<String>) -> Result<(), StepError> {
+async fn undo(_: StepContext<()>, _: u32, (): (), _: Option<String>) -> Result<(), StepError> {
     Ok(())
 }
 

@@ -41,6 +41,11 @@ impl Participant {
         after != *self
     }
 
+    /// Refuses the action from now on.
+    pub(super) fn block(&mut self, key: u32) {
+        self.blocked.insert(key);
+    }
+
     pub(super) fn undo(&mut self, key: u32, tombstones: bool) {
         self.asked_to_undo = true;
         self.standing.remove(&key);

@@ -1,53 +1,28 @@
-//! A small world for the model checker: one saga, its journal, two workers, participants, and a network that delays.
+//! A small world for the model checker: one saga, its journal, two workers, an operator, participants, and a network
+//! that delays.
 //!
-//! The workers run the real `fold` and `next`. Faults have a budget, and each protection can be removed.
+//! The workers run the real `next`, and records are applied to the real state. Faults have a budget, and each protection
+//! can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otel_saga::flow::{Command, End, Phase, Record, StepKind, fold, next};
+use otel_saga::flow::{Command, End, Phase, Record, State, StepKind, next};
 use serde_json::Value;
 use stateright::{Model, Property};
 
+use super::faults::{Budget, Without};
+use super::operator::{self, Request};
 use super::participant::Participant;
-
-/// The protection that is removed, if any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Without {
-    Nothing,
-    /// The journal receives the intent of an attempt only with its outcome.
-    Intent,
-    /// Only steps that are known to be done are undone.
-    UncertainUndone,
-    /// Each attempt has another key.
-    IdempotencyKeys,
-    /// Participants do not remember that they were asked to undo an action that they had not seen.
-    Tombstones,
-    /// Appends are accepted at any cursor.
-    Fencing,
-}
-
-/// The number of faults of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Budget {
-    /// The number of faults in total.
-    pub(super) faults: u8,
-    pub(super) crashes: u8,
-    pub(super) losses: u8,
-    pub(super) refusals: u8,
-    pub(super) takeovers: u8,
-    pub(super) cancels: u8,
-    pub(super) give_ups: u8,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    pub(super) started: Record,
+    pub(super) begun: State,
     pub(super) kinds: Vec<StepKind>,
     pub(super) without: Without,
     pub(super) budget: Budget,
 }
 
-type Try = (u16, Phase);
+pub(super) type Try = (u16, Phase);
 
 /// A request in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,21 +44,26 @@ struct Waiting {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Worker {
+pub(super) struct Worker {
     /// The journal as this worker knows it; `None` while it owns no instance.
-    view: Option<Vec<Record>>,
+    pub(super) view: Option<State>,
+    /// True if a request was appended that this worker has not read.
+    behind: bool,
     epoch: u8,
     waiting: BTreeMap<Try, Waiting>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Situation {
-    pub(super) journal: Vec<Record>,
+    /// The records, as their state; `None` if they cannot follow each other.
+    pub(super) journal: Option<State>,
     epoch: u8,
-    workers: [Worker; 2],
+    /// True if no worker owns the instance.
+    pub(super) released: bool,
+    pub(super) workers: [Worker; 2],
     calls: BTreeSet<Call>,
     pub(super) participants: Vec<Participant>,
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,31 +76,59 @@ pub(super) enum Action {
     Receive(usize, Try),
     TimeOut(usize, Try),
     GiveUp(usize, Try),
-    Cancel,
+    Request(Request),
 }
 
 impl Situation {
+    /// Appends to the journal without a check of the cursor.
+    fn write(&mut self, records: &[Record]) {
+        for record in records {
+            if self.journal.as_mut().is_none_or(|state| state.apply(0, record).is_err()) {
+                self.journal = None;
+            }
+        }
+    }
+
+    /// Appends an operator's request.
+    pub(super) fn request(&mut self, record: &Record) {
+        self.write(std::slice::from_ref(record));
+        self.workers.iter_mut().for_each(|worker| worker.behind |= worker.view.is_some());
+    }
+
     /// Appends the worker's records, or lets the worker find out that it is fenced.
     fn append(&mut self, worker: usize, records: &[Record], fencing: bool) -> bool {
-        let Worker { view: Some(view), epoch, .. } = &mut self.workers[worker] else { return false };
-        if fencing && (*epoch != self.epoch || view.len() != self.journal.len()) {
+        let Worker { view: Some(view), behind, epoch, .. } = &mut self.workers[worker] else { return false };
+        if fencing && (*epoch != self.epoch || *behind) {
             if *epoch == self.epoch {
                 // Only the head has moved, because a request was appended: the worker reads it and continues.
-                view.clone_from(&self.journal);
+                self.workers[worker].view.clone_from(&self.journal);
+                self.workers[worker].behind = false;
             } else {
                 self.workers[worker] = Worker::default();
             }
             return false;
         }
-        view.extend_from_slice(records);
-        self.journal.extend_from_slice(records);
+        if records.iter().any(|record| view.apply(0, record).is_err()) {
+            // The worker stops.
+            self.workers[worker] = Worker::default();
+        }
+        self.write(records);
         true
     }
 
-    fn claim(&mut self, worker: usize) {
+    /// Claims the instance, and journals the interruption of the attempts that are open.
+    fn claim(&mut self, worker: usize, without: Without) {
         self.epoch += 1;
-        self.workers[worker] =
-            Worker { view: Some(self.journal.clone()), epoch: self.epoch, waiting: BTreeMap::new() };
+        self.released = false;
+        self.write(&operator::interruptions(self.journal.as_ref(), without));
+        let (view, epoch) = (self.journal.clone(), self.epoch);
+        self.workers[worker] = Worker { view, behind: false, epoch, waiting: BTreeMap::new() };
+    }
+
+    /// Returns the number of workers that run an attempt of this step.
+    pub(super) fn at_once(&self, step: u16) -> usize {
+        let of = |worker: &Worker| worker.waiting.keys().filter(|(other, _)| *other == step).count();
+        self.workers.iter().map(of).sum()
     }
 
     /// Merges late calls that differ only in their receiver, and drops those without an effect.
@@ -140,38 +148,14 @@ impl Situation {
             call.answer_to.is_some() || participant.would_notice(call.phase, call.key)
         };
         self.calls = calls.filter(matters).collect();
-        // Records of different steps and phases commute under `fold`, so that one order represents all.
-        let views = self.workers.iter_mut().filter_map(|worker| worker.view.as_mut());
-        for records in views.chain([&mut self.journal]) {
-            records.sort_by_key(place);
-        }
     }
 
     pub(super) fn end(&self) -> Option<End> {
-        fold(&self.journal).unwrap().ended
-    }
-}
-
-/// The position of a record in the representative order.
-fn place(record: &Record) -> (u16, u16, Option<Phase>) {
-    match record {
-        Record::Started(_) => (0, 0, None),
-        Record::Intent { step, phase, .. } | Record::Failed { step, phase, .. } => (1, *step, Some(*phase)),
-        Record::Done { step, .. } | Record::Refused { step, .. } => (1, *step, Some(Phase::Action)),
-        Record::Undone { step } => (1, *step, Some(Phase::Compensation)),
-        _ => (2, 0, None),
-    }
-}
-
-impl Budget {
-    /// Returns true if a fault of this kind is left.
-    fn left(&self, kind: u8) -> bool {
-        self.faults > 0 && kind > 0
+        self.journal.as_ref().and_then(|state| state.ended)
     }
 
-    fn spend(&mut self, kind: impl FnOnce(&mut Self) -> &mut u8) {
-        *kind(self) -= 1;
-        self.faults -= 1;
+    fn parked(&self) -> bool {
+        self.journal.as_ref().is_some_and(|state| state.parked.is_some())
     }
 }
 
@@ -189,12 +173,20 @@ impl World {
                 }
                 return;
             }
+            Command::Park { .. } => {
+                let parked = Record::Parked { reason: String::new() };
+                if now.append(worker, &[parked], fencing) {
+                    now.workers[worker] = Worker::default();
+                    now.released = true;
+                }
+                return;
+            }
             Command::Attempt { step, phase, attempt, .. } => (*step, *phase, *attempt),
             other => panic!("{other:?} is not in these models"),
         };
         let intent = Record::Intent { step, phase, attempt, at: 0, span: None };
         if self.without == Without::UncertainUndone && phase == Phase::Compensation {
-            let state = fold(now.workers[worker].view.as_ref().unwrap()).unwrap();
+            let state = now.workers[worker].view.as_ref().unwrap();
             if state.steps[usize::from(step)].action.output().is_none() {
                 now.append(worker, &[intent, Record::Undone { step }], fencing);
                 return;
@@ -243,8 +235,9 @@ impl Model for World {
 
     fn init_states(&self) -> Vec<Situation> {
         let begun = Situation {
-            journal: vec![self.started.clone()],
+            journal: Some(self.begun.clone()),
             epoch: 0,
+            released: true,
             workers: Default::default(),
             calls: BTreeSet::new(),
             participants: vec![Participant::default(); self.kinds.len()],
@@ -256,10 +249,11 @@ impl Model for World {
         // The first intents can be appended with the start, and their writer can die at once. The case in which it
         // lives follows from the other initial state.
         let mut intended = begun.clone();
-        for command in next(&fold(&begun.journal).unwrap()) {
+        for command in next(&self.begun) {
             let Command::Attempt { step, phase, attempt, .. } = command else { continue };
-            intended.journal.push(Record::Intent { step, phase, attempt, at: 0, span: None });
+            intended.write(&[Record::Intent { step, phase, attempt, at: 0, span: None }]);
         }
+        intended.released = false;
         vec![begun, intended]
     }
 
@@ -276,13 +270,13 @@ impl Model for World {
         }
         for (index, worker) in now.workers.iter().enumerate() {
             let Some(view) = &worker.view else {
-                if !ended {
-                    // The workers are equal: if none is active, the first one claims.
+                if !ended && !now.parked() {
                     let alive = now.workers.iter().any(|other| other.view.is_some());
-                    actions.extend((!alive && index == 0).then_some(Action::Claim(index)));
-                    actions.extend(
-                        (alive && now.budget.left(now.budget.takeovers)).then_some(Action::TakeOver(index)),
-                    );
+                    // The workers are equal: if none is active, the first one claims.
+                    let claims = if alive { now.released } else { index == 0 };
+                    actions.extend(claims.then_some(Action::Claim(index)));
+                    let takes_over = alive && !now.released && now.budget.left(now.budget.takeovers);
+                    actions.extend(takes_over.then_some(Action::TakeOver(index)));
                 }
                 continue;
             };
@@ -302,16 +296,22 @@ impl Model for World {
                     actions.push(Action::GiveUp(index, *tried));
                 }
             }
-            for command in next(&fold(view).unwrap()) {
-                match &command {
-                    Command::Attempt { step, phase, .. } if worker.waiting.contains_key(&(*step, *phase)) => {
+            for command in next(view) {
+                let waits = match &command {
+                    // A step is not undone while its action runs on this worker.
+                    Command::Attempt { step, phase, .. } => {
+                        let runs = |phase| worker.waiting.contains_key(&(*step, phase));
+                        runs(*phase) || runs(Phase::Action)
                     }
-                    _ => actions.push(Action::Begin(index, command)),
+                    _ => !worker.waiting.is_empty(),
+                };
+                if !waits {
+                    actions.push(Action::Begin(index, command));
                 }
             }
         }
-        if now.budget.left(now.budget.cancels) && !ended {
-            actions.push(Action::Cancel);
+        if !ended {
+            actions.extend(operator::requests(self, now).into_iter().map(Action::Request));
         }
     }
 
@@ -323,12 +323,13 @@ impl Model for World {
             error: String::new(),
             retry_at: 0,
             gave_up,
+            wait: None,
         };
         match action {
-            Action::Claim(worker) => now.claim(worker),
+            Action::Claim(worker) => now.claim(worker, self.without),
             Action::TakeOver(worker) => {
                 now.budget.spend(|left| &mut left.takeovers);
-                now.claim(worker);
+                now.claim(worker, self.without);
             }
             Action::Crash(worker) => {
                 now.budget.spend(|left| &mut left.crashes);
@@ -359,10 +360,7 @@ impl Model for World {
                 now.budget.spend(|left| &mut left.give_ups);
                 self.settle(&mut now, worker, tried, failed(tried, true));
             }
-            Action::Cancel => {
-                now.budget.spend(|left| &mut left.cancels);
-                now.journal.push(Record::CancelRequested);
-            }
+            Action::Request(request) => operator::carry_out(self, &mut now, &request),
         }
         now.tidy();
         Some(now)

@@ -66,15 +66,24 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
     prop::collection::vec(fault, 0..5)
 }
 
-/// External events: the time in milliseconds, and true for a crash of the worker or false for a cancellation.
-fn outside() -> impl Strategy<Value = Vec<(u64, bool)>> {
-    prop::collection::vec((0..8_000_u64, any::<bool>()), 0..3)
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Crash,
+    Cancel,
+    Park,
+    Unpark,
+}
+
+/// External events, each with the time in milliseconds since the one before.
+fn outside() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![Just(Event::Crash), Just(Event::Cancel), Just(Event::Park), Just(Event::Unpark)];
+    prop::collection::vec((prop_oneof![Just(0), 0..8_000_u64], event), 0..4)
 }
 
 async fn run(
     shape: &Shape,
     scripts: &[(Vec<Fault>, Vec<Fault>)],
-    outside: &[(u64, bool)],
+    outside: &[(u64, Event)],
 ) -> Result<(), TestCaseError> {
     let (journal, shop, saga) = (memory(), Shop::default(), shape.saga());
     for (name, (action, compensation)) in shape.names().iter().zip(scripts) {
@@ -88,15 +97,21 @@ async fn run(
     };
     let mut runtime = worker();
     let id = runtime.start(&saga, "1", 7).await.unwrap();
-    for (after, crash) in outside {
+    for (after, event) in outside {
         tokio::time::sleep(Duration::from_millis(*after)).await;
-        if *crash {
-            runtime = worker();
-        } else {
-            // The saga may have ended, or be beyond its pivot.
-            let _ = runtime.cancel(&id).await;
-        }
+        // The saga may have ended, or be beyond its pivot.
+        let _ = match event {
+            Event::Crash => {
+                runtime = worker();
+                Ok(())
+            }
+            Event::Cancel => runtime.cancel(&id).await,
+            Event::Park => runtime.park(&id, "a look").await,
+            Event::Unpark => runtime.unpark(&id).await,
+        };
     }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let _ = runtime.unpark(&id).await;
     let status = tokio::time::timeout(Duration::from_secs(3600), runtime.wait(&id)).await;
     let status = status.map_err(|_| TestCaseError::fail("it is stuck"))?.unwrap();
     // Late calls may still arrive; they must not change anything.
@@ -109,6 +124,7 @@ async fn run(
         Status::Parked => prop_assert!(shape.forward.is_some_and(|forward| forward > 0)),
         other => prop_assert!(false, "{:?}", other),
     }
+    prop_assert_eq!(world.overlaps, 0);
     prop_assert!(world.keys.values().all(|keys| keys.len() == 1), "{:?}", world.keys);
     Ok(())
 }

@@ -58,7 +58,14 @@ async fn a_wait_that_a_clock_ahead_wrote_is_the_longest_of_the_policy() {
     let records = [
         Record::Started(Started::new("order", 1, shapes, Value::Null, ahead)),
         Record::Intent { step, phase, attempt: 1, at: ahead, span: None },
-        Record::Failed { step, phase, error: "flaky".into(), retry_at: ahead + 5_000, gave_up: false },
+        Record::Failed {
+            step,
+            phase,
+            error: "flaky".into(),
+            retry_at: ahead + 5_000,
+            gave_up: false,
+            wait: None,
+        },
     ];
     let records = records.iter().map(|record| record.encode().unwrap()).collect();
     let journal = memory();

@@ -123,6 +123,36 @@ async fn parallel_steps_run_at_once_and_the_refusal_of_one_stops_the_other() {
     assert!(world.calls[5].at - world.calls[3].at < Duration::from_secs(1), "it was not timed out");
 }
 
+type Undone = std::sync::Arc<std::sync::Mutex<Vec<(u32, u32, Option<u32>)>>>;
+
+#[tokio::test(start_paused = true)]
+async fn a_compensation_receives_the_arguments_of_its_action() {
+    use otel_saga::{Runtime, Saga, StepContext, StepError};
+    async fn one(_: StepContext<Undone>, input: u32, (): ()) -> Result<u32, StepError> {
+        Ok(input + 1)
+    }
+    async fn two(_: StepContext<Undone>, _: u32, one: u32) -> Result<u32, StepError> {
+        Ok(one + 1)
+    }
+    async fn no(_: StepContext<Undone>, _: u32, (): ()) -> Result<(), StepError> {
+        Err(StepError::refused("no"))
+    }
+    async fn undo(cx: StepContext<Undone>, input: u32, one: u32, two: Option<u32>) -> Result<(), StepError> {
+        cx.state().lock().unwrap().push((input, one, two));
+        Ok(())
+    }
+    let mut saga = Saga::builder("arguments", 1);
+    let first = saga.step("one", (), one).undo(async |_, _, (), _| Ok(()));
+    saga.step("two", first, two).undo(undo);
+    saga.step("no", (), no).pivot();
+    let saga = saga.build().unwrap();
+    let undone = Undone::default();
+    let runtime = Runtime::builder(super::memory(), Undone::clone(&undone)).with_saga(&saga).start();
+    let id = runtime.start(&saga, "1", 7).await.unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
+    assert_eq!(*undone.lock().unwrap(), [(7, 8, Some(9))]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_happened_is_in_the_journal() {
     let (shop, runtime) = started();

@@ -53,6 +53,8 @@ async fn a_parked_saga_stands_still_until_it_is_unparked() {
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     runtime.park(&id, "let me see").await.unwrap();
+    let header = runtime.status(&id).await.unwrap().header;
+    assert_eq!((header.status, header.owner.as_deref()), (Status::Running, Some("w")), "the owner parks it");
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(shop.called(), "reserve");

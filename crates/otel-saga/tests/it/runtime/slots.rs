@@ -24,7 +24,7 @@ async fn succeeds(_: StepContext<()>, _: (), (): ()) -> Result<(), StepError> {
     Ok(())
 }
 
-async fn stays(_: StepContext<()>, _: (), _: Option<()>) -> Result<(), StepError> {
+async fn stays(_: StepContext<()>, _: (), (): (), _: Option<()>) -> Result<(), StepError> {
     Ok(())
 }
 
@@ -123,7 +123,7 @@ async fn counts(cx: StepContext<Counters>, _: (), (): ()) -> Result<(), StepErro
     Ok(())
 }
 
-async fn undoes(_: StepContext<Counters>, _: (), _: Option<()>) -> Result<(), StepError> {
+async fn undoes(_: StepContext<Counters>, _: (), (): (), _: Option<()>) -> Result<(), StepError> {
     Ok(())
 }
 

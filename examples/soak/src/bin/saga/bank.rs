@@ -137,7 +137,7 @@ async fn undo(cx: &Context, connection: &mut PgConnection) -> Result<bool, StepE
     Ok(undone.is_some_and(|answer: String| answer == "done"))
 }
 
-async fn release(cx: Context, transfer: Transfer, _: Option<String>) -> Result<(), StepError> {
+async fn release(cx: Context, transfer: Transfer, (): (), _: Option<String>) -> Result<(), StepError> {
     network(&cx, "request").await?;
     let mut transaction = cx.state().pool.begin().await?;
     if undo(&cx, &mut transaction).await? {
@@ -152,7 +152,7 @@ async fn check(cx: Context, transfer: Transfer, _: String) -> Result<String, Ste
     once(&cx, &transfer, async |_| Ok(true)).await
 }
 
-async fn forget(cx: Context, _: Transfer, _: Option<String>) -> Result<(), StepError> {
+async fn forget(cx: Context, _: Transfer, _: String, _: Option<String>) -> Result<(), StepError> {
     network(&cx, "request").await?;
     undo(&cx, &mut *cx.state().pool.acquire().await?).await?;
     network(&cx, "answer").await

@@ -1,0 +1,48 @@
+//! The cost of a saga grows with the number of its steps, not with its square.
+
+use std::time::{Duration, Instant};
+
+use otel_saga::{Runtime, Saga, StepContext, StepError};
+
+use super::memory;
+
+async fn act(_: StepContext<()>, (): (), (): ()) -> Result<(), StepError> {
+    Ok(())
+}
+
+async fn undo(_: StepContext<()>, (): (), (): (), _: Option<()>) -> Result<(), StepError> {
+    Ok(())
+}
+
+/// Returns the processor time of this thread, on which the complete saga runs; on other systems than Linux the time.
+fn used(since: Instant) -> Duration {
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = used.and_then(|used| used.split(' ').next()?.parse().ok());
+    used.map_or_else(|| since.elapsed(), Duration::from_nanos)
+}
+
+/// Returns the shortest of three runs of a saga with this many steps.
+async fn elapsed(steps: u32) -> Duration {
+    let mut saga = Saga::builder("long", steps);
+    for number in 0..steps {
+        saga.step(format!("s{number}"), (), act).undo(undo);
+    }
+    let saga = saga.build().unwrap();
+    let runtime = Runtime::builder(memory(), ()).with_saga(&saga).start();
+    let mut shortest = Duration::MAX;
+    for run in 0..3 {
+        let since = Instant::now();
+        let began = used(since);
+        let id = runtime.start(&saga, &run.to_string(), ()).await.unwrap();
+        runtime.wait(&id).await.unwrap();
+        shortest = shortest.min(used(since) - began);
+    }
+    shortest
+}
+
+#[tokio::test]
+async fn the_cost_is_linear_in_the_number_of_steps() {
+    let (few, many) = (elapsed(100).await, elapsed(1000).await);
+    // Ten times as many steps took more than a hundred times as long when each step looked at all the others.
+    assert!(many < few * 40, "100 steps took {few:?}, 1000 steps {many:?}");
+}
