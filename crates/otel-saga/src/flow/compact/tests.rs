@@ -100,6 +100,17 @@ fn records_before_a_request_stay() {
 }
 
 #[test]
+fn attempts_that_an_earlier_version_left_open_stay() {
+    let mut records = undoing();
+    // The second attempt interrupts the first one, and takes over the retry that was requested during it.
+    records.extend([intent(0, UNDO, 1), Record::Unparked, intent(0, UNDO, 2), failed(0, UNDO, 7)]);
+    assert_eq!(fold(&records).unwrap().steps[0].compensation.retry_at, 0);
+    records.extend([intent(0, UNDO, 3), failed(0, UNDO, 9)]);
+    assert_eq!(fold(&records).unwrap().steps[0].compensation.retry_at, 9);
+    assert_eq!(compact(&records), None);
+}
+
+#[test]
 fn impossible_counts_are_refused() {
     let mut records = undoing();
     records.extend([intent(0, UNDO, 1), failed(0, UNDO, 9)]);
