@@ -5,11 +5,13 @@
 //! are undone too, and after the pivot only forward steps follow.
 
 mod apply;
+mod compact;
 mod next;
 mod record;
 mod state;
 
 pub use apply::{FoldError, Impossible};
+pub use compact::{Compaction, compact};
 pub use next::{Command, next};
 pub use record::{DecodeError, End, Phase, Record, Resolution, Started, StepKind, StepShape};
 pub use state::{NoSuchStep, Side, State, StepState, Verdict, fold};

@@ -31,7 +31,7 @@ use crate::two_phase::is_transaction;
 pub struct Cursor {
     /// The number of records.
     pub head: u64,
-    /// The number of claims of the instance. A writer with an older epoch is fenced.
+    /// The number of claims of the instance and of replacements of its records. A writer with an older epoch is fenced.
     pub epoch: u64,
 }
 
@@ -275,6 +275,24 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
         records: Vec<Vec<u8>>,
         then: Then,
     ) -> Result<Cursor, AppendError>;
+
+    /// Replaces all records from position `from` on, if the instance is still at this cursor; the number of records must
+    /// not rise. The ownership stays. The epoch rises, so that no cursor stands for two different journals. The default
+    /// keeps all records and returns the cursor `at`: the journal of a step that is retried without end then grows.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AppendError::Fenced`] also if the number of records would rise.
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        let _ = (id, from, records);
+        Ok(at)
+    }
 
     /// Returns the instance with all of its records.
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError>;

@@ -192,6 +192,16 @@ impl State {
                 side.interrupt();
                 side.retry(*retry_at, None);
             }
+            Record::Compacted { step, phase, first, last, failures } => {
+                self.may_begin(*step, *phase)?;
+                let side = self.side_mut(*step, *phase)?;
+                let follows = side.attempts > 0 && !side.open && *first == side.attempts + 1;
+                // The difference is the number of attempts less one.
+                let fits = last.checked_sub(*first).is_some_and(|more| failures.saturating_sub(1) <= more);
+                require(follows && fits, Impossible::AttemptNumber)?;
+                side.attempts = *last;
+                side.failures += failures;
+            }
             Record::Undone { step } => {
                 self.side_mut(*step, Phase::Compensation)?.decide(Verdict::Done(Value::Null))?;
                 self.proceed();

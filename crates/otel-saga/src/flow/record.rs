@@ -1,13 +1,14 @@
 //! The records of a saga, and the versioned form in which a journal holds them.
 //!
-//! Follows `docs/sagas.md`, "Records": a record is never changed, and a form that was written once stays readable.
+//! Follows `docs/sagas.md`, "Records": a record is never changed, only removed by a compaction, and a form that was
+//! written once stays readable.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The forms that this version reads. It writes each record in the first form that has it, so that a version that
 /// knows only earlier forms still reads what it can.
-const FORMS: std::ops::RangeInclusive<u16> = 1..=2;
+const FORMS: std::ops::RangeInclusive<u16> = 1..=3;
 
 /// The role of a step when the saga is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -192,6 +193,17 @@ pub enum Record {
         /// Earliest start of the next attempt, in milliseconds since the Unix epoch.
         retry_at: u64,
     },
+    /// Attempts whose records were removed, because the step was repeated so often. None of them has succeeded.
+    Compacted {
+        step: u16,
+        phase: Phase,
+        /// Number of the first attempt.
+        first: u32,
+        /// Number of the last attempt.
+        last: u32,
+        /// The number of attempts that have failed. The others were interrupted.
+        failures: u32,
+    },
     /// The compensation succeeded.
     Undone { step: u16 },
     /// A cancellation was requested. It has no effect once the pivot has begun.
@@ -253,6 +265,7 @@ impl Record {
     fn form(&self) -> u16 {
         match self {
             Self::Interrupted { .. } | Self::ParkRequested { .. } | Self::Resolved { .. } => 2,
+            Self::Compacted { .. } => 3,
             _ => 1,
         }
     }
@@ -321,6 +334,10 @@ mod tests {
                 r#"{"v":2,"r":{"interrupted":{"step":0,"phase":"action","retry_at":9}}}"#,
             ),
             (
+                Record::Compacted { step, phase, first: 2, last: 31, failures: 30 },
+                r#"{"v":3,"r":{"compacted":{"step":0,"phase":"action","first":2,"last":31,"failures":30}}}"#,
+            ),
+            (
                 Record::ParkRequested { reason: "a look".to_owned() },
                 r#"{"v":2,"r":{"park_requested":{"reason":"a look"}}}"#,
             ),
@@ -347,8 +364,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_an_error_and_no_panic() {
-        let later = Record::decode(br#"{"v":3,"r":{"levitated":{"step":1}}}"#);
-        assert!(matches!(later, Err(DecodeError::Form { form: 3 })));
+        let later = Record::decode(br#"{"v":4,"r":{"levitated":{"step":1}}}"#);
+        assert!(matches!(later, Err(DecodeError::Form { form: 4 })));
         assert!(matches!(Record::decode(br#"{"v":1,"r":{"levitated":{}}}"#), Err(DecodeError::Json(_))));
         assert!(matches!(Record::decode(b"\xff\x00"), Err(DecodeError::Json(_))));
     }

@@ -31,7 +31,7 @@ pub struct Header {
     pub owner: Option<String>,
     /// The number of records.
     pub head: u64,
-    /// The epoch: 1 at creation, one higher with each claim.
+    /// The epoch: 1 at creation, one higher with each claim and each replacement of records.
     pub epoch: u64,
 }
 
@@ -82,6 +82,19 @@ impl Header {
         if then != Then::Continue {
             self.owner = None;
         }
+        true
+    }
+
+    /// Sets the number of records after all from position `from` on were replaced by `records`, in a new epoch. Returns
+    /// false, and changes nothing, if the header is not at this cursor, or if the number would rise.
+    #[must_use]
+    pub fn replace(&mut self, at: Cursor, from: u64, records: usize, now: u64) -> bool {
+        let head = from.saturating_add(records as u64);
+        if self.cursor() != at || head > self.head {
+            return false;
+        }
+        (self.head, self.changed) = (head, now);
+        self.epoch += 1;
         true
     }
 

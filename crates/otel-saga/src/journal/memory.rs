@@ -123,6 +123,25 @@ impl Journal for MemoryJournal {
         Ok(cursor)
     }
 
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        let mut kept = self.kept();
+        let Loaded { header, records: kept_records } =
+            kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
+        if !header.replace(at, from, records.len(), now()) {
+            return Err(AppendError::Fenced);
+        }
+        // `from` is at most the number of records, which fits.
+        kept_records.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+        kept_records.extend(records);
+        Ok(header.cursor())
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         Ok(self.kept().instances.get(id).cloned())
     }

@@ -10,6 +10,7 @@
 
 mod connections;
 mod options;
+mod replace;
 mod writer;
 
 use std::fmt;
@@ -180,6 +181,16 @@ impl Journal for PostgresJournal {
         };
         let done = self.writer.call(Work::Append { id: id.to_owned(), at, records, then, delay }).await?;
         if done { Ok(after) } else { Err(AppendError::Fenced) }
+    }
+
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        replace::replace(&self.connections, id, at, from, records).await
     }
 
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {

@@ -115,6 +115,26 @@ impl Journal for RedbJournal {
         appended.await?.ok_or(AppendError::Fenced)
     }
 
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        let (now, id) = (now(), id.to_owned());
+        let replaced = self.call(true, move |tables, _| {
+            let Some(before) = tables.find(&id)? else { return Ok(None) };
+            let mut header = before.header.clone();
+            if !header.replace(at, from, records.len(), now) {
+                return Ok(None);
+            }
+            tables.replace(&before, &header, from, records)?;
+            Ok(Some(header.cursor()))
+        });
+        replaced.await?.ok_or(AppendError::Fenced)
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         let id = id.to_owned();
         self.call(false, move |tables, _| {

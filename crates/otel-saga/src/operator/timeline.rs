@@ -62,6 +62,13 @@ impl Instance {
                 };
                 (None, Some(*step), format!("{verb}, again from {}", utc(*retry_at)))
             }
+            Record::Compacted { step, phase, first, last, failures } => {
+                let verb = match phase {
+                    Phase::Action => "attempts",
+                    Phase::Compensation => "undoing, attempts",
+                };
+                (None, Some(*step), format!("{verb} {first} to {last} left out, {failures} failed"))
+            }
             Record::Undone { step } => (None, Some(*step), "undone".to_owned()),
             Record::CancelRequested => (None, None, "asked to be cancelled".to_owned()),
             Record::Parked { reason } => (None, None, format!("parked: {reason}")),

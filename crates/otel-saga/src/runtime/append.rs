@@ -75,11 +75,51 @@ impl<S: Send + Sync + 'static> Inner<S> {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+
+    /// Replaces the last records by these, which lead to the same state, and returns the new cursor, or the old one if
+    /// the instance has changed. Retries while the outcome is unknown, because this worker would be fenced by its own
+    /// replacement.
+    pub(super) async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: &[Record],
+    ) -> Result<Cursor, BoxError> {
+        let encoded = encode(records)?;
+        let after = Cursor::new(from + encoded.len() as u64, at.epoch + 1);
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.journal.replace(id, at, from, encoded.clone()).await {
+                Ok(cursor) => return Ok(cursor),
+                Err(AppendError::Fenced) => {}
+                Err(AppendError::Journal(error)) => {
+                    alert(id, "", "the journal did not replace records", &error);
+                }
+            }
+            match self.journal.load(id).await {
+                Ok(Some(loaded)) if was_replaced(&loaded, from, after, &encoded) => return Ok(after),
+                Ok(Some(loaded)) if loaded.header.cursor() == at => {}
+                Ok(_) => return Ok(at),
+                Err(error) => alert(id, "", "the journal cannot be read", &error),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
 }
 
 /// Encodes the records for one try; further tries are rare.
 fn encode(records: &[Record]) -> Result<Vec<Vec<u8>>, serde_json::Error> {
     records.iter().map(Record::encode).collect()
+}
+
+/// Returns true if these records are the ones before the cursor `after`: the replacement succeeded and its reply was lost.
+/// A request can have been appended since then.
+fn was_replaced(loaded: &Loaded, from: u64, after: Cursor, encoded: &[Vec<u8>]) -> bool {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    loaded.header.epoch == after.epoch
+        && loaded.records.get(from..).is_some_and(|behind| behind.starts_with(encoded))
 }
 
 /// Returns true if these records follow the cursor in the journal: the append succeeded and its reply was lost.

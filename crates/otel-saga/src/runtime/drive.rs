@@ -2,6 +2,7 @@
 //!
 //! Follows `docs/sagas.md`, "Appends": an outcome and the intents that follow from it are one append.
 
+mod compact;
 mod outcome;
 mod plan;
 
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use self::compact::COMPACT_EVERY;
 pub(super) use self::outcome::{interrupted, open};
 pub(super) use self::plan::{Plan, PlanInput, PlannedAttempt, plan};
 use super::append::Appended;
@@ -47,6 +49,8 @@ pub(super) struct InstanceDriver<S> {
     pub(super) outcomes: Vec<Record>,
     /// True if a wait was shortened. The journal has the longer one, so that this wait takes place in memory.
     shortened: bool,
+    /// True if the journal is to be compacted before the next append.
+    compacts: bool,
     requested: Arc<Notify>,
     pub(super) slots: InstanceSlots,
     _driven: Driven,
@@ -73,6 +77,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             tasks: JoinSet::new(),
             outcomes: Vec::new(),
             shortened: false,
+            compacts: false,
             requested: Arc::new(Notify::new()),
             _driven: Driven::new(&known.slots, &inner.driven),
             slots: InstanceSlots::new(known.slots),
@@ -109,6 +114,9 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     async fn run(&mut self) -> Result<(), BoxError> {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
+            if std::mem::take(&mut self.compacts) {
+                self.compact().await?;
+            }
             let (plan, operations) = self.plan()?;
             let (wake, leaves, blocked) = (plan.wake, plan.leaves, plan.blocked);
             if !(self.carry_out(plan, operations).await?) {
@@ -259,6 +267,8 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     /// Turns the result of an attempt into records.
     fn end(&mut self, key: AttemptKey, result: Result<Value, StepError>) -> Result<(), BoxError> {
         self.running.remove(&key);
+        let failures = self.state.step(key.0)?.side(key.1).failures;
+        self.compacts |= failures > 0 && failures.is_multiple_of(COMPACT_EVERY);
         let outcome = outcome::ended(&self.definition, &self.state, &self.id, key, result, now())?;
         self.add(outcome);
         Ok(())

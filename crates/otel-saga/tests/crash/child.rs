@@ -79,6 +79,19 @@ impl Journal for Stopping {
         cursor
     }
 
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        self.points.pass();
+        let cursor = self.inner.replace(id, at, from, records).await;
+        self.points.pass();
+        cursor
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         self.inner.load(id).await
     }

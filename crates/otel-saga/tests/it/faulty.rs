@@ -75,6 +75,19 @@ impl Journal for Faulty {
         if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
     }
 
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        self.there()?;
+        self.written.fetch_add(1, Ordering::SeqCst);
+        let cursor = self.inner.replace(id, at, from, records).await;
+        if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         self.there()?;
         let loaded = self.inner.load(id).await;

@@ -4,6 +4,7 @@ mod any_order;
 mod appends;
 mod away;
 mod clocks;
+mod compaction;
 mod cost;
 mod course;
 mod interruptions;

@@ -69,6 +69,17 @@ impl Journal for Clocked {
         self.inner.append(id, at, records, then).await
     }
 
+    async fn replace(
+        &self,
+        id: &str,
+        at: Cursor,
+        from: u64,
+        records: Vec<Vec<u8>>,
+    ) -> Result<Cursor, AppendError> {
+        self.set().await;
+        self.inner.replace(id, at, from, records).await
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
         self.inner.load(id).await
     }

@@ -3,6 +3,8 @@
 //! Instances and appends are numbered in the order of their arrival and stored in this order. Instances that are
 //! active at the same time therefore share few pages, whatever their ids are, and a transaction writes few pages.
 
+mod replace;
+
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
 use super::rows::{joined, numbered, opened, sealed, split_backward, split_number};

@@ -4,6 +4,8 @@
 
 #[path = "claims.rs"]
 mod claims;
+#[path = "replacements.rs"]
+mod replacements;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use otel_saga::flow::End;
 use otel_saga::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then, now};
 
 pub(super) use self::claims::*;
+pub(super) use self::replacements::*;
 
 /// Makes a test of each case for one journal. The expression opens that journal in a new directory.
 macro_rules! journal_suite {
@@ -36,6 +39,10 @@ macro_rules! journal_suite {
             only_what_ended_long_ago_is_pruned
             one_living_worker_is_the_first
             an_identity_stays_the_same
+            a_replacement_leaves_what_is_before_it
+            a_replacement_elsewhere_is_fenced
+            a_cursor_from_before_a_replacement_is_fenced_forever
+            of_a_replacement_and_a_claim_one_wins
         );
     };
     (@ $name:ident, |$dir:ident| $make:expr, $($case:ident)+) => {
