@@ -17,6 +17,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// An exporter for records of one kind. The SDK has one trait for each signal, and none is dyn compatible.
 pub(crate) trait Deliver<T>: Send + Sync + 'static {
     fn deliver(&self, batch: Vec<T>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
+    fn flush(&self) -> OTelSdkResult;
     fn shut_down(&self);
     fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource);
 }
@@ -73,7 +74,8 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                     left = left.saturating_sub(batch.len().max(1));
                     result = result.and(export(batch, &mut intake, exporter).await);
                 }
-                done(result);
+                let flushed = caught(|| exporter.flush());
+                done(result.and(flushed));
             }
             // All senders are gone only if the processor and `Telemetry` were dropped without a shutdown.
             closing @ (Some(Some(Command::Close(_))) | Some(None)) => {
@@ -86,12 +88,15 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                     let exported = export(batch, &mut intake, exporter).await;
                     result = result.and(exported);
                 }
-                exporter.shut_down();
+                let shut_down = caught(|| {
+                    exporter.shut_down();
+                    Ok(())
+                });
                 if let Some(lost) = warning.last(shared.account.read().dropped) {
                     warn(signal, lost);
                 }
                 if let Some(Some(Command::Close(done))) = closing {
-                    done(result);
+                    done(result.and(shut_down));
                 }
                 return;
             }
@@ -100,6 +105,15 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
             warn(signal, lost);
         }
     }
+}
+
+/// Calls the exporter. A panic of it must not end the worker, which then counts no more.
+fn caught(call: impl FnOnce() -> OTelSdkResult) -> OTelSdkResult {
+    std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_panic| Err(panicked()))
+}
+
+fn panicked() -> OTelSdkError {
+    OTelSdkError::InternalFailure("the exporter panicked".into())
 }
 
 /// Takes up to `most` records that are in the queue now.
@@ -129,8 +143,8 @@ async fn export<T: Send + 'static>(
     let records = batch.len();
     let timeout = shared.options.export_timeout;
     status.begin();
-    // A panic of the exporter must not end the worker.
-    let delivery = AssertUnwindSafe(exporter.deliver(batch)).catch_unwind();
+    // The call is inside of the future, because an exporter can panic before it returns its own.
+    let delivery = AssertUnwindSafe(async { exporter.deliver(batch).await }).catch_unwind();
     let delivered = tokio::select! {
         biased;
         // The sender is in `shared`, so that this branch can only mean cancellation.
@@ -151,7 +165,7 @@ async fn export<T: Send + 'static>(
             return Ok(());
         }
         Ok(Ok(Err(error))) => error,
-        Ok(Err(_panic)) => OTelSdkError::InternalFailure("the exporter panicked".into()),
+        Ok(Err(_panic)) => panicked(),
         Err(_elapsed) => OTelSdkError::Timeout(timeout),
     };
     let failure = status.conclude(&error, matches!(error, OTelSdkError::Timeout(_)));
