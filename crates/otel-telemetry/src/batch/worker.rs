@@ -34,6 +34,8 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
     let mut warning = Warning::default();
     let options = shared.options.clone();
     let mut next = tokio::time::Instant::now() + options.schedule_delay;
+    // The result of the export during which a command has arrived: the command concerns its records too.
+    let mut interrupted = Ok(());
     loop {
         let command = tokio::select! {
             biased;
@@ -53,8 +55,9 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                 while left > 0 || intake.records.len() >= options.max_batch_size {
                     let batch = at_hand(&mut intake, options.max_batch_size);
                     left = left.saturating_sub(batch.len().max(1));
-                    let _ = export(batch, &mut intake, exporter).await;
+                    let exported = export(batch, &mut intake, exporter).await;
                     if !intake.commands.is_empty() {
+                        interrupted = exported;
                         break;
                     }
                 }
@@ -68,19 +71,22 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
             }
             Some(Some(Command::Flush(done))) => {
                 let mut left = intake.records.len();
-                let mut result = Ok(());
+                let mut result = std::mem::replace(&mut interrupted, Ok(()));
                 while left > 0 {
                     let batch = at_hand(&mut intake, options.max_batch_size.min(left));
                     left = left.saturating_sub(batch.len().max(1));
                     result = result.and(export(batch, &mut intake, exporter).await);
                 }
-                let flushed = caught(|| exporter.flush());
-                done(result.and(flushed));
+                let result = result.and(caught(|| exporter.flush()));
+                if let (Err(error), false) = (&result, intake.commands.is_empty()) {
+                    interrupted = Err(OTelSdkError::InternalFailure(error.to_string()));
+                }
+                done(result);
             }
             // All senders are gone only if the processor and `Telemetry` were dropped without a shutdown.
             closing @ (Some(Some(Command::Close(_))) | Some(None)) => {
                 intake.records.close();
-                let mut result = Ok(());
+                let mut result = interrupted;
                 let mut batch = Vec::new();
                 // `recv_many` returns zero only when no sender can be in the middle of a send.
                 while intake.records.recv_many(&mut batch, options.max_batch_size).await > 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use otel_telemetry::Signal;
+use otel_telemetry::{BatchOptions, Exporter, OtlpOptions, Signal};
 use otel_testing::{ExporterBehavior, ScriptedExporter};
 
 use crate::support::{end_spans, quiet};
@@ -105,4 +105,29 @@ async fn flushes_that_exceed_their_deadline_do_not_keep_the_shutdown_from_its_th
     let report = telemetry.shutdown_within(Duration::from_secs(3)).await;
     let unfinished: Vec<_> = report.unfinished.iter().map(|(signal, _)| *signal).collect();
     assert_eq!(unfinished, [Signal::Traces], "only the exporter that hangs: {report}");
+}
+
+/// An export that runs when the shutdown begins is part of what the report is about.
+#[tokio::test]
+async fn a_shutdown_reports_the_failure_of_the_export_that_it_has_found_running() {
+    // Often, because the two threads meet in either order.
+    for with_flush in [false, true].repeat(10) {
+        let telemetry = quiet()
+            .with_exporter(Signal::Traces, Exporter::Otlp)
+            .with_otlp(OtlpOptions::default().with_endpoint("http://127.0.0.1:1"))
+            .with_span_batch(BatchOptions::for_spans().with_max_batch_size(3))
+            .build()
+            .unwrap();
+        end_spans(&telemetry, 3);
+        if with_flush {
+            telemetry.flush_within(Duration::from_millis(20)).await.unwrap_err();
+        }
+        while telemetry.health().ready().await.details.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let report = telemetry.shutdown().await;
+        assert_eq!(report.spans.dropped.failed, 3, "{report}");
+        assert_eq!(report.unfinished.len(), 1, "{report}");
+        assert!(report.unfinished[0].1.contains("Connection refused"), "{report}");
+    }
 }
