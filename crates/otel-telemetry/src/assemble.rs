@@ -163,6 +163,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
         description,
         installed: false.into(),
         control,
+        flush_turns: Default::default(),
     }))
 }
 

@@ -222,13 +222,15 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Sends a command to the worker. If the worker has ended, the callback receives `AlreadyShutdown`.
     pub(crate) fn command(&self, command: Command) {
-        if matches!(command, Command::Close(_)) {
-            self.shared.status.close();
-        }
+        let is_close = matches!(command, Command::Close(_));
         if let Err(mpsc::error::SendError(Command::Flush(done) | Command::Close(done))) =
             self.commands.send(command)
         {
             done(Err(OTelSdkError::AlreadyShutdown));
+        }
+        // After the command, which the export has to find when this makes it fail.
+        if is_close {
+            self.shared.status.close();
         }
     }
 

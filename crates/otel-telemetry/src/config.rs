@@ -245,8 +245,8 @@ impl OtlpOptions {
                 Some(url)
             }
             Some((variable, url)) => {
-                // The part before an `@` is credentials.
-                let shown = if url.contains('@') { "(not shown)" } else { &url };
+                // The part before an `@` is credentials, and a query can have some.
+                let shown = if url.contains(['@', '?']) { "(not shown)" } else { &url };
                 env.problem_with_effect(variable, shown, URLS, "the export is off");
                 return Err(format!("not exported, because {variable} is not a valid endpoint"));
             }
@@ -256,7 +256,10 @@ impl OtlpOptions {
             Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".into()),
             Protocol::HttpProtobuf => {
                 let base = base.unwrap_or_else(|| "http://localhost:4318".into());
-                format!("{}/v1/{}", base.trim_end_matches('/'), signal.name())
+                let (base, _fragment) = base.split_once('#').unwrap_or((&base, ""));
+                let query = base.find('?').unwrap_or(base.len());
+                let (path, query) = base.split_at(query);
+                format!("{}/v1/{}{query}", path.trim_end_matches('/'), signal.name())
             }
         };
         Ok((endpoint, is_in_env))
@@ -264,13 +267,14 @@ impl OtlpOptions {
 }
 
 /// The description of valid endpoints, for errors.
-const URLS: &str = if cfg!(feature = "tls") {
+pub(crate) const URLS: &str = if cfg!(feature = "tls") {
     "a URL like http://collector:4318 or https://collector:4318"
 } else {
     "a URL like http://collector:4318; https needs the feature `tls` of otel-telemetry"
 };
 
-fn is_usable(url: &str, protocol: Protocol) -> bool {
+/// Returns true for an endpoint to which the signal can be sent.
+pub(crate) fn is_usable(url: &str, protocol: Protocol) -> bool {
     // `Uri` cannot parse the path of a Unix socket.
     if protocol == Protocol::Grpc && url.starts_with("unix:") {
         return true;

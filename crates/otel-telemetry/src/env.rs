@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue};
 
 use self::variables::unsupported;
@@ -110,8 +111,8 @@ impl Env {
     pub(crate) fn check_unsupported(&mut self) {
         for (variable, instead) in unsupported() {
             if let Some(value) = self.get(&variable) {
-                // The part of a URL before an `@` is credentials.
-                let shown = if value.contains('@') { "(not shown)" } else { &value };
+                // The part of a URL before an `@` is credentials, and a query can have some.
+                let shown = if value.contains(['@', '?']) { "(not shown)" } else { &value };
                 self.problem_with_effect(&variable, shown, "", instead);
             }
         }
@@ -197,7 +198,7 @@ impl Env {
         let Some((variable, value)) = self.first(variables) else { return Vec::new() };
         let mut headers = Vec::new();
         for (index, entry) in entries(&value).enumerate() {
-            match pair(entry).filter(is_header) {
+            match pair(entry).filter(|(name, value)| header(name, value).is_some()) {
                 Some((name, value)) => headers.push((name.to_ascii_lowercase(), value)),
                 None => {
                     let effect = format!("entry {} is not sent", index + 1);
@@ -222,8 +223,11 @@ fn entries(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-fn is_header((name, value): &(String, String)) -> bool {
-    HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok()
+/// Returns the header, unless its name or its value is invalid or it would change where a request ends.
+pub(crate) fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::try_from(name).ok()?;
+    let frames = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+    if frames.contains(&name) { None } else { Some((name, HeaderValue::try_from(value).ok()?)) }
 }
 
 fn pair(text: &str) -> Option<(String, String)> {

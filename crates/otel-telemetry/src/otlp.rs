@@ -13,7 +13,7 @@ mod sender;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -30,7 +30,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use prost::Message;
 
 use self::sender::Sender;
-use crate::config::{Otlp, Protocol};
+use crate::config::{Otlp, Protocol, URLS, is_usable};
+use crate::env::header;
 use crate::error::SetupError;
 use crate::status::ExportStatus;
 
@@ -50,6 +51,11 @@ impl OtlpExporter {
         status: Arc<ExportStatus>,
     ) -> Result<Self, SetupError> {
         let signal = status.signal();
+        let is_tls_missing = otlp.is_encrypted() && cfg!(not(feature = "tls"));
+        if !is_usable(&otlp.endpoint, otlp.protocol) && !is_tls_missing {
+            let source = format!("the endpoint is not {URLS}").into();
+            return Err(SetupError::Exporter { signal, source });
+        }
         let headers = headers(otlp)?;
         let transport = match otlp.protocol {
             Protocol::Grpc => grpc::transport(otlp, signal, headers)?,
@@ -110,8 +116,7 @@ fn headers(otlp: &Otlp) -> Result<HeaderMap, SetupError> {
     let agent = HeaderValue::from_static(concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION")));
     let mut headers = HeaderMap::from_iter([(::http::header::USER_AGENT, agent)]);
     for (name, value) in &otlp.headers {
-        let found = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
-        let (name, value) = found.ok_or_else(|| SetupError::Header { name: name.clone() })?;
+        let (name, value) = header(name, value).ok_or_else(|| SetupError::Header { name: name.clone() })?;
         headers.insert(name, value);
     }
     Ok(headers)

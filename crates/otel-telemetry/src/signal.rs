@@ -102,6 +102,11 @@ impl Signals {
 /// nor exit handlers run, because these may block.
 #[cfg(unix)]
 fn terminate(signal: i32) {
+    if std::process::id() == 1 {
+        // The system ignores signals without a handler for the first process of a container, and an abort would end
+        // it with a segmentation fault.
+        signal_hook::low_level::exit(128 + signal);
+    }
     // An error is possible for unknown signals only.
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }

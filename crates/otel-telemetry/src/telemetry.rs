@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use otel_propagation::CompositePropagator;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::task::JoinError;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -59,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) installed: AtomicBool,
     /// The runtime of the control thread.
     pub(crate) control: Handle,
+    /// By signal, held by the flush that runs.
+    pub(crate) flush_turns: [Arc<Mutex<()>>; 3],
 }
 
 /// The builder's options for the shutdown.
@@ -263,20 +268,19 @@ impl Telemetry {
 async fn flush(running: Arc<Running>, deadline: Duration) -> Vec<(Signal, String)> {
     let until = tokio::time::Instant::now() + deadline;
     let flushing = Signal::ALL.map(|signal| {
-        let running = Arc::clone(&running);
-        (signal, tokio::task::spawn_blocking(move || running.flush(signal)))
+        let running = &running;
+        async move {
+            let flushing = tokio::time::timeout_at(until, running.flush_in_turn(signal));
+            let error = match flushing.await {
+                Ok(Ok(Ok(()))) => return None,
+                Ok(Ok(Err(error))) => running.explain(signal, &error),
+                Ok(Err(panic)) => panic.to_string(),
+                Err(_elapsed) => running.unfinished(signal, deadline),
+            };
+            Some((signal, error))
+        }
     });
-    let mut failed = Vec::new();
-    for (signal, flushing) in flushing {
-        let error = match tokio::time::timeout_at(until, flushing).await {
-            Ok(Ok(Ok(()))) => continue,
-            Ok(Ok(Err(error))) => running.explain(signal, &error),
-            Ok(Err(panic)) => panic.to_string(),
-            Err(_elapsed) => running.unfinished(signal, deadline),
-        };
-        failed.push((signal, error));
-    }
-    failed
+    join_all(flushing).await.into_iter().flatten().collect()
 }
 
 impl Running {
@@ -292,6 +296,18 @@ impl Running {
             text = format!("{text}; {failure}");
         }
         text
+    }
+
+    /// Flushes a signal after the earlier flushes of it. One that exceeds its deadline continues to block its thread, and
+    /// the shutdown needs a thread too, of which the runtime has a limited number.
+    async fn flush_in_turn(self: &Arc<Self>, signal: Signal) -> Result<OTelSdkResult, JoinError> {
+        let turn = Arc::clone(&self.flush_turns[signal as usize]).lock_owned().await;
+        let running = Arc::clone(self);
+        let flushing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            running.flush(signal)
+        });
+        flushing.await
     }
 
     fn flush(&self, signal: Signal) -> OTelSdkResult {

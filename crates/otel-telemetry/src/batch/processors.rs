@@ -88,6 +88,10 @@ impl<E: SpanExporter + 'static> Deliver<SpanData> for Spans<E> {
         Box::pin(self.0.export(batch))
     }
 
+    fn flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
     fn shut_down(&self) {
         // An error here only means that the exporter was shut down before.
         let _ = self.0.shutdown();
@@ -107,6 +111,11 @@ impl<E: LogExporter + 'static> Deliver<OwnedLog> for Logs<E> {
             let borrowed: Vec<_> = batch.iter().map(|log| (&log.0, &log.1)).collect();
             self.0.export(LogBatch::new(&borrowed)).await
         })
+    }
+
+    fn flush(&self) -> OTelSdkResult {
+        // The SDK's exporters of log records have no flush.
+        Ok(())
     }
 
     fn shut_down(&self) {

@@ -17,6 +17,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// An exporter for records of one kind. The SDK has one trait for each signal, and none is dyn compatible.
 pub(crate) trait Deliver<T>: Send + Sync + 'static {
     fn deliver(&self, batch: Vec<T>) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
+    fn flush(&self) -> OTelSdkResult;
     fn shut_down(&self);
     fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource);
 }
@@ -33,6 +34,8 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
     let mut warning = Warning::default();
     let options = shared.options.clone();
     let mut next = tokio::time::Instant::now() + options.schedule_delay;
+    // The result of the export during which a command has arrived: the command concerns its records too.
+    let mut interrupted = Ok(());
     loop {
         let command = tokio::select! {
             biased;
@@ -52,8 +55,9 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                 while left > 0 || intake.records.len() >= options.max_batch_size {
                     let batch = at_hand(&mut intake, options.max_batch_size);
                     left = left.saturating_sub(batch.len().max(1));
-                    let _ = export(batch, &mut intake, exporter).await;
+                    let exported = export(batch, &mut intake, exporter).await;
                     if !intake.commands.is_empty() {
+                        interrupted = exported;
                         break;
                     }
                 }
@@ -67,18 +71,22 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
             }
             Some(Some(Command::Flush(done))) => {
                 let mut left = intake.records.len();
-                let mut result = Ok(());
+                let mut result = std::mem::replace(&mut interrupted, Ok(()));
                 while left > 0 {
                     let batch = at_hand(&mut intake, options.max_batch_size.min(left));
                     left = left.saturating_sub(batch.len().max(1));
                     result = result.and(export(batch, &mut intake, exporter).await);
+                }
+                let result = result.and(caught(|| exporter.flush()));
+                if let (Err(error), false) = (&result, intake.commands.is_empty()) {
+                    interrupted = Err(OTelSdkError::InternalFailure(error.to_string()));
                 }
                 done(result);
             }
             // All senders are gone only if the processor and `Telemetry` were dropped without a shutdown.
             closing @ (Some(Some(Command::Close(_))) | Some(None)) => {
                 intake.records.close();
-                let mut result = Ok(());
+                let mut result = interrupted;
                 let mut batch = Vec::new();
                 // `recv_many` returns zero only when no sender can be in the middle of a send.
                 while intake.records.recv_many(&mut batch, options.max_batch_size).await > 0 {
@@ -86,12 +94,15 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
                     let exported = export(batch, &mut intake, exporter).await;
                     result = result.and(exported);
                 }
-                exporter.shut_down();
+                let shut_down = caught(|| {
+                    exporter.shut_down();
+                    Ok(())
+                });
                 if let Some(lost) = warning.last(shared.account.read().dropped) {
                     warn(signal, lost);
                 }
                 if let Some(Some(Command::Close(done))) = closing {
-                    done(result);
+                    done(result.and(shut_down));
                 }
                 return;
             }
@@ -100,6 +111,15 @@ pub(crate) async fn run<T: Send + 'static>(mut intake: Intake<T>, exporter: DynD
             warn(signal, lost);
         }
     }
+}
+
+/// Calls the exporter. A panic of it must not end the worker, which then counts no more.
+fn caught(call: impl FnOnce() -> OTelSdkResult) -> OTelSdkResult {
+    std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_panic| Err(panicked()))
+}
+
+fn panicked() -> OTelSdkError {
+    OTelSdkError::InternalFailure("the exporter panicked".into())
 }
 
 /// Takes up to `most` records that are in the queue now.
@@ -129,8 +149,8 @@ async fn export<T: Send + 'static>(
     let records = batch.len();
     let timeout = shared.options.export_timeout;
     status.begin();
-    // A panic of the exporter must not end the worker.
-    let delivery = AssertUnwindSafe(exporter.deliver(batch)).catch_unwind();
+    // The call is inside of the future, because an exporter can panic before it returns its own.
+    let delivery = AssertUnwindSafe(async { exporter.deliver(batch).await }).catch_unwind();
     let delivered = tokio::select! {
         biased;
         // The sender is in `shared`, so that this branch can only mean cancellation.
@@ -151,7 +171,7 @@ async fn export<T: Send + 'static>(
             return Ok(());
         }
         Ok(Ok(Err(error))) => error,
-        Ok(Err(_panic)) => OTelSdkError::InternalFailure("the exporter panicked".into()),
+        Ok(Err(_panic)) => panicked(),
         Err(_elapsed) => OTelSdkError::Timeout(timeout),
     };
     let failure = status.conclude(&error, matches!(error, OTelSdkError::Timeout(_)));

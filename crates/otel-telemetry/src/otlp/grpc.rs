@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::backoff::Retry;
-use super::sender::{Attempt, Rejection, Transport};
+use super::sender::{Attempt, Rejection, Transport, one_line};
 use crate::config::{Otlp, Signal};
 use crate::error::SetupError;
 use crate::status::chain;
@@ -76,8 +76,9 @@ impl Transport for Client {
 
 fn rejection(status: &Status) -> Rejection {
     let mut cause = format!("gRPC status {:?}", status.code());
-    if !status.message().is_empty() {
-        cause = format!("{cause}: {}", status.message());
+    let message = one_line(status.message());
+    if !message.is_empty() {
+        cause = format!("{cause}: {message}");
     }
     if let Some(source) = status.source() {
         let source = chain(source);
@@ -178,6 +179,14 @@ mod tests {
         assert_eq!(retry(&Status::new(Code::ResourceExhausted, "")), Retry::Never);
         assert_eq!(retry(&with_delay(Code::InvalidArgument, second)), Retry::Never);
         assert_eq!(rejection(&with_delay(Code::Unavailable, second)).cause, "gRPC status Unavailable: busy");
+    }
+
+    #[test]
+    fn the_message_is_one_line_and_bounded() {
+        let status = Status::new(Code::InvalidArgument, format!("no\r\n\u{1b}[31msuch {}", "é".repeat(1000)));
+        let cause = rejection(&status).cause;
+        assert!(cause.starts_with("gRPC status InvalidArgument: no [31msuch é"), "{cause}");
+        assert!(cause.len() < 350, "{}", cause.len());
     }
 
     #[test]

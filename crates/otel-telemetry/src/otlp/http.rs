@@ -15,14 +15,11 @@ use opentelemetry_http::{HttpClient, ResponseBodyTooLarge};
 use prost::Message;
 
 use super::backoff::Retry;
-use super::sender::{Attempt, Rejection, Transport};
+use super::sender::{Attempt, Rejection, Transport, one_line};
 use crate::config::{Otlp, Signal};
 use crate::error::SetupError;
 use crate::status::chain;
 use crate::telemetry::LONGEST;
-
-/// The maximum length in bytes of a response body that is reported as the collector's message.
-const MESSAGE_LIMIT: usize = 300;
 
 struct Http {
     client: Box<dyn HttpClient>,
@@ -136,9 +133,7 @@ fn message(response: &Response<Bytes>) -> String {
     } else {
         String::from_utf8(response.body().to_vec()).unwrap_or_default()
     };
-    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= MESSAGE_LIMIT).unwrap_or(text.len());
-    // One line, because it becomes part of a log event.
-    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(&text)
 }
 
 #[cfg(test)]
@@ -190,6 +185,10 @@ mod tests {
         );
         assert_eq!(answer(500, &[], vec![0xff]).cause, "HTTP status 500 Internal Server Error");
         let long = answer(500, &[], "é".repeat(1000)).cause;
-        assert!(long.len() < MESSAGE_LIMIT + 50, "{}", long.len());
+        assert!(long.len() < 350, "{}", long.len());
+        assert_eq!(
+            answer(400, &[], "\u{1b}[31mred\u{7}bell").cause,
+            "HTTP status 400 Bad Request: [31mred bell"
+        );
     }
 }

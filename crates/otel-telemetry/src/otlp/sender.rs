@@ -149,7 +149,19 @@ impl Sender {
         let response = ExportResponse::decode(response).unwrap_or_default();
         let Some(PartialSuccess { rejected, error_message }) = response.partial_success else { return };
         if rejected > 0 || !error_message.is_empty() {
-            self.status.rejected(u64::try_from(rejected).unwrap_or(0), &error_message);
+            self.status.rejected(u64::try_from(rejected).unwrap_or(0), &one_line(&error_message));
         }
     }
+}
+
+/// The maximum length in bytes of a collector's message in reports.
+const MESSAGE_LIMIT: usize = 300;
+
+/// Returns a collector's message as one bounded line, because it becomes part of log events and of the health.
+pub(super) fn one_line(message: &str) -> String {
+    let mut starts = message.char_indices().map(|(start, _)| start);
+    let end = starts.find(|start| *start >= MESSAGE_LIMIT).unwrap_or(message.len());
+    let is_between = |character: char| character.is_whitespace() || character.is_control();
+    let words = message[..end].split(is_between).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }

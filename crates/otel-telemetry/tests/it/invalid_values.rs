@@ -25,6 +25,70 @@ fn under_strict_env_an_invalid_endpoint_is_an_error() {
     drop(set_up("http://127.0.0.1:1").unwrap());
 }
 
+/// A port that is too large would count as the default of the scheme, and the data would be sent there.
+#[test]
+fn an_invalid_endpoint_in_code_is_an_error() {
+    let set_up = |endpoint| {
+        let options = OtlpOptions::default().with_endpoint(endpoint);
+        quiet().with_exporter(Signal::Traces, Exporter::Otlp).with_otlp(options).build()
+    };
+    for endpoint in ["", "/x", "ftp://127.0.0.1", "127.0.0.1:4318", "http://127.0.0.1:99999", "http://"] {
+        let error = set_up(endpoint).expect_err(endpoint);
+        assert!(matches!(error, SetupError::Exporter { signal: Signal::Traces, .. }), "{endpoint}: {error}");
+    }
+    drop(set_up("http://127.0.0.1:1").unwrap());
+}
+
+#[tokio::test]
+async fn the_path_of_a_signal_goes_before_the_query_of_the_base_url() {
+    for (base, path) in [("/base/?token=1", "/base/v1/traces?token=1"), ("/base#part", "/base/v1/traces")] {
+        let (address, requests) = Requests::serve().await;
+        let telemetry = quiet()
+            .with_exporter(Signal::Traces, Exporter::Otlp)
+            .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}{base}"))])
+            .build()
+            .unwrap();
+        end_spans(&telemetry, 1);
+        telemetry.flush().await.unwrap();
+        assert_eq!(requests.targets(), [path]);
+        drop(telemetry.shutdown().await);
+    }
+}
+
+/// A wrong `content-length` would end the request early, and the collector would take the rest for the next one.
+#[tokio::test]
+async fn headers_that_change_where_a_request_ends_are_not_sent() {
+    let (address, requests) = Requests::serve().await;
+    let telemetry = quiet()
+        .with_exporter(Signal::Traces, Exporter::Otlp)
+        .with_env([
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "content-length=1,Transfer-Encoding=chunked,a=1".to_owned()),
+        ])
+        .build()
+        .unwrap();
+    let effects: Vec<_> = telemetry.env_problems().iter().map(|problem| &*problem.effect).collect();
+    assert_eq!(effects, ["entry 1 is not sent", "entry 2 is not sent"]);
+    end_spans(&telemetry, 3);
+    telemetry.flush().await.unwrap();
+    let headers = requests.only();
+    assert_eq!(headers["a"], "1");
+    assert_ne!(headers["content-length"], "1");
+    assert!(!headers.contains_key("transfer-encoding"), "{headers:?}");
+    let in_code = OtlpOptions::default().with_header("content-length", "1");
+    let builder = quiet().with_exporter(Signal::Traces, Exporter::Otlp).with_otlp(in_code);
+    assert!(matches!(builder.build(), Err(SetupError::Header { .. })));
+}
+
+#[test]
+fn the_query_of_an_invalid_endpoint_is_not_shown() {
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318?key=secret")];
+    let telemetry =
+        quiet().with_exporter(Signal::Traces, Exporter::Otlp).with_env(variables).build().unwrap();
+    let problem = telemetry.env_problems()[0].to_string();
+    assert!(problem.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && !problem.contains("secret"), "{problem}");
+}
+
 #[tokio::test]
 async fn a_signal_whose_endpoint_is_invalid_is_off_and_the_health_shows_it() {
     let (address, requests) = Requests::serve().await;

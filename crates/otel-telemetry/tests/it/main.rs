@@ -9,6 +9,7 @@ mod collector;
 mod collector_faults;
 mod conventions;
 mod environment;
+mod exporters;
 mod health;
 mod ids;
 mod invalid_values;

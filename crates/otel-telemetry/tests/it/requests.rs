@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full};
 
-/// The requests that a collector has received, as paths with headers.
+/// The requests that a collector has received, as targets with headers.
 #[derive(Clone, Default)]
 pub(crate) struct Requests(Arc<Mutex<Vec<(String, HeaderMap)>>>);
 
@@ -30,7 +30,7 @@ impl Requests {
         let (head, body) = request.into_parts();
         let _ = body.collect().await;
         let is_grpc = head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
-        self.0.lock().unwrap().push((head.uri.path().to_owned(), head.headers));
+        self.0.lock().unwrap().push((head.uri.path_and_query().unwrap().to_string(), head.headers));
         if !is_grpc {
             return Response::new(Body::empty());
         }
@@ -42,7 +42,13 @@ impl Requests {
     }
 
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+        let without_query = |target: &String| target.split('?').next().unwrap().to_owned();
+        self.targets().iter().map(without_query).collect()
+    }
+
+    /// Returns the paths with their queries.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(target, _)| target.clone()).collect()
     }
 
     /// Returns the headers of the only request.
