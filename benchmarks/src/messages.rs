@@ -92,7 +92,7 @@ impl Variant {
     }
 
     /// Creates the context in which a message is sent.
-    fn caller(self) -> Context {
+    pub fn caller(self) -> Context {
         if self == Self::Nothing {
             return Context::new();
         }

@@ -2,6 +2,9 @@
 //!
 //! Follows the names and errors of [tokio's](https://docs.rs/tokio/latest/tokio/sync/mpsc/index.html). A received item is a
 //! [`WithContext`](crate::WithContext); [`Receiver::process`] receives one and runs a handler for it.
+//!
+//! tokio's `reserve_many`, `try_reserve_many`, `reserve_owned` and `try_reserve_owned` have no counterpart here. Code that needs
+//! them sends [`Channel::envelope`]s through tokio's own channel, and receives with [`Channel::process`].
 
 mod bounded;
 mod unbounded;

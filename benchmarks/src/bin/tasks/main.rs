@@ -1,0 +1,26 @@
+//! The cost of context and spans inside a process: otel-tasks compared with tokio alone and with a span by hand, in one run.
+//!
+//! Without arguments it runs itself once per cell of its tables and prints the tables; see `benchmarks/README.md`.
+
+mod cell;
+#[cfg(feature = "comparison")]
+mod floor;
+#[cfg(feature = "comparison")]
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use benchmarks::allocations::Counting;
+use benchmarks::cli;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> ExitCode {
+    #[cfg(feature = "comparison")]
+    let report: Option<cli::Report> = Some(report::report);
+    #[cfg(not(feature = "comparison"))]
+    let report = None;
+    cli::main("tasks", cell::measure, report)
+}
