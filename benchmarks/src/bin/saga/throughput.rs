@@ -65,7 +65,7 @@ async fn returns_much(_: StepContext<()>, _: u32, (): ()) -> Result<String, Step
     Ok("x".repeat(OUTPUT))
 }
 
-async fn forgets(_: StepContext<()>, _: u32, _: Option<String>) -> Result<(), StepError> {
+async fn forgets(_: StepContext<()>, _: u32, (): (), _: Option<String>) -> Result<(), StepError> {
     Ok(())
 }
 
