@@ -92,7 +92,7 @@ impl<V: HeadView> Options<V> {
         self.request_attributes = Some(Arc::new(attributes));
     }
 
-    /// Sets the hook that classifies errors. Where it returns `None`, the class is found by the types of the error's causes.
+    /// Sets the hook that classifies errors. If it returns `None`, the class is found by the types of the error's causes.
     pub fn set_error_type(
         &mut self,
         error_type: impl Fn(&ErrorView<'_>) -> Option<&'static str> + Send + Sync + 'static,

@@ -7,7 +7,7 @@ use opentelemetry::trace::SpanRef;
 
 use crate::joint::Joint;
 
-/// How much a span name says about its request. Of the names that stacked layers report, the highest rank wins.
+/// The rank of a span name, by how specific it is. Of the names that stacked layers report, the highest rank wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum NameRank {

@@ -1,4 +1,4 @@
-//! The macros of `otel-tasks`. Their documentation is there.
+//! The macros of `otel-tasks`, which documents them.
 //!
 #![doc = include_str!("../README.md")]
 

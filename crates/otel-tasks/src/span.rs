@@ -58,8 +58,8 @@ impl<A: FnOnce() -> Vec<KeyValue>> TaskSpan<A> {
         TaskSpan { name, kind, attributes, new_trace, cancellation, instrumentation }
     }
 
-    /// Starts a trace of its own, whose first span links to the current one: for work that nobody waits for. The baggage
-    /// stays.
+    /// Starts a trace of its own, whose first span links to the current one: for work whose end is not awaited. The
+    /// baggage stays.
     pub fn with_new_trace(mut self) -> Self {
         self.new_trace = true;
         self

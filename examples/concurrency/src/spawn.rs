@@ -1,4 +1,4 @@
-//! Tasks: awaited ones are children of their caller, one that nobody waits for starts a trace of its own.
+//! Tasks: awaited ones are children of their caller, one that is not awaited starts a trace of its own.
 
 use std::io;
 use std::time::Duration;

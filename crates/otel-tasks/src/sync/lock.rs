@@ -128,7 +128,7 @@ impl<T> RwLock<T> {
         Self { inner: tokio::sync::RwLock::new(value), lock: lock.into() }
     }
 
-    /// Locks for reading, once nobody writes.
+    /// Locks for reading, as soon as no writer holds the lock.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
         if let Ok(guard) = self.inner.try_read() {
             return guard;
@@ -137,7 +137,7 @@ impl<T> RwLock<T> {
         self.inner.read().await
     }
 
-    /// Locks for writing, once nobody reads or writes.
+    /// Locks for writing, as soon as neither a reader nor a writer holds the lock.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {
         if let Ok(guard) = self.inner.try_write() {
             return guard;

@@ -1,4 +1,4 @@
-//! Where telemetry is suppressed, as in an exporter, nothing is recorded, or each export would make further telemetry.
+//! Nothing is recorded in a scope that suppresses telemetry, such as an exporter: each export would make further telemetry.
 
 use std::time::Duration;
 
