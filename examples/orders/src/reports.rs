@@ -1,5 +1,6 @@
 //! Reports of the services, which the script waits for and prints.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use tokio::sync::{mpsc, watch};
@@ -40,20 +41,39 @@ impl Reports {
     /// Waits for this number of reports and prints them in the order of their text, because that of members that run
     /// side by side differs from run to run.
     pub(crate) async fn print_sorted(&mut self, count: usize) -> Result<(), Failure> {
-        let name = self.name;
         let mut reports = Vec::with_capacity(count);
         while reports.len() < count {
-            match timeout(PATIENCE, self.receiver.recv()).await {
-                Ok(Some(report)) => reports.push(report),
-                Ok(None) => return Err(format!("service {name} ended unexpectedly").into()),
-                Err(_) => return Err(format!("no report from service {name} within {PATIENCE:?}").into()),
-            }
+            reports.push(self.next().await?);
         }
         reports.sort_unstable();
-        for report in reports {
-            println!("  {name:<8} {report}");
-        }
+        self.print(reports);
         Ok(())
+    }
+
+    /// Waits for the last reports of a step. Prints them and all before them in the order of their text, each once: the group
+    /// may rebalance again before it is stable, and a handler that is stopped again reports the same again.
+    pub(crate) async fn print_distinct_until(&mut self, last: &[&str]) -> Result<(), Failure> {
+        let mut reports = BTreeSet::new();
+        while !last.iter().all(|last| reports.contains(*last)) {
+            reports.insert(self.next().await?);
+        }
+        self.print(reports);
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<String, Failure> {
+        let name = self.name;
+        match timeout(PATIENCE, self.receiver.recv()).await {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => Err(format!("service {name} ended unexpectedly").into()),
+            Err(_) => Err(format!("no report from service {name} within {PATIENCE:?}").into()),
+        }
+    }
+
+    fn print(&self, reports: impl IntoIterator<Item = String>) {
+        for report in reports {
+            println!("  {:<8} {report}", self.name);
+        }
     }
 }
 

@@ -203,24 +203,34 @@ fn a_rebalance_loses_and_doubles_nothing(run: &Run) {
             format!("         messaging.client.id={member}"),
         ]
     };
-    let cancelled = [
-        "├─ ✗ process returns desk consumer",
-        "│     ✗ cancelled",
-        "│     → link to send returns in this trace",
-        "│     messaging.client.id=desk-1",
-    ]
-    .map(str::to_owned);
+    let cancelled = |member: &str| {
+        [
+            "├─ ✗ process returns desk consumer".to_owned(),
+            "│     ✗ cancelled".to_owned(),
+            "│     → link to send returns in this trace".to_owned(),
+            format!("│     messaging.client.id={member}"),
+        ]
+    };
     let (mut left, mut members) = (0, Vec::new());
-    for picture in &pictures {
-        let first = if picture.rows.iter().any(|row| row.contains('✗')) { &cancelled[..] } else { &[] };
-        left += first.len() / cancelled.len();
+    for picture in pictures {
         let (_, member) = picture.rows.last().and_then(|row| row.rsplit_once('=')).unwrap();
-        picture.assert_rows(&[&["send returns shop producer".to_owned()], first, &refunded(member)].concat());
+        let member = member.to_owned();
+        let Picture { id, mut rows } = picture;
+        let is_left = rows.iter().any(|row| row.contains("cancelled"));
+        left += usize::from(is_left);
+        // The mock cluster may rebalance twice: it refuses the synchronization of a member that comes after the leader's.
+        let mut stopped_member = "desk-1";
+        while is_left && rows[1..].starts_with(&cancelled(stopped_member)) {
+            rows.drain(1..=4);
+            stopped_member = if rows[1..].starts_with(&cancelled("desk-2")) { "desk-2" } else { "desk-1" };
+        }
+        let expected = [&["send returns shop producer".to_owned()][..], &refunded(&member)].concat();
+        Picture { id, rows }.assert_rows(&expected);
         members.push(member);
     }
-    assert_eq!(left, 1, "{pictures:#?}");
+    assert_eq!(left, 1, "a handler is stopped in one trace");
     // In the order of the sends: ada and edsger were refunded before the second member joined.
-    assert_eq!([members[0], members[2]], ["desk-1"; 2]);
+    assert_eq!([&members[0], &members[2]], ["desk-1"; 2]);
 }
 
 fn each_trace_is_drawn_once_and_completely(run: &Run) {
