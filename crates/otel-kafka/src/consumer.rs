@@ -9,6 +9,7 @@ mod context;
 mod drain;
 mod for_each;
 mod hook_consumer;
+mod leave;
 mod message;
 mod owned_message;
 mod partition_queue;
@@ -18,7 +19,8 @@ mod settle;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
 use otel_messaging::{MessagingOperation, start_processing_batch};
@@ -36,6 +38,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::attributes::CommitTarget;
 use crate::config::Options;
+use crate::consumer::leave::{Membership, leave_group};
 pub(crate) use crate::consumer::settle::settling;
 use crate::consumer::settle::{COMMIT, STORE_OFFSET, consumer_methods, settling_message};
 use crate::kafka::ClientInstrumentation;
@@ -144,7 +147,12 @@ where
     /// # Errors
     /// Returns rdkafka's error.
     pub fn close_queue(&self) -> KafkaResult<()> {
+        self.leave_group();
         self.inner.close_queue()
+    }
+
+    fn leave_group(&self) {
+        leave_group(&*self.inner, || drop(self.inner.poll(Duration::ZERO)));
     }
 
     /// Returns true if the consumer has left its group, after [`close_queue`](Self::close_queue) and further polls.
@@ -230,7 +238,7 @@ where
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let kafka = ClientInstrumentation::from_config(config);
-        let context = TracedConsumerContext::new(context, kafka.clone());
+        let context = TracedConsumerContext::new(context, kafka.clone(), Membership::from_config(config));
         let inner = Arc::new(bare::StreamConsumer::from_config_and_context(config, context)?);
         Ok(Self { inner, kafka })
     }
@@ -248,7 +256,7 @@ where
 {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let kafka = ClientInstrumentation::from_config(config);
-        let context = TracedConsumerContext::new(context, kafka.clone());
+        let context = TracedConsumerContext::new(context, kafka.clone(), Membership::from_config(config));
         let inner = Arc::new(bare::BaseConsumer::from_config_and_context(config, context)?);
         Ok(Self { inner, kafka })
     }
@@ -266,6 +274,25 @@ where
     C: ConsumerContext + 'static,
 {
     consumer_methods!(TracedConsumerContext<C>);
+}
+
+/// Leaves the group before rdkafka closes the consumer, unless the thread that answers overdue revocations still uses it.
+impl<C: ConsumerContext + 'static, R> Drop for StreamConsumer<C, R> {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.inner) > 1 {
+            return;
+        }
+        let mut stream = self.inner.stream();
+        let mut task = TaskContext::from_waker(Waker::noop());
+        leave_group(&*self.inner, || drop(Pin::new(&mut stream).poll_next(&mut task)));
+    }
+}
+
+/// Leaves the group before rdkafka closes the consumer.
+impl<C: ConsumerContext + 'static> Drop for BaseConsumer<C> {
+    fn drop(&mut self) {
+        self.leave_group();
+    }
 }
 
 impl<C: ConsumerContext + 'static, R> fmt::Debug for StreamConsumer<C, R> {

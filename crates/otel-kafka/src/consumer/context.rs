@@ -21,6 +21,7 @@ use crate::attributes::CommitTarget;
 use crate::attributes::REBALANCE_EVENT;
 use crate::consumer::drain::Drain;
 use crate::consumer::hook_consumer::HookConsumer;
+use crate::consumer::leave::Membership;
 use crate::consumer::settle::{COMMIT, settle};
 use crate::context::client_context;
 use crate::kafka::ClientInstrumentation;
@@ -89,6 +90,7 @@ pub struct TracedConsumerContext<C> {
     inner: C,
     kafka: RwLock<ClientInstrumentation>,
     drain: Mutex<Drain>,
+    membership: Membership,
     /// Held while partitions are given back and released, which two threads may do.
     releasing: Mutex<()>,
 }
@@ -100,8 +102,13 @@ impl<C> TracedConsumerContext<C> {
 }
 
 impl<C: ConsumerContext> TracedConsumerContext<C> {
-    pub(crate) fn new(inner: C, kafka: ClientInstrumentation) -> Self {
-        Self { inner, kafka: RwLock::new(kafka), drain: Mutex::default(), releasing: Mutex::default() }
+    pub(crate) fn new(inner: C, kafka: ClientInstrumentation, membership: Membership) -> Self {
+        let kafka = RwLock::new(kafka);
+        Self { inner, kafka, drain: Mutex::default(), membership, releasing: Mutex::default() }
+    }
+
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     pub(crate) fn record_with(&self, kafka: ClientInstrumentation) {
@@ -262,8 +269,10 @@ mod tests {
 
     #[test]
     fn a_failed_rebalance_is_logged_as_an_error() {
-        let kafka = ClientInstrumentation::from_config(&ClientConfig::new());
-        let context = TracedConsumerContext::new(DefaultConsumerContext, kafka);
+        let config = ClientConfig::new();
+        let kafka = ClientInstrumentation::from_config(&config);
+        let membership = Membership::from_config(&config);
+        let context = TracedConsumerContext::new(DefaultConsumerContext, kafka, membership);
         let (levels, list) = (Levels::default(), TopicPartitionList::new());
         let error = KafkaError::Rebalance(RDKafkaErrorCode::Fail);
         tracing::subscriber::with_default(levels.clone(), || {

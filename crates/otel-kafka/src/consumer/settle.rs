@@ -128,6 +128,7 @@ macro_rules! consumer_methods {
         }
 
         fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
+            self.inner.context().membership().subscribed();
             self.inner.subscribe(topics)
         }
 

@@ -1,6 +1,8 @@
 //! Rebalances: they are counted, and the user's context is called.
 
 use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use otel_kafka::{ConsumerContext, StreamConsumer, TracedConsumerContext};
 use otel_testing::Recorder;
@@ -111,6 +113,48 @@ async fn a_commit_in_a_hook_is_a_span() {
     }
     assert_eq!(error_type(&recorder.span("commit")), None);
     recorder.assert_clean();
+}
+
+/// A context that needs longer for a revocation than librdkafka for closing a consumer, and then reports `true` if the
+/// consumer is not closed.
+struct Slow(mpsc::Sender<bool>);
+
+impl ClientContext for Slow {}
+
+impl ConsumerContext for Slow {
+    fn pre_rebalance(
+        &self,
+        consumer: &impl Consumer<TracedConsumerContext<Self>>,
+        rebalance: &Rebalance<'_>,
+    ) {
+        if let Rebalance::Revoke(_) = rebalance {
+            thread::sleep(Duration::from_millis(300));
+            let _ = self.0.send(consumer.subscription().is_ok());
+        }
+    }
+}
+
+/// The revocation is in the queue of the first member when it is dropped. librdkafka does not answer a call that a consumer
+/// makes while it is being closed, so the revocation has to be served before.
+#[tokio::test]
+async fn a_member_that_closes_during_a_rebalance_serves_it_before() {
+    let cluster = cluster(2);
+    let mut config = consumer_config(&cluster);
+    config.set("heartbeat.interval.ms", "100");
+    let (sender, open) = mpsc::channel();
+    let member = || -> StreamConsumer<Slow> { config.create_with_context(Slow(sender.clone())).unwrap() };
+    let (first, second) = (member(), member());
+    first.subscribe(&["orders"]).unwrap();
+    let assigned = until("the assignment", || first.assignment().unwrap().count() == 2);
+    tokio::select! {
+        _ = first.recv() => panic!("there is no message"),
+        () = assigned => {}
+    }
+    second.subscribe(&["orders"]).unwrap();
+    // Longer than the interval of the heartbeats, by which the first member learns of the second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+    assert_eq!(open.try_iter().collect::<Vec<_>>(), [true]);
 }
 
 #[tokio::test]
