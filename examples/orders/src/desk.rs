@@ -8,7 +8,6 @@ use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::{oneshot, watch};
-use tokio::task::block_in_place;
 
 use crate::clients::{Clients, Consumer, check_fatal};
 use crate::cluster::Cluster;
@@ -96,8 +95,7 @@ impl Desk {
         let mut pending = Pending { text: Some(&text), reports: &self.reports };
         self.answers.of(&customer).await;
         pending.text = None;
-        // An asynchronous commit can be on its way when a rebalance starts, and the next owner would refund again.
-        block_in_place(|| self.consumer.commit_message(&message, CommitMode::Sync))?;
+        self.consumer.commit_message(&message, CommitMode::Async)?;
         self.reports.send(format_args!("refunds {text:?}"));
         Ok(())
     }

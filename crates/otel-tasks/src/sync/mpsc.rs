@@ -48,7 +48,9 @@ macro_rules! receiver {
 
             /// Receives an item. Cancel safe.
             pub async fn recv(&mut self) -> Option<WithContext<T>> {
-                self.inner.recv().await.map(|item| self.channel.receive(item))
+                let mut received = self.inner.recv().await;
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
             }
 
             /// Receives an item and runs a handler for it inside of a `process` span ([`Channel::process`]). Returns `None` once
@@ -57,7 +59,8 @@ macro_rules! receiver {
             where
                 F: Future<Output: TaskOutput>,
             {
-                let item = self.recv().await?;
+                // Marked as received by `process`, which reads the clock anyway.
+                let item = self.inner.recv().await?;
                 Some(self.channel.process(item, handler).await)
             }
 
@@ -66,9 +69,7 @@ macro_rules! receiver {
             pub async fn recv_many(&mut self, buffer: &mut Vec<WithContext<T>>, limit: usize) -> usize {
                 let before = buffer.len();
                 let received = self.inner.recv_many(buffer, limit).await;
-                for item in &mut buffer[before..] {
-                    item.receive(Some(&self.channel));
-                }
+                self.channel.receive_all(&mut buffer[before..]);
                 received
             }
 
@@ -77,7 +78,9 @@ macro_rules! receiver {
             /// # Errors
             /// tokio's error, if the channel is empty, or closed as well.
             pub fn try_recv(&mut self) -> Result<WithContext<T>, TryRecvError> {
-                self.inner.try_recv().map(|item| self.channel.receive(item))
+                let mut received = self.inner.try_recv();
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
             }
 
             /// Receives an item in synchronous code.
@@ -86,12 +89,18 @@ macro_rules! receiver {
             /// If it is called in asynchronous code.
             #[track_caller]
             pub fn blocking_recv(&mut self) -> Option<WithContext<T>> {
-                self.inner.blocking_recv().map(|item| self.channel.receive(item))
+                let mut received = self.inner.blocking_recv();
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
             }
 
             /// Polls for an item.
             pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<WithContext<T>>> {
-                self.inner.poll_recv(cx).map(|item| item.map(|item| self.channel.receive(item)))
+                let mut received = self.inner.poll_recv(cx);
+                if let Poll::Ready(Some(item)) = &mut received {
+                    self.channel.receive(item);
+                }
+                received
             }
 
             /// Closes the channel. Items that are in it can still be received.
