@@ -7,6 +7,9 @@ use opentelemetry::Context;
 
 /// Runs `code` with `context` current, on whatever thread: one of rayon, one of `std::thread`, a callback of a C library.
 ///
+/// In rayon, each closure that a thread of the pool can take needs it: while a thread waits inside of `code` for a part of the
+/// work, it may run the closures of other callers, which see this context unless they set theirs.
+///
 /// ```
 /// use opentelemetry::Context;
 /// use otel_tasks::in_context;
