@@ -109,11 +109,19 @@ impl Channel {
         TaskFuture::new(async move { handler(values).await }, operation, F::Output::outcome).await
     }
 
-    /// Counts items that were dropped by other code than the wrappers of this crate, such as those that a receiver of tokio's
-    /// `broadcast` has missed (`Lagged`).
+    /// Counts items that other code than the wrappers of this crate has dropped, such as those that did not fit into a ring
+    /// buffer. Where telemetry is suppressed nothing is counted.
     pub fn count_dropped(&self, items: u64) {
-        if let Some(series) = &self.0.series {
+        if let (Some(series), false) = (&self.0.series, Context::is_current_telemetry_suppressed()) {
             series.count_dropped(items);
+        }
+    }
+
+    /// Puts an item of which each receiver gets a copy into an envelope. The depth does not count it.
+    pub(crate) fn uncounted<T>(&self, value: T) -> WithContext<T> {
+        match self.0.series.is_some() && !self.0.instrumentation.is_noop() {
+            true => WithContext::new(value),
+            false => WithContext::unmeasured(value),
         }
     }
 

@@ -52,6 +52,12 @@ impl<T> WithContext<T> {
         Self { value, context, time, slot: QueueSlot::default() }
     }
 
+    /// Puts an item into an envelope whose time in the channel is not measured.
+    pub(crate) fn unmeasured(value: T) -> Self {
+        let (context, slot) = (Context::current(), QueueSlot::default());
+        Self { value, context, time: QueueTime::Unmeasured, slot }
+    }
+
     /// Counts the item in the depth of `channel`, unless telemetry is suppressed where it is sent.
     #[inline]
     pub(crate) fn counted(value: T, channel: &Channel) -> Self {
@@ -112,6 +118,14 @@ impl<T> WithContext<T> {
             series.add_depth(-1);
         }
         self.value
+    }
+}
+
+/// A copy for another receiver. It is not counted in the depth of a channel, and neither is its drop.
+impl<T: Clone> Clone for WithContext<T> {
+    fn clone(&self) -> Self {
+        let (value, context) = (self.value.clone(), self.context.clone());
+        Self { value, context, time: self.time, slot: QueueSlot::default() }
     }
 }
 

@@ -97,6 +97,18 @@ impl<T> Receiver<T> {
         received
     }
 
+    /// Returns true if there is no value to receive.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    /// Returns true if the value was received, or the error that the sender was dropped.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
+    }
+
     /// Closes the channel. A value that was sent before can still be received.
     pub fn close(&mut self) {
         self.inner.close();

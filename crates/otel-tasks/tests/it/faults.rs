@@ -127,7 +127,7 @@ async fn every_item_is_accounted_for_while_workers_come_and_go() {
 }
 
 #[test]
-fn lagged_items_are_counted_on_request() {
+fn items_that_other_code_drops_are_counted_on_request() {
     let recorder = Recorder::new();
     jobs(&recorder).count_dropped(3);
     assert_eq!(dropped(&recorder), 3.0);

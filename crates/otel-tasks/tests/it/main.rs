@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broadcast;
 mod channels;
 mod conformance;
 mod context;
@@ -10,6 +11,7 @@ mod ends;
 mod errors;
 mod faults;
 mod locks;
+mod permits;
 mod pools;
 mod spans;
 mod streams;
