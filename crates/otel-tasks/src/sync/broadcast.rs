@@ -141,7 +141,7 @@ impl<T> Clone for WeakSender<T> {
 }
 
 /// The receiving half. The items that it has missed, and those that it has not received when it is dropped, are counted as
-/// dropped.
+/// dropped, but for items that are sent during the drop.
 pub struct Receiver<T> {
     inner: broadcast::Receiver<WithContext<T>>,
     channel: Channel,

@@ -106,6 +106,28 @@ async fn a_pool_is_shut_down_with_work_that_waits() {
     recorder.assert_clean();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_dropped_cancels_its_tasks() {
+    let recorder = Recorder::new();
+    let mut pool = WorkerPool::new(2);
+    for _ in 0..2 {
+        pool.spawn(span(&recorder, "job"), std::future::pending::<()>()).await;
+    }
+    drop(pool);
+    timeout(LIMIT, async {
+        while recorder.spans().len() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+    for span in recorder.spans() {
+        assert_eq!(error_type(&span).as_deref(), Some("cancelled"));
+        assert_eq!(attribute(&span, "task.cancellation.reason").as_deref(), Some("caller_gone"));
+    }
+    recorder.assert_clean();
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_worker_is_queue_time() {
     let recorder = Recorder::new();
