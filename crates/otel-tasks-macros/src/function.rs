@@ -16,16 +16,21 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> syn::Result<TokenStr
         return Err(syn::Error::new_spanned(constant, "a `const` function cannot be traced"));
     }
     let start = options.start(&sig.ident.to_string());
-    let body = traced_body(&sig, &start, &block.to_token_stream());
+    // Without the braces of the function, which would be those of a block in a block.
+    let statements = &block.stmts;
+    let body = traced_body(&sig, &start, &quote!(#(#statements)*));
     Ok(quote!(#(#attrs)* #vis #sig { #body }))
 }
 
 /// The body of a function that runs `body` inside of the span that `start` starts.
 pub(crate) fn traced_body(sig: &Signature, start: &TokenStream, body: &TokenStream) -> TokenStream {
-    let outcome = quote!(|__output| {
-        use ::otel_tasks::__private::{AnyOutcome as _, KnownOutcome as _};
-        (&&::otel_tasks::__private::output(__output)).outcome()
-    });
+    let outcome = match returns_never(&sig.output) {
+        true => quote!(|_| ::otel_tasks::Outcome::ok()),
+        false => quote!(|__output| {
+            use ::otel_tasks::__private::{AnyOutcome as _, KnownOutcome as _};
+            (&&::otel_tasks::__private::output(__output)).outcome()
+        }),
+    };
     let output = match &sig.output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, output) => output.to_token_stream(),
@@ -40,7 +45,7 @@ pub(crate) fn traced_body(sig: &Signature, start: &TokenStream, body: &TokenStre
     if returns_future(&sig.output) {
         return quote! {
             let __operation = #start;
-            ::otel_tasks::__private::run_future(__operation, move || #body, #outcome)
+            ::otel_tasks::__private::run_future(__operation, move || { #body }, #outcome)
         };
     }
     let output = (!contains_impl_trait(&sig.output)).then(|| quote!(-> #output));
@@ -52,17 +57,21 @@ pub(crate) fn traced_body(sig: &Signature, start: &TokenStream, body: &TokenStre
 
 /// An async block has no place for its type: a `return` that never runs gives it, so that `?` knows its target.
 fn typed(declared: &ReturnType, output: &TokenStream, body: &TokenStream) -> TokenStream {
-    let is_never = matches!(declared, ReturnType::Type(_, output) if matches!(**output, Type::Never(_)));
-    if is_never || contains_impl_trait(declared) {
+    if returns_never(declared) || contains_impl_trait(declared) {
         return body.clone();
     }
     quote! {
         if let ::std::option::Option::Some(__output) = ::std::option::Option::None::<#output> {
             return __output;
         }
-        let __output: #output = #body;
-        __output
+        let __output: #output = { #body };
+        #[allow(unreachable_code, reason = "all paths of the body may return")]
+        return __output;
     }
+}
+
+fn returns_never(output: &ReturnType) -> bool {
+    matches!(output, ReturnType::Type(_, output) if matches!(**output, Type::Never(_)))
 }
 
 fn contains_impl_trait(output: &ReturnType) -> bool {

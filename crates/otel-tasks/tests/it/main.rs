@@ -20,4 +20,6 @@ mod suppressed;
 #[cfg(feature = "macros")]
 mod traced;
 #[cfg(feature = "macros")]
+mod traced_signatures;
+#[cfg(feature = "macros")]
 mod traced_traits;
