@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use opentelemetry::trace::{Link, SpanKind};
 use opentelemetry::{Context, KeyValue};
-use otel_operation::{Operation, ParentMode, SpanStart, StartTime};
+use otel_operation::{Operation, ParentMode, SpanStart, StartTime, catch_panic};
 use otel_propagation::link_to;
 
 use crate::attributes::{CHANNEL_BATCH_ITEM_COUNT, CHANNEL_BATCH_LINKS_LEFT_OUT, CHANNEL_NAME};
@@ -112,7 +112,11 @@ impl Channel {
     /// Counts items that other code than the wrappers of this crate has dropped, such as those that did not fit into a ring
     /// buffer. Where telemetry is suppressed nothing is counted.
     pub fn count_dropped(&self, items: u64) {
-        if let (Some(series), false) = (&self.0.series, Context::is_current_telemetry_suppressed()) {
+        // Isolated, because the current context of a thread that ends is gone.
+        let is_suppressed = || catch_panic(Context::is_current_telemetry_suppressed).unwrap_or(false);
+        if let Some(series) = &self.0.series
+            && !is_suppressed()
+        {
             series.count_dropped(items);
         }
     }

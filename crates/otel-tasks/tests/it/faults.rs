@@ -1,14 +1,16 @@
 //! Faults of channels: each item is processed, given back or counted as dropped, and nothing hangs.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use otel_tasks::sync::{broadcast, mpsc, oneshot};
-use otel_tasks::{Channel, TaskInstrumentation};
+use otel_tasks::{Channel, TaskInstrumentation, spawn_with_span};
 use otel_testing::Recorder;
+use tokio::runtime::Runtime;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use crate::support::{error_type, tasks};
+use crate::support::{error_type, span, tasks};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -208,6 +210,39 @@ async fn every_copy_of_a_broadcast_is_accounted_for() {
     let processed = recorder.metric("channel.process.duration").count();
     assert_eq!(processed + missed, u64::from(ITEMS * RECEIVERS));
     assert_eq!(recorder.spans().len() as u64, processed);
+    recorder.assert_clean();
+}
+
+/// At the end of a thread its current context may be gone before its tasks. A panic there would abort the process.
+#[test]
+fn a_runtime_of_a_thread_ends_with_it() {
+    type Owned = (Runtime, Box<dyn std::any::Any>);
+    thread_local! {
+        static OWNED: RefCell<Option<Owned>> = const { RefCell::new(None) };
+    }
+    let recorder = Recorder::new();
+    let (task, future) = (span(&recorder, "task"), span(&recorder, "future"));
+    let channel = jobs(&recorder);
+    let ending = std::thread::spawn(move || {
+        // Before the context's, whose destructor then runs first.
+        OWNED.with_borrow(|owned| assert!(owned.is_none()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            drop(otel_tasks::spawn(std::future::pending::<()>()));
+            drop(spawn_with_span(task, std::future::pending::<()>()));
+        });
+        let queue = mpsc::channel(channel.clone(), 1);
+        queue.0.try_send(1).unwrap();
+        let news = broadcast::channel(channel, 1);
+        news.0.send(1).unwrap();
+        // tokio catches panics of its own tasks' drops, not of this one.
+        let wrapped = future.wrap(std::future::pending::<()>());
+        OWNED.set(Some((runtime, Box::new((queue, news, wrapped)))));
+    });
+    ending.join().unwrap();
+    assert_eq!(error_type(&recorder.span("task")).as_deref(), Some("cancelled"));
+    assert_eq!(error_type(&recorder.span("future")).as_deref(), Some("cancelled"));
+    assert_eq!(dropped(&recorder), 2.0);
     recorder.assert_clean();
 }
 
