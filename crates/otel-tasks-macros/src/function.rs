@@ -4,8 +4,12 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
+use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{ItemFn, ReturnType, Signature, Type, TypeImplTrait, TypeParamBound};
+use syn::{
+    GenericArgument, ItemFn, PathArguments, PathSegment, ReturnType, Signature, Token, Type, TypeImplTrait,
+    TypeParamBound,
+};
 
 use crate::options::Options;
 
@@ -46,6 +50,14 @@ pub(crate) fn traced_body(sig: &Signature, start: &TokenStream, body: &TokenStre
         return quote! {
             let __operation = #start;
             ::otel_tasks::__private::run_future(__operation, move || { #body }, #outcome)
+        };
+    }
+    if returns_boxed_future(&sig.output) {
+        return quote! {
+            let __operation = #start;
+            ::std::boxed::Box::pin(
+                ::otel_tasks::__private::run_future(__operation, move || -> #output { #body }, #outcome)
+            )
         };
     }
     let output = (!contains_impl_trait(&sig.output)).then(|| quote!(-> #output));
@@ -90,10 +102,42 @@ fn contains_impl_trait(output: &ReturnType) -> bool {
 fn returns_future(output: &ReturnType) -> bool {
     let ReturnType::Type(_, output) = output else { return false };
     let Type::ImplTrait(opaque) = &**output else { return false };
-    opaque.bounds.iter().any(|bound| match bound {
+    is_future(&opaque.bounds)
+}
+
+fn is_future(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
+    bounds.iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => {
             bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")
         }
         _ => false,
     })
+}
+
+/// Returns true for `-> Pin<Box<dyn Future<…>>>`, to which `#[async_trait]` rewrites an async method, and for the names that
+/// `futures` has for it.
+fn returns_boxed_future(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, output) = output else { return false };
+    let Some(name) = last_segment(output) else { return false };
+    if name.ident == "BoxFuture" || name.ident == "LocalBoxFuture" {
+        return true;
+    }
+    let boxed = (name.ident == "Pin").then(|| only_argument(name)).flatten().and_then(last_segment);
+    let inner = boxed.filter(|name| name.ident == "Box").and_then(only_argument);
+    matches!(inner, Some(Type::TraitObject(object)) if is_future(&object.bounds))
+}
+
+fn last_segment(path: &Type) -> Option<&PathSegment> {
+    match path {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+fn only_argument(name: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &name.arguments else { return None };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(argument)) => Some(argument),
+        _ => None,
+    }
 }

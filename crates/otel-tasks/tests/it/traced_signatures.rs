@@ -7,10 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use opentelemetry::trace::SpanId;
 use otel_tasks::{TaskInstrumentation, traced};
 use otel_testing::Recorder;
 
-use crate::support::{error_type, tasks};
+use crate::support::{current, error_type, tasks};
 
 struct Words(TaskInstrumentation, Vec<String>);
 
@@ -119,6 +121,52 @@ where
     const ABSENT: Missing;
     #[cfg(any())]
     type Absent;
+}
+
+#[async_trait::async_trait]
+trait Mailer: Sync {
+    async fn deliver(&self, to: &str) -> Result<SpanId, std::fmt::Error>;
+    fn boxed<'a>(&'a self, to: &'a str) -> Pin<Box<dyn Future<Output = (SpanId, usize)> + Send + 'a>>;
+    fn alias<'a>(&'a self) -> BoxFuture<'a, SpanId>;
+}
+
+#[async_trait::async_trait]
+impl Mailer for TaskInstrumentation {
+    #[traced(instrumentation = self)]
+    async fn deliver(&self, to: &str) -> Result<SpanId, std::fmt::Error> {
+        tokio::task::yield_now().await;
+        if to.is_empty() { Err(std::fmt::Error) } else { Ok(current()) }
+    }
+
+    #[traced(instrumentation = self)]
+    fn boxed<'a>(&'a self, to: &'a str) -> Pin<Box<dyn Future<Output = (SpanId, usize)> + Send + 'a>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            (current(), to.len())
+        })
+    }
+
+    #[traced(instrumentation = self)]
+    fn alias<'a>(&'a self) -> BoxFuture<'a, SpanId> {
+        Box::pin(async { current() })
+    }
+}
+
+#[tokio::test]
+async fn a_boxed_future_is_in_the_span_until_it_ends() {
+    let recorder = Recorder::new();
+    let tasks = tasks(&recorder);
+    let id = |name| recorder.span(name).span_context.span_id();
+    let delivered = tokio::spawn({
+        let tasks = tasks.clone();
+        async move { tasks.deliver("ada").await }
+    });
+    assert_eq!(delivered.await.unwrap().unwrap(), id("deliver"));
+    assert_eq!(tasks.boxed("ada").await, (id("boxed"), 3));
+    assert_eq!(tasks.alias().await, id("alias"));
+    assert!(tasks.deliver("").await.is_err());
+    assert_eq!(error_type(recorder.spans().last().unwrap()).as_deref(), Some("core::fmt::Error"));
+    recorder.assert_clean();
 }
 
 static RECORDED: std::sync::LazyLock<(Recorder, TaskInstrumentation)> = std::sync::LazyLock::new(|| {
