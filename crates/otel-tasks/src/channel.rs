@@ -110,7 +110,7 @@ impl Channel {
     }
 
     /// Counts items that other code than the wrappers of this crate has dropped, such as those that did not fit into a ring
-    /// buffer. Where telemetry is suppressed nothing is counted.
+    /// buffer. Nothing is counted in a scope that suppresses telemetry.
     pub fn count_dropped(&self, items: u64) {
         // Isolated, because the current context of a thread that ends is gone.
         let is_suppressed = || catch_panic(Context::is_current_telemetry_suppressed).unwrap_or(false);
