@@ -4,6 +4,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt as _;
 use syn::{
     Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, Pat, Receiver, ReceiverKind, ReturnType,
     Safety, TraitItem, TraitItemFn, Type, parse_quote,
@@ -17,7 +18,8 @@ pub(crate) fn expand(options: Options, mut definition: ItemTrait) -> syn::Result
     if let Some(keyword) = &definition.unsafety {
         return Err(syn::Error::new_spanned(keyword, "an `unsafe` trait cannot be traced"));
     }
-    let decorator = options.decorator.clone().unwrap_or_else(|| format_ident!("Traced{}", definition.ident));
+    let decorator =
+        options.decorator.clone().unwrap_or_else(|| format_ident!("Traced{}", definition.ident.unraw()));
     let mut items = Vec::new();
     for item in &mut definition.items {
         items.push(decorated(item, &definition.ident, &options)?);
@@ -138,7 +140,7 @@ fn decorated_method(
         call = quote!(Self { inner: #call });
     }
     let body = if has_receiver && !is_skipped {
-        traced_body(&sig, &options.start(&format!("{definition}::{name}")), &call)
+        traced_body(&sig, &options.start(&format!("{}::{}", definition.unraw(), name.unraw())), &call)
     } else {
         call
     };

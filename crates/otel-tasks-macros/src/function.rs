@@ -4,6 +4,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt as _;
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{
@@ -19,7 +20,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> syn::Result<TokenStr
     if let Some(constant) = &sig.constness {
         return Err(syn::Error::new_spanned(constant, "a `const` function cannot be traced"));
     }
-    let start = options.start(&sig.ident.to_string());
+    let start = options.start(&sig.ident.unraw().to_string());
     // Without the braces of the function, which would be those of a block in a block.
     let statements = &block.stmts;
     let body = traced_body(&sig, &start, &quote!(#(#statements)*));

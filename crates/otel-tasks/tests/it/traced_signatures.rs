@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use opentelemetry::trace::SpanId;
-use otel_tasks::{TaskInstrumentation, traced};
+use otel_tasks::{Attributes, TaskInstrumentation, traced};
 use otel_testing::Recorder;
 
 use crate::support::{current, error_type, tasks};
@@ -121,6 +121,42 @@ where
     const ABSENT: Missing;
     #[cfg(any())]
     type Absent;
+}
+
+#[derive(Attributes)]
+struct Raw {
+    #[attribute]
+    r#type: u8,
+}
+
+#[traced(instrumentation = r#in, fields(r#type, ..raw))]
+fn r#match(r#in: &TaskInstrumentation, r#type: u8, raw: &Raw) -> u8 {
+    r#type + raw.r#type
+}
+
+#[traced(instrumentation = &RECORDED_RAW.1)]
+trait r#Dyn {
+    fn r#use(&self, r#fn: u8) -> u8;
+}
+
+impl r#Dyn for u8 {
+    fn r#use(&self, r#fn: u8) -> u8 {
+        self + r#fn
+    }
+}
+
+static RECORDED_RAW: std::sync::LazyLock<(Recorder, TaskInstrumentation)> = std::sync::LazyLock::new(|| {
+    let recorder = Recorder::new();
+    let tasks = tasks(&recorder);
+    (recorder, tasks)
+});
+
+#[test]
+fn raw_identifiers_have_their_plain_names() {
+    let (recorder, tasks) = &*RECORDED_RAW;
+    assert_eq!(r#match(tasks, 1, &Raw { r#type: 2 }), 3);
+    assert_eq!(TracedDyn::new(1_u8).r#use(2), 3);
+    assert_eq!(recorder.tree(), "INTERNAL match\n    type: 1\n    type: 2\nINTERNAL Dyn::use\n");
 }
 
 #[async_trait::async_trait]
