@@ -70,6 +70,12 @@ impl StartTime {
         Self { time: SystemTime::now(), instant: Instant::now() }
     }
 
+    /// Returns the start by the monotonic clock, for a wait that ended with it.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        self.instant
+    }
+
     /// Returns the time since the start, by the monotonic clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -4,6 +4,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::{Data, DeriveInput, Field, Fields, LitStr, Meta};
 
@@ -48,7 +49,7 @@ fn statement(field: &Field) -> syn::Result<Option<TokenStream>> {
     if let Some(second) = listed.next() {
         return Err(syn::Error::new_spanned(second, "`#[attribute]` is given twice"));
     }
-    let (mut key, mut form, mut is_nested) = (name.to_string(), Form::Value, false);
+    let (mut key, mut form, mut is_nested) = (name.unraw().to_string(), Form::Value, false);
     if !matches!(attribute.meta, Meta::Path(_)) {
         attribute.parse_nested_meta(|option| parse(&option, &mut key, &mut form, &mut is_nested))?;
     }

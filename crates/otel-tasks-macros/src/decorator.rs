@@ -4,27 +4,37 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, FnArg, Ident, ItemTrait, Pat, Receiver, ReceiverKind, TraitItem, TraitItemFn};
+use syn::ext::IdentExt as _;
+use syn::{
+    Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, Pat, Receiver, ReceiverKind, ReturnType,
+    Safety, TraitItem, TraitItemFn, Type, parse_quote,
+};
 
 use crate::function::traced_body;
 use crate::options::Options;
 
 pub(crate) fn expand(options: Options, mut definition: ItemTrait) -> syn::Result<TokenStream> {
     refuse_function_options(&options)?;
-    let decorator = options.decorator.clone().unwrap_or_else(|| format_ident!("Traced{}", definition.ident));
+    if let Some(keyword) = &definition.unsafety {
+        return Err(syn::Error::new_spanned(keyword, "an `unsafe` trait cannot be traced"));
+    }
+    let decorator =
+        options.decorator.clone().unwrap_or_else(|| format_ident!("Traced{}", definition.ident.unraw()));
     let mut items = Vec::new();
     for item in &mut definition.items {
         items.push(decorated(item, &definition.ident, &options)?);
     }
     let ItemTrait { attrs, vis, ident, generics, .. } = &definition;
-    let (_, arguments, predicates) = generics.split_for_impl();
-    let parameters = &generics.params;
-    let predicates = predicates.map(|clause| &clause.predicates);
+    let (_, arguments, _) = generics.split_for_impl();
+    let mut of_impl = generics.clone();
+    of_impl.params.push(parse_quote!(__Inner));
+    let bounds = quote!(#ident #arguments + ::std::marker::Send + ::std::marker::Sync);
+    of_impl.make_where_clause().predicates.push(parse_quote!(__Inner: #bounds));
+    let (parameters, _, predicates) = of_impl.split_for_impl();
     // `#[async_trait]` rewrites the implementation as it does the trait.
     let rewriting = attrs.iter().filter(|attribute| is_named(attribute, "async_trait"));
     let documentation =
         format!("Decorator: runs the methods of an implementation of [`{ident}`] inside of spans.");
-    let separator = (!parameters.is_empty() && !parameters.trailing_punct()).then(|| quote!(,));
     Ok(quote! {
         #definition
 
@@ -47,10 +57,9 @@ pub(crate) fn expand(options: Options, mut definition: ItemTrait) -> syn::Result
         }
 
         #(#rewriting)*
-        impl<#parameters #separator __Inner> #ident #arguments for #decorator<__Inner>
-        where
-            __Inner: #ident #arguments + ::std::marker::Send + ::std::marker::Sync,
-            #predicates
+        #[allow(deprecated, reason = "the decorator has the methods of its trait")]
+        impl #parameters #ident #arguments for #decorator<__Inner>
+        #predicates
         {
             #(#items)*
         }
@@ -77,15 +86,17 @@ fn decorated(item: &mut TraitItem, definition: &Ident, options: &Options) -> syn
             let own = take_options(&mut method.attrs)?;
             let is_skipped = own.as_ref().is_some_and(|own| own.skip.is_some());
             let options = own.unwrap_or_default().or(options);
-            decorated_method(method, definition, &options, is_skipped)
+            let conditions = conditions(&method.attrs);
+            let method = decorated_method(method, definition, &options, is_skipped)?;
+            Ok(quote!(#conditions #method))
         }
         TraitItem::Type(alias) if alias.generics.params.is_empty() => {
-            let name = &alias.ident;
-            Ok(quote!(type #name = __Inner::#name;))
+            let (name, conditions) = (&alias.ident, conditions(&alias.attrs));
+            Ok(quote!(#conditions type #name = __Inner::#name;))
         }
         TraitItem::Const(constant) => {
-            let (name, ty) = (&constant.ident, &constant.ty);
-            Ok(quote!(const #name: #ty = __Inner::#name;))
+            let (name, ty, conditions) = (&constant.ident, &constant.ty, conditions(&constant.attrs));
+            Ok(quote!(#conditions const #name: #ty = __Inner::#name;))
         }
         other => Err(syn::Error::new_spanned(other, "a traced trait cannot have this item")),
     }
@@ -97,32 +108,69 @@ fn decorated_method(
     options: &Options,
     is_skipped: bool,
 ) -> syn::Result<TokenStream> {
-    let sig = &method.sig;
-    let name = &sig.ident;
+    let mut sig = method.sig.clone();
+    if let Safety::Unsafe(keyword) = &sig.safety {
+        return Err(syn::Error::new_spanned(keyword, "a traced trait cannot have an `unsafe` method"));
+    }
     let mut arguments = Vec::new();
     let mut has_receiver = false;
-    for argument in &sig.inputs {
+    for argument in &mut sig.inputs {
         arguments.push(match argument {
             FnArg::Receiver(receiver) => {
                 has_receiver = true;
                 inner(receiver)?
             }
-            FnArg::Typed(argument) => match &*argument.pat {
-                Pat::Ident(name) => name.ident.to_token_stream(),
+            FnArg::Typed(argument) => match &mut *argument.pat {
+                Pat::Ident(name) => {
+                    // Of the default implementation, to which the decorator only passes it on.
+                    name.mutability = None;
+                    name.ident.to_token_stream()
+                }
                 other => {
                     return Err(syn::Error::new_spanned(other, "an argument of a traced trait needs a name"));
                 }
             },
         });
     }
+    let name = &sig.ident;
+    let generics = turbofish(&sig.generics);
     let awaited = sig.asyncness.map(|_| quote!(.await));
-    let call = quote!({ __Inner::#name(#(#arguments),*)#awaited });
+    let mut call = quote!(__Inner::#name #generics(#(#arguments),*)#awaited);
+    if returns_self(&sig.output) {
+        call = quote!(Self { inner: #call });
+    }
     let body = if has_receiver && !is_skipped {
-        traced_body(sig, &options.start(&format!("{definition}::{name}")), &call)
+        traced_body(&sig, &options.start(&format!("{}::{}", definition.unraw(), name.unraw())), &call)
     } else {
         call
     };
     Ok(quote!(#sig { #body }))
+}
+
+/// Returns true for `-> Self`, which is the implementation's type where the method is called.
+fn returns_self(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, output) = output else { return false };
+    matches!(&**output, Type::Path(output) if output.path.is_ident("Self"))
+}
+
+/// The types and constants of a generic method, which its arguments need not show.
+fn turbofish(generics: &Generics) -> Option<TokenStream> {
+    let names: Vec<&Ident> = generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Const(parameter) => Some(&parameter.ident),
+            GenericParam::Lifetime(_) => None,
+        })
+        .collect();
+    (!names.is_empty()).then(|| quote!(::<#(#names),*>))
+}
+
+/// The `#[cfg]`s of an item, which exists in the decorator where it exists in the trait.
+fn conditions(attributes: &[Attribute]) -> TokenStream {
+    let conditions = attributes.iter().filter(|attribute| is_named(attribute, "cfg"));
+    quote!(#(#conditions)*)
 }
 
 /// The implementation behind a receiver.

@@ -4,6 +4,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::{Expr, Ident, LitStr, Token};
 
@@ -47,7 +48,7 @@ impl Parse for Field {
             return Err(syn::Error::new(argument.span(), message));
         }
         let value = syn::parse_quote!(#argument);
-        Ok(Self::Value { key: argument.to_string(), form, value })
+        Ok(Self::Value { key: argument.unraw().to_string(), form, value })
     }
 }
 

@@ -24,7 +24,10 @@ pub fn traced(options: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = match parse_macro_input!(item as Item) {
         Item::Fn(function) => function::expand(options, function),
         Item::Trait(definition) => decorator::expand(options, definition),
-        other => Err(syn::Error::new_spanned(other, "`#[traced]` is for functions, methods and traits")),
+        other => Err(syn::Error::new_spanned(
+            other,
+            "`#[traced]` is for traits, and for functions and methods with a body",
+        )),
     };
     expanded.unwrap_or_else(syn::Error::into_compile_error).into()
 }

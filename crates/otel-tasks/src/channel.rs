@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use opentelemetry::trace::{Link, SpanKind};
 use opentelemetry::{Context, KeyValue};
@@ -14,7 +14,7 @@ use otel_operation::{Operation, ParentMode, SpanStart, StartTime, catch_panic};
 use otel_propagation::link_to;
 
 use crate::attributes::{CHANNEL_BATCH_ITEM_COUNT, CHANNEL_BATCH_LINKS_LEFT_OUT, CHANNEL_NAME};
-use crate::envelope::WithContext;
+use crate::envelope::{QueueTime, WithContext};
 use crate::future::TaskFuture;
 use crate::instrumentation::TaskInstrumentation;
 use crate::metrics::ChannelSeries;
@@ -109,39 +109,75 @@ impl Channel {
         TaskFuture::new(async move { handler(values).await }, operation, F::Output::outcome).await
     }
 
-    /// Counts items that were dropped by other code than the wrappers of this crate, such as those that a receiver of tokio's
-    /// `broadcast` has missed (`Lagged`).
+    /// Counts items that other code than the wrappers of this crate has dropped, such as those that did not fit into a ring
+    /// buffer. Nothing is counted in a scope that suppresses telemetry.
     pub fn count_dropped(&self, items: u64) {
-        self.record(|series| series.count_dropped(items));
+        // Isolated, because the current context of a thread that ends is gone.
+        let is_suppressed = || catch_panic(Context::is_current_telemetry_suppressed).unwrap_or(false);
+        if let Some(series) = &self.0.series
+            && !is_suppressed()
+        {
+            series.count_dropped(items);
+        }
     }
 
-    /// Marks an item as received.
-    pub(crate) fn receive<T>(&self, mut item: WithContext<T>) -> WithContext<T> {
-        item.receive(Some(self));
-        item
+    /// Puts an item of which each receiver gets a copy into an envelope. The depth does not count it.
+    pub(crate) fn uncounted<T>(&self, value: T) -> WithContext<T> {
+        match self.0.series.is_some() && !self.0.instrumentation.is_noop() {
+            true => WithContext::new(value),
+            false => WithContext::unmeasured(value),
+        }
     }
 
-    pub(crate) fn record_queue_time(&self, queued: Duration) {
-        self.record(|series| series.record_queue_time(queued));
+    /// Counts an item in the depth, and reads the clock if anything is recorded of its time in the channel.
+    #[inline]
+    pub(crate) fn enter(&self) -> (QueueTime, QueueSlot) {
+        let Some(series) = &self.0.series else { return (QueueTime::Unmeasured, QueueSlot::default()) };
+        if series.add_depth(1) {
+            return (QueueTime::now(), QueueSlot(Some(Arc::clone(series))));
+        }
+        match self.0.instrumentation.tracer().is_noop() {
+            true => (QueueTime::Unmeasured, QueueSlot::default()),
+            false => (QueueTime::now(), QueueSlot::default()),
+        }
     }
 
-    fn record<R>(&self, record: impl FnOnce(&ChannelSeries) -> R) -> Option<R> {
-        let series = self.0.series.as_ref()?;
-        catch_panic(|| record(series))
+    pub(crate) fn series(&self) -> Option<&ChannelSeries> {
+        self.0.series.as_deref()
+    }
+
+    /// Marks an item as received, in place, because a move of an item costs as much as the rest of this.
+    #[inline]
+    pub(crate) fn receive<T>(&self, item: &mut WithContext<T>) {
+        item.receive(self.series(), Instant::now);
+    }
+
+    /// Marks items as received at the same time.
+    pub(crate) fn receive_all<T>(&self, items: &mut [WithContext<T>]) {
+        let mut now = None;
+        for item in items {
+            item.receive(self.series(), || *now.get_or_insert_with(Instant::now));
+        }
     }
 
     fn start<T>(&self, mut item: WithContext<T>) -> (T, TaskOperation) {
-        item.receive(Some(self));
+        let started = self.start_time();
+        item.receive(self.series(), || started.map_or_else(Instant::now, |started| started.instant()));
         let queue_time = item.queue_time();
         let (value, sent) = item.into_parts();
         let current = Context::current();
         let parent = self.0.parent_mode.parent(&current, &sent);
-        let operation = self.start_span(&parent, queue_time, Vec::new, || link_to(&sent, []).into_iter());
+        let links = || link_to(&sent, []).into_iter();
+        let operation = self.start_span(started, &parent, queue_time, Vec::new, links);
         (value, operation)
     }
 
     fn start_batch<T>(&self, items: impl IntoIterator<Item = WithContext<T>>) -> (Vec<T>, TaskOperation) {
-        let received = items.into_iter().map(|item| self.receive(item).into_parts());
+        let started = self.start_time();
+        let received = items.into_iter().map(|mut item| {
+            item.receive(self.series(), || started.map_or_else(Instant::now, |started| started.instant()));
+            item.into_parts()
+        });
         let (values, contexts): (Vec<T>, Vec<Context>) = received.unzip();
         let count = contexts.len();
         let attributes = || {
@@ -151,20 +187,28 @@ impl Channel {
             std::iter::once(number(CHANNEL_BATCH_ITEM_COUNT, count)).chain(left_out).collect()
         };
         let links = || contexts.iter().take(MAX_LINKS).filter_map(|context| link_to(context, []));
-        let operation = self.start_span(&Context::current(), None, attributes, links);
+        let operation = self.start_span(started, &Context::current(), None, attributes, links);
         (values, operation)
+    }
+
+    /// Reads the clocks for a span, unless the filter leaves the channel out, or no SDK is installed.
+    fn start_time(&self) -> Option<StartTime> {
+        let is_recorded = self.0.series.is_some() && !self.0.instrumentation.is_noop();
+        is_recorded.then(StartTime::now)
     }
 
     fn start_span<L: Iterator<Item = Link>>(
         &self,
+        started: Option<StartTime>,
         parent: &Context,
-        queue_time: Option<Duration>,
+        queue_time: Option<f64>,
         attributes: impl FnOnce() -> Vec<KeyValue>,
         links: impl FnOnce() -> L,
     ) -> TaskOperation {
-        let Some(series) = &self.0.series else { return TaskOperation::inert(parent.clone()) };
+        let (Some(series), Some(started)) = (&self.0.series, started) else {
+            return TaskOperation::inert(parent.clone());
+        };
         let instrumentation = &self.0.instrumentation;
-        let started = StartTime::now();
         let describe = || {
             let start = SpanStart::new(self.0.span_name.clone(), SpanKind::Consumer, started.time)
                 .with_sampler_attributes(instrumentation.options().sampler_attributes);
@@ -194,38 +238,24 @@ impl From<String> for Channel {
     }
 }
 
-/// Guard: counts one item in the depth of its channel. Dropped without [`release`](Self::release), it counts the item as
-/// dropped.
-#[derive(Debug)]
-pub(crate) struct QueueSlot {
-    channel: Channel,
-    released: bool,
-}
+/// Guard: counts one item in the depth of its channel, unless it is empty. Dropped before it is [taken](Self::take), it counts
+/// the item as dropped.
+#[derive(Debug, Default)]
+pub(crate) struct QueueSlot(Option<Arc<ChannelSeries>>);
 
 impl QueueSlot {
-    /// Counts an item, if the channel is recorded and a meter provider is installed.
-    pub(crate) fn take(channel: &Channel) -> Option<Self> {
-        let counted = channel.record(|series| series.add_depth(1)).unwrap_or(false);
-        counted.then(|| Self { channel: channel.clone(), released: false })
-    }
-
-    pub(crate) fn channel(&self) -> &Channel {
-        &self.channel
-    }
-
-    /// Ends the count of an item that was received, or that its sender got back.
-    pub(crate) fn release(mut self) {
-        self.released = true;
+    /// Empties the guard. Its count in the depth is then the caller's to end.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Arc<ChannelSeries>> {
+        self.0.take()
     }
 }
 
 impl Drop for QueueSlot {
+    #[inline]
     fn drop(&mut self) {
-        self.channel.record(|series| {
-            series.add_depth(-1);
-            if !self.released {
-                series.count_dropped(1);
-            }
-        });
+        if let Some(series) = self.0.take() {
+            series.record_dropped();
+        }
     }
 }

@@ -12,6 +12,7 @@ use opentelemetry::Context;
 use otel_operation::Outcome;
 use pin_project_lite::pin_project;
 
+use crate::context::can_attach;
 use crate::operation::{TaskOperation, derive_outcome};
 
 pin_project! {
@@ -29,7 +30,7 @@ pin_project! {
     impl<F, C> PinnedDrop for TaskFuture<F, C> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if this.inner.is_some() {
+            if this.inner.is_some() && can_attach() {
                 this.operation.inside(|| this.inner.set(None));
             }
         }
@@ -84,7 +85,7 @@ pin_project! {
     impl<F> PinnedDrop for ContextFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if this.inner.is_some() {
+            if this.inner.is_some() && can_attach() {
                 let _attached = this.context.clone().attach();
                 this.inner.set(None);
             }

@@ -65,7 +65,9 @@ impl TaskInstrumentation {
         }))
     }
 
-    /// Returns the instrumentation with the global providers.
+    /// Returns the instrumentation with the global providers. A meter provider that is set later is noticed at the next
+    /// operation, as is a tracer provider that [`otel_operation::set_tracer_provider`] sets. A tracer provider that is set in
+    /// another way, without a meter provider, is noticed within 32 operations.
     #[must_use]
     pub fn global() -> &'static Self {
         static GLOBAL: LazyLock<TaskInstrumentation> =
@@ -75,6 +77,12 @@ impl TaskInstrumentation {
 
     pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
+    }
+
+    /// Returns true while neither a meter nor a tracer provider is installed, so that nothing is recorded.
+    #[inline]
+    pub(crate) fn is_noop(&self) -> bool {
+        self.0.task_instruments.get().is_none() && self.0.tracer.is_noop()
     }
 
     pub(crate) fn options(&self) -> &Options {

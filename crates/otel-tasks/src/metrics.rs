@@ -119,10 +119,11 @@ impl TaskSeries {
         true
     }
 
-    pub(crate) fn record_queue_time(&self, queued: Duration) {
+    /// Records the time from a spawn to the first poll, in seconds.
+    pub(crate) fn record_queue_time(&self, queued: f64) {
         if let Some(instruments) = self.instruments.get() {
             let series = || AttributedHistogram::new(&instruments.queue_duration, vec![self.name.clone()]);
-            self.queue.get_or_init(series).record(queued.as_secs_f64());
+            self.queue.get_or_init(series).record(queued);
         }
     }
 

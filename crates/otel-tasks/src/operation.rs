@@ -88,7 +88,8 @@ pub(crate) fn derive_outcome<T>(output: &T, outcome: impl FnOnce(&T) -> Outcome)
 #[derive(Debug)]
 pub(crate) struct TaskObserver {
     subject: Subject,
-    queue_time: Option<Duration>,
+    /// In seconds.
+    queue_time: Option<f64>,
     cancellation: Option<Cancellation>,
 }
 
@@ -110,15 +111,15 @@ impl TaskObserver {
         Self { subject: Subject::Task(series), queue_time: None, cancellation }
     }
 
-    /// The processing of an item that was in its channel for `queue_time`; a batch has none.
-    pub(crate) fn item(series: Arc<ChannelSeries>, queue_time: Option<Duration>) -> Self {
+    /// The processing of an item that was in its channel for `queue_time` seconds; a batch has none.
+    pub(crate) fn item(series: Arc<ChannelSeries>, queue_time: Option<f64>) -> Self {
         Self { subject: Subject::Item(series), queue_time, cancellation: None }
     }
 
     /// Records the queue time of a task, at the first call. `is_suppressed` says that its telemetry is.
     fn leave_queue(&mut self, started: StartTime, is_suppressed: bool) {
         if let (Subject::Task(series), None, false) = (&self.subject, self.queue_time, is_suppressed) {
-            let queued = started.elapsed();
+            let queued = started.elapsed().as_secs_f64();
             self.queue_time = Some(queued);
             let _ = catch_panic(|| series.record_queue_time(queued));
         }
@@ -139,7 +140,7 @@ impl OperationObserver for TaskObserver {
                 Subject::Item(_) => CHANNEL_QUEUE_TIME,
                 Subject::Part | Subject::Task(_) => TASK_QUEUE_TIME,
             };
-            span.set_attribute(KeyValue::new(key, queued.as_secs_f64()));
+            span.set_attribute(KeyValue::new(key, queued));
         }
         if let Some(reason) = self.cancellation.as_ref().and_then(Cancellation::reason)
             && outcome.error_type() == Outcome::cancelled().error_type()

@@ -131,6 +131,9 @@ impl<A: FnOnce() -> Vec<KeyValue>> TaskSpan<A> {
             return TaskOperation::inert(parent);
         }
         let tracer = instrumentation.tracer();
+        if instrumentation.is_noop() {
+            return TaskOperation::inert(parent);
+        }
         let sampler_attributes = instrumentation.options().sampler_attributes;
         let series = is_task.then(|| instrumentation.task_series(&name));
         let describe =

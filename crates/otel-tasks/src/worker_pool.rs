@@ -2,7 +2,7 @@
 //!
 //! Follows the names of [tokio's `JoinSet`](https://docs.rs/tokio/latest/tokio/task/struct.JoinSet.html).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,10 +23,13 @@ use crate::span::TaskSpan;
 pub struct WorkerPool<T> {
     tasks: JoinSet<T>,
     workers: Arc<Semaphore>,
-    /// The tasks whose output was not taken, in the order of their spawn.
-    order: VecDeque<Id>,
-    /// The outputs of tasks that ended before an earlier one.
-    ended: HashMap<Id, Result<T, JoinError>>,
+    /// The number of the next task: tasks are numbered in the order of their spawn.
+    next: u64,
+    /// The numbers of the tasks whose end was not seen, and the same by the ids of the tasks.
+    running: BTreeSet<u64>,
+    numbers: HashMap<Id, u64>,
+    /// The outputs of tasks that ended while an earlier one was waited for.
+    ended: BTreeMap<u64, Result<T, JoinError>>,
 }
 
 impl<T: TaskOutput + Send + 'static> WorkerPool<T> {
@@ -37,8 +40,10 @@ impl<T: TaskOutput + Send + 'static> WorkerPool<T> {
         Self {
             tasks: JoinSet::new(),
             workers: Arc::new(Semaphore::new(workers)),
-            order: VecDeque::new(),
-            ended: HashMap::new(),
+            next: 0,
+            running: BTreeSet::new(),
+            numbers: HashMap::new(),
+            ended: BTreeMap::new(),
         }
     }
 
@@ -61,38 +66,37 @@ impl<T: TaskOutput + Send + 'static> WorkerPool<T> {
             drop(worker);
             output
         });
-        self.order.push_back(spawned.id());
+        self.running.insert(self.next);
+        self.numbers.insert(spawned.id(), self.next);
+        self.next += 1;
     }
 
     /// Waits for the next task that ends, and returns its output, or tokio's error if it panicked or was aborted. Returns
     /// `None` if there is no task. Cancel safe.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
-        let waiting = self.order.iter().find(|id| self.ended.contains_key(id)).copied();
-        let (id, output) = match waiting.and_then(|id| self.ended.remove_entry(&id)) {
-            Some(ended) => ended,
-            None => self.join_any().await?,
-        };
-        self.order.retain(|other| *other != id);
-        Some(output)
+        if let Some((_, output)) = self.ended.pop_first() {
+            return Some(output);
+        }
+        Some(self.join_any().await?.1)
     }
 
     /// Waits for the earliest task whose output was not taken, and returns its output, or tokio's error if it panicked or was
     /// aborted. Returns `None` if there is no task. Cancel safe.
     pub async fn join_next_in_order(&mut self) -> Option<Result<T, JoinError>> {
-        let first = *self.order.front()?;
         loop {
-            if let Some(output) = self.ended.remove(&first) {
-                self.order.pop_front();
-                return Some(output);
+            if let Some(ended) = self.ended.first_entry()
+                && self.running.first().is_none_or(|running| ended.key() < running)
+            {
+                return Some(ended.remove());
             }
-            let (id, output) = self.join_any().await?;
-            self.ended.insert(id, output);
+            let (number, output) = self.join_any().await?;
+            self.ended.insert(number, output);
         }
     }
 
     /// Waits for all tasks and returns their outputs in the order in which they were spawned.
     pub async fn drain(mut self) -> Vec<Result<T, JoinError>> {
-        let mut outputs = Vec::with_capacity(self.order.len());
+        let mut outputs = Vec::with_capacity(self.len());
         while let Some(output) = self.join_next_in_order().await {
             outputs.push(output);
         }
@@ -109,27 +113,32 @@ impl<T: TaskOutput + Send + 'static> WorkerPool<T> {
     /// Returns the number of tasks whose output was not taken.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.running.len() + self.ended.len()
     }
 
     /// Returns true if there is no task whose output was not taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.len() == 0
     }
 
-    async fn join_any(&mut self) -> Option<(Id, Result<T, JoinError>)> {
-        Some(match self.tasks.join_next_with_id().await? {
+    /// Waits for a task that ends, and returns its number and its output.
+    async fn join_any(&mut self) -> Option<(u64, Result<T, JoinError>)> {
+        let (id, output) = match self.tasks.join_next_with_id().await? {
             Ok((id, output)) => (id, Ok(output)),
             Err(error) => (error.id(), Err(error)),
-        })
+        };
+        // Each task of the set has a number.
+        let number = self.numbers.remove(&id)?;
+        self.running.remove(&number);
+        Some((number, output))
     }
 }
 
 impl<T> fmt::Debug for WorkerPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerPool")
-            .field("tasks", &self.order.len())
+            .field("tasks", &(self.running.len() + self.ended.len()))
             .field("free", &self.workers.available_permits())
             .finish_non_exhaustive()
     }

@@ -27,6 +27,8 @@ named! {
         Bare = "bare",
         /// A minimal instrumentation written by hand.
         Floor = "floor",
+        /// The time of an item in its channel alone, written by hand.
+        Timed = "timed",
         /// otel-tasks: the context alone for a task, the function that needs no macro for a function.
         Ours = "ours",
         /// otel-tasks: a task with a span and metrics.
@@ -41,7 +43,7 @@ impl Candidate {
     pub(crate) fn of(side: Side) -> &'static [Self] {
         match side {
             Side::Spawn => &[Self::Bare, Self::Ours, Self::Span],
-            Side::Item => &[Self::Bare, Self::Floor, Self::Ours],
+            Side::Item => &[Self::Bare, Self::Timed, Self::Floor, Self::Ours],
             Side::Process => &[Self::Bare, Self::Ours],
             Side::Function => &[Self::Bare, Self::Floor, Self::Ours, Self::Traced],
         }
@@ -49,7 +51,7 @@ impl Candidate {
 
     /// Returns false for a cell whose floor needs an SDK that is not installed, or would take the same as in another variant.
     pub(crate) fn has(self, variant: Variant) -> bool {
-        self != Self::Floor || (variant.has_floor() && cfg!(feature = "comparison"))
+        !matches!(self, Self::Floor | Self::Timed) || (variant.has_floor() && cfg!(feature = "comparison"))
     }
 }
 

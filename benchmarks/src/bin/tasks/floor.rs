@@ -53,3 +53,29 @@ impl Channel {
         (item, context)
     }
 }
+
+/// A channel whose items carry the time of their send, with their time in the channel as the only metric: what two reads of the
+/// clock and one measurement cost.
+pub(crate) struct TimedChannel {
+    sender: mpsc::Sender<(u64, Instant)>,
+    receiver: mpsc::Receiver<(u64, Instant)>,
+    queue: BoundHistogram<f64>,
+}
+
+impl TimedChannel {
+    pub(crate) fn new(buffer: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(buffer);
+        let histogram = global::meter("floor").f64_histogram("channel.queue.duration").with_unit("s").build();
+        Self { sender, receiver, queue: histogram.bind(&[KeyValue::new("channel.name", "items")]) }
+    }
+
+    pub(crate) fn send(&self, item: u64) {
+        self.sender.try_send((item, Instant::now())).expect("the channel has room");
+    }
+
+    pub(crate) fn receive(&mut self) -> u64 {
+        let (item, sent) = self.receiver.try_recv().expect("the channel has an item");
+        self.queue.record(sent.elapsed().as_secs_f64());
+        item
+    }
+}

@@ -26,7 +26,8 @@ const FUNCTION: f64 = 1.2;
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
     let wanted = |key: &Key| {
-        let is_base = [Candidate::Bare.name(), Candidate::Floor.name()].contains(&key.candidate);
+        let bases = [Candidate::Bare, Candidate::Timed, Candidate::Floor].map(Candidate::name);
+        let is_base = bases.contains(&key.candidate);
         options.only.is_empty() || is_base || options.only.iter().any(|text| key.label().contains(text))
     };
     let keys: Vec<Key> = keys().filter(wanted).collect();
@@ -116,6 +117,7 @@ fn label(side: Side, candidate: Candidate) -> &'static str {
         (Side::Spawn, Candidate::Ours) => "`spawn`",
         (Side::Spawn, Candidate::Span) => "`spawn_with_span`",
         (Side::Spawn, _) => "`tokio::spawn`",
+        (Side::Item, Candidate::Timed) => "two clocks and a bound histogram, by hand",
         (Side::Item, Candidate::Floor) => "floor: context, bound metrics, no drop handling",
         (Side::Item, Candidate::Ours) => "`sync::mpsc`, metrics included",
         (Side::Process, Candidate::Ours) => "`Receiver::process`, metrics included",

@@ -57,6 +57,14 @@ impl Cell {
                 });
             }
             #[cfg(feature = "comparison")]
+            Candidate::Timed => {
+                let mut channel = crate::floor::TimedChannel::new(BUFFER);
+                self.run(|| {
+                    channel.send(black_box(5));
+                    black_box(channel.receive());
+                });
+            }
+            #[cfg(feature = "comparison")]
             Candidate::Floor => {
                 let mut channel = crate::floor::Channel::new(BUFFER);
                 self.run(|| {

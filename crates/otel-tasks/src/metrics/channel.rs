@@ -9,7 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 use otel_operation::{
     AttributedCounter, AttributedHistogram, AttributedUpDownCounter, DURATION_BOUNDARIES, LazyInstruments,
-    Outcome,
+    Outcome, catch_panic,
 };
 
 use super::{DurationSeries, WAIT_BOUNDARIES, seconds};
@@ -49,7 +49,7 @@ impl ChannelInstruments {
     }
 }
 
-/// The metrics of the channels of one name.
+/// The metrics of the channels of one name. A panic of the SDK costs the measurement alone.
 #[derive(Debug)]
 pub(crate) struct ChannelSeries {
     instruments: Arc<LazyInstruments<ChannelInstruments>>,
@@ -73,25 +73,60 @@ impl ChannelSeries {
     }
 
     /// Returns true if the item was counted, which it is once a meter provider is installed.
+    #[inline]
     pub(crate) fn add_depth(&self, delta: i64) -> bool {
-        let Some(instruments) = self.instruments.get() else { return false };
-        let series = || AttributedUpDownCounter::new(&instruments.queue_depth, vec![self.name.clone()]);
-        self.depth.get_or_init(series).add(delta);
-        true
+        catch_panic(|| self.depth().map(|depth| depth.add(delta))).flatten().is_some()
     }
 
-    pub(crate) fn record_queue_time(&self, queued: Duration) {
-        if let Some(instruments) = self.instruments.get() {
-            let series = || AttributedHistogram::new(&instruments.queue_duration, vec![self.name.clone()]);
-            self.queue.get_or_init(series).record(queued.as_secs_f64());
+    /// Records an item that was received: the end of its count in the depth if it was counted, and its time in the channel, in
+    /// seconds, if that was measured.
+    #[inline]
+    pub(crate) fn record_received(&self, is_counted: bool, queued: Option<f64>) {
+        if !is_counted && queued.is_none() {
+            return;
         }
+        catch_panic(|| {
+            if let (true, Some(depth)) = (is_counted, self.depth()) {
+                depth.add(-1);
+            }
+            if let (Some(queued), Some(series)) = (queued, self.queue()) {
+                series.record(queued);
+            }
+        });
+    }
+
+    /// Records an item that was counted in the depth and dropped before it was received.
+    #[cold]
+    pub(crate) fn record_dropped(&self) {
+        self.add_depth(-1);
+        self.count_dropped(1);
     }
 
     pub(crate) fn count_dropped(&self, items: u64) {
-        if let Some(instruments) = self.instruments.get() {
-            let series = || AttributedCounter::new(&instruments.dropped, vec![self.name.clone()]);
-            self.dropped.get_or_init(series).add(items);
-        }
+        catch_panic(|| {
+            if let Some(instruments) = self.instruments.get() {
+                let series = || AttributedCounter::new(&instruments.dropped, vec![self.name.clone()]);
+                self.dropped.get_or_init(series).add(items);
+            }
+        });
+    }
+
+    #[inline]
+    fn depth(&self) -> Option<&AttributedUpDownCounter> {
+        self.depth.get().or_else(|| {
+            let instrument = &self.instruments.get()?.queue_depth;
+            let series = || AttributedUpDownCounter::new(instrument, vec![self.name.clone()]);
+            Some(self.depth.get_or_init(series))
+        })
+    }
+
+    #[inline]
+    fn queue(&self) -> Option<&AttributedHistogram<f64>> {
+        self.queue.get().or_else(|| {
+            let instrument = &self.instruments.get()?.queue_duration;
+            let series = || AttributedHistogram::new(instrument, vec![self.name.clone()]);
+            Some(self.queue.get_or_init(series))
+        })
     }
 
     pub(crate) fn record_process_duration(&self, outcome: &Outcome, elapsed: Duration) {

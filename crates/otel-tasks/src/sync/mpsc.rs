@@ -2,14 +2,13 @@
 //!
 //! Follows the names and errors of [tokio's](https://docs.rs/tokio/latest/tokio/sync/mpsc/index.html). A received item is a
 //! [`WithContext`](crate::WithContext); [`Receiver::process`] receives one and runs a handler for it.
-//!
-//! tokio's `reserve_many`, `try_reserve_many`, `reserve_owned` and `try_reserve_owned` have no counterpart here. Code that needs
-//! them sends [`Channel::envelope`]s through tokio's own channel, and receives with [`Channel::process`].
 
 mod bounded;
+mod permit;
 mod unbounded;
 
-pub use self::bounded::{Permit, Receiver, Sender, WeakSender};
+pub use self::bounded::{Receiver, Sender, WeakSender};
+pub use self::permit::{OwnedPermit, Permit, PermitIterator};
 pub use self::unbounded::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
 
 use crate::channel::Channel;
@@ -48,7 +47,9 @@ macro_rules! receiver {
 
             /// Receives an item. Cancel safe.
             pub async fn recv(&mut self) -> Option<WithContext<T>> {
-                self.inner.recv().await.map(|item| self.channel.receive(item))
+                let mut received = self.inner.recv().await;
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
             }
 
             /// Receives an item and runs a handler for it inside of a `process` span ([`Channel::process`]). Returns `None` once
@@ -57,7 +58,8 @@ macro_rules! receiver {
             where
                 F: Future<Output: TaskOutput>,
             {
-                let item = self.recv().await?;
+                // Marked as received by `process`, which reads the clock anyway.
+                let item = self.inner.recv().await?;
                 Some(self.channel.process(item, handler).await)
             }
 
@@ -66,9 +68,7 @@ macro_rules! receiver {
             pub async fn recv_many(&mut self, buffer: &mut Vec<WithContext<T>>, limit: usize) -> usize {
                 let before = buffer.len();
                 let received = self.inner.recv_many(buffer, limit).await;
-                for item in &mut buffer[before..] {
-                    item.receive(Some(&self.channel));
-                }
+                self.channel.receive_all(&mut buffer[before..]);
                 received
             }
 
@@ -77,7 +77,9 @@ macro_rules! receiver {
             /// # Errors
             /// tokio's error, if the channel is empty, or closed as well.
             pub fn try_recv(&mut self) -> Result<WithContext<T>, TryRecvError> {
-                self.inner.try_recv().map(|item| self.channel.receive(item))
+                let mut received = self.inner.try_recv();
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
             }
 
             /// Receives an item in synchronous code.
@@ -86,12 +88,44 @@ macro_rules! receiver {
             /// If it is called in asynchronous code.
             #[track_caller]
             pub fn blocking_recv(&mut self) -> Option<WithContext<T>> {
-                self.inner.blocking_recv().map(|item| self.channel.receive(item))
+                let mut received = self.inner.blocking_recv();
+                received.iter_mut().for_each(|item| self.channel.receive(item));
+                received
+            }
+
+            /// Receives up to `limit` items in synchronous code and appends them to `buffer`. Returns their number; 0 once the
+            /// channel is closed and empty.
+            ///
+            /// # Panics
+            /// If it is called in asynchronous code.
+            #[track_caller]
+            pub fn blocking_recv_many(&mut self, buffer: &mut Vec<WithContext<T>>, limit: usize) -> usize {
+                let before = buffer.len();
+                let received = self.inner.blocking_recv_many(buffer, limit);
+                self.channel.receive_all(&mut buffer[before..]);
+                received
+            }
+
+            /// Polls for up to `limit` items, which are appended to `buffer`, and returns their number.
+            pub fn poll_recv_many(
+                &mut self,
+                cx: &mut Context<'_>,
+                buffer: &mut Vec<WithContext<T>>,
+                limit: usize,
+            ) -> Poll<usize> {
+                let before = buffer.len();
+                let received = self.inner.poll_recv_many(cx, buffer, limit);
+                self.channel.receive_all(&mut buffer[before..]);
+                received
             }
 
             /// Polls for an item.
             pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<WithContext<T>>> {
-                self.inner.poll_recv(cx).map(|item| item.map(|item| self.channel.receive(item)))
+                let mut received = self.inner.poll_recv(cx);
+                if let Poll::Ready(Some(item)) = &mut received {
+                    self.channel.receive(item);
+                }
+                received
             }
 
             /// Closes the channel. Items that are in it can still be received.
@@ -115,6 +149,18 @@ macro_rules! receiver {
             #[must_use]
             pub fn len(&self) -> usize {
                 self.inner.len()
+            }
+
+            /// Returns the number of senders.
+            #[must_use]
+            pub fn sender_strong_count(&self) -> usize {
+                self.inner.sender_strong_count()
+            }
+
+            /// Returns the number of senders that do not keep the channel open.
+            #[must_use]
+            pub fn sender_weak_count(&self) -> usize {
+                self.inner.sender_weak_count()
             }
         }
     };

@@ -68,7 +68,7 @@ impl<T> Receiver<T> {
     where
         F: Future<Output: TaskOutput>,
     {
-        let item = (&mut self).await?;
+        let item = (&mut self.inner).await?;
         Ok(self.channel.process(item, handler).await)
     }
 
@@ -77,7 +77,9 @@ impl<T> Receiver<T> {
     /// # Errors
     /// tokio's error, if there is none yet, or the sender was dropped.
     pub fn try_recv(&mut self) -> Result<WithContext<T>, TryRecvError> {
-        self.inner.try_recv().map(|item| self.channel.receive(item))
+        let mut received = self.inner.try_recv();
+        received.iter_mut().for_each(|item| self.channel.receive(item));
+        received
     }
 
     /// Receives the value in synchronous code.
@@ -90,7 +92,21 @@ impl<T> Receiver<T> {
     #[track_caller]
     pub fn blocking_recv(self) -> Result<WithContext<T>, RecvError> {
         let Self { inner, channel } = self;
-        inner.blocking_recv().map(|item| channel.receive(item))
+        let mut received = inner.blocking_recv();
+        received.iter_mut().for_each(|item| channel.receive(item));
+        received
+    }
+
+    /// Returns true if there is no value to receive.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    /// Returns true if the value was received, or the error that the sender was dropped.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
     }
 
     /// Closes the channel. A value that was sent before can still be received.
@@ -103,7 +119,10 @@ impl<T> Future for Receiver<T> {
     type Output = Result<WithContext<T>, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.inner).poll(cx);
-        polled.map(|item| item.map(|item| self.channel.receive(item)))
+        let mut polled = Pin::new(&mut self.inner).poll(cx);
+        if let Poll::Ready(Ok(item)) = &mut polled {
+            self.channel.receive(item);
+        }
+        polled
     }
 }

@@ -6,11 +6,13 @@ use std::thread;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, SpanId};
-use otel_tasks::{JoinSet, TaskTracker, in_context, spawn, spawn_blocking};
+use otel_tasks::{JoinSet, TaskSpan, TaskTracker, in_context, in_span_sync, spawn, spawn_blocking};
+use otel_testing::Recorder;
+use rayon::prelude::*;
 use tokio::runtime::Handle;
 use tokio::task::LocalSet;
 
-use crate::support::{current, remote};
+use crate::support::{current, remote, span, tasks};
 
 const CALLER: u64 = 7;
 
@@ -99,6 +101,63 @@ async fn an_aborted_task_is_dropped_in_its_context() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert_eq!(dropped.recv().unwrap(), caller());
+}
+
+/// A pool whose threads, unlike the caller's, are all rayon's.
+fn rayon_pool() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap()
+}
+
+#[test]
+fn items_of_rayon_have_the_context_and_spans_of_their_own() {
+    let recorder = Recorder::new();
+    let tasks = tasks(&recorder);
+    let items: Vec<u64> = (0..200).collect();
+    let bare = in_context(&remote(CALLER, true), || {
+        rayon_pool().install(|| items.par_iter().filter(|_| current() == caller()).count())
+    });
+    assert_eq!(bare, 0, "the context is lost without `in_context`");
+    let context = remote(CALLER, true);
+    let work = |item: &u64| {
+        assert_eq!(current(), caller());
+        in_span_sync(TaskSpan::new("item").with_instrumentation(&tasks), || item * 2)
+    };
+    let doubled: Vec<u64> =
+        rayon_pool().install(|| items.par_iter().map(|item| in_context(&context, || work(item))).collect());
+    assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+    assert_eq!(recorder.spans().len(), items.len());
+    assert!(recorder.spans().iter().all(|span| span.parent_span_id == caller()));
+    recorder.assert_clean();
+}
+
+#[test]
+fn a_task_of_rayon_is_a_span_with_its_queue_time() {
+    let recorder = Recorder::new();
+    let pool = rayon_pool();
+    let (sender, receiver) = mpsc::channel();
+    let wrapped = |panics: bool| {
+        let sender = sender.clone();
+        in_context(&remote(CALLER, true), || {
+            span(&recorder, "job").wrap_blocking(move || {
+                sender.send(current()).unwrap();
+                assert!(!panics, "on purpose");
+            })
+        })
+    };
+    pool.scope(|scope| {
+        let job = wrapped(false);
+        scope.spawn(|_| job());
+    });
+    let panicking = wrapped(true);
+    let caught = std::panic::AssertUnwindSafe(|| pool.install(panicking));
+    std::panic::catch_unwind(caught).unwrap_err();
+    let seen: Vec<_> = receiver.try_iter().collect();
+    let spans = recorder.spans();
+    assert_eq!(seen, spans.iter().map(|span| span.span_context.span_id()).collect::<Vec<_>>());
+    assert!(spans.iter().all(|span| span.parent_span_id == caller()));
+    assert_eq!(recorder.metric("task.queue.duration").count(), 2);
+    assert_eq!(recorder.metric("task.duration").with("error.type", "panic").count(), 1);
+    recorder.assert_clean();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broadcast;
 mod channels;
 mod conformance;
 mod context;
@@ -10,6 +11,7 @@ mod ends;
 mod errors;
 mod faults;
 mod locks;
+mod permits;
 mod pools;
 mod spans;
 mod streams;
@@ -17,5 +19,7 @@ mod support;
 mod suppressed;
 #[cfg(feature = "macros")]
 mod traced;
+#[cfg(feature = "macros")]
+mod traced_signatures;
 #[cfg(feature = "macros")]
 mod traced_traits;

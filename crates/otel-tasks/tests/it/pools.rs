@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{FutureExt as _, SpanId};
-use otel_tasks::WorkerPool;
+use otel_tasks::{TaskSpan, WorkerPool};
 use otel_testing::Recorder;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{attribute, error_type, remote, span};
+use crate::support::{attribute, error_type, remote, span, tasks};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -104,6 +104,46 @@ async fn a_pool_is_shut_down_with_work_that_waits() {
     assert_eq!(error_type(&recorder.span("waiting")).as_deref(), Some("cancelled"));
     assert_eq!(reason("waiting"), None, "its spawn was given up before");
     recorder.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_dropped_cancels_its_tasks() {
+    let recorder = Recorder::new();
+    let mut pool = WorkerPool::new(2);
+    for _ in 0..2 {
+        pool.spawn(span(&recorder, "job"), std::future::pending::<()>()).await;
+    }
+    drop(pool);
+    timeout(LIMIT, async {
+        while recorder.spans().len() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+    for span in recorder.spans() {
+        assert_eq!(error_type(&span).as_deref(), Some("cancelled"));
+        assert_eq!(attribute(&span, "task.cancellation.reason").as_deref(), Some("caller_gone"));
+    }
+    recorder.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outputs_of_many_tasks_are_taken_in_linear_time() {
+    const TASKS: usize = 30_000;
+    let instrumentation = tasks(&Recorder::new());
+    let mut pool = WorkerPool::new(TASKS);
+    for number in 0..TASKS {
+        let job = TaskSpan::new("job").with_instrumentation(&instrumentation);
+        pool.spawn(job, async move { number }).await;
+    }
+    let started = Instant::now();
+    let mut taken = 0;
+    while let Some(output) = pool.join_next().await {
+        taken += output.unwrap();
+    }
+    assert_eq!(taken, TASKS * (TASKS - 1) / 2);
+    assert!(started.elapsed() < LIMIT, "{:?}, and 0.1 s are usual", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry::trace::FutureExt as _;
-use otel_tasks::sync::{Lock, Mutex, mpsc, oneshot};
+use otel_tasks::sync::{Lock, Mutex, broadcast, mpsc, oneshot};
 use otel_tasks::{Channel, WithContext, in_span, spawn_with_span};
 use otel_testing::Recorder;
 
@@ -28,6 +28,12 @@ async fn nothing_is_recorded() {
         reply.send(3).unwrap();
         assert_eq!(answer.await.unwrap().into_inner(), 3);
         assert_eq!(channel().process_sync(WithContext::new(4), |job| job), 4);
+        let (sender, mut receiver) = broadcast::channel(channel(), 1);
+        sender.send(5).unwrap();
+        sender.send(6).unwrap();
+        assert!(receiver.recv().await.is_err());
+        assert_eq!(*receiver.recv().await.unwrap(), 6);
+        channel().count_dropped(7);
         let mutex = Mutex::new(Lock::new("cache").with_instrumentation(&instrumentation), ());
         let held = mutex.lock().await;
         tokio::time::timeout(Duration::from_millis(1), mutex.lock()).await.unwrap_err();

@@ -8,15 +8,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendError, SendTimeoutError, TryRecvError, TrySendError};
 
-use super::receiver;
+use super::{OwnedPermit, Permit, PermitIterator, receiver};
 use crate::channel::Channel;
 use crate::envelope::WithContext;
 use crate::outcome::TaskOutput;
 
 /// The sending half of a bounded channel.
-#[derive(Debug)]
 pub struct Sender<T> {
-    inner: mpsc::Sender<WithContext<T>>,
+    pub(super) inner: mpsc::Sender<WithContext<T>>,
     channel: Channel,
 }
 
@@ -92,7 +91,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// tokio's error, if the receiver is closed.
     pub async fn reserve(&self) -> Result<Permit<'_, T>, SendError<()>> {
-        Ok(Permit { inner: self.inner.reserve().await?, channel: &self.channel })
+        Ok(Permit::new(self.inner.reserve().await?, &self.channel))
     }
 
     /// Takes the capacity for one item without waiting.
@@ -100,7 +99,44 @@ impl<T> Sender<T> {
     /// # Errors
     /// tokio's error, if the channel is full or the receiver is closed.
     pub fn try_reserve(&self) -> Result<Permit<'_, T>, TrySendError<()>> {
-        Ok(Permit { inner: self.inner.try_reserve()?, channel: &self.channel })
+        Ok(Permit::new(self.inner.try_reserve()?, &self.channel))
+    }
+
+    /// Waits for capacity for `n` items.
+    ///
+    /// # Errors
+    /// tokio's error, if the receiver is closed or `n` exceeds the capacity of the channel.
+    pub async fn reserve_many(&self, n: usize) -> Result<PermitIterator<'_, T>, SendError<()>> {
+        Ok(PermitIterator::new(self.inner.reserve_many(n).await?, &self.channel))
+    }
+
+    /// Takes the capacity for `n` items without waiting.
+    ///
+    /// # Errors
+    /// tokio's error, if the channel has not the capacity or the receiver is closed.
+    pub fn try_reserve_many(&self, n: usize) -> Result<PermitIterator<'_, T>, TrySendError<()>> {
+        Ok(PermitIterator::new(self.inner.try_reserve_many(n)?, &self.channel))
+    }
+
+    /// Waits for capacity for one item. The permit owns this sender.
+    ///
+    /// # Errors
+    /// tokio's error, if the receiver is closed.
+    pub async fn reserve_owned(self) -> Result<OwnedPermit<T>, SendError<()>> {
+        Ok(OwnedPermit::new(self.inner.reserve_owned().await?, self.channel))
+    }
+
+    /// Takes the capacity for one item without waiting. The permit owns this sender.
+    ///
+    /// # Errors
+    /// tokio's error with this sender, if the channel is full or the receiver is closed.
+    pub fn try_reserve_owned(self) -> Result<OwnedPermit<T>, TrySendError<Self>> {
+        let Self { inner, channel } = self;
+        match inner.try_reserve_owned() {
+            Ok(permit) => Ok(OwnedPermit::new(permit, channel)),
+            Err(TrySendError::Full(inner)) => Err(TrySendError::Full(Self { inner, channel })),
+            Err(TrySendError::Closed(inner)) => Err(TrySendError::Closed(Self { inner, channel })),
+        }
     }
 
     /// Waits until the receiver is closed.
@@ -137,6 +173,18 @@ impl<T> Sender<T> {
     pub fn downgrade(&self) -> WeakSender<T> {
         WeakSender { inner: self.inner.downgrade(), channel: self.channel.clone() }
     }
+
+    /// Returns the number of senders.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.inner.strong_count()
+    }
+
+    /// Returns the number of senders that do not keep the channel open.
+    #[must_use]
+    pub fn weak_count(&self) -> usize {
+        self.inner.weak_count()
+    }
 }
 
 impl<T> Clone for Sender<T> {
@@ -146,7 +194,6 @@ impl<T> Clone for Sender<T> {
 }
 
 /// A sender that does not keep the channel open.
-#[derive(Debug)]
 pub struct WeakSender<T> {
     inner: mpsc::WeakSender<WithContext<T>>,
     channel: Channel,
@@ -158,6 +205,18 @@ impl<T> WeakSender<T> {
     pub fn upgrade(&self) -> Option<Sender<T>> {
         Some(Sender { inner: self.inner.upgrade()?, channel: self.channel.clone() })
     }
+
+    /// Returns the number of senders.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.inner.strong_count()
+    }
+
+    /// Returns the number of senders that do not keep the channel open.
+    #[must_use]
+    pub fn weak_count(&self) -> usize {
+        self.inner.weak_count()
+    }
 }
 
 impl<T> Clone for WeakSender<T> {
@@ -166,22 +225,7 @@ impl<T> Clone for WeakSender<T> {
     }
 }
 
-/// The capacity for one item.
-#[derive(Debug)]
-pub struct Permit<'a, T> {
-    inner: mpsc::Permit<'a, WithContext<T>>,
-    channel: &'a Channel,
-}
-
-impl<T> Permit<'_, T> {
-    /// Sends an item with the context that is current.
-    pub fn send(self, value: T) {
-        self.inner.send(self.channel.envelope(value));
-    }
-}
-
 /// The receiving half of a bounded channel. Items that are in it when it is dropped are counted as dropped.
-#[derive(Debug)]
 pub struct Receiver<T> {
     inner: mpsc::Receiver<WithContext<T>>,
     channel: Channel,
@@ -202,3 +246,5 @@ impl<T> Receiver<T> {
         self.inner.max_capacity()
     }
 }
+
+debug!(Sender, WeakSender, Receiver);

@@ -13,7 +13,6 @@ use crate::envelope::WithContext;
 use crate::outcome::TaskOutput;
 
 /// The sending half of a channel without a bound.
-#[derive(Debug)]
 pub struct UnboundedSender<T> {
     inner: mpsc::UnboundedSender<WithContext<T>>,
     channel: Channel,
@@ -55,6 +54,18 @@ impl<T> UnboundedSender<T> {
     pub fn downgrade(&self) -> WeakUnboundedSender<T> {
         WeakUnboundedSender { inner: self.inner.downgrade(), channel: self.channel.clone() }
     }
+
+    /// Returns the number of senders.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.inner.strong_count()
+    }
+
+    /// Returns the number of senders that do not keep the channel open.
+    #[must_use]
+    pub fn weak_count(&self) -> usize {
+        self.inner.weak_count()
+    }
 }
 
 impl<T> Clone for UnboundedSender<T> {
@@ -64,7 +75,6 @@ impl<T> Clone for UnboundedSender<T> {
 }
 
 /// A sender that does not keep the channel open.
-#[derive(Debug)]
 pub struct WeakUnboundedSender<T> {
     inner: mpsc::WeakUnboundedSender<WithContext<T>>,
     channel: Channel,
@@ -76,6 +86,18 @@ impl<T> WeakUnboundedSender<T> {
     pub fn upgrade(&self) -> Option<UnboundedSender<T>> {
         Some(UnboundedSender { inner: self.inner.upgrade()?, channel: self.channel.clone() })
     }
+
+    /// Returns the number of senders.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.inner.strong_count()
+    }
+
+    /// Returns the number of senders that do not keep the channel open.
+    #[must_use]
+    pub fn weak_count(&self) -> usize {
+        self.inner.weak_count()
+    }
 }
 
 impl<T> Clone for WeakUnboundedSender<T> {
@@ -85,10 +107,11 @@ impl<T> Clone for WeakUnboundedSender<T> {
 }
 
 /// The receiving half of a channel without a bound. Items that are in it when it is dropped are counted as dropped.
-#[derive(Debug)]
 pub struct UnboundedReceiver<T> {
     inner: mpsc::UnboundedReceiver<WithContext<T>>,
     channel: Channel,
 }
 
 receiver!(UnboundedReceiver, UnboundedReceiver);
+
+debug!(UnboundedSender, WeakUnboundedSender, UnboundedReceiver);
