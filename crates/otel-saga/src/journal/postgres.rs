@@ -26,8 +26,8 @@ use self::connections::Connections;
 pub use self::options::{PostgresError, PostgresOptions};
 use self::writer::{Work, Writer};
 use super::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, LeaseRenewal, Loaded,
-    NewInstance, Query, Status, Then, millis, now,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, LeaseRenewal, NewInstance, Query, Status, StoredInstance, millis, now,
 };
 
 /// A journal in Postgres 15 or later, for any number of workers.
@@ -76,13 +76,13 @@ impl PostgresJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let from = self.claimed_to.load(Ordering::Relaxed);
         let mut free = self.claim_free(worker, definitions, most(limit), from).await?;
         if free.is_empty() && from > 0 {
             free = self.claim_free(worker, definitions, most(limit), 0).await?;
         }
-        let last = free.iter().map(|header| header.due).max().filter(|_| free.len() == limit);
+        let last = free.iter().map(|summary| summary.due).max().filter(|_| free.len() == limit);
         self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
         Ok(free)
     }
@@ -93,10 +93,10 @@ impl PostgresJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-        given: &mut Vec<Header>,
+        given: &mut Vec<InstanceSummary>,
     ) -> Result<(), JournalError> {
         while given.len() < limit {
-            let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
+            let ids: Vec<&str> = given.iter().map(|summary| &*summary.id).collect();
             match self.claim_left(worker, definitions, most(limit - ids.len()), ids).await {
                 Ok(left) if left.is_empty() => return Ok(()),
                 Ok(left) => given.extend(left),
@@ -114,7 +114,7 @@ impl PostgresJournal {
         definitions: Option<&[DefinitionKey]>,
         limit: i64,
         from: i64,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let (sagas, versions) = columns(definitions);
         let free = match sagas {
             None => sqlx::query(include_str!("postgres/sql/claim_free.sql")),
@@ -124,7 +124,7 @@ impl PostgresJournal {
         if let (Some(sagas), Some(versions)) = (sagas, versions) {
             free = free.bind(sagas).bind(versions);
         }
-        headers(&self.connections.once(free).await?)
+        summaries(&self.connections.once(free).await?)
     }
 
     /// Claims instances of dead workers, in the order of worker and id after `left_to`.
@@ -134,7 +134,7 @@ impl PostgresJournal {
         definitions: Option<&[DefinitionKey]>,
         limit: i64,
         but: Vec<&str>,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let (sagas, versions) = columns(definitions);
         loop {
             let (owner, id) = self.left_to().clone();
@@ -150,7 +150,7 @@ impl PostgresJournal {
             *self.left_to() = last;
             // No instance follows that position, but some may precede it: the loop starts again from the beginning.
             if !rows.is_empty() || owner.is_empty() {
-                return headers(&rows);
+                return summaries(&rows);
             }
         }
     }
@@ -163,7 +163,7 @@ impl PostgresJournal {
 
 #[async_trait]
 impl Journal for PostgresJournal {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.writer.create(instance).await
     }
 
@@ -172,14 +172,15 @@ impl Journal for PostgresJournal {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         let after = Cursor::new(at.head + records.len() as u64, at.epoch);
-        let delay = match then {
-            Then::Runnable { at } => Some(signed(at).saturating_sub(signed(now()))),
+        let delay = match after_append {
+            AfterAppend::Runnable { at } => Some(signed(at).saturating_sub(signed(now()))),
             _ => None,
         };
-        let done = self.writer.call(Work::Append { id: id.to_owned(), at, records, then, delay }).await?;
+        let done =
+            self.writer.call(Work::Append { id: id.to_owned(), at, records, after_append, delay }).await?;
         if done { Ok(after) } else { Err(AppendError::Fenced) }
     }
 
@@ -193,24 +194,24 @@ impl Journal for PostgresJournal {
         replace::replace(&self.connections, id, at, from, records).await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         let load = || sqlx::query(include_str!("postgres/sql/load.sql")).bind(id);
         let rows = self.connections.repeatable(load).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let header = header(row)?;
+        let summary = summary(row)?;
         let records: Vec<Vec<u8>> = row.try_get(10).map_err(unreadable)?;
         let last: Option<i64> = row.try_get(11).map_err(unreadable)?;
         // The positions are unique, so that the count and the last position together rule out gaps.
         let next = last.map_or(0, |last| unsigned(last) + 1);
-        if records.len() as u64 != header.head || next != header.head {
-            return Err(JournalError::Damaged { at: header.id });
+        if records.len() as u64 != summary.head || next != summary.head {
+            return Err(JournalError::Damaged { at: summary.id });
         }
-        Ok(Some(Loaded { header, records }))
+        Ok(Some(StoredInstance { summary, records }))
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        let find = || sqlx::query(include_str!("postgres/sql/header.sql")).bind(id);
-        self.connections.repeatable(find).await?.first().map(header).transpose()
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        let find = || sqlx::query(include_str!("postgres/sql/summary.sql")).bind(id);
+        self.connections.repeatable(find).await?.first().map(summary).transpose()
     }
 
     async fn claim(
@@ -218,7 +219,7 @@ impl Journal for PostgresJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let mut given = Vec::new();
         // A takeover that is not finished continues first: a search for due instances would read all rows that it has
         // already claimed.
@@ -235,15 +236,15 @@ impl Journal for PostgresJournal {
             }
         }
         self.take_over(worker, definitions, limit, &mut given).await?;
-        given.sort_by_key(|header| header.due);
+        given.sort_by_key(|summary| summary.due);
         Ok(given)
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         let age = signed(now()).saturating_sub(signed(since));
         let unclaimed =
             || sqlx::query(include_str!("postgres/sql/unclaimed.sql")).bind(age).bind(most(limit));
-        headers(&self.connections.repeatable(unclaimed).await?)
+        summaries(&self.connections.repeatable(unclaimed).await?)
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
@@ -265,7 +266,7 @@ impl Journal for PostgresJournal {
         rows.first().map(|row| row.try_get(0)).transpose().map_err(unreadable)
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         let statuses: Vec<i16> = match query.status {
             Some(status) => vec![status_code(status)],
             None => Status::ALL.into_iter().map(status_code).collect(),
@@ -284,14 +285,14 @@ impl Journal for PostgresJournal {
                 (None, None) => list,
             }
         };
-        headers(&self.connections.repeatable(list).await?)
+        summaries(&self.connections.repeatable(list).await?)
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         let count = || sqlx::query(include_str!("postgres/sql/counts.sql"));
         let rows = self.connections.repeatable(count).await?;
         let count = |row: &PgRow| {
-            Ok(Count {
+            Ok(InstanceCount {
                 saga: row.try_get(0)?,
                 status: status(row.try_get(1)?)?,
                 count: unsigned(row.try_get(2)?),
@@ -340,13 +341,13 @@ fn columns(definitions: Option<&[DefinitionKey]>) -> (Option<Vec<&str>>, Option<
     definitions.map(|all| all.iter().map(|one| (&*one.saga, i64::from(one.version))).unzip()).unzip()
 }
 
-fn headers(rows: &[PgRow]) -> Result<Vec<Header>, JournalError> {
-    rows.iter().map(header).collect()
+fn summaries(rows: &[PgRow]) -> Result<Vec<InstanceSummary>, JournalError> {
+    rows.iter().map(summary).collect()
 }
 
-fn header(row: &PgRow) -> Result<Header, JournalError> {
+fn summary(row: &PgRow) -> Result<InstanceSummary, JournalError> {
     let read = || {
-        Ok(Header {
+        Ok(InstanceSummary {
             id: row.try_get(0)?,
             saga: row.try_get(1)?,
             version: u32::try_from(row.try_get::<i64, _>(2)?).map_err(decode)?,

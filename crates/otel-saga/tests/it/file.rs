@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use otel_saga::flow::Phase;
 use otel_saga::journal::{
-    Created, Journal, JournalError, NewInstance, OpenError, Query, RedbJournal, Status, Then,
+    AfterAppend, CreateOutcome, Journal, JournalError, NewInstance, OpenError, Query, RedbJournal, Status,
 };
 
 use crate::shop::{Fault, Shop, builder, order};
@@ -27,9 +27,9 @@ async fn filled(path: &Path) {
         let id = format!("order/{instance:02}");
         let mut records = records(instance).into_iter();
         let new = NewInstance::new(&id, "order", 1, vec![records.next().unwrap()]);
-        let Created::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it exists") };
+        let CreateOutcome::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it exists") };
         for record in records {
-            cursor = journal.append(&id, cursor, vec![record], Then::Continue).await.unwrap();
+            cursor = journal.append(&id, cursor, vec![record], AfterAppend::Continue).await.unwrap();
         }
     }
 }
@@ -177,7 +177,7 @@ async fn a_damaged_saga_is_parked_and_the_others_go_on() {
     for id in ["order/first", "order/second"] {
         loop {
             let page = journal.list(&Query::default()).await.unwrap();
-            if page.iter().any(|header| header.id == id && header.status == Status::Parked) {
+            if page.iter().any(|summary| summary.id == id && summary.status == Status::Parked) {
                 break;
             }
             tokio::task::yield_now().await;
@@ -217,9 +217,9 @@ async fn a_process_that_may_write_no_more_loses_nothing_that_was_answered() {
     assert!(word("error ").contains("File too large"), "{said}");
     let journal = open(&path);
     let loaded = journal.load("a").await.unwrap().unwrap();
-    assert!((answered..=answered + 1).contains(&loaded.records.len()), "{answered}, {:?}", loaded.header);
+    assert!((answered..=answered + 1).contains(&loaded.records.len()), "{answered}, {:?}", loaded.summary);
     let record = vec![b"x".to_vec()];
-    journal.append("a", loaded.header.cursor(), record, Then::Continue).await.unwrap();
+    journal.append("a", loaded.summary.cursor(), record, AfterAppend::Continue).await.unwrap();
 }
 
 #[cfg(unix)]
@@ -228,9 +228,9 @@ async fn fill(path: &Path) {
     use std::error::Error as _;
     let journal = open(path);
     let new = NewInstance::new("a", "order", 1, vec![b"first".to_vec()]);
-    let Created::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it is new") };
+    let CreateOutcome::New(mut cursor) = journal.create(new).await.unwrap() else { panic!("it is new") };
     let error = loop {
-        match journal.append("a", cursor, vec![vec![b'x'; 50_000]], Then::Continue).await {
+        match journal.append("a", cursor, vec![vec![b'x'; 50_000]], AfterAppend::Continue).await {
             Ok(next) => cursor = next,
             Err(error) => break error,
         }

@@ -7,7 +7,7 @@ mod operator;
 mod participant;
 mod world;
 
-use otel_saga::flow::{End, Record, Started, StepKind, StepShape, fold};
+use otel_saga::flow::{Record, SagaOutcome, Started, StepKind, StepSpec, fold};
 use serde_json::Value;
 use stateright::{Checker, Model, Property};
 
@@ -56,10 +56,11 @@ const fn crashes(crashes: u8) -> Budget {
 fn invariants() -> Vec<Property<World>> {
     vec![
         Property::always(COMPLETED, |_, now: &Situation| {
-            now.end() != Some(End::Completed) || now.participants.iter().all(|one| one.effects() == 1)
+            now.end() != Some(SagaOutcome::Completed) || now.participants.iter().all(|one| one.effects() == 1)
         }),
         Property::always(COMPENSATED, |_, now: &Situation| {
-            now.end() != Some(End::Compensated) || now.participants.iter().all(|one| one.effects() == 0)
+            now.end() != Some(SagaOutcome::Compensated)
+                || now.participants.iter().all(|one| one.effects() == 0)
         }),
         Property::always(ONCE, |_, now: &Situation| now.participants.iter().all(|one| one.effects() <= 1)),
         Property::always(FORWARD_ONLY, |world: &World, now: &Situation| {
@@ -86,11 +87,11 @@ fn invariants() -> Vec<Property<World>> {
         }),
         Property::always(LIMITED, |_, now: &Situation| {
             let steps = now.journal.iter().flat_map(|state| &state.steps);
-            let mut sides = steps.flat_map(|step| [&step.action, &step.compensation]);
-            sides.all(|side| side.interruptions <= INTERRUPTIONS)
+            let mut phases = steps.flat_map(|step| [&step.action, &step.compensation]);
+            phases.all(|phase_state| phase_state.interruptions <= INTERRUPTIONS)
         }),
-        Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(End::Completed)),
-        Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(End::Compensated)),
+        Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(SagaOutcome::Completed)),
+        Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(SagaOutcome::Compensated)),
     ]
 }
 
@@ -100,11 +101,11 @@ fn pivot_stands(world: &World, participants: &[Participant]) -> bool {
 }
 
 fn world(steps: &[(StepKind, u16)], budget: Budget, without: Without) -> World {
-    let shapes = steps
+    let specs = steps
         .iter()
         .enumerate()
-        .map(|(index, (kind, stage))| StepShape::new(format!("s{index}"), *kind, *stage));
-    let started = Record::Started(Started::new("model", 1, shapes.collect(), Value::Null, 0));
+        .map(|(index, (kind, stage))| StepSpec::new(format!("s{index}"), *kind, *stage));
+    let started = Record::Started(Started::new("model", 1, specs.collect(), Value::Null, 0));
     let begun = fold([&started]).unwrap();
     World { begun, kinds: steps.iter().map(|(kind, _)| *kind).collect(), without, budget }
 }

@@ -1,7 +1,7 @@
 //! Migrations, and several journals in one database.
 
 use futures_util::future::join_all;
-use otel_saga::journal::{Created, Journal, NewInstance, PostgresError, Query};
+use otel_saga::journal::{CreateOutcome, Journal, NewInstance, PostgresError, Query};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
@@ -34,11 +34,11 @@ async fn journals_in_two_schemas_do_not_see_each_other() {
     }
     for journal in &journals {
         let created = journal.create(NewInstance::new("a", "order", 1, vec![])).await.unwrap();
-        assert!(matches!(created, Created::New(_)));
+        assert!(matches!(created, CreateOutcome::New(_)));
         assert_eq!(journal.list(&Query::default()).await.unwrap().len(), 1);
     }
     assert_eq!(journals[0].claim("w", None, 10).await.unwrap().len(), 1);
-    assert_eq!(journals[1].load("a").await.unwrap().unwrap().header.epoch, 1);
+    assert_eq!(journals[1].load("a").await.unwrap().unwrap().summary.epoch, 1);
     for schema in ["", "Upper", "1st", "a\"b", "a b", &"x".repeat(64)] {
         let error = database.options().with_schema(schema).connect().await.unwrap_err();
         assert!(matches!(error, PostgresError::Schema { .. }), "{error}");

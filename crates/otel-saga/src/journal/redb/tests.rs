@@ -10,7 +10,7 @@ use super::backend::Disk;
 use super::thread::Thread;
 use super::{OpenError, RedbJournal};
 use crate::error::with_causes;
-use crate::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then};
+use crate::journal::{AfterAppend, AppendError, CreateOutcome, Cursor, Journal, NewInstance, Query, Status};
 use crate::{Runtime, Saga, StepContext, StepError};
 
 /// A file that is removed after the test.
@@ -40,8 +40,8 @@ fn full(room: u64) -> impl FnMut(u64, usize) -> Result<(), (usize, io::Error)> +
 async fn create(journal: &RedbJournal, id: &str) -> Cursor {
     let new = NewInstance::new(id, "order", 1, vec![b"first".to_vec()]);
     match journal.create(new).await.unwrap() {
-        Created::New(cursor) => cursor,
-        Created::Exists => panic!("it is new"),
+        CreateOutcome::New(cursor) => cursor,
+        CreateOutcome::Exists => panic!("it is new"),
     }
 }
 
@@ -52,7 +52,7 @@ fn record(number: u64) -> Vec<u8> {
 /// Appends until an append fails. Returns the last cursor and the error.
 async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cursor, AppendError) {
     loop {
-        match journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await {
+        match journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await {
             Ok(next) => cursor = next,
             Err(error) => return (cursor, error),
         }
@@ -62,8 +62,8 @@ async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cu
 async fn assert_whole(journal: &RedbJournal, cursor: Cursor) {
     let loaded = journal.load("a").await.unwrap().unwrap();
     // One more record may exist: the outcome of its append is unknown.
-    assert!((cursor.head..=cursor.head + 1).contains(&loaded.header.head), "{:?}", loaded.header);
-    let expected = (1..loaded.header.head).map(record);
+    assert!((cursor.head..=cursor.head + 1).contains(&loaded.summary.head), "{:?}", loaded.summary);
+    let expected = (1..loaded.summary.head).map(record);
     assert!(loaded.records[1..].iter().cloned().eq(expected));
 }
 
@@ -88,8 +88,8 @@ async fn a_full_disk_is_an_error_that_says_so_and_room_lets_it_go_on() {
         disk.faults.clear();
         assert_whole(&journal, reached).await;
         assert!(journal.load("b").await.unwrap().is_none());
-        cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
-        cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+        cursor = journal.load("a").await.unwrap().unwrap().summary.cursor();
+        cursor = journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
     }
     drop(journal);
     assert_whole(&open(&file, &Arc::default()).unwrap(), cursor).await;
@@ -121,7 +121,8 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         let journal = open(&file, &disk).unwrap();
         let mut cursor = create(&journal, "a").await;
         for _ in 0..3 {
-            cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+            cursor =
+                journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
         }
         // One write is cut in half and no later one succeeds, as in a power failure.
         let mut writes = 0;
@@ -133,8 +134,8 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         drop(journal);
         let journal = open(&file, &Arc::default()).unwrap();
         assert_whole(&journal, reached).await;
-        let cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
-        journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+        let cursor = journal.load("a").await.unwrap().unwrap().summary.cursor();
+        journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
     }
 }
 
@@ -197,22 +198,22 @@ async fn counts_are_those_of_what_is_there() {
     let journal = open(&file, &Arc::default()).unwrap();
     for number in 0..50 {
         let cursor = create(&journal, &format!("i{number}")).await;
-        let then = match number % 5 {
-            0 => Then::Parked,
-            1 => Then::Finished(crate::flow::End::Completed),
-            2 => Then::Runnable { at: 5 },
-            _ => Then::Continue,
+        let after_append = match number % 5 {
+            0 => AfterAppend::Parked,
+            1 => AfterAppend::Finished(crate::flow::SagaOutcome::Completed),
+            2 => AfterAppend::Runnable { at: 5 },
+            _ => AfterAppend::Continue,
         };
-        journal.append(&format!("i{number}"), cursor, vec![], then).await.unwrap();
+        journal.append(&format!("i{number}"), cursor, vec![], after_append).await.unwrap();
     }
     assert_eq!(journal.claim("w", None, 7).await.unwrap().len(), 7);
     assert_eq!(journal.prune(u64::MAX, 4).await.unwrap(), 4);
     let counts = journal.counts().await.unwrap();
     let all = journal.list(&Query { limit: 1000, ..Query::default() }).await.unwrap();
     for count in &counts {
-        let of = all.iter().filter(|header| header.status == count.status);
+        let of = all.iter().filter(|summary| summary.status == count.status);
         assert_eq!(of.clone().count() as u64, count.count, "{count:?}");
-        assert_eq!(of.map(|header| header.created).min(), Some(count.oldest), "{count:?}");
+        assert_eq!(of.map(|summary| summary.created).min(), Some(count.oldest), "{count:?}");
         let query = Query { status: Some(count.status), limit: 1000, ..Query::default() };
         assert_eq!(journal.list(&query).await.unwrap().len() as u64, count.count);
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otel_saga::flow::{Command, End, Phase, Record, State, StepKind, next};
+use otel_saga::flow::{Command, Phase, Record, SagaOutcome, State, StepKind, next};
 use serde_json::Value;
 use stateright::{Model, Property};
 
@@ -150,7 +150,7 @@ impl Situation {
         self.calls = calls.filter(matters).collect();
     }
 
-    pub(super) fn end(&self) -> Option<End> {
+    pub(super) fn end(&self) -> Option<SagaOutcome> {
         self.journal.as_ref().and_then(|state| state.ended)
     }
 
@@ -167,8 +167,8 @@ impl World {
     fn begin(&self, now: &mut Situation, worker: usize, command: &Command) {
         let fencing = self.without != Without::Fencing;
         let (step, phase, attempt) = match command {
-            Command::Finish(end) => {
-                if now.append(worker, &[Record::Ended { end: *end }], fencing) {
+            Command::Finish(outcome) => {
+                if now.append(worker, &[Record::Ended { outcome: *outcome }], fencing) {
                     now.workers[worker] = Worker::default();
                 }
                 return;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use otel_saga::journal::Journal;
-use otel_saga::two_phase::{Answer, Branch, Coordinator, CoordinatorBuilder, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Coordinator, CoordinatorBuilder, Participant, Vote};
 use otel_saga::{BoxError, RetryPolicy};
 
 /// The scripted result of one call.
@@ -27,7 +27,7 @@ pub(super) enum Fault {
     Slow(u64),
     Hang,
     Panic,
-    Say(Answer),
+    Say(Acknowledgement),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Bank {
         }
     }
 
-    fn end_now(&self, branch: &Branch, end: Is) -> Answer {
+    fn end_now(&self, branch: &Branch, end: Is) -> Acknowledgement {
         let mut ledger = self.ledger();
         // An unknown branch is remembered as well.
         let is = ledger.branches.entry(branch.to_string()).or_insert(match end {
@@ -127,9 +127,9 @@ impl Bank {
             *is = end;
         }
         match (end, *is) {
-            (Is::Committed, Is::RolledBack) => Answer::RolledBack,
-            (Is::RolledBack, Is::Committed) => Answer::Committed,
-            _ => Answer::Done,
+            (Is::Committed, Is::RolledBack) => Acknowledgement::RolledBack,
+            (Is::RolledBack, Is::Committed) => Acknowledgement::Committed,
+            _ => Acknowledgement::Done,
         }
     }
 }
@@ -162,11 +162,11 @@ impl Participant for Bank {
         Ok(self.prepare_now(branch))
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.end("commit", branch, Is::Committed).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.end("rollback", branch, Is::RolledBack).await
     }
 
@@ -188,7 +188,7 @@ impl Participant for Bank {
 }
 
 impl Bank {
-    async fn end(&self, verb: &'static str, branch: &Branch, end: Is) -> Result<Answer, BoxError> {
+    async fn end(&self, verb: &'static str, branch: &Branch, end: Is) -> Result<Acknowledgement, BoxError> {
         match self.call(verb).await {
             Some(Fault::Lose) => return Err("lost".into()),
             Some(Fault::LoseAnswer) => {

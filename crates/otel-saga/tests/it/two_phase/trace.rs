@@ -7,7 +7,7 @@ use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use otel_saga::journal::Journal;
-use otel_saga::two_phase::{Answer, CommitError, Coordinator, CoordinatorBuilder, Outcome};
+use otel_saga::two_phase::{Acknowledgement, CommitError, Coordinator, CoordinatorBuilder, Outcome};
 use otel_testing::Recorder;
 use tokio::time::sleep;
 
@@ -190,7 +190,7 @@ async fn an_interrupted_transaction_is_told_under_its_own_id_where_ids_can_be_ch
 async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     let (journal, a, b, recorder) = (memory(), Bank::new("a"), Bank::new("b"), Recorder::new());
     let coordinator = traced(&journal, "w", &[&a, &b], &recorder).start().await.unwrap();
-    b.script("commit", [Fault::Say(Answer::RolledBack), Fault::Say(Answer::Committed)]);
+    b.script("commit", [Fault::Say(Acknowledgement::RolledBack), Fault::Say(Acknowledgement::Committed)]);
     assert!(!pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_consistent());
     assert!(pay(&coordinator, "2", &[&a, &b]).await.unwrap().is_consistent());
     b.script("prepare", [Fault::Refuse, Fault::Lose, Fault::Hang, Fault::Panic]);
