@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use otel_saga::flow::Phase;
 use otel_saga::journal::{
-    AfterAppend, CreateOutcome, Journal, JournalError, NewInstance, OpenError, Query, RedbJournal, Status,
+    AfterAppend, AppendError, CreateOutcome, Cursor, Journal, JournalError, NewInstance, OpenError, Query,
+    RedbJournal, Status,
 };
 
 use crate::shop::{Fault, Shop, builder, order};
@@ -146,6 +147,66 @@ async fn one_damaged_record_is_an_error_of_its_instance_alone() {
     let error = journal.load("order/17").await.unwrap_err();
     assert!(matches!(&error, JournalError::Damaged { at } if at == "order/17"), "{error}");
     assert!(journal.load("order/16").await.unwrap().unwrap().records == records(16));
+}
+
+#[tokio::test]
+async fn a_replacement_does_not_pass_over_a_damaged_record() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    spoil(&path, "17/3:17/3:17/3:");
+    let journal = open(&path);
+    let before = journal.summary("order/17").await.unwrap().unwrap();
+    for from in 0..=3 {
+        let replaced = journal.replace("order/17", before.cursor(), from, vec![]).await;
+        let damaged =
+            matches!(&replaced, Err(AppendError::Journal(JournalError::Damaged { at })) if at == "order/17");
+        assert!(damaged, "from {from}: {replaced:?}");
+        assert_eq!(journal.summary("order/17").await.unwrap().unwrap(), before, "from {from}");
+    }
+    // Records after the damaged one can be replaced, and the instance stays damaged.
+    let after = journal.replace("order/17", before.cursor(), 4, vec![b"new".to_vec()]).await.unwrap();
+    assert_eq!(after, Cursor::new(5, before.epoch + 1));
+    assert!(matches!(journal.load("order/17").await, Err(JournalError::Damaged { .. })));
+    // Other instances can be replaced, also after the errors.
+    let cursor = journal.summary("order/16").await.unwrap().unwrap().cursor();
+    journal.replace("order/16", cursor, 2, vec![b"new".to_vec()]).await.unwrap();
+    let expected = [&records(16)[..2], &[b"new".to_vec()]].concat();
+    assert!(journal.load("order/16").await.unwrap().unwrap().records == expected);
+}
+
+#[tokio::test]
+async fn a_replacement_in_a_damaged_file_gives_errors_and_no_wrong_bytes() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    filled(&path).await;
+    let whole = fs::read(&path).unwrap();
+    let damaged = dir.path().join("damaged");
+    // Most of the file is not in use, and zero.
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let (mut refused, mut done) = (0, 0);
+    for round in 0..40_usize {
+        let mut bytes = whole.clone();
+        let (at, from) = (used[round * 7919 * 131 % used.len()], round % 6);
+        let end = (at + 100).min(bytes.len());
+        bytes[at..end].fill(0);
+        fs::write(&damaged, bytes).unwrap();
+        let Ok(journal) = RedbJournal::open(&damaged) else { continue };
+        for instance in 0..40 {
+            let id = format!("order/{instance:02}");
+            let Ok(Some(summary)) = journal.summary(&id).await else { continue };
+            let new = vec![format!("new {instance}").into_bytes()];
+            let is_done = journal.replace(&id, summary.cursor(), from as u64, new.clone()).await.is_ok();
+            (refused, done) = (refused + usize::from(!is_done), done + usize::from(is_done));
+            // An error can have closed the file, so that it is opened again for this call.
+            let Ok(Some(loaded)) = journal.load(&id).await else { continue };
+            let (old, replaced) = (records(instance), [&records(instance)[..from], &new].concat());
+            let is_written = loaded.records == replaced || (!is_done && old.starts_with(&loaded.records));
+            assert!(is_written, "round {round}: wrong bytes in {instance}");
+        }
+    }
+    println!("{done} replacements were done, {refused} refused");
+    assert!(refused > 0 && done > 0, "{refused} refused, {done} done: it is no test");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::backend::Disk;
@@ -137,6 +138,57 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         let cursor = journal.load("a").await.unwrap().unwrap().summary.cursor();
         journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
     }
+}
+
+/// Replaces the last records of an instance while one write is cut, for each write in turn, until no write is cut.
+#[tokio::test]
+async fn a_replacement_whose_write_is_torn_is_done_or_not_done() {
+    let (mut kept, mut replaced) = (0, 0);
+    for last in 1.. {
+        let (file, disk) = (Scratch::new(&format!("torn-replace-{last}")), Arc::new(Disk::default()));
+        let journal = open(&file, &disk).unwrap();
+        let mut cursor = create(&journal, "a").await;
+        for _ in 0..6 {
+            cursor =
+                journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
+        }
+        let beside = create(&journal, "b").await;
+        let before = journal.load("a").await.unwrap().unwrap().records;
+        let short = vec![b"short".to_vec()];
+        let after = [&before[..3], &short].concat();
+        let cuts = Arc::new(AtomicU64::new(0));
+        let (cut, mut writes) = (Arc::clone(&cuts), 0);
+        disk.faults.set(move |_, len| {
+            writes += 1;
+            if writes < last {
+                return Ok(());
+            }
+            cut.fetch_add(1, Ordering::SeqCst);
+            Err((if writes == last { len / 2 } else { 0 }, gone()))
+        });
+        let result = journal.replace("a", cursor, 3, short.clone()).await;
+        disk.faults.clear();
+        drop(journal);
+        let journal = open(&file, &Arc::default()).unwrap();
+        let loaded = journal.load("a").await.unwrap().unwrap();
+        let is_done = loaded.summary.cursor() != cursor;
+        assert!(is_done || result.is_err(), "write {last}: acknowledged and lost");
+        assert_eq!(loaded.records, if is_done { after } else { before }, "write {last}");
+        assert_eq!(journal.load("b").await.unwrap().unwrap().summary.cursor(), beside);
+        // The worker repeats what was not done, and continues from there.
+        let mut cursor = loaded.summary.cursor();
+        if !is_done {
+            cursor = journal.replace("a", cursor, 3, short).await.unwrap();
+        }
+        assert_eq!(cursor, Cursor::new(4, 2), "write {last}");
+        journal.append("a", cursor, vec![record(4)], AfterAppend::Continue).await.unwrap();
+        (kept, replaced) = (kept + u64::from(!is_done), replaced + u64::from(is_done));
+        if cuts.load(Ordering::SeqCst) == 0 {
+            break;
+        }
+    }
+    println!("{kept} cut writes left the records, with {replaced} the replacement was done");
+    assert!(kept > 1, "no write was cut: it is no test");
 }
 
 fn gone() -> io::Error {

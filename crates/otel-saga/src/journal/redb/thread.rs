@@ -108,16 +108,16 @@ impl Thread {
                 Err(error) => Err(Fault::Storage(error.into())),
             };
             let goes_on = !matches!(done, Err(Fault::Storage(_)));
-            let tell: Reply = Box::new(move |committed| {
-                let told = match (done, committed) {
+            let deliver: Reply = Box::new(move |committed| {
+                let result = match (done, committed) {
                     (Err(fault), _) => Err(fault.into()),
                     (Ok(_), Err(error)) => Err(error),
                     (Ok(done), Ok(())) => Ok(done),
                 };
                 // The caller may have dropped its future.
-                let _ = reply.send(told);
+                let _ = reply.send(result);
             });
-            (tell, goes_on)
+            (deliver, goes_on)
         });
         if let Some(jobs) = &self.jobs {
             // If the thread has ended, the job is dropped, and with it the sender of the answer.
