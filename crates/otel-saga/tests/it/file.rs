@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use otel_saga::flow::Phase;
 use otel_saga::journal::{
     AfterAppend, AppendError, CreateOutcome, Cursor, Journal, JournalError, NewInstance, OpenError, Query,
     RedbJournal, Status,
 };
+use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 
 use crate::shop::{Fault, Shop, builder, order};
 use crate::support::Scratch;
@@ -244,6 +247,51 @@ async fn a_damaged_saga_is_parked_and_the_others_go_on() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+async fn waits(cx: StepContext<Arc<AtomicBool>>, _: u32, (): ()) -> Result<(), StepError> {
+    if cx.state().load(Ordering::SeqCst) { Ok(()) } else { Err(StepError::uncertain("closed")) }
+}
+
+async fn passes<I>(_: StepContext<Arc<AtomicBool>>, _: I, (): ()) -> Result<(), StepError> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_long_journal_is_recovered_completely_beside_an_input_of_another_type() {
+    let dir = Scratch::new();
+    let path = dir.path().join("j");
+    let wait = RetryPolicy::exponential(Duration::from_millis(1), Duration::from_millis(1));
+    let mut long = Saga::builder("long", 1);
+    for step in 0..400 {
+        long.step(format!("s{step}"), (), passes).undo(async |_, _, (), _| Ok(()));
+    }
+    long.step("last", (), waits).retry(wait).pivot();
+    let mut before = Saga::builder("changed", 1);
+    before.step("last", (), waits).retry(wait).pivot();
+    let (long, before) = (long.build().unwrap(), before.build().unwrap());
+    let is_open = Arc::<AtomicBool>::default();
+    {
+        let runtime = Runtime::builder(open(&path), Arc::clone(&is_open)).with_saga(&long).with_saga(&before);
+        let runtime = runtime.start();
+        runtime.start(&before, "1", 7).await.unwrap();
+        let id = runtime.start(&long, "1", 7).await.unwrap();
+        while runtime.status(&id).await.unwrap().state.steps[400].action.failures == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        runtime.shutdown(Duration::from_secs(10)).await;
+    }
+    is_open.store(true, Ordering::SeqCst);
+    // A deployment by mistake: the same name and version, with another type of input.
+    let mut after = Saga::<_, String>::builder("changed", 1);
+    after.step("last", (), passes).pivot();
+    let runtime = Runtime::builder(open(&path), is_open).with_saga(&long).with_saga(&after.build().unwrap());
+    let runtime = runtime.start();
+    assert_eq!(runtime.wait("long/1").await.unwrap(), Status::Completed);
+    let state = runtime.status("long/1").await.unwrap().state;
+    assert!(state.steps[..400].iter().all(|step| step.action.attempts == 1), "a step was repeated");
+    assert_eq!(runtime.wait("changed/1").await.unwrap(), Status::Parked);
+    assert!(runtime.shutdown(Duration::from_secs(10)).await);
 }
 
 /// The environment variable with the path of the file, which marks the child process.
