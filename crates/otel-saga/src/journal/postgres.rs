@@ -8,20 +8,21 @@
 //! differ therefore neither take over each other's instances nor start attempts early. Times in records follow the
 //! worker's clock.
 
+mod claim;
 mod connections;
 mod options;
 mod replace;
 mod writer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use self::claim::{Claims, Request};
 use self::connections::Connections;
 pub use self::options::{PostgresError, PostgresOptions};
 use self::writer::{Work, Writer};
@@ -53,111 +54,13 @@ pub struct PostgresJournal {
     place: String,
     connections: Arc<Connections>,
     writer: Writer,
-    /// The due time of the last claimed instance, while more may follow it; 0 starts from the earliest.
-    claimed_to: AtomicI64,
-    /// The dead worker and the instance at which the last takeover stopped, while more may follow; empty otherwise.
-    left_to: Mutex<(String, String)>,
+    claims: Claims,
 }
 
 impl PostgresJournal {
     fn new(connections: Connections, place: String) -> Self {
         let connections = Arc::new(connections);
-        Self {
-            place,
-            writer: Writer::spawn(&connections),
-            connections,
-            claimed_to: AtomicI64::new(0),
-            left_to: Mutex::default(),
-        }
-    }
-
-    async fn take_free(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: usize,
-    ) -> Result<Vec<InstanceSummary>, JournalError> {
-        let from = self.claimed_to.load(Ordering::Relaxed);
-        let mut free = self.claim_free(worker, definitions, most(limit), from).await?;
-        if free.is_empty() && from > 0 {
-            free = self.claim_free(worker, definitions, most(limit), 0).await?;
-        }
-        let last = free.iter().map(|summary| summary.due).max().filter(|_| free.len() == limit);
-        self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
-        Ok(free)
-    }
-
-    /// Claims instances of dead workers until `given` has `limit`. Returns an error only if `given` is empty.
-    async fn take_over(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: usize,
-        given: &mut Vec<InstanceSummary>,
-    ) -> Result<(), JournalError> {
-        while given.len() < limit {
-            let ids: Vec<&str> = given.iter().map(|summary| &*summary.id).collect();
-            match self.claim_left(worker, definitions, most(limit - ids.len()), ids).await {
-                Ok(left) if left.is_empty() => return Ok(()),
-                Ok(left) => given.extend(left),
-                // The instances that were claimed before the error have to be driven.
-                Err(_) if !given.is_empty() => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    async fn claim_free(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: i64,
-        from: i64,
-    ) -> Result<Vec<InstanceSummary>, JournalError> {
-        let (sagas, versions) = columns(definitions);
-        let free = match sagas {
-            None => sqlx::query(include_str!("postgres/sql/claim_free.sql")),
-            Some(_) => sqlx::query(include_str!("postgres/sql/claim_free_definitions.sql")),
-        };
-        let mut free = free.bind(worker).bind(limit).bind(from);
-        if let (Some(sagas), Some(versions)) = (sagas, versions) {
-            free = free.bind(sagas).bind(versions);
-        }
-        summaries(&self.connections.once(free).await?)
-    }
-
-    /// Claims instances of dead workers, in the order of worker and id after `left_to`.
-    async fn claim_left(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: i64,
-        but: Vec<&str>,
-    ) -> Result<Vec<InstanceSummary>, JournalError> {
-        let (sagas, versions) = columns(definitions);
-        loop {
-            let (owner, id) = self.left_to().clone();
-            let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
-            let left = left.bind(worker).bind(limit).bind(&but).bind(&owner).bind(&id);
-            let left = left.bind(&sagas).bind(&versions);
-            let rows = self.connections.once(left).await?;
-            let mut last = (String::new(), String::new());
-            for row in &rows {
-                let place = (row.try_get(10).map_err(unreadable)?, row.try_get(0).map_err(unreadable)?);
-                last = last.max(place);
-            }
-            *self.left_to() = last;
-            // No instance follows that position, but some may precede it: the loop starts again from the beginning.
-            if !rows.is_empty() || owner.is_empty() {
-                return summaries(&rows);
-            }
-        }
-    }
-
-    fn left_to(&self) -> MutexGuard<'_, (String, String)> {
-        // A poisoned lock is safe to use: no code below it panics halfway through a change.
-        self.left_to.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { place, writer: Writer::spawn(&connections), connections, claims: Claims::default() }
     }
 }
 
@@ -220,24 +123,7 @@ impl Journal for PostgresJournal {
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
     ) -> Result<Vec<InstanceSummary>, JournalError> {
-        let mut given = Vec::new();
-        // A takeover that is not finished continues first: a search for due instances would read all rows that it has
-        // already claimed.
-        if !self.left_to().0.is_empty() {
-            self.take_over(worker, definitions, limit, &mut given).await?;
-        }
-        if given.len() < limit {
-            let limit = limit - given.len();
-            match self.take_free(worker, definitions, limit).await {
-                Ok(free) => given.extend(free),
-                // The instances that were claimed before the error have to be driven.
-                Err(_) if !given.is_empty() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.take_over(worker, definitions, limit, &mut given).await?;
-        given.sort_by_key(|summary| summary.due);
-        Ok(given)
+        claim::claim(&self.connections, &self.claims, Request { worker, definitions }, limit).await
     }
 
     async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
@@ -334,11 +220,6 @@ impl fmt::Debug for PostgresJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PostgresJournal").field(&self.place).finish()
     }
-}
-
-/// Returns the names and the versions of these definitions, or null for all.
-fn columns(definitions: Option<&[DefinitionKey]>) -> (Option<Vec<&str>>, Option<Vec<i64>>) {
-    definitions.map(|all| all.iter().map(|one| (&*one.saga, i64::from(one.version))).unzip()).unzip()
 }
 
 fn summaries(rows: &[PgRow]) -> Result<Vec<InstanceSummary>, JournalError> {
