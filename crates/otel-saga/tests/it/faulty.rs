@@ -16,6 +16,7 @@ pub(crate) struct Faulty {
     away: AtomicBool,
     /// Loses the reply to one of this many calls, after carrying it out; 0 loses none.
     loses_every: usize,
+    loses_create: AtomicBool,
     asked: AtomicUsize,
     written: AtomicUsize,
 }
@@ -23,11 +24,23 @@ pub(crate) struct Faulty {
 impl Faulty {
     pub(crate) fn new(inner: &Arc<dyn Journal>, loses_every: usize) -> Arc<Self> {
         let inner = Arc::clone(inner);
-        Arc::new(Self { inner, away: false.into(), loses_every, asked: 0.into(), written: 0.into() })
+        Arc::new(Self {
+            inner,
+            away: false.into(),
+            loses_every,
+            loses_create: false.into(),
+            asked: 0.into(),
+            written: 0.into(),
+        })
     }
 
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Loses the reply to the next creation.
+    pub(crate) fn lose_create(&self) {
+        self.loses_create.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -59,7 +72,8 @@ impl Journal for Faulty {
         self.there()?;
         self.written.fetch_add(1, Ordering::SeqCst);
         let created = self.inner.create(instance).await;
-        if self.loses() { Err(JournalError::Unknown("lost".into())) } else { created }
+        let is_lost = self.loses_create.swap(false, Ordering::SeqCst) || self.loses();
+        if is_lost { Err(JournalError::Unknown("lost".into())) } else { created }
     }
 
     async fn append(

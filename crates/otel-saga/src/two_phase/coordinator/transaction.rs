@@ -264,8 +264,12 @@ impl Transaction {
         let started = Started::new(&*self.name, names, self.began).with_trace(trace, self.parent.take());
         let drive = match self.create(started).await? {
             Some(drive) => drive,
-            // The branches of this call are not used: the transaction has those of the first one.
-            None => return self.decided().await,
+            // The branches of this call are not used: the transaction has those of the first one. It may be this call's
+            // own, if the reply to its creation was lost; a registered task would then keep it from being driven.
+            None => {
+                guard.release();
+                return self.decided().await;
+            }
         };
         if let Ok(state) = drive.run(&mut self.span).await {
             if let Some(outcome) = Outcome::of(&self.id, &state) {

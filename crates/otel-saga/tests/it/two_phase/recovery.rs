@@ -280,3 +280,46 @@ async fn whose_caller_goes_away_goes_on() {
     paying.abort();
     assert!(coordinator.wait("transfer/1").await.unwrap().is_committed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_survives_an_outage_of_the_journal() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let (a, b) = (Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    b.script("commit", [Fault::Lose; 3]);
+    assert_eq!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().unacknowledged, ["b"]);
+    let waiting = tokio::spawn({
+        let coordinator = coordinator.clone();
+        async move { coordinator.wait("transfer/1").await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    faulty.set_away(true);
+    sleep(Duration::from_secs(60)).await;
+    assert!(!waiting.is_finished());
+    faulty.set_away(false);
+    assert!(waiting.await.unwrap().unwrap().is_committed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_zero_is_not_renewed_without_pause() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let _coordinator = builder(&journal, "w", &[]).with_lease(Duration::ZERO).start().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(faulty.asked() < 100, "{} requests in a second", faulty.asked());
+}
+
+/// The coordinator owns the transaction, and no task drives it: the creation was repeated, and found it.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_whose_creation_lost_its_reply_is_decided() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let (a, b) = (Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    faulty.lose_create();
+    let outcome = timeout(Duration::from_secs(60), pay(&coordinator, "1", &[&a, &b])).await;
+    let outcome = outcome.expect("no task drives it").unwrap();
+    assert!(!outcome.is_committed());
+    assert_eq!(coordinator.wait("transfer/1").await.unwrap(), outcome);
+}

@@ -221,3 +221,20 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     let text = recorder.metrics();
     assert!(!text.contains("transfer/"), "an id is on a metric: {text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_coordinator_records_the_gauges() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let recorders = [Recorder::new(), Recorder::new()];
+    let first = traced(&journal, "first", &[&a, &b], &recorders[0]).start().await.unwrap();
+    let _second = traced(&journal, "second", &[&a, &b], &recorders[1]).start().await.unwrap();
+    b.script("commit", [Fault::Lose; 1000]);
+    assert!(pay(&first, "1", &[&a, &b]).await.unwrap().is_committed());
+    let in_doubt = || recorders.each_ref().map(|recorder| recorder.metric("twopc.in_doubt").sum());
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(in_doubt(), [1.0, 0.0]);
+    // The first one dies: nothing of its gauges is left, and the second one takes them over.
+    drop(first);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(in_doubt(), [0.0, 1.0]);
+}
