@@ -16,6 +16,8 @@ use otel_saga::{BoxError, RetryPolicy};
 pub(super) enum Fault {
     Refuse,
     ReadOnly,
+    /// The branch is prepared, and the participant does not know that.
+    Unsure,
     /// The call has no effect, and the caller does not know that.
     Lose,
     /// The call has its effect, and the answer is lost.
@@ -145,6 +147,10 @@ impl Participant for Bank {
             Some(Fault::Refuse) => return Ok(Vote::No("no money".to_owned())),
             Some(Fault::ReadOnly) => return Ok(Vote::ReadOnly),
             Some(Fault::Lose) => return Err("lost".into()),
+            Some(Fault::Unsure) => {
+                self.prepare_now(branch);
+                return Ok(Vote::Unknown("no reply from the ledger".to_owned()));
+            }
             Some(Fault::LoseAnswer) => {
                 self.prepare_now(branch);
                 return Err("the answer was lost".into());

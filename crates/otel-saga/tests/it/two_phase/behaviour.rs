@@ -66,13 +66,16 @@ async fn one_that_refuses_rolls_all_back() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_panics_or_does_not_answer_rolls_all_back() {
-    for fault in [Fault::Lose, Fault::LoseAnswer, Fault::Panic, Fault::Hang, Fault::Late(60_000)] {
+    let faults =
+        [Fault::Lose, Fault::LoseAnswer, Fault::Unsure, Fault::Panic, Fault::Hang, Fault::Late(60_000)];
+    for fault in faults {
         let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b").without_scan());
         let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
         b.script("prepare", [fault]);
         let outcome = pay(&coordinator, "1", &[&a, &b]).await.unwrap();
         assert_eq!(outcome.decision, Decision::Abort, "{fault:?}");
         assert!(outcome.unacknowledged.is_empty(), "{fault:?}");
+        assert!(outcome.reason.is_some_and(|reason| reason.starts_with("b: ")), "{fault:?}");
         assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)), "{fault:?}");
         // The late prepare finds that the branch was rolled back.
         tokio::time::sleep(Duration::from_secs(120)).await;
