@@ -3,8 +3,8 @@
 //! Follows `docs/sagas.md`, "Definitions": a definition whose instances would get stuck is refused before anything
 //! runs, by an error that names the step.
 
-mod args;
 mod check;
+mod inputs;
 mod step;
 mod value;
 
@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::args::{Args, Handle};
 pub use self::check::DefinitionError;
+pub use self::inputs::{StepHandle, StepInputs};
 use self::step::Draft;
 pub(crate) use self::step::Step;
-pub use self::step::{Group, StepBuilder};
+pub use self::step::{ParallelGroup, StepBuilder};
 pub(crate) use self::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
-use crate::flow::{NoSuchStep, StepShape};
+use crate::flow::{NoSuchStep, StepSpec};
 
 /// The definition of a saga: its name, its version, and its steps over the shared state `S`, from an input `I`.
 /// Cloning is cheap.
@@ -37,7 +37,7 @@ pub struct Saga<S, I> {
 pub(crate) struct Definition<S> {
     pub(crate) name: String,
     pub(crate) version: u32,
-    pub(crate) shapes: Vec<StepShape>,
+    pub(crate) specs: Vec<StepSpec>,
     pub(crate) steps: Vec<Step<S>>,
     /// Maximum number of attempts at once on each worker; `None` for the runtime's default.
     pub(crate) concurrency: Option<usize>,
@@ -104,7 +104,7 @@ impl<S> fmt::Debug for Definition<S> {
         f.debug_struct("Definition")
             .field("name", &self.name)
             .field("version", &self.version)
-            .field("steps", &self.shapes)
+            .field("steps", &self.specs)
             .finish_non_exhaustive()
     }
 }
@@ -126,31 +126,31 @@ where
     S: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
 {
-    /// Adds a step. `args` selects the outputs of earlier steps that it needs: `()`, a handle, or a tuple of these.
+    /// Adds a step. `inputs` selects the outputs of earlier steps that it needs: `()`, a handle, or a tuple of these.
     /// Finish the returned builder with [`undo`](StepBuilder::undo), [`pivot`](StepBuilder::pivot) or
     /// [`forward`](StepBuilder::forward).
     pub fn step<A, O, F, R>(
         &mut self,
         name: impl Into<String>,
-        args: A,
+        inputs: A,
         action: F,
     ) -> StepBuilder<'_, S, I, A, O>
     where
-        A: Args,
+        A: StepInputs,
         O: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
         self.stages = self.stages.saturating_add(1);
-        self.draft(name.into(), args, action, false)
+        self.draft(name.into(), inputs, action, false)
     }
 
     /// Adds steps that run at the same time. A step of the group cannot use the output of another one, and cannot be
     /// the pivot.
-    pub fn parallel<T>(&mut self, steps: impl FnOnce(&mut Group<'_, S, I>) -> T) -> T {
+    pub fn parallel<T>(&mut self, steps: impl FnOnce(&mut ParallelGroup<'_, S, I>) -> T) -> T {
         self.stages = self.stages.saturating_add(1);
         let before = self.drafts.len();
-        let handles = steps(&mut Group(self));
+        let handles = steps(&mut ParallelGroup(self));
         self.empty_group |= self.drafts.len() == before;
         handles
     }
@@ -166,18 +166,18 @@ where
     fn draft<A, O, F, R>(
         &mut self,
         name: String,
-        args: A,
+        inputs: A,
         action: F,
         parallel: bool,
     ) -> StepBuilder<'_, S, I, A, O>
     where
-        A: Args,
+        A: StepInputs,
         O: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
-        self.drafts.push(Draft::new(name, self.stages, parallel, args, action));
-        StepBuilder::new(self, args)
+        self.drafts.push(Draft::new(name, self.stages, parallel, inputs, action));
+        StepBuilder::new(self, inputs)
     }
 
     /// Checks and finishes the definition.
@@ -187,9 +187,9 @@ where
     /// Returns a [`DefinitionError`] if an instance could get stuck, or if names are ambiguous.
     pub fn build(self) -> Result<Saga<S, I>, DefinitionError> {
         check::check(&self)?;
-        let (shapes, steps) = self.drafts.into_iter().filter_map(Draft::finish).unzip();
+        let (specs, steps) = self.drafts.into_iter().filter_map(Draft::finish).unzip();
         let (name, version, concurrency) = (self.name, self.version, self.concurrency);
-        let definition = Definition { name, version, shapes, steps, concurrency };
+        let definition = Definition { name, version, specs, steps, concurrency };
         Ok(Saga { definition: Arc::new(definition), input: PhantomData })
     }
 }

@@ -13,5 +13,5 @@ mod state;
 pub use apply::{FoldError, Impossible};
 pub use compact::{Compaction, compact};
 pub use next::{Command, next};
-pub use record::{DecodeError, End, Phase, Record, Resolution, Started, StepKind, StepShape};
-pub use state::{NoSuchStep, Side, State, StepState, Verdict, fold};
+pub use record::{DecodeError, Phase, Record, Resolution, SagaOutcome, Started, StepKind, StepSpec};
+pub use state::{NoSuchStep, PhaseOutcome, PhaseState, State, StepState, fold};

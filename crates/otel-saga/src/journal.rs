@@ -2,26 +2,26 @@
 //!
 //! Follows `docs/sagas.md`, "Appends": an append is a compare-and-swap with a fencing epoch.
 
-mod header;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
+mod summary;
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
-pub use self::header::Header;
 pub use self::memory::MemoryJournal;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresError, PostgresJournal, PostgresOptions};
 #[cfg(feature = "redb")]
 pub use self::redb::{OpenError, RedbJournal};
+pub use self::summary::InstanceSummary;
 use crate::error::BoxError;
-use crate::flow::End;
+use crate::flow::SagaOutcome;
 use crate::two_phase::is_transaction;
 
 /// A position in an instance's journal: the number of records, and the epoch of the writer. An append at another
@@ -46,7 +46,7 @@ impl Cursor {
 /// The ownership of an instance after an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Then {
+pub enum AfterAppend {
     /// The instance stays with its worker. If it has none, it can be claimed at once.
     Continue,
     /// The worker releases the instance. It can be claimed from this time on.
@@ -57,7 +57,7 @@ pub enum Then {
     /// The worker releases the instance, and it cannot be claimed.
     Parked,
     /// The instance has ended.
-    Finished(End),
+    Finished(SagaOutcome),
 }
 
 /// The status of an instance, available without its records.
@@ -96,10 +96,10 @@ impl Status {
         }
     }
 
-    /// The status as one word that fits [`Header::saga`]: a two-phase commit that has ended is `committed` or
+    /// The status as one word that fits [`InstanceSummary::saga`]: a two-phase commit that has ended is `committed` or
     /// `aborted`.
     #[must_use]
-    pub fn word_for(self, saga: &str) -> &'static str {
+    pub fn label_for(self, saga: &str) -> &'static str {
         match self {
             Self::Completed if is_transaction(saga) => "committed",
             Self::Compensated if is_transaction(saga) => "aborted",
@@ -157,9 +157,9 @@ impl DefinitionKey {
     }
 
     /// Returns true if the instance is of one of these definitions, or if there is no selection.
-    pub(crate) fn selects(definitions: Option<&[Self]>, header: &Header) -> bool {
+    pub(crate) fn selects(definitions: Option<&[Self]>, summary: &InstanceSummary) -> bool {
         definitions.is_none_or(|definitions| {
-            definitions.iter().any(|one| one.version == header.version && one.saga == header.saga)
+            definitions.iter().any(|one| one.version == summary.version && one.saga == summary.saga)
         })
     }
 }
@@ -167,7 +167,7 @@ impl DefinitionKey {
 /// The result of creating an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Created {
+pub enum CreateOutcome {
     /// The instance was created, and its journal ends at this position.
     New(Cursor),
     /// An instance with this id already exists.
@@ -177,9 +177,9 @@ pub enum Created {
 /// An instance and its records, in order.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Loaded {
-    /// The header, available without the records.
-    pub header: Header,
+pub struct StoredInstance {
+    /// The summary, available without the records.
+    pub summary: InstanceSummary,
     /// All records.
     pub records: Vec<Vec<u8>>,
 }
@@ -199,14 +199,14 @@ pub struct Query {
 }
 
 impl Query {
-    pub(crate) fn takes(&self, header: &Header) -> bool {
-        self.saga.as_ref().is_none_or(|saga| *saga == header.saga)
-            && self.status.is_none_or(|status| status == header.status)
+    pub(crate) fn takes(&self, summary: &InstanceSummary) -> bool {
+        self.saga.as_ref().is_none_or(|saga| *saga == summary.saga)
+            && self.status.is_none_or(|status| status == summary.status)
     }
 
     /// Returns true if the query selects instances that this count includes.
     #[cfg(feature = "redb")]
-    pub(crate) fn counts(&self, count: &Count) -> bool {
+    pub(crate) fn counts(&self, count: &InstanceCount) -> bool {
         self.saga.as_ref().is_none_or(|saga| *saga == count.saga)
             && self.status.is_none_or(|status| status == count.status)
     }
@@ -219,7 +219,7 @@ impl Query {
 /// The number of instances of a saga that have a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Count {
+pub struct InstanceCount {
     /// The definition's name.
     pub saga: String,
     /// The status.
@@ -264,7 +264,7 @@ pub enum AppendError {
 #[async_trait]
 pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Creates an instance, unless one with its id exists.
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError>;
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError>;
 
     /// Appends records and sets the ownership of the instance, if it is still at this cursor. Without records only
     /// the ownership changes.
@@ -273,7 +273,7 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError>;
 
     /// Replaces all records from position `from` on, if the instance is still at this cursor; the number of records must
@@ -295,10 +295,10 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     }
 
     /// Returns the instance with all of its records.
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError>;
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError>;
 
     /// Returns the instance without its records.
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError>;
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError>;
 
     /// Claims up to `limit` instances for the worker: those that are due, and those whose worker's lease has expired.
     /// Each gets a new epoch. Instances that have waited longest come first.
@@ -310,12 +310,12 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError>;
+    ) -> Result<Vec<InstanceSummary>, JournalError>;
 
     /// Returns up to `limit` running instances that any worker could have claimed since this time, in milliseconds
     /// since the Unix epoch: no record was appended since then, and the instance was due, or the lease of its worker
     /// had expired.
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError>;
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError>;
 
     /// Returns a way to renew leases that does not need the runtime of the caller, nor the connections of its other
     /// requests. The worker then renews its lease on a thread of its own. `None`, the default, suits a journal whose
@@ -341,10 +341,10 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError>;
 
     /// Returns instances in the order of their ids, a page at a time.
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError>;
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError>;
 
     /// Returns the numbers of instances, by saga and status.
-    async fn counts(&self) -> Result<Vec<Count>, JournalError>;
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError>;
 
     /// Deletes up to `limit` instances that ended before this time, in milliseconds since the Unix epoch, and returns
     /// their number.

@@ -126,7 +126,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let trace = traceparent(span.context().span().span_context());
         let parent =
             span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
-        let started = Started::new(name, version, known.definition.shapes.clone(), input, now());
+        let started = Started::new(name, version, known.definition.specs.clone(), input, now());
         let started = started.with_trace(trace).with_parent(parent).with_nonce(unique());
         // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());

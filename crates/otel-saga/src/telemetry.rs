@@ -17,14 +17,14 @@ use std::time::Duration;
 use opentelemetry::InstrumentationScope;
 use otel_operation::{LazyInstruments, Providers, Tracer};
 
-pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, ResolutionSpan, again};
+pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, ResolutionSpan, restart_span};
 use self::metrics::{SagaGauge, SagaInstruments};
 pub(crate) use self::prepared::Prepared;
 pub(crate) use self::trace::{hexadecimal, parent, parse_traceparent, traceparent};
 use crate::definition::Definition;
 #[cfg(feature = "tracing")]
 use crate::error::with_causes;
-use crate::journal::{Count, Status};
+use crate::journal::{InstanceCount, Status};
 use crate::two_phase::is_transaction;
 
 /// The tracer and the instruments of a runtime.
@@ -56,7 +56,7 @@ impl Telemetry {
 
     /// Sets the gauges from the journal's counts. These sagas, and all others in the counts, are recorded in each status,
     /// with 0 if the journal has none.
-    pub(crate) fn counted(&self, sagas: &[&str], counts: &[Count], now: u64) {
+    pub(crate) fn counted(&self, sagas: &[&str], counts: &[InstanceCount], now: u64) {
         let Some(instruments) = self.instruments.get() else { return };
         let counted = counts.iter().map(|count| &*count.saga).filter(|saga| !is_transaction(saga));
         let sagas: BTreeSet<&str> = sagas.iter().copied().chain(counted).collect();

@@ -10,24 +10,24 @@
 
 mod coordinator;
 pub mod flow;
-mod history;
 pub mod names;
 mod participant;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod stored_transaction;
 mod telemetry;
 
 pub use self::coordinator::{
     BeginError, CommitError, Coordinator, CoordinatorBuilder, CoordinatorError, Heuristic, Outcome,
     Transaction,
 };
-pub use self::history::History;
-pub use self::participant::{Answer, Branch, BranchError, Participant, Vote};
+pub use self::participant::{Acknowledgement, Branch, BranchError, Participant, Vote};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBranch, PostgresParticipant, PostgresParticipantError};
+pub use self::stored_transaction::StoredTransaction;
 
-/// The prefix of a transaction's name in [`Header::saga`](crate::journal::Header::saga), which distinguishes journals
-/// of transactions from journals of sagas.
+/// The prefix of a transaction's name in [`InstanceSummary::saga`](crate::journal::InstanceSummary::saga), which
+/// distinguishes journals of transactions from journals of sagas.
 pub(crate) const KIND: &str = "2pc ";
 
 /// Returns true if this name in a journal is a transaction's.

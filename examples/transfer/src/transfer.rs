@@ -13,7 +13,9 @@ use opentelemetry::trace::FutureExt as _;
 use otel_grpc::ClientService;
 use otel_saga::BoxError;
 use otel_saga::journal::RedbJournal;
-use otel_saga::two_phase::{Answer, Branch, Coordinator, Outcome, Participant, PostgresParticipant, Vote};
+use otel_saga::two_phase::{
+    Acknowledgement, Branch, Coordinator, Outcome, Participant, PostgresParticipant, Vote,
+};
 use sqlx::{PgConnection, PgPool};
 use tonic::transport::{Channel, Endpoint};
 use tower_layer::Layer as _;
@@ -131,11 +133,11 @@ impl<P: Participant> Participant for KilledAtCommit<P> {
         self.0.prepare(branch).await
     }
 
-    async fn commit(&self, _: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, _: &Branch) -> Result<Acknowledgement, BoxError> {
         self.1.reached().await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.0.rollback(branch).await
     }
 }

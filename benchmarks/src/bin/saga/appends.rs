@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use otel_saga::flow::{Phase, Record, Started, StepKind, StepShape};
-use otel_saga::journal::{Created, Journal, NewInstance, Then};
+use otel_saga::flow::{Phase, Record, Started, StepKind, StepSpec};
+use otel_saga::journal::{CreateOutcome, Journal, NewInstance, AfterAppend};
 
 use crate::journals::Opened;
 
@@ -17,7 +17,7 @@ const LENGTH: usize = 8;
 
 /// Returns the first record of an instance.
 pub(crate) fn started() -> Vec<u8> {
-    let steps = vec![StepShape::new("only", StepKind::Compensatable, 1)];
+    let steps = vec![StepSpec::new("only", StepKind::Compensatable, 1)];
     let started = Started::new("bench", 1, steps, 7.into(), otel_saga::journal::now());
     Record::Started(started).encode().expect("the record can be encoded")
 }
@@ -61,15 +61,15 @@ async fn append(journal: Arc<dyn Journal>, saga: usize, count: Arc<AtomicU64>, s
         let id = format!("bench/{saga}-{round}");
         let new = NewInstance::new(&id, "bench", 1, vec![started(), intent()]).with_worker("w");
         let created = journal.create(new).await.expect("the instance is created");
-        let Created::New(mut cursor) = created else { panic!("it is new") };
+        let CreateOutcome::New(mut cursor) = created else { panic!("it is new") };
         count.fetch_add(1, Ordering::Relaxed);
         for number in 1..=length {
-            let (records, then) = if number == length {
-                (vec![done()], Then::Finished(otel_saga::flow::End::Completed))
+            let (records, after_append) = if number == length {
+                (vec![done()], AfterAppend::Finished(otel_saga::flow::SagaOutcome::Completed))
             } else {
-                (vec![done(), intent()], Then::Continue)
+                (vec![done(), intent()], AfterAppend::Continue)
             };
-            cursor = journal.append(&id, cursor, records, then).await.expect("the append succeeds");
+            cursor = journal.append(&id, cursor, records, after_append).await.expect("the append succeeds");
             count.fetch_add(1, Ordering::Relaxed);
             if stop.load(Ordering::Relaxed) {
                 return;

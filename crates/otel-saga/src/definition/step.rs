@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::SagaBuilder;
-use super::args::{Args, Handle, Source};
+use super::inputs::{Source, StepHandle, StepInputs};
 use super::value::checked;
 use crate::context::StepContext;
 use crate::error::StepError;
-use crate::flow::{State, StepKind, StepShape};
+use crate::flow::{State, StepKind, StepSpec};
 use crate::retry::RetryPolicy;
 
 /// A running attempt. It resolves to the action's output; a compensation resolves to null.
@@ -26,9 +26,9 @@ type Running = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send>>;
 /// A step's function. It reads its arguments from the state of the instance.
 pub(crate) type Call<S> = Box<dyn Fn(StepContext<S>, &State) -> Result<Running, StepError> + Send + Sync>;
 
-/// The executable part of a step; its [`StepShape`] is the journaled part.
+/// The executable part of a step; its [`StepSpec`] is the journaled part.
 pub(crate) struct Step<S> {
-    /// The name in the step's shape, shared with each attempt.
+    /// The name in the step's spec, shared with each attempt.
     pub(crate) name: Arc<str>,
     pub(crate) action: Call<S>,
     pub(crate) undo: Option<Call<S>>,
@@ -56,19 +56,19 @@ pub(super) struct Draft<S> {
 }
 
 impl<S: Send + Sync + 'static> Draft<S> {
-    pub(super) fn new<I, A, O, F, R>(name: String, stage: u16, parallel: bool, args: A, action: F) -> Self
+    pub(super) fn new<I, A, O, F, R>(name: String, stage: u16, parallel: bool, inputs: A, action: F) -> Self
     where
         I: DeserializeOwned + Send + 'static,
-        A: Args,
+        A: StepInputs,
         O: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
         let mut sources = Vec::new();
-        args.sources(&mut sources);
+        inputs.sources(&mut sources);
         let action: Call<S> = Box::new(move |cx, state| {
             let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
-            let values = args.read(state).map_err(StepError::data)?;
+            let values = inputs.read(state).map_err(StepError::data)?;
             let running = action(cx, input, values);
             Ok(Box::pin(
                 async move { checked(running.await?).map(|(output, _)| output).map_err(StepError::data) },
@@ -85,8 +85,8 @@ impl<S: Send + Sync + 'static> Draft<S> {
     }
 
     /// Returns `None` for a step without an end, which the definition check has already refused.
-    pub(super) fn finish(self) -> Option<(StepShape, Step<S>)> {
-        Some((StepShape::new(self.name, self.kind?, self.stage), self.step))
+    pub(super) fn finish(self) -> Option<(StepSpec, Step<S>)> {
+        Some((StepSpec::new(self.name, self.kind?, self.stage), self.step))
     }
 }
 
@@ -94,7 +94,7 @@ impl<S: Send + Sync + 'static> Draft<S> {
 #[must_use = "a step without an end (`undo`, `pivot`, `forward`) is refused"]
 pub struct StepBuilder<'b, S, I, A, O> {
     saga: &'b mut SagaBuilder<S, I>,
-    args: A,
+    inputs: A,
     output: PhantomData<fn() -> O>,
 }
 
@@ -102,12 +102,12 @@ impl<'b, S, I, A, O> StepBuilder<'b, S, I, A, O>
 where
     S: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
-    A: Args,
+    A: StepInputs,
     O: DeserializeOwned + Send + 'static,
 {
     /// Builds on the step that was added last.
-    pub(super) fn new(saga: &'b mut SagaBuilder<S, I>, args: A) -> Self {
-        Self { saga, args, output: PhantomData }
+    pub(super) fn new(saga: &'b mut SagaBuilder<S, I>, inputs: A) -> Self {
+        Self { saga, inputs, output: PhantomData }
     }
 
     /// Sets the retry policy (default: [`RetryPolicy::default`]). It applies to the compensation as well, except that
@@ -136,15 +136,15 @@ where
     /// Makes the step compensatable: `undo` undoes it, and is retried until it succeeds. It receives the arguments of
     /// the action, and its output, or `None` if the outcome is unknown: the action may have been done, or may still
     /// arrive at the participant.
-    pub fn undo<F, R>(self, undo: F) -> Handle<O>
+    pub fn undo<F, R>(self, undo: F) -> StepHandle<O>
     where
         F: Fn(StepContext<S>, I, A::Values, Option<O>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), StepError>> + Send + 'static,
     {
-        let (place, args) = (self.saga.drafts.len().saturating_sub(1), self.args);
+        let (place, inputs) = (self.saga.drafts.len().saturating_sub(1), self.inputs);
         let call: Call<S> = Box::new(move |cx, state| {
             let input = I::deserialize(&state.started.input).map_err(StepError::data)?;
-            let values = args.read(state).map_err(StepError::data)?;
+            let values = inputs.read(state).map_err(StepError::data)?;
             let output = state.steps.get(place).and_then(|step| step.action.output());
             let output = output.map(O::deserialize).transpose().map_err(StepError::data)?;
             let running = undo(cx, input, values, output);
@@ -154,13 +154,13 @@ where
     }
 
     /// Makes the step the pivot: once it has been done, or may have been, nothing is undone any more.
-    pub fn pivot(self) -> Handle<O> {
+    pub fn pivot(self) -> StepHandle<O> {
         self.end(StepKind::Pivot, None)
     }
 
     /// Makes the step a forward step: it comes after the pivot and is retried until it succeeds. If it is refused,
     /// the saga is parked.
-    pub fn forward(self) -> Handle<O> {
+    pub fn forward(self) -> StepHandle<O> {
         self.end(StepKind::Forward, None)
     }
 
@@ -171,13 +171,13 @@ where
         self
     }
 
-    fn end(self, kind: StepKind, undo: Option<Call<S>>) -> Handle<O> {
+    fn end(self, kind: StepKind, undo: Option<Call<S>>) -> StepHandle<O> {
         if let Some(draft) = self.saga.drafts.last_mut() {
             draft.kind = Some(kind);
             draft.step.undo = undo;
         }
         let step = self.saga.drafts.len().saturating_sub(1);
-        Handle { saga: self.saga.id, step, output: PhantomData }
+        StepHandle { saga: self.saga.id, step, output: PhantomData }
     }
 }
 
@@ -189,9 +189,9 @@ impl<S, I, A, O> fmt::Debug for StepBuilder<'_, S, I, A, O> {
 }
 
 /// A group of steps that run at the same time.
-pub struct Group<'g, S, I>(pub(super) &'g mut SagaBuilder<S, I>);
+pub struct ParallelGroup<'g, S, I>(pub(super) &'g mut SagaBuilder<S, I>);
 
-impl<S, I> Group<'_, S, I>
+impl<S, I> ParallelGroup<'_, S, I>
 where
     S: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
@@ -200,21 +200,21 @@ where
     pub fn step<A, O, F, R>(
         &mut self,
         name: impl Into<String>,
-        args: A,
+        inputs: A,
         action: F,
     ) -> StepBuilder<'_, S, I, A, O>
     where
-        A: Args,
+        A: StepInputs,
         O: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(StepContext<S>, I, A::Values) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, StepError>> + Send + 'static,
     {
-        self.0.draft(name.into(), args, action, true)
+        self.0.draft(name.into(), inputs, action, true)
     }
 }
 
-impl<S, I> fmt::Debug for Group<'_, S, I> {
+impl<S, I> fmt::Debug for ParallelGroup<'_, S, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Group").field(&self.0).finish()
+        f.debug_tuple("ParallelGroup").field(&self.0).finish()
     }
 }

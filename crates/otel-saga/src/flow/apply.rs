@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::next::{Command, next};
 use super::record::{Phase, Record, Resolution, StepKind};
-use super::state::{NoSuchStep, Side, State, Verdict};
+use super::state::{NoSuchStep, PhaseOutcome, PhaseState, State};
 
 /// Records that do not form one saga.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,12 +96,12 @@ fn require(holds: bool, reason: Impossible) -> Result<(), Impossible> {
     if holds { Ok(()) } else { Err(reason) }
 }
 
-impl Side {
+impl PhaseState {
     /// Ends the running attempt with a final outcome.
-    fn decide(&mut self, verdict: Verdict) -> Result<(), Impossible> {
+    fn decide(&mut self, outcome: PhaseOutcome) -> Result<(), Impossible> {
         require(self.open, Impossible::NoAttempt)?;
         (self.open, self.interruptions) = (false, 0);
-        self.verdict = Some(verdict);
+        self.outcome = Some(outcome);
         Ok(())
     }
 
@@ -143,67 +143,68 @@ impl State {
                 self.may_begin(*step, *phase)?;
                 if *phase == Phase::Compensation && self.step(*step)?.action.open {
                     // Earlier versions did not journal the interruption of an action that is undone.
-                    self.side_mut(*step, Phase::Action)?.interrupt();
+                    self.phase_state_mut(*step, Phase::Action)?.interrupt();
                 }
-                let side = self.side_mut(*step, *phase)?;
-                require(*attempt == side.attempts + 1, Impossible::AttemptNumber)?;
-                if side.open {
+                let phase_state = self.phase_state_mut(*step, *phase)?;
+                require(*attempt == phase_state.attempts + 1, Impossible::AttemptNumber)?;
+                if phase_state.open {
                     // Earlier versions did not journal an interruption before the next attempt.
-                    side.interrupt();
+                    phase_state.interrupt();
                 }
-                if side.attempts == 0 {
-                    side.first_at = *at;
+                if phase_state.attempts == 0 {
+                    phase_state.first_at = *at;
                 }
-                side.attempts = *attempt;
-                side.open = true;
-                side.last_at = *at;
-                side.last_span.clone_from(span);
+                phase_state.attempts = *attempt;
+                phase_state.open = true;
+                phase_state.last_at = *at;
+                phase_state.last_span.clone_from(span);
             }
             Record::Done { step, output } => {
-                self.side_mut(*step, Phase::Action)?.decide(Verdict::Done(output.clone()))?;
+                self.phase_state_mut(*step, Phase::Action)?.decide(PhaseOutcome::Done(output.clone()))?;
                 self.proceed();
             }
             Record::Refused { step, error } => {
-                let side = self.side_mut(*step, Phase::Action)?;
-                side.decide(Verdict::Refused)?;
-                side.error = Some(error.clone());
+                let phase_state = self.phase_state_mut(*step, Phase::Action)?;
+                phase_state.decide(PhaseOutcome::Refused)?;
+                phase_state.error = Some(error.clone());
                 self.refused(*step)?;
             }
             Record::Failed { step, phase, error, retry_at, gave_up, wait } => {
                 let gives_up =
-                    *gave_up && *phase == Phase::Action && self.shape(*step)?.kind == StepKind::Compensatable;
-                let side = self.side_mut(*step, *phase)?;
+                    *gave_up && *phase == Phase::Action && self.spec(*step)?.kind == StepKind::Compensatable;
+                let phase_state = self.phase_state_mut(*step, *phase)?;
                 // A step whose time has passed is given up between two attempts.
-                let waits = gives_up && side.attempts > 0 && side.verdict.is_none();
-                require(side.open || waits, Impossible::NoAttempt)?;
-                side.failures += u32::from(side.open);
-                (side.open, side.interruptions, side.uncertain) = (false, 0, true);
-                side.error = Some(error.clone());
-                side.retry(*retry_at, *wait);
+                let waits = gives_up && phase_state.attempts > 0 && phase_state.outcome.is_none();
+                require(phase_state.open || waits, Impossible::NoAttempt)?;
+                phase_state.failures += u32::from(phase_state.open);
+                (phase_state.open, phase_state.interruptions, phase_state.uncertain) = (false, 0, true);
+                phase_state.error = Some(error.clone());
+                phase_state.retry(*retry_at, *wait);
                 if gives_up {
-                    side.verdict = Some(Verdict::GaveUp);
+                    phase_state.outcome = Some(PhaseOutcome::GaveUp);
                     self.abort();
                     self.proceed();
                 }
             }
             Record::Interrupted { step, phase, retry_at } => {
-                let side = self.side_mut(*step, *phase)?;
-                require(side.open, Impossible::NoAttempt)?;
-                side.interrupt();
-                side.retry(*retry_at, None);
+                let phase_state = self.phase_state_mut(*step, *phase)?;
+                require(phase_state.open, Impossible::NoAttempt)?;
+                phase_state.interrupt();
+                phase_state.retry(*retry_at, None);
             }
             Record::Compacted { step, phase, first, last, failures } => {
                 self.may_begin(*step, *phase)?;
-                let side = self.side_mut(*step, *phase)?;
-                let follows = side.attempts > 0 && !side.open && *first == side.attempts + 1;
+                let phase_state = self.phase_state_mut(*step, *phase)?;
+                let follows =
+                    phase_state.attempts > 0 && !phase_state.open && *first == phase_state.attempts + 1;
                 // The difference is the number of attempts less one.
                 let fits = last.checked_sub(*first).is_some_and(|more| failures.saturating_sub(1) <= more);
                 require(follows && fits, Impossible::AttemptNumber)?;
-                side.attempts = *last;
-                side.failures += failures;
+                phase_state.attempts = *last;
+                phase_state.failures += failures;
             }
             Record::Undone { step } => {
-                self.side_mut(*step, Phase::Compensation)?.decide(Verdict::Done(Value::Null))?;
+                self.phase_state_mut(*step, Phase::Compensation)?.decide(PhaseOutcome::Done(Value::Null))?;
                 self.proceed();
             }
             Record::CancelRequested => {
@@ -220,9 +221,9 @@ impl State {
             }
             Record::Unparked => self.unpark(),
             Record::Resolved { step, resolution, .. } => self.resolve(*step, resolution)?,
-            Record::Ended { end } => {
-                require(next(self) == [Command::Finish(*end)], Impossible::StepsLeft)?;
-                self.ended = Some(*end);
+            Record::Ended { outcome } => {
+                require(next(self) == [Command::Finish(*outcome)], Impossible::StepsLeft)?;
+                self.ended = Some(*outcome);
             }
         }
         Ok(())
@@ -231,16 +232,16 @@ impl State {
     /// Checks that an attempt may start.
     fn may_begin(&self, step: u16, phase: Phase) -> Result<(), Fault> {
         require(self.parked.is_none() && self.park_requested.is_none(), Impossible::Parked)?;
-        let (shape, state) = (self.shape(step)?, self.step(step)?);
-        require(state.side(phase).verdict.is_none(), Impossible::Decided)?;
+        let (spec, state) = (self.spec(step)?, self.step(step)?);
+        require(state.phase_state(phase).outcome.is_none(), Impossible::Decided)?;
         let direction = (phase == Phase::Compensation) == self.aborting;
-        let turn = direction && self.stage().contains(&usize::from(step)) && self.is_left(shape, state);
+        let turn = direction && self.stage().contains(&usize::from(step)) && self.is_left(spec, state);
         Ok(require(turn, Impossible::NotItsTurn)?)
     }
 
     /// Undoes the saga after the refusal of a step; a forward step cannot be undone.
     fn refused(&mut self, step: u16) -> Result<(), NoSuchStep> {
-        if self.shape(step)?.kind != StepKind::Forward {
+        if self.spec(step)?.kind != StepKind::Forward {
             self.abort();
         }
         self.proceed();
@@ -249,15 +250,15 @@ impl State {
 
     fn unpark(&mut self) {
         (self.parked, self.park_requested) = (None, None);
-        for (shape, step) in self.started.steps.iter().zip(&mut self.steps) {
-            for side in [&mut step.action, &mut step.compensation] {
-                (side.retry_at, side.wait, side.interruptions) = (0, None, 0);
-                side.retry_requested = side.open;
+        for (spec, step) in self.started.steps.iter().zip(&mut self.steps) {
+            for phase_state in [&mut step.action, &mut step.compensation] {
+                (phase_state.retry_at, phase_state.wait, phase_state.interruptions) = (0, None, 0);
+                phase_state.retry_requested = phase_state.open;
             }
             // The refusal of a forward step parked the saga. Unparking it means that the cause is removed, so that
             // the step is tried again.
-            if shape.kind == StepKind::Forward && step.action.verdict == Some(Verdict::Refused) {
-                step.action.verdict = None;
+            if spec.kind == StepKind::Forward && step.action.outcome == Some(PhaseOutcome::Refused) {
+                step.action.outcome = None;
             }
         }
     }
@@ -265,14 +266,14 @@ impl State {
     /// Sets the outcome that an operator stated. No attempt is running, because the saga is parked.
     fn resolve(&mut self, step: u16, resolution: &Resolution) -> Result<(), Fault> {
         require(self.parked.is_some(), Impossible::NotParked)?;
-        let (kind, aborting) = (self.shape(step)?.kind, self.aborting);
+        let (kind, aborting) = (self.spec(step)?.kind, self.aborting);
         let state = self.step(step)?;
         let (begun, stands) = (state.action.attempts > 0, state.may_stand());
-        let possible = match (resolution, &state.action.verdict) {
-            (Resolution::Done(_), None | Some(Verdict::Done(_))) => {
-                begun && state.compensation.verdict.is_none()
+        let possible = match (resolution, &state.action.outcome) {
+            (Resolution::Done(_), None | Some(PhaseOutcome::Done(_))) => {
+                begun && state.compensation.outcome.is_none()
             }
-            (Resolution::Done(_), Some(Verdict::Refused)) => kind == StepKind::Forward,
+            (Resolution::Done(_), Some(PhaseOutcome::Refused)) => kind == StepKind::Forward,
             (Resolution::Refused, None) => begun && kind != StepKind::Forward,
             (Resolution::Undone, _) => aborting && stands && kind == StepKind::Compensatable,
             _ => false,
@@ -280,22 +281,22 @@ impl State {
         require(possible, Impossible::Resolution)?;
         match resolution {
             Resolution::Done(output) => {
-                let side = self.side_mut(step, Phase::Action)?;
-                side.open = false;
-                side.verdict = Some(Verdict::Done(output.clone()));
+                let phase_state = self.phase_state_mut(step, Phase::Action)?;
+                phase_state.open = false;
+                phase_state.outcome = Some(PhaseOutcome::Done(output.clone()));
                 self.proceed();
             }
             Resolution::Refused => {
-                let side = self.side_mut(step, Phase::Action)?;
+                let phase_state = self.phase_state_mut(step, Phase::Action)?;
                 // The operator states that no attempt had an effect.
-                (side.open, side.uncertain) = (false, false);
-                side.verdict = Some(Verdict::Refused);
+                (phase_state.open, phase_state.uncertain) = (false, false);
+                phase_state.outcome = Some(PhaseOutcome::Refused);
                 self.refused(step)?;
             }
             Resolution::Undone => {
-                let side = self.side_mut(step, Phase::Compensation)?;
-                side.open = false;
-                side.verdict = Some(Verdict::Done(Value::Null));
+                let phase_state = self.phase_state_mut(step, Phase::Compensation)?;
+                phase_state.open = false;
+                phase_state.outcome = Some(PhaseOutcome::Done(Value::Null));
                 self.proceed();
             }
         }

@@ -3,8 +3,8 @@
 //! Follows `docs/sagas.md`, "Order of steps and the pivot": stages run forward one after the other, or backward,
 //! undoing each step that may have had an effect; an uncertain pivot is asked again.
 
-use super::record::{End, Phase};
-use super::state::{State, Verdict};
+use super::record::{Phase, SagaOutcome};
+use super::state::{PhaseOutcome, State};
 
 /// A command to the runtime. The intent of an attempt is journaled before the attempt starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ pub enum Command {
         step: Option<u16>,
     },
     /// End the saga: no step is left.
-    Finish(End),
+    Finish(SagaOutcome),
 }
 
 /// Returns the next commands; none for a saga that has ended or is parked. A running attempt appears as the attempt
@@ -40,24 +40,24 @@ pub fn next(state: &State) -> Vec<Command> {
     if state.park_requested.is_some() {
         return vec![Command::Park { step: None }];
     }
-    let (phase, end) = if state.is_aborting() {
-        (Phase::Compensation, End::Compensated)
+    let (phase, outcome) = if state.is_aborting() {
+        (Phase::Compensation, SagaOutcome::Compensated)
     } else {
-        (Phase::Action, End::Completed)
+        (Phase::Action, SagaOutcome::Completed)
     };
-    let left = state.steps_in(state.stage()).filter(|(_, shape, step)| state.is_left(shape, step));
+    let left = state.steps_in(state.stage()).filter(|(_, spec, step)| state.is_left(spec, step));
     let commands: Vec<Command> = left
         .map(|(number, _, step)| {
-            let side = step.side(phase);
+            let phase_state = step.phase_state(phase);
             // Only a forward step is left to be done although it was refused.
-            if phase == Phase::Action && side.verdict == Some(Verdict::Refused) {
+            if phase == Phase::Action && phase_state.outcome == Some(PhaseOutcome::Refused) {
                 return Command::Park { step: Some(number) };
             }
-            let attempt = side.attempts.saturating_add(1);
-            Command::Attempt { step: number, phase, attempt, not_before: side.retry_at }
+            let attempt = phase_state.attempts.saturating_add(1);
+            Command::Attempt { step: number, phase, attempt, not_before: phase_state.retry_at }
         })
         .collect();
-    if commands.is_empty() { vec![Command::Finish(end)] } else { commands }
+    if commands.is_empty() { vec![Command::Finish(outcome)] } else { commands }
 }
 
 #[cfg(test)]

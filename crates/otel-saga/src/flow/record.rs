@@ -26,7 +26,7 @@ pub enum StepKind {
 /// The journaled part of a step: everything but its functions and policies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct StepShape {
+pub struct StepSpec {
     /// The step's name, unique in its saga.
     pub name: String,
     /// The step's role when the saga is undone.
@@ -35,8 +35,8 @@ pub struct StepShape {
     pub stage: u16,
 }
 
-impl StepShape {
-    /// Creates the shape of a step.
+impl StepSpec {
+    /// Creates the spec of a step.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: StepKind, stage: u16) -> Self {
         Self { name: name.into(), kind, stage }
@@ -58,7 +58,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum End {
+pub enum SagaOutcome {
     /// Every step was done.
     Completed,
     /// Every step that was done, or may have been, was undone.
@@ -74,7 +74,7 @@ pub struct Started {
     /// The definition's version. An instance keeps the version that it was started with.
     pub version: u32,
     /// The steps of that version, in the order of their definition.
-    pub steps: Vec<StepShape>,
+    pub steps: Vec<StepSpec>,
     /// The input of the saga.
     pub input: Value,
     /// The time of the start, in milliseconds since the Unix epoch.
@@ -86,8 +86,8 @@ pub struct Started {
     /// again. Absent if the start recorded no span of its own and `trace` is the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// A random text that tells the instance from any other one, also from one that had the same id before it was
-    /// deleted. Part of the idempotency keys. Absent in instances of versions that derived the keys from the id.
+    /// A random text that distinguishes the instance from any other one, also from one that had the same id before it
+    /// was deleted. Part of the idempotency keys. Absent in instances of versions that derived the keys from the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
 }
@@ -95,7 +95,7 @@ pub struct Started {
 impl Started {
     /// Creates the first record of an instance.
     #[must_use]
-    pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepShape>, input: Value, at: u64) -> Self {
+    pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepSpec>, input: Value, at: u64) -> Self {
         Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None, nonce: None }
     }
 
@@ -113,7 +113,7 @@ impl Started {
         self
     }
 
-    /// Sets the random text that tells the instance from any other one.
+    /// Sets the random text that distinguishes the instance from any other one.
     #[must_use]
     pub fn with_nonce(mut self, nonce: impl Into<String>) -> Self {
         self.nonce = Some(nonce.into());
@@ -226,7 +226,10 @@ pub enum Record {
         at: u64,
     },
     /// The saga ended.
-    Ended { end: End },
+    Ended {
+        #[serde(rename = "end")]
+        outcome: SagaOutcome,
+    },
 }
 
 /// A record that cannot be read: a later version of this crate wrote it, or another program.
@@ -307,7 +310,7 @@ mod tests {
         assert_eq!(String::from_utf8(intent.encode().unwrap()).unwrap(), text);
         assert_eq!(Record::decode(text.as_bytes()).unwrap(), intent);
 
-        let steps = vec![StepShape::new("pay", StepKind::Pivot, 0)];
+        let steps = vec![StepSpec::new("pay", StepKind::Pivot, 0)];
         let started = Started::new("order", 1, steps, json!({"n": 1}), 5);
         let traced =
             started.clone().with_trace(Some("00-a-b-01".to_owned())).with_parent(Some("c".to_owned()));

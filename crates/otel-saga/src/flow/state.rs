@@ -8,12 +8,12 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::apply::FoldError;
-use super::record::{End, Phase, Record, Started, StepKind, StepShape};
+use super::record::{Phase, Record, SagaOutcome, Started, StepKind, StepSpec};
 
 /// The final outcome of a step's action, or of its compensation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum PhaseOutcome {
     /// It succeeded: an action with this output, a compensation with null.
     Done(Value),
     /// It was refused: the participant will not do it.
@@ -25,7 +25,7 @@ pub enum Verdict {
 /// The attempts of a step's action, or of its compensation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Side {
+pub struct PhaseState {
     /// The number of attempts that have started.
     pub attempts: u32,
     /// The number of attempts that have failed. Only these use up the attempts of the retry policy.
@@ -52,15 +52,15 @@ pub struct Side {
     /// The text of the last error.
     pub error: Option<String>,
     /// The final outcome; `None` while the phase is undecided.
-    pub verdict: Option<Verdict>,
+    pub outcome: Option<PhaseOutcome>,
 }
 
-impl Side {
+impl PhaseState {
     /// Returns the output of a phase that succeeded.
     #[must_use]
     pub fn output(&self) -> Option<&Value> {
-        match &self.verdict {
-            Some(Verdict::Done(output)) => Some(output),
+        match &self.outcome {
+            Some(PhaseOutcome::Done(output)) => Some(output),
             _ => None,
         }
     }
@@ -71,22 +71,22 @@ impl Side {
 #[non_exhaustive]
 pub struct StepState {
     /// The attempts of the action.
-    pub action: Side,
+    pub action: PhaseState,
     /// The attempts of the compensation.
-    pub compensation: Side,
+    pub compensation: PhaseState,
 }
 
 impl StepState {
     /// Returns the attempts of this phase.
     #[must_use]
-    pub fn side(&self, phase: Phase) -> &Side {
+    pub fn phase_state(&self, phase: Phase) -> &PhaseState {
         match phase {
             Phase::Action => &self.action,
             Phase::Compensation => &self.compensation,
         }
     }
 
-    pub(crate) fn side_mut(&mut self, phase: Phase) -> &mut Side {
+    pub(crate) fn phase_state_mut(&mut self, phase: Phase) -> &mut PhaseState {
         match phase {
             Phase::Action => &mut self.action,
             Phase::Compensation => &mut self.compensation,
@@ -98,8 +98,8 @@ impl StepState {
     pub fn may_stand(&self) -> bool {
         let begun = self.action.attempts > 0;
         // A refusal states that nothing has happened, except for an earlier attempt with an unknown effect.
-        let nothing = self.action.verdict == Some(Verdict::Refused) && !self.action.uncertain;
-        begun && !nothing && self.compensation.verdict.is_none()
+        let nothing = self.action.outcome == Some(PhaseOutcome::Refused) && !self.action.uncertain;
+        begun && !nothing && self.compensation.outcome.is_none()
     }
 }
 
@@ -133,7 +133,7 @@ pub struct State {
     /// The reason, if the saga is parked.
     pub parked: Option<String>,
     /// The outcome, if the saga has ended.
-    pub ended: Option<End>,
+    pub ended: Option<SagaOutcome>,
     /// The number of steps, from the first one, that are in a complete stage. Kept with each record, so that neither
     /// a record nor `next` looks at all steps.
     pub(super) complete: usize,
@@ -164,7 +164,7 @@ impl State {
     /// The state of a saga after its first record.
     pub(crate) fn begun(started: Started) -> Result<Self, FoldError> {
         let beyond = started.steps.len() > usize::from(u16::MAX);
-        if beyond || !started.steps.is_sorted_by_key(|shape| shape.stage) {
+        if beyond || !started.steps.is_sorted_by_key(|spec| spec.stage) {
             return Err(FoldError::Steps);
         }
         Ok(Self {
@@ -184,7 +184,7 @@ impl State {
     pub(crate) fn has_only_begun(&self) -> bool {
         self.steps.iter().all(|step| {
             let action = &step.action;
-            let undecided = action.verdict.is_none() && action.error.is_none();
+            let undecided = action.outcome.is_none() && action.error.is_none();
             undecided && action.attempts <= 1 && step.compensation.attempts == 0
         })
     }
@@ -203,8 +203,8 @@ impl State {
         let after = self.stage_at(self.complete).end;
         let reached = self.started.steps.iter().zip(&self.steps).take(after);
         // From the end, because no step before the pivot is a forward step.
-        let mut decisive = reached.rev().take_while(|(shape, _)| shape.kind != StepKind::Compensatable);
-        decisive.any(|(shape, step)| shape.kind == StepKind::Pivot && step.action.attempts > 0)
+        let mut decisive = reached.rev().take_while(|(spec, _)| spec.kind != StepKind::Compensatable);
+        decisive.any(|(spec, step)| spec.kind == StepKind::Pivot && step.action.attempts > 0)
     }
 
     /// Returns the state of a step.
@@ -216,18 +216,18 @@ impl State {
         self.steps.get(usize::from(step)).ok_or(NoSuchStep { step })
     }
 
-    /// Returns the shape of a step.
+    /// Returns the spec of a step.
     ///
     /// # Errors
     ///
     /// Returns an error if the saga does not have the step.
-    pub fn shape(&self, step: u16) -> Result<&StepShape, NoSuchStep> {
+    pub fn spec(&self, step: u16) -> Result<&StepSpec, NoSuchStep> {
         self.started.steps.get(usize::from(step)).ok_or(NoSuchStep { step })
     }
 
-    pub(crate) fn side_mut(&mut self, step: u16, phase: Phase) -> Result<&mut Side, NoSuchStep> {
+    pub(crate) fn phase_state_mut(&mut self, step: u16, phase: Phase) -> Result<&mut PhaseState, NoSuchStep> {
         let state = self.steps.get_mut(usize::from(step)).ok_or(NoSuchStep { step })?;
-        Ok(state.side_mut(phase))
+        Ok(state.phase_state_mut(phase))
     }
 
     /// Returns the steps of the stage in which the saga is: the first one that is not complete, or while the saga is
@@ -239,28 +239,25 @@ impl State {
         let last = self.standing.checked_sub(1).and_then(|last| self.started.steps.get(last));
         let Some(last) = last else { return 0..0 };
         let before = self.started.steps.iter().take(self.standing).rev();
-        let width = before.take_while(|shape| shape.stage == last.stage).count();
+        let width = before.take_while(|spec| spec.stage == last.stage).count();
         self.standing - width..self.standing
     }
 
     /// Returns the steps of the stage that begins with this one.
     fn stage_at(&self, first: usize) -> Range<usize> {
         let rest = self.started.steps.get(first..).unwrap_or_default();
-        let stage = rest.first().map(|shape| shape.stage);
-        let width = rest.iter().take_while(|shape| Some(shape.stage) == stage).count();
+        let stage = rest.first().map(|spec| spec.stage);
+        let width = rest.iter().take_while(|spec| Some(spec.stage) == stage).count();
         first..first + width
     }
 
-    /// Returns the numbers, shapes and states of these steps.
-    pub(super) fn steps_in(
-        &self,
-        steps: Range<usize>,
-    ) -> impl Iterator<Item = (u16, &StepShape, &StepState)> {
-        let shapes = self.started.steps.get(steps.clone()).unwrap_or_default();
+    /// Returns the numbers, specs and states of these steps.
+    pub(super) fn steps_in(&self, steps: Range<usize>) -> impl Iterator<Item = (u16, &StepSpec, &StepState)> {
+        let specs = self.started.steps.get(steps.clone()).unwrap_or_default();
         let states = self.steps.get(steps.clone()).unwrap_or_default();
         // A saga has at most as many steps as a `u16` has values.
         let first = u16::try_from(steps.start).unwrap_or(u16::MAX);
-        (first..).zip(shapes.iter().zip(states)).map(|(number, (shape, step))| (number, shape, step))
+        (first..).zip(specs.iter().zip(states)).map(|(number, (spec, step))| (number, spec, step))
     }
 
     /// Moves to the stage in which the saga is now.
@@ -268,7 +265,7 @@ impl State {
         loop {
             let stage = self.stage();
             if stage.is_empty()
-                || self.steps_in(stage.clone()).any(|(_, shape, step)| self.is_left(shape, step))
+                || self.steps_in(stage.clone()).any(|(_, spec, step)| self.is_left(spec, step))
             {
                 return;
             }
@@ -281,11 +278,11 @@ impl State {
     }
 
     /// Returns true if the step is still to be done, or while the saga is undone, to be undone.
-    pub(super) fn is_left(&self, shape: &StepShape, step: &StepState) -> bool {
+    pub(super) fn is_left(&self, spec: &StepSpec, step: &StepState) -> bool {
         if self.aborting {
-            shape.kind == StepKind::Compensatable && step.may_stand()
+            spec.kind == StepKind::Compensatable && step.may_stand()
         } else {
-            !matches!(step.action.verdict, Some(Verdict::Done(_)))
+            !matches!(step.action.outcome, Some(PhaseOutcome::Done(_)))
         }
     }
 

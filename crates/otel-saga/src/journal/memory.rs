@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Status, Then, millis, now, unique,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, Query, Status, StoredInstance, millis, now, unique,
 };
 
 /// A journal in memory, lost with the process.
@@ -21,7 +21,7 @@ pub struct MemoryJournal(Mutex<Kept>);
 #[derive(Debug)]
 struct Kept {
     identity: String,
-    instances: BTreeMap<String, Loaded>,
+    instances: BTreeMap<String, StoredInstance>,
     /// Running instances without an owner, by due time.
     due: BTreeSet<(u64, String)>,
     /// Running instances by their owner.
@@ -39,31 +39,31 @@ impl Default for Kept {
 }
 
 impl Kept {
-    /// Adds a running instance to `due` or `owned`, according to its header.
-    fn wait(&mut self, header: &Header) {
-        match &header.owner {
-            _ if header.status != Status::Running => {}
-            None => _ = self.due.insert((header.due, header.id.clone())),
-            Some(owner) => _ = self.owned.entry(owner.clone()).or_default().insert(header.id.clone()),
+    /// Adds a running instance to `due` or `owned`, according to its summary.
+    fn wait(&mut self, summary: &InstanceSummary) {
+        match &summary.owner {
+            _ if summary.status != Status::Running => {}
+            None => _ = self.due.insert((summary.due, summary.id.clone())),
+            Some(owner) => _ = self.owned.entry(owner.clone()).or_default().insert(summary.id.clone()),
         }
     }
 
-    /// Returns the headers of the instances that could be claimed at this time.
-    fn claimable(&self, at: u64) -> impl Iterator<Item = &Header> {
+    /// Returns the summaries of the instances that could be claimed at this time.
+    fn claimable(&self, at: u64) -> impl Iterator<Item = &InstanceSummary> {
         let lives = move |owner: &str| self.leases.get(owner).is_some_and(|until| *until > at);
         let free = self.due.iter().take_while(move |(due, _)| *due <= at).map(|(_, id)| id);
         let left = self.owned.iter().filter(move |(owner, _)| !lives(owner)).flat_map(|(_, ids)| ids);
-        free.chain(left).filter_map(|id| self.instances.get(id)).map(|one| &one.header)
+        free.chain(left).filter_map(|id| self.instances.get(id)).map(|one| &one.summary)
     }
 
-    /// Removes an instance from `due` or `owned`, according to its header.
-    fn leave(&mut self, header: &Header) {
-        let Some(owner) = &header.owner else {
-            self.due.remove(&(header.due, header.id.clone()));
+    /// Removes an instance from `due` or `owned`, according to its summary.
+    fn leave(&mut self, summary: &InstanceSummary) {
+        let Some(owner) = &summary.owner else {
+            self.due.remove(&(summary.due, summary.id.clone()));
             return;
         };
         if let Some(ids) = self.owned.get_mut(owner) {
-            ids.remove(&header.id);
+            ids.remove(&summary.id);
             if ids.is_empty() {
                 self.owned.remove(owner);
             }
@@ -86,16 +86,16 @@ impl MemoryJournal {
 
 #[async_trait]
 impl Journal for MemoryJournal {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         let mut kept = self.kept();
         if kept.instances.contains_key(&instance.id) {
-            return Ok(Created::Exists);
+            return Ok(CreateOutcome::Exists);
         }
-        let header = Header::new(&instance, now());
-        let cursor = header.cursor();
-        kept.wait(&header);
-        kept.instances.insert(instance.id, Loaded { header, records: instance.records });
-        Ok(Created::New(cursor))
+        let summary = InstanceSummary::new(&instance, now());
+        let cursor = summary.cursor();
+        kept.wait(&summary);
+        kept.instances.insert(instance.id, StoredInstance { summary, records: instance.records });
+        Ok(CreateOutcome::New(cursor))
     }
 
     async fn append(
@@ -103,20 +103,21 @@ impl Journal for MemoryJournal {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         let mut kept = self.kept();
-        let Loaded { header, records: kept_records } =
+        let StoredInstance { summary, records: kept_records } =
             kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
         // Most appends leave the owner unchanged, and with it the index.
-        let before = (then != Then::Continue || header.owner.is_none()).then(|| header.clone());
-        if !header.advance(at, records.len(), then, now()) {
+        let before =
+            (after_append != AfterAppend::Continue || summary.owner.is_none()).then(|| summary.clone());
+        if !summary.advance(at, records.len(), after_append, now()) {
             return Err(AppendError::Fenced);
         }
         kept_records.extend(records);
-        let cursor = header.cursor();
+        let cursor = summary.cursor();
         if let Some(before) = before {
-            let after = header.clone();
+            let after = summary.clone();
             kept.leave(&before);
             kept.wait(&after);
         }
@@ -131,23 +132,23 @@ impl Journal for MemoryJournal {
         records: Vec<Vec<u8>>,
     ) -> Result<Cursor, AppendError> {
         let mut kept = self.kept();
-        let Loaded { header, records: kept_records } =
+        let StoredInstance { summary, records: kept_records } =
             kept.instances.get_mut(id).ok_or(AppendError::Fenced)?;
-        if !header.replace(at, from, records.len(), now()) {
+        if !summary.replace(at, from, records.len(), now()) {
             return Err(AppendError::Fenced);
         }
         // `from` is at most the number of records, which fits.
         kept_records.truncate(usize::try_from(from).unwrap_or(usize::MAX));
         kept_records.extend(records);
-        Ok(header.cursor())
+        Ok(summary.cursor())
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         Ok(self.kept().instances.get(id).cloned())
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        Ok(self.kept().instances.get(id).map(|one| one.header.clone()))
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        Ok(self.kept().instances.get(id).map(|one| one.summary.clone()))
     }
 
     async fn claim(
@@ -155,16 +156,16 @@ impl Journal for MemoryJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let mut kept = self.kept();
-        let claimable = kept.claimable(now()).filter(|header| DefinitionKey::selects(definitions, header));
-        let ids: Vec<String> = claimable.take(limit).map(|header| header.id.clone()).collect();
+        let claimable = kept.claimable(now()).filter(|summary| DefinitionKey::selects(definitions, summary));
+        let ids: Vec<String> = claimable.take(limit).map(|summary| summary.id.clone()).collect();
         let mut given = Vec::with_capacity(ids.len());
         for id in ids {
-            let Some(Loaded { header, .. }) = kept.instances.get_mut(&id) else { continue };
-            let before = header.clone();
-            header.give_to(worker);
-            let after = header.clone();
+            let Some(StoredInstance { summary, .. }) = kept.instances.get_mut(&id) else { continue };
+            let before = summary.clone();
+            summary.give_to(worker);
+            let after = summary.clone();
             kept.leave(&before);
             kept.wait(&after);
             given.push(after);
@@ -172,9 +173,9 @@ impl Journal for MemoryJournal {
         Ok(given)
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         let kept = self.kept();
-        let unchanged = kept.claimable(since).filter(|header| header.changed <= since);
+        let unchanged = kept.claimable(since).filter(|summary| summary.changed <= since);
         Ok(unchanged.take(limit).cloned().collect())
     }
 
@@ -194,32 +195,37 @@ impl Journal for MemoryJournal {
         Ok(Some(self.kept().identity.clone()))
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         let kept = self.kept();
         let from = query.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let headers = kept.instances.range::<str, _>((from, Bound::Unbounded)).map(|(_, one)| &one.header);
-        Ok(headers.filter(|header| query.takes(header)).take(query.limit()).cloned().collect())
+        let summaries = kept.instances.range::<str, _>((from, Bound::Unbounded)).map(|(_, one)| &one.summary);
+        Ok(summaries.filter(|summary| query.takes(summary)).take(query.limit()).cloned().collect())
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         let kept = self.kept();
         let mut counts: BTreeMap<(&str, Status), (u64, u64)> = BTreeMap::new();
-        for Loaded { header, .. } in kept.instances.values() {
-            let (count, oldest) = counts.entry((&header.saga, header.status)).or_insert((0, u64::MAX));
+        for StoredInstance { summary, .. } in kept.instances.values() {
+            let (count, oldest) = counts.entry((&summary.saga, summary.status)).or_insert((0, u64::MAX));
             *count += 1;
-            *oldest = header.created.min(*oldest);
+            *oldest = summary.created.min(*oldest);
         }
         let counts = counts.into_iter();
         Ok(counts
-            .map(|((saga, status), (count, oldest))| Count { saga: saga.to_owned(), status, count, oldest })
+            .map(|((saga, status), (count, oldest))| InstanceCount {
+                saga: saga.to_owned(),
+                status,
+                count,
+                oldest,
+            })
             .collect())
     }
 
     async fn prune(&self, ended_before: u64, limit: usize) -> Result<u64, JournalError> {
         let mut kept = self.kept();
-        let ended = kept.instances.values().map(|one| &one.header);
-        let ended = ended.filter(|header| header.status.is_finished() && header.changed < ended_before);
-        let ids: Vec<String> = ended.take(limit).map(|header| header.id.clone()).collect();
+        let ended = kept.instances.values().map(|one| &one.summary);
+        let ended = ended.filter(|summary| summary.status.is_finished() && summary.changed < ended_before);
+        let ids: Vec<String> = ended.take(limit).map(|summary| summary.id.clone()).collect();
         for id in &ids {
             kept.instances.remove(id);
         }

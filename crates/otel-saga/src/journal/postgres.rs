@@ -8,26 +8,27 @@
 //! differ therefore neither take over each other's instances nor start attempts early. Times in records follow the
 //! worker's clock.
 
+mod claim;
 mod connections;
 mod options;
 mod replace;
 mod writer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use self::claim::{Claims, Request};
 use self::connections::Connections;
 pub use self::options::{PostgresError, PostgresOptions};
 use self::writer::{Work, Writer};
 use super::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, LeaseRenewal, Loaded,
-    NewInstance, Query, Status, Then, millis, now,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, LeaseRenewal, NewInstance, Query, Status, StoredInstance, millis, now,
 };
 
 /// A journal in Postgres 15 or later, for any number of workers.
@@ -53,117 +54,19 @@ pub struct PostgresJournal {
     place: String,
     connections: Arc<Connections>,
     writer: Writer,
-    /// The due time of the last claimed instance, while more may follow it; 0 starts from the earliest.
-    claimed_to: AtomicI64,
-    /// The dead worker and the instance at which the last takeover stopped, while more may follow; empty otherwise.
-    left_to: Mutex<(String, String)>,
+    claims: Claims,
 }
 
 impl PostgresJournal {
     fn new(connections: Connections, place: String) -> Self {
         let connections = Arc::new(connections);
-        Self {
-            place,
-            writer: Writer::spawn(&connections),
-            connections,
-            claimed_to: AtomicI64::new(0),
-            left_to: Mutex::default(),
-        }
-    }
-
-    async fn take_free(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
-        let from = self.claimed_to.load(Ordering::Relaxed);
-        let mut free = self.claim_free(worker, definitions, most(limit), from).await?;
-        if free.is_empty() && from > 0 {
-            free = self.claim_free(worker, definitions, most(limit), 0).await?;
-        }
-        let last = free.iter().map(|header| header.due).max().filter(|_| free.len() == limit);
-        self.claimed_to.store(last.map_or(0, signed), Ordering::Relaxed);
-        Ok(free)
-    }
-
-    /// Claims instances of dead workers until `given` has `limit`. Returns an error only if `given` is empty.
-    async fn take_over(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: usize,
-        given: &mut Vec<Header>,
-    ) -> Result<(), JournalError> {
-        while given.len() < limit {
-            let ids: Vec<&str> = given.iter().map(|header| &*header.id).collect();
-            match self.claim_left(worker, definitions, most(limit - ids.len()), ids).await {
-                Ok(left) if left.is_empty() => return Ok(()),
-                Ok(left) => given.extend(left),
-                // The instances that were claimed before the error have to be driven.
-                Err(_) if !given.is_empty() => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    async fn claim_free(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: i64,
-        from: i64,
-    ) -> Result<Vec<Header>, JournalError> {
-        let (sagas, versions) = columns(definitions);
-        let free = match sagas {
-            None => sqlx::query(include_str!("postgres/sql/claim_free.sql")),
-            Some(_) => sqlx::query(include_str!("postgres/sql/claim_free_definitions.sql")),
-        };
-        let mut free = free.bind(worker).bind(limit).bind(from);
-        if let (Some(sagas), Some(versions)) = (sagas, versions) {
-            free = free.bind(sagas).bind(versions);
-        }
-        headers(&self.connections.once(free).await?)
-    }
-
-    /// Claims instances of dead workers, in the order of worker and id after `left_to`.
-    async fn claim_left(
-        &self,
-        worker: &str,
-        definitions: Option<&[DefinitionKey]>,
-        limit: i64,
-        but: Vec<&str>,
-    ) -> Result<Vec<Header>, JournalError> {
-        let (sagas, versions) = columns(definitions);
-        loop {
-            let (owner, id) = self.left_to().clone();
-            let left = sqlx::query(include_str!("postgres/sql/claim_left.sql"));
-            let left = left.bind(worker).bind(limit).bind(&but).bind(&owner).bind(&id);
-            let left = left.bind(&sagas).bind(&versions);
-            let rows = self.connections.once(left).await?;
-            let mut last = (String::new(), String::new());
-            for row in &rows {
-                let place = (row.try_get(10).map_err(unreadable)?, row.try_get(0).map_err(unreadable)?);
-                last = last.max(place);
-            }
-            *self.left_to() = last;
-            // No instance follows that position, but some may precede it: the loop starts again from the beginning.
-            if !rows.is_empty() || owner.is_empty() {
-                return headers(&rows);
-            }
-        }
-    }
-
-    fn left_to(&self) -> MutexGuard<'_, (String, String)> {
-        // A poisoned lock is safe to use: no code below it panics halfway through a change.
-        self.left_to.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { place, writer: Writer::spawn(&connections), connections, claims: Claims::default() }
     }
 }
 
 #[async_trait]
 impl Journal for PostgresJournal {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.writer.create(instance).await
     }
 
@@ -172,14 +75,15 @@ impl Journal for PostgresJournal {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         let after = Cursor::new(at.head + records.len() as u64, at.epoch);
-        let delay = match then {
-            Then::Runnable { at } => Some(signed(at).saturating_sub(signed(now()))),
+        let delay = match after_append {
+            AfterAppend::Runnable { at } => Some(signed(at).saturating_sub(signed(now()))),
             _ => None,
         };
-        let done = self.writer.call(Work::Append { id: id.to_owned(), at, records, then, delay }).await?;
+        let done =
+            self.writer.call(Work::Append { id: id.to_owned(), at, records, after_append, delay }).await?;
         if done { Ok(after) } else { Err(AppendError::Fenced) }
     }
 
@@ -193,24 +97,24 @@ impl Journal for PostgresJournal {
         replace::replace(&self.connections, id, at, from, records).await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         let load = || sqlx::query(include_str!("postgres/sql/load.sql")).bind(id);
         let rows = self.connections.repeatable(load).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let header = header(row)?;
+        let summary = summary(row)?;
         let records: Vec<Vec<u8>> = row.try_get(10).map_err(unreadable)?;
         let last: Option<i64> = row.try_get(11).map_err(unreadable)?;
         // The positions are unique, so that the count and the last position together rule out gaps.
         let next = last.map_or(0, |last| unsigned(last) + 1);
-        if records.len() as u64 != header.head || next != header.head {
-            return Err(JournalError::Damaged { at: header.id });
+        if records.len() as u64 != summary.head || next != summary.head {
+            return Err(JournalError::Damaged { at: summary.id });
         }
-        Ok(Some(Loaded { header, records }))
+        Ok(Some(StoredInstance { summary, records }))
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        let find = || sqlx::query(include_str!("postgres/sql/header.sql")).bind(id);
-        self.connections.repeatable(find).await?.first().map(header).transpose()
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        let find = || sqlx::query(include_str!("postgres/sql/summary.sql")).bind(id);
+        self.connections.repeatable(find).await?.first().map(summary).transpose()
     }
 
     async fn claim(
@@ -218,32 +122,15 @@ impl Journal for PostgresJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
-        let mut given = Vec::new();
-        // A takeover that is not finished continues first: a search for due instances would read all rows that it has
-        // already claimed.
-        if !self.left_to().0.is_empty() {
-            self.take_over(worker, definitions, limit, &mut given).await?;
-        }
-        if given.len() < limit {
-            let limit = limit - given.len();
-            match self.take_free(worker, definitions, limit).await {
-                Ok(free) => given.extend(free),
-                // The instances that were claimed before the error have to be driven.
-                Err(_) if !given.is_empty() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.take_over(worker, definitions, limit, &mut given).await?;
-        given.sort_by_key(|header| header.due);
-        Ok(given)
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
+        claim::claim(&self.connections, &self.claims, Request { worker, definitions }, limit).await
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         let age = signed(now()).saturating_sub(signed(since));
         let unclaimed =
             || sqlx::query(include_str!("postgres/sql/unclaimed.sql")).bind(age).bind(most(limit));
-        headers(&self.connections.repeatable(unclaimed).await?)
+        summaries(&self.connections.repeatable(unclaimed).await?)
     }
 
     async fn renew(&self, worker: &str, lease: Duration) -> Result<(), JournalError> {
@@ -265,7 +152,7 @@ impl Journal for PostgresJournal {
         rows.first().map(|row| row.try_get(0)).transpose().map_err(unreadable)
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         let statuses: Vec<i16> = match query.status {
             Some(status) => vec![status_code(status)],
             None => Status::ALL.into_iter().map(status_code).collect(),
@@ -284,14 +171,14 @@ impl Journal for PostgresJournal {
                 (None, None) => list,
             }
         };
-        headers(&self.connections.repeatable(list).await?)
+        summaries(&self.connections.repeatable(list).await?)
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         let count = || sqlx::query(include_str!("postgres/sql/counts.sql"));
         let rows = self.connections.repeatable(count).await?;
         let count = |row: &PgRow| {
-            Ok(Count {
+            Ok(InstanceCount {
                 saga: row.try_get(0)?,
                 status: status(row.try_get(1)?)?,
                 count: unsigned(row.try_get(2)?),
@@ -335,18 +222,13 @@ impl fmt::Debug for PostgresJournal {
     }
 }
 
-/// Returns the names and the versions of these definitions, or null for all.
-fn columns(definitions: Option<&[DefinitionKey]>) -> (Option<Vec<&str>>, Option<Vec<i64>>) {
-    definitions.map(|all| all.iter().map(|one| (&*one.saga, i64::from(one.version))).unzip()).unzip()
+fn summaries(rows: &[PgRow]) -> Result<Vec<InstanceSummary>, JournalError> {
+    rows.iter().map(summary).collect()
 }
 
-fn headers(rows: &[PgRow]) -> Result<Vec<Header>, JournalError> {
-    rows.iter().map(header).collect()
-}
-
-fn header(row: &PgRow) -> Result<Header, JournalError> {
+fn summary(row: &PgRow) -> Result<InstanceSummary, JournalError> {
     let read = || {
-        Ok(Header {
+        Ok(InstanceSummary {
             id: row.try_get(0)?,
             saga: row.try_get(1)?,
             version: u32::try_from(row.try_get::<i64, _>(2)?).map_err(decode)?,

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use self::tables::{Fault, Tables};
 use self::thread::{Leases, Thread};
 use super::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Then, millis, now, unique,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, Query, StoredInstance, millis, now, unique,
 };
 use crate::error::BoxError;
 
@@ -82,15 +82,15 @@ impl RedbJournal {
 
 #[async_trait]
 impl Journal for RedbJournal {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         let now = now();
         self.call(true, move |tables, _| {
             if tables.find(&instance.id)?.is_some() {
-                return Ok(Created::Exists);
+                return Ok(CreateOutcome::Exists);
             }
-            let header = Header::new(&instance, now);
-            tables.create(&header, &instance.records)?;
-            Ok(Created::New(header.cursor()))
+            let summary = InstanceSummary::new(&instance, now);
+            tables.create(&summary, &instance.records)?;
+            Ok(CreateOutcome::New(summary.cursor()))
         })
         .await
     }
@@ -100,17 +100,17 @@ impl Journal for RedbJournal {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         let (now, id) = (now(), id.to_owned());
         let appended = self.call(true, move |tables, _| {
             let Some(before) = tables.find(&id)? else { return Ok(None) };
-            let mut header = before.header.clone();
-            if !header.advance(at, records.len(), then, now) {
+            let mut summary = before.summary.clone();
+            if !summary.advance(at, records.len(), after_append, now) {
                 return Ok(None);
             }
-            tables.change(&before, &header, &records)?;
-            Ok(Some(header.cursor()))
+            tables.change(&before, &summary, &records)?;
+            Ok(Some(summary.cursor()))
         });
         appended.await?.ok_or(AppendError::Fenced)
     }
@@ -125,29 +125,29 @@ impl Journal for RedbJournal {
         let (now, id) = (now(), id.to_owned());
         let replaced = self.call(true, move |tables, _| {
             let Some(before) = tables.find(&id)? else { return Ok(None) };
-            let mut header = before.header.clone();
-            if !header.replace(at, from, records.len(), now) {
+            let mut summary = before.summary.clone();
+            if !summary.replace(at, from, records.len(), now) {
                 return Ok(None);
             }
-            tables.replace(&before, &header, from, records)?;
-            Ok(Some(header.cursor()))
+            tables.replace(&before, &summary, from, records)?;
+            Ok(Some(summary.cursor()))
         });
         replaced.await?.ok_or(AppendError::Fenced)
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         let id = id.to_owned();
         self.call(false, move |tables, _| {
             let Some(kept) = tables.find(&id)? else { return Ok(None) };
             let records = tables.records(&kept)?;
-            Ok(Some(Loaded { header: kept.header, records }))
+            Ok(Some(StoredInstance { summary: kept.summary, records }))
         })
         .await
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
         let id = id.to_owned();
-        self.call(false, move |tables, _| Ok(tables.find(&id)?.map(|kept| kept.header))).await
+        self.call(false, move |tables, _| Ok(tables.find(&id)?.map(|kept| kept.summary))).await
     }
 
     async fn claim(
@@ -155,34 +155,34 @@ impl Journal for RedbJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         let (now, worker) = (now(), worker.to_owned());
         let definitions = definitions.map(<[_]>::to_vec);
         self.call(true, move |tables, leases| {
             let mut given = Vec::new();
             let lives = |owner: &str| leases.lives(owner, now);
-            let selects = |header: &Header| DefinitionKey::selects(definitions.as_deref(), header);
+            let selects = |summary: &InstanceSummary| DefinitionKey::selects(definitions.as_deref(), summary);
             let (claimable, damaged) = tables.claimable(now, limit, lives, selects)?;
             // An unreadable instance leaves the indexes of claims, so that it does not block the others.
             for number in damaged {
                 tables.forget_waiting(number)?;
             }
             for before in claimable {
-                let mut header = before.header.clone();
-                header.give_to(&worker);
-                tables.change(&before, &header, &[])?;
-                given.push(header);
+                let mut summary = before.summary.clone();
+                summary.give_to(&worker);
+                tables.change(&before, &summary, &[])?;
+                given.push(summary);
             }
             Ok(given)
         })
         .await
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         self.call(false, move |tables, leases| {
             let lives = |owner: &str| leases.lives(owner, since);
-            let (unclaimed, _) = tables.claimable(since, limit, lives, |header| header.changed <= since)?;
-            Ok(unclaimed.into_iter().map(|kept| kept.header).collect())
+            let (unclaimed, _) = tables.claimable(since, limit, lives, |summary| summary.changed <= since)?;
+            Ok(unclaimed.into_iter().map(|kept| kept.summary).collect())
         })
         .await
     }
@@ -205,12 +205,12 @@ impl Journal for RedbJournal {
         self.call(true, |tables, _| tables.identity(unique())).await.map(Some)
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         let query = query.clone();
         self.call(false, move |tables, _| tables.list(&query)).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         self.call(false, |tables, _| tables.counts()).await
     }
 

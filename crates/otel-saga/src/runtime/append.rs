@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inner;
+use crate::admin::read;
 use crate::error::BoxError;
 use crate::flow::{Record, State};
-use crate::journal::{AppendError, Cursor, Loaded, Then};
-use crate::operator::read;
+use crate::journal::{AfterAppend, AppendError, Cursor, StoredInstance};
 use crate::telemetry::alert;
 
 /// The result of an append.
@@ -36,12 +36,12 @@ impl<S: Send + Sync + 'static> Inner<S> {
         id: &str,
         at: Cursor,
         records: &[Record],
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Appended, BoxError> {
         let mut wait = FIRST_WAIT;
         loop {
             let began = Instant::now();
-            match self.journal.append(id, at, encode(records)?, then).await {
+            match self.journal.append(id, at, encode(records)?, after_append).await {
                 Ok(cursor) => {
                     self.telemetry.appended(began.elapsed(), None);
                     return Ok(Appended::At(cursor));
@@ -57,14 +57,14 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Ok(None) => return Ok(Appended::Lost),
                 Ok(Some(loaded)) => {
                     if is_behind(&loaded, at, &encode(records)?) {
-                        return Ok(Appended::At(loaded.header.cursor()));
+                        return Ok(Appended::At(loaded.summary.cursor()));
                     }
-                    if loaded.header.epoch != at.epoch {
+                    if loaded.summary.epoch != at.epoch {
                         return Ok(Appended::Lost);
                     }
-                    if loaded.header.head != at.head {
+                    if loaded.summary.head != at.head {
                         return Ok(match read(&loaded) {
-                            Ok(state) => Appended::Changed(Arc::new(state), loaded.header.cursor()),
+                            Ok(state) => Appended::Changed(Arc::new(state), loaded.summary.cursor()),
                             Err(error) => Appended::Unreadable(error),
                         });
                     }
@@ -99,7 +99,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
             }
             match self.journal.load(id).await {
                 Ok(Some(loaded)) if was_replaced(&loaded, from, after, &encoded) => return Ok(after),
-                Ok(Some(loaded)) if loaded.header.cursor() == at => {}
+                Ok(Some(loaded)) if loaded.summary.cursor() == at => {}
                 Ok(_) => return Ok(at),
                 Err(error) => alert(id, "", "the journal cannot be read", &error),
             }
@@ -116,16 +116,16 @@ fn encode(records: &[Record]) -> Result<Vec<Vec<u8>>, serde_json::Error> {
 
 /// Returns true if these records are the ones before the cursor `after`: the replacement succeeded and its reply was lost.
 /// A request can have been appended since then.
-fn was_replaced(loaded: &Loaded, from: u64, after: Cursor, encoded: &[Vec<u8>]) -> bool {
+fn was_replaced(loaded: &StoredInstance, from: u64, after: Cursor, encoded: &[Vec<u8>]) -> bool {
     let from = usize::try_from(from).unwrap_or(usize::MAX);
-    loaded.header.epoch == after.epoch
+    loaded.summary.epoch == after.epoch
         && loaded.records.get(from..).is_some_and(|behind| behind.starts_with(encoded))
 }
 
 /// Returns true if these records follow the cursor in the journal: the append succeeded and its reply was lost.
-fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
+fn is_behind(loaded: &StoredInstance, at: Cursor, encoded: &[Vec<u8>]) -> bool {
     let head = usize::try_from(at.head).unwrap_or(usize::MAX);
     !encoded.is_empty()
-        && loaded.header.epoch == at.epoch
+        && loaded.summary.epoch == at.epoch
         && loaded.records.get(head..).is_some_and(|behind| behind == encoded)
 }

@@ -69,7 +69,7 @@ impl<S: Send + Sync + 'static> AttemptTask<S> {
             // Released before the wait, so that the instance can change its state without copying it.
             drop(state);
             match tokio::time::timeout(step.policy.timeout, running).await {
-                Ok(answer) => answer,
+                Ok(result) => result,
                 Err(late) => Err(StepError::uncertain(late).with_type("timeout")),
             }
         };

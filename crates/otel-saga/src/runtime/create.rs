@@ -12,7 +12,7 @@ use super::drive::{InstanceDriver, Plan};
 use super::{Inner, RegisteredSaga};
 use crate::error::{BoxError, StartError, ValueError};
 use crate::flow::{Record, Started, State};
-use crate::journal::{Created, Cursor, JournalError, Loaded, NewInstance};
+use crate::journal::{CreateOutcome, Cursor, JournalError, NewInstance, StoredInstance};
 use crate::telemetry::{AttemptOperation, Telemetry};
 
 const TRIES: usize = 3;
@@ -82,16 +82,16 @@ impl<S: Send + Sync + 'static> Inner<S> {
         loop {
             tries += 1;
             match self.journal.create(instance.clone()).await {
-                Ok(Created::New(cursor)) => {
+                Ok(CreateOutcome::New(cursor)) => {
                     guard.armed = false;
                     return Ok(Some(cursor));
                 }
-                Ok(Created::Exists) => {
+                Ok(CreateOutcome::Exists) => {
                     let loaded = self.journal.load(&instance.id).await.map_err(StartError::Journal)?;
                     let Some(loaded) = loaded else { continue };
                     if unknown && self.is_mine(&loaded, instance) {
                         guard.armed = false;
-                        return Ok(Some(loaded.header.cursor()));
+                        return Ok(Some(loaded.summary.cursor()));
                     }
                     guard.armed &= unknown;
                     return same_input(&instance.id, &loaded.records, is_same).map(|()| None);
@@ -109,10 +109,10 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     /// Returns true if the stored instance is the one of this call: the reply was lost, not the creation.
-    fn is_mine(&self, loaded: &Loaded, instance: &NewInstance) -> bool {
+    fn is_mine(&self, loaded: &StoredInstance, instance: &NewInstance) -> bool {
         instance.worker.is_some()
-            && loaded.header.owner == instance.worker
-            && loaded.header.epoch == 1
+            && loaded.summary.owner == instance.worker
+            && loaded.summary.epoch == 1
             && loaded.records == instance.records
             && !self.local().contains_key(&instance.id)
     }

@@ -24,11 +24,11 @@ use super::append::Appended;
 use super::attempt::{AttemptKey, AttemptTask, EndedAttempt};
 use super::slots::{Driven, InstanceSlots};
 use super::{Inner, LocalInstance, RegisteredSaga};
+use crate::admin::read;
 use crate::definition::Definition;
 use crate::error::{BoxError, StepError, Text};
-use crate::flow::{End, Phase, Record, State};
-use crate::journal::{Cursor, Then, now};
-use crate::operator::read;
+use crate::flow::{Phase, Record, SagaOutcome, State};
+use crate::journal::{AfterAppend, Cursor, now};
 use crate::telemetry::{AttemptOperation, AttemptSpan, Prepared, Telemetry, alert, hexadecimal, parent};
 
 pub(super) struct InstanceDriver<S> {
@@ -195,11 +195,11 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
 
     /// Journals the plan and starts its attempts. Returns false if the instance has changed since it was planned.
     async fn carry_out(&mut self, plan: Plan, operations: Vec<AttemptOperation>) -> Result<bool, BoxError> {
-        let Plan { mut records, outcomes, then, attempts, alerts, .. } = plan;
-        if records.is_empty() && then == Then::Continue {
+        let Plan { mut records, outcomes, after_append, attempts, alerts, .. } = plan;
+        if records.is_empty() && after_append == AfterAppend::Continue {
             return Ok(true);
         }
-        let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
+        let appended = self.inner.append(&self.id, self.cursor, &records, after_append).await?;
         if !matches!(appended, Appended::At(_)) {
             self.prepared.conflicted();
             // The outcomes are planned again on top of the new state.
@@ -222,7 +222,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             Appended::Lost => return Err("another worker has it".into()),
             Appended::Unreadable(error) => return Err(error),
         }
-        if let Then::Finished(_) = then {
+        if let AfterAppend::Finished(_) = after_append {
             self.ended();
         }
         Ok(true)
@@ -257,9 +257,9 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     async fn reload(&mut self) -> Result<(), BoxError> {
         // An unavailable journal is noticed at the next append.
         if let Ok(Some(loaded)) = self.inner.journal.load(&self.id).await
-            && loaded.header.epoch == self.cursor.epoch
+            && loaded.summary.epoch == self.cursor.epoch
         {
-            (self.state, self.cursor) = (Arc::new(read(&loaded)?), loaded.header.cursor());
+            (self.state, self.cursor) = (Arc::new(read(&loaded)?), loaded.summary.cursor());
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     /// Turns the result of an attempt into records.
     fn end(&mut self, key: AttemptKey, result: Result<Value, StepError>) -> Result<(), BoxError> {
         self.running.remove(&key);
-        let failures = self.state.step(key.0)?.side(key.1).failures;
+        let failures = self.state.step(key.0)?.phase_state(key.1).failures;
         self.compacts |= failures > 0 && failures.is_multiple_of(COMPACT_EVERY);
         let outcome = outcome::ended(&self.definition, &self.state, &self.id, key, result, now())?;
         self.add(outcome);
@@ -287,8 +287,8 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let Some(end) = self.state.ended else { return };
         let elapsed = Duration::from_millis(now().saturating_sub(self.state.started.at));
         let outcome = match end {
-            End::Completed => "completed",
-            End::Compensated => "compensated",
+            SagaOutcome::Completed => "completed",
+            SagaOutcome::Compensated => "compensated",
         };
         self.prepared.ended(outcome, elapsed);
     }

@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use super::drive::InstanceDriver;
 use super::{Inner, RegisteredSaga};
+use crate::admin::read;
 use crate::error::{BoxError, Text, with_causes};
 use crate::flow::{Record, State};
 use crate::journal::{
-    AppendError, Count, DefinitionKey, Header, JournalError, Loaded, Query, Status, Then, millis, now,
+    AfterAppend, AppendError, DefinitionKey, InstanceCount, InstanceSummary, JournalError, Query, Status,
+    StoredInstance, millis, now,
 };
-use crate::operator::read;
 use crate::telemetry::alert;
 use crate::two_phase::is_transaction;
 
@@ -79,11 +80,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
             let page = self.journal.list(&query).await?;
             let Some(last) = page.last() else { return Ok(()) };
             query.after = Some(last.id.clone());
-            for header in page {
-                let mine = header.owner.as_ref() == Some(&self.options.worker);
-                if mine && !self.local().contains_key(&header.id) {
-                    let then = Then::Runnable { at: now() };
-                    match self.journal.append(&header.id, header.cursor(), Vec::new(), then).await {
+            for summary in page {
+                let mine = summary.owner.as_ref() == Some(&self.options.worker);
+                if mine && !self.local().contains_key(&summary.id) {
+                    let after_append = AfterAppend::Runnable { at: now() };
+                    match self.journal.append(&summary.id, summary.cursor(), Vec::new(), after_append).await {
                         Ok(_) | Err(AppendError::Fenced) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -119,9 +120,9 @@ impl<S: Send + Sync + 'static> Inner<S> {
             }
         };
         let full = claimed.len() == room;
-        for header in claimed {
-            let id = header.id.clone();
-            if let Err(error) = self.resume(header).await {
+        for summary in claimed {
+            let id = summary.id.clone();
+            if let Err(error) = self.resume(summary).await {
                 alert(&id, "", "saga stopped on this worker", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
@@ -130,25 +131,25 @@ impl<S: Send + Sync + 'static> Inner<S> {
     }
 
     /// Resumes a claimed instance, or parks it.
-    async fn resume(self: &Arc<Self>, header: Header) -> Result<(), BoxError> {
-        let loaded = match self.journal.load(&header.id).await {
+    async fn resume(self: &Arc<Self>, summary: InstanceSummary) -> Result<(), BoxError> {
+        let loaded = match self.journal.load(&summary.id).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
             Err(error @ JournalError::Damaged { .. }) => {
                 // Parked, because otherwise each claim would return it again.
-                alert(&header.id, "", "the saga was parked", &error);
-                self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Parked).await?;
+                alert(&summary.id, "", "the saga was parked", &error);
+                self.journal.append(&summary.id, summary.cursor(), Vec::new(), AfterAppend::Parked).await?;
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
-        if loaded.header.epoch != header.epoch {
+        if loaded.summary.epoch != summary.epoch {
             return Ok(());
         }
         match self.readable(&loaded) {
             Ok((known, state)) => {
-                let cursor = loaded.header.cursor();
-                let mut driver = InstanceDriver::new(self, known, header.id.into(), state, cursor);
+                let cursor = loaded.summary.cursor();
+                let mut driver = InstanceDriver::new(self, known, summary.id.into(), state, cursor);
                 driver.take_over(&loaded.records)?;
                 // Taken at once, so that the next claim counts only the slots that are left.
                 driver.slots.reserve();
@@ -156,21 +157,23 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 Ok(())
             }
             Err(reason) => {
-                alert(&header.id, "", "the saga was parked", &*reason);
+                alert(&summary.id, "", "the saga was parked", &*reason);
                 let parked = Record::Parked { reason: with_causes(&*reason) }.encode()?;
-                self.journal.append(&header.id, loaded.header.cursor(), vec![parked], Then::Parked).await?;
+                self.journal
+                    .append(&summary.id, loaded.summary.cursor(), vec![parked], AfterAppend::Parked)
+                    .await?;
                 Ok(())
             }
         }
     }
 
-    fn readable(&self, loaded: &Loaded) -> Result<(RegisteredSaga<S>, State), BoxError> {
+    fn readable(&self, loaded: &StoredInstance) -> Result<(RegisteredSaga<S>, State), BoxError> {
         let state = read(loaded)?;
         let (saga, version) = (&state.started.saga, state.started.version);
         let known = self.known(saga, version);
         let known = known
             .ok_or_else(|| format!("version {version} of `{saga}` is not registered with this worker"))?;
-        if known.definition.shapes != state.started.steps {
+        if known.definition.specs != state.started.steps {
             return Err(format!("the steps of `{saga}`, version {version}, are others than they were").into());
         }
         Ok((known.clone(), state))
@@ -205,7 +208,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
 
     /// Returns the counts of the journal if this worker is the one that records them: the gauges of several workers would
     /// be added up.
-    async fn counts(&self) -> Result<Option<Vec<Count>>, JournalError> {
+    async fn counts(&self) -> Result<Option<Vec<InstanceCount>>, JournalError> {
         if self.lease.is_valid().await && self.journal.is_first(&self.options.worker).await? {
             return self.journal.counts().await.map(Some);
         }
@@ -221,11 +224,11 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 return alert("", "", "unclaimed sagas were not listed", &error);
             }
         };
-        let mut definitions: BTreeMap<(&str, u32), (&Header, usize)> = BTreeMap::new();
-        for header in &unclaimed {
-            definitions.entry((&header.saga, header.version)).or_insert((header, 0)).1 += 1;
+        let mut definitions: BTreeMap<(&str, u32), (&InstanceSummary, usize)> = BTreeMap::new();
+        for summary in &unclaimed {
+            definitions.entry((&summary.saga, summary.version)).or_insert((summary, 0)).1 += 1;
         }
-        for ((saga, version), (header, count)) in definitions {
+        for ((saga, version), (summary, count)) in definitions {
             let cause = if self.known(saga, version).is_some() {
                 "no worker has a free slot for them"
             } else if is_transaction(saga) {
@@ -234,7 +237,7 @@ impl<S: Send + Sync + 'static> Inner<S> {
                 "register the definition with a worker"
             };
             let text = format!("{count} instances of version {version} of `{saga}` wait: {cause}");
-            alert(&header.id, "", "saga not claimed for 5 minutes", &Text(&text));
+            alert(&summary.id, "", "saga not claimed for 5 minutes", &Text(&text));
         }
     }
 

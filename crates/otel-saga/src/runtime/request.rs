@@ -9,10 +9,10 @@ use tokio::time::sleep;
 
 use super::slots::Suspended;
 use super::{Inner, Runtime};
+use crate::admin::{Instance, SagaAdmin};
 use crate::error::InstanceError;
 use crate::flow::Resolution;
-use crate::journal::{Header, JournalError, Query, Status};
-use crate::operator::{Instance, Operator};
+use crate::journal::{InstanceSummary, JournalError, Query, Status};
 
 impl<S: Send + Sync + 'static> Runtime<S> {
     /// Returns the instance with all of its records.
@@ -21,7 +21,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// Returns an error if the instance does not exist or cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
-        self.inner.operator().status(id).await
+        self.inner.admin().status(id).await
     }
 
     /// Waits until the instance has ended or is parked, on any worker. While the journal is unavailable, it is asked
@@ -50,8 +50,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         loop {
             // Subscribes before the journal is read, so that an end in between is noticed.
             let gone = self.inner.local().get(id).map(|instance| instance.gone.clone());
-            match self.inner.journal.header(id).await {
-                Ok(Some(header)) if header.status != Status::Running => return Ok(header.status),
+            match self.inner.journal.summary(id).await {
+                Ok(Some(summary)) if summary.status != Status::Running => return Ok(summary.status),
                 Ok(None) => return Err(InstanceError::NotFound { id: id.to_owned() }),
                 Err(error @ JournalError::Damaged { .. }) => return Err(error.into()),
                 Ok(Some(_)) | Err(_) => {}
@@ -77,8 +77,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// # Errors
     ///
     /// Returns an error if the journal request fails.
-    pub async fn list(&self, query: &Query) -> Result<Vec<Header>, InstanceError> {
-        self.inner.operator().list(query).await
+    pub async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, InstanceError> {
+        self.inner.admin().list(query).await
     }
 
     /// Requests a cancellation: the saga is undone. Use [`wait`](Self::wait) to wait for the outcome.
@@ -87,7 +87,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
-        self.inner.operator().cancel(id).await?;
+        self.inner.admin().cancel(id).await?;
         self.inner.requested(id);
         Ok(())
     }
@@ -99,7 +99,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// Returns an error if the instance has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
-        self.inner.operator().park(id, reason).await?;
+        self.inner.admin().park(id, reason).await?;
         self.inner.requested(id);
         Ok(())
     }
@@ -110,7 +110,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// Returns an error if the instance has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
-        self.inner.operator().unpark(id).await?;
+        self.inner.admin().unpark(id).await?;
         self.inner.requested(id);
         Ok(())
     }
@@ -122,13 +122,13 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     ///
     /// Returns an error if the instance has ended or is parked.
     pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
-        self.inner.operator().retry(id).await?;
+        self.inner.admin().retry(id).await?;
         self.inner.requested(id);
         Ok(())
     }
 
     /// States the outcome of a step of a parked instance, because its participant cannot. It stays parked: unpark it
-    /// afterwards. See [`Operator::resolve`].
+    /// afterwards. See [`SagaAdmin::resolve`].
     ///
     /// # Errors
     ///
@@ -142,13 +142,13 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         who: &str,
         why: &str,
     ) -> Result<(), InstanceError> {
-        self.inner.operator().resolve(id, step, resolution, who, why).await
+        self.inner.admin().resolve(id, step, resolution, who, why).await
     }
 }
 
 impl<S: Send + Sync + 'static> Inner<S> {
-    fn operator(&self) -> Operator {
-        Operator::new(Arc::clone(&self.journal))
+    fn admin(&self) -> SagaAdmin {
+        SagaAdmin::new(Arc::clone(&self.journal))
     }
 
     /// Wakes the driving task of the instance, if it is in this process, and the claiming loop.

@@ -22,11 +22,15 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
         let Self { prepared, id, parent, state, .. } = self;
         let (mut any, mut all_same) = (false, true);
         for (step, phase) in open(state) {
-            let Ok(side) = state.step(step).map(|one| one.side(phase)) else { continue };
+            let Ok(phase_state) = state.step(step).map(|one| one.phase_state(phase)) else { continue };
             any = true;
             let about =
-                AttemptSpan { saga: prepared, id, parent, key: (step, phase), attempt: side.attempts };
-            all_same &= self.inner.telemetry.interrupted(about, side.last_at, side.last_span.as_deref());
+                AttemptSpan { saga: prepared, id, parent, key: (step, phase), attempt: phase_state.attempts };
+            all_same &= self.inner.telemetry.interrupted(
+                about,
+                phase_state.last_at,
+                phase_state.last_span.as_deref(),
+            );
         }
         // No attempt has an outcome, so that the process may have died before it exported the start's span. The span
         // is recorded again only under its own id, which the ids of the attempts' spans show to be possible; a second

@@ -141,7 +141,9 @@ impl Telemetry {
     pub(crate) fn interrupted(&self, about: AttemptSpan<'_>, began: u64, span: Option<&str>) -> bool {
         let start = about.start(UNIX_EPOCH + Duration::from_millis(began));
         let trace = about.parent.has_active_span().then(|| about.parent.span());
-        let lost = trace.zip(span.and_then(span_id)).map(|(trace, id)| beside(trace.span_context(), id));
+        let lost = trace
+            .zip(span.and_then(span_id))
+            .map(|(trace, id)| sibling_span_context(trace.span_context(), id));
         let attributes = || {
             let mut attributes = about.attributes(2);
             attributes.push(KeyValue::new(names::RECOVERED, true));
@@ -150,7 +152,7 @@ impl Telemetry {
         };
         let begin =
             || Operation::start(&self.tracer, || start, about.parent, StartTime::now(), Start, attributes);
-        let (operation, same) = again(lost, begin);
+        let (operation, same) = restart_span(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
         same
     }
@@ -160,8 +162,9 @@ impl Telemetry {
     pub(crate) fn start_again(&self, saga: &Prepared, id: &Arc<str>, begun: &flow::Started) {
         let trace = begun.trace.as_deref().and_then(parse_traceparent).filter(SpanContext::is_sampled);
         let (Some(lost), Some(parent)) = (trace, begun.parent.as_deref()) else { return };
-        let parent = span_id(parent)
-            .map_or_else(Context::new, |parent| context_with_remote_parent(beside(&lost, parent)));
+        let parent = span_id(parent).map_or_else(Context::new, |parent| {
+            context_with_remote_parent(sibling_span_context(&lost, parent))
+        });
         let mut started = StartTime::now();
         // Its duration is unknown. It was successful, because the start is in the journal.
         started.time = UNIX_EPOCH + Duration::from_millis(begun.at);
@@ -172,14 +175,14 @@ impl Telemetry {
             attributes
         };
         let begin = || Operation::start(&self.tracer, || start, &parent, started, Start, attributes);
-        let (operation, _) = again(Some(lost), begin);
+        let (operation, _) = restart_span(Some(lost), begin);
         operation.finish(&Outcome::ok());
     }
 }
 
 /// Starts a span again that may have been lost: under its original id if the id generator allows that, otherwise with
 /// a link to it. Returns true if it has its original id.
-pub(crate) fn again<R: OperationObserver>(
+pub(crate) fn restart_span<R: OperationObserver>(
     lost: Option<SpanContext>,
     begin: impl FnOnce() -> Operation<R>,
 ) -> (Operation<R>, bool) {
@@ -193,7 +196,7 @@ pub(crate) fn again<R: OperationObserver>(
 }
 
 /// The context of the span with this id in the same trace.
-fn beside(trace: &SpanContext, id: SpanId) -> SpanContext {
+fn sibling_span_context(trace: &SpanContext, id: SpanId) -> SpanContext {
     SpanContext::new(trace.trace_id(), id, trace.trace_flags(), true, trace.trace_state().clone())
 }
 

@@ -37,19 +37,19 @@ pub(crate) struct Prepared {
 struct PreparedStep {
     name: Arc<str>,
     kind: &'static str,
-    action: Side,
-    compensation: Side,
+    action: PhaseTelemetry,
+    compensation: PhaseTelemetry,
     retries: OnceLock<AttributedCounter>,
 }
 
 #[derive(Debug)]
-struct Side {
+struct PhaseTelemetry {
     /// The name of an attempt's span.
     span: Cow<'static, str>,
     durations: SmallOnceMap<Option<&'static str>, AttributedHistogram<f64>, CLASSES>,
 }
 
-impl Side {
+impl PhaseTelemetry {
     fn new(prefix: &str, step: &str) -> Self {
         Self { span: intern(&format!("{prefix} {step}")), durations: SmallOnceMap::new() }
     }
@@ -60,11 +60,11 @@ impl Prepared {
         instruments: Arc<LazyInstruments<SagaInstruments>>,
         definition: &Definition<S>,
     ) -> Self {
-        let steps = definition.shapes.iter().zip(&definition.steps).map(|(shape, step)| PreparedStep {
+        let steps = definition.specs.iter().zip(&definition.steps).map(|(spec, step)| PreparedStep {
             name: Arc::clone(&step.name),
-            kind: kind(shape.kind),
-            action: Side::new(names::SPAN_STEP, &step.name),
-            compensation: Side::new(names::SPAN_COMPENSATE, &step.name),
+            kind: kind(spec.kind),
+            action: PhaseTelemetry::new(names::SPAN_STEP, &step.name),
+            compensation: PhaseTelemetry::new(names::SPAN_COMPENSATE, &step.name),
             retries: OnceLock::new(),
         });
         Self {
@@ -83,7 +83,7 @@ impl Prepared {
         self.steps.get(usize::from(step))
     }
 
-    fn side(&self, step: u16, phase: Phase) -> Option<&Side> {
+    fn phase(&self, step: u16, phase: Phase) -> Option<&PhaseTelemetry> {
         self.step(step).map(|step| match phase {
             Phase::Action => &step.action,
             Phase::Compensation => &step.compensation,
@@ -92,7 +92,7 @@ impl Prepared {
 
     /// Returns the name of an attempt's span.
     pub(super) fn span(&self, step: u16, phase: Phase) -> Cow<'static, str> {
-        self.side(step, phase).map_or(Cow::Borrowed(names::SPAN_STEP), |side| side.span.clone())
+        self.phase(step, phase).map_or(Cow::Borrowed(names::SPAN_STEP), |phase| phase.span.clone())
     }
 
     /// Returns the attributes of all spans of an instance, with capacity for `more`.
@@ -150,8 +150,8 @@ impl Prepared {
             // A class that is not static is not stored as a key.
             Some(Cow::Owned(_)) => return record(&make()),
         };
-        if let Some(side) = self.side(step, phase) {
-            side.durations.get_or_init_with(class, make, record);
+        if let Some(phase) = self.phase(step, phase) {
+            phase.durations.get_or_init_with(class, make, record);
         }
     }
 

@@ -32,7 +32,7 @@ use super::flow::State;
 use super::participant::Participant;
 use super::telemetry::Telemetry;
 use crate::error::InstanceError;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
 
 /// A coordinator of two-phase commits. Cloning is cheap.
@@ -114,11 +114,12 @@ impl Coordinator {
         Ok(Outcome::of(id, &self.inner.state(id).await?))
     }
 
-    /// Waits until all participants have acknowledged, on any coordinator.
+    /// Waits until all participants have acknowledged, on any coordinator. While the journal is unavailable, it is asked
+    /// again at each poll interval.
     ///
     /// # Errors
     ///
-    /// Returns an error if the transaction does not exist or cannot be read.
+    /// Returns an error if the transaction does not exist, cannot be read, or its data are damaged.
     pub async fn wait(&self, id: &str) -> Result<Outcome, InstanceError> {
         self.inner.until(id, |state| state.ended).await
     }
@@ -147,11 +148,14 @@ impl Inner {
     async fn until(&self, id: &str, is: impl Fn(&State) -> bool) -> Result<Outcome, InstanceError> {
         loop {
             let progress = self.progress.notified();
-            let state = self.state(id).await?;
-            if is(&state)
-                && let Some(outcome) = Outcome::of(id, &state)
-            {
-                return Ok(outcome);
+            match self.state(id).await {
+                Ok(state) if is(&state) => {
+                    if let Some(outcome) = Outcome::of(id, &state) {
+                        return Ok(outcome);
+                    }
+                }
+                Ok(_) | Err(InstanceError::Journal(JournalError::Failed(_) | JournalError::Unknown(_))) => {}
+                Err(error) => return Err(error),
             }
             tokio::select! {
                 () = progress => {}

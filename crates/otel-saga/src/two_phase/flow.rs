@@ -6,6 +6,6 @@ mod next;
 mod record;
 mod state;
 
-pub use self::next::{Ballot, Command, next};
+pub use self::next::{Command, next};
 pub use self::record::{Decision, DecodeError, Record, Started};
 pub use self::state::{FoldError, State, fold};

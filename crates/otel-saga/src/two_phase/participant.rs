@@ -94,7 +94,7 @@ impl fmt::Debug for Branch {
 }
 
 /// The answer of a participant to a prepare.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Vote {
     /// The branch is durable, and can be committed and rolled back, whatever happens.
@@ -103,13 +103,38 @@ pub enum Vote {
     ReadOnly,
     /// The branch was rolled back, for this reason, and will never be committed.
     No(String),
+    /// The vote is unknown, for this reason: the branch may be prepared, or may still be. Each error of a call, and a
+    /// time-out, counts as this vote.
+    Unknown(String),
+}
+
+impl Vote {
+    /// The vote as one word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::ReadOnly => "read_only",
+            Self::No(_) => "no",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Returns the reason of a vote that aborts the transaction.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Yes | Self::ReadOnly => None,
+            Self::No(reason) | Self::Unknown(reason) => Some(reason),
+        }
+    }
 }
 
 /// The answer of a participant to a commit or a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Answer {
+pub enum Acknowledgement {
     /// The branch is in the requested state, by this call or by an earlier one.
     Done,
     /// To a rollback: the branch is committed. To a commit: it had been committed by other means than a coordinator's
@@ -124,7 +149,7 @@ pub enum Answer {
     Hazard,
 }
 
-impl Answer {
+impl Acknowledgement {
     /// Returns the heuristic outcome as one word; `None` for [`Done`](Self::Done).
     #[must_use]
     pub fn heuristic(self) -> Option<&'static str> {
@@ -154,20 +179,20 @@ pub trait Participant: Send + Sync + fmt::Debug + 'static {
     async fn prepare(&self, branch: &Branch) -> Result<Vote, BoxError>;
 
     /// Commits a prepared branch.
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError>;
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError>;
 
     /// Rolls back a branch, prepared or unknown. A participant remembers an unknown branch, so that a late prepare is
-    /// refused. The answer for a committed branch is [`Answer::Committed`].
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError>;
+    /// refused. The answer for a committed branch is [`Acknowledgement::Committed`].
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError>;
 
     /// Commits the only branch of a transaction, without preparing it if possible. [`Vote::Yes`] means that it is
     /// committed. After an error a rollback follows, whose answer decides the transaction.
     async fn commit_in_one_phase(&self, branch: &Branch) -> Result<Vote, BoxError> {
         match self.prepare(branch).await? {
             Vote::Yes => match self.commit(branch).await? {
-                Answer::Done | Answer::Committed => Ok(Vote::Yes),
-                Answer::RolledBack => Ok(Vote::No("somebody else rolled it back".to_owned())),
-                answer => Err(format!("the commit was answered with {answer:?}").into()),
+                Acknowledgement::Done | Acknowledgement::Committed => Ok(Vote::Yes),
+                Acknowledgement::RolledBack => Ok(Vote::No("somebody else rolled it back".to_owned())),
+                acknowledgement => Err(format!("the commit was answered with {acknowledgement:?}").into()),
             },
             vote => Ok(vote),
         }
@@ -216,11 +241,11 @@ impl<P: Participant + ?Sized> Participant for Arc<P> {
         (**self).prepare(branch).await
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         (**self).commit(branch).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         (**self).rollback(branch).await
     }
 

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 
 pub use self::branch::PostgresBranch;
-use super::participant::{Answer, Branch, Participant, Vote};
+use super::participant::{Acknowledgement, Branch, Participant, Vote};
 use crate::error::BoxError;
 
 /// A Postgres database as a participant. Cloning is cheap.
@@ -110,11 +110,11 @@ impl Participant for PostgresParticipant {
         Ok(Vote::No("nothing is prepared, and no connection of this process works on it".to_owned()))
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         let mut connection = self.inner.pool.acquire().await?;
         let commit = AssertSqlSafe(format!("COMMIT PREPARED {}", sql::literal(branch.as_str())));
         match sqlx::raw_sql(commit).execute(&mut *connection).await {
-            Ok(_) => return Ok(Answer::Done),
+            Ok(_) => return Ok(Acknowledgement::Done),
             Err(error) if sql::is(&error, sql::UNDEFINED_OBJECT) => {}
             Err(error) => return Err(error.into()),
         }
@@ -122,17 +122,17 @@ impl Participant for PostgresParticipant {
         // has not.
         let row = sqlx::query(sql::ROW).bind(branch.as_str()).fetch_optional(&mut *connection).await?;
         match row {
-            Some(row) if row.try_get::<bool, _>(0)? => Ok(Answer::RolledBack),
-            Some(_) => Ok(Answer::Done),
-            None => Ok(Answer::RolledBack),
+            Some(row) if row.try_get::<bool, _>(0)? => Ok(Acknowledgement::RolledBack),
+            Some(_) => Ok(Acknowledgement::Done),
+            None => Ok(Acknowledgement::RolledBack),
         }
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         let mut connection = self.inner.pool.acquire().await?;
         let rollback = AssertSqlSafe(format!("ROLLBACK PREPARED {}", sql::literal(branch.as_str())));
         match sqlx::raw_sql(rollback).execute(&mut *connection).await {
-            Ok(_) => return Ok(Answer::Done),
+            Ok(_) => return Ok(Acknowledgement::Done),
             Err(error) if sql::is(&error, sql::UNDEFINED_OBJECT) => {}
             Err(error) => return Err(error.into()),
         }
@@ -145,7 +145,7 @@ impl Participant for PostgresParticipant {
         let row = sqlx::query(sql::ROW).bind(branch.as_str()).fetch_one(&mut *tombstone).await?;
         let is_tombstone = row.try_get::<bool, _>(0)?;
         tombstone.commit().await?;
-        Ok(if is_tombstone { Answer::Done } else { Answer::Committed })
+        Ok(if is_tombstone { Acknowledgement::Done } else { Acknowledgement::Committed })
     }
 
     async fn in_doubt(&self, prefix: &str) -> Result<Vec<Branch>, BoxError> {

@@ -17,13 +17,13 @@ use otel_operation::{
 };
 use otel_propagation::context_with_remote_parent;
 
-use super::flow::{Ballot, Decision, State};
+use super::flow::{Decision, State};
 use super::names;
-use super::participant::{Answer, Vote};
+use super::participant::{Acknowledgement, Vote};
 use crate::error::BoxError;
 #[cfg(feature = "tracing")]
 use crate::error::with_causes;
-use crate::telemetry::{again, parse_traceparent};
+use crate::telemetry::{parse_traceparent, restart_span};
 
 /// Bucket boundaries of calls in seconds: a call is a request and an fsync.
 const CALL: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
@@ -207,23 +207,19 @@ pub(super) trait CallReply {
 
 impl CallReply for Vote {
     fn attribute(&self) -> Option<KeyValue> {
-        let ballot = match self {
-            Self::Yes => Ballot::Yes,
-            Self::ReadOnly => Ballot::ReadOnly,
-            Self::No(_) => Ballot::No,
-        };
-        Some(KeyValue::new(names::VOTE, ballot.as_str()))
+        Some(KeyValue::new(names::VOTE, self.as_str()))
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             Self::No(reason) => Outcome::error("refused").with_description(reason.clone()),
+            Self::Unknown(reason) => Outcome::error("failed").with_description(reason.clone()),
             _ => Outcome::ok(),
         }
     }
 }
 
-impl CallReply for Answer {
+impl CallReply for Acknowledgement {
     fn attribute(&self) -> Option<KeyValue> {
         self.heuristic().map(|what| KeyValue::new(names::OUTCOME, what))
     }
@@ -243,8 +239,8 @@ pub(super) struct Called {
 }
 
 impl Called {
-    pub(super) fn reply(&mut self, answer: &impl CallReply) {
-        self.reply = answer.attribute();
+    pub(super) fn reply(&mut self, reply: &impl CallReply) {
+        self.reply = reply.attribute();
         self.votes = false;
     }
 }
@@ -254,7 +250,7 @@ impl OperationObserver for Called {
         if let Some(reply) = self.reply.take() {
             span.set_attribute(reply);
         } else if self.votes {
-            span.set_attribute(KeyValue::new(names::VOTE, Ballot::Unknown.as_str()));
+            span.set_attribute(KeyValue::new(names::VOTE, Vote::Unknown(String::new()).as_str()));
         }
     }
 
@@ -350,7 +346,7 @@ impl Telemetry {
         let decided = Decided(state.decision);
         let begin =
             || Operation::start(&self.tracer, || start, &parent, StartTime::now(), decided, attributes);
-        let (operation, _) = again(lost, begin);
+        let (operation, _) = restart_span(lost, begin);
         operation.finish(&Outcome::error("interrupted"));
     }
 

@@ -38,7 +38,7 @@ async fn two_wait(file: &str) {
     let runtime = Runtime::builder(Arc::clone(&journal), ()).with_saga(&saga).start();
     for key in ["1", "2"] {
         let id = runtime.start(&saga, key, "secret-input".to_owned()).await.unwrap();
-        while runtime.status(&id).await.unwrap().header.owner.is_some() {
+        while runtime.status(&id).await.unwrap().summary.owner.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if key == "1" {
@@ -69,7 +69,7 @@ async fn a_stopped_applications_sagas_are_looked_at_and_told() {
     assert!(lines[1].starts_with("order/1  order 1  running  20") && lines.len() == 3, "{list}");
     let ids = |arguments| {
         let list = admin(on, arguments).json();
-        list.iter().map(|header| header["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        list.iter().map(|summary| summary["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ids("list --json --limit 1"), ["order/1"]);
     assert_eq!(ids("--json list --after order/1"), ["order/2"]);

@@ -16,7 +16,7 @@ async fn a_running_applications_sagas_are_looked_at_and_told() {
     let url = database.url();
     let on = ["--postgres", &*url];
     let missing = admin(on, "list").failed();
-    assert!(missing.contains("has version 0 of the journal's tables, of 2: run the migrations"), "{missing}");
+    assert!(missing.contains("has version 0 of the journal's tables, of 3: run the migrations"), "{missing}");
     assert_eq!(admin(on, "migrate").fine(), "");
     assert_eq!(admin(on, "migrate").fine(), "");
     assert_eq!(admin(on, "list --json").fine(), "");

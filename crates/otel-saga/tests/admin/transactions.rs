@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use otel_saga::BoxError;
 use otel_saga::journal::{Journal, RedbJournal};
-use otel_saga::two_phase::{Answer, Branch, Coordinator, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Coordinator, Participant, Vote};
 
 use crate::file::Scratch;
 use crate::program::admin;
@@ -26,12 +26,12 @@ impl Participant for Bank {
         Ok(if refuses { Vote::No("sold\nout".to_owned()) } else { Vote::Yes })
     }
 
-    async fn commit(&self, _: &Branch) -> Result<Answer, BoxError> {
-        if self.1.load(Ordering::SeqCst) { Ok(Answer::Done) } else { Err("no answer".into()) }
+    async fn commit(&self, _: &Branch) -> Result<Acknowledgement, BoxError> {
+        if self.1.load(Ordering::SeqCst) { Ok(Acknowledgement::Done) } else { Err("no answer".into()) }
     }
 
-    async fn rollback(&self, _: &Branch) -> Result<Answer, BoxError> {
-        Ok(Answer::Done)
+    async fn rollback(&self, _: &Branch) -> Result<Acknowledgement, BoxError> {
+        Ok(Acknowledgement::Done)
     }
 }
 
@@ -77,7 +77,7 @@ async fn transactions_are_shown_and_not_told_anything() {
     let show = admin(on, "show payment/waits").fine();
     let mut rows = show.lines().skip(3);
     let head: Vec<&str> = rows.next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["TIME", "PARTICIPANT", "WHAT"], "{show}");
+    assert_eq!(head, ["TIME", "PARTICIPANT", "EVENT"], "{show}");
     let told: Vec<String> = rows
         .map(|line| {
             let words = line.split_whitespace().filter(|word| !word.starts_with("20"));

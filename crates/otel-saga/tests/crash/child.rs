@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use otel_saga::flow::{Phase, Record};
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, RedbJournal, Then,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, Query, RedbJournal, StoredInstance,
 };
 use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 
@@ -56,7 +56,7 @@ struct Stopping {
 
 #[async_trait]
 impl Journal for Stopping {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.points.pass();
         let created = self.inner.create(instance).await;
         self.points.pass();
@@ -68,10 +68,10 @@ impl Journal for Stopping {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         self.points.pass();
-        let cursor = self.inner.append(id, at, records, then).await;
+        let cursor = self.inner.append(id, at, records, after_append).await;
         if let Err(AppendError::Fenced) = cursor {
             println!("fenced");
         }
@@ -92,12 +92,12 @@ impl Journal for Stopping {
         cursor
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         self.inner.load(id).await
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        self.inner.header(id).await
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        self.inner.summary(id).await
     }
 
     async fn claim(
@@ -105,11 +105,11 @@ impl Journal for Stopping {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.claim(worker, definitions, limit).await
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.unclaimed(since, limit).await
     }
 
@@ -117,11 +117,11 @@ impl Journal for Stopping {
         self.inner.renew(worker, lease).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.list(query).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         self.inner.counts().await
     }
 

@@ -1,6 +1,6 @@
 //! Definitions that are refused, and the errors, which name the step.
 
-use otel_saga::{DefinitionError, Handle, Saga, SagaBuilder, StepContext, StepError};
+use otel_saga::{DefinitionError, Saga, SagaBuilder, StepContext, StepError, StepHandle};
 
 type Builder = SagaBuilder<(), u32>;
 type Cx = StepContext<()>;
@@ -101,7 +101,7 @@ fn outputs_come_from_steps_that_are_done_by_then() {
     });
     assert_eq!(sibling, "the step `b` uses the output of a step that runs at the same time");
 
-    let mut stranger: Option<Handle<u32>> = None;
+    let mut stranger: Option<StepHandle<u32>> = None;
     built(|saga| stranger = Some(saga.step("a", (), number).undo(undo))).unwrap();
     let foreign = refused(|saga| {
         saga.step("z", (), number).undo(undo);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, Then,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, Query, StoredInstance,
 };
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Faulty {
     away: AtomicBool,
     /// Loses the reply to one of this many calls, after carrying it out; 0 loses none.
     loses_every: usize,
+    loses_create: AtomicBool,
     asked: AtomicUsize,
     written: AtomicUsize,
 }
@@ -23,11 +24,23 @@ pub(crate) struct Faulty {
 impl Faulty {
     pub(crate) fn new(inner: &Arc<dyn Journal>, loses_every: usize) -> Arc<Self> {
         let inner = Arc::clone(inner);
-        Arc::new(Self { inner, away: false.into(), loses_every, asked: 0.into(), written: 0.into() })
+        Arc::new(Self {
+            inner,
+            away: false.into(),
+            loses_every,
+            loses_create: false.into(),
+            asked: 0.into(),
+            written: 0.into(),
+        })
     }
 
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Loses the reply to the next creation.
+    pub(crate) fn lose_create(&self) {
+        self.loses_create.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -55,11 +68,12 @@ impl Faulty {
 
 #[async_trait]
 impl Journal for Faulty {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.there()?;
         self.written.fetch_add(1, Ordering::SeqCst);
         let created = self.inner.create(instance).await;
-        if self.loses() { Err(JournalError::Unknown("lost".into())) } else { created }
+        let is_lost = self.loses_create.swap(false, Ordering::SeqCst) || self.loses();
+        if is_lost { Err(JournalError::Unknown("lost".into())) } else { created }
     }
 
     async fn append(
@@ -67,11 +81,11 @@ impl Journal for Faulty {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         self.there()?;
         self.written.fetch_add(1, Ordering::SeqCst);
-        let cursor = self.inner.append(id, at, records, then).await;
+        let cursor = self.inner.append(id, at, records, after_append).await;
         if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
     }
 
@@ -88,15 +102,15 @@ impl Journal for Faulty {
         if self.loses() { Err(JournalError::Unknown("lost".into()).into()) } else { cursor }
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         self.there()?;
         let loaded = self.inner.load(id).await;
         if self.loses() { Err(JournalError::Failed("lost".into())) } else { loaded }
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
         self.there()?;
-        self.inner.header(id).await
+        self.inner.summary(id).await
     }
 
     async fn claim(
@@ -104,13 +118,13 @@ impl Journal for Faulty {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         self.there()?;
         let claimed = self.inner.claim(worker, definitions, limit).await;
         if self.loses() { Err(JournalError::Unknown("lost".into())) } else { claimed }
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         self.there()?;
         self.inner.unclaimed(since, limit).await
     }
@@ -128,12 +142,12 @@ impl Journal for Faulty {
         self.inner.is_first(worker).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         self.there()?;
         self.inner.list(query).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         self.there()?;
         self.inner.counts().await
     }

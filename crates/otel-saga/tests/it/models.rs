@@ -1,13 +1,14 @@
-//! Model checking of three small sagas: every order of crashes, lost and late outcomes, refusals, takeovers from a
-//! worker that still runs, cancellations, giving up, parking, unparking and resolutions. All invariants hold, and
+//! Model checking of small sagas: every order of crashes, lost and late outcomes, refusals, takeovers from a worker that
+//! still runs, cancellations, giving up, parking, unparking, resolutions and compactions. All invariants hold, and
 //! without any one protection one of them does not.
 
+mod compaction;
 mod faults;
 mod operator;
 mod participant;
 mod world;
 
-use otel_saga::flow::{End, Record, Started, StepKind, StepShape, fold};
+use otel_saga::flow::{Record, SagaOutcome, Started, StepKind, StepSpec, fold};
 use serde_json::Value;
 use stateright::{Checker, Model, Property};
 
@@ -24,6 +25,8 @@ const READABLE: &str = "the records follow each other";
 const AT_ONCE: &str = "a step has one attempt at a time";
 const REASON: &str = "a saga is undone for a reason";
 const LIMITED: &str = "an attempt is not interrupted without end";
+const KEPT: &str = "a cancellation that was accepted stays in the journal";
+const CAN_COMPACT: &str = "attempts can be compacted";
 const CAN_COMPLETE: &str = "it can be completed";
 const CAN_COMPENSATE: &str = "it can be compensated";
 
@@ -39,6 +42,7 @@ const fn any(faults: u8) -> Budget {
         give_ups: 1,
         parks: 0,
         resolutions: 0,
+        compactions: 0,
     }
 }
 
@@ -53,13 +57,19 @@ const fn crashes(crashes: u8) -> Budget {
     Budget { crashes, losses: 0, refusals: 0, takeovers: 0, cancels: 0, give_ups: 0, ..none }
 }
 
+/// A budget with three failures, the fewest that a compaction shortens, and this many other faults.
+const fn compacted(others: u8) -> Budget {
+    Budget { losses: 3, compactions: 1, crashes: 0, refusals: 0, give_ups: 0, ..any(4 + others) }
+}
+
 fn invariants() -> Vec<Property<World>> {
     vec![
         Property::always(COMPLETED, |_, now: &Situation| {
-            now.end() != Some(End::Completed) || now.participants.iter().all(|one| one.effects() == 1)
+            now.end() != Some(SagaOutcome::Completed) || now.participants.iter().all(|one| one.effects() == 1)
         }),
         Property::always(COMPENSATED, |_, now: &Situation| {
-            now.end() != Some(End::Compensated) || now.participants.iter().all(|one| one.effects() == 0)
+            now.end() != Some(SagaOutcome::Compensated)
+                || now.participants.iter().all(|one| one.effects() == 0)
         }),
         Property::always(ONCE, |_, now: &Situation| now.participants.iter().all(|one| one.effects() <= 1)),
         Property::always(FORWARD_ONLY, |world: &World, now: &Situation| {
@@ -86,11 +96,20 @@ fn invariants() -> Vec<Property<World>> {
         }),
         Property::always(LIMITED, |_, now: &Situation| {
             let steps = now.journal.iter().flat_map(|state| &state.steps);
-            let mut sides = steps.flat_map(|step| [&step.action, &step.compensation]);
-            sides.all(|side| side.interruptions <= INTERRUPTIONS)
+            let mut phases = steps.flat_map(|step| [&step.action, &step.compensation]);
+            phases.all(|phase_state| phase_state.interruptions <= INTERRUPTIONS)
         }),
-        Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(End::Completed)),
-        Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(End::Compensated)),
+        Property::always(KEPT, |world: &World, now: &Situation| {
+            let is_cancelled = now.budget.cancels < world.budget.cancels;
+            !is_cancelled || now.journal.as_ref().is_none_or(|state| state.cancel_requested)
+        }),
+        Property::sometimes(CAN_COMPACT, |world: &World, now: &Situation| {
+            let mut records = now.records.iter().flatten();
+            world.budget.compactions == 0
+                || records.any(|record| matches!(record, Record::Compacted { .. })) && now.end().is_some()
+        }),
+        Property::sometimes(CAN_COMPLETE, |_, now: &Situation| now.end() == Some(SagaOutcome::Completed)),
+        Property::sometimes(CAN_COMPENSATE, |_, now: &Situation| now.end() == Some(SagaOutcome::Compensated)),
     ]
 }
 
@@ -100,11 +119,11 @@ fn pivot_stands(world: &World, participants: &[Participant]) -> bool {
 }
 
 fn world(steps: &[(StepKind, u16)], budget: Budget, without: Without) -> World {
-    let shapes = steps
+    let specs = steps
         .iter()
         .enumerate()
-        .map(|(index, (kind, stage))| StepShape::new(format!("s{index}"), *kind, *stage));
-    let started = Record::Started(Started::new("model", 1, shapes.collect(), Value::Null, 0));
+        .map(|(index, (kind, stage))| StepSpec::new(format!("s{index}"), *kind, *stage));
+    let started = Record::Started(Started::new("model", 1, specs.collect(), Value::Null, 0));
     let begun = fold([&started]).unwrap();
     World { begun, kinds: steps.iter().map(|(kind, _)| *kind).collect(), without, budget }
 }
@@ -186,6 +205,22 @@ fn without_an_owner_who_parks_a_step_has_two_attempts_at_once() {
 #[test]
 fn without_a_tombstone_of_the_operator_a_late_action_is_left_behind() {
     breaks_with(SEQUENTIAL, operated(3), Without::OperatorTombstone, &[COMPENSATED]);
+}
+
+#[test]
+fn a_saga_whose_journal_is_compacted_is_whole() {
+    holds(&SEQUENTIAL[..2], compacted(2));
+}
+
+#[test]
+fn without_fencing_a_compaction_loses_a_cancellation() {
+    breaks_with(&SEQUENTIAL[..2], compacted(1), Without::CompactionFencing, &[KEPT]);
+}
+
+#[test]
+fn without_fencing_a_compaction_of_a_zombie_loses_records() {
+    let budget = Budget { cancels: 0, ..compacted(1) };
+    breaks_with(&SEQUENTIAL[..2], budget, Without::CompactionFencing, &[READABLE]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod appends;
 mod away;
 mod clocks;
 mod compaction;
+mod compensations;
 mod cost;
 mod course;
 mod interruptions;

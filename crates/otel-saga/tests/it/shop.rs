@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep};
 pub(crate) enum Fault {
     Fine,
     Refuse,
+    /// The call is refused although an earlier attempt had an effect.
+    Reject,
     /// The call has no effect, and the caller does not know that.
     Lose,
     /// The call has its effect, and the answer is lost.
@@ -21,6 +23,8 @@ pub(crate) enum Fault {
     Panic,
     /// The call has its effect after this many milliseconds.
     Slow(u64),
+    /// The caller receives no answer, and the request reaches the participant this many milliseconds later.
+    Late(u64),
     /// The call has no effect, and the participant asks for a wait of this many seconds.
     Later(u64),
     /// The call has no effect, and the step gives up.
@@ -117,12 +121,21 @@ impl Shop {
         let _leave = Leave(self, cx.action_key());
         match fault {
             Fault::Slow(millis) => sleep(Duration::from_millis(millis)).await,
+            Fault::Late(millis) => {
+                let (shop, late) = (self.clone(), cx.clone());
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(millis)).await;
+                    let _ = shop.take_effect(&late, false);
+                });
+                return std::future::pending().await;
+            }
             Fault::Hang => cx.cancelled().await,
             Fault::Panic => panic!("as the test told it"),
             Fault::Lose => return Err(StepError::uncertain("lost")),
             Fault::Later(seconds) => {
                 return Err(StepError::uncertain("busy").retry_after(Duration::from_secs(seconds)));
             }
+            Fault::Reject => return Err(StepError::refused("exists")),
             Fault::GiveUp => return Err(StepError::give_up("closed")),
             _ => {}
         }

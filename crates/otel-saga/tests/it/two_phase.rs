@@ -1,11 +1,11 @@
 //! Two-phase commits, with participants in memory.
 
+mod admin;
 #[cfg(feature = "tracing")]
 mod alerts;
 mod bank;
 mod behaviour;
 mod conventions;
 mod models;
-mod operator;
 mod recovery;
 mod trace;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use otel_saga::journal::{
-    AppendError, Created, Cursor, Journal, JournalError, NewInstance, PostgresJournal, Status, Then,
+    AfterAppend, AppendError, CreateOutcome, Cursor, Journal, JournalError, NewInstance, PostgresJournal,
+    Status,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
@@ -18,7 +19,7 @@ fn record(text: &str) -> Vec<Vec<u8>> {
 
 async fn created(journal: &PostgresJournal, id: &str) -> Cursor {
     match journal.create(NewInstance::new(id, "order", 1, record("first"))).await.unwrap() {
-        Created::New(cursor) => cursor,
+        CreateOutcome::New(cursor) => cursor,
         other => panic!("{other:?}"),
     }
 }
@@ -34,7 +35,7 @@ async fn a_zombie_in_the_same_batch_is_told_that_it_is_fenced() {
         let zombie = at;
         at = claimed[0].cursor();
         assert_eq!((at.head, at.epoch), (zombie.head, zombie.epoch + 1));
-        let append = |at, text: &'static str| journal.append("a", at, record(text), Then::Continue);
+        let append = |at, text: &'static str| journal.append("a", at, record(text), AfterAppend::Continue);
         let zombies = join_all((0..8).map(|_| append(zombie, "zombie")));
         let twins = join_all([append(at, "mine"), append(at, "mine")]);
         let (zombies, twins) = join(zombies, twins).await;
@@ -60,8 +61,9 @@ async fn of_two_that_create_one_id_in_a_batch_one_does() {
         let records = |text: String| if round % 2 == 0 { vec![text.into_bytes()] } else { vec![] };
         let create = |text: String| journal.create(NewInstance::new(&id, "order", 1, records(text)));
         let answers = join_all((0..10).map(|one| create(format!("{one}")))).await;
-        let new: Vec<usize> = (0..10).filter(|one| matches!(answers[*one], Ok(Created::New(_)))).collect();
-        let exist = answers.iter().filter(|answer| matches!(answer, Ok(Created::Exists))).count();
+        let new: Vec<usize> =
+            (0..10).filter(|one| matches!(answers[*one], Ok(CreateOutcome::New(_)))).collect();
+        let exist = answers.iter().filter(|answer| matches!(answer, Ok(CreateOutcome::Exists))).count();
         assert_eq!((new.len(), exist), (1, 9), "{answers:?}");
         let records = journal.load(&id).await.unwrap().unwrap().records;
         let expected = if round % 2 == 0 { vec![new[0].to_string().into_bytes()] } else { vec![] };
@@ -86,7 +88,7 @@ async fn what_postgres_cannot_hold_is_in_nobodys_way() {
             join_all(ids.iter().map(|id| journal.create(NewInstance::new(id, "order", 1, record("x")))));
         let bad = ["nul\0", &*long].map(|id| journal.create(NewInstance::new(id, "order", 1, record("x"))));
         let (fine, bad) = join(fine, join_all(bad)).await;
-        assert!(fine.iter().all(|answer| matches!(answer, Ok(Created::New(_)))), "{fine:?}");
+        assert!(fine.iter().all(|answer| matches!(answer, Ok(CreateOutcome::New(_)))), "{fine:?}");
         assert!(bad.iter().all(|answer| matches!(answer, Err(JournalError::Failed(_)))), "{bad:?}");
     }
     assert_eq!(journal.counts().await.unwrap()[0].count, 150);
@@ -108,12 +110,12 @@ async fn what_takes_too_long_was_not_done() {
     let at = created(&database.journal().await, "a").await;
     let hasty = database.options().with_timeout(Duration::from_millis(300)).connect().await.unwrap();
     let holder = held(&database, "a").await;
-    let answer = hasty.append("a", at, record("late"), Then::Parked).await;
+    let answer = hasty.append("a", at, record("late"), AfterAppend::Parked).await;
     assert!(matches!(answer, Err(AppendError::Journal(JournalError::Failed(_)))), "{answer:?}");
     drop(holder);
     let loaded = hasty.load("a").await.unwrap().unwrap();
-    assert_eq!((loaded.records.len(), loaded.header.status), (1, Status::Running));
-    hasty.append("a", at, record("again"), Then::Parked).await.unwrap();
+    assert_eq!((loaded.records.len(), loaded.summary.status), (1, Status::Running));
+    hasty.append("a", at, record("again"), AfterAppend::Parked).await.unwrap();
 }
 
 #[tokio::test]
@@ -126,7 +128,7 @@ async fn an_append_whose_session_ends_is_unknown_and_the_next_one_is_done() {
     let mut other = PgConnection::connect(&database.url()).await.unwrap();
     let appending = tokio::spawn({
         let journal = Arc::clone(&journal);
-        async move { journal.append("a", at, record("lost?"), Then::Continue).await }
+        async move { journal.append("a", at, record("lost?"), AfterAppend::Continue).await }
     });
     // Ends the session as soon as it waits for the lock.
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -138,7 +140,7 @@ async fn an_append_whose_session_ends_is_unknown_and_the_next_one_is_done() {
     assert!(matches!(answer, Err(AppendError::Journal(JournalError::Unknown(_)))), "{answer:?}");
     drop(holder);
     assert_eq!(journal.load("a").await.unwrap().unwrap().records.len(), 1);
-    journal.append("a", at, record("again"), Then::Continue).await.unwrap();
+    journal.append("a", at, record("again"), AfterAppend::Continue).await.unwrap();
 }
 
 #[tokio::test]

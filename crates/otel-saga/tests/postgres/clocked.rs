@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    PostgresJournal, Query, Then, now,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, PostgresJournal, Query, StoredInstance, now,
 };
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -53,7 +53,7 @@ impl Clocked {
 
 #[async_trait]
 impl Journal for Clocked {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.set().await;
         self.inner.create(instance).await
     }
@@ -63,10 +63,10 @@ impl Journal for Clocked {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         self.set().await;
-        self.inner.append(id, at, records, then).await
+        self.inner.append(id, at, records, after_append).await
     }
 
     async fn replace(
@@ -80,12 +80,12 @@ impl Journal for Clocked {
         self.inner.replace(id, at, from, records).await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         self.inner.load(id).await
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        self.inner.header(id).await
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        self.inner.summary(id).await
     }
 
     async fn claim(
@@ -93,12 +93,12 @@ impl Journal for Clocked {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         self.set().await;
         self.inner.claim(worker, definitions, limit).await
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         self.set().await;
         self.inner.unclaimed(since, limit).await
     }
@@ -117,11 +117,11 @@ impl Journal for Clocked {
         self.inner.identity().await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.list(query).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         self.inner.counts().await
     }
 

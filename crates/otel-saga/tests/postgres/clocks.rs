@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use otel_saga::journal::{Created, Journal, NewInstance, Then, now};
+use otel_saga::journal::{AfterAppend, CreateOutcome, Journal, NewInstance, now};
 
 use crate::clocked::Still;
 use crate::support::Scratch;
@@ -17,8 +17,10 @@ async fn a_worker_whose_clock_is_ahead_takes_nothing_from_the_living() {
     journal.renew("living", Duration::from_secs(600)).await.unwrap();
     let new = |id: &str| NewInstance::new(id, "order", 1, vec![]);
     journal.create(new("taken").with_worker("living")).await.unwrap();
-    let Created::New(cursor) = journal.create(new("waiting")).await.unwrap() else { panic!("it exists") };
-    let later = Then::Runnable { at: now() + 600_000 };
+    let CreateOutcome::New(cursor) = journal.create(new("waiting")).await.unwrap() else {
+        panic!("it exists")
+    };
+    let later = AfterAppend::Runnable { at: now() + 600_000 };
     journal.append("waiting", cursor, vec![], later).await.unwrap();
 
     // From here on the clock of this process is an hour ahead.
@@ -26,6 +28,6 @@ async fn a_worker_whose_clock_is_ahead_takes_nothing_from_the_living() {
     assert!(journal.claim("ahead", None, 10).await.unwrap().is_empty());
     assert_eq!(journal.prune(now(), 10).await.unwrap(), 0);
     // A due time is converted to a delay, so that this process's present is the server's.
-    journal.append("waiting", cursor, vec![], Then::Runnable { at: now() }).await.unwrap();
+    journal.append("waiting", cursor, vec![], AfterAppend::Runnable { at: now() }).await.unwrap();
     assert_eq!(journal.claim("ahead", None, 10).await.unwrap()[0].id, "waiting");
 }

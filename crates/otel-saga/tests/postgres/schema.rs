@@ -1,7 +1,7 @@
 //! Migrations, and several journals in one database.
 
 use futures_util::future::join_all;
-use otel_saga::journal::{Created, Journal, NewInstance, PostgresError, Query};
+use otel_saga::journal::{CreateOutcome, Journal, NewInstance, PostgresError, Query};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
@@ -12,7 +12,7 @@ async fn tables_are_made_once_by_whoever_comes_first() {
     let database = Scratch::new();
     let options = database.options();
     let missing = options.connect().await.unwrap_err();
-    assert!(matches!(missing, PostgresError::NotMigrated { found: 0, wanted: 2, .. }), "{missing}");
+    assert!(matches!(missing, PostgresError::NotMigrated { found: 0, wanted: 3, .. }), "{missing}");
     let all = join_all((0..6).map(|_| options.migrate())).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     let journal = options.connect().await.unwrap();
@@ -34,11 +34,11 @@ async fn journals_in_two_schemas_do_not_see_each_other() {
     }
     for journal in &journals {
         let created = journal.create(NewInstance::new("a", "order", 1, vec![])).await.unwrap();
-        assert!(matches!(created, Created::New(_)));
+        assert!(matches!(created, CreateOutcome::New(_)));
         assert_eq!(journal.list(&Query::default()).await.unwrap().len(), 1);
     }
     assert_eq!(journals[0].claim("w", None, 10).await.unwrap().len(), 1);
-    assert_eq!(journals[1].load("a").await.unwrap().unwrap().header.epoch, 1);
+    assert_eq!(journals[1].load("a").await.unwrap().unwrap().summary.epoch, 1);
     for schema in ["", "Upper", "1st", "a\"b", "a b", &"x".repeat(64)] {
         let error = database.options().with_schema(schema).connect().await.unwrap_err();
         assert!(matches!(error, PostgresError::Schema { .. }), "{error}");
@@ -51,10 +51,10 @@ async fn tables_of_a_later_version_are_left_alone() {
     let options = database.options();
     options.migrate().await.unwrap();
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-    let later = sqlx::raw_sql("INSERT INTO saga.migration VALUES (3, now())");
+    let later = sqlx::raw_sql("INSERT INTO saga.migration VALUES (4, now())");
     later.execute(&mut connection).await.unwrap();
     for error in [options.migrate().await.unwrap_err(), options.connect().await.map(|_| ()).unwrap_err()] {
-        assert!(matches!(error, PostgresError::TooNew { found: 3, known: 2, .. }), "{error}");
+        assert!(matches!(error, PostgresError::TooNew { found: 4, known: 3, .. }), "{error}");
     }
 }
 

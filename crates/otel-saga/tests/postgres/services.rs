@@ -1,11 +1,14 @@
-//! Two services with different sagas on one journal: each drives its own instances only.
+//! Several services on one journal: each drives its own instances only, and a key starts one instance.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use otel_saga::journal::Status;
-use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
+use otel_saga::{RetryPolicy, Runtime, Saga, StartError, StepContext, StepError};
 
 use crate::support::Scratch;
 
@@ -43,4 +46,42 @@ async fn instances_are_left_to_the_service_that_knows_their_definition() {
     }
     orders.shutdown(Duration::from_secs(10)).await;
     refunds.shutdown(Duration::from_secs(10)).await;
+}
+
+async fn counts(cx: StepContext<Arc<AtomicUsize>>, _: u32, (): ()) -> Result<(), StepError> {
+    cx.state().fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_four_workers_start_at_once_is_one_saga() {
+    let (database, calls) = (Scratch::new(), Arc::<AtomicUsize>::default());
+    let mut saga = Saga::builder("order", 1);
+    saga.step("count", (), counts).pivot();
+    let saga = saga.build().unwrap();
+    let mut workers = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let runtime = Runtime::builder(Arc::new(database.journal().await), Arc::clone(&calls));
+        workers.push(runtime.with_saga(&saga).with_worker(name).start());
+    }
+    let starts =
+        (0..100_u32).flat_map(|key| workers.iter().cycle().take(20).map(move |worker| (key, worker)));
+    let starts = starts.map(|(key, worker)| {
+        let (worker, saga) = (worker.clone(), saga.clone());
+        tokio::spawn(async move {
+            let id = worker.start(&saga, &key.to_string(), key).await.unwrap();
+            worker.wait(&id).await.unwrap()
+        })
+    });
+    for status in join_all(starts).await {
+        assert_eq!(status.unwrap(), Status::Completed);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 100);
+    for worker in &workers {
+        let other = worker.start(&saga, "0", 1).await;
+        assert!(matches!(other, Err(StartError::OtherInput { .. })), "{other:?}");
+    }
+    for worker in workers {
+        worker.shutdown(Duration::from_secs(10)).await;
+    }
 }

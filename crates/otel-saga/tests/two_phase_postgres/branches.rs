@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use otel_saga::BoxError;
-use otel_saga::two_phase::{Answer, Branch, Participant, PostgresBranch, PostgresParticipant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Participant, PostgresBranch, PostgresParticipant, Vote};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::oneshot;
@@ -62,11 +62,11 @@ impl Participant for Slow {
         vote
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.inner.commit(branch).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.inner.rollback(branch).await
     }
 }
@@ -97,16 +97,16 @@ async fn each_call_again_is_answered_as_it_was() {
         assert_eq!(participant.prepare(&one).await.unwrap(), Vote::Yes);
     }
     for _ in 0..2 {
-        assert_eq!(participant.commit(&one).await.unwrap(), Answer::Done);
+        assert_eq!(participant.commit(&one).await.unwrap(), Acknowledgement::Done);
     }
-    assert_eq!(participant.rollback(&one).await.unwrap(), Answer::Committed);
+    assert_eq!(participant.rollback(&one).await.unwrap(), Acknowledgement::Committed);
     let two = branch(&banks, "2");
     let open = begin(&banks, &two, 5).await;
     assert_eq!(open.prepare(&two).await.unwrap(), Vote::Yes);
     for _ in 0..2 {
-        assert_eq!(participant.rollback(&two).await.unwrap(), Answer::Done);
+        assert_eq!(participant.rollback(&two).await.unwrap(), Acknowledgement::Done);
     }
-    assert_eq!(participant.commit(&two).await.unwrap(), Answer::RolledBack);
+    assert_eq!(participant.commit(&two).await.unwrap(), Acknowledgement::RolledBack);
     assert!(is_no(&participant.prepare(&two).await.unwrap()));
     assert_eq!(banks.cents().await, [BEGIN + 5, BEGIN]);
     banks.drop().await;
@@ -118,7 +118,7 @@ async fn a_late_prepare_finds_the_tombstone() {
     let one = branch(&banks, "1");
     let open = begin(&banks, &one, 5).await;
     // The rollback does not wait for the branch, which has not written its row.
-    assert_eq!(banks.participants[0].rollback(&one).await.unwrap(), Answer::Done);
+    assert_eq!(banks.participants[0].rollback(&one).await.unwrap(), Acknowledgement::Done);
     assert!(is_no(&open.prepare(&one).await.unwrap()));
     // The branch cannot commit in one phase either.
     let open = begin(&banks, &one, 5).await;
@@ -140,7 +140,7 @@ async fn a_rollback_that_meets_an_open_branch_is_asked_again() {
     assert!(error.to_string().contains("lock timeout"), "{error}");
     let prepare = format!("PREPARE TRANSACTION '{one}'");
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(open.connection()).await.unwrap();
-    assert_eq!(participant.rollback(&one).await.unwrap(), Answer::Done);
+    assert_eq!(participant.rollback(&one).await.unwrap(), Acknowledgement::Done);
     assert_eq!(banks.cents().await, [BEGIN, BEGIN]);
     drop(open);
     banks.drop().await;
@@ -245,7 +245,7 @@ async fn only_the_same_user_in_the_same_database_ends_a_branch() {
         }
     }
     assert_eq!(banks.prepared().await, [one.as_str()]);
-    assert_eq!(banks.participants[0].commit(&one).await.unwrap(), Answer::Done);
+    assert_eq!(banks.participants[0].commit(&one).await.unwrap(), Acknowledgement::Done);
     assert_eq!(banks.cents().await, [BEGIN + 5, BEGIN]);
     banks.drop().await;
 }
@@ -257,7 +257,7 @@ async fn the_longest_text_of_a_branch_is_one_that_can_be_prepared() {
     let of_length = |length: usize| Branch::parse(format!("{start}{}", "k".repeat(length - start.len())));
     let longest = of_length(199).unwrap();
     assert_eq!(begin(&banks, &longest, 5).await.prepare(&longest).await.unwrap(), Vote::Yes);
-    assert_eq!(banks.participants[0].commit(&longest).await.unwrap(), Answer::Done);
+    assert_eq!(banks.participants[0].commit(&longest).await.unwrap(), Acknowledgement::Done);
     assert!(of_length(200).is_err());
     banks.drop().await;
 }

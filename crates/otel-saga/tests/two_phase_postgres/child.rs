@@ -12,11 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use otel_saga::BoxError;
 use otel_saga::journal::{
-    AppendError, Count, Created, Cursor, DefinitionKey, Header, Journal, JournalError, Loaded, NewInstance,
-    Query, RedbJournal, Then,
+    AfterAppend, AppendError, CreateOutcome, Cursor, DefinitionKey, InstanceCount, InstanceSummary, Journal,
+    JournalError, NewInstance, Query, RedbJournal, StoredInstance,
 };
 use otel_saga::two_phase::flow::Record;
-use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Participant, Vote};
 
 use super::journal::options;
 use super::spans;
@@ -61,7 +61,7 @@ struct StoppingJournal {
 
 #[async_trait]
 impl Journal for StoppingJournal {
-    async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         self.points.pass();
         let created = self.inner.create(instance).await;
         self.points.pass();
@@ -73,10 +73,10 @@ impl Journal for StoppingJournal {
         id: &str,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Cursor, AppendError> {
         self.points.pass();
-        let cursor = self.inner.append(id, at, records, then).await;
+        let cursor = self.inner.append(id, at, records, after_append).await;
         if let Err(AppendError::Fenced) = cursor {
             println!("\nfenced");
         }
@@ -84,12 +84,12 @@ impl Journal for StoppingJournal {
         cursor
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Loaded>, JournalError> {
+    async fn load(&self, id: &str) -> Result<Option<StoredInstance>, JournalError> {
         self.inner.load(id).await
     }
 
-    async fn header(&self, id: &str) -> Result<Option<Header>, JournalError> {
-        self.inner.header(id).await
+    async fn summary(&self, id: &str) -> Result<Option<InstanceSummary>, JournalError> {
+        self.inner.summary(id).await
     }
 
     async fn claim(
@@ -97,11 +97,11 @@ impl Journal for StoppingJournal {
         worker: &str,
         definitions: Option<&[DefinitionKey]>,
         limit: usize,
-    ) -> Result<Vec<Header>, JournalError> {
+    ) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.claim(worker, definitions, limit).await
     }
 
-    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<Header>, JournalError> {
+    async fn unclaimed(&self, since: u64, limit: usize) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.unclaimed(since, limit).await
     }
 
@@ -109,11 +109,11 @@ impl Journal for StoppingJournal {
         self.inner.renew(worker, lease).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Header>, JournalError> {
+    async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, JournalError> {
         self.inner.list(query).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, JournalError> {
+    async fn counts(&self) -> Result<Vec<InstanceCount>, JournalError> {
         self.inner.counts().await
     }
 
@@ -150,22 +150,22 @@ impl<P: Participant> Participant for Stopping<P> {
         vote
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.points.pass();
         let less = |left: usize| left.checked_sub(1);
         if self.loses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Err("lost".into());
         }
-        let answer = self.inner.commit(branch).await;
+        let acknowledgement = self.inner.commit(branch).await;
         self.points.pass();
-        answer
+        acknowledgement
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.points.pass();
-        let answer = self.inner.rollback(branch).await;
+        let acknowledgement = self.inner.rollback(branch).await;
         self.points.pass();
-        answer
+        acknowledgement
     }
 
     async fn commit_in_one_phase(&self, branch: &Branch) -> Result<Vote, BoxError> {

@@ -67,8 +67,8 @@ async fn transfers_commit_abort_and_are_handed_over() {
     let outcome = tokio::time::timeout(LONG / 2, second.wait("transfer/held")).await.unwrap().unwrap();
     assert_eq!(outcome.decision, Decision::Abort);
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
-    let header = journal.load("transfer/held").await.unwrap().unwrap().header;
-    assert_eq!((header.status, header.epoch), (Status::Compensated, 2));
+    let summary = journal.load("transfer/held").await.unwrap().unwrap().summary;
+    assert_eq!((summary.status, summary.epoch), (Status::Compensated, 2));
     banks.drop().await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use otel_saga::journal::{Journal, MemoryJournal};
-use otel_saga::two_phase::{Answer, Branch, Coordinator, Participant, PostgresParticipant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Coordinator, Participant, PostgresParticipant, Vote};
 
 use super::lines::{Lines, set_default};
 use super::support::{BEGIN, Banks, until};
@@ -25,11 +25,11 @@ impl Participant for Unreachable {
         self.0.prepare(branch).await
     }
 
-    async fn commit(&self, _: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, _: &Branch) -> Result<Acknowledgement, BoxError> {
         Err("unreachable".into())
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.0.rollback(branch).await
     }
 }

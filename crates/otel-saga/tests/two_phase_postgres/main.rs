@@ -13,6 +13,7 @@ mod killed;
 mod lines;
 #[cfg(feature = "tracing")]
 mod lost;
+mod replies;
 #[path = "../crash/spans.rs"]
 mod spans;
 mod support;

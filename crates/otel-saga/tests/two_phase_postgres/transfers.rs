@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use otel_saga::two_phase::flow::Decision;
-use otel_saga::two_phase::{Answer, Coordinator, Outcome};
+use otel_saga::two_phase::{Acknowledgement, Coordinator, Outcome};
 use sqlx::Connection as _;
 
 use super::branches::Slow;
@@ -83,7 +83,7 @@ async fn who_has_only_read_is_left_out_and_who_is_alone_commits_at_once() {
     assert_eq!(banks.cents().await, [BEGIN, BEGIN]);
     // A coordinator that lost the answer sends a rollback, and learns that the branch is committed.
     use otel_saga::two_phase::Participant as _;
-    assert_eq!(banks.participants[0].rollback(&branch).await.unwrap(), Answer::Committed);
+    assert_eq!(banks.participants[0].rollback(&branch).await.unwrap(), Acknowledgement::Committed);
     banks.drop().await;
 }
 
@@ -149,8 +149,8 @@ async fn somebody_else_who_rolls_a_prepared_branch_back_is_reported() {
     let outcome = committing.await.unwrap().unwrap();
     assert!(outcome.is_committed() && !outcome.is_consistent(), "{outcome:?}");
     assert_eq!(
-        (&*outcome.heuristics[0].participant, outcome.heuristics[0].answer),
-        ("b", Answer::RolledBack)
+        (&*outcome.heuristics[0].participant, outcome.heuristics[0].acknowledgement),
+        ("b", Acknowledgement::RolledBack)
     );
     assert_eq!(coordinator.wait(&id).await.unwrap(), outcome);
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN]);

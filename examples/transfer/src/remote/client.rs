@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use otel_grpc::{ClientLayer, ClientService};
 use otel_saga::BoxError;
-use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Participant, Vote};
 use tonic::transport::{Channel, Endpoint};
 use tower_layer::Layer as _;
 
@@ -40,14 +40,14 @@ fn vote(vote: pb::Vote) -> Result<Vote, BoxError> {
     }
 }
 
-fn answer(answer: pb::Answer) -> Result<Answer, BoxError> {
-    match answer.is() {
-        pb::answer::Is::Done => Ok(Answer::Done),
-        pb::answer::Is::Committed => Ok(Answer::Committed),
-        pb::answer::Is::RolledBack => Ok(Answer::RolledBack),
-        pb::answer::Is::Mixed => Ok(Answer::Mixed),
-        pb::answer::Is::Hazard => Ok(Answer::Hazard),
-        pb::answer::Is::Unspecified => Err("the service returned an unknown answer".into()),
+fn acknowledgement(acknowledgement: pb::Acknowledgement) -> Result<Acknowledgement, BoxError> {
+    match acknowledgement.is() {
+        pb::acknowledgement::Is::Done => Ok(Acknowledgement::Done),
+        pb::acknowledgement::Is::Committed => Ok(Acknowledgement::Committed),
+        pb::acknowledgement::Is::RolledBack => Ok(Acknowledgement::RolledBack),
+        pb::acknowledgement::Is::Mixed => Ok(Acknowledgement::Mixed),
+        pb::acknowledgement::Is::Hazard => Ok(Acknowledgement::Hazard),
+        pb::acknowledgement::Is::Unspecified => Err("the service returned an unknown acknowledgement".into()),
     }
 }
 
@@ -61,12 +61,12 @@ impl Participant for RemoteParticipant {
         vote(self.client.clone().prepare(branch(of)).await?.into_inner())
     }
 
-    async fn commit(&self, of: &Branch) -> Result<Answer, BoxError> {
-        answer(self.client.clone().commit(branch(of)).await?.into_inner())
+    async fn commit(&self, of: &Branch) -> Result<Acknowledgement, BoxError> {
+        acknowledgement(self.client.clone().commit(branch(of)).await?.into_inner())
     }
 
-    async fn rollback(&self, of: &Branch) -> Result<Answer, BoxError> {
-        answer(self.client.clone().rollback(branch(of)).await?.into_inner())
+    async fn rollback(&self, of: &Branch) -> Result<Acknowledgement, BoxError> {
+        acknowledgement(self.client.clone().rollback(branch(of)).await?.into_inner())
     }
 
     async fn commit_in_one_phase(&self, of: &Branch) -> Result<Vote, BoxError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
 use otel_saga::BoxError;
-use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Participant, Vote};
 use tonic::{Request, Response, Status};
 
 use super::pb;
@@ -125,7 +125,7 @@ async fn run_detached<T: Send + 'static>(
 ) -> Result<T, Status> {
     let task = tokio::spawn(run.with_context(Context::current()));
     match task.await {
-        Ok(answer) => answer.map_err(|error| Status::unavailable(error.to_string())),
+        Ok(acknowledgement) => acknowledgement.map_err(|error| Status::unavailable(error.to_string())),
         Err(error) => Err(Status::internal(error.to_string())),
     }
 }
@@ -136,22 +136,23 @@ fn vote(vote: Vote) -> Result<Response<pb::Vote>, Status> {
         Vote::Yes => vote::Vote::Yes(vote::Yes {}),
         Vote::ReadOnly => vote::Vote::ReadOnly(vote::ReadOnly {}),
         Vote::No(reason) => vote::Vote::No(vote::No { reason }),
+        Vote::Unknown(reason) => return Err(Status::unavailable(reason)),
         _ => return Err(Status::internal("the protocol does not support this vote")),
     };
     Ok(Response::new(pb::Vote { vote: Some(vote) }))
 }
 
-fn answer(answer: Answer) -> Result<Response<pb::Answer>, Status> {
-    use pb::answer::Is;
-    let is = match answer {
-        Answer::Done => Is::Done,
-        Answer::Committed => Is::Committed,
-        Answer::RolledBack => Is::RolledBack,
-        Answer::Mixed => Is::Mixed,
-        Answer::Hazard => Is::Hazard,
-        _ => return Err(Status::internal("the protocol does not support this answer")),
+fn acknowledgement(acknowledgement: Acknowledgement) -> Result<Response<pb::Acknowledgement>, Status> {
+    use pb::acknowledgement::Is;
+    let is = match acknowledgement {
+        Acknowledgement::Done => Is::Done,
+        Acknowledgement::Committed => Is::Committed,
+        Acknowledgement::RolledBack => Is::RolledBack,
+        Acknowledgement::Mixed => Is::Mixed,
+        Acknowledgement::Hazard => Is::Hazard,
+        _ => return Err(Status::internal("the protocol does not support this acknowledgement")),
     };
-    Ok(Response::new(pb::Answer { is: is.into() }))
+    Ok(Response::new(pb::Acknowledgement { is: is.into() }))
 }
 
 #[tonic::async_trait]
@@ -168,18 +169,18 @@ impl Protocol for ProtocolService {
         vote(run_detached(async move { participant.commit_in_one_phase(&branch).await }).await?)
     }
 
-    async fn commit(&self, request: Request<pb::Branch>) -> Result<Response<pb::Answer>, Status> {
+    async fn commit(&self, request: Request<pb::Branch>) -> Result<Response<pb::Acknowledgement>, Status> {
         let branch = self.0.branch(request)?;
         let participant = Arc::clone(&self.0.participant);
-        answer(run_detached(async move { participant.commit(&branch).await }).await?)
+        acknowledgement(run_detached(async move { participant.commit(&branch).await }).await?)
     }
 
-    async fn rollback(&self, request: Request<pb::Branch>) -> Result<Response<pb::Answer>, Status> {
+    async fn rollback(&self, request: Request<pb::Branch>) -> Result<Response<pb::Acknowledgement>, Status> {
         let branch = self.0.branch(request)?;
         // Dropping an unprepared branch releases its locks, for which the rollback would otherwise wait.
         self.0.open().remove(&branch);
         let participant = Arc::clone(&self.0.participant);
-        answer(run_detached(async move { participant.rollback(&branch).await }).await?)
+        acknowledgement(run_detached(async move { participant.rollback(&branch).await }).await?)
     }
 
     async fn in_doubt(

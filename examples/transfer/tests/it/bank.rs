@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use otel_saga::BoxError;
-use otel_saga::two_phase::{Answer, Branch, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Participant, Vote};
 use tokio::sync::Notify;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +44,16 @@ impl Bank {
         self.branches.lock().unwrap().get(branch.as_str()).copied()
     }
 
-    fn end(&self, branch: &Branch, end: BranchState) -> Answer {
+    fn end(&self, branch: &Branch, end: BranchState) -> Acknowledgement {
         let mut branches = self.branches.lock().unwrap();
         let state = branches.entry(branch.to_string()).or_insert(BranchState::RolledBack);
         if *state == BranchState::Prepared {
             *state = end;
         }
         match (end, *state) {
-            (BranchState::Committed, BranchState::RolledBack) => Answer::RolledBack,
-            (BranchState::RolledBack, BranchState::Committed) => Answer::Committed,
-            _ => Answer::Done,
+            (BranchState::Committed, BranchState::RolledBack) => Acknowledgement::RolledBack,
+            (BranchState::RolledBack, BranchState::Committed) => Acknowledgement::Committed,
+            _ => Acknowledgement::Done,
         }
     }
 }
@@ -71,11 +71,11 @@ impl Participant for Bank {
         }
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         Ok(self.end(branch, BranchState::Committed))
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         Ok(self.end(branch, BranchState::RolledBack))
     }
 
@@ -105,11 +105,11 @@ impl Participant for Work {
         }
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.bank.commit(branch).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.bank.rollback(branch).await
     }
 }

@@ -8,7 +8,7 @@ use otel_grpc::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_saga::RetryPolicy;
 use otel_saga::journal::MemoryJournal;
-use otel_saga::two_phase::{Answer, Branch, Coordinator, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Coordinator, Participant, Vote};
 use otel_testing::Recorder;
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
@@ -137,20 +137,20 @@ async fn each_vote_and_answer_is_transferred_unchanged() {
     }
     assert_eq!(shop.in_doubt("pay/shop/").await.unwrap(), std::slice::from_ref(&one));
     for _ in 0..2 {
-        assert_eq!(shop.commit(&one).await.unwrap(), Answer::Done);
+        assert_eq!(shop.commit(&one).await.unwrap(), Acknowledgement::Done);
     }
-    assert_eq!(shop.rollback(&one).await.unwrap(), Answer::Committed);
+    assert_eq!(shop.rollback(&one).await.unwrap(), Acknowledgement::Committed);
     assert!(shop.in_doubt("pay/shop/").await.unwrap().is_empty());
 
     // A rollback before `prepare` drops the work, and a late `prepare` is refused.
     let two = branch("2");
     service.keep(two.clone(), store.work()).unwrap();
     assert_eq!(Arc::strong_count(&store.open), 2 + 1, "one in the service, one in the test, one in the work");
-    assert_eq!(shop.rollback(&two).await.unwrap(), Answer::Done);
+    assert_eq!(shop.rollback(&two).await.unwrap(), Acknowledgement::Done);
     assert_eq!(Arc::strong_count(&store.open), 2);
     service.keep(two.clone(), store.work()).unwrap();
     assert!(matches!(shop.prepare(&two).await.unwrap(), Vote::No(_)));
-    assert_eq!(shop.commit(&two).await.unwrap(), Answer::RolledBack);
+    assert_eq!(shop.commit(&two).await.unwrap(), Acknowledgement::RolledBack);
 
     let three = branch("3");
     service.keep(three.clone(), store.work()).unwrap();

@@ -5,9 +5,9 @@
 use std::io::{ErrorKind, Write as _};
 
 use otel_saga::flow::{Record, Resolution};
-use otel_saga::journal::{Header, Query, now};
-use otel_saga::two_phase::History;
-use otel_saga::{Instance, InstanceError, Moment, Operator, utc};
+use otel_saga::journal::{InstanceSummary, Query, now};
+use otel_saga::two_phase::StoredTransaction;
+use otel_saga::{Instance, InstanceError, SagaAdmin, TimelineEntry, format_utc};
 use serde_json::{Value, json};
 
 use crate::args::{Args, Command, StatusArg};
@@ -19,7 +19,7 @@ use crate::{BoxError, complain};
 const PRUNED: usize = 1000;
 
 /// Runs the command. Returns false if it failed for one of several ids; the errors are already printed.
-pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxError> {
+pub(crate) async fn run(admin: &SagaAdmin, args: &Args) -> Result<bool, BoxError> {
     match &args.command {
         Command::List { saga, status, reason_contains, after, limit } => {
             let mut query = Query::default();
@@ -27,9 +27,9 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
             query.status = status.map(Into::into);
             query.after.clone_from(after);
             query.limit = usize::try_from(*limit)?;
-            let listed = selection::list(operator, query, None, reason_contains.as_deref()).await?;
-            let with_reason = |(header, reason): &(Header, Option<String>)| {
-                let mut value = serde_json::to_value(header)?;
+            let listed = selection::list(admin, query, None, reason_contains.as_deref()).await?;
+            let with_reason = |(summary, reason): &(InstanceSummary, Option<String>)| {
+                let mut value = serde_json::to_value(summary)?;
                 if let (Some(fields), Some(reason)) = (value.as_object_mut(), reason) {
                     fields.insert("reason".to_owned(), reason.as_str().into());
                 }
@@ -38,21 +38,21 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
             print(if args.json { lines(listed.iter().map(with_reason))? } else { rows(&listed) })?;
         }
         Command::Show { id, payloads } => {
-            let text = match operator.status(id).await {
+            let text = match admin.status(id).await {
                 Err(InstanceError::Transaction { .. }) => {
-                    transaction(&operator.transaction(id).await?, args.json)?
+                    transaction(&admin.transaction(id).await?, args.json)?
                 }
                 instance if args.json => as_json(&instance?, *payloads)?,
                 instance => shown(&instance?, *payloads),
             };
             print(text)?;
         }
-        Command::Counts => counts(operator, args.json).await?,
+        Command::Counts => counts(admin, args.json).await?,
         Command::Prune { older_than } => {
             let before = now().saturating_sub(u64::try_from(older_than.as_millis()).unwrap_or(u64::MAX));
             let mut pruned = 0;
             loop {
-                let some = operator.prune(before, PRUNED).await?;
+                let some = admin.prune(before, PRUNED).await?;
                 pruned += some;
                 if some < PRUNED as u64 {
                     break;
@@ -64,25 +64,24 @@ pub(crate) async fn run(operator: &Operator, args: &Args) -> Result<bool, BoxErr
         }
         Command::Migrate => {}
         Command::Retry { selection } => {
-            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
-            return each(&ids, args.json, "retried", async |id| operator.retry(id).await).await;
+            let ids = selection::ids(admin, selection, StatusArg::Running).await?;
+            return each(&ids, args.json, "retried", async |id| admin.retry(id).await).await;
         }
         Command::Park { selection, reason } => {
-            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
-            let park = async |id: &str| operator.park(id, reason).await;
+            let ids = selection::ids(admin, selection, StatusArg::Running).await?;
+            let park = async |id: &str| admin.park(id, reason).await;
             return each(&ids, args.json, "asked to park", park).await;
         }
         Command::Unpark { selection } => {
-            let ids = selection::ids(operator, selection, StatusArg::Parked).await?;
-            return each(&ids, args.json, "unparked", async |id| operator.unpark(id).await).await;
+            let ids = selection::ids(admin, selection, StatusArg::Parked).await?;
+            return each(&ids, args.json, "unparked", async |id| admin.unpark(id).await).await;
         }
         Command::Cancel { selection } => {
-            let ids = selection::ids(operator, selection, StatusArg::Running).await?;
-            return each(&ids, args.json, "asked to cancel", async |id| operator.cancel(id).await).await;
+            let ids = selection::ids(admin, selection, StatusArg::Running).await?;
+            return each(&ids, args.json, "asked to cancel", async |id| admin.cancel(id).await).await;
         }
         Command::Resolve { id, step, resolution, who, why } => {
-            let resolve =
-                async |id: &str| operator.resolve(id, step, resolution.resolution(), who, why).await;
+            let resolve = async |id: &str| admin.resolve(id, step, resolution.resolution(), who, why).await;
             return each(std::slice::from_ref(id), args.json, "resolved", resolve).await;
         }
     }
@@ -110,16 +109,16 @@ async fn each(
     Ok(all)
 }
 
-fn rows(listed: &[(Header, Option<String>)]) -> String {
-    let row = |(header, reason): &(Header, Option<String>)| {
+fn rows(listed: &[(InstanceSummary, Option<String>)]) -> String {
+    let row = |(summary, reason): &(InstanceSummary, Option<String>)| {
         vec![
-            header.id.clone(),
-            format!("{} {}", header.saga, header.version),
-            header.status.word_for(&header.saga).to_owned(),
-            utc(header.created),
-            utc(header.changed),
-            header.owner.clone().unwrap_or_default(),
-            header.head.to_string(),
+            summary.id.clone(),
+            format!("{} {}", summary.saga, summary.version),
+            summary.status.label_for(&summary.saga).to_owned(),
+            format_utc(summary.created),
+            format_utc(summary.changed),
+            summary.owner.clone().unwrap_or_default(),
+            summary.head.to_string(),
             reason.clone().unwrap_or_default(),
         ]
     };
@@ -129,33 +128,37 @@ fn rows(listed: &[(Header, Option<String>)]) -> String {
 
 fn shown(instance: &Instance, payloads: bool) -> String {
     let reason = instance.state.parked.as_ref().or(instance.state.park_requested.as_ref());
-    told(&instance.header, reason.cloned(), "STEP", &instance.timeline(payloads))
+    tables(&instance.summary, reason.cloned(), "STEP", &instance.timeline(payloads))
 }
 
-fn transaction(history: &History, json: bool) -> Result<String, BoxError> {
+fn transaction(transaction: &StoredTransaction, json: bool) -> Result<String, BoxError> {
     if !json {
-        return Ok(told(&history.header, None, "PARTICIPANT", &history.timeline()));
+        return Ok(tables(&transaction.summary, None, "PARTICIPANT", &transaction.timeline()));
     }
-    let (header, state) = (serde_json::to_value(&history.header)?, &history.state);
+    let (summary, state) = (serde_json::to_value(&transaction.summary)?, &transaction.state);
     let missing: Vec<&str> = state.unacknowledged().map(|number| state.name_of(number)).collect();
-    let (decision, records) = (state.decision, serde_json::to_value(&history.records)?);
-    let value =
-        json!({ "transaction": header, "decision": decision, "unacknowledged": missing, "records": records });
+    let (decision, records) = (state.decision, serde_json::to_value(&transaction.records)?);
+    let value = json!({ "transaction": summary, "decision": decision, "unacknowledged": missing, "records": records });
     Ok(value.to_string() + "\n")
 }
 
-/// Formats a header and the entries of its timeline as two tables.
-fn told(header: &Header, reason: Option<String>, step: &str, moments: &[Moment]) -> String {
-    let mut text = rows(&[(header.clone(), reason)]);
+/// Formats a summary and the entries of its timeline as two tables.
+fn tables(
+    summary: &InstanceSummary,
+    reason: Option<String>,
+    step: &str,
+    entries: &[TimelineEntry],
+) -> String {
+    let mut text = rows(&[(summary.clone(), reason)]);
     text.push('\n');
-    let row = |moment: &Moment| {
+    let row = |entry: &TimelineEntry| {
         vec![
-            moment.at.map(utc).unwrap_or_default(),
-            moment.step.clone().unwrap_or_default(),
-            moment.what.clone(),
+            entry.at.map(format_utc).unwrap_or_default(),
+            entry.step.clone().unwrap_or_default(),
+            entry.event.clone(),
         ]
     };
-    text.push_str(&table(&["TIME", step, "WHAT"], &moments.iter().map(row).collect::<Vec<_>>()));
+    text.push_str(&table(&["TIME", step, "EVENT"], &entries.iter().map(row).collect::<Vec<_>>()));
     text
 }
 
@@ -169,8 +172,8 @@ fn as_json(instance: &Instance, payloads: bool) -> Result<String, BoxError> {
         }
         records.push(value);
     }
-    let header = serde_json::to_value(&instance.header)?;
-    Ok(json!({ "instance": header, "parked": instance.state.parked, "records": records }).to_string() + "\n")
+    let summary = serde_json::to_value(&instance.summary)?;
+    Ok(json!({ "instance": summary, "parked": instance.state.parked, "records": records }).to_string() + "\n")
 }
 
 fn without_payload(record: &Record, value: &mut Value) {
@@ -188,8 +191,8 @@ fn without_payload(record: &Record, value: &mut Value) {
     }
 }
 
-async fn counts(operator: &Operator, json: bool) -> Result<(), BoxError> {
-    let mut counts = operator.counts().await?;
+async fn counts(admin: &SagaAdmin, json: bool) -> Result<(), BoxError> {
+    let mut counts = admin.counts().await?;
     counts.sort_by(|a, b| (&a.saga, a.status).cmp(&(&b.saga, b.status)));
     if json {
         let value = counts.iter().map(|one| {
@@ -197,12 +200,12 @@ async fn counts(operator: &Operator, json: bool) -> Result<(), BoxError> {
         });
         return print(lines(value)?);
     }
-    let row = |one: &otel_saga::journal::Count| {
+    let row = |one: &otel_saga::journal::InstanceCount| {
         vec![
             one.saga.clone(),
-            one.status.word_for(&one.saga).to_owned(),
+            one.status.label_for(&one.saga).to_owned(),
             one.count.to_string(),
-            utc(one.oldest),
+            format_utc(one.oldest),
         ]
     };
     print(table(&["SAGA", "STATUS", "COUNT", "OLDEST"], &counts.iter().map(row).collect::<Vec<_>>()))

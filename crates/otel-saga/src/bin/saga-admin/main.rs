@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use otel_saga::Operator;
+use otel_saga::SagaAdmin;
 use otel_saga::journal::{Journal, OpenError, PostgresOptions, RedbJournal};
 
 use crate::args::{Args, Command};
@@ -45,8 +45,8 @@ async fn run(args: &Args) -> Result<bool, BoxError> {
         PostgresOptions::new(url)?.with_schema(&*args.schema).migrate().await?;
         return Ok(true);
     }
-    let operator = Operator::new(open(args).await?);
-    commands::run(&operator, args).await
+    let admin = SagaAdmin::new(open(args).await?);
+    commands::run(&admin, args).await
 }
 
 async fn open(args: &Args) -> Result<Arc<dyn Journal>, BoxError> {

@@ -1,14 +1,14 @@
 //! The instances that a command is about: by a filter over sagas, versions, statuses and reasons.
 
-use otel_saga::Operator;
-use otel_saga::journal::{Header, Query, Status};
+use otel_saga::SagaAdmin;
+use otel_saga::journal::{InstanceSummary, Query, Status};
 
 use crate::BoxError;
 use crate::args::{Selection, StatusArg};
 
 /// Returns the ids that the arguments name, or those of all instances that their filter selects.
 pub(crate) async fn ids(
-    operator: &Operator,
+    admin: &SagaAdmin,
     selection: &Selection,
     status: StatusArg,
 ) -> Result<Vec<String>, BoxError> {
@@ -20,32 +20,32 @@ pub(crate) async fn ids(
     query.saga.clone_from(&selection.saga);
     query.status = Some(selection.status.or(by_reason).unwrap_or(status).into());
     query.limit = usize::MAX;
-    let listed = list(operator, query, selection.saga_version, selection.reason_contains.as_deref()).await?;
-    Ok(listed.into_iter().map(|(header, _)| header.id).collect())
+    let listed = list(admin, query, selection.saga_version, selection.reason_contains.as_deref()).await?;
+    Ok(listed.into_iter().map(|(summary, _)| summary.id).collect())
 }
 
 /// Lists instances with the reasons for which they are parked. Reads as many pages as it needs for the query's limit.
 pub(crate) async fn list(
-    operator: &Operator,
+    admin: &SagaAdmin,
     mut query: Query,
     version: Option<u32>,
     reason: Option<&str>,
-) -> Result<Vec<(Header, Option<String>)>, BoxError> {
+) -> Result<Vec<(InstanceSummary, Option<String>)>, BoxError> {
     let wanted = std::mem::replace(&mut query.limit, PAGE);
     let mut listed = Vec::new();
     loop {
-        let page = operator.list(&query).await?;
+        let page = admin.list(&query).await?;
         let Some(last) = page.last() else { return Ok(listed) };
         query.after = Some(last.id.clone());
-        for header in page {
-            if version.is_some_and(|version| version != header.version) {
+        for summary in page {
+            if version.is_some_and(|version| version != summary.version) {
                 continue;
             }
-            let is_parked = header.status == Status::Parked;
+            let is_parked = summary.status == Status::Parked;
             // Reasons are in the records, so that only those of instances that can have one are read.
-            let why = if is_parked || reason.is_some() { operator.park_reason(&header).await? } else { None };
+            let why = if is_parked || reason.is_some() { admin.park_reason(&summary).await? } else { None };
             if reason.is_none_or(|text| why.as_ref().is_some_and(|why| why.contains(text))) {
-                listed.push((header, why));
+                listed.push((summary, why));
             }
             if listed.len() == wanted {
                 return Ok(listed);

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::flow::{
-    Command, End, FoldError, Impossible, Phase, Record, Resolution, Started, State, StepKind, StepShape,
-    fold, next,
+    Command, FoldError, Impossible, Phase, Record, Resolution, SagaOutcome, Started, State, StepKind,
+    StepSpec, fold, next,
 };
 
 const RESERVE: u16 = 0;
@@ -13,9 +13,9 @@ const SHIP: u16 = 2;
 
 fn started() -> Record {
     let steps = vec![
-        StepShape::new("reserve", StepKind::Compensatable, 0),
-        StepShape::new("pay", StepKind::Pivot, 1),
-        StepShape::new("ship", StepKind::Forward, 2),
+        StepSpec::new("reserve", StepKind::Compensatable, 0),
+        StepSpec::new("pay", StepKind::Pivot, 1),
+        StepSpec::new("ship", StepKind::Forward, 2),
     ];
     Record::Started(Started::new("order", 1, steps, json!(null), 0))
 }
@@ -70,7 +70,7 @@ fn refuses(reason: Impossible, records: impl IntoIterator<Item = Record>) {
 
 #[test]
 fn impossible_records_are_refused() {
-    let completed = Record::Ended { end: End::Completed };
+    let completed = Record::Ended { outcome: SagaOutcome::Completed };
     refuses(Impossible::NoAttempt, [done(RESERVE)]);
     refuses(Impossible::NoAttempt, [act(RESERVE), done(RESERVE), done(RESERVE)]);
     refuses(
@@ -92,10 +92,13 @@ fn impossible_records_are_refused() {
     // The steps of a refused pivot are undone, and the pivot is not.
     let refusal = [act(RESERVE), done(RESERVE), act(PAY), refused(PAY)];
     refuses(Impossible::NotItsTurn, refusal.iter().cloned().chain([undo(PAY)]));
-    refuses(Impossible::StepsLeft, refusal.iter().cloned().chain([Record::Ended { end: End::Compensated }]));
+    refuses(
+        Impossible::StepsLeft,
+        refusal.iter().cloned().chain([Record::Ended { outcome: SagaOutcome::Compensated }]),
+    );
     let undone = [undo(RESERVE), Record::Undone { step: RESERVE }];
     refuses(Impossible::StepsLeft, refusal.iter().chain(&undone).cloned().chain([completed]));
-    let ended = [Record::Ended { end: End::Compensated }];
+    let ended = [Record::Ended { outcome: SagaOutcome::Compensated }];
     for late in [intent(RESERVE, Phase::Compensation, 2), parked(), Record::Unparked, Record::CancelRequested]
     {
         refuses(Impossible::AfterEnd, refusal.iter().chain(&undone).chain(&ended).cloned().chain([late]));
@@ -104,10 +107,8 @@ fn impossible_records_are_refused() {
 
 #[test]
 fn steps_out_of_order_and_unknown_steps_are_refused() {
-    let steps = vec![
-        StepShape::new("a", StepKind::Compensatable, 2),
-        StepShape::new("b", StepKind::Compensatable, 1),
-    ];
+    let steps =
+        vec![StepSpec::new("a", StepKind::Compensatable, 2), StepSpec::new("b", StepKind::Compensatable, 1)];
     let unordered = Record::Started(Started::new("order", 1, steps, json!(null), 0));
     assert_eq!(fold(&[unordered]), Err(FoldError::Steps));
     for record in [act(3), done(3), failed(3, Phase::Compensation), resolved(3, Resolution::Undone)] {
@@ -136,16 +137,16 @@ fn nothing_starts_while_a_saga_is_parked_or_is_to_be() {
 fn interruptions_are_counted_apart_from_failures() {
     let records =
         [act(RESERVE), interrupted(RESERVE, 5), intent(RESERVE, Phase::Action, 2), interrupted(RESERVE, 7)];
-    let side = folded(records.clone()).unwrap().steps[0].action.clone();
-    assert_eq!((side.attempts, side.failures, side.interruptions), (2, 0, 2));
-    assert_eq!((side.retry_at, side.uncertain, side.open), (7, true, false));
+    let phase_state = folded(records.clone()).unwrap().steps[0].action.clone();
+    assert_eq!((phase_state.attempts, phase_state.failures, phase_state.interruptions), (2, 0, 2));
+    assert_eq!((phase_state.retry_at, phase_state.uncertain, phase_state.open), (7, true, false));
     let answer = [intent(RESERVE, Phase::Action, 3), failed(RESERVE, Phase::Action)];
-    let side = folded(records.iter().chain(&answer).cloned()).unwrap().steps[0].action.clone();
-    assert_eq!((side.attempts, side.failures, side.interruptions), (3, 1, 0));
+    let phase_state = folded(records.iter().chain(&answer).cloned()).unwrap().steps[0].action.clone();
+    assert_eq!((phase_state.attempts, phase_state.failures, phase_state.interruptions), (3, 1, 0));
     // An operator who unparks the saga lets it begin again.
-    let side =
+    let phase_state =
         folded(records.into_iter().chain([parked(), Record::Unparked])).unwrap().steps[0].action.clone();
-    assert_eq!((side.interruptions, side.retry_at), (0, 0));
+    assert_eq!((phase_state.interruptions, phase_state.retry_at), (0, 0));
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn an_operator_can_state_each_outcome() {
     let undoing = [act(RESERVE), done(RESERVE), act(PAY), refused(PAY), undo(RESERVE), parked()];
     let undone = [resolved(RESERVE, Resolution::Undone), Record::Unparked];
     let state = folded(undoing.iter().chain(&undone).cloned()).unwrap();
-    assert_eq!(next(&state), [Command::Finish(End::Compensated)]);
+    assert_eq!(next(&state), [Command::Finish(SagaOutcome::Compensated)]);
     refuses(
         Impossible::Resolution,
         undoing.iter().cloned().chain([resolved(PAY, Resolution::Done(json!(1)))]),
@@ -192,7 +193,7 @@ fn an_operator_can_state_each_outcome() {
     let forward = [act(RESERVE), done(RESERVE), act(PAY), done(PAY), act(SHIP), refused(SHIP), parked()];
     let shipped = [resolved(SHIP, Resolution::Done(json!("by hand"))), Record::Unparked];
     let state = folded(forward.iter().chain(&shipped).cloned()).unwrap();
-    assert_eq!(next(&state), [Command::Finish(End::Completed)]);
+    assert_eq!(next(&state), [Command::Finish(SagaOutcome::Completed)]);
     let state = folded(forward.iter().cloned().chain([resolved(PAY, Resolution::Done(json!(8)))])).unwrap();
     assert_eq!(state.steps[1].action.output(), Some(&json!(8)));
     refuses(Impossible::Resolution, forward.iter().cloned().chain([resolved(SHIP, Resolution::Refused)]));

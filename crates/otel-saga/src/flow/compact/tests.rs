@@ -4,17 +4,17 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{Compaction, compact};
-use crate::flow::{FoldError, Impossible, Phase, Record, Started, State, StepKind, StepShape, fold};
+use crate::flow::{FoldError, Impossible, Phase, Record, Started, State, StepKind, StepSpec, fold};
 
 const ACTION: Phase = Phase::Action;
 const UNDO: Phase = Phase::Compensation;
 
 fn started() -> Record {
     let steps = vec![
-        StepShape::new("flight", StepKind::Compensatable, 0),
-        StepShape::new("hotel", StepKind::Compensatable, 0),
-        StepShape::new("pay", StepKind::Pivot, 1),
-        StepShape::new("ship", StepKind::Forward, 2),
+        StepSpec::new("flight", StepKind::Compensatable, 0),
+        StepSpec::new("hotel", StepKind::Compensatable, 0),
+        StepSpec::new("pay", StepKind::Pivot, 1),
+        StepSpec::new("ship", StepKind::Forward, 2),
     ];
     Record::Started(Started::new("trip", 1, steps, json!(null), 0))
 }
@@ -129,7 +129,7 @@ fn impossible_counts_are_refused() {
 /// Returns the record of this choice for this state; it may be impossible.
 fn record(state: &State, choice: u8, step: u16, time: u64) -> Record {
     let phase = if state.is_aborting() { UNDO } else { ACTION };
-    let attempt = state.step(step).unwrap().side(phase).attempts + 1;
+    let attempt = state.step(step).unwrap().phase_state(phase).attempts + 1;
     match choice {
         0..=69 => intent(step, phase, attempt),
         70..=139 => failed(step, phase, time),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::flow::{Command, End, FoldError, Phase, Record, Started, StepKind, StepShape, fold, next};
+use crate::flow::{Command, FoldError, Phase, Record, SagaOutcome, Started, StepKind, StepSpec, fold, next};
 
 const RESERVE: u16 = 0;
 const PAY: u16 = 1;
@@ -10,18 +10,18 @@ const SHIP: u16 = 2;
 
 fn order() -> Vec<Record> {
     let steps = vec![
-        StepShape::new("reserve", StepKind::Compensatable, 0),
-        StepShape::new("pay", StepKind::Pivot, 1),
-        StepShape::new("ship", StepKind::Forward, 2),
+        StepSpec::new("reserve", StepKind::Compensatable, 0),
+        StepSpec::new("pay", StepKind::Pivot, 1),
+        StepSpec::new("ship", StepKind::Forward, 2),
     ];
     vec![Record::Started(Started::new("order", 1, steps, Value::Null, 1))]
 }
 
 fn pair() -> Vec<Record> {
     let steps = vec![
-        StepShape::new("flight", StepKind::Compensatable, 0),
-        StepShape::new("hotel", StepKind::Compensatable, 0),
-        StepShape::new("pay", StepKind::Pivot, 1),
+        StepSpec::new("flight", StepKind::Compensatable, 0),
+        StepSpec::new("hotel", StepKind::Compensatable, 0),
+        StepSpec::new("pay", StepKind::Pivot, 1),
     ];
     vec![Record::Started(Started::new("trip", 1, steps, Value::Null, 1))]
 }
@@ -61,8 +61,8 @@ fn steps_follow_each_other_to_the_end() {
         assert_eq!(asked(&records), [act(step, 1)]);
         records.extend(done(step));
     }
-    assert_eq!(asked(&records), [Command::Finish(End::Completed)]);
-    records.push(Record::Ended { end: End::Completed });
+    assert_eq!(asked(&records), [Command::Finish(SagaOutcome::Completed)]);
+    records.push(Record::Ended { outcome: SagaOutcome::Completed });
     assert_eq!(asked(&records), []);
 }
 
@@ -83,7 +83,7 @@ fn a_refusal_undoes_what_stands_and_what_may_stand() {
     records.extend(refused(1));
     assert_eq!(asked(&records), [undo(0, 1)]);
     records.extend([intent(0, Phase::Compensation, 1), Record::Undone { step: 0 }]);
-    assert_eq!(asked(&records), [Command::Finish(End::Compensated)]);
+    assert_eq!(asked(&records), [Command::Finish(SagaOutcome::Compensated)]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn an_uncertain_pivot_is_asked_again_whatever_is_wished() {
 fn cancelling_before_the_pivot_undoes() {
     let mut records = order();
     records.push(Record::CancelRequested);
-    assert_eq!(asked(&records), [Command::Finish(End::Compensated)], "nothing was begun");
+    assert_eq!(asked(&records), [Command::Finish(SagaOutcome::Compensated)], "nothing was begun");
     let mut records = order();
     records.extend(done(RESERVE));
     records.push(Record::CancelRequested);

@@ -12,7 +12,8 @@ use super::connections::Connections;
 use crate::error::BoxError;
 
 /// All migrations, in order. A published migration is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("sql/1.sql"), include_str!("sql/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("sql/1.sql"), include_str!("sql/2.sql"), include_str!("sql/3.sql")];
 
 /// Time limit of each statement of a migration, including the wait for the migration of another process.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);

@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::connections::{Connections, Fault, Statement};
 use super::{signed, status_code};
-use crate::flow::End;
-use crate::journal::{Created, Cursor, JournalError, NewInstance, Status, Then};
+use crate::flow::SagaOutcome;
+use crate::journal::{AfterAppend, CreateOutcome, Cursor, JournalError, NewInstance, Status};
 
 /// Maximum number of jobs in one statement.
 const BATCH: usize = 1024;
@@ -31,7 +31,7 @@ pub(super) enum Work {
         id: String,
         at: Cursor,
         records: Vec<Vec<u8>>,
-        then: Then,
+        after_append: AfterAppend,
         /// Delay until the instance is due, in milliseconds.
         delay: Option<i64>,
     },
@@ -56,7 +56,7 @@ type Done = Result<bool, JournalError>;
 
 struct Job {
     work: Work,
-    answer: oneshot::Sender<Done>,
+    reply: oneshot::Sender<Done>,
 }
 
 /// The queue of the writing tasks. The tasks end when it is dropped.
@@ -77,16 +77,16 @@ impl Writer {
         Self(jobs)
     }
 
-    pub(super) async fn create(&self, instance: NewInstance) -> Result<Created, JournalError> {
+    pub(super) async fn create(&self, instance: NewInstance) -> Result<CreateOutcome, JournalError> {
         let cursor = Cursor::new(instance.records.len() as u64, 1);
         let done = self.call(Work::Create(instance)).await?;
-        Ok(if done { Created::New(cursor) } else { Created::Exists })
+        Ok(if done { CreateOutcome::New(cursor) } else { CreateOutcome::Exists })
     }
 
     /// Queues a job, and returns its result after the commit.
     pub(super) async fn call(&self, work: Work) -> Done {
-        let (answer, answered) = oneshot::channel();
-        if self.0.send(Job { work, answer }).await.is_err() {
+        let (reply, answered) = oneshot::channel();
+        if self.0.send(Job { work, reply }).await.is_err() {
             return Err(JournalError::Failed("the journal's tasks have ended with their runtime".into()));
         }
         answered
@@ -126,13 +126,13 @@ impl Task {
         // Batches lock rows in the same order in all processes, so that they rarely deadlock.
         jobs.sort_by(|a, b| a.work.id().cmp(b.work.id()));
         match self.attempt(&jobs).await {
-            Ok(done) => answer(jobs, &done),
+            Ok(done) => reply(jobs, &done),
             Err(fault) if jobs.len() > 1 && is_of_one(&fault) => {
                 // A job whose values Postgres rejects must not fail the others.
                 for job in jobs {
                     let done = self.attempt(std::slice::from_ref(&job)).await;
                     match done {
-                        Ok(done) => answer(vec![job], &done),
+                        Ok(done) => reply(vec![job], &done),
                         Err(fault) => refuse(vec![job], fault),
                     }
                 }
@@ -173,17 +173,17 @@ fn is_of_one(fault: &Fault) -> bool {
     fault.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
-fn answer(jobs: Vec<Job>, done: &HashSet<i32>) {
+fn reply(jobs: Vec<Job>, done: &HashSet<i32>) {
     for (number, job) in (0_i32..).zip(jobs) {
         // The caller may have dropped its future.
-        let _ = job.answer.send(Ok(done.contains(&number)));
+        let _ = job.reply.send(Ok(done.contains(&number)));
     }
 }
 
 fn refuse(jobs: Vec<Job>, fault: Fault) {
     let fault = Arc::new(fault);
     for job in jobs {
-        let _ = job.answer.send(Err(fault.shared()));
+        let _ = job.reply.send(Err(fault.shared()));
     }
 }
 
@@ -233,8 +233,8 @@ fn statement(jobs: &[Job]) -> Statement<'static> {
             // A second creation of the same id finds the first one, as it would in the next batch.
             Work::Create(instance) if !created.insert(&*instance.id) => {}
             Work::Create(instance) => columns.create(number, instance),
-            Work::Append { id, at, records, then, delay } => {
-                columns.append(number, id, *at, records, *then, *delay);
+            Work::Append { id, at, records, after_append, delay } => {
+                columns.append(number, id, *at, records, *after_append, *delay);
             }
         }
     }
@@ -267,14 +267,14 @@ impl<'j> Columns<'j> {
         id: &'j str,
         at: Cursor,
         records: &'j [Vec<u8>],
-        then: Then,
+        after_append: AfterAppend,
         delay: Option<i64>,
     ) {
-        let status = match then {
-            Then::Continue | Then::Runnable { .. } => Status::Running,
-            Then::Parked => Status::Parked,
-            Then::Finished(End::Completed) => Status::Completed,
-            Then::Finished(End::Compensated) => Status::Compensated,
+        let status = match after_append {
+            AfterAppend::Continue | AfterAppend::Runnable { .. } => Status::Running,
+            AfterAppend::Parked => Status::Parked,
+            AfterAppend::Finished(SagaOutcome::Completed) => Status::Completed,
+            AfterAppend::Finished(SagaOutcome::Compensated) => Status::Compensated,
         };
         let appends = &mut self.appends;
         appends.numbers.push(number);
@@ -284,7 +284,7 @@ impl<'j> Columns<'j> {
         appends.records.push(records.len() as i64);
         appends.statuses.push(status_code(status));
         appends.delays.push(delay);
-        appends.stay.push(then == Then::Continue);
+        appends.stay.push(after_append == AfterAppend::Continue);
         self.records(number, id, signed(at.head), records);
     }
 

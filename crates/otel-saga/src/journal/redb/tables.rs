@@ -1,4 +1,4 @@
-//! The tables of the file: headers, records, and the indexes by which instances are claimed and listed.
+//! The tables of the file: summaries, records, and the indexes by which instances are claimed and listed.
 //!
 //! Instances and appends are numbered in the order of their arrival and stored in this order. Instances that are
 //! active at the same time therefore share few pages, whatever their ids are, and a transaction writes few pages.
@@ -9,12 +9,12 @@ use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, Writ
 
 use super::rows::{joined, numbered, opened, sealed, split_backward, split_number};
 use crate::error::BoxError;
-use crate::journal::{Count, Header, JournalError, Query, Status};
+use crate::journal::{InstanceCount, InstanceSummary, JournalError, Query, Status};
 
 /// The numbers of instances, by id.
 const IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ids");
-/// The number of the last row and the header, by the number of the instance.
-const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
+/// The number of the last row and the summary, by the number of the instance.
+const SUMMARIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
 /// The records of one append, and the number of the instance's previous row, by the number of the row.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 /// Running instances without a worker, by due time.
@@ -33,8 +33,8 @@ const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 
 /// The absence of a row: rows are numbered from 1.
 const NO_ROW: u64 = 0;
-/// The second half of the key that a header's checksum covers.
-const HEADER: u64 = u64::MAX;
+/// The second half of the key that a summary's checksum covers.
+const SUMMARY: u64 = u64::MAX;
 /// Up to this number, the selected instances are read by index and sorted in memory instead of scanning all ids.
 const FEW: u64 = 4096;
 
@@ -64,7 +64,7 @@ impl From<Fault> for JournalError {
 /// An instance as stored in the file.
 #[derive(Clone)]
 pub(super) struct Kept {
-    pub(super) header: Header,
+    pub(super) summary: InstanceSummary,
     number: u64,
     last_row: u64,
 }
@@ -78,18 +78,18 @@ enum Place<'h> {
     Nowhere,
 }
 
-fn place(header: &Header) -> Place<'_> {
-    match (header.status, &header.owner) {
-        (Status::Running, None) => Place::Due(header.due),
+fn place(summary: &InstanceSummary) -> Place<'_> {
+    match (summary.status, &summary.owner) {
+        (Status::Running, None) => Place::Due(summary.due),
         (Status::Running, Some(owner)) => Place::Owned(owner),
         (Status::Parked, _) => Place::Nowhere,
-        (Status::Completed | Status::Compensated, _) => Place::Ended(header.changed),
+        (Status::Completed | Status::Compensated, _) => Place::Ended(summary.changed),
     }
 }
 
 pub(super) struct Tables<'t> {
     ids: Table<'t, &'static str, u64>,
-    headers: Table<'t, u64, &'static [u8]>,
+    summaries: Table<'t, u64, &'static [u8]>,
     rows: Table<'t, u64, &'static [u8]>,
     due: Table<'t, (u64, u64), ()>,
     owned: Table<'t, (&'static str, u64), ()>,
@@ -103,7 +103,7 @@ impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, TableError> {
         Ok(Self {
             ids: transaction.open_table(IDS)?,
-            headers: transaction.open_table(HEADERS)?,
+            summaries: transaction.open_table(SUMMARIES)?,
             rows: transaction.open_table(ROWS)?,
             due: transaction.open_table(DUE)?,
             owned: transaction.open_table(OWNED)?,
@@ -128,7 +128,7 @@ impl<'t> Tables<'t> {
         let Some(number) = self.ids.get(id)?.map(|number| number.value()) else { return Ok(None) };
         let damaged = || Fault::Damaged(id.to_owned());
         match self.at(number) {
-            Ok(kept) if kept.header.id == id => Ok(Some(kept)),
+            Ok(kept) if kept.summary.id == id => Ok(Some(kept)),
             Ok(_) | Err(Fault::Damaged(_)) => Err(damaged()),
             Err(fault) => Err(fault),
         }
@@ -137,47 +137,47 @@ impl<'t> Tables<'t> {
     /// Returns the instance with this number, which has to exist.
     pub(super) fn at(&self, number: u64) -> Result<Kept, Fault> {
         let damaged = || Fault::Damaged(format!("#{number}"));
-        let sealed = self.headers.get(number)?.ok_or_else(damaged)?;
-        let value = opened((number, HEADER), sealed.value()).ok_or_else(damaged)?;
-        let (last_row, header) = split_number(value).ok_or_else(damaged)?;
-        let header = serde_json::from_slice(header).map_err(|_| damaged())?;
-        Ok(Kept { header, number, last_row })
+        let sealed = self.summaries.get(number)?.ok_or_else(damaged)?;
+        let value = opened((number, SUMMARY), sealed.value()).ok_or_else(damaged)?;
+        let (last_row, summary) = split_number(value).ok_or_else(damaged)?;
+        let summary = serde_json::from_slice(summary).map_err(|_| damaged())?;
+        Ok(Kept { summary, number, last_row })
     }
 
     /// Adds an instance with an unused id.
-    pub(super) fn create(&mut self, header: &Header, records: &[Vec<u8>]) -> Result<(), Fault> {
-        let number = self.headers.last()?.map_or(0, |(number, _)| number.value() + 1);
-        self.ids.insert(&*header.id, number)?;
+    pub(super) fn create(&mut self, summary: &InstanceSummary, records: &[Vec<u8>]) -> Result<(), Fault> {
+        let number = self.summaries.last()?.map_or(0, |(number, _)| number.value() + 1);
+        self.ids.insert(&*summary.id, number)?;
         let last_row = self.put_row(number, NO_ROW, records)?;
-        self.put_at(header, number)?;
-        self.count(header, number)?;
-        self.put_header(header, number, last_row)
+        self.put_at(summary, number)?;
+        self.count(summary, number)?;
+        self.put_header(summary, number, last_row)
     }
 
-    /// Replaces the header of an instance, and appends records.
+    /// Replaces the summary of an instance, and appends records.
     pub(super) fn change(
         &mut self,
         before: &Kept,
-        header: &Header,
+        summary: &InstanceSummary,
         records: &[Vec<u8>],
     ) -> Result<(), Fault> {
-        let Kept { header: old, number, last_row } = before;
+        let Kept { summary: old, number, last_row } = before;
         let last_row = self.put_row(*number, *last_row, records)?;
         // Most appends leave the instance in the same index.
-        if place(old) != place(header) {
+        if place(old) != place(summary) {
             self.take_from(old, *number)?;
-            self.put_at(header, *number)?;
+            self.put_at(summary, *number)?;
         }
-        if old.status != header.status {
+        if old.status != summary.status {
             self.uncount(&old.saga, old.status.as_str(), old.created, *number)?;
-            self.count(header, *number)?;
+            self.count(summary, *number)?;
         }
-        self.put_header(header, *number, last_row)
+        self.put_header(summary, *number, last_row)
     }
 
-    fn put_header(&mut self, header: &Header, number: u64, last_row: u64) -> Result<(), Fault> {
-        let text = serde_json::to_vec(header).map_err(|error| Fault::Storage(error.into()))?;
-        self.headers.insert(number, &*sealed((number, HEADER), &numbered(last_row, &text)))?;
+    fn put_header(&mut self, summary: &InstanceSummary, number: u64, last_row: u64) -> Result<(), Fault> {
+        let text = serde_json::to_vec(summary).map_err(|error| Fault::Storage(error.into()))?;
+        self.summaries.insert(number, &*sealed((number, SUMMARY), &numbered(last_row, &text)))?;
         Ok(())
     }
 
@@ -191,9 +191,9 @@ impl<'t> Tables<'t> {
         Ok(row)
     }
 
-    /// Returns all records of the instance. Their number has to match the header.
+    /// Returns all records of the instance. Their number has to match the summary.
     pub(super) fn records(&self, kept: &Kept) -> Result<Vec<Vec<u8>>, Fault> {
-        let damaged = || Fault::Damaged(kept.header.id.clone());
+        let damaged = || Fault::Damaged(kept.summary.id.clone());
         let mut records = Vec::new();
         let mut row = kept.last_row;
         while row != NO_ROW {
@@ -208,11 +208,11 @@ impl<'t> Tables<'t> {
             row = before;
         }
         records.reverse();
-        if records.len() as u64 == kept.header.head { Ok(records) } else { Err(damaged()) }
+        if records.len() as u64 == kept.summary.head { Ok(records) } else { Err(damaged()) }
     }
 
-    fn put_at(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
-        match place(header) {
+    fn put_at(&mut self, summary: &InstanceSummary, number: u64) -> Result<(), Fault> {
+        match place(summary) {
             Place::Due(at) => _ = self.due.insert((at, number), ())?,
             Place::Owned(owner) => _ = self.owned.insert((owner, number), ())?,
             Place::Ended(at) => _ = self.ended.insert((at, number), ())?,
@@ -221,8 +221,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn take_from(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
-        match place(header) {
+    fn take_from(&mut self, summary: &InstanceSummary, number: u64) -> Result<(), Fault> {
+        match place(summary) {
             Place::Due(at) => _ = self.due.remove((at, number))?,
             Place::Owned(owner) => _ = self.owned.remove((owner, number))?,
             Place::Ended(at) => _ = self.ended.remove((at, number))?,
@@ -231,9 +231,9 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn count(&mut self, header: &Header, number: u64) -> Result<(), Fault> {
-        let (saga, status) = (&*header.saga, header.status.as_str());
-        self.states.insert((saga, status, header.created, number), ())?;
+    fn count(&mut self, summary: &InstanceSummary, number: u64) -> Result<(), Fault> {
+        let (saga, status) = (&*summary.saga, summary.status.as_str());
+        self.states.insert((saga, status, summary.created, number), ())?;
         let count = self.counts.get((saga, status))?.map_or(0, |count| count.value());
         self.counts.insert((saga, status), count + 1)?;
         Ok(())
@@ -256,12 +256,12 @@ impl<'t> Tables<'t> {
         at: u64,
         limit: usize,
         lives: impl Fn(&str) -> bool,
-        selects: impl Fn(&Header) -> bool,
+        selects: impl Fn(&InstanceSummary) -> bool,
     ) -> Result<(Vec<Kept>, Vec<u64>), Fault> {
         let (mut claimable, mut damaged) = (Vec::new(), Vec::new());
         let mut add = |number| {
             match self.at(number) {
-                Ok(kept) if selects(&kept.header) => claimable.push(kept),
+                Ok(kept) if selects(&kept.summary) => claimable.push(kept),
                 Ok(_) => {}
                 Err(Fault::Damaged(_)) => damaged.push(number),
                 Err(fault) => return Err(fault),
@@ -295,46 +295,46 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    pub(super) fn list(&self, query: &Query) -> Result<Vec<Header>, Fault> {
-        if let Some(mut headers) = self.few(query)? {
-            headers.retain(|header| query.after.as_ref().is_none_or(|after| header.id > *after));
-            headers.sort_by(|one, other| one.id.cmp(&other.id));
-            headers.truncate(query.limit());
-            return Ok(headers);
+    pub(super) fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, Fault> {
+        if let Some(mut summaries) = self.few(query)? {
+            summaries.retain(|summary| query.after.as_ref().is_none_or(|after| summary.id > *after));
+            summaries.sort_by(|one, other| one.id.cmp(&other.id));
+            summaries.truncate(query.limit());
+            return Ok(summaries);
         }
         let after = query.after.as_ref().map_or(String::new(), |after| format!("{after}\0"));
-        let mut headers = Vec::new();
+        let mut summaries = Vec::new();
         for kept in self.ids.range(&*after..)? {
             // A damaged instance must not hide the others; loading it returns the error.
-            let Ok(Kept { header, .. }) = self.at(kept?.1.value()) else { continue };
-            if query.takes(&header) {
-                headers.push(header);
-                if headers.len() == query.limit() {
+            let Ok(Kept { summary, .. }) = self.at(kept?.1.value()) else { continue };
+            if query.takes(&summary) {
+                summaries.push(summary);
+                if summaries.len() == query.limit() {
                     break;
                 }
             }
         }
-        Ok(headers)
+        Ok(summaries)
     }
 
     /// Returns all instances that the query selects, unordered, or `None` if they are too many to sort in memory.
-    fn few(&self, query: &Query) -> Result<Option<Vec<Header>>, Fault> {
-        let wanted: Vec<Count> = self.counts()?.into_iter().filter(|one| query.counts(one)).collect();
+    fn few(&self, query: &Query) -> Result<Option<Vec<InstanceSummary>>, Fault> {
+        let wanted: Vec<InstanceCount> = self.counts()?.into_iter().filter(|one| query.counts(one)).collect();
         let everything = query.saga.is_none() && query.status.is_none();
         if everything || wanted.iter().map(|one| one.count).sum::<u64>() > FEW {
             return Ok(None);
         }
-        let mut headers = Vec::new();
-        for Count { saga, status, .. } in &wanted {
+        let mut summaries = Vec::new();
+        for InstanceCount { saga, status, .. } in &wanted {
             let (saga, status) = (&**saga, status.as_str());
             for kept in self.states.range((saga, status, 0, 0)..=(saga, status, u64::MAX, u64::MAX))? {
-                headers.extend(self.at(kept?.0.value().3).map(|kept| kept.header).ok());
+                summaries.extend(self.at(kept?.0.value().3).map(|kept| kept.summary).ok());
             }
         }
-        Ok(Some(headers))
+        Ok(Some(summaries))
     }
 
-    pub(super) fn counts(&self) -> Result<Vec<Count>, Fault> {
+    pub(super) fn counts(&self) -> Result<Vec<InstanceCount>, Fault> {
         let mut counts = Vec::new();
         for kept in self.counts.iter()? {
             let (key, count) = kept?;
@@ -346,7 +346,7 @@ impl<'t> Tables<'t> {
             if let Some(first) = self.states.range((saga, name, 0, 0)..)?.next() {
                 oldest = first?.0.value().2;
             }
-            counts.push(Count { saga: saga.to_owned(), status, count: count.value(), oldest });
+            counts.push(InstanceCount { saga: saga.to_owned(), status, count: count.value(), oldest });
         }
         Ok(counts)
     }
@@ -365,10 +365,10 @@ impl<'t> Tables<'t> {
                 Err(Fault::Damaged(_)) => continue,
                 Err(fault) => return Err(fault),
             };
-            let header = &kept.header;
-            self.uncount(&header.saga, header.status.as_str(), header.created, number)?;
-            self.ids.remove(&*header.id)?;
-            self.headers.remove(number)?;
+            let summary = &kept.summary;
+            self.uncount(&summary.saga, summary.status.as_str(), summary.created, number)?;
+            self.ids.remove(&*summary.id)?;
+            self.summaries.remove(number)?;
             let mut row = kept.last_row;
             while row != NO_ROW {
                 let Some(sealed) = self.rows.remove(row)? else { break };

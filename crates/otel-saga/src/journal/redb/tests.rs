@@ -4,13 +4,14 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::backend::Disk;
 use super::thread::Thread;
 use super::{OpenError, RedbJournal};
 use crate::error::with_causes;
-use crate::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then};
+use crate::journal::{AfterAppend, AppendError, CreateOutcome, Cursor, Journal, NewInstance, Query, Status};
 use crate::{Runtime, Saga, StepContext, StepError};
 
 /// A file that is removed after the test.
@@ -40,8 +41,8 @@ fn full(room: u64) -> impl FnMut(u64, usize) -> Result<(), (usize, io::Error)> +
 async fn create(journal: &RedbJournal, id: &str) -> Cursor {
     let new = NewInstance::new(id, "order", 1, vec![b"first".to_vec()]);
     match journal.create(new).await.unwrap() {
-        Created::New(cursor) => cursor,
-        Created::Exists => panic!("it is new"),
+        CreateOutcome::New(cursor) => cursor,
+        CreateOutcome::Exists => panic!("it is new"),
     }
 }
 
@@ -52,7 +53,7 @@ fn record(number: u64) -> Vec<u8> {
 /// Appends until an append fails. Returns the last cursor and the error.
 async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cursor, AppendError) {
     loop {
-        match journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await {
+        match journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await {
             Ok(next) => cursor = next,
             Err(error) => return (cursor, error),
         }
@@ -62,8 +63,8 @@ async fn append_until_it_fails(journal: &RedbJournal, mut cursor: Cursor) -> (Cu
 async fn assert_whole(journal: &RedbJournal, cursor: Cursor) {
     let loaded = journal.load("a").await.unwrap().unwrap();
     // One more record may exist: the outcome of its append is unknown.
-    assert!((cursor.head..=cursor.head + 1).contains(&loaded.header.head), "{:?}", loaded.header);
-    let expected = (1..loaded.header.head).map(record);
+    assert!((cursor.head..=cursor.head + 1).contains(&loaded.summary.head), "{:?}", loaded.summary);
+    let expected = (1..loaded.summary.head).map(record);
     assert!(loaded.records[1..].iter().cloned().eq(expected));
 }
 
@@ -88,8 +89,8 @@ async fn a_full_disk_is_an_error_that_says_so_and_room_lets_it_go_on() {
         disk.faults.clear();
         assert_whole(&journal, reached).await;
         assert!(journal.load("b").await.unwrap().is_none());
-        cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
-        cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+        cursor = journal.load("a").await.unwrap().unwrap().summary.cursor();
+        cursor = journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
     }
     drop(journal);
     assert_whole(&open(&file, &Arc::default()).unwrap(), cursor).await;
@@ -121,7 +122,8 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         let journal = open(&file, &disk).unwrap();
         let mut cursor = create(&journal, "a").await;
         for _ in 0..3 {
-            cursor = journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+            cursor =
+                journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
         }
         // One write is cut in half and no later one succeeds, as in a power failure.
         let mut writes = 0;
@@ -133,9 +135,60 @@ async fn a_write_that_is_torn_loses_nothing_that_was_answered() {
         drop(journal);
         let journal = open(&file, &Arc::default()).unwrap();
         assert_whole(&journal, reached).await;
-        let cursor = journal.load("a").await.unwrap().unwrap().header.cursor();
-        journal.append("a", cursor, vec![record(cursor.head)], Then::Continue).await.unwrap();
+        let cursor = journal.load("a").await.unwrap().unwrap().summary.cursor();
+        journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
     }
+}
+
+/// Replaces the last records of an instance while one write is cut, for each write in turn, until no write is cut.
+#[tokio::test]
+async fn a_replacement_whose_write_is_torn_is_done_or_not_done() {
+    let (mut kept, mut replaced) = (0, 0);
+    for last in 1.. {
+        let (file, disk) = (Scratch::new(&format!("torn-replace-{last}")), Arc::new(Disk::default()));
+        let journal = open(&file, &disk).unwrap();
+        let mut cursor = create(&journal, "a").await;
+        for _ in 0..6 {
+            cursor =
+                journal.append("a", cursor, vec![record(cursor.head)], AfterAppend::Continue).await.unwrap();
+        }
+        let beside = create(&journal, "b").await;
+        let before = journal.load("a").await.unwrap().unwrap().records;
+        let short = vec![b"short".to_vec()];
+        let after = [&before[..3], &short].concat();
+        let cuts = Arc::new(AtomicU64::new(0));
+        let (cut, mut writes) = (Arc::clone(&cuts), 0);
+        disk.faults.set(move |_, len| {
+            writes += 1;
+            if writes < last {
+                return Ok(());
+            }
+            cut.fetch_add(1, Ordering::SeqCst);
+            Err((if writes == last { len / 2 } else { 0 }, gone()))
+        });
+        let result = journal.replace("a", cursor, 3, short.clone()).await;
+        disk.faults.clear();
+        drop(journal);
+        let journal = open(&file, &Arc::default()).unwrap();
+        let loaded = journal.load("a").await.unwrap().unwrap();
+        let is_done = loaded.summary.cursor() != cursor;
+        assert!(is_done || result.is_err(), "write {last}: acknowledged and lost");
+        assert_eq!(loaded.records, if is_done { after } else { before }, "write {last}");
+        assert_eq!(journal.load("b").await.unwrap().unwrap().summary.cursor(), beside);
+        // The worker repeats what was not done, and continues from there.
+        let mut cursor = loaded.summary.cursor();
+        if !is_done {
+            cursor = journal.replace("a", cursor, 3, short).await.unwrap();
+        }
+        assert_eq!(cursor, Cursor::new(4, 2), "write {last}");
+        journal.append("a", cursor, vec![record(4)], AfterAppend::Continue).await.unwrap();
+        (kept, replaced) = (kept + u64::from(!is_done), replaced + u64::from(is_done));
+        if cuts.load(Ordering::SeqCst) == 0 {
+            break;
+        }
+    }
+    println!("{kept} cut writes left the records, with {replaced} the replacement was done");
+    assert!(kept > 1, "no write was cut: it is no test");
 }
 
 fn gone() -> io::Error {
@@ -197,22 +250,22 @@ async fn counts_are_those_of_what_is_there() {
     let journal = open(&file, &Arc::default()).unwrap();
     for number in 0..50 {
         let cursor = create(&journal, &format!("i{number}")).await;
-        let then = match number % 5 {
-            0 => Then::Parked,
-            1 => Then::Finished(crate::flow::End::Completed),
-            2 => Then::Runnable { at: 5 },
-            _ => Then::Continue,
+        let after_append = match number % 5 {
+            0 => AfterAppend::Parked,
+            1 => AfterAppend::Finished(crate::flow::SagaOutcome::Completed),
+            2 => AfterAppend::Runnable { at: 5 },
+            _ => AfterAppend::Continue,
         };
-        journal.append(&format!("i{number}"), cursor, vec![], then).await.unwrap();
+        journal.append(&format!("i{number}"), cursor, vec![], after_append).await.unwrap();
     }
     assert_eq!(journal.claim("w", None, 7).await.unwrap().len(), 7);
     assert_eq!(journal.prune(u64::MAX, 4).await.unwrap(), 4);
     let counts = journal.counts().await.unwrap();
     let all = journal.list(&Query { limit: 1000, ..Query::default() }).await.unwrap();
     for count in &counts {
-        let of = all.iter().filter(|header| header.status == count.status);
+        let of = all.iter().filter(|summary| summary.status == count.status);
         assert_eq!(of.clone().count() as u64, count.count, "{count:?}");
-        assert_eq!(of.map(|header| header.created).min(), Some(count.oldest), "{count:?}");
+        assert_eq!(of.map(|summary| summary.created).min(), Some(count.oldest), "{count:?}");
         let query = Query { status: Some(count.status), limit: 1000, ..Query::default() };
         assert_eq!(journal.list(&query).await.unwrap().len() as u64, count.count);
     }

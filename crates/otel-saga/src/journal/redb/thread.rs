@@ -50,12 +50,12 @@ impl Leases {
 }
 
 /// Sends the result to the caller, once the outcome of the transaction is known.
-type Answer = Box<dyn FnOnce(Result<(), JournalError>)>;
+type Reply = Box<dyn FnOnce(Result<(), JournalError>)>;
 
 type Open<'j, 't> = Result<(&'j mut Tables<'t>, &'j mut Leases), String>;
 
 /// Carries out a job. Returns its answer, and whether the transaction may continue.
-type Work = Box<dyn for<'j, 't> FnOnce(Open<'j, 't>) -> (Answer, bool) + Send>;
+type Work = Box<dyn for<'j, 't> FnOnce(Open<'j, 't>) -> (Reply, bool) + Send>;
 
 struct Job {
     writes: bool,
@@ -101,23 +101,23 @@ impl Thread {
         writes: bool,
         job: impl FnOnce(&mut Tables<'_>, &mut Leases) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let (answer, answered) = oneshot::channel();
+        let (reply, answered) = oneshot::channel();
         let work: Work = Box::new(move |open| {
             let done = match open {
                 Ok((tables, leases)) => job(tables, leases),
                 Err(error) => Err(Fault::Storage(error.into())),
             };
             let goes_on = !matches!(done, Err(Fault::Storage(_)));
-            let tell: Answer = Box::new(move |committed| {
-                let told = match (done, committed) {
+            let deliver: Reply = Box::new(move |committed| {
+                let result = match (done, committed) {
                     (Err(fault), _) => Err(fault.into()),
                     (Ok(_), Err(error)) => Err(error),
                     (Ok(done), Ok(())) => Ok(done),
                 };
                 // The caller may have dropped its future.
-                let _ = answer.send(told);
+                let _ = reply.send(result);
             });
-            (tell, goes_on)
+            (deliver, goes_on)
         });
         if let Some(jobs) = &self.jobs {
             // If the thread has ended, the job is dropped, and with it the sender of the answer.
@@ -199,7 +199,7 @@ impl File {
         };
         transaction.set_quick_repair(true);
         let writes = jobs.iter().any(|job| job.writes);
-        let mut answers = Vec::with_capacity(jobs.len());
+        let mut replies = Vec::with_capacity(jobs.len());
         let mut whole = true;
         {
             let mut tables = match Tables::open(&transaction) {
@@ -212,9 +212,9 @@ impl File {
                 } else {
                     Err("another append of the same transaction failed".to_owned())
                 };
-                let (answer, goes_on) = (job.work)(open);
+                let (reply, goes_on) = (job.work)(open);
                 whole &= goes_on;
-                answers.push(answer);
+                replies.push(reply);
             }
         }
         let committed = if !whole {
@@ -225,8 +225,8 @@ impl File {
         } else {
             Ok(())
         };
-        for answer in answers {
-            answer(match &committed {
+        for reply in replies {
+            reply(match &committed {
                 Ok(()) => Ok(()),
                 Err(error) if whole => Err(JournalError::Unknown(error.clone().into())),
                 Err(error) => Err(JournalError::Failed(error.clone().into())),
@@ -248,8 +248,8 @@ fn take(waiting: &Receiver<Job>, jobs: &mut Vec<Job>) {
 /// Fails all jobs with this error. Returns false, the result of `transact`.
 fn refuse(jobs: Vec<Job>, why: &str) -> bool {
     for job in jobs {
-        let (answer, _) = (job.work)(Err(why.to_owned()));
-        answer(Ok(()));
+        let (reply, _) = (job.work)(Err(why.to_owned()));
+        reply(Ok(()));
     }
     false
 }

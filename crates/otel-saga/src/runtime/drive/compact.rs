@@ -15,7 +15,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
     /// or the instance has changed, which the next append finds out.
     pub(super) async fn compact(&mut self) -> Result<(), BoxError> {
         let Ok(Some(loaded)) = self.inner.journal.load(&self.id).await else { return Ok(()) };
-        if loaded.header.cursor() != self.cursor {
+        if loaded.summary.cursor() != self.cursor {
             return Ok(());
         }
         let records: Vec<Record> =

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::error::{Kind, StepError};
-use crate::flow::{NoSuchStep, Phase, Record, Side, State};
+use crate::flow::{NoSuchStep, Phase, PhaseState, Record, State};
 use crate::journal::millis;
 use crate::runtime::attempt::AttemptKey;
 
@@ -61,15 +61,15 @@ pub(super) fn ended<S>(
         outcome.records.push(Record::Refused { step, error: text });
         return Ok(outcome);
     }
-    let (name, side) = (&state.shape(step)?.name, state.step(step)?.side(phase));
+    let (name, phase_state) = (&state.spec(step)?.name, state.step(step)?.phase_state(phase));
     let policy = &definition.step(step)?.policy.retry;
-    let failures = side.failures.saturating_add(1);
+    let failures = phase_state.failures.saturating_add(1);
     let wait = error.wait().map(millis);
     let retry_at = now.saturating_add(wait.unwrap_or_else(|| millis(policy.delay(failures, id))));
     let gave_up = match error.kind() {
         Kind::Data => false,
         Kind::GaveUp => can_be_undone(definition, key)?,
-        Kind::Refused | Kind::Uncertain => gives_up(definition, side, key, failures, retry_at)?,
+        Kind::Refused | Kind::Uncertain => gives_up(definition, phase_state, key, failures, retry_at)?,
     };
     outcome.records.push(Record::Failed { step, phase, error: text.clone(), retry_at, gave_up, wait });
     match error.kind() {
@@ -100,16 +100,20 @@ pub(in crate::runtime) fn interrupted<S>(
 ) -> Result<Outcome, NoSuchStep> {
     let mut outcome = Outcome::default();
     for (step, phase) in open(state) {
-        let side = state.step(step)?.side(phase);
+        let phase_state = state.step(step)?.phase_state(phase);
         let policy = &definition.step(step)?.policy.retry;
         // The first one follows from any restart, and is not waited for.
-        let wait = if side.interruptions == 0 { 0 } else { millis(policy.delay(side.interruptions, id)) };
+        let wait = if phase_state.interruptions == 0 {
+            0
+        } else {
+            millis(policy.delay(phase_state.interruptions, id))
+        };
         outcome.records.push(Record::Interrupted { step, phase, retry_at: now.saturating_add(wait) });
-        let interruptions = side.interruptions.saturating_add(1);
+        let interruptions = phase_state.interruptions.saturating_add(1);
         // The action of a saga that is undone is not repeated.
         let repeats = !(state.is_aborting() && phase == Phase::Action);
         if interruptions >= policy.interruptions() && repeats {
-            let name = &state.shape(step)?.name;
+            let name = &state.spec(step)?.name;
             let reason = format!("step `{name}`: {interruptions} attempts in succession were interrupted");
             outcome.park(name, "attempts of a step are interrupted again and again", reason);
         }
@@ -119,34 +123,34 @@ pub(in crate::runtime) fn interrupted<S>(
 
 /// Returns the attempts without an outcome.
 pub(in crate::runtime) fn open(state: &State) -> impl Iterator<Item = AttemptKey> {
-    let sides = (0_u16..).zip(&state.steps).flat_map(|(step, sides)| {
-        [Phase::Action, Phase::Compensation].map(|phase| (step, phase, sides.side(phase).open))
+    let phases = (0_u16..).zip(&state.steps).flat_map(|(step, state)| {
+        [Phase::Action, Phase::Compensation].map(|phase| (step, phase, state.phase_state(phase).open))
     });
-    sides.filter(|(.., open)| *open).map(|(step, phase, _)| (step, phase))
+    phases.filter(|(.., open)| *open).map(|(step, phase, _)| (step, phase))
 }
 
 /// Returns true if the step is to be given up: at this time, after this number of failures, no further attempt is
 /// allowed.
 fn gives_up<S>(
     definition: &Definition<S>,
-    side: &Side,
+    phase_state: &PhaseState,
     key: AttemptKey,
     failures: u32,
     at: u64,
 ) -> Result<bool, NoSuchStep> {
     let used_up = failures >= definition.step(key.0)?.policy.retry.attempts();
-    Ok(is_late(definition, side, key, at)? || (used_up && can_be_undone(definition, key)?))
+    Ok(is_late(definition, phase_state, key, at)? || (used_up && can_be_undone(definition, key)?))
 }
 
 /// Returns true if the step is to be given up because its deadline has passed at this time.
 pub(super) fn is_late<S>(
     definition: &Definition<S>,
-    side: &Side,
+    phase_state: &PhaseState,
     key: AttemptKey,
     at: u64,
 ) -> Result<bool, NoSuchStep> {
     let deadline = definition.step(key.0)?.policy.deadline;
-    let late = deadline.is_some_and(|limit| at > side.first_at.saturating_add(millis(limit)));
+    let late = deadline.is_some_and(|limit| at > phase_state.first_at.saturating_add(millis(limit)));
     Ok(late && can_be_undone(definition, key)?)
 }
 

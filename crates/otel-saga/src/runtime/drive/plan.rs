@@ -13,7 +13,7 @@ use super::outcome::{Alert, is_late};
 use crate::definition::Definition;
 use crate::error::BoxError;
 use crate::flow::{Command, FoldError, Phase, Record, State, next};
-use crate::journal::{Then, millis};
+use crate::journal::{AfterAppend, millis};
 use crate::runtime::attempt::AttemptKey;
 use crate::runtime::slots::{InstanceSlots, Slot};
 
@@ -38,7 +38,7 @@ pub(in crate::runtime) struct Plan {
     pub(in crate::runtime) records: Vec<Record>,
     /// The number of outcomes among the records.
     pub(in crate::runtime) outcomes: usize,
-    pub(in crate::runtime) then: Then,
+    pub(in crate::runtime) after_append: AfterAppend,
     /// The attempts to start once the records are in the journal.
     pub(in crate::runtime) attempts: Vec<PlannedAttempt>,
     /// The alerts to raise once the records are in the journal.
@@ -83,7 +83,7 @@ pub(in crate::runtime) fn plan<S>(
     let mut plan = Plan {
         records: Vec::with_capacity(outcomes.len() + 1),
         outcomes: outcomes.len(),
-        then: Then::Continue,
+        after_append: AfterAppend::Continue,
         attempts: Vec::new(),
         alerts: Vec::new(),
         cancels_actions: false,
@@ -132,9 +132,9 @@ pub(in crate::runtime) fn plan<S>(
                 plan.push(state, Record::Parked { reason })?;
                 break;
             }
-            Command::Finish(end) if idle => {
-                plan.push(state, Record::Ended { end })?;
-                plan.then = Then::Finished(end);
+            Command::Finish(outcome) if idle => {
+                plan.push(state, Record::Ended { outcome })?;
+                plan.after_append = AfterAppend::Finished(outcome);
             }
             Command::Attempt { .. } | Command::Park { .. } | Command::Finish(_) => {}
         }
@@ -147,9 +147,9 @@ pub(in crate::runtime) fn plan<S>(
 fn give_up<S>(state: &mut State, input: &PlanInput<'_, S>, plan: &mut Plan) -> Result<(), BoxError> {
     for command in next(state) {
         let Command::Attempt { step, phase, .. } = command else { continue };
-        let side = state.step(step)?.side(phase);
-        let begun = side.attempts > 0 && !input.running.contains_key(&(step, phase));
-        if begun && is_late(input.definition, side, (step, phase), input.now)? {
+        let phase_state = state.step(step)?.phase_state(phase);
+        let begun = phase_state.attempts > 0 && !input.running.contains_key(&(step, phase));
+        if begun && is_late(input.definition, phase_state, (step, phase), input.now)? {
             let error = "no further attempt may be made".to_owned();
             let retry_at = input.now;
             plan.push(state, Record::Failed { step, phase, error, retry_at, gave_up: true, wait: None })?;
@@ -168,19 +168,19 @@ fn shorten<S>(
     until: u64,
 ) -> Result<u64, BoxError> {
     let longest = millis(input.definition.step(step)?.policy.retry.longest());
-    let side = state.side_mut(step, phase)?;
-    let latest = input.now.saturating_add(side.wait.map_or(longest, |wait| wait.max(longest)));
+    let phase_state = state.phase_state_mut(step, phase)?;
+    let latest = input.now.saturating_add(phase_state.wait.map_or(longest, |wait| wait.max(longest)));
     if until <= latest {
         return Ok(until);
     }
-    side.retry_at = latest;
+    phase_state.retry_at = latest;
     plan.shortened = true;
     Ok(latest)
 }
 
 /// Returns the reason for which the refusal of this forward step parks the saga.
 fn refusal(state: &State, plan: &mut Plan, step: u16) -> Result<String, BoxError> {
-    let name = state.shape(step)?.name.clone();
+    let name = state.spec(step)?.name.clone();
     let error = state.step(step)?.action.error.clone().unwrap_or_default();
     let reason = format!("step `{name}` was refused: {error}");
     plan.alerts.push(Alert { step: name, event: "a step was refused where there is only forward", error });
@@ -191,7 +191,7 @@ fn refusal(state: &State, plan: &mut Plan, step: u16) -> Result<String, BoxError
 fn leave<S>(state: &State, input: &PlanInput<'_, S>, plan: &mut Plan) {
     if state.parked.is_some() {
         // A journal of an earlier version can have outcomes after the parking, so that its attempts may still run.
-        plan.then = if plan.records.is_empty() { Then::Continue } else { Then::Parked };
+        plan.after_append = if plan.records.is_empty() { AfterAppend::Continue } else { AfterAppend::Parked };
         plan.leaves = input.running.is_empty();
         return;
     }
@@ -204,7 +204,7 @@ fn leave<S>(state: &State, input: &PlanInput<'_, S>, plan: &mut Plan) {
     }
     let waits = plan.wake.filter(|wake| *wake > input.now.saturating_add(millis(input.poll)));
     if input.stopping || (waits.is_some() && !plan.shortened && plan.blocked.is_none()) {
-        plan.then = Then::Runnable { at: waits.unwrap_or(input.now) };
+        plan.after_append = AfterAppend::Runnable { at: waits.unwrap_or(input.now) };
         plan.leaves = true;
     }
 }

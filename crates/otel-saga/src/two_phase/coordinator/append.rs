@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Inner;
 use crate::error::BoxError;
-use crate::journal::{AppendError, Cursor, Loaded, Then};
+use crate::journal::{AfterAppend, AppendError, Cursor, StoredInstance};
 use crate::two_phase::flow::{Record, State, fold};
 use crate::two_phase::telemetry::alert;
 
@@ -23,12 +23,12 @@ impl Inner {
         id: &str,
         at: Cursor,
         records: &[Record],
-        then: Then,
+        after_append: AfterAppend,
     ) -> Result<Option<Cursor>, BoxError> {
         let encoded: Vec<Vec<u8>> = records.iter().map(Record::encode).collect::<Result<_, _>>()?;
         let mut wait = FIRST_WAIT;
         loop {
-            match self.journal.append(id, at, encoded.clone(), then).await {
+            match self.journal.append(id, at, encoded.clone(), after_append).await {
                 Ok(cursor) => return Ok(Some(cursor)),
                 Err(AppendError::Fenced) => {}
                 Err(AppendError::Journal(error)) => {
@@ -40,9 +40,9 @@ impl Inner {
                 Ok(None) => return Ok(None),
                 Ok(Some(loaded)) => {
                     if is_behind(&loaded, at, &encoded) {
-                        return Ok(Some(loaded.header.cursor()));
+                        return Ok(Some(loaded.summary.cursor()));
                     }
-                    if loaded.header.cursor() != at {
+                    if loaded.summary.cursor() != at {
                         return Ok(None);
                     }
                 }
@@ -55,15 +55,15 @@ impl Inner {
 }
 
 /// Returns true if these records follow the cursor in the journal: the append succeeded and its reply was lost.
-fn is_behind(loaded: &Loaded, at: Cursor, encoded: &[Vec<u8>]) -> bool {
+fn is_behind(loaded: &StoredInstance, at: Cursor, encoded: &[Vec<u8>]) -> bool {
     let head = usize::try_from(at.head).unwrap_or(usize::MAX);
     !encoded.is_empty()
-        && loaded.header.epoch == at.epoch
+        && loaded.summary.epoch == at.epoch
         && loaded.records.get(head..).is_some_and(|behind| behind == encoded)
 }
 
 /// Computes the state from the records.
-pub(super) fn read(loaded: &Loaded) -> Result<State, BoxError> {
+pub(super) fn read(loaded: &StoredInstance) -> Result<State, BoxError> {
     let records: Vec<Record> =
         loaded.records.iter().map(|one| Record::decode(one)).collect::<Result<_, _>>()?;
     Ok(fold(&records)?)

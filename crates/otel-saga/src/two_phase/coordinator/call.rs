@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Inner;
 use crate::error::BoxError;
-use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
+use crate::two_phase::participant::{Acknowledgement, Branch, Participant, Vote};
 use crate::two_phase::telemetry::{CallReply, CallSpan, Failure, Phase};
 
 /// The target of a call: a participant and a transaction.
@@ -36,7 +36,11 @@ impl Inner {
         }
     }
 
-    pub(super) async fn tell(&self, call: Call<'_>, commits: bool) -> Result<Answer, BoxError> {
+    pub(super) async fn send_decision(
+        &self,
+        call: Call<'_>,
+        commits: bool,
+    ) -> Result<Acknowledgement, BoxError> {
         let branch = Branch::new(&self.name, call.participant.name(), call.id)?;
         if commits {
             self.call(call, Phase::Commit, call.participant.commit(&branch)).await
@@ -55,17 +59,17 @@ impl Inner {
         let mut operation = self.telemetry.call(about, call.parent);
         let context = operation.context().clone();
         let future = AssertUnwindSafe(future.with_context(context)).catch_unwind();
-        let answer = match timeout(self.options.timeout, future).await {
-            Ok(Ok(answer)) => answer.map_err(|error| (Failure::Failed, error)),
+        let reply = match timeout(self.options.timeout, future).await {
+            Ok(Ok(reply)) => reply.map_err(|error| (Failure::Failed, error)),
             Ok(Err(_)) => Err((Failure::Panicked, "the participant's code panicked".into())),
             Err(_) => Err((Failure::TimedOut, "the participant did not answer in time".into())),
         };
-        match answer {
-            Ok(answer) => {
-                operation.observer_mut().reply(&answer);
-                let outcome = answer.outcome();
+        match reply {
+            Ok(reply) => {
+                operation.observer_mut().reply(&reply);
+                let outcome = reply.outcome();
                 operation.finish(&outcome);
-                Ok(answer)
+                Ok(reply)
             }
             Err((failure, error)) => {
                 operation.finish(&failure.outcome(&error));

@@ -14,11 +14,11 @@ use super::Inner;
 use super::call::Call;
 use super::transaction::{Outcome, agrees, end_span};
 use crate::error::{BoxError, Text, with_causes};
-use crate::flow::End;
-use crate::journal::{Cursor, Then, millis, now};
+use crate::flow::SagaOutcome;
+use crate::journal::{AfterAppend, Cursor, millis, now};
 use crate::retry::RetryPolicy;
-use crate::two_phase::flow::{Ballot, Command, Decision, Record, State, fold, next};
-use crate::two_phase::participant::{Participant, Vote};
+use crate::two_phase::flow::{Command, Decision, Record, State, fold, next};
+use crate::two_phase::participant::{Acknowledgement, Participant, Vote};
 use crate::two_phase::telemetry::{TransactionSpan, alert};
 
 pub(super) struct Drive {
@@ -27,7 +27,7 @@ pub(super) struct Drive {
     state: State,
     cursor: Cursor,
     /// The votes by participant; `None` if another coordinator asked for them.
-    ballots: Option<Vec<Option<Ballot>>>,
+    votes: Option<Vec<Option<Vote>>>,
     /// The participants by number: until the votes those with the work of the transaction, afterwards the registered
     /// ones.
     participants: Vec<Arc<dyn Participant>>,
@@ -49,8 +49,8 @@ impl Drive {
         context: Context,
     ) -> Option<Self> {
         let state = fold([started]).ok()?;
-        let ballots = Some(vec![None; branches.len()]);
-        Some(Self::new(inner, id, state, cursor, ballots, branches, context))
+        let votes = Some(vec![None; branches.len()]);
+        Some(Self::new(inner, id, state, cursor, votes, branches, context))
     }
 
     /// Drives a claimed transaction, with the registered participants.
@@ -70,12 +70,12 @@ impl Drive {
         id: &str,
         state: State,
         cursor: Cursor,
-        ballots: Option<Vec<Option<Ballot>>>,
+        votes: Option<Vec<Option<Vote>>>,
         participants: Vec<Arc<dyn Participant>>,
         context: Context,
     ) -> Self {
         let (inner, id) = (Arc::clone(inner), id.to_owned());
-        Self { inner, id, state, cursor, ballots, participants, reason: None, unwritten: Vec::new(), context }
+        Self { inner, id, state, cursor, votes, participants, reason: None, unwritten: Vec::new(), context }
     }
 
     /// Drives the transaction until it ends or is handed over. An error means that this coordinator no longer owns
@@ -85,19 +85,19 @@ impl Drive {
     /// whose journal has neither therefore records the span again.
     pub(super) async fn run(mut self, span: &mut TransactionSpan) -> Result<State, BoxError> {
         loop {
-            let commands = next(&self.state, self.ballots.as_deref());
+            let commands = next(&self.state, self.votes.as_deref());
             match commands.first() {
                 None => return Ok(self.state),
                 Some(Command::Prepare { .. } | Command::CommitInOnePhase { .. }) => {
                     self.ask(&commands).await?;
                 }
-                Some(Command::Decide { tell }) => {
-                    let (decision, tell) = (Decision::Commit, tell.clone());
-                    self.note(Record::Decided { decision, tell, reason: None })?;
-                    self.write(Then::Continue).await?;
+                Some(Command::Decide { recipients }) => {
+                    let (decision, recipients) = (Decision::Commit, recipients.clone());
+                    self.note(Record::Decided { decision, recipients, reason: None })?;
+                    self.write(AfterAppend::Continue).await?;
                 }
                 Some(Command::Commit { .. } | Command::Rollback { .. }) => {
-                    if let Err(error) = self.tell(&commands).await? {
+                    if let Err(error) = self.send_decision(&commands).await? {
                         self.hand_over(error, span).await?;
                         return Ok(self.state);
                     }
@@ -106,9 +106,9 @@ impl Drive {
                     let reason = self.reason.take().filter(|_| *decision == Decision::Abort);
                     self.note(Record::Ended { decision: *decision, reason })?;
                     self.end_span(span);
-                    self.write(Then::Finished(match decision {
-                        Decision::Commit => End::Completed,
-                        Decision::Abort => End::Compensated,
+                    self.write(AfterAppend::Finished(match decision {
+                        Decision::Commit => SagaOutcome::Completed,
+                        Decision::Abort => SagaOutcome::Compensated,
                     }))
                     .await?;
                 }
@@ -130,19 +130,14 @@ impl Drive {
             Some(async move { (number, this.inner.prepare(call, in_one_phase).await) })
         });
         for (number, vote) in join_all(votes).await {
-            let (ballot, reason) = match vote {
-                Ok(Vote::Yes) => (Ballot::Yes, None),
-                Ok(Vote::ReadOnly) => (Ballot::ReadOnly, None),
-                Ok(Vote::No(reason)) => (Ballot::No, Some(reason)),
-                Err(error) => (Ballot::Unknown, Some(with_causes(&*error))),
-            };
-            if let Some(reason) = reason {
+            let vote = vote.unwrap_or_else(|error| Vote::Unknown(with_causes(&*error)));
+            if let Some(reason) = vote.reason() {
                 let reason = format!("{}: {reason}", self.state.name_of(number));
                 self.reason.get_or_insert(reason);
             }
-            let ballots = self.ballots.get_or_insert_default();
-            if let Some(there) = ballots.get_mut(usize::from(number)) {
-                *there = Some(ballot);
+            let votes = self.votes.get_or_insert_default();
+            if let Some(missing) = votes.get_mut(usize::from(number)) {
+                *missing = Some(vote);
             }
         }
         // The votes are in, so that the participants with the work, and their connections, are no longer needed.
@@ -152,21 +147,21 @@ impl Drive {
 
     /// Sends the decision to all participants at the same time. The inner error is that of a participant that has not
     /// acknowledged.
-    async fn tell(&mut self, commands: &[Command]) -> Result<Result<(), Unacknowledged>, BoxError> {
+    async fn send_decision(&mut self, commands: &[Command]) -> Result<Result<(), Unacknowledged>, BoxError> {
         let this = &*self;
-        let told = commands.iter().filter_map(|command| match command {
+        let called = commands.iter().filter_map(|command| match command {
             Command::Commit { participant } => Some((*participant, true)),
             Command::Rollback { participant } => Some((*participant, false)),
             _ => None,
         });
-        let answers = told.filter_map(|(number, commits)| {
+        let acknowledgements = called.filter_map(|(number, commits)| {
             let call = this.call(number)?;
-            Some(async move { (number, this.inner.tell(call, commits).await) })
+            Some(async move { (number, this.inner.send_decision(call, commits).await) })
         });
         let mut result = Ok(());
-        for (participant, answer) in join_all(answers).await {
-            match answer {
-                Ok(answer) => self.note(Record::Acknowledged { participant, answer })?,
+        for (participant, acknowledgement) in join_all(acknowledgements).await {
+            match acknowledgement {
+                Ok(acknowledgement) => self.note(Record::Acknowledged { participant, acknowledgement })?,
                 Err(error) => {
                     let participant = self.state.name_of(participant).to_owned();
                     result = Err(Unacknowledged { participant, error });
@@ -183,14 +178,20 @@ impl Drive {
             Some(Command::Commit { .. }) => Decision::Commit,
             _ => Decision::Abort,
         };
-        for (number, answer) in self.state.heuristics() {
+        for (number, acknowledgement) in self.state.heuristics() {
             let command = match decision {
                 Decision::Commit => Command::Commit { participant: number },
                 Decision::Abort => Command::Rollback { participant: number },
             };
             if commands.contains(&command) {
                 let participant = self.state.name_of(number);
-                self.inner.heuristic(&self.id, &self.state.started.name, participant, decision, answer);
+                self.inner.heuristic(
+                    &self.id,
+                    &self.state.started.name,
+                    participant,
+                    decision,
+                    acknowledgement,
+                );
             }
         }
     }
@@ -201,15 +202,17 @@ impl Drive {
         let error = format!("{}: {}", why.participant, with_causes(&*why.error));
         // A single participant decides by its answer, so that an abort is recorded only for several.
         if self.state.decision.is_none() && !self.state.is_single() {
-            let told =
-                next(&self.state, self.ballots.as_deref()).into_iter().filter_map(|command| match command {
+            let called =
+                next(&self.state, self.votes.as_deref()).into_iter().filter_map(|command| match command {
                     Command::Rollback { participant } => Some(participant),
                     _ => None,
                 });
-            let answered = (0_u16..).zip(&self.state.answers).filter(|(_, answer)| answer.is_some());
-            let tell = told.chain(answered.map(|(number, _)| number)).collect();
+            let answered = (0_u16..)
+                .zip(&self.state.acknowledgements)
+                .filter(|(_, acknowledgement)| acknowledgement.is_some());
+            let recipients = called.chain(answered.map(|(number, _)| number)).collect();
             let (decision, reason) = (Decision::Abort, self.reason.take());
-            self.note(Record::Decided { decision, tell, reason })?;
+            self.note(Record::Decided { decision, recipients, reason })?;
         }
         if self.state.waiting.is_none() {
             self.note(Record::Waiting { at: now, error: error.clone() })?;
@@ -221,7 +224,7 @@ impl Drive {
             alert(&self.id, &why.participant, "a participant does not acknowledge the decision", &*why.error);
         }
         self.end_span(span);
-        self.write(Then::Runnable { at: now.saturating_add(millis(delay)) }).await?;
+        self.write(AfterAppend::Runnable { at: now.saturating_add(millis(delay)) }).await?;
         self.inner.wake_claimer_in(delay);
         Ok(())
     }
@@ -248,9 +251,9 @@ impl Drive {
         Ok(())
     }
 
-    async fn write(&mut self, then: Then) -> Result<(), BoxError> {
+    async fn write(&mut self, after_append: AfterAppend) -> Result<(), BoxError> {
         let records = std::mem::take(&mut self.unwritten);
-        let appended = self.inner.append(&self.id, self.cursor, &records, then).await?;
+        let appended = self.inner.append(&self.id, self.cursor, &records, after_append).await?;
         self.cursor = appended.ok_or("another coordinator has it")?;
         Ok(())
     }
@@ -293,11 +296,11 @@ impl Inner {
         name: &str,
         participant: &str,
         decision: Decision,
-        answer: crate::two_phase::Answer,
+        acknowledgement: Acknowledgement,
     ) {
-        let Some(what) = answer.heuristic() else { return };
+        let Some(what) = acknowledgement.heuristic() else { return };
         self.telemetry.heuristic(name, participant, what);
-        if !agrees(decision, answer) {
+        if !agrees(decision, acknowledgement) {
             let error =
                 format!("the decision is to {}, the participant's branch is {what}", decision.as_str());
             alert(

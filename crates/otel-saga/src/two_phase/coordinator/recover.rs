@@ -19,7 +19,9 @@ use super::append::read;
 use super::drive::Drive;
 use super::{Inner, KIND, LocalGuard};
 use crate::error::BoxError;
-use crate::journal::{AppendError, Count, Header, JournalError, Query, Status, Then, millis, now};
+use crate::journal::{
+    AfterAppend, AppendError, InstanceCount, InstanceSummary, JournalError, Query, Status, millis, now,
+};
 use crate::telemetry::parse_traceparent;
 use crate::two_phase::flow::State;
 use crate::two_phase::telemetry::{InDoubt, alert};
@@ -88,18 +90,22 @@ impl Inner {
             let page = self.journal.list(&query).await?;
             let Some(last) = page.last() else { return Ok(()) };
             query.after = Some(last.id.clone());
-            for header in page {
-                let mine = header.owner.as_ref() == Some(&self.options.worker);
-                if mine && !self.local().values().any(|task| task.id == header.id) {
-                    self.release(&header, now()).await?;
+            for summary in page {
+                let mine = summary.owner.as_ref() == Some(&self.options.worker);
+                if mine && !self.local().values().any(|task| task.id == summary.id) {
+                    self.release(&summary, now()).await?;
                 }
             }
         }
     }
 
     /// Makes the transaction claimable from this time on, unless its cursor has progress.
-    async fn release(&self, header: &Header, at: u64) -> Result<(), BoxError> {
-        match self.journal.append(&header.id, header.cursor(), Vec::new(), Then::Runnable { at }).await {
+    async fn release(&self, summary: &InstanceSummary, at: u64) -> Result<(), BoxError> {
+        match self
+            .journal
+            .append(&summary.id, summary.cursor(), Vec::new(), AfterAppend::Runnable { at })
+            .await
+        {
             Ok(_) | Err(AppendError::Fenced) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -124,38 +130,43 @@ impl Inner {
             }
         };
         let full = claimed.len() == rooms.len();
-        for (header, room) in claimed.into_iter().zip(rooms) {
+        for (summary, room) in claimed.into_iter().zip(rooms) {
             let inner = Arc::clone(self);
-            let id = header.id.clone();
-            self.spawn(&id, move |guard| inner.resume(header, guard, room).boxed());
+            let id = summary.id.clone();
+            self.spawn(&id, move |guard| inner.resume(summary, guard, room).boxed());
         }
         full
     }
 
     /// Resumes a claimed transaction, or puts it off.
-    async fn resume(self: Arc<Self>, header: Header, guard: LocalGuard, room: OwnedSemaphorePermit) {
-        if let Err(error) = self.drive_claimed(&header).await {
-            alert(&header.id, "", "transaction stopped on this coordinator", &*error);
+    async fn resume(
+        self: Arc<Self>,
+        summary: InstanceSummary,
+        guard: LocalGuard,
+        room: OwnedSemaphorePermit,
+    ) {
+        if let Err(error) = self.drive_claimed(&summary).await {
+            alert(&summary.id, "", "transaction stopped on this coordinator", &*error);
             // The release is fenced if the transaction made progress, or if another coordinator has claimed it.
-            if let Err(error) = self.release(&header, now().saturating_add(millis(LATER))).await {
-                alert(&header.id, "", "the journal did not take the transaction back", &*error);
+            if let Err(error) = self.release(&summary, now().saturating_add(millis(LATER))).await {
+                alert(&summary.id, "", "the journal did not take the transaction back", &*error);
                 self.ownership_unknown.store(true, Ordering::Relaxed);
             }
         }
         drop((guard, room));
     }
 
-    async fn drive_claimed(self: &Arc<Self>, header: &Header) -> Result<(), BoxError> {
-        let Some(loaded) = self.journal.load(&header.id).await? else { return Ok(()) };
-        if loaded.header.epoch != header.epoch {
+    async fn drive_claimed(self: &Arc<Self>, summary: &InstanceSummary) -> Result<(), BoxError> {
+        let Some(loaded) = self.journal.load(&summary.id).await? else { return Ok(()) };
+        if loaded.summary.epoch != summary.epoch {
             return Ok(());
         }
         let state = read(&loaded)?;
         if state.waiting.is_none() {
-            self.telemetry.interrupted(&header.id, &state);
+            self.telemetry.interrupted(&summary.id, &state);
         }
         let context = context(&state);
-        let drive = Drive::claimed(self, &header.id, state, loaded.header.cursor(), context)?;
+        let drive = Drive::claimed(self, &summary.id, state, loaded.summary.cursor(), context)?;
         drive.run(&mut None).await?;
         Ok(())
     }
@@ -180,7 +191,7 @@ impl Inner {
 
     /// Sets the gauges, also for names that no longer have a transaction in doubt. Only one coordinator of the journal
     /// records them, because those of several would be added up.
-    async fn count(&self, counts: &[Count], names: &mut BTreeSet<String>) {
+    async fn count(&self, counts: &[InstanceCount], names: &mut BTreeSet<String>) {
         names.extend(counts.iter().map(|count| count.saga.clone()));
         let is_first = match self.journal.is_first(&self.options.worker).await {
             Ok(is_first) => is_first,
@@ -199,7 +210,7 @@ impl Inner {
 
     /// Prunes ended transactions, in the journal and at the participants. These keep their branches longer, by the
     /// age of the oldest transaction that has not ended.
-    async fn prune(&self, counts: &[Count]) {
+    async fn prune(&self, counts: &[InstanceCount]) {
         let Some(retention) = self.options.retention else { return };
         let unfinished = counts.iter().filter(|count| !count.status.is_finished());
         let oldest = unfinished.map(|count| count.oldest).min().unwrap_or_else(now);

@@ -221,8 +221,8 @@ impl Inner {
     ) -> Result<(), BoxError> {
         let id = branch.transaction();
         let call = Call { participant, id, name: &name, parent: &parent };
-        let answer = self.tell(call, decision == Decision::Commit).await?;
-        self.heuristic(id, &name, participant.name(), decision, answer);
+        let acknowledgement = self.send_decision(call, decision == Decision::Commit).await?;
+        self.heuristic(id, &name, participant.name(), decision, acknowledgement);
         Ok(())
     }
 

@@ -10,10 +10,10 @@ use opentelemetry::trace::TraceContextExt as _;
 use super::drive::Drive;
 use super::{Inner, KIND, LocalGuard, wrong_name};
 use crate::error::{BoxError, InstanceError};
-use crate::journal::{Created, JournalError, NewInstance, now};
+use crate::journal::{CreateOutcome, JournalError, NewInstance, now};
 use crate::telemetry::traceparent;
 use crate::two_phase::flow::{Decision, Record, Started, State};
-use crate::two_phase::participant::{Answer, Branch, BranchError, Participant};
+use crate::two_phase::participant::{Acknowledgement, Branch, BranchError, Participant};
 use crate::two_phase::telemetry::TransactionSpan;
 
 /// A transaction that has begun. Dropping it without a commit leaves nothing behind, and drops the branches that were
@@ -40,7 +40,7 @@ pub struct Heuristic {
     /// The participant's name.
     pub participant: String,
     /// The participant's report.
-    pub answer: Answer,
+    pub acknowledgement: Acknowledgement,
 }
 
 /// The outcome of a transaction.
@@ -70,7 +70,7 @@ impl Outcome {
             reason: state.reason.clone(),
             unacknowledged: state.unacknowledged().map(name).collect(),
             heuristics: heuristics
-                .map(|(number, answer)| Heuristic { participant: name(number), answer })
+                .map(|(number, acknowledgement)| Heuristic { participant: name(number), acknowledgement })
                 .collect(),
         })
     }
@@ -84,15 +84,17 @@ impl Outcome {
     /// Returns true if no participant is known to contradict the decision.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.heuristics.iter().all(|heuristic| agrees(self.decision, heuristic.answer))
+        self.heuristics.iter().all(|heuristic| agrees(self.decision, heuristic.acknowledgement))
     }
 }
 
 /// Returns true if the answer agrees with the decision.
-pub(super) fn agrees(decision: Decision, answer: Answer) -> bool {
+pub(super) fn agrees(decision: Decision, acknowledgement: Acknowledgement) -> bool {
     matches!(
-        (decision, answer),
-        (_, Answer::Done) | (Decision::Commit, Answer::Committed) | (Decision::Abort, Answer::RolledBack)
+        (decision, acknowledgement),
+        (_, Acknowledgement::Done)
+            | (Decision::Commit, Acknowledgement::Committed)
+            | (Decision::Abort, Acknowledgement::RolledBack)
     )
 }
 
@@ -262,8 +264,12 @@ impl Transaction {
         let started = Started::new(&*self.name, names, self.began).with_trace(trace, self.parent.take());
         let drive = match self.create(started).await? {
             Some(drive) => drive,
-            // The branches of this call are not used: the transaction has those of the first one.
-            None => return self.decided().await,
+            // The branches of this call are not used: the transaction has those of the first one. It may be this call's
+            // own, if the reply to its creation was lost; a registered task would then keep it from being driven.
+            None => {
+                guard.release();
+                return self.decided().await;
+            }
         };
         if let Ok(state) = drive.run(&mut self.span).await {
             if let Some(outcome) = Outcome::of(&self.id, &state) {
@@ -319,12 +325,12 @@ impl Transaction {
         loop {
             tries += 1;
             match self.inner.journal.create(instance.clone()).await {
-                Ok(Created::New(cursor)) => {
+                Ok(CreateOutcome::New(cursor)) => {
                     let context = self.context.clone();
                     let branches = std::mem::take(&mut self.branches);
                     return Ok(Drive::begun(&self.inner, &self.id, &record, cursor, branches, context));
                 }
-                Ok(Created::Exists) => {
+                Ok(CreateOutcome::Exists) => {
                     self.same_participants(&record).await?;
                     self.branches.clear();
                     return Ok(None);

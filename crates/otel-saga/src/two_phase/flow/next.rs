@@ -5,34 +5,7 @@
 
 use super::record::Decision;
 use super::state::State;
-use crate::two_phase::Answer;
-
-/// A participant's vote as the coordinator counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Ballot {
-    /// The participant is prepared. A single participant has committed.
-    Yes,
-    /// The participant has nothing to commit.
-    ReadOnly,
-    /// The participant has rolled back.
-    No,
-    /// The call failed or timed out: the participant may be prepared, or may still prepare.
-    Unknown,
-}
-
-impl Ballot {
-    /// The vote as one word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::ReadOnly => "read_only",
-            Self::No => "no",
-            Self::Unknown => "unknown",
-        }
-    }
-}
+use crate::two_phase::{Acknowledgement, Vote};
 
 /// A command to the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +24,7 @@ pub enum Command {
     /// Journal the decision to commit, before the first commit is sent.
     Decide {
         /// Numbers of the participants that have to commit.
-        tell: Vec<u16>,
+        recipients: Vec<u16>,
     },
     /// Send a commit to the participant.
     Commit {
@@ -67,26 +40,28 @@ pub enum Command {
     Finish(Decision),
 }
 
-/// Returns the next commands. `ballots` are the votes by participant; `None` for a coordinator that took the
+/// Returns the next commands. `votes` are those of the participants, by number; `None` for a coordinator that took the
 /// transaction over and has no votes.
 #[must_use]
-pub fn next(state: &State, ballots: Option<&[Option<Ballot>]>) -> Vec<Command> {
+pub fn next(state: &State, votes: Option<&[Option<Vote>]>) -> Vec<Command> {
     if state.ended {
         return Vec::new();
     }
-    match (state.decision, ballots) {
-        (Some(decision), _) => tell(state, decision, &state.tell),
-        (None, None) => roll_back(state, &state.tell),
-        (None, Some(ballots)) => vote(state, ballots),
+    match (state.decision, votes) {
+        (Some(decision), _) => carry_out(state, decision, &state.recipients),
+        (None, None) => roll_back(state, &state.recipients),
+        (None, Some(votes)) => vote(state, votes),
     }
 }
 
 /// Asks for the missing votes. With all votes, decides, rolls back or finishes.
-fn vote(state: &State, ballots: &[Option<Ballot>]) -> Vec<Command> {
-    let ballots =
-        || state.tell.iter().map(|number| (*number, ballots.get(usize::from(*number)).copied().flatten()));
-    let missing: Vec<Command> = ballots()
-        .filter(|(_, ballot)| ballot.is_none())
+fn vote(state: &State, votes: &[Option<Vote>]) -> Vec<Command> {
+    let votes = || {
+        let vote = |number: u16| votes.get(usize::from(number)).and_then(Option::as_ref);
+        state.recipients.iter().map(move |number| (*number, vote(*number)))
+    };
+    let missing: Vec<Command> = votes()
+        .filter(|(_, vote)| vote.is_none())
         .map(|(participant, _)| {
             if state.is_single() {
                 Command::CommitInOnePhase { participant }
@@ -98,35 +73,38 @@ fn vote(state: &State, ballots: &[Option<Ballot>]) -> Vec<Command> {
     if !missing.is_empty() {
         return missing;
     }
-    let of = |wanted: &[Ballot]| -> Vec<u16> {
-        let of = ballots().filter(|(_, ballot)| ballot.is_some_and(|ballot| wanted.contains(&ballot)));
-        of.map(|(number, _)| number).collect()
+    let with = |is: fn(&Vote) -> bool| -> Vec<u16> {
+        votes().filter(|(_, vote)| vote.is_some_and(is)).map(|(number, _)| number).collect()
     };
-    if !of(&[Ballot::No, Ballot::Unknown]).is_empty() {
-        return roll_back(state, &of(&[Ballot::Yes, Ballot::Unknown]));
+    if !with(|vote| matches!(vote, Vote::No(_) | Vote::Unknown(_))).is_empty() {
+        return roll_back(state, &with(|vote| matches!(vote, Vote::Yes | Vote::Unknown(_))));
     }
-    let prepared = of(&[Ballot::Yes]);
+    let prepared = with(|vote| *vote == Vote::Yes);
     if prepared.is_empty() || state.is_single() {
         return vec![Command::Finish(Decision::Commit)];
     }
-    vec![Command::Decide { tell: prepared }]
+    vec![Command::Decide { recipients: prepared }]
 }
 
 /// Rolls back the participants that may be prepared. A single participant may have committed, which is then the
 /// decision.
-fn roll_back(state: &State, told: &[u16]) -> Vec<Command> {
-    if state.is_single() && state.answers.first() == Some(&Some(Answer::Committed)) {
+fn roll_back(state: &State, recipients: &[u16]) -> Vec<Command> {
+    if state.is_single() && state.acknowledgements.first() == Some(&Some(Acknowledgement::Committed)) {
         return vec![Command::Finish(Decision::Commit)];
     }
-    tell(state, Decision::Abort, told)
+    carry_out(state, Decision::Abort, recipients)
 }
 
-fn tell(state: &State, decision: Decision, told: &[u16]) -> Vec<Command> {
-    let open = told.iter().filter(|number| matches!(state.answers.get(usize::from(**number)), Some(None)));
-    let commands: Vec<Command> = open
+/// Calls the participants that have not acknowledged the decision, or finishes.
+fn carry_out(state: &State, decision: Decision, recipients: &[u16]) -> Vec<Command> {
+    let is_open = |number: u16| matches!(state.acknowledgements.get(usize::from(number)), Some(None));
+    let commands: Vec<Command> = recipients
+        .iter()
+        .copied()
+        .filter(|number| is_open(*number))
         .map(|participant| match decision {
-            Decision::Commit => Command::Commit { participant: *participant },
-            Decision::Abort => Command::Rollback { participant: *participant },
+            Decision::Commit => Command::Commit { participant },
+            Decision::Abort => Command::Rollback { participant },
         })
         .collect();
     if commands.is_empty() { vec![Command::Finish(decision)] } else { commands }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::two_phase::Answer;
+use crate::two_phase::Acknowledgement;
 
 /// The form that this version writes.
 const FORM: u16 = 1;
@@ -78,7 +78,8 @@ pub enum Record {
         /// The decision.
         decision: Decision,
         /// Numbers of the participants to call: those that may be prepared.
-        tell: Vec<u16>,
+        #[serde(rename = "tell")]
+        recipients: Vec<u16>,
         /// The reason of an abort.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -87,8 +88,9 @@ pub enum Record {
     Acknowledged {
         /// Number of the participant.
         participant: u16,
-        /// The participant's answer.
-        answer: Answer,
+        /// The acknowledgement.
+        #[serde(rename = "answer")]
+        acknowledgement: Acknowledgement,
     },
     /// A participant has not acknowledged. The transaction returned to the journal, to be resumed later.
     Waiting {
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_written_form_stays_as_it_is() {
-        let decided = Record::Decided { decision: Decision::Commit, tell: vec![0, 2], reason: None };
+        let decided = Record::Decided { decision: Decision::Commit, recipients: vec![0, 2], reason: None };
         let text = r#"{"v":1,"t":{"decided":{"decision":"commit","tell":[0,2]}}}"#;
         assert_eq!(String::from_utf8(decided.encode().unwrap()).unwrap(), text);
         assert_eq!(Record::decode(text.as_bytes()).unwrap(), decided);

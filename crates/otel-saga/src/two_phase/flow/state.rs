@@ -1,7 +1,7 @@
 //! `fold`: computes the state of a transaction from its records.
 
 use super::record::{Decision, Record, Started};
-use crate::two_phase::Answer;
+use crate::two_phase::Acknowledgement;
 
 /// The state of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,9 +12,9 @@ pub struct State {
     /// The decision; `None` while the transaction is undecided.
     pub decision: Option<Decision>,
     /// Numbers of the participants to call with the decision; all of them while it is undecided.
-    pub tell: Vec<u16>,
-    /// The answers of the participants, by number.
-    pub answers: Vec<Option<Answer>>,
+    pub recipients: Vec<u16>,
+    /// The acknowledgements of the participants, by number.
+    pub acknowledgements: Vec<Option<Acknowledgement>>,
     /// The time of the first failed call of an unacknowledged participant, in milliseconds since the Unix epoch, and
     /// its error.
     pub waiting: Option<(u64, String)>,
@@ -61,8 +61,8 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
         return Err(FoldError::OutOfPlace { index: 0 });
     };
     let mut state = State {
-        tell: (0_u16..).zip(&started.participants).map(|(number, _)| number).collect(),
-        answers: vec![None; started.participants.len()],
+        recipients: (0_u16..).zip(&started.participants).map(|(number, _)| number).collect(),
+        acknowledgements: vec![None; started.participants.len()],
         started: started.clone(),
         decision: None,
         waiting: None,
@@ -78,17 +78,24 @@ pub fn fold<'r>(records: impl IntoIterator<Item = &'r Record>) -> Result<State, 
 impl State {
     /// Returns the numbers of the participants that have to be called and have not acknowledged.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u16> {
-        let told = if self.ended { &[][..] } else { &*self.tell };
-        told.iter().copied().filter(|number| matches!(self.answers.get(usize::from(*number)), Some(None)))
+        let recipients = if self.ended { &[][..] } else { &*self.recipients };
+        recipients
+            .iter()
+            .copied()
+            .filter(|number| matches!(self.acknowledgements.get(usize::from(*number)), Some(None)))
     }
 
     /// Returns the participants with a heuristic outcome, by number. A single participant that committed is not one
     /// of them, because committing in one phase is its own decision.
-    pub fn heuristics(&self) -> impl Iterator<Item = (u16, Answer)> {
+    pub fn heuristics(&self) -> impl Iterator<Item = (u16, Acknowledgement)> {
         let single = self.is_single();
-        let answered = (0_u16..).zip(&self.answers).filter_map(|(number, answer)| Some((number, (*answer)?)));
-        answered
-            .filter(move |(_, answer)| *answer != Answer::Done && !(single && *answer == Answer::Committed))
+        let answered = (0_u16..)
+            .zip(&self.acknowledgements)
+            .filter_map(|(number, acknowledgement)| Some((number, (*acknowledgement)?)));
+        answered.filter(move |(_, acknowledgement)| {
+            *acknowledgement != Acknowledgement::Done
+                && !(single && *acknowledgement == Acknowledgement::Committed)
+        })
     }
 
     /// Returns true if the transaction has a single participant, which commits in one phase.
@@ -107,18 +114,20 @@ impl State {
     pub(crate) fn apply(&mut self, index: usize, record: &Record) -> Result<(), FoldError> {
         match record {
             Record::Started(_) => return Err(FoldError::OutOfPlace { index }),
-            Record::Decided { decision, tell, reason } => {
+            Record::Decided { decision, recipients, reason } => {
                 self.decide(index, *decision)?;
-                if let Some(participant) = tell.iter().find(|one| usize::from(**one) >= self.answers.len()) {
+                if let Some(participant) =
+                    recipients.iter().find(|one| usize::from(**one) >= self.acknowledgements.len())
+                {
                     return Err(FoldError::NoSuchParticipant { index, participant: *participant });
                 }
-                self.tell.clone_from(tell);
+                self.recipients.clone_from(recipients);
                 self.reason.clone_from(reason);
             }
-            Record::Acknowledged { participant, answer } => {
-                let known = self.answers.get_mut(usize::from(*participant));
+            Record::Acknowledged { participant, acknowledgement } => {
+                let known = self.acknowledgements.get_mut(usize::from(*participant));
                 let missing = FoldError::NoSuchParticipant { index, participant: *participant };
-                *known.ok_or(missing)? = Some(*answer);
+                *known.ok_or(missing)? = Some(*acknowledgement);
             }
             Record::Waiting { at, error } => self.waiting = Some((*at, error.clone())),
             Record::Ended { decision, reason } => {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::{PostgresParticipant, PostgresParticipantError, sql};
 use crate::error::BoxError;
-use crate::two_phase::participant::{Answer, Branch, Participant, Vote};
+use crate::two_phase::participant::{Acknowledgement, Branch, Participant, Vote};
 
 /// A database transaction on its own connection, which is prepared with the two-phase commit to which
 /// [`Transaction::with`](crate::two_phase::Transaction::with) adds it. Dropping it before rolls it back.
@@ -134,11 +134,11 @@ impl Participant for PostgresBranch {
         Ok(Vote::No("the database had aborted the transaction, and has prepared nothing".to_owned()))
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.participant.commit(branch).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.participant.rollback(branch).await
     }
 

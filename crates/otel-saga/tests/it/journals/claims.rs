@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::journal::{DefinitionKey, NewInstance, Then, now};
+use otel_saga::journal::{AfterAppend, DefinitionKey, NewInstance, now};
 
 use super::{LEASE, Shared, claimed, created, instance};
 
@@ -12,10 +12,10 @@ pub(crate) async fn a_claim_takes_what_is_due_and_free(journal: Shared) {
     journal.renew("w1", LEASE).await.unwrap();
     created(&journal, instance("free")).await;
     created(&journal, instance("taken").with_worker("w1")).await;
-    let headers = journal.claim("w2", None, 100).await.unwrap();
-    assert_eq!(headers.len(), 1);
-    assert_eq!((headers[0].id.as_str(), headers[0].epoch), ("free", 2));
-    let loaded = journal.load("free").await.unwrap().unwrap().header;
+    let summaries = journal.claim("w2", None, 100).await.unwrap();
+    assert_eq!(summaries.len(), 1);
+    assert_eq!((summaries[0].id.as_str(), summaries[0].epoch), ("free", 2));
+    let loaded = journal.load("free").await.unwrap().unwrap().summary;
     assert_eq!((loaded.owner.as_deref(), loaded.epoch), (Some("w2"), 2));
 }
 
@@ -26,8 +26,8 @@ pub(crate) async fn a_claim_takes_those_first_that_wait_longest(journal: Shared)
     }
     journal.renew("w", LEASE).await.unwrap();
     for expected in ["c", "a", "b"] {
-        let headers = journal.claim("w", None, 1).await.unwrap();
-        assert_eq!(headers.iter().map(|header| &*header.id).collect::<Vec<_>>(), [expected]);
+        let summaries = journal.claim("w", None, 1).await.unwrap();
+        assert_eq!(summaries.iter().map(|summary| &*summary.id).collect::<Vec<_>>(), [expected]);
     }
     assert!(claimed(&journal, "w").await.is_empty());
 }
@@ -48,7 +48,7 @@ pub(crate) async fn an_instance_is_claimed_by_one_of_many(journal: Shared) {
                     if got.is_empty() {
                         return mine;
                     }
-                    mine.extend(got.into_iter().map(|header| header.id));
+                    mine.extend(got.into_iter().map(|summary| summary.id));
                 }
             })
         })
@@ -80,14 +80,14 @@ pub(crate) async fn only_instances_of_the_given_definitions_are_claimed(journal:
     let first = [DefinitionKey::new("order", 1), DefinitionKey::new("absent", 1)];
     let mut ids = Vec::new();
     for _ in 0..4 {
-        let headers = journal.claim("w", Some(&first), 1).await.unwrap();
-        ids.extend(headers.into_iter().map(|header| header.id));
+        let summaries = journal.claim("w", Some(&first), 1).await.unwrap();
+        ids.extend(summaries.into_iter().map(|summary| summary.id));
     }
     assert_eq!(ids, ["c", "f", "h"]);
     assert!(journal.claim("w", Some(&[]), 100).await.unwrap().is_empty());
     let both = [DefinitionKey::new("order", 2), DefinitionKey::new("refund", 1)];
-    let headers = journal.claim("w", Some(&both), 100).await.unwrap();
-    let mut ids: Vec<String> = headers.into_iter().map(|header| header.id).collect();
+    let summaries = journal.claim("w", Some(&both), 100).await.unwrap();
+    let mut ids: Vec<String> = summaries.into_iter().map(|summary| summary.id).collect();
     ids.sort();
     assert_eq!(ids, ["a", "b", "d", "e", "g"]);
 }
@@ -99,18 +99,18 @@ pub(crate) async fn what_no_worker_claims_is_listed(journal: Shared) {
         created(&journal, worker.into_iter().fold(instance(id), NewInstance::with_worker)).await;
     }
     let later = created(&journal, instance("later")).await;
-    journal.append("later", later, vec![], Then::Runnable { at: now() + 3_600_000 }).await.unwrap();
+    journal.append("later", later, vec![], AfterAppend::Runnable { at: now() + 3_600_000 }).await.unwrap();
     let parked = created(&journal, instance("parked")).await;
-    journal.append("parked", parked, vec![], Then::Parked).await.unwrap();
+    journal.append("parked", parked, vec![], AfterAppend::Parked).await.unwrap();
     let touched = created(&journal, instance("touched")).await;
     tokio::time::advance(LEASE * 2).await;
     created(&journal, instance("new")).await;
     // Due for long, and changed just now.
-    journal.append("touched", touched, vec![], Then::Runnable { at: 0 }).await.unwrap();
+    journal.append("touched", touched, vec![], AfterAppend::Runnable { at: 0 }).await.unwrap();
     let unclaimed = async |since: Duration| {
         let since = now() - u64::try_from(since.as_millis()).unwrap();
-        let headers = journal.unclaimed(since, 100).await.unwrap();
-        let mut ids: Vec<String> = headers.into_iter().map(|header| header.id).collect();
+        let summaries = journal.unclaimed(since, 100).await.unwrap();
+        let mut ids: Vec<String> = summaries.into_iter().map(|summary| summary.id).collect();
         ids.sort();
         ids.join(" ")
     };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use otel_saga::flow::End;
-use otel_saga::journal::{Cursor, NewInstance, Status, Then, now};
+use otel_saga::flow::SagaOutcome;
+use otel_saga::journal::{AfterAppend, Cursor, NewInstance, Status, now};
 
 use super::{LEASE, Shared, claimed, created, instance, is_fenced};
 
@@ -16,7 +16,7 @@ async fn filled(journal: &Shared, id: &str) -> Cursor {
     let new = NewInstance::new(id, "order", 1, records(&["0", "1"])).with_worker("w");
     let mut cursor = created(journal, new).await;
     for append in [&["2", "3", "4"][..], &["5"], &["6", "7"]] {
-        cursor = journal.append(id, cursor, records(append), Then::Continue).await.unwrap();
+        cursor = journal.append(id, cursor, records(append), AfterAppend::Continue).await.unwrap();
     }
     cursor
 }
@@ -35,9 +35,15 @@ pub(crate) async fn a_replacement_leaves_what_is_before_it(journal: Shared) {
             let expected: Vec<&str> = all[..from].iter().chain(new).copied().collect();
             let loaded = journal.load(&id).await.unwrap().unwrap();
             assert_eq!(loaded.records, records(&expected), "{id}");
-            assert_eq!(loaded.header.cursor(), after);
-            assert_eq!((loaded.header.owner.as_deref(), loaded.header.status), (Some("w"), Status::Running));
-            journal.append(&id, after, records(&["more"]), Then::Finished(End::Completed)).await.unwrap();
+            assert_eq!(loaded.summary.cursor(), after);
+            assert_eq!(
+                (loaded.summary.owner.as_deref(), loaded.summary.status),
+                (Some("w"), Status::Running)
+            );
+            journal
+                .append(&id, after, records(&["more"]), AfterAppend::Finished(SagaOutcome::Completed))
+                .await
+                .unwrap();
             let loaded = journal.load(&id).await.unwrap().unwrap();
             assert_eq!(loaded.records, records(&[&expected[..], &["more"]].concat()), "{id}");
             let beside = journal.load(&format!("{id}-beside")).await.unwrap().unwrap();
@@ -66,7 +72,7 @@ pub(crate) async fn a_replacement_elsewhere_is_fenced(journal: Shared) {
     }
     assert!(is_fenced(&journal.replace("b", cursor, 0, vec![]).await));
     let loaded = journal.load("a").await.unwrap().unwrap();
-    assert_eq!((loaded.records.len(), loaded.header.cursor()), (8, cursor));
+    assert_eq!((loaded.records.len(), loaded.summary.cursor()), (8, cursor));
 }
 
 /// An operator that has read the instance before must not append to another journal than it has read.
@@ -74,10 +80,10 @@ pub(crate) async fn a_cursor_from_before_a_replacement_is_fenced_forever(journal
     let before = filled(&journal, "a").await;
     let mut cursor = journal.replace("a", before, 5, records(&["short"])).await.unwrap();
     for _ in 0..4 {
-        let answer = journal.append("a", before, records(&["cancel"]), Then::Continue).await;
+        let answer = journal.append("a", before, records(&["cancel"]), AfterAppend::Continue).await;
         assert!(is_fenced(&answer), "at {cursor:?}: {answer:?}");
         assert!(is_fenced(&journal.replace("a", before, 0, vec![]).await));
-        cursor = journal.append("a", cursor, records(&["more"]), Then::Continue).await.unwrap();
+        cursor = journal.append("a", cursor, records(&["more"]), AfterAppend::Continue).await.unwrap();
     }
     assert!(cursor.head > before.head);
 }
@@ -86,7 +92,7 @@ pub(crate) async fn of_a_replacement_and_a_claim_one_wins(journal: Shared) {
     for number in 0..20 {
         let id = format!("i{number:02}");
         let cursor = created(&journal, instance(&id)).await;
-        let cursor = journal.append(&id, cursor, records(&["1", "2"]), Then::Continue).await.unwrap();
+        let cursor = journal.append(&id, cursor, records(&["1", "2"]), AfterAppend::Continue).await.unwrap();
         let replacing = Arc::clone(&journal);
         let named = id.clone();
         let replaced =
@@ -98,6 +104,6 @@ pub(crate) async fn of_a_replacement_and_a_claim_one_wins(journal: Shared) {
         let expected = if replaced.is_ok() { &["first", "x"][..] } else { &["first", "1", "2"] };
         assert_eq!(loaded.records, records(expected));
         let changes = u64::from(replaced.is_ok()) + u64::from(claimed.contains(&id));
-        assert_eq!(loaded.header.epoch, cursor.epoch + changes);
+        assert_eq!(loaded.summary.epoch, cursor.epoch + changes);
     }
 }

@@ -10,8 +10,10 @@ mod replacements;
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::flow::End;
-use otel_saga::journal::{AppendError, Created, Cursor, Journal, NewInstance, Query, Status, Then, now};
+use otel_saga::flow::SagaOutcome;
+use otel_saga::journal::{
+    AfterAppend, AppendError, CreateOutcome, Cursor, Journal, NewInstance, Query, Status, now,
+};
 
 pub(super) use self::claims::*;
 pub(super) use self::replacements::*;
@@ -71,14 +73,14 @@ fn instance(id: &str) -> NewInstance {
 
 async fn created(journal: &Shared, new: NewInstance) -> Cursor {
     match journal.create(new).await.unwrap() {
-        Created::New(cursor) => cursor,
+        CreateOutcome::New(cursor) => cursor,
         other => panic!("{other:?}"),
     }
 }
 
 async fn claimed(journal: &Shared, worker: &str) -> Vec<String> {
-    let headers = journal.claim(worker, None, 100).await.unwrap();
-    headers.into_iter().map(|header| header.id).collect()
+    let summaries = journal.claim(worker, None, 100).await.unwrap();
+    summaries.into_iter().map(|summary| summary.id).collect()
 }
 
 fn is_fenced<T>(answer: &Result<T, AppendError>) -> bool {
@@ -89,14 +91,14 @@ pub(super) async fn an_id_is_created_once(journal: Shared) {
     let cursor = created(&journal, instance("a")).await;
     assert_eq!(cursor.head, 1);
     let again = NewInstance::new("a", "other", 7, vec![b"second".to_vec(), b"third".to_vec()]);
-    assert_eq!(journal.create(again).await.unwrap(), Created::Exists);
+    assert_eq!(journal.create(again).await.unwrap(), CreateOutcome::Exists);
     let loaded = journal.load("a").await.unwrap().unwrap();
     assert_eq!(loaded.records, [b"first"]);
-    assert_eq!((loaded.header.saga.as_str(), loaded.header.version), ("order", 1));
-    assert_eq!(loaded.header.cursor(), cursor);
-    assert_eq!(journal.header("a").await.unwrap(), Some(loaded.header));
+    assert_eq!((loaded.summary.saga.as_str(), loaded.summary.version), ("order", 1));
+    assert_eq!(loaded.summary.cursor(), cursor);
+    assert_eq!(journal.summary("a").await.unwrap(), Some(loaded.summary));
     assert!(journal.load("b").await.unwrap().is_none());
-    assert!(journal.header("b").await.unwrap().is_none());
+    assert!(journal.summary("b").await.unwrap().is_none());
 }
 
 pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
@@ -106,7 +108,7 @@ pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
         let long = vec![u8::try_from(round % 256).unwrap(); usize::try_from(round * 7).unwrap()];
         let records = vec![round.to_be_bytes().to_vec(), long];
         expected.extend(records.clone());
-        cursor = journal.append("a", cursor, records, Then::Continue).await.unwrap();
+        cursor = journal.append("a", cursor, records, AfterAppend::Continue).await.unwrap();
     }
     assert_eq!(cursor.head, 601);
     // The neighbours in the order of ids have records as well, which must not appear in them.
@@ -119,7 +121,7 @@ pub(super) async fn records_come_back_in_order_and_unchanged(journal: Shared) {
 pub(super) async fn an_append_elsewhere_is_fenced(journal: Shared) {
     let first = created(&journal, instance("a")).await;
     let record = || vec![b"x".to_vec()];
-    let second = journal.append("a", first, record(), Then::Continue).await.unwrap();
+    let second = journal.append("a", first, record(), AfterAppend::Continue).await.unwrap();
     assert_eq!(second, Cursor::new(first.head + 1, first.epoch));
     for elsewhere in [
         first,
@@ -127,12 +129,13 @@ pub(super) async fn an_append_elsewhere_is_fenced(journal: Shared) {
         Cursor::new(second.head, second.epoch + 1),
         Cursor::new(second.head, second.epoch - 1),
     ] {
-        let answer = journal.append("a", elsewhere, record(), Then::Finished(End::Completed)).await;
+        let answer =
+            journal.append("a", elsewhere, record(), AfterAppend::Finished(SagaOutcome::Completed)).await;
         assert!(is_fenced(&answer), "{elsewhere:?}: {answer:?}");
     }
-    assert!(is_fenced(&journal.append("b", first, record(), Then::Continue).await));
+    assert!(is_fenced(&journal.append("b", first, record(), AfterAppend::Continue).await));
     let loaded = journal.load("a").await.unwrap().unwrap();
-    assert_eq!((loaded.records.len(), loaded.header.status), (2, Status::Running));
+    assert_eq!((loaded.records.len(), loaded.summary.status), (2, Status::Running));
 }
 
 pub(super) async fn of_many_appends_at_one_cursor_one_wins(journal: Shared) {
@@ -140,7 +143,9 @@ pub(super) async fn of_many_appends_at_one_cursor_one_wins(journal: Shared) {
     let racers: Vec<_> = (0..32_u8)
         .map(|racer| {
             let journal = Arc::clone(&journal);
-            tokio::spawn(async move { journal.append("a", cursor, vec![vec![racer]], Then::Continue).await })
+            tokio::spawn(async move {
+                journal.append("a", cursor, vec![vec![racer]], AfterAppend::Continue).await
+            })
         })
         .collect();
     let mut winners = 0;
@@ -165,17 +170,17 @@ pub(super) async fn a_lease_that_is_over_fences_its_worker(journal: Shared) {
     assert_eq!(claimed(&journal, "new").await, ["a"]);
     // The zombie returns: it may renew its lease, but owns nothing.
     journal.renew("old", LEASE).await.unwrap();
-    let answer = journal.append("a", cursor, vec![b"late".to_vec()], Then::Continue).await;
+    let answer = journal.append("a", cursor, vec![b"late".to_vec()], AfterAppend::Continue).await;
     assert!(is_fenced(&answer), "{answer:?}");
     let new = Cursor::new(cursor.head, cursor.epoch + 1);
-    journal.append("a", new, vec![b"mine".to_vec()], Then::Continue).await.unwrap();
+    journal.append("a", new, vec![b"mine".to_vec()], AfterAppend::Continue).await.unwrap();
 }
 
 pub(super) async fn what_waits_is_claimed_when_it_is_due(journal: Shared) {
     journal.renew("w", LEASE).await.unwrap();
     let cursor = created(&journal, instance("a").with_worker("w")).await;
     let at = now() + 5_000;
-    journal.append("a", cursor, vec![], Then::Runnable { at }).await.unwrap();
+    journal.append("a", cursor, vec![], AfterAppend::Runnable { at }).await.unwrap();
     tokio::time::advance(Duration::from_millis(4_900)).await;
     assert!(claimed(&journal, "w2").await.is_empty());
     tokio::time::advance(Duration::from_millis(200)).await;
@@ -184,47 +189,47 @@ pub(super) async fn what_waits_is_claimed_when_it_is_due(journal: Shared) {
 
 pub(super) async fn what_stands_still_is_not_claimed(journal: Shared) {
     let mut ends = Vec::new();
-    for (id, then) in [
-        ("parked", Then::Parked),
-        ("done", Then::Finished(End::Completed)),
-        ("undone", Then::Finished(End::Compensated)),
+    for (id, after_append) in [
+        ("parked", AfterAppend::Parked),
+        ("done", AfterAppend::Finished(SagaOutcome::Completed)),
+        ("undone", AfterAppend::Finished(SagaOutcome::Compensated)),
     ] {
         let cursor = created(&journal, instance(id)).await;
-        ends.push(journal.append(id, cursor, vec![b"end".to_vec()], then).await.unwrap());
+        ends.push(journal.append(id, cursor, vec![b"end".to_vec()], after_append).await.unwrap());
     }
     tokio::time::advance(Duration::from_secs(3600)).await;
     assert!(claimed(&journal, "w").await.is_empty());
     let status = |id: &'static str| {
         let journal = Arc::clone(&journal);
-        async move { journal.load(id).await.unwrap().unwrap().header.status }
+        async move { journal.load(id).await.unwrap().unwrap().summary.status }
     };
     assert_eq!(status("parked").await, Status::Parked);
     assert_eq!(status("done").await, Status::Completed);
     assert_eq!(status("undone").await, Status::Compensated);
-    journal.append("parked", ends[0], vec![b"go on".to_vec()], Then::Continue).await.unwrap();
+    journal.append("parked", ends[0], vec![b"go on".to_vec()], AfterAppend::Continue).await.unwrap();
     assert_eq!(claimed(&journal, "w").await, ["parked"]);
 }
 
 pub(super) async fn a_request_wakes_what_waits_and_leaves_what_is_at_work(journal: Shared) {
     journal.renew("w", LEASE).await.unwrap();
     let waiting = created(&journal, instance("waiting")).await;
-    let later = Then::Runnable { at: now() + 3_600_000 };
+    let later = AfterAppend::Runnable { at: now() + 3_600_000 };
     let waiting = journal.append("waiting", waiting, vec![], later).await.unwrap();
     let working = created(&journal, instance("working").with_worker("w")).await;
     for (id, cursor) in [("waiting", waiting), ("working", working)] {
-        journal.append(id, cursor, vec![b"cancel".to_vec()], Then::Continue).await.unwrap();
+        journal.append(id, cursor, vec![b"cancel".to_vec()], AfterAppend::Continue).await.unwrap();
     }
     assert_eq!(claimed(&journal, "w2").await, ["waiting"]);
-    let answer = journal.append("working", working, vec![b"done".to_vec()], Then::Continue).await;
+    let answer = journal.append("working", working, vec![b"done".to_vec()], AfterAppend::Continue).await;
     assert!(is_fenced(&answer), "the worker has to read the request first: {answer:?}");
-    let header = journal.load("working").await.unwrap().unwrap().header;
-    assert_eq!((header.owner.as_deref(), header.epoch), (Some("w"), working.epoch));
+    let summary = journal.load("working").await.unwrap().unwrap().summary;
+    assert_eq!((summary.owner.as_deref(), summary.epoch), (Some("w"), working.epoch));
 }
 
 pub(super) async fn a_worker_can_hand_over(journal: Shared) {
     journal.renew("w", LEASE).await.unwrap();
     let cursor = created(&journal, instance("a").with_worker("w")).await;
-    let after = journal.append("a", cursor, vec![], Then::Runnable { at: now() }).await.unwrap();
+    let after = journal.append("a", cursor, vec![], AfterAppend::Runnable { at: now() }).await.unwrap();
     assert_eq!(after, cursor);
     journal.renew("w2", LEASE).await.unwrap();
     assert_eq!(claimed(&journal, "w2").await, ["a"]);
@@ -239,7 +244,7 @@ pub(super) async fn all_pages_list_everything_once(journal: Shared) {
         let new = NewInstance::new(format!("i{number:02}"), ["order", "trip"][number % 2], 1, vec![]);
         let cursor = created(&journal, new).await;
         if number < 5 {
-            journal.append(&format!("i{number:02}"), cursor, vec![], Then::Parked).await.unwrap();
+            journal.append(&format!("i{number:02}"), cursor, vec![], AfterAppend::Parked).await.unwrap();
         }
     }
     let mut query = Query::default();
@@ -250,7 +255,7 @@ pub(super) async fn all_pages_list_everything_once(journal: Shared) {
         assert!(page.len() <= 7);
         let Some(last) = page.last() else { break };
         query.after = Some(last.id.clone());
-        seen.extend(page.into_iter().map(|header| header.id));
+        seen.extend(page.into_iter().map(|summary| summary.id));
     }
     let expected: Vec<String> = (0..25).map(|number| format!("i{number:02}")).collect();
     assert_eq!(seen, expected);
@@ -258,7 +263,8 @@ pub(super) async fn all_pages_list_everything_once(journal: Shared) {
     let mut query = Query::default();
     query.saga = Some("trip".to_owned());
     query.status = Some(Status::Parked);
-    let ids: Vec<String> = journal.list(&query).await.unwrap().into_iter().map(|header| header.id).collect();
+    let ids: Vec<String> =
+        journal.list(&query).await.unwrap().into_iter().map(|summary| summary.id).collect();
     assert_eq!(ids, ["i01", "i03"]);
 }
 
@@ -268,8 +274,8 @@ pub(super) async fn counts_are_by_saga_and_status(journal: Shared) {
         let saga = ["order", "trip"][number % 2];
         let cursor = created(&journal, NewInstance::new(format!("i{number}"), saga, 1, vec![])).await;
         if number >= 4 {
-            let then = Then::Finished(End::Completed);
-            journal.append(&format!("i{number}"), cursor, vec![], then).await.unwrap();
+            let after_append = AfterAppend::Finished(SagaOutcome::Completed);
+            journal.append(&format!("i{number}"), cursor, vec![], after_append).await.unwrap();
         }
         tokio::time::advance(Duration::from_secs(1)).await;
     }
@@ -288,18 +294,21 @@ pub(super) async fn only_what_ended_long_ago_is_pruned(journal: Shared) {
     for id in ["a", "b", "open"] {
         let cursor = created(&journal, instance(id)).await;
         if id != "open" {
-            journal.append(id, cursor, vec![], Then::Finished(End::Compensated)).await.unwrap();
+            journal
+                .append(id, cursor, vec![], AfterAppend::Finished(SagaOutcome::Compensated))
+                .await
+                .unwrap();
         }
     }
     tokio::time::advance(Duration::from_secs(60)).await;
     let later = created(&journal, instance("later")).await;
-    journal.append("later", later, vec![], Then::Finished(End::Completed)).await.unwrap();
+    journal.append("later", later, vec![], AfterAppend::Finished(SagaOutcome::Completed)).await.unwrap();
     let before = now() - 30_000;
     assert_eq!(journal.prune(before, 1).await.unwrap(), 1);
     assert_eq!(journal.prune(before, 100).await.unwrap(), 1);
     assert_eq!(journal.prune(before, 100).await.unwrap(), 0);
     let left = journal.list(&Query::default()).await.unwrap();
-    assert_eq!(left.iter().map(|header| &*header.id).collect::<Vec<_>>(), ["later", "open"]);
+    assert_eq!(left.iter().map(|summary| &*summary.id).collect::<Vec<_>>(), ["later", "open"]);
     assert!(journal.load("a").await.unwrap().is_none());
     created(&journal, instance("a")).await;
     assert_eq!(journal.load("a").await.unwrap().unwrap().records, [b"first"]);

@@ -22,6 +22,8 @@ pub(super) enum Without {
     OwnerParks,
     /// An operator states that an action was refused, and does not have the participant refuse it.
     OperatorTombstone,
+    /// A compaction replaces records also if the journal has changed since it was read.
+    CompactionFencing,
 }
 
 /// The number of interruptions in succession after which the saga is parked.
@@ -40,6 +42,7 @@ pub(super) struct Budget {
     pub(super) give_ups: u8,
     pub(super) parks: u8,
     pub(super) resolutions: u8,
+    pub(super) compactions: u8,
 }
 
 impl Budget {

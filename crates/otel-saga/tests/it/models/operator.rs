@@ -79,20 +79,20 @@ fn resolved(step: u16, resolution: &Resolution) -> Record {
 pub(super) fn interruptions(journal: Option<&State>, without: Without) -> Vec<Record> {
     let Some(state) = journal else { return Vec::new() };
     let mut records = Vec::new();
-    for (step, (shape, sides)) in (0_u16..).zip(state.started.steps.iter().zip(&state.steps)) {
+    for (step, (spec, phases)) in (0_u16..).zip(state.started.steps.iter().zip(&state.steps)) {
         for phase in [Phase::Action, Phase::Compensation] {
-            let side = sides.side(phase);
-            if !side.open {
+            let phase_state = phases.phase_state(phase);
+            if !phase_state.open {
                 continue;
             }
-            let compensatable = shape.kind == StepKind::Compensatable && phase == Phase::Action;
+            let compensatable = spec.kind == StepKind::Compensatable && phase == Phase::Action;
             if without == Without::InterruptionsApart && compensatable {
                 let (error, gave_up) = (String::new(), true);
                 records.push(Record::Failed { step, phase, error, retry_at: 0, gave_up, wait: None });
                 continue;
             }
             records.push(Record::Interrupted { step, phase, retry_at: 0 });
-            if side.interruptions + 1 >= INTERRUPTIONS && without != Without::InterruptionLimit {
+            if phase_state.interruptions + 1 >= INTERRUPTIONS && without != Without::InterruptionLimit {
                 records.push(Record::ParkRequested { reason: String::new() });
             }
         }

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otel_saga::flow::{Command, End, Phase, Record, State, StepKind, next};
+use otel_saga::flow::{Command, Phase, Record, SagaOutcome, State, StepKind, next};
 use serde_json::Value;
 use stateright::{Model, Property};
 
+use super::compaction::{self, Pending};
 use super::faults::{Budget, Without};
 use super::operator::{self, Request};
 use super::participant::Participant;
@@ -31,7 +32,7 @@ pub(super) struct Call {
     phase: Phase,
     key: u32,
     /// The worker, its epoch and the attempt that wait for the answer, if they still do.
-    answer_to: Option<(usize, u8, u32)>,
+    pub(super) answer_to: Option<(usize, u8, u32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +50,9 @@ pub(super) struct Worker {
     pub(super) view: Option<State>,
     /// True if a request was appended that this worker has not read.
     behind: bool,
-    epoch: u8,
+    pub(super) epoch: u8,
+    /// A compaction of the journal; the worker does nothing else meanwhile.
+    pub(super) pending: Option<Pending>,
     waiting: BTreeMap<Try, Waiting>,
 }
 
@@ -57,11 +60,13 @@ pub(super) struct Worker {
 pub(super) struct Situation {
     /// The records, as their state; `None` if they cannot follow each other.
     pub(super) journal: Option<State>,
-    epoch: u8,
+    /// The records themselves, in models with compactions.
+    pub(super) records: Option<Vec<Record>>,
+    pub(super) epoch: u8,
     /// True if no worker owns the instance.
     pub(super) released: bool,
     pub(super) workers: [Worker; 2],
-    calls: BTreeSet<Call>,
+    pub(super) calls: BTreeSet<Call>,
     pub(super) participants: Vec<Participant>,
     pub(super) budget: Budget,
 }
@@ -77,6 +82,8 @@ pub(super) enum Action {
     TimeOut(usize, Try),
     GiveUp(usize, Try),
     Request(Request),
+    Compact(usize),
+    Replace(usize),
 }
 
 impl Situation {
@@ -86,6 +93,9 @@ impl Situation {
             if self.journal.as_mut().is_none_or(|state| state.apply(0, record).is_err()) {
                 self.journal = None;
             }
+        }
+        if let Some(all) = &mut self.records {
+            all.extend_from_slice(records);
         }
     }
 
@@ -122,7 +132,7 @@ impl Situation {
         self.released = false;
         self.write(&operator::interruptions(self.journal.as_ref(), without));
         let (view, epoch) = (self.journal.clone(), self.epoch);
-        self.workers[worker] = Worker { view, behind: false, epoch, waiting: BTreeMap::new() };
+        self.workers[worker] = Worker { view, epoch, ..Worker::default() };
     }
 
     /// Returns the number of workers that run an attempt of this step.
@@ -150,7 +160,7 @@ impl Situation {
         self.calls = calls.filter(matters).collect();
     }
 
-    pub(super) fn end(&self) -> Option<End> {
+    pub(super) fn end(&self) -> Option<SagaOutcome> {
         self.journal.as_ref().and_then(|state| state.ended)
     }
 
@@ -167,8 +177,8 @@ impl World {
     fn begin(&self, now: &mut Situation, worker: usize, command: &Command) {
         let fencing = self.without != Without::Fencing;
         let (step, phase, attempt) = match command {
-            Command::Finish(end) => {
-                if now.append(worker, &[Record::Ended { end: *end }], fencing) {
+            Command::Finish(outcome) => {
+                if now.append(worker, &[Record::Ended { outcome: *outcome }], fencing) {
                     now.workers[worker] = Worker::default();
                 }
                 return;
@@ -236,6 +246,7 @@ impl Model for World {
     fn init_states(&self) -> Vec<Situation> {
         let begun = Situation {
             journal: Some(self.begun.clone()),
+            records: (self.budget.compactions > 0).then(|| vec![Record::Started(self.begun.started.clone())]),
             epoch: 0,
             released: true,
             workers: Default::default(),
@@ -282,6 +293,13 @@ impl Model for World {
             };
             if now.budget.left(now.budget.crashes) {
                 actions.push(Action::Crash(index));
+            }
+            if worker.pending.is_some() {
+                actions.push(Action::Replace(index));
+                continue;
+            }
+            if compaction::possible(now, index).is_some() {
+                actions.push(Action::Compact(index));
             }
             for (tried, waiting) in &worker.waiting {
                 if waiting.answer.is_some() {
@@ -361,6 +379,8 @@ impl Model for World {
                 self.settle(&mut now, worker, tried, failed(tried, true));
             }
             Action::Request(request) => operator::carry_out(self, &mut now, &request),
+            Action::Compact(worker) => compaction::begin(&mut now, worker),
+            Action::Replace(worker) => compaction::carry_out(self, &mut now, worker),
         }
         now.tidy();
         Some(now)

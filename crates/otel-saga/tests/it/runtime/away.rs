@@ -101,7 +101,7 @@ async fn what_was_claimed_without_an_answer_is_not_left_lying() {
         let watching = watching.with_poll_interval(Duration::from_secs(86_400)).start();
         for id in &ids {
             let mut waited = 0;
-            while watching.status(id).await.unwrap().header.status != Status::Completed {
+            while watching.status(id).await.unwrap().summary.status != Status::Completed {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 waited += 1;
                 assert!(waited < 600, "{id} was left lying, of every {every} one lost");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::flow::{Phase, Record, Started, StepKind, StepShape};
+use otel_saga::flow::{Phase, Record, Started, StepKind, StepSpec};
 use otel_saga::journal::{Journal, NewInstance, Status, now};
 use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
 use serde_json::Value;
@@ -54,9 +54,9 @@ async fn a_wait_that_a_clock_ahead_wrote_is_the_longest_of_the_policy() {
     saga.step("only", (), succeeds).retry(RetryPolicy::exponential(longest, longest)).pivot();
     let saga = saga.build().unwrap();
     let (step, phase, ahead) = (0, Phase::Action, now() + 86_400_000);
-    let shapes = vec![StepShape::new("only", StepKind::Pivot, 1)];
+    let specs = vec![StepSpec::new("only", StepKind::Pivot, 1)];
     let records = [
-        Record::Started(Started::new("order", 1, shapes, Value::Null, ahead)),
+        Record::Started(Started::new("order", 1, specs, Value::Null, ahead)),
         Record::Intent { step, phase, attempt: 1, at: ahead, span: None },
         Record::Failed {
             step,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use otel_saga::flow::{Phase, Record};
 use otel_saga::journal::{Journal, Status};
-use otel_saga::{Operator, Runtime};
+use otel_saga::{Runtime, SagaAdmin};
 
 use super::memory;
 use crate::faulty::Faulty;
@@ -17,8 +17,8 @@ const FAILURES: usize = 1000;
 async fn most_records(journal: &Arc<dyn Journal>, runtime: &Runtime<Shop>, id: &str) -> u64 {
     let mut most = 0;
     loop {
-        if let Ok(Some(header)) = journal.header(id).await {
-            most = header.head.max(most);
+        if let Ok(Some(summary)) = journal.summary(id).await {
+            most = summary.head.max(most);
         }
         if runtime.wait(id).await.is_ok_and(|status| status.is_finished()) {
             return most;
@@ -34,14 +34,14 @@ async fn a_thousand_failing_compensations_leave_few_records() {
     // The longest wait is beyond the poll interval, so that each attempt begins with a claim.
     let runtime = builder(&journal, &shop, "w").start();
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
-    let operator = Operator::new(Arc::clone(&journal));
+    let admin = SagaAdmin::new(Arc::clone(&journal));
     while shop.world().calls.len() < FAILURES {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let instance = operator.status(&id).await.unwrap();
+        let instance = admin.status(&id).await.unwrap();
         assert!(instance.records.len() < 80, "{} records", instance.records.len());
     }
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Compensated);
-    let instance = operator.status(&id).await.unwrap();
+    let instance = admin.status(&id).await.unwrap();
     let undo = &instance.state.steps[0].compensation;
     assert_eq!((undo.attempts, undo.failures), (1001, 1000));
     let attempts = shop
@@ -52,7 +52,7 @@ async fn a_thousand_failing_compensations_leave_few_records() {
         .map(|call| call.attempt)
         .collect::<Vec<_>>();
     assert_eq!(attempts, (1..=1001).collect::<Vec<_>>());
-    let timeline: Vec<String> = instance.timeline(false).into_iter().map(|moment| moment.what).collect();
+    let timeline: Vec<String> = instance.timeline(false).into_iter().map(|entry| entry.event).collect();
     assert!(
         timeline.contains(&"undoing, attempts 2 to 991 left out, 990 failed".to_owned()),
         "{timeline:#?}"
@@ -100,14 +100,14 @@ async fn a_request_finds_an_instance_that_was_compacted() {
     shop.script("pay", Phase::Action, [Fault::Lose; FAILURES]);
     let runtime = builder(&journal, &shop, "w").start();
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
-    let operator = Operator::new(Arc::clone(&journal));
+    let admin = SagaAdmin::new(Arc::clone(&journal));
     for round in 0..40 {
         tokio::time::sleep(Duration::from_secs(97)).await;
-        operator.park(&id, "a look").await.unwrap();
+        admin.park(&id, "a look").await.unwrap();
         assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked, "round {round}");
-        operator.unpark(&id).await.unwrap();
+        admin.unpark(&id).await.unwrap();
     }
-    let instance = operator.status(&id).await.unwrap();
+    let instance = admin.status(&id).await.unwrap();
     let pay = &instance.state.steps[1].action;
     let calls = shop.world().calls.iter().filter(|call| call.step == "pay").count();
     assert_eq!((pay.attempts as usize, pay.failures as usize), (calls, calls));

@@ -49,7 +49,7 @@ async fn an_attempt_that_keeps_ending_its_process_is_parked() {
         runtime = builder(&journal, &shop, &format!("w{worker}")).start();
     }
     let instance = runtime.status(&id).await.unwrap();
-    assert_eq!(instance.header.status, Status::Parked);
+    assert_eq!(instance.summary.status, Status::Parked);
     let reason = instance.state.parked.unwrap();
     assert_eq!(reason, "step `pay`: 10 attempts in succession were interrupted");
     assert_eq!(pays(), 10);
@@ -115,8 +115,8 @@ async fn an_instance_with_impossible_records_is_parked_once_with_the_reason() {
     assert_eq!(runtime.wait("order/bad").await.unwrap(), Status::Parked);
     sleep(Duration::from_secs(600)).await;
     let loaded = journal.load("order/bad").await.unwrap().unwrap();
-    assert_eq!((loaded.header.epoch, loaded.records.len()), (2, 3), "it was claimed once");
-    let reason = otel_saga::Operator::new(journal).park_reason(&loaded.header).await.unwrap().unwrap();
+    assert_eq!((loaded.summary.epoch, loaded.records.len()), (2, 3), "it was claimed once");
+    let reason = otel_saga::SagaAdmin::new(journal).park_reason(&loaded.summary).await.unwrap().unwrap();
     assert_eq!(reason, "record 1 cannot follow those before it: no attempt is running");
     assert_eq!(shop.called(), "");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use otel_saga::flow::{Phase, Record, Started, StepKind, StepShape};
+use otel_saga::flow::{Phase, Record, Started, StepKind, StepSpec};
 use otel_saga::journal::{NewInstance, Status, now};
 use serde_json::json;
 
@@ -54,7 +54,7 @@ fn shop_calls(calls: &[crate::shop::Call], step: &str) -> (usize, usize) {
 async fn an_instance_without_a_nonce_keeps_the_keys_that_participants_have_seen() {
     let (journal, shop) = (memory(), Shop::default());
     let steps = [("reserve", StepKind::Compensatable), ("pay", StepKind::Pivot), ("ship", StepKind::Forward)];
-    let steps = steps.into_iter().zip(1..).map(|((name, kind), stage)| StepShape::new(name, kind, stage));
+    let steps = steps.into_iter().zip(1..).map(|((name, kind), stage)| StepSpec::new(name, kind, stage));
     let started = Record::Started(Started::new("order", 1, steps.collect(), json!(7), now()));
     let new = NewInstance::new("order/1", "order", 1, vec![started.encode().unwrap()]);
     journal.create(new).await.unwrap();

@@ -53,8 +53,12 @@ async fn a_parked_saga_stands_still_until_it_is_unparked() {
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     runtime.park(&id, "let me see").await.unwrap();
-    let header = runtime.status(&id).await.unwrap().header;
-    assert_eq!((header.status, header.owner.as_deref()), (Status::Running, Some("w")), "the owner parks it");
+    let summary = runtime.status(&id).await.unwrap().summary;
+    assert_eq!(
+        (summary.status, summary.owner.as_deref()),
+        (Status::Running, Some("w")),
+        "the owner parks it"
+    );
     assert_eq!(runtime.wait(&id).await.unwrap(), Status::Parked);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(shop.called(), "reserve");
@@ -102,7 +106,7 @@ async fn a_long_wait_takes_no_place() {
     shop.script("pay", Phase::Action, [Fault::Lose; 9]);
     let first = runtime.start(&order(1), "first", 7).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(runtime.status(&first).await.unwrap().header.owner, None, "it waits in the journal");
+    assert_eq!(runtime.status(&first).await.unwrap().summary.owner, None, "it waits in the journal");
     shop.script("pay", Phase::Action, []);
     let second = runtime.start(&order(1), "second", 7).await.unwrap();
     let began = tokio::time::Instant::now();

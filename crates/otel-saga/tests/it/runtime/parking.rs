@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use otel_saga::flow::Phase;
 use otel_saga::journal::{Journal, MemoryJournal, Status};
-use otel_saga::{InstanceError, Operator, Runtime};
+use otel_saga::{InstanceError, Runtime, SagaAdmin};
 use tokio::time::{Instant, sleep};
 
 use super::{memory, started};
@@ -49,11 +49,11 @@ async fn two_workers_share_no_step_while_it_is_parked_and_unparked() {
     shop.script("reserve", Phase::Action, [Fault::Slow(2_000)]);
     let id = owner.start(&order(1), "1", 7).await.unwrap();
     let _other = builder(&journal, &shop, "other").with_poll_interval(poll).start();
-    let operator = Operator::new(Arc::clone(&journal));
+    let admin = SagaAdmin::new(Arc::clone(&journal));
     for _ in 0..5 {
         sleep(Duration::from_millis(100)).await;
-        operator.park(&id, "a look").await.unwrap();
-        operator.unpark(&id).await.unwrap();
+        admin.park(&id, "a look").await.unwrap();
+        admin.unpark(&id).await.unwrap();
     }
     assert_eq!(owner.wait(&id).await.unwrap(), Status::Completed);
     assert_eq!((shop.called().as_str(), shop.world().overlaps), ("reserve pay ship", 0));
@@ -83,7 +83,7 @@ async fn a_parking_that_its_owner_did_not_live_to_see_is_carried_out_by_the_next
     shop.script("reserve", Phase::Action, [Fault::Slow(60_000)]);
     let id = dying.start(&order(1), "1", 7).await.unwrap();
     sleep(Duration::from_secs(1)).await;
-    Operator::new(Arc::clone(&journal)).park(&id, "a look").await.unwrap();
+    SagaAdmin::new(Arc::clone(&journal)).park(&id, "a look").await.unwrap();
     drop(dying);
     let living = builder(&journal, &shop, "living").start();
     assert_eq!(living.wait(&id).await.unwrap(), Status::Parked);
@@ -97,11 +97,11 @@ async fn an_instance_that_waits_in_the_journal_is_parked_at_once() {
     let (shop, runtime) = started();
     shop.script("pay", Phase::Action, [Fault::Lose; 7]);
     let id = runtime.start(&order(1), "1", 7).await.unwrap();
-    while runtime.status(&id).await.unwrap().header.owner.is_some() {
+    while runtime.status(&id).await.unwrap().summary.owner.is_some() {
         sleep(Duration::from_millis(100)).await;
     }
     runtime.park(&id, "a look").await.unwrap();
-    assert_eq!(runtime.status(&id).await.unwrap().header.status, Status::Parked);
+    assert_eq!(runtime.status(&id).await.unwrap().summary.status, Status::Parked);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_retry_while_an_attempt_runs_applies_to_the_next_one() {
         }
         // The ninth attempt to pay is running, and will be out of time.
         if elsewhere {
-            Operator::new(Arc::clone(&journal)).retry(&id).await.unwrap();
+            SagaAdmin::new(Arc::clone(&journal)).retry(&id).await.unwrap();
         } else {
             runtime.retry(&id).await.unwrap();
         }

@@ -101,7 +101,7 @@ async fn instances_are_left_to_the_workers_that_know_their_definition() {
     drop(new);
     shop.script("reserve", Phase::Action, []);
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let before = journal.load(&left).await.unwrap().unwrap().header;
+    let before = journal.load(&left).await.unwrap().unwrap().summary;
     assert_eq!((before.status, before.epoch), (Status::Running, 1));
     let newer = builder(&journal, &shop, "newer").with_saga(&order(2)).start();
     assert_eq!(newer.wait(&left).await.unwrap(), Status::Completed);

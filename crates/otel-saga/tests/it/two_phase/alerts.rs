@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otel_saga::journal::Journal;
-use otel_saga::two_phase::{Answer, Coordinator};
+use otel_saga::two_phase::{Acknowledgement, Coordinator};
 use tokio::time::sleep;
 
 use super::bank::{Bank, Fault, builder};
@@ -24,7 +24,7 @@ async fn what_is_not_whole_and_who_keeps_silent_raise_alerts() {
     b.script("commit", [Fault::Lose; 2]);
     pay(&coordinator, "1", &[&a, &b]).await.unwrap();
     coordinator.wait("transfer/1").await.unwrap();
-    b.script("commit", [Fault::Say(Answer::Committed)]);
+    b.script("commit", [Fault::Say(Acknowledgement::Committed)]);
     pay(&coordinator, "2", &[&a, &b]).await.unwrap();
     assert_eq!(
         lines.text(),
@@ -46,7 +46,7 @@ async fn what_is_not_whole_and_who_keeps_silent_raise_alerts() {
         assert!(text.contains(part), "{part}: {text}");
     }
 
-    b.script("commit", [Fault::Say(Answer::RolledBack)]);
+    b.script("commit", [Fault::Say(Acknowledgement::RolledBack)]);
     pay(&coordinator, "4", &[&a, &b]).await.unwrap();
     let text = lines.text();
     for part in ["a participant decided otherwise", "transfer/4", "to commit", "rolled_back"] {

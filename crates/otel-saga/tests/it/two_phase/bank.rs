@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use otel_saga::journal::Journal;
-use otel_saga::two_phase::{Answer, Branch, Coordinator, CoordinatorBuilder, Participant, Vote};
+use otel_saga::two_phase::{Acknowledgement, Branch, Coordinator, CoordinatorBuilder, Participant, Vote};
 use otel_saga::{BoxError, RetryPolicy};
 
 /// The scripted result of one call.
@@ -16,6 +16,8 @@ use otel_saga::{BoxError, RetryPolicy};
 pub(super) enum Fault {
     Refuse,
     ReadOnly,
+    /// The branch is prepared, and the participant does not know that.
+    Unsure,
     /// The call has no effect, and the caller does not know that.
     Lose,
     /// The call has its effect, and the answer is lost.
@@ -27,7 +29,7 @@ pub(super) enum Fault {
     Slow(u64),
     Hang,
     Panic,
-    Say(Answer),
+    Say(Acknowledgement),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ impl Bank {
         }
     }
 
-    fn end_now(&self, branch: &Branch, end: Is) -> Answer {
+    fn end_now(&self, branch: &Branch, end: Is) -> Acknowledgement {
         let mut ledger = self.ledger();
         // An unknown branch is remembered as well.
         let is = ledger.branches.entry(branch.to_string()).or_insert(match end {
@@ -127,9 +129,9 @@ impl Bank {
             *is = end;
         }
         match (end, *is) {
-            (Is::Committed, Is::RolledBack) => Answer::RolledBack,
-            (Is::RolledBack, Is::Committed) => Answer::Committed,
-            _ => Answer::Done,
+            (Is::Committed, Is::RolledBack) => Acknowledgement::RolledBack,
+            (Is::RolledBack, Is::Committed) => Acknowledgement::Committed,
+            _ => Acknowledgement::Done,
         }
     }
 }
@@ -145,6 +147,10 @@ impl Participant for Bank {
             Some(Fault::Refuse) => return Ok(Vote::No("no money".to_owned())),
             Some(Fault::ReadOnly) => return Ok(Vote::ReadOnly),
             Some(Fault::Lose) => return Err("lost".into()),
+            Some(Fault::Unsure) => {
+                self.prepare_now(branch);
+                return Ok(Vote::Unknown("no reply from the ledger".to_owned()));
+            }
             Some(Fault::LoseAnswer) => {
                 self.prepare_now(branch);
                 return Err("the answer was lost".into());
@@ -162,11 +168,11 @@ impl Participant for Bank {
         Ok(self.prepare_now(branch))
     }
 
-    async fn commit(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn commit(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.end("commit", branch, Is::Committed).await
     }
 
-    async fn rollback(&self, branch: &Branch) -> Result<Answer, BoxError> {
+    async fn rollback(&self, branch: &Branch) -> Result<Acknowledgement, BoxError> {
         self.end("rollback", branch, Is::RolledBack).await
     }
 
@@ -188,7 +194,7 @@ impl Participant for Bank {
 }
 
 impl Bank {
-    async fn end(&self, verb: &'static str, branch: &Branch, end: Is) -> Result<Answer, BoxError> {
+    async fn end(&self, verb: &'static str, branch: &Branch, end: Is) -> Result<Acknowledgement, BoxError> {
         match self.call(verb).await {
             Some(Fault::Lose) => return Err("lost".into()),
             Some(Fault::LoseAnswer) => {

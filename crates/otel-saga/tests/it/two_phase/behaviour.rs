@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::flow::End;
-use otel_saga::journal::{Created, Journal, MemoryJournal, NewInstance, Query, Status, Then};
+use otel_saga::flow::SagaOutcome;
+use otel_saga::journal::{AfterAppend, CreateOutcome, Journal, MemoryJournal, NewInstance, Query, Status};
 use otel_saga::two_phase::flow::{Decision, Record};
-use otel_saga::two_phase::{Answer, BeginError, CommitError, Coordinator, CoordinatorError, Outcome};
+use otel_saga::two_phase::{
+    Acknowledgement, BeginError, CommitError, Coordinator, CoordinatorError, Outcome,
+};
 
 use super::bank::{Bank, Fault, Is, builder};
 
@@ -29,7 +31,7 @@ async fn records(journal: &Arc<dyn Journal>, id: &str) -> Vec<Record> {
 }
 
 async fn status(journal: &Arc<dyn Journal>, id: &str) -> Status {
-    journal.load(id).await.unwrap().unwrap().header.status
+    journal.load(id).await.unwrap().unwrap().summary.status
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +44,7 @@ async fn all_that_are_prepared_commit_after_the_decision_is_durable() {
     assert_eq!((a.called(), b.called()), ("prepare commit".to_owned(), "prepare commit".to_owned()));
     let records = records(&journal, "transfer/1").await;
     assert!(
-        matches!(&records[1], Record::Decided { decision: Decision::Commit, tell, .. } if *tell == [0, 1])
+        matches!(&records[1], Record::Decided { decision: Decision::Commit, recipients, .. } if *recipients == [0, 1])
     );
     assert_eq!(records.len(), 5, "began, decided, two acknowledged, ended: {records:?}");
     assert_eq!(status(&journal, "transfer/1").await, Status::Completed);
@@ -64,13 +66,16 @@ async fn one_that_refuses_rolls_all_back() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_panics_or_does_not_answer_rolls_all_back() {
-    for fault in [Fault::Lose, Fault::LoseAnswer, Fault::Panic, Fault::Hang, Fault::Late(60_000)] {
+    let faults =
+        [Fault::Lose, Fault::LoseAnswer, Fault::Unsure, Fault::Panic, Fault::Hang, Fault::Late(60_000)];
+    for fault in faults {
         let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b").without_scan());
         let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
         b.script("prepare", [fault]);
         let outcome = pay(&coordinator, "1", &[&a, &b]).await.unwrap();
         assert_eq!(outcome.decision, Decision::Abort, "{fault:?}");
         assert!(outcome.unacknowledged.is_empty(), "{fault:?}");
+        assert!(outcome.reason.is_some_and(|reason| reason.starts_with("b: ")), "{fault:?}");
         assert_eq!((a.is(), b.is()), (Some(Is::RolledBack), Some(Is::RolledBack)), "{fault:?}");
         // The late prepare finds that the branch was rolled back.
         tokio::time::sleep(Duration::from_secs(120)).await;
@@ -152,22 +157,25 @@ async fn what_is_not_acknowledged_is_told_to_the_caller_and_asked_again() {
 async fn what_participants_do_on_their_own_is_reported() {
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
-    for (key, answer, consistent) in [
-        ("1", Answer::Committed, true),
-        ("2", Answer::RolledBack, false),
-        ("3", Answer::Mixed, false),
-        ("4", Answer::Hazard, false),
+    for (key, acknowledgement, consistent) in [
+        ("1", Acknowledgement::Committed, true),
+        ("2", Acknowledgement::RolledBack, false),
+        ("3", Acknowledgement::Mixed, false),
+        ("4", Acknowledgement::Hazard, false),
     ] {
-        b.script("commit", [Fault::Say(answer)]);
+        b.script("commit", [Fault::Say(acknowledgement)]);
         let outcome = pay(&coordinator, key, &[&a, &b]).await.unwrap();
         assert!(outcome.is_committed());
-        assert_eq!(outcome.is_consistent(), consistent, "{answer:?}");
-        assert_eq!((&*outcome.heuristics[0].participant, outcome.heuristics[0].answer), ("b", answer));
+        assert_eq!(outcome.is_consistent(), consistent, "{acknowledgement:?}");
+        assert_eq!(
+            (&*outcome.heuristics[0].participant, outcome.heuristics[0].acknowledgement),
+            ("b", acknowledgement)
+        );
         // The journal has the same outcome.
         assert_eq!(coordinator.wait(&format!("transfer/{key}")).await.unwrap(), outcome);
     }
     a.script("prepare", [Fault::Refuse]);
-    b.script("rollback", [Fault::Say(Answer::Committed)]);
+    b.script("rollback", [Fault::Say(Acknowledgement::Committed)]);
     let outcome = pay(&coordinator, "5", &[&a, &b]).await.unwrap();
     assert!(!outcome.is_committed() && !outcome.is_consistent());
 }
@@ -217,8 +225,11 @@ async fn what_cannot_be_ended_is_not_begun() {
 async fn a_journal_of_sagas_is_refused() {
     let (journal, a) = (memory(), Bank::new("a"));
     let new = NewInstance::new("order/1", "order", 1, vec![b"{}".to_vec()]);
-    let Created::New(cursor) = journal.create(new).await.unwrap() else { panic!("it exists") };
-    journal.append("order/1", cursor, Vec::new(), Then::Finished(End::Completed)).await.unwrap();
+    let CreateOutcome::New(cursor) = journal.create(new).await.unwrap() else { panic!("it exists") };
+    journal
+        .append("order/1", cursor, Vec::new(), AfterAppend::Finished(SagaOutcome::Completed))
+        .await
+        .unwrap();
     let error = builder(&journal, "w", &[&a]).start().await.unwrap_err();
     assert!(matches!(&error, CoordinatorError::OtherJournal { what } if what == "order"), "{error}");
     let error = builder(&memory(), "w", &[&a, &a]).start().await.unwrap_err();

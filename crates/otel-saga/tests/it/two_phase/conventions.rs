@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use otel_saga::two_phase::Answer;
+use otel_saga::two_phase::Acknowledgement;
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 use tokio::time::{sleep, timeout};
@@ -22,7 +22,7 @@ async fn the_names_of_two_phase_commits_are_listed() {
             .start()
     };
     let first = recorded("first").await.unwrap();
-    b.script("commit", [Fault::Say(Answer::RolledBack), Fault::Hang]);
+    b.script("commit", [Fault::Say(Acknowledgement::RolledBack), Fault::Hang]);
     assert!(!pay(&first, "1", &[&a, &b]).await.unwrap().is_consistent());
     // The first coordinator dies between the decision and the last commit, and another one continues.
     assert!(timeout(Duration::from_secs(1), pay(&first, "2", &[&a, &b])).await.is_err());

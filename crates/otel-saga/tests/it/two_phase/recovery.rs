@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use otel_saga::journal::{Created, Journal, NewInstance, Status, Then, now};
+use otel_saga::journal::{AfterAppend, CreateOutcome, Journal, NewInstance, Status, now};
 use otel_saga::two_phase::flow::{Decision, Record, Started};
 use otel_saga::two_phase::{CommitError, Coordinator, Outcome};
 use tokio::task::JoinHandle;
@@ -87,7 +87,7 @@ async fn what_a_coordinator_has_without_knowing_it_goes_on() {
     // Another worker takes the transaction over and releases it, and the reply to the first one's claim is lost.
     shared.renew("other", Duration::from_secs(10)).await.unwrap();
     let taken = shared.claim("other", None, 10).await.unwrap();
-    let back = Then::Runnable { at: now() };
+    let back = AfterAppend::Runnable { at: now() };
     shared.append(&taken[0].id, taken[0].cursor(), Vec::new(), back).await.unwrap();
     shared.renew("first", Duration::from_secs(10)).await.unwrap();
     assert_eq!(shared.claim("first", None, 10).await.unwrap().len(), 1);
@@ -104,7 +104,7 @@ async fn all_are_recovered_however_many_there_are() {
         let (banks, id) = (vec!["a".to_owned(), "b".to_owned()], format!("transfer/{key}"));
         let started = Record::Started(Started::new("transfer", banks, 0)).encode().unwrap();
         let created = journal.create(NewInstance::new(id, "2pc transfer", 1, vec![started])).await.unwrap();
-        assert!(matches!(created, Created::New(_)));
+        assert!(matches!(created, CreateOutcome::New(_)));
         a.set(&format!("pay/a/transfer/{key}"), Is::Prepared);
     }
     let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
@@ -219,15 +219,15 @@ async fn what_cannot_go_on_waits_alone() {
     let strange = NewInstance::new("transfer/c", "2pc transfer", 1, vec![started.encode().unwrap()]);
     let damaged = NewInstance::new("transfer/x", "2pc transfer", 1, vec![b"{}".to_vec()]);
     for new in [strange, damaged] {
-        assert!(matches!(journal.create(new).await.unwrap(), Created::New(_)));
+        assert!(matches!(journal.create(new).await.unwrap(), CreateOutcome::New(_)));
     }
     let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
     assert!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_committed());
     sleep(Duration::from_secs(120)).await;
     for id in ["transfer/c", "transfer/x"] {
-        let header = journal.load(id).await.unwrap().unwrap().header;
-        assert_eq!((header.status, header.head), (Status::Running, 1), "{id}");
-        assert!(header.epoch < 10, "{id} was claimed {} times in two minutes", header.epoch);
+        let summary = journal.load(id).await.unwrap().unwrap().summary;
+        assert_eq!((summary.status, summary.head), (Status::Running, 1), "{id}");
+        assert!(summary.epoch < 10, "{id} was claimed {} times in two minutes", summary.epoch);
     }
     drop(coordinator);
     // With the missing participant, the coordinator continues the transaction.
@@ -262,7 +262,7 @@ async fn who_shuts_down_hands_over() {
     b.script("commit", [Fault::Lose; 3]);
     assert_eq!(pay(&first, "1", &[&a, &b]).await.unwrap().unacknowledged, ["b"]);
     assert!(first.shutdown(Duration::from_secs(30)).await);
-    let left = journal.load("transfer/1").await.unwrap().unwrap().header;
+    let left = journal.load("transfer/1").await.unwrap().unwrap().summary;
     assert_eq!((left.status, left.owner), (Status::Running, None));
     let second = builder(&journal, "second", &[&a, &b]).start().await.unwrap();
     let waited = timeout(Duration::from_secs(5), second.wait("transfer/1")).await;
@@ -279,4 +279,47 @@ async fn whose_caller_goes_away_goes_on() {
     sleep(Duration::from_millis(500)).await;
     paying.abort();
     assert!(coordinator.wait("transfer/1").await.unwrap().is_committed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_survives_an_outage_of_the_journal() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let (a, b) = (Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    b.script("commit", [Fault::Lose; 3]);
+    assert_eq!(pay(&coordinator, "1", &[&a, &b]).await.unwrap().unacknowledged, ["b"]);
+    let waiting = tokio::spawn({
+        let coordinator = coordinator.clone();
+        async move { coordinator.wait("transfer/1").await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    faulty.set_away(true);
+    sleep(Duration::from_secs(60)).await;
+    assert!(!waiting.is_finished());
+    faulty.set_away(false);
+    assert!(waiting.await.unwrap().unwrap().is_committed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_zero_is_not_renewed_without_pause() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let _coordinator = builder(&journal, "w", &[]).with_lease(Duration::ZERO).start().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(faulty.asked() < 100, "{} requests in a second", faulty.asked());
+}
+
+/// The coordinator owns the transaction, and no task drives it: the creation was repeated, and found it.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_whose_creation_lost_its_reply_is_decided() {
+    let faulty = Faulty::new(&memory(), 0);
+    let journal: Arc<dyn Journal> = faulty.clone();
+    let (a, b) = (Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "w", &[&a, &b]).start().await.unwrap();
+    faulty.lose_create();
+    let outcome = timeout(Duration::from_secs(60), pay(&coordinator, "1", &[&a, &b])).await;
+    let outcome = outcome.expect("no task drives it").unwrap();
+    assert!(!outcome.is_committed());
+    assert_eq!(coordinator.wait("transfer/1").await.unwrap(), outcome);
 }

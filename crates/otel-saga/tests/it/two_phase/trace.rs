@@ -7,7 +7,7 @@ use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use otel_saga::journal::Journal;
-use otel_saga::two_phase::{Answer, CommitError, Coordinator, CoordinatorBuilder, Outcome};
+use otel_saga::two_phase::{Acknowledgement, CommitError, Coordinator, CoordinatorBuilder, Outcome};
 use otel_testing::Recorder;
 use tokio::time::sleep;
 
@@ -190,7 +190,7 @@ async fn an_interrupted_transaction_is_told_under_its_own_id_where_ids_can_be_ch
 async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     let (journal, a, b, recorder) = (memory(), Bank::new("a"), Bank::new("b"), Recorder::new());
     let coordinator = traced(&journal, "w", &[&a, &b], &recorder).start().await.unwrap();
-    b.script("commit", [Fault::Say(Answer::RolledBack), Fault::Say(Answer::Committed)]);
+    b.script("commit", [Fault::Say(Acknowledgement::RolledBack), Fault::Say(Acknowledgement::Committed)]);
     assert!(!pay(&coordinator, "1", &[&a, &b]).await.unwrap().is_consistent());
     assert!(pay(&coordinator, "2", &[&a, &b]).await.unwrap().is_consistent());
     b.script("prepare", [Fault::Refuse, Fault::Lose, Fault::Hang, Fault::Panic]);
@@ -220,4 +220,21 @@ async fn metrics_tell_what_the_spans_tell_and_no_ids() {
     assert!((30.0..=60.0).contains(&age), "{age}");
     let text = recorder.metrics();
     assert!(!text.contains("transfer/"), "an id is on a metric: {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_coordinator_records_the_gauges() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let recorders = [Recorder::new(), Recorder::new()];
+    let first = traced(&journal, "first", &[&a, &b], &recorders[0]).start().await.unwrap();
+    let _second = traced(&journal, "second", &[&a, &b], &recorders[1]).start().await.unwrap();
+    b.script("commit", [Fault::Lose; 1000]);
+    assert!(pay(&first, "1", &[&a, &b]).await.unwrap().is_committed());
+    let in_doubt = || recorders.each_ref().map(|recorder| recorder.metric("twopc.in_doubt").sum());
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(in_doubt(), [1.0, 0.0]);
+    // The first one dies: nothing of its gauges is left, and the second one takes them over.
+    drop(first);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(in_doubt(), [0.0, 1.0]);
 }

@@ -28,11 +28,11 @@ pub(crate) async fn check(
         let page = journal.list(&query).await?;
         let Some(last) = page.last() else { break };
         query.after = Some(last.id.clone());
-        for header in page {
-            let number = header.id.strip_prefix("transfer/").and_then(|number| number.parse().ok());
+        for summary in page {
+            let number = summary.id.strip_prefix("transfer/").and_then(|number| number.parse().ok());
             let transfer = Transfer::new(number.ok_or("another saga is in the journal")?);
             let (from, to) = (usize::try_from(transfer.from)?, usize::try_from(transfer.to)?);
-            match (header.status, &transfer.refused_by) {
+            match (summary.status, &transfer.refused_by) {
                 (Status::Completed, None) => {
                     completed += 1;
                     balances[from] -= transfer.cents;
@@ -40,7 +40,7 @@ pub(crate) async fn check(
                     notified[to] += 1;
                 }
                 (Status::Compensated, Some(_)) => compensated += 1,
-                (status, _) => others.push(format!("{} {}", header.id, status.as_str())),
+                (status, _) => others.push(format!("{} {}", summary.id, status.as_str())),
             }
         }
     }

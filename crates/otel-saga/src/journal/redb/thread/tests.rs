@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::journal::{Header, NewInstance};
+use crate::journal::{InstanceSummary, NewInstance};
 
 /// A file that is removed after the test.
 struct Scratch(PathBuf);
@@ -22,14 +22,14 @@ impl Drop for Scratch {
 
 async fn put(thread: &Thread, id: &'static str) -> Result<(), JournalError> {
     let put = move |tables: &mut Tables<'_>, _: &mut Leases| {
-        tables.create(&Header::new(&NewInstance::new(id, "order", 1, Vec::new()), 1), &[])
+        tables.create(&InstanceSummary::new(&NewInstance::new(id, "order", 1, Vec::new()), 1), &[])
     };
     thread.call(true, put).await
 }
 
 async fn is_there(thread: &Thread, id: &'static str) -> bool {
-    let header = thread.call(false, move |tables, _| tables.find(id).map(|kept| kept.is_some())).await;
-    header.unwrap()
+    let summary = thread.call(false, move |tables, _| tables.find(id).map(|kept| kept.is_some())).await;
+    summary.unwrap()
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_job_that_fails_takes_its_transaction_along_and_the_file_is_opened_aga
     let thread = Thread::open(&file.0).unwrap();
     put(&thread, "before").await.unwrap();
     let failing = thread.call::<()>(true, |tables, _| {
-        tables.create(&Header::new(&NewInstance::new("half", "order", 1, Vec::new()), 1), &[])?;
+        tables.create(&InstanceSummary::new(&NewInstance::new("half", "order", 1, Vec::new()), 1), &[])?;
         Err(Fault::Storage("the disk is full".into()))
     });
     let error = failing.await.unwrap_err();
@@ -82,7 +82,7 @@ async fn what_waits_while_one_is_committed_goes_together() {
     let jobs = (0..200_u64).map(|number| {
         thread.call(true, move |tables, _| {
             let new = NewInstance::new(format!("i{number}"), "order", 1, Vec::new());
-            tables.create(&Header::new(&new, number), &[])
+            tables.create(&InstanceSummary::new(&new, number), &[])
         })
     });
     let done = futures_util::future::join_all(jobs).await;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otel_saga::two_phase::Answer;
-use otel_saga::two_phase::flow::{Ballot, Command, Decision, Record, Started, State, fold, next};
+use otel_saga::two_phase::flow::{Command, Decision, Record, Started, State, fold, next};
+use otel_saga::two_phase::{Acknowledgement, Vote};
 use stateright::{Model, Property};
 
 /// The protection that is removed, if any.
@@ -67,10 +67,10 @@ pub(super) struct Call {
     answer_to: Option<(usize, u8)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
-    Vote(Ballot),
-    Answer(Answer),
+    Vote(Vote),
+    Acknowledgement(Acknowledgement),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ struct Worker {
     /// The number of these records that are in the journal.
     written: usize,
     epoch: u8,
-    ballots: Option<Vec<Option<Ballot>>>,
+    votes: Option<Vec<Option<Vote>>>,
     waiting: BTreeMap<(u16, Verb), Option<Reply>>,
 }
 
@@ -179,9 +179,9 @@ impl World {
             Command::CommitInOnePhase { participant } => (*participant, Verb::CommitInOnePhase),
             Command::Commit { participant } => (*participant, Verb::Commit),
             Command::Rollback { participant } => (*participant, Verb::Rollback),
-            Command::Decide { tell } => {
-                let (decision, tell) = (Decision::Commit, tell.clone());
-                view.push(Record::Decided { decision, tell, reason: None });
+            Command::Decide { recipients } => {
+                let (decision, recipients) = (Decision::Commit, recipients.clone());
+                view.push(Record::Decided { decision, recipients, reason: None });
                 if self.without != Without::DurableDecision {
                     now.write(worker, fencing);
                 }
@@ -207,28 +207,30 @@ impl World {
         let reply = match (call.verb, *is) {
             (Verb::Prepare | Verb::CommitInOnePhase, Is::Open) if !accepts => {
                 *is = Is::RolledBack;
-                Reply::Vote(Ballot::No)
+                Reply::Vote(Vote::No(String::new()))
             }
             (Verb::Prepare, Is::Open) => {
                 *is = Is::Prepared;
-                Reply::Vote(Ballot::Yes)
+                Reply::Vote(Vote::Yes)
             }
             (Verb::CommitInOnePhase, Is::Open) => {
                 *is = Is::Committed;
-                Reply::Vote(Ballot::Yes)
+                Reply::Vote(Vote::Yes)
             }
-            (Verb::Prepare | Verb::CommitInOnePhase, Is::RolledBack) => Reply::Vote(Ballot::No),
-            (Verb::Prepare | Verb::CommitInOnePhase, _) => Reply::Vote(Ballot::Yes),
+            (Verb::Prepare | Verb::CommitInOnePhase, Is::RolledBack) => Reply::Vote(Vote::No(String::new())),
+            (Verb::Prepare | Verb::CommitInOnePhase, _) => Reply::Vote(Vote::Yes),
             (Verb::Commit, Is::Prepared | Is::Committed) => {
                 *is = Is::Committed;
-                Reply::Answer(Answer::Done)
+                Reply::Acknowledgement(Acknowledgement::Done)
             }
-            (Verb::Commit, _) => Reply::Answer(Answer::RolledBack),
-            (_, Is::Committed) => Reply::Answer(Answer::Committed),
-            (_, Is::Open) if self.without == Without::Tombstones => Reply::Answer(Answer::Done),
+            (Verb::Commit, _) => Reply::Acknowledgement(Acknowledgement::RolledBack),
+            (_, Is::Committed) => Reply::Acknowledgement(Acknowledgement::Committed),
+            (_, Is::Open) if self.without == Without::Tombstones => {
+                Reply::Acknowledgement(Acknowledgement::Done)
+            }
             (..) => {
                 *is = Is::RolledBack;
-                Reply::Answer(Answer::Done)
+                Reply::Acknowledgement(Acknowledgement::Done)
             }
         };
         if let Some((worker, _)) = call.answer_to
@@ -248,24 +250,26 @@ impl World {
     ) {
         let worker = &mut now.workers[worker];
         worker.waiting.remove(&(participant, verb));
-        let answer = match reply {
-            Some(Reply::Answer(answer)) => answer,
-            None if verb == Verb::Rollback && self.without == Without::RollbacksRetried => Answer::Done,
+        let acknowledgement = match reply {
+            Some(Reply::Acknowledgement(acknowledgement)) => acknowledgement,
+            None if verb == Verb::Rollback && self.without == Without::RollbacksRetried => {
+                Acknowledgement::Done
+            }
             // The call is repeated.
             None if matches!(verb, Verb::Commit | Verb::Rollback) => return,
             vote => {
-                let ballot = match vote {
-                    Some(Reply::Vote(ballot)) => ballot,
-                    _ => Ballot::Unknown,
+                let vote = match vote {
+                    Some(Reply::Vote(vote)) => vote,
+                    _ => Vote::Unknown(String::new()),
                 };
-                if let Some(ballots) = &mut worker.ballots {
-                    ballots[usize::from(participant)] = Some(ballot);
+                if let Some(votes) = &mut worker.votes {
+                    votes[usize::from(participant)] = Some(vote);
                 }
                 return;
             }
         };
         if let Some(view) = &mut worker.view {
-            view.push(Record::Acknowledged { participant, answer });
+            view.push(Record::Acknowledged { participant, acknowledgement });
         }
     }
 }
@@ -282,7 +286,7 @@ impl Model for World {
             view: Some(journal.clone()),
             written: 1,
             epoch: 1,
-            ballots: Some(vec![None; count]),
+            votes: Some(vec![None; count]),
             ..Worker::default()
         };
         vec![Situation {
@@ -327,7 +331,7 @@ impl Model for World {
                 }
             }
             // All calls of one round are waited for, as in the coordinator.
-            let commands = next(&state, worker.ballots.as_deref());
+            let commands = next(&state, worker.votes.as_deref());
             let asked = |command: &Command| {
                 let call = match command {
                     Command::Prepare { participant } => (*participant, Verb::Prepare),
@@ -363,7 +367,7 @@ impl Model for World {
                 self.deliver(&mut now, call, accepts);
             }
             Action::Receive(worker, call) => {
-                let reply = now.workers[worker].waiting[&call];
+                let reply = now.workers[worker].waiting[&call].clone();
                 self.settle(&mut now, worker, call, reply);
             }
             Action::TimeOut(worker, call) => {

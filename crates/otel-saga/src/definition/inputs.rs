@@ -10,23 +10,23 @@ use serde::de::{DeserializeOwned, Error as _};
 use crate::flow::State;
 
 /// The output of a step, as a typed argument of later steps.
-pub struct Handle<T> {
+pub struct StepHandle<T> {
     pub(super) saga: u64,
     pub(super) step: usize,
     pub(super) output: PhantomData<fn() -> T>,
 }
 
-impl<T> Clone for Handle<T> {
+impl<T> Clone for StepHandle<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Handle<T> {}
+impl<T> Copy for StepHandle<T> {}
 
-impl<T> fmt::Debug for Handle<T> {
+impl<T> fmt::Debug for StepHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.step).finish()
+        f.debug_tuple("StepHandle").field(&self.step).finish()
     }
 }
 
@@ -41,8 +41,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The outputs that a step takes: `()`, a [`Handle`], or a tuple of up to four of these.
-pub trait Args: sealed::Sealed + Copy + Send + Sync + 'static {
+/// The outputs that a step takes: `()`, a [`StepHandle`], or a tuple of up to four of these.
+pub trait StepInputs: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The values that the step's function receives.
     type Values: Send + 'static;
 
@@ -55,7 +55,7 @@ pub trait Args: sealed::Sealed + Copy + Send + Sync + 'static {
 
 impl sealed::Sealed for () {}
 
-impl Args for () {
+impl StepInputs for () {
     type Values = ();
 
     fn sources(&self, _: &mut Vec<Source>) {}
@@ -65,9 +65,9 @@ impl Args for () {
     }
 }
 
-impl<T> sealed::Sealed for Handle<T> {}
+impl<T> sealed::Sealed for StepHandle<T> {}
 
-impl<T: DeserializeOwned + Send + 'static> Args for Handle<T> {
+impl<T: DeserializeOwned + Send + 'static> StepInputs for StepHandle<T> {
     type Values = T;
 
     fn sources(&self, sources: &mut Vec<Source>) {
@@ -83,9 +83,9 @@ impl<T: DeserializeOwned + Send + 'static> Args for Handle<T> {
 
 macro_rules! tuple {
     ($($name:ident $place:tt),+) => {
-        impl<$($name: Args),+> sealed::Sealed for ($($name,)+) {}
+        impl<$($name: StepInputs),+> sealed::Sealed for ($($name,)+) {}
 
-        impl<$($name: Args),+> Args for ($($name,)+) {
+        impl<$($name: StepInputs),+> StepInputs for ($($name,)+) {
             type Values = ($($name::Values,)+);
 
             fn sources(&self, sources: &mut Vec<Source>) {

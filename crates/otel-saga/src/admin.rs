@@ -7,21 +7,24 @@ mod timeline;
 
 use std::sync::Arc;
 
-pub use self::timeline::{Moment, utc};
+pub use self::timeline::{TimelineEntry, format_utc};
 use serde_json::Value;
 
 use crate::definition::checked;
 use crate::error::{BoxError, InstanceError, with_causes};
 use crate::flow::{Record, Resolution, State, fold};
-use crate::journal::{AppendError, Count, Header, Journal, JournalError, Loaded, Query, Status, Then, now};
-use crate::two_phase::{History, is_transaction};
+use crate::journal::{
+    AfterAppend, AppendError, InstanceCount, InstanceSummary, Journal, JournalError, Query, Status,
+    StoredInstance, now,
+};
+use crate::two_phase::{StoredTransaction, is_transaction};
 
 /// An instance with its records.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Instance {
-    /// The header, available without the records.
-    pub header: Header,
+    /// The summary, available without the records.
+    pub summary: InstanceSummary,
     /// The state that the records fold to.
     pub state: State,
     /// All records, in order.
@@ -32,14 +35,14 @@ pub struct Instance {
 /// appends requests, and the runtimes carry them out. A runtime in another process notices a request at its next
 /// append, or at its next claim.
 #[derive(Clone, Debug)]
-pub struct Operator {
+pub struct SagaAdmin {
     journal: Arc<dyn Journal>,
 }
 
 const TRIES: usize = 20;
 
-impl Operator {
-    /// Creates an operator on this journal.
+impl SagaAdmin {
+    /// Creates an admin on this journal.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>) -> Self {
         Self { journal }
@@ -52,12 +55,12 @@ impl Operator {
     /// Returns an error if the instance does not exist or cannot be read.
     pub async fn status(&self, id: &str) -> Result<Instance, InstanceError> {
         let loaded = self.load(id).await?;
-        is_saga(&loaded.header)?;
+        is_saga(&loaded.summary)?;
         let unreadable = |source| InstanceError::Unreadable { id: id.to_owned(), source };
         let state = read(&loaded).map_err(unreadable)?;
         let records = loaded.records.iter().map(|record| Record::decode(record)).collect::<Result<_, _>>();
         Ok(Instance {
-            header: loaded.header,
+            summary: loaded.summary,
             state,
             records: records.map_err(|error| unreadable(error.into()))?,
         })
@@ -68,9 +71,10 @@ impl Operator {
     /// # Errors
     ///
     /// Returns an error if the transaction does not exist or cannot be read.
-    pub async fn transaction(&self, id: &str) -> Result<History, InstanceError> {
+    pub async fn transaction(&self, id: &str) -> Result<StoredTransaction, InstanceError> {
         let loaded = self.load(id).await?;
-        History::read(loaded).map_err(|source| InstanceError::Unreadable { id: id.to_owned(), source })
+        StoredTransaction::read(loaded)
+            .map_err(|source| InstanceError::Unreadable { id: id.to_owned(), source })
     }
 
     /// Returns instances in the order of their ids, a page at a time.
@@ -78,7 +82,7 @@ impl Operator {
     /// # Errors
     ///
     /// Returns an error if the journal request fails.
-    pub async fn list(&self, query: &Query) -> Result<Vec<Header>, InstanceError> {
+    pub async fn list(&self, query: &Query) -> Result<Vec<InstanceSummary>, InstanceError> {
         Ok(self.journal.list(query).await?)
     }
 
@@ -87,7 +91,7 @@ impl Operator {
     /// # Errors
     ///
     /// Returns an error if the journal request fails.
-    pub async fn counts(&self) -> Result<Vec<Count>, InstanceError> {
+    pub async fn counts(&self) -> Result<Vec<InstanceCount>, InstanceError> {
         Ok(self.journal.counts().await?)
     }
 
@@ -97,12 +101,12 @@ impl Operator {
     /// # Errors
     ///
     /// Returns an error if the journal request fails.
-    pub async fn park_reason(&self, header: &Header) -> Result<Option<String>, InstanceError> {
-        if header.status.is_finished() || is_transaction(&header.saga) {
+    pub async fn park_reason(&self, summary: &InstanceSummary) -> Result<Option<String>, InstanceError> {
+        if summary.status.is_finished() || is_transaction(&summary.saga) {
             return Ok(None);
         }
-        let is_parked = header.status == Status::Parked;
-        match self.journal.load(&header.id).await {
+        let is_parked = summary.status == Status::Parked;
+        match self.journal.load(&summary.id).await {
             Ok(Some(loaded)) => Ok(match read(&loaded) {
                 Ok(state) => state.parked.or(state.park_requested),
                 Err(error) => is_parked.then(|| with_causes(&*error)),
@@ -120,13 +124,13 @@ impl Operator {
     /// Returns an error if the instance has ended, or if its pivot has begun, after which nothing is undone:
     /// [`resolve`](Self::resolve) the pivot instead.
     pub async fn cancel(&self, id: &str) -> Result<(), InstanceError> {
-        let cancel = |header: &Header, state: Result<&State, _>| {
+        let cancel = |summary: &InstanceSummary, state: Result<&State, _>| {
             if state.is_ok_and(|state| state.pivot_has_begun() && !state.is_aborting()) {
                 return Err(InstanceError::TooLate { id: id.to_owned() });
             }
             // A parked instance stays parked until it is unparked.
-            let is_parked = header.status == Status::Parked;
-            Ok((Record::CancelRequested, if is_parked { Then::Parked } else { Then::Continue }))
+            let is_parked = summary.status == Status::Parked;
+            Ok((Record::CancelRequested, if is_parked { AfterAppend::Parked } else { AfterAppend::Continue }))
         };
         self.request(id, cancel).await
     }
@@ -138,14 +142,14 @@ impl Operator {
     ///
     /// Returns an error if the instance has ended.
     pub async fn park(&self, id: &str, reason: &str) -> Result<(), InstanceError> {
-        let park = |header: &Header, state: Result<&State, _>| {
+        let park = |summary: &InstanceSummary, state: Result<&State, _>| {
             let reason = reason.to_owned();
             // Only the owner knows which attempts are running. An instance that cannot be read runs none.
-            let is_owned = header.status == Status::Running && header.owner.is_some();
+            let is_owned = summary.status == Status::Running && summary.owner.is_some();
             Ok(if is_owned && state.is_ok() {
-                (Record::ParkRequested { reason }, Then::Continue)
+                (Record::ParkRequested { reason }, AfterAppend::Continue)
             } else {
-                (Record::Parked { reason }, Then::Parked)
+                (Record::Parked { reason }, AfterAppend::Parked)
             })
         };
         self.request(id, park).await
@@ -158,7 +162,7 @@ impl Operator {
     ///
     /// Returns an error if the instance has ended.
     pub async fn unpark(&self, id: &str) -> Result<(), InstanceError> {
-        self.request(id, |_, _| Ok((Record::Unparked, Then::Continue))).await
+        self.request(id, |_, _| Ok((Record::Unparked, AfterAppend::Continue))).await
     }
 
     /// Starts the next attempt of a waiting instance now; if an attempt is running and fails, the next one follows at
@@ -169,12 +173,12 @@ impl Operator {
     ///
     /// Returns an error if the instance has ended or is parked, or is to be.
     pub async fn retry(&self, id: &str) -> Result<(), InstanceError> {
-        let retry = |header: &Header, state: Result<&State, _>| {
+        let retry = |summary: &InstanceSummary, state: Result<&State, _>| {
             let is_to_be = state.is_ok_and(|state| state.park_requested.is_some());
-            if header.status == Status::Parked || is_to_be {
+            if summary.status == Status::Parked || is_to_be {
                 return Err(InstanceError::Parked { id: id.to_owned() });
             }
-            Ok((Record::Unparked, Then::Continue))
+            Ok((Record::Unparked, AfterAppend::Continue))
         };
         self.request(id, retry).await
     }
@@ -206,25 +210,25 @@ impl Operator {
             }
             resolution => resolution,
         };
-        let resolve = |header: &Header, state: Result<&State, BoxError>| {
+        let resolve = |summary: &InstanceSummary, state: Result<&State, BoxError>| {
             let id = || id.to_owned();
             let state = state.map_err(|source| InstanceError::Unreadable { id: id(), source })?;
-            if header.status != Status::Parked {
+            if summary.status != Status::Parked {
                 return Err(InstanceError::NotParked { id: id() });
             }
             let numbers = (0_u16..).zip(&state.started.steps);
-            let number = numbers.filter(|(_, shape)| shape.name == step).map(|(number, _)| number).next();
+            let number = numbers.filter(|(_, spec)| spec.name == step).map(|(number, _)| number).next();
             let number =
                 number.ok_or_else(|| InstanceError::NoSuchStep { id: id(), step: step.to_owned() })?;
             let (resolution, who, why) = (resolution.clone(), who.to_owned(), why.to_owned());
             let record = Record::Resolved { step: number, resolution, who, why, at: now() };
-            let index = usize::try_from(header.head).unwrap_or(usize::MAX);
+            let index = usize::try_from(summary.head).unwrap_or(usize::MAX);
             state.clone().apply(index, &record).map_err(|source| InstanceError::Unresolvable {
                 id: id(),
                 step: step.to_owned(),
                 source,
             })?;
-            Ok((record, Then::Parked))
+            Ok((record, AfterAppend::Parked))
         };
         self.request(id, resolve).await
     }
@@ -243,34 +247,34 @@ impl Operator {
         Ok(self.journal.prune(ended_before, limit).await?)
     }
 
-    pub(crate) async fn load(&self, id: &str) -> Result<Loaded, InstanceError> {
+    pub(crate) async fn load(&self, id: &str) -> Result<StoredInstance, InstanceError> {
         let loaded = self.journal.load(id).await?;
         loaded.ok_or_else(|| InstanceError::NotFound { id: id.to_owned() })
     }
 
-    /// Appends a request at the current end of the instance's journal. The closure receives the header and the state,
+    /// Appends a request at the current end of the instance's journal. The closure receives the summary and the state,
     /// or the reason for which the records cannot be read.
     async fn request(
         &self,
         id: &str,
-        make: impl Fn(&Header, Result<&State, BoxError>) -> Result<(Record, Then), InstanceError>,
+        make: impl Fn(&InstanceSummary, Result<&State, BoxError>) -> Result<(Record, AfterAppend), InstanceError>,
     ) -> Result<(), InstanceError> {
         for _ in 0..TRIES {
             let loaded = self.load(id).await?;
-            let header = &loaded.header;
-            is_saga(header)?;
-            if header.status.is_finished() {
+            let summary = &loaded.summary;
+            is_saga(summary)?;
+            if summary.status.is_finished() {
                 return Err(InstanceError::Ended { id: id.to_owned() });
             }
             let state = read(&loaded);
-            let (record, then) = match state {
-                Ok(state) => make(header, Ok(&state))?,
-                Err(error) => make(header, Err(error))?,
+            let (record, after_append) = match state {
+                Ok(state) => make(summary, Ok(&state))?,
+                Err(error) => make(summary, Err(error))?,
             };
             let encoded = record
                 .encode()
                 .map_err(|error| InstanceError::Unreadable { id: id.to_owned(), source: error.into() })?;
-            match self.journal.append(id, header.cursor(), vec![encoded], then).await {
+            match self.journal.append(id, summary.cursor(), vec![encoded], after_append).await {
                 Ok(_) => return Ok(()),
                 Err(AppendError::Fenced) => {}
                 Err(AppendError::Journal(error)) => return Err(error.into()),
@@ -280,15 +284,15 @@ impl Operator {
     }
 }
 
-fn is_saga(header: &Header) -> Result<(), InstanceError> {
-    if is_transaction(&header.saga) {
-        return Err(InstanceError::Transaction { id: header.id.clone() });
+fn is_saga(summary: &InstanceSummary) -> Result<(), InstanceError> {
+    if is_transaction(&summary.saga) {
+        return Err(InstanceError::Transaction { id: summary.id.clone() });
     }
     Ok(())
 }
 
 /// Computes the state from the records.
-pub(crate) fn read(loaded: &Loaded) -> Result<State, BoxError> {
+pub(crate) fn read(loaded: &StoredInstance) -> Result<State, BoxError> {
     let records: Vec<Record> =
         loaded.records.iter().map(|one| Record::decode(one)).collect::<Result<_, _>>()?;
     Ok(fold(&records)?)

@@ -1,18 +1,18 @@
-//! The header of an instance: its owner, its due time, the end of its journal. Holds the rules of append and claim
+//! The summary of an instance: its owner, its due time, the end of its journal. Holds the rules of append and claim
 //! that the journals of this process share.
 //!
 //! Follows `docs/sagas.md`, "Appends": an append at another cursor changes nothing, and each claim raises the epoch.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, NewInstance, Status, Then};
-use crate::flow::End;
+use super::{AfterAppend, Cursor, NewInstance, Status};
+use crate::flow::SagaOutcome;
 
 /// The data of an instance that a journal has without reading the records. Times are milliseconds since the Unix
 /// epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Header {
+pub struct InstanceSummary {
     /// The instance's id.
     pub id: String,
     /// The definition's name.
@@ -35,8 +35,8 @@ pub struct Header {
     pub epoch: u64,
 }
 
-impl Header {
-    /// Creates the header of a new instance.
+impl InstanceSummary {
+    /// Creates the summary of a new instance.
     #[must_use]
     pub fn new(instance: &NewInstance, now: u64) -> Self {
         Self {
@@ -59,34 +59,34 @@ impl Header {
         Cursor::new(self.head, self.epoch)
     }
 
-    /// Advances by `records` and sets the ownership. Returns false, and changes nothing, if the header is not at this
+    /// Advances by `records` and sets the ownership. Returns false, and changes nothing, if the summary is not at this
     /// cursor.
     #[must_use]
-    pub fn advance(&mut self, at: Cursor, records: usize, then: Then, now: u64) -> bool {
+    pub fn advance(&mut self, at: Cursor, records: usize, after_append: AfterAppend, now: u64) -> bool {
         if self.cursor() != at {
             return false;
         }
         self.head += records as u64;
         self.changed = now;
-        self.status = match then {
-            Then::Continue | Then::Runnable { .. } => Status::Running,
-            Then::Parked => Status::Parked,
-            Then::Finished(End::Completed) => Status::Completed,
-            Then::Finished(End::Compensated) => Status::Compensated,
+        self.status = match after_append {
+            AfterAppend::Continue | AfterAppend::Runnable { .. } => Status::Running,
+            AfterAppend::Parked => Status::Parked,
+            AfterAppend::Finished(SagaOutcome::Completed) => Status::Completed,
+            AfterAppend::Finished(SagaOutcome::Compensated) => Status::Compensated,
         };
-        match then {
-            Then::Continue => self.due = now,
-            Then::Runnable { at } => self.due = at,
-            Then::Parked | Then::Finished(_) => {}
+        match after_append {
+            AfterAppend::Continue => self.due = now,
+            AfterAppend::Runnable { at } => self.due = at,
+            AfterAppend::Parked | AfterAppend::Finished(_) => {}
         }
-        if then != Then::Continue {
+        if after_append != AfterAppend::Continue {
             self.owner = None;
         }
         true
     }
 
     /// Sets the number of records after all from position `from` on were replaced by `records`, in a new epoch. Returns
-    /// false, and changes nothing, if the header is not at this cursor, or if the number would rise.
+    /// false, and changes nothing, if the summary is not at this cursor, or if the number would rise.
     #[must_use]
     pub fn replace(&mut self, at: Cursor, from: u64, records: usize, now: u64) -> bool {
         let head = from.saturating_add(records as u64);

@@ -7,30 +7,30 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Instance;
-use crate::flow::{End, Phase, Record, Resolution, StepKind};
+use crate::flow::{Phase, Record, Resolution, SagaOutcome, StepKind};
 
 /// One event of an instance, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Moment {
+pub struct TimelineEntry {
     /// The time in milliseconds since the Unix epoch. Only starts of sagas and attempts, and resolutions,
     /// have one.
     pub at: Option<u64>,
     /// The step that the event concerns.
     pub step: Option<String>,
     /// The event.
-    pub what: String,
+    pub event: String,
 }
 
 impl Instance {
     /// Returns all events in order. Inputs and outputs of steps are included only with `payloads`; texts of errors
     /// and reasons always.
     #[must_use]
-    pub fn timeline(&self, payloads: bool) -> Vec<Moment> {
+    pub fn timeline(&self, payloads: bool) -> Vec<TimelineEntry> {
         let value = |verb: &str, value: &Value| {
             if payloads { format!("{verb}: {value}") } else { verb.to_owned() }
         };
-        let tell = |record: &Record| match record {
+        let entry = |record: &Record| match record {
             Record::Started(started) => {
                 let steps: Vec<String> =
                     started.steps.iter().map(|step| name(&step.name, step.kind)).collect();
@@ -51,8 +51,11 @@ impl Instance {
                     Phase::Action => "failed",
                     Phase::Compensation => "undoing failed",
                 };
-                let next =
-                    if *gave_up { "given up".to_owned() } else { format!("again from {}", utc(*retry_at)) };
+                let next = if *gave_up {
+                    "given up".to_owned()
+                } else {
+                    format!("again from {}", format_utc(*retry_at))
+                };
                 (None, Some(*step), format!("{verb}, {next}: {error}"))
             }
             Record::Interrupted { step, phase, retry_at } => {
@@ -60,7 +63,7 @@ impl Instance {
                     Phase::Action => "interrupted",
                     Phase::Compensation => "undoing interrupted",
                 };
-                (None, Some(*step), format!("{verb}, again from {}", utc(*retry_at)))
+                (None, Some(*step), format!("{verb}, again from {}", format_utc(*retry_at)))
             }
             Record::Compacted { step, phase, first, last, failures } => {
                 let verb = match phase {
@@ -81,15 +84,15 @@ impl Instance {
                 };
                 (Some(*at), Some(*step), format!("resolved by {who} ({why}): {resolution}"))
             }
-            Record::Ended { end: End::Completed } => (None, None, "completed".to_owned()),
-            Record::Ended { end: End::Compensated } => (None, None, "compensated".to_owned()),
+            Record::Ended { outcome: SagaOutcome::Completed } => (None, None, "completed".to_owned()),
+            Record::Ended { outcome: SagaOutcome::Compensated } => (None, None, "compensated".to_owned()),
         };
         let step = |number: u16| {
-            let shape = self.state.started.steps.get(usize::from(number));
-            shape.map_or_else(|| number.to_string(), |shape| shape.name.clone())
+            let spec = self.state.started.steps.get(usize::from(number));
+            spec.map_or_else(|| number.to_string(), |spec| spec.name.clone())
         };
-        let told = self.records.iter().map(tell);
-        told.map(|(at, number, what)| Moment { at, step: number.map(step), what }).collect()
+        let entries = self.records.iter().map(entry);
+        entries.map(|(at, number, event)| TimelineEntry { at, step: number.map(step), event }).collect()
     }
 }
 
@@ -102,20 +105,20 @@ fn name(name: &str, kind: StepKind) -> String {
 }
 
 /// One line: the time, the step and the event.
-impl fmt::Display for Moment {
+impl fmt::Display for TimelineEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.at.map(utc).unwrap_or_default();
+        let at = self.at.map(format_utc).unwrap_or_default();
         write!(f, "{at:<24}  ")?;
         if let Some(step) = &self.step {
             write!(f, "{step}: ")?;
         }
-        f.write_str(&self.what)
+        f.write_str(&self.event)
     }
 }
 
 /// Formats milliseconds since the Unix epoch as RFC 3339 in UTC.
 #[must_use]
-pub fn utc(millis: u64) -> String {
+pub fn format_utc(millis: u64) -> String {
     let (seconds, fraction) = (millis / 1000, millis % 1000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Computes the civil date of a day's number in years that begin in March, so that a leap day is the last of its
@@ -134,15 +137,15 @@ pub fn utc(millis: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::format_utc;
 
     #[test]
     fn times_are_those_of_the_calendar() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(utc(951_782_400_123), "2000-02-29T00:00:00.123Z");
-        assert_eq!(utc(951_868_799_999), "2000-02-29T23:59:59.999Z");
-        assert_eq!(utc(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
-        assert_eq!(utc(1_767_225_599_000), "2025-12-31T23:59:59.000Z");
-        assert!(utc(u64::MAX).ends_with('Z'));
+        assert_eq!(format_utc(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(format_utc(951_782_400_123), "2000-02-29T00:00:00.123Z");
+        assert_eq!(format_utc(951_868_799_999), "2000-02-29T23:59:59.999Z");
+        assert_eq!(format_utc(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+        assert_eq!(format_utc(1_767_225_599_000), "2025-12-31T23:59:59.000Z");
+        assert!(format_utc(u64::MAX).ends_with('Z'));
     }
 }
