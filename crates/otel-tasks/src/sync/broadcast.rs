@@ -54,12 +54,6 @@ impl<T> Sender<T> {
         Receiver { inner: self.inner.subscribe(), channel: self.channel.clone() }
     }
 
-    /// Returns a sender that does not keep the channel open.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakSender<T> {
-        WeakSender { inner: self.inner.downgrade(), channel: self.channel.clone() }
-    }
-
     /// Returns the number of items that a receiver has not received.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -78,67 +72,13 @@ impl<T> Sender<T> {
         self.inner.receiver_count()
     }
 
-    /// Returns true if both senders belong to the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.inner.same_channel(&other.inner)
-    }
-
     /// Waits until there is no receiver.
     pub async fn closed(&self) {
         self.inner.closed().await;
     }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
-
-/// A sender that does not keep the channel open.
-pub struct WeakSender<T> {
-    inner: broadcast::WeakSender<WithContext<T>>,
-    channel: Channel,
-}
-
-impl<T> WeakSender<T> {
-    /// Returns a sender, unless all senders were dropped.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Sender<T>> {
-        Some(Sender { inner: self.inner.upgrade()?, channel: self.channel.clone() })
-    }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
-}
-
-impl<T> Clone for WeakSender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
+weak_sender!(broadcast, Sender, WeakSender);
 
 /// The receiving half. The items that it has missed, and those that it has not received when it is dropped, are counted as
 /// dropped, but for items that are sent during the drop.

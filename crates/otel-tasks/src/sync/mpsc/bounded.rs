@@ -150,12 +150,6 @@ impl<T> Sender<T> {
         self.inner.is_closed()
     }
 
-    /// Returns true if both senders belong to the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.inner.same_channel(&other.inner)
-    }
-
     /// Returns the free capacity of the channel, in items.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -167,63 +161,9 @@ impl<T> Sender<T> {
     pub fn max_capacity(&self) -> usize {
         self.inner.max_capacity()
     }
-
-    /// Returns a sender that does not keep the channel open.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakSender<T> {
-        WeakSender { inner: self.inner.downgrade(), channel: self.channel.clone() }
-    }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
-
-/// A sender that does not keep the channel open.
-pub struct WeakSender<T> {
-    inner: mpsc::WeakSender<WithContext<T>>,
-    channel: Channel,
-}
-
-impl<T> WeakSender<T> {
-    /// Returns a sender, unless all senders were dropped.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Sender<T>> {
-        Some(Sender { inner: self.inner.upgrade()?, channel: self.channel.clone() })
-    }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
-}
-
-impl<T> Clone for WeakSender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
+weak_sender!(mpsc, Sender, WeakSender);
 
 /// The receiving half of a bounded channel. Items that are in it when it is dropped are counted as dropped.
 pub struct Receiver<T> {

@@ -42,69 +42,9 @@ impl<T> UnboundedSender<T> {
     pub fn is_closed(&self) -> bool {
         self.inner.is_closed()
     }
-
-    /// Returns true if both senders belong to the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.inner.same_channel(&other.inner)
-    }
-
-    /// Returns a sender that does not keep the channel open.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakUnboundedSender<T> {
-        WeakUnboundedSender { inner: self.inner.downgrade(), channel: self.channel.clone() }
-    }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
 }
 
-impl<T> Clone for UnboundedSender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
-
-/// A sender that does not keep the channel open.
-pub struct WeakUnboundedSender<T> {
-    inner: mpsc::WeakUnboundedSender<WithContext<T>>,
-    channel: Channel,
-}
-
-impl<T> WeakUnboundedSender<T> {
-    /// Returns a sender, unless all senders were dropped.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<UnboundedSender<T>> {
-        Some(UnboundedSender { inner: self.inner.upgrade()?, channel: self.channel.clone() })
-    }
-
-    /// Returns the number of senders.
-    #[must_use]
-    pub fn strong_count(&self) -> usize {
-        self.inner.strong_count()
-    }
-
-    /// Returns the number of senders that do not keep the channel open.
-    #[must_use]
-    pub fn weak_count(&self) -> usize {
-        self.inner.weak_count()
-    }
-}
-
-impl<T> Clone for WeakUnboundedSender<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), channel: self.channel.clone() }
-    }
-}
+weak_sender!(mpsc, UnboundedSender, WeakUnboundedSender);
 
 /// The receiving half of a channel without a bound. Items that are in it when it is dropped are counted as dropped.
 pub struct UnboundedReceiver<T> {
