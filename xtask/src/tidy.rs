@@ -40,6 +40,7 @@ const RULES: &[Rule] = &[
     sources::paths,
     api::attributes,
     api::one_path,
+    api::clear_names,
     prose::language,
     references::follows,
     references::published,

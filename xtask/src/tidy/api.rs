@@ -11,6 +11,55 @@ use crate::tidy::{
 const NAMESPACES: &[&str] =
     &["client", "error", "http", "messaging", "network", "rpc", "server", "url", "user_agent"];
 
+/// Names of public types that readers stumbled over: participles and common nouns that mean something else elsewhere.
+const UNCLEAR: &[&str] = &[
+    "Answer",
+    "Args",
+    "Ballot",
+    "Complete",
+    "Core",
+    "Count",
+    "Created",
+    "End",
+    "Found",
+    "Gathered",
+    "Handle",
+    "Handled",
+    "Header",
+    "History",
+    "Interned",
+    "Loaded",
+    "Made",
+    "Moment",
+    "Moved",
+    "Operator",
+    "Parts",
+    "Processing",
+    "Received",
+    "Sent",
+    "Slots",
+    "StepShape",
+    "Then",
+    "Told",
+    "Traced",
+    "Verdict",
+    "Written",
+];
+
+/// A public type has a name that says what it is.
+pub(super) fn clear_names(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.sources().filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/"))
+    {
+        for (line, text) in code(file) {
+            if let Some(name) = defined(text).filter(|name| UNCLEAR.contains(name)) {
+                findings.push(Finding::new(&*file.path, line, format!("`{name}` does not say what it is")));
+            }
+        }
+    }
+    findings
+}
+
 /// The names of the conventions are written in `attributes.rs` and `metrics.rs`, so that a new version of the
 /// conventions is a change to these files.
 pub(super) fn attributes(tree: &Tree) -> Vec<Finding> {
@@ -91,13 +140,7 @@ fn exports(file: &File) -> Vec<String> {
     // A line break first, so that a statement on the first line is found as well.
     let text: String =
         std::iter::once("\n".to_owned()).chain(code(file).map(|(_, line)| format!("{line}\n"))).collect();
-    for line in text.lines() {
-        for kind in ["pub struct ", "pub enum ", "pub trait ", "pub type "] {
-            let name =
-                line.strip_prefix(kind).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_'));
-            names.extend(name.and_then(|mut parts| parts.next()).map(str::to_owned));
-        }
-    }
+    names.extend(text.lines().filter_map(defined).map(str::to_owned));
     for statement in text.split("\npub use ").skip(1).filter_map(|rest| rest.split(';').next()) {
         let list = match statement.split_once('{') {
             Some((_, list)) => list.trim_end().trim_end_matches('}'),
@@ -109,6 +152,13 @@ fn exports(file: &File) -> Vec<String> {
     names
 }
 
+/// The public type that a line at the top level of a file defines.
+fn defined(line: &str) -> Option<&str> {
+    let kinds = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
+    let rest = kinds.into_iter().find_map(|kind| line.strip_prefix(kind))?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
 /// The name that an item of a `use` statement is exported under.
 fn last_name(item: &str) -> Option<&str> {
     item.rsplit("::").next()?.split(" as ").last().map(str::trim)
@@ -116,7 +166,7 @@ fn last_name(item: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{attributes, one_path};
+    use super::{attributes, clear_names, one_path};
     use crate::tidy::tree::{Crate, Finding, Tree, tree};
 
     fn http(files: &[(&str, &str)]) -> Tree {
@@ -144,6 +194,18 @@ mod tests {
         ] {
             assert_eq!(attributes(&http(&[(path, right)])), [], "{right}");
         }
+    }
+
+    #[test]
+    fn a_public_type_says_what_it_is() {
+        let path = "crates/otel-http/src/client.rs";
+        let names = |code: &str| clear_names(&http(&[(path, code)]));
+        let found = vec![Finding::new(path, 2, "`Sent` does not say what it is")];
+        assert_eq!(names("//! A file.\npub struct Sent<T>(T);\n"), found);
+        assert_eq!(
+            names("//! A file.\npub struct SentRecord;\npub(crate) struct Sent;\n// pub enum Sent {\n"),
+            []
+        );
     }
 
     #[test]
