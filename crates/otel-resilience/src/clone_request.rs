@@ -1,0 +1,53 @@
+//! The ways to repeat a request, for retry and hedging.
+//!
+//! Follows [tower's retry policy](https://docs.rs/tower/latest/tower/retry/trait.Policy.html#tymethod.clone_request): a request
+//! is cloned before it is sent, and one that cannot be cloned is sent once.
+
+use http::Request;
+use http_body::Body;
+
+/// A way to clone a request before it is sent. A closure `Fn(&Request<B>) -> Option<Request<B>>` is one.
+pub trait CloneRequest<B>: Send + Sync + 'static {
+    /// Returns a copy of the request with its head, its extensions and its body, or `None` if it can be sent only once.
+    fn clone_request(&self, request: &Request<B>) -> Option<Request<B>>;
+}
+
+/// Clones the body, which has to be `Clone`: `Full<Bytes>`, `Empty`, a `String`. The default.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CloneBody;
+
+impl<B: Clone> CloneRequest<B> for CloneBody {
+    fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
+        Some(request.clone())
+    }
+}
+
+/// Clones requests without a body, whatever its type is: those of axum, tonic and reqwest are not `Clone`. A request with a
+/// body is sent once.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EmptyBody;
+
+impl<B: Body + Default> CloneRequest<B> for EmptyBody {
+    fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
+        request.body().is_end_stream().then(|| {
+            let mut clone = Request::new(B::default());
+            *clone.method_mut() = request.method().clone();
+            *clone.uri_mut() = request.uri().clone();
+            *clone.version_mut() = request.version();
+            *clone.headers_mut() = request.headers().clone();
+            *clone.extensions_mut() = request.extensions().clone();
+            clone
+        })
+    }
+}
+
+impl<B, F> CloneRequest<B> for F
+where
+    F: Fn(&Request<B>) -> Option<Request<B>> + Send + Sync + 'static,
+{
+    fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
+        self(request)
+    }
+}

@@ -1,0 +1,195 @@
+//! The retry layer of HTTP and gRPC, on tower's retry.
+//!
+//! Follows [tower's retry](https://docs.rs/tower/latest/tower/retry/index.html) and the [HTTP semantic
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP request retries and redirects".
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use http::{Request, Response};
+use opentelemetry::Context;
+use otel_operation::OperationFuture;
+use otel_request::{ErrorView, RequestHead, ResendCounter, ResponseHead};
+use tokio::time::Sleep;
+use tower::retry::Policy;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Retry;
+use super::logical::LogicalCall;
+use super::progress::Progress;
+use super::rules::Rules;
+use crate::clone_request::{CloneBody, CloneRequest};
+
+/// A layer that retries calls. A client layer inside of it records each attempt as a span of its own.
+///
+/// ```
+/// use otel_resilience::{Retry, RetryLayer};
+/// use tower_layer::Layer;
+/// # #[derive(Clone)] struct MyClient;
+/// let client = otel_http::ClientLayer::new().layer(MyClient);
+/// let client = RetryLayer::new(Retry::new("inventory").with_span(true)).layer(client);
+/// ```
+#[derive(Debug)]
+pub struct RetryLayer<C = CloneBody> {
+    retry: Retry,
+    rules: Rules,
+    clone: Arc<C>,
+}
+
+impl RetryLayer {
+    /// Creates a layer that retries idempotent requests after errors, and after the statuses 408, 425, 429, 502, 503 and 504.
+    /// The body of requests has to be `Clone`; see [`with_clone_request`](Self::with_clone_request).
+    #[must_use]
+    pub fn new(retry: Retry) -> Self {
+        Self { retry, rules: Rules::default(), clone: Arc::new(CloneBody) }
+    }
+}
+
+impl<C> RetryLayer<C> {
+    /// Sets the way in which a request is cloned before it is sent. Default: [`CloneBody`].
+    #[must_use]
+    pub fn with_clone_request<D>(self, clone: D) -> RetryLayer<D> {
+        RetryLayer { retry: self.retry, rules: self.rules, clone: Arc::new(clone) }
+    }
+
+    /// Retries requests for which `may_repeat` returns true, in place of those with an idempotent method.
+    #[must_use]
+    pub fn with_requests<F>(mut self, may_repeat: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.rules.requests = Some(Arc::new(may_repeat));
+        self
+    }
+
+    /// Retries after responses for which `is_failure` returns true, in place of the default statuses.
+    #[must_use]
+    pub fn with_responses<F>(mut self, is_failure: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.rules.responses = Some(Arc::new(is_failure));
+        self
+    }
+
+    /// Retries after errors for which `is_failure` returns true, in place of all but refusals of this crate's layers.
+    #[must_use]
+    pub fn with_errors<F>(mut self, is_failure: F) -> Self
+    where
+        F: Fn(&ErrorView<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.rules.errors = Some(Arc::new(is_failure));
+        self
+    }
+}
+
+// Not derived: a derive would demand `C: Clone`.
+impl<C> Clone for RetryLayer<C> {
+    fn clone(&self) -> Self {
+        Self { retry: self.retry.clone(), rules: self.rules.clone(), clone: Arc::clone(&self.clone) }
+    }
+}
+
+impl<S, C> Layer<S> for RetryLayer<C> {
+    type Service = RetryService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RetryService { inner, shared: Arc::new(self.clone()) }
+    }
+}
+
+/// A service whose calls are retried.
+#[derive(Debug)]
+pub struct RetryService<S, C = CloneBody> {
+    inner: S,
+    shared: Arc<RetryLayer<C>>,
+}
+
+impl<S: Clone, C> Clone for RetryService<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// The future of a [`RetryService`].
+pub type RetryFuture<S, C, B> =
+    OperationFuture<tower::retry::future::ResponseFuture<RetryAttempts<C>, S, Request<B>>, LogicalCall>;
+
+impl<S, C, B, R> Service<Request<B>> for RetryService<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+    C: CloneRequest<B>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = RetryFuture<S, C, B>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready is the one that is called. A new `Retry` for each call, because a kept one would
+        // keep the context of the call before.
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
+        let send = |ready, shared: &Arc<RetryLayer<C>>| {
+            let progress = Progress::begin(shared.retry.clone());
+            let attempts = RetryAttempts { progress, shared: Arc::clone(shared) };
+            tower::retry::Retry::new(attempts, ready).call(request)
+        };
+        match self.shared.retry.start_call() {
+            None => OperationFuture::new(send(ready, &self.shared), None),
+            Some(mut call) => {
+                let future = call.inside(|_| send(ready, &self.shared));
+                OperationFuture::new(future, Some(call))
+            }
+        }
+    }
+}
+
+/// The attempts of one call. Opaque; public only because it appears in type signatures.
+#[derive(Debug)]
+pub struct RetryAttempts<C> {
+    progress: Progress,
+    shared: Arc<RetryLayer<C>>,
+}
+
+// Not derived: a derive would demand `C: Clone`.
+impl<C> Clone for RetryAttempts<C> {
+    fn clone(&self) -> Self {
+        Self { progress: self.progress.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<B, R, E, C> Policy<Request<B>, Response<R>, E> for RetryAttempts<C>
+where
+    E: 'static,
+    C: CloneRequest<B>,
+{
+    type Future = Sleep;
+
+    fn retry(&mut self, request: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Sleep> {
+        let failure = self.shared.rules.failure(result)?;
+        let delay = self.progress.resend(&failure)?;
+        // `request` is the next attempt. Its client layer is called where this future is polled, which need not be in the
+        // context of the call.
+        let extensions = request.extensions_mut();
+        if extensions.get::<Context>().is_none() {
+            extensions.insert(self.progress.context().clone());
+        }
+        if extensions.get::<ResendCounter>().is_none() {
+            extensions.insert(ResendCounter::after(self.progress.resends()));
+        }
+        Some(tokio::time::sleep(delay))
+    }
+
+    fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
+        if !self.shared.rules.repeats(request) {
+            return None;
+        }
+        self.shared.clone.clone_request(request)
+    }
+}
