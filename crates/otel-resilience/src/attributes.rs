@@ -6,6 +6,14 @@
 /// The name of a policy, on spans, events and metrics.
 pub(crate) const NAME: &str = "resilience.name";
 
+/// The pattern of a layer that refused a call.
+pub(crate) const PATTERN: &str = "resilience.pattern";
+/// The number of calls that a layer refused.
+pub(crate) const REFUSED_CALLS: &str = "resilience.refused_calls";
+
+/// A request ran into the deadline of its caller; an event of a server's span.
+pub(crate) const DEADLINE_EXPIRED: &str = "resilience.deadline.expired";
+
 /// A resend is about to wait for its turn; an event of the logical call, or of its caller.
 pub(crate) const RETRY: &str = "resilience.retry";
 /// The delay before a resend in seconds, on its event.

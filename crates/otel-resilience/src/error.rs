@@ -14,25 +14,20 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum ResilienceError {
     /// The call was not sent, because too little time was left until its deadline.
-    #[non_exhaustive]
     DeadlineRefused,
     /// The call was ended by its time-out, or by its deadline.
-    #[non_exhaustive]
     TimedOut,
     /// The call was not sent, because the circuit breaker of this name is open.
-    #[non_exhaustive]
     CircuitOpen {
         /// The name of the circuit breaker.
         name: Cow<'static, str>,
     },
     /// The call was not sent, because the bulkhead of this name had no place for it in time.
-    #[non_exhaustive]
     BulkheadFull {
         /// The name of the bulkhead.
         name: Cow<'static, str>,
     },
     /// The call was not sent, because the rate limit of this name had no permit for it in time.
-    #[non_exhaustive]
     RateLimited {
         /// The name of the rate limit.
         name: Cow<'static, str>,

@@ -4,10 +4,11 @@
 
 use opentelemetry::metrics::{Counter, Meter};
 
-use crate::attributes::{RETRY_EXHAUSTED_CALLS, RETRY_RESENDS};
+use crate::attributes::{REFUSED_CALLS, RETRY_EXHAUSTED_CALLS, RETRY_RESENDS};
 
 #[derive(Debug)]
 pub(crate) struct Instruments {
+    pub(crate) refused: Counter<u64>,
     pub(crate) resends: Counter<u64>,
     pub(crate) exhausted: Counter<u64>,
 }
@@ -18,6 +19,7 @@ impl Instruments {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
         Self {
+            refused: counter(REFUSED_CALLS, "{call}", "Calls that a layer refused, which were not sent."),
             resends: counter(RETRY_RESENDS, "{resend}", "Attempts of calls after the first one."),
             exhausted: counter(
                 RETRY_EXHAUSTED_CALLS,

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod conventions;
+mod deadline;
+mod deadline_servers;
 mod retry;
 mod retry_limits;
 mod support;

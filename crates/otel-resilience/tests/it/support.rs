@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, TraceContextExt, Tracer as _, TracerProvider as _};
-use otel_http::{ClientLayer, LayerOptions};
+use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
 use otel_resilience::{Options, ResilienceInstrumentation};
 use otel_testing::Recorder;
@@ -29,6 +30,11 @@ pub(crate) fn client_layer(recorder: &Recorder) -> ClientLayer {
     layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
 }
 
+pub(crate) fn server_layer(recorder: &Recorder) -> ServerLayer {
+    let layer = ServerLayer::new().with_tracer_provider(recorder.tracer_provider());
+    layer.with_meter_provider(recorder.meter_provider()).with_propagator(CompositePropagator::default())
+}
+
 pub(crate) fn get() -> Request<Body> {
     Request::get("http://stock.internal/items/7").body(Body::default()).unwrap()
 }
@@ -47,6 +53,7 @@ pub(crate) enum Answer {
     /// 503 with this `Retry-After`.
     After(String),
     Error,
+    Hang,
 }
 
 /// A backend that gives its answers in turn, and then 200. The client layer is around it.
@@ -55,6 +62,7 @@ pub(crate) struct Backend {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     /// The heads of the requests that arrived.
     requests: Arc<Mutex<Vec<HeaderMap>>>,
+    delay: Duration,
     default: Answer,
 }
 
@@ -63,6 +71,7 @@ impl Backend {
         Self {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
             requests: Arc::default(),
+            delay: Duration::ZERO,
             default: Answer::Status(200),
         }
     }
@@ -72,18 +81,30 @@ impl Backend {
         Self { default: answer, ..Self::new([]) }
     }
 
+    pub(crate) fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.requests.lock().unwrap().len()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<HeaderMap> {
+        self.requests.lock().unwrap().clone()
     }
 
     async fn answer(self, request: Request<Body>) -> std::io::Result<Response<Body>> {
         self.requests.lock().unwrap().push(request.headers().clone());
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(self.default);
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
         let response = Response::builder();
         let response = match answer {
             Answer::Status(status) => response.status(status),
             Answer::After(after) => response.status(503).header("retry-after", after),
             Answer::Error => return Err(std::io::ErrorKind::ConnectionReset.into()),
+            Answer::Hang => std::future::pending().await,
         };
         Ok(response.body(Body::default()).unwrap())
     }
