@@ -11,6 +11,22 @@ pub(crate) const PATTERN: &str = "resilience.pattern";
 /// The number of calls that a layer refused.
 pub(crate) const REFUSED_CALLS: &str = "resilience.refused_calls";
 
+/// A call waited for a place or a permit; an event.
+pub(crate) const WAIT: &str = "resilience.wait";
+/// The time of a wait in seconds, on its event and on the span of a refused call.
+pub(crate) const WAIT_TIME: &str = "resilience.wait.time";
+/// The time of waits for a place or a permit, in seconds.
+pub(crate) const WAIT_DURATION: &str = "resilience.wait.duration";
+
+/// A circuit breaker changed its state; an event of the call that caused it.
+pub(crate) const BREAKER_TRANSITION: &str = "resilience.circuit_breaker.transition";
+/// The new state of a circuit breaker, on the event and the metric.
+pub(crate) const BREAKER_STATE: &str = "resilience.circuit_breaker.state";
+/// The state of a circuit breaker before, on the event.
+pub(crate) const BREAKER_PREVIOUS_STATE: &str = "resilience.circuit_breaker.previous_state";
+/// The number of changes of the state.
+pub(crate) const BREAKER_TRANSITIONS: &str = "resilience.circuit_breaker.transitions";
+
 /// A request ran into the deadline of its caller; an event of a server's span.
 pub(crate) const DEADLINE_EXPIRED: &str = "resilience.deadline.expired";
 

@@ -1,26 +1,36 @@
-//! Resilience for tower services, recorded: retry, deadlines.
+//! Resilience for tower services, recorded: retry, deadlines, circuit breaker, bulkhead, rate limit.
 //!
 #![doc = include_str!("../README.md")]
 //!
 //! This file owns the crate's public exports.
 
 mod attributes;
+mod breaker;
+mod bulkhead;
 mod clone_request;
 mod deadline;
 mod error;
+mod grpc;
+mod guarded;
 mod instrumentation;
 mod metrics;
 mod outcome;
-mod refusal;
+mod policy;
+mod rate_limit;
 mod retry;
+mod waiting;
 
+pub use crate::breaker::{CircuitBreakerLayer, CircuitBreakerService, CircuitState};
+pub use crate::bulkhead::{BulkheadLayer, BulkheadService};
 pub use crate::clone_request::{CloneBody, CloneRequest, EmptyBody};
 pub use crate::deadline::{
     DeadlineFuture, DeadlineHeader, DeadlineLayer, DeadlineServerFuture, DeadlineServerLayer,
     DeadlineServerService, DeadlineService,
 };
 pub use crate::error::{BoxError, ResilienceError};
+pub use crate::guarded::GuardedFuture;
 pub use crate::instrumentation::{Options, ResilienceInstrumentation};
+pub use crate::rate_limit::{RateLimitLayer, RateLimitService};
 pub use crate::retry::{
     LogicalCall, Retry, RetryAttempts, RetryBudget, RetryFuture, RetryLayer, RetryService,
 };

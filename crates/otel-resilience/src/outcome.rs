@@ -10,6 +10,7 @@ use otel_operation::{Outcome, intern};
 use otel_request::ErrorView;
 
 use crate::error::ResilienceError;
+use crate::grpc;
 
 /// Returns the `error.type` of an error: of one of this crate its own, otherwise its class.
 pub(crate) fn error_type<E: 'static>(error: &E) -> &'static str {
@@ -30,6 +31,9 @@ pub(crate) fn of_result<R, E: 'static>(result: &Result<Response<R>, E>) -> Outco
 
 /// Returns the `error.type` of a response that is a failure.
 pub(crate) fn of_response<R>(response: &Response<R>) -> Option<Cow<'static, str>> {
+    if let Some(code) = grpc::code_from_headers(response.headers()) {
+        return (code != 0).then(|| grpc::name(code).into());
+    }
     let status = response.status();
     // Interning is bounded: a status code has three digits.
     (status.as_u16() >= 400).then(|| intern(status.as_str()))

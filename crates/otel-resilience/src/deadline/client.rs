@@ -16,7 +16,7 @@ use super::future::DeadlineFuture;
 use super::header::DeadlineHeader;
 use crate::error::{BoxError, ResilienceError};
 use crate::instrumentation::ResilienceInstrumentation;
-use crate::refusal::Refusal;
+use crate::policy::Policy;
 
 /// The shortest time in which a call can succeed, by default.
 const MINIMUM: Duration = Duration::from_millis(1);
@@ -46,7 +46,7 @@ struct Settings {
     timeout: Option<Duration>,
     minimum: Duration,
     reserve: Duration,
-    instrumentation: ResilienceInstrumentation,
+    policy: Policy,
 }
 
 impl Default for DeadlineLayer {
@@ -64,7 +64,7 @@ impl DeadlineLayer {
             timeout: None,
             minimum: MINIMUM,
             reserve: Duration::ZERO,
-            instrumentation: ResilienceInstrumentation::global().clone(),
+            policy: Policy::new("deadline", None, ResilienceInstrumentation::global()),
         }))
     }
 
@@ -100,7 +100,17 @@ impl DeadlineLayer {
     /// Uses this instrumentation instead of the global one.
     #[must_use]
     pub fn with_instrumentation(self, instrumentation: &ResilienceInstrumentation) -> Self {
-        self.edit(|settings| settings.instrumentation = instrumentation.clone())
+        self.edit(|settings| settings.policy = settings.policy.with_instrumentation(instrumentation))
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Returns the error of a request that cannot make its deadline.
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<ResilienceError> {
+        let (deadline, _) = self.deadline(request)?;
+        self.admit(deadline).is_none().then_some(ResilienceError::DeadlineRefused)
     }
 
     /// Returns the deadline of a request, and true if it is not the one of the context.
@@ -152,10 +162,10 @@ where
         let Some((deadline, is_new)) = self.layer.deadline(&request) else {
             return DeadlineFuture::unlimited(self.inner.call(request));
         };
-        let Settings { header, instrumentation, .. } = &*self.layer.0;
+        let Settings { header, policy, .. } = &*self.layer.0;
         let Some(left) = self.layer.admit(deadline) else {
             let error = ResilienceError::DeadlineRefused;
-            Refusal { pattern: "deadline", name: None, error: &error }.record(instrumentation);
+            policy.refuse(&error, None);
             return DeadlineFuture::refused(error);
         };
         if let Some(header) = header {

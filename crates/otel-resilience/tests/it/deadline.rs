@@ -1,6 +1,5 @@
 //! The client side of deadlines: the header, the end of a call, refusals.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use otel_testing::Recorder;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::support::{Answer, Backend, Body, attribute, error_type, get, instrumentation};
+use crate::support::{Answer, Backend, Body, attribute, error_type, found, get, instrumentation};
 
 const HEADER: HeaderName = HeaderName::from_static("x-timeout-ms");
 
@@ -33,10 +32,6 @@ fn sent(backend: &Backend) -> Vec<Option<String>> {
     backend.requests().iter().map(read).collect()
 }
 
-fn found(error: BoxError) -> ResilienceError {
-    ResilienceError::find(&*error as &(dyn Error + 'static)).unwrap().clone()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_at_the_deadline_and_is_a_time_out() {
     for by_context in [true, false] {
@@ -49,7 +44,7 @@ async fn a_call_ends_at_the_deadline_and_is_a_time_out() {
             let layer = layer(&recorder).with_timeout(Duration::from_millis(300));
             layer.layer(backend.client(&recorder)).oneshot(get()).await
         };
-        assert_eq!(found(result.unwrap_err()), ResilienceError::TimedOut);
+        assert_eq!(found(&result.unwrap_err()), ResilienceError::TimedOut);
         assert!((300..310).contains(&before.elapsed().as_millis()), "{:?}", before.elapsed());
         recorder.assert_clean();
         let span = recorder.span("GET");
@@ -101,7 +96,7 @@ async fn a_call_that_cannot_make_it_is_refused_and_has_a_span_of_its_own() {
         let layer = layer(&recorder).with_minimum(ms(minimum)).with_reserve(ms(reserve));
         let call = layer.layer(backend.client(&recorder)).oneshot(get()).with_context(within(left));
         let error = call.await.unwrap_err();
-        assert_eq!(found(error), ResilienceError::DeadlineRefused, "{left} {minimum} {reserve}");
+        assert_eq!(found(&error), ResilienceError::DeadlineRefused, "{left} {minimum} {reserve}");
         assert_eq!(backend.calls(), 0);
         recorder.assert_clean();
         let spans = recorder.spans();
@@ -180,7 +175,7 @@ async fn a_grpc_call_is_deadline_exceeded() {
         }
         let request = Request::post("http://stock/stock.Stock/Get").body(Body::default()).unwrap();
         let mut service = layer.layer(client);
-        assert_eq!(found(service.call(request).await.err().unwrap()), ResilienceError::TimedOut);
+        assert_eq!(found(&service.call(request).await.err().unwrap()), ResilienceError::TimedOut);
         recorder.assert_clean();
         let span = recorder.spans().pop().unwrap();
         assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("DEADLINE_EXCEEDED"));

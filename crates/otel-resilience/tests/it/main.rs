@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod breaker;
+mod bulkhead;
 mod conventions;
 mod deadline;
 mod deadline_servers;
+mod rate_limit;
 mod retry;
 mod retry_limits;
 mod support;
+mod without_layers;

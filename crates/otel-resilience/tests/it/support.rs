@@ -7,11 +7,12 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, TraceContextExt, Tracer as _, TracerProvider as _};
+use opentelemetry_sdk::trace::SpanData;
 use otel_http::{ClientLayer, LayerOptions, ServerLayer};
 use otel_propagation::CompositePropagator;
-use otel_resilience::{Options, ResilienceInstrumentation};
+use otel_resilience::{BoxError, Options, ResilienceError, ResilienceInstrumentation};
 use otel_testing::Recorder;
-use tower::util::BoxCloneService;
+use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
 
 pub(crate) use otel_testing::spans::{attribute, error_type};
@@ -44,6 +45,19 @@ pub(crate) fn caller(recorder: &Recorder) -> Context {
     let tracer = recorder.tracer_provider().tracer("caller");
     let span = tracer.build_with_context(SpanBuilder::from_name("caller"), &Context::new());
     Context::current().with_span(span)
+}
+
+/// The first error of this crate in an error.
+pub(crate) fn found(error: &BoxError) -> ResilienceError {
+    ResilienceError::find(&**error).unwrap().clone()
+}
+
+/// The events of a span with this name, as their attributes.
+pub(crate) fn events(span: &SpanData, name: &str) -> Vec<Vec<(String, String)>> {
+    let attributes = |event: &opentelemetry::trace::Event| {
+        event.attributes.iter().map(|kv| (kv.key.to_string(), kv.value.to_string())).collect()
+    };
+    span.events.iter().filter(|event| event.name == name).map(attributes).collect()
 }
 
 /// One answer of a [`Backend`].
@@ -85,6 +99,11 @@ impl Backend {
         Self { delay, ..self }
     }
 
+    /// Adds an answer behind those that wait.
+    pub(crate) fn push(&self, answer: Answer) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
@@ -114,8 +133,8 @@ impl Backend {
         let backend = self.clone();
         let service = tower::service_fn(move |request| backend.clone().answer(request));
         let service = client_layer(recorder).layer(service);
-        service.map_response(|response| response.map(|_| Body::default())).boxed_clone()
+        BoxCloneSyncService::new(service.map_response(|response| response.map(|_| Body::default())))
     }
 }
 
-pub(crate) type Client = BoxCloneService<Request<Body>, Response<Body>, std::io::Error>;
+pub(crate) type Client = BoxCloneSyncService<Request<Body>, Response<Body>, std::io::Error>;
