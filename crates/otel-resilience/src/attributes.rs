@@ -27,6 +27,15 @@ pub(crate) const BREAKER_PREVIOUS_STATE: &str = "resilience.circuit_breaker.prev
 /// The number of changes of the state.
 pub(crate) const BREAKER_TRANSITIONS: &str = "resilience.circuit_breaker.transitions";
 
+/// A call was sent a second time; an event of its caller.
+pub(crate) const HEDGE: &str = "resilience.hedge";
+/// The time after which a call was sent a second time in seconds, on the event.
+pub(crate) const HEDGE_DELAY: &str = "resilience.hedge.delay";
+/// The number of calls that were sent a second time.
+pub(crate) const HEDGE_ATTEMPTS: &str = "resilience.hedge.attempts";
+/// The number of calls whose second attempt was faster.
+pub(crate) const HEDGE_WINS: &str = "resilience.hedge.wins";
+
 /// A request ran into the deadline of its caller; an event of a server's span.
 pub(crate) const DEADLINE_EXPIRED: &str = "resilience.deadline.expired";
 

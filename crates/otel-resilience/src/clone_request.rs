@@ -3,8 +3,13 @@
 //! Follows [tower's retry policy](https://docs.rs/tower/latest/tower/retry/trait.Policy.html#tymethod.clone_request): a request
 //! is cloned before it is sent, and one that cannot be cloned is sent once.
 
+use std::fmt;
+use std::sync::Arc;
+
 use http::Request;
 use http_body::Body;
+use otel_operation::catch_panic;
+use otel_request::RequestHead;
 
 /// A way to clone a request before it is sent. A closure `Fn(&Request<B>) -> Option<Request<B>>` is one.
 pub trait CloneRequest<B>: Send + Sync + 'static {
@@ -49,5 +54,32 @@ where
 {
     fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
         self(request)
+    }
+}
+
+/// The rule by which a request may be sent twice. Default: its method is idempotent.
+#[derive(Clone, Default)]
+pub(crate) struct RequestRule(Option<Rule>);
+
+type Rule = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
+
+impl RequestRule {
+    pub(crate) fn new(rule: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(rule)))
+    }
+
+    /// Returns true if the request may be sent twice. A rule of the application that panics forbids it.
+    #[inline]
+    pub(crate) fn repeats<B>(&self, request: &Request<B>) -> bool {
+        match &self.0 {
+            None => request.method().is_idempotent(),
+            Some(rule) => catch_panic(|| rule(&RequestHead::new(request))).unwrap_or(false),
+        }
+    }
+}
+
+impl fmt::Debug for RequestRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestRule").field(&self.0.is_some()).finish()
     }
 }

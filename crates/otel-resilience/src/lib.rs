@@ -1,4 +1,4 @@
-//! Resilience for tower services, recorded: retry, deadlines, circuit breaker, bulkhead, rate limit.
+//! Resilience for tower services, recorded: retry, deadlines, circuit breaker, bulkhead, rate limit, hedging.
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -12,6 +12,7 @@ mod deadline;
 mod error;
 mod grpc;
 mod guarded;
+mod hedge;
 mod instrumentation;
 mod metrics;
 mod outcome;
@@ -29,6 +30,7 @@ pub use crate::deadline::{
 };
 pub use crate::error::{BoxError, ResilienceError};
 pub use crate::guarded::GuardedFuture;
+pub use crate::hedge::{HedgeFuture, HedgeLayer, HedgeService};
 pub use crate::instrumentation::{Options, ResilienceInstrumentation};
 pub use crate::rate_limit::{RateLimitLayer, RateLimitService};
 pub use crate::retry::{

@@ -5,7 +5,8 @@
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 use crate::attributes::{
-    BREAKER_TRANSITIONS, REFUSED_CALLS, RETRY_EXHAUSTED_CALLS, RETRY_RESENDS, WAIT_DURATION,
+    BREAKER_TRANSITIONS, HEDGE_ATTEMPTS, HEDGE_WINS, REFUSED_CALLS, RETRY_EXHAUSTED_CALLS, RETRY_RESENDS,
+    WAIT_DURATION,
 };
 
 /// Bucket boundaries of waits inside a process, in seconds: most are far below a millisecond.
@@ -17,6 +18,8 @@ pub(crate) struct Instruments {
     pub(crate) refused: Counter<u64>,
     pub(crate) waits: Histogram<f64>,
     pub(crate) transitions: Counter<u64>,
+    pub(crate) hedge_attempts: Counter<u64>,
+    pub(crate) hedge_wins: Counter<u64>,
     pub(crate) resends: Counter<u64>,
     pub(crate) exhausted: Counter<u64>,
 }
@@ -36,6 +39,8 @@ impl Instruments {
                 "Changes of the state of circuit breakers.",
             ),
             refused: counter(REFUSED_CALLS, "{call}", "Calls that a layer refused, which were not sent."),
+            hedge_attempts: counter(HEDGE_ATTEMPTS, "{attempt}", "Second attempts of slow calls."),
+            hedge_wins: counter(HEDGE_WINS, "{call}", "Calls whose second attempt was faster."),
             resends: counter(RETRY_RESENDS, "{resend}", "Attempts of calls after the first one."),
             exhausted: counter(
                 RETRY_EXHAUSTED_CALLS,

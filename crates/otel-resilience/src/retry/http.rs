@@ -19,7 +19,7 @@ use super::Retry;
 use super::logical::LogicalCall;
 use super::progress::Progress;
 use super::rules::Rules;
-use crate::clone_request::{CloneBody, CloneRequest};
+use crate::clone_request::{CloneBody, CloneRequest, RequestRule};
 
 /// A layer that retries calls. A client layer inside of it records each attempt as a span of its own.
 ///
@@ -59,7 +59,7 @@ impl<C> RetryLayer<C> {
     where
         F: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
-        self.rules.requests = Some(Arc::new(may_repeat));
+        self.rules.requests = RequestRule::new(may_repeat);
         self
     }
 
@@ -187,7 +187,7 @@ where
     }
 
     fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
-        if !self.shared.rules.repeats(request) {
+        if !self.shared.rules.requests.repeats(request) {
             return None;
         }
         self.shared.clone.clone_request(request)

@@ -6,37 +6,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use otel_operation::catch_panic;
-use otel_request::{ErrorView, RequestHead, ResponseHead};
+use otel_request::{ErrorView, ResponseHead};
 
 use super::after;
 use super::progress::Failure;
+use crate::clone_request::RequestRule;
 use crate::error::ResilienceError;
 use crate::outcome;
 
-type RequestRule = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 type ResponseRule = Arc<dyn Fn(&ResponseHead<'_>) -> bool + Send + Sync>;
 type ErrorRule = Arc<dyn Fn(&ErrorView<'_>) -> bool + Send + Sync>;
 
 /// The rules of a layer. A rule of the application that panics allows no retry.
 #[derive(Clone, Default)]
 pub(crate) struct Rules {
-    pub(crate) requests: Option<RequestRule>,
+    pub(crate) requests: RequestRule,
     pub(crate) responses: Option<ResponseRule>,
     pub(crate) errors: Option<ErrorRule>,
 }
 
 impl Rules {
-    /// Returns true if the request may be sent twice.
-    #[inline]
-    pub(crate) fn repeats<B>(&self, request: &Request<B>) -> bool {
-        match &self.requests {
-            None => request.method().is_idempotent(),
-            Some(rule) => catch_panic(|| rule(&RequestHead::new(request))).unwrap_or(false),
-        }
-    }
-
     /// Returns the failure of a result that may be retried.
     #[inline]
     pub(super) fn failure<R, E: 'static>(&self, result: &Result<Response<R>, E>) -> Option<Failure> {
@@ -87,7 +78,7 @@ fn is_transient(status: StatusCode) -> bool {
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rules")
-            .field("requests", &self.requests.is_some())
+            .field("requests", &self.requests)
             .field("responses", &self.responses.is_some())
             .field("errors", &self.errors.is_some())
             .finish()

@@ -99,6 +99,10 @@ async fn a_backend_that_dies_and_returns_opens_and_closes_the_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_hang_open_the_circuit() {
+    tokio::time::timeout(SECOND * 100, hanging_calls()).await.unwrap();
+}
+
+async fn hanging_calls() {
     let recorder = Recorder::new();
     let layer = breaker(&recorder);
     let service = layer.layer(Backend::always(Answer::Hang).client(&recorder));

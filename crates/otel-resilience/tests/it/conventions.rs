@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use opentelemetry::trace::{FutureExt, TraceContextExt};
 use otel_resilience::{
-    BulkheadLayer, CircuitBreakerLayer, DeadlineHeader, DeadlineLayer, DeadlineServerLayer, Retry, RetryLayer,
+    BulkheadLayer, CircuitBreakerLayer, DeadlineHeader, DeadlineLayer, DeadlineServerLayer, HedgeLayer,
+    Retry, RetryLayer,
 };
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
@@ -22,6 +23,11 @@ async fn the_names_are_listed() {
     let client = Backend::always(Answer::Status(503)).client(&recorder);
     RetryLayer::new(retry).layer(client).oneshot(get()).await.unwrap();
     deadline(&recorder).await;
+    let hedge = HedgeLayer::new("stock", Duration::ZERO).with_instrumentation(&instrumentation(&recorder));
+    let client = hedge.layer(Backend::new([Answer::Hang]).client(&recorder));
+    let context = caller(&recorder);
+    client.oneshot(get()).with_context(context.clone()).await.unwrap();
+    context.span().end();
     refusals(&recorder).await;
     let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-resilience").unwrap());
     check.add(&recorder);

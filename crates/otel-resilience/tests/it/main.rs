@@ -7,6 +7,7 @@ mod bulkhead;
 mod conventions;
 mod deadline;
 mod deadline_servers;
+mod hedge;
 mod rate_limit;
 mod retry;
 mod retry_limits;
