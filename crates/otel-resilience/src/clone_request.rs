@@ -36,15 +36,7 @@ pub struct EmptyBody;
 
 impl<B: Body + Default> CloneRequest<B> for EmptyBody {
     fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
-        request.body().is_end_stream().then(|| {
-            let mut clone = Request::new(B::default());
-            *clone.method_mut() = request.method().clone();
-            *clone.uri_mut() = request.uri().clone();
-            *clone.version_mut() = request.version();
-            *clone.headers_mut() = request.headers().clone();
-            *clone.extensions_mut() = request.extensions().clone();
-            clone
-        })
+        request.body().is_end_stream().then(|| clone_with_body(request, B::default()))
     }
 }
 
@@ -55,6 +47,17 @@ where
     fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
         self(request)
     }
+}
+
+/// Returns a request with the head and the extensions of another one.
+pub(crate) fn clone_with_body<A, B>(request: &Request<A>, body: B) -> Request<B> {
+    let mut clone = Request::new(body);
+    *clone.method_mut() = request.method().clone();
+    *clone.uri_mut() = request.uri().clone();
+    *clone.version_mut() = request.version();
+    *clone.headers_mut() = request.headers().clone();
+    *clone.extensions_mut() = request.extensions().clone();
+    clone
 }
 
 /// The rule by which a request may be sent twice. Default: its method is idempotent.

@@ -1,4 +1,4 @@
-//! Deadlines: a client layer that sends the time that is left, and a server layer that stops work nobody waits for.
+//! Deadlines: a client layer that sends the time that is left, and a server layer that stops work whose caller has given up.
 //!
 //! Follows [gRPC's deadlines](https://grpc.io/docs/guides/deadlines/) and [gRPC over
 //! HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Timeout".

@@ -53,6 +53,17 @@ impl ResilienceError {
         }
     }
 
+    /// Returns the message of a status. It names no policy, because it can leave the process.
+    pub(crate) fn message(&self) -> &'static str {
+        match self {
+            Self::DeadlineRefused => "call refused: too little time left until its deadline",
+            Self::TimedOut => "call timed out",
+            Self::CircuitOpen { .. } => "call refused: circuit breaker is open",
+            Self::BulkheadFull { .. } => "call refused: bulkhead is full",
+            Self::RateLimited { .. } => "call refused: rate limit is used up",
+        }
+    }
+
     /// Returns true if the call was never sent.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -63,11 +74,10 @@ impl ResilienceError {
 impl fmt::Display for ResilienceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DeadlineRefused => f.write_str("call refused: too little time left until its deadline"),
-            Self::TimedOut => f.write_str("call timed out"),
-            Self::CircuitOpen { name } => write!(f, "call refused: circuit breaker `{name}` is open"),
-            Self::BulkheadFull { name } => write!(f, "call refused: bulkhead `{name}` is full"),
-            Self::RateLimited { name } => write!(f, "call refused: rate limit `{name}` is used up"),
+            Self::DeadlineRefused | Self::TimedOut => f.write_str(self.message()),
+            Self::CircuitOpen { name } | Self::BulkheadFull { name } | Self::RateLimited { name } => {
+                write!(f, "{}: `{name}`", self.message())
+            }
         }
     }
 }
@@ -84,7 +94,7 @@ mod tests {
         let boxed: BoxError = Box::new(std::io::Error::other(error.clone()));
         assert_eq!(ResilienceError::find(&*boxed), Some(&error));
         assert_eq!(ResilienceError::find(&std::io::Error::other("x")), None);
-        assert_eq!(error.to_string(), "call refused: circuit breaker `payments` is open");
+        assert_eq!(error.to_string(), "call refused: circuit breaker is open: `payments`");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses": a response
 //! without messages has its status in the headers. One that comes with trailers, after the head, is not seen.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -29,7 +29,9 @@ const NAMES: [&str; 17] = [
 ];
 
 const UNKNOWN: usize = 2;
-const UNAVAILABLE: usize = 14;
+pub(crate) const DEADLINE_EXCEEDED: usize = 4;
+pub(crate) const RESOURCE_EXHAUSTED: usize = 8;
+pub(crate) const UNAVAILABLE: usize = 14;
 
 /// Returns the status in the headers of a response. An invalid one is UNKNOWN.
 #[inline]
@@ -46,7 +48,18 @@ pub(crate) fn name(code: usize) -> &'static str {
 
 /// Returns true for the statuses that the server is responsible for, but UNIMPLEMENTED, which a caller can provoke.
 pub(crate) fn is_server_error(code: usize) -> bool {
-    matches!(code, UNKNOWN | 4 | 13 | UNAVAILABLE | 15)
+    matches!(code, UNKNOWN | DEADLINE_EXCEEDED | 13 | UNAVAILABLE | 15)
+}
+
+/// Returns a response without messages.
+#[cold]
+pub(crate) fn response<B: Default>(code: usize, message: &'static str) -> Response<B> {
+    let mut response = Response::new(B::default());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(&GRPC_STATUS, HeaderValue::from(code));
+    headers.insert("grpc-message", HeaderValue::from_static(message));
+    response
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod clone_request;
 mod deadline;
 mod error;
 mod grpc;
+mod grpc_status;
 mod guarded;
 mod hedge;
 mod instrumentation;
@@ -18,6 +19,7 @@ mod metrics;
 mod outcome;
 mod policy;
 mod rate_limit;
+mod replay;
 mod retry;
 mod waiting;
 
@@ -29,10 +31,12 @@ pub use crate::deadline::{
     DeadlineServerService, DeadlineService,
 };
 pub use crate::error::{BoxError, ResilienceError};
+pub use crate::grpc_status::{GrpcStatusFuture, GrpcStatusLayer, GrpcStatusService};
 pub use crate::guarded::GuardedFuture;
 pub use crate::hedge::{HedgeFuture, HedgeLayer, HedgeService};
 pub use crate::instrumentation::{Options, ResilienceInstrumentation};
 pub use crate::rate_limit::{RateLimitLayer, RateLimitService};
+pub use crate::replay::{CloneReplay, ReplayBody, ReplayLayer, ReplayService};
 pub use crate::retry::{
     LogicalCall, Retry, RetryAttempts, RetryBudget, RetryFuture, RetryLayer, RetryService,
 };

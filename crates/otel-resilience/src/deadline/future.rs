@@ -4,16 +4,21 @@
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
-use otel_request::{Deadline, DropReason};
+use otel_request::{Deadline, DropReason, ErrorClass, ErrorView};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::attributes::DEADLINE_EXPIRED;
 use crate::error::{BoxError, ResilienceError};
+use crate::grpc;
+
+/// The precision of two clocks that end at the same time: that of tokio's timer, and of the header.
+const TICK: Duration = Duration::from_millis(2);
 
 pin_project! {
     /// The future of a [`DeadlineService`](crate::DeadlineService).
@@ -111,9 +116,11 @@ where
     type Output = Result<R, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        this.limited.poll(cx).map(|output| match output {
-            Some(result) => result.map_err(Into::into),
+        let mut this = self.project();
+        let output = ready!(this.limited.as_mut().poll(cx));
+        Poll::Ready(match output {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(at_deadline(error.into(), this.limited.sleep.as_ref())),
             None => Err(this.error.clone().into()),
         })
     }
@@ -132,18 +139,25 @@ where
     }
 }
 
-/// Returns the response in place of one that nobody waits for.
+/// Returns the error of a call. A client that obeys the header itself, as tonic's does, ends the call at the deadline as well: its
+/// time-out is the deadline's.
+#[cold]
+fn at_deadline(error: BoxError, sleep: Option<&Sleep>) -> BoxError {
+    let is_over = sleep.is_some_and(|sleep| sleep.deadline() <= Instant::now() + TICK);
+    if is_over && ErrorView::from_error(&*error).class() == Some(ErrorClass::Timeout) {
+        return ResilienceError::TimedOut.into();
+    }
+    error
+}
+
+/// Returns the response to a caller that has given up.
 #[cold]
 fn expired<B: Default>(is_grpc: bool) -> Response<B> {
     Context::map_current(|context| context.span().add_event(DEADLINE_EXPIRED, Vec::new()));
-    let mut response = Response::new(B::default());
     if is_grpc {
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static("4"));
-        headers.insert("grpc-message", HeaderValue::from_static("deadline exceeded"));
-    } else {
-        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        return grpc::response(grpc::DEADLINE_EXCEEDED, "deadline exceeded");
     }
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     response
 }

@@ -20,6 +20,7 @@ use super::logical::LogicalCall;
 use super::progress::Progress;
 use super::rules::Rules;
 use crate::clone_request::{CloneBody, CloneRequest, RequestRule};
+use crate::grpc;
 
 /// A layer that retries calls. A client layer inside of it records each attempt as a span of its own.
 ///
@@ -43,6 +44,21 @@ impl RetryLayer {
     #[must_use]
     pub fn new(retry: Retry) -> Self {
         Self { retry, rules: Rules::default(), clone: Arc::new(CloneBody) }
+    }
+}
+
+impl RetryLayer {
+    /// Creates a layer that retries calls of gRPC after errors, and after the status UNAVAILABLE in the headers of a response. A server
+    /// that has not begun to send messages responds in that way; a status in trailers, after the response's head, is not seen.
+    ///
+    /// All methods are retried, because UNAVAILABLE states that the server has not processed the call; an error can come later. Set
+    /// [`with_errors`](Self::with_errors) for methods that are not idempotent. Messages are repeated by
+    /// [`ReplayLayer`](crate::ReplayLayer).
+    #[must_use]
+    pub fn grpc(retry: Retry) -> Self {
+        let is_unavailable =
+            |head: &ResponseHead<'_>| grpc::code_from_headers(head.headers) == Some(grpc::UNAVAILABLE);
+        Self::new(retry).with_requests(|_| true).with_responses(is_unavailable)
     }
 }
 
