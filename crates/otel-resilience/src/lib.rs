@@ -38,6 +38,6 @@ pub use crate::instrumentation::{Options, ResilienceInstrumentation};
 pub use crate::rate_limit::{RateLimitLayer, RateLimitService};
 pub use crate::replay::{CloneReplay, ReplayBody, ReplayLayer, ReplayService};
 pub use crate::retry::{
-    LogicalCall, Retry, RetryAttempts, RetryBudget, RetryFuture, RetryLayer, RetryService,
+    AttemptService, LogicalCall, Retry, RetryAttempts, RetryBudget, RetryFuture, RetryLayer, RetryService,
 };
 pub use otel_request::Deadline;

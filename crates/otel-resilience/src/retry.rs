@@ -4,6 +4,7 @@
 //! design](https://github.com/grpc/proposal/blob/master/A6-client-retries.md).
 
 mod after;
+mod attempts;
 mod budget;
 mod closure;
 mod http;
@@ -15,8 +16,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::attempts::{AttemptService, RetryAttempts};
 pub use self::budget::RetryBudget;
-pub use self::http::{RetryAttempts, RetryFuture, RetryLayer, RetryService};
+pub use self::http::{RetryFuture, RetryLayer, RetryService};
 pub use self::logical::LogicalCall;
 use crate::instrumentation::ResilienceInstrumentation;
 

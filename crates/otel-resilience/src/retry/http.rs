@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::{Request, Response};
-use opentelemetry::Context;
 use otel_operation::OperationFuture;
-use otel_request::{ErrorView, RequestHead, ResendCounter, ResponseHead};
-use tokio::time::Sleep;
-use tower::retry::Policy;
+use otel_request::{ErrorView, RequestHead, ResponseHead};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Retry;
+use super::attempts::{AttemptService, RetryAttempts};
 use super::logical::LogicalCall;
 use super::progress::Progress;
 use super::rules::Rules;
@@ -33,9 +31,9 @@ use crate::grpc;
 /// ```
 #[derive(Debug)]
 pub struct RetryLayer<C = CloneBody> {
-    retry: Retry,
-    rules: Rules,
-    clone: Arc<C>,
+    pub(super) retry: Retry,
+    pub(super) rules: Rules,
+    pub(super) clone: Arc<C>,
 }
 
 impl RetryLayer {
@@ -129,8 +127,10 @@ impl<S: Clone, C> Clone for RetryService<S, C> {
 }
 
 /// The future of a [`RetryService`].
-pub type RetryFuture<S, C, B> =
-    OperationFuture<tower::retry::future::ResponseFuture<RetryAttempts<C>, S, Request<B>>, LogicalCall>;
+pub type RetryFuture<S, C, B> = OperationFuture<
+    tower::retry::future::ResponseFuture<RetryAttempts<C>, AttemptService<S>, Request<B>>,
+    LogicalCall,
+>;
 
 impl<S, C, B, R> Service<Request<B>> for RetryService<S, C>
 where
@@ -154,7 +154,7 @@ where
         let send = |ready, shared: &Arc<RetryLayer<C>>| {
             let progress = Progress::begin(shared.retry.clone());
             let attempts = RetryAttempts { progress, shared: Arc::clone(shared) };
-            tower::retry::Retry::new(attempts, ready).call(request)
+            tower::retry::Retry::new(attempts, AttemptService { inner: ready }).call(request)
         };
         match self.shared.retry.start_call() {
             None => OperationFuture::new(send(ready, &self.shared), None),
@@ -163,49 +163,5 @@ where
                 OperationFuture::new(future, Some(call))
             }
         }
-    }
-}
-
-/// The attempts of one call. Opaque; public only because it appears in type signatures.
-#[derive(Debug)]
-pub struct RetryAttempts<C> {
-    progress: Progress,
-    shared: Arc<RetryLayer<C>>,
-}
-
-// Not derived: a derive would demand `C: Clone`.
-impl<C> Clone for RetryAttempts<C> {
-    fn clone(&self) -> Self {
-        Self { progress: self.progress.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<B, R, E, C> Policy<Request<B>, Response<R>, E> for RetryAttempts<C>
-where
-    E: 'static,
-    C: CloneRequest<B>,
-{
-    type Future = Sleep;
-
-    fn retry(&mut self, request: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Sleep> {
-        let failure = self.shared.rules.failure(result)?;
-        let delay = self.progress.resend(&failure)?;
-        // `request` is the next attempt. Its client layer is called where this future is polled, which need not be in the
-        // context of the call.
-        let extensions = request.extensions_mut();
-        if extensions.get::<Context>().is_none() {
-            extensions.insert(self.progress.context().clone());
-        }
-        if extensions.get::<ResendCounter>().is_none() {
-            extensions.insert(ResendCounter::after(self.progress.resends()));
-        }
-        Some(tokio::time::sleep(delay))
-    }
-
-    fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
-        if !self.shared.rules.requests.repeats(request) {
-            return None;
-        }
-        self.shared.clone.clone_request(request)
     }
 }

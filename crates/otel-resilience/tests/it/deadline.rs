@@ -88,6 +88,31 @@ async fn each_attempt_sends_the_time_that_is_left_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_attempt_has_the_time_out_inside_of_the_retry() {
+    let recorder = Recorder::new();
+    let backend = Backend::new([Answer::Hang, Answer::Hang]);
+    let retry = Retry::new("stock").with_instrumentation(&instrumentation(&recorder));
+    let attempt = layer(&recorder).with_timeout(Duration::from_secs(1)).layer(backend.client(&recorder));
+    let mut service = RetryLayer::new(retry).layer(attempt);
+    let call = {
+        let _attached = within(10_000).attach();
+        service.call(get())
+    };
+    // Polled where no context is current.
+    call.await.unwrap();
+    assert_eq!(sent(&backend), vec![Some("1000".to_owned()); 3]);
+    for span in recorder.spans() {
+        assert_eq!(
+            attribute(&span, "resilience.deadline.remaining").as_deref(),
+            Some("1"),
+            "{}",
+            recorder.tree()
+        );
+    }
+    recorder.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_cannot_make_it_is_refused_and_has_a_span_of_its_own() {
     for (left, minimum, reserve) in [(0, 0, 0), (9, 10, 0), (30, 10, 21), (10, 0, 20)] {
         let recorder = Recorder::new();
