@@ -67,6 +67,19 @@ async fn a_call_that_its_caller_drops_is_still_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_around_a_retry_ends_the_logical_call_and_its_attempt() {
+    let recorder = Recorder::new();
+    let retry = Retry::new("stock").with_span(true).with_instrumentation(&instrumentation(&recorder));
+    let retry = RetryLayer::new(retry).layer(Backend::always(Answer::Hang).client(&recorder));
+    let call = layer(&recorder).layer(retry).oneshot(get()).with_context(within(300));
+    assert_eq!(found(&call.await.unwrap_err()), ResilienceError::TimedOut);
+    recorder.assert_clean();
+    for name in ["stock", "GET"] {
+        assert_eq!(error_type(&recorder.span(name)).as_deref(), Some("timeout"), "{}", recorder.tree());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_attempt_sends_the_time_that_is_left_then() {
     let recorder = Recorder::new();
     let backend = Backend::new([Answer::After("1".into()), Answer::After("2".into())])

@@ -150,6 +150,21 @@ async fn a_time_out_around_a_hedge_is_one_of_both_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_logical_call_that_lost_is_no_error() {
+    let recorder = Recorder::new();
+    let retry = Retry::new("stock").with_span(true).with_instrumentation(&instrumentation(&recorder));
+    let backend = Backend::new([Answer::Hang]);
+    let service = hedge(&recorder).layer(RetryLayer::new(retry).layer(backend.client(&recorder)));
+    service.oneshot(get()).await.unwrap();
+    recorder.assert_clean();
+    let statuses: Vec<_> =
+        recorder.spans().into_iter().map(|span| (error_type(&span), span.status)).collect();
+    let lost = (Some("cancelled".to_owned()), Status::Unset);
+    let (won, lost): (Vec<_>, Vec<_>) = statuses.into_iter().partition(|status| *status != lost);
+    assert_eq!((won, lost.len()), (vec![(None, Status::Unset); 2], 2), "{}", recorder.tree());
+}
+
+#[tokio::test(start_paused = true)]
 async fn hedges_inside_of_retries_are_counted_as_resends() {
     let recorder = Recorder::new();
     let backend = Backend::new([Answer::Status(503), Answer::Hang]);

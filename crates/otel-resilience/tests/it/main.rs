@@ -13,5 +13,6 @@ mod rate_limit;
 mod replay;
 mod retry;
 mod retry_limits;
+mod sockets;
 mod support;
 mod without_layers;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::{Request, Response};
 use otel_testing::Recorder;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_resilience::circuitbreaker::{CircuitBreakerLayer, CircuitBreakerLayer as Breaker};
 
-use crate::support::{Answer, Backend, error_type, get};
+use crate::support::{Answer, Backend, Body, attribute, error_type, get};
 
 fn closed_after(failures: usize) -> (Breaker, usize) {
     let builder = CircuitBreakerLayer::builder().failure_rate_threshold(0.5).sliding_window_size(10);
@@ -30,6 +31,39 @@ async fn the_counted_window_of_tower_resilience_does_not_slide() {
     backend.push(Answer::Error);
     service.clone().oneshot(get()).await.unwrap_err();
     assert!(service.is_open(), "half of all calls since the last change of the state");
+}
+
+/// A policy of tower's retry that repeats each 503.
+#[derive(Clone)]
+struct Repeat;
+
+impl tower::retry::Policy<Request<Body>, Response<Body>, std::io::Error> for Repeat {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<Body>,
+        result: &mut std::io::Result<Response<Body>>,
+    ) -> Option<Self::Future> {
+        result.as_ref().is_ok_and(|response| response.status() == 503).then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        Some(request.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_towers_retry_are_not_counted_and_know_no_retry_after() {
+    let recorder = Recorder::new();
+    let backend = Backend::new([Answer::After("60".to_owned()), Answer::Status(503)]);
+    let service = tower::retry::Retry::new(Repeat, backend.client(&recorder));
+    let before = tokio::time::Instant::now();
+    service.oneshot(get()).await.unwrap();
+    assert_eq!((backend.calls(), before.elapsed()), (3, Duration::ZERO));
+    let counts: Vec<_> =
+        recorder.spans().iter().filter_map(|span| attribute(span, "http.request.resend_count")).collect();
+    assert!(counts.is_empty(), "{}", recorder.tree());
 }
 
 #[tokio::test(start_paused = true)]
