@@ -54,7 +54,7 @@ impl CircuitBreakerLayer {
     pub fn new(name: impl Into<Cow<'static, str>>, timeout: Duration) -> Self {
         Self {
             settings: Settings::default(),
-            deadline: DeadlineLayer::new().with_timeout(timeout),
+            deadline: DeadlineLayer::of_breaker(timeout),
             policy: Policy::new("circuit_breaker", Some(name.into()), ResilienceInstrumentation::global()),
             circuit: Arc::default(),
         }
@@ -169,7 +169,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // A call that cannot make its deadline says nothing about the backend: the circuit does not see it.
-        match self.deadline.refusal(&request) {
+        match self.deadline.refusal() {
             Some(error) => GuardedFuture::refused(error, self.deadline.policy().clone()),
             None => GuardedFuture::breaker(self.inner.call(request), self.policy.clone()),
         }

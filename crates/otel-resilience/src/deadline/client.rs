@@ -46,6 +46,8 @@ struct Settings {
     timeout: Option<Duration>,
     minimum: Duration,
     reserve: Duration,
+    /// True if the code inside of the layer sees its time-out as a deadline.
+    is_shared: bool,
     policy: Policy,
 }
 
@@ -64,6 +66,7 @@ impl DeadlineLayer {
             timeout: None,
             minimum: MINIMUM,
             reserve: Duration::ZERO,
+            is_shared: true,
             policy: Policy::new("deadline", None, ResilienceInstrumentation::global()),
         }))
     }
@@ -76,7 +79,7 @@ impl DeadlineLayer {
     /// Sends the time that is left in this header. A valid one that the request has already shortens the deadline.
     #[must_use]
     pub fn with_header(self, header: DeadlineHeader) -> Self {
-        self.edit(|settings| settings.header = Some(header))
+        self.edit(|settings| (settings.header, settings.is_shared) = (Some(header), true))
     }
 
     /// Ends each call after this time, if its deadline is not earlier. The code inside sees it as its deadline.
@@ -103,30 +106,60 @@ impl DeadlineLayer {
         self.edit(|settings| settings.policy = settings.policy.with_instrumentation(instrumentation))
     }
 
+    /// Returns the layer inside of a circuit breaker: its time-out is one of the call alone, which saves a context, unless it is
+    /// sent.
+    pub(crate) fn of_breaker(timeout: Duration) -> Self {
+        Self::new().with_timeout(timeout).edit(|settings| settings.is_shared = false)
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.0.policy
     }
 
-    /// Returns the error of a request that cannot make its deadline.
-    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<ResilienceError> {
-        let (deadline, _) = self.deadline(request)?;
-        self.admit(deadline).is_none().then_some(ResilienceError::DeadlineRefused)
+    /// Returns the error of a call that cannot make the deadline of its context.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<ResilienceError> {
+        let left = Deadline::current()?.remaining();
+        self.admit(left).is_none().then_some(ResilienceError::DeadlineRefused)
     }
 
-    /// Returns the deadline of a request, and true if it is not the one of the context.
-    fn deadline<B>(&self, request: &Request<B>) -> Option<(Deadline, bool)> {
+    /// Returns the limit of a request.
+    #[inline]
+    fn limit<B>(&self, request: &Request<B>) -> Option<Limit> {
         let Settings { header, timeout, .. } = &*self.0;
-        let sent = header.as_ref().and_then(|header| header.read(request.headers()));
-        let own = timeout.iter().copied().chain(sent).min().map(Deadline::after);
         let outer = Deadline::current();
-        let deadline = own.into_iter().chain(outer).min()?;
-        Some((deadline, outer != Some(deadline)))
+        let sent = header.as_ref().and_then(|header| header.read(request.headers()));
+        let own = match (*timeout, sent) {
+            (Some(timeout), Some(sent)) => Some(timeout.min(sent)),
+            (timeout, sent) => timeout.or(sent),
+        };
+        match (own.map(|own| (Deadline::after(own), own)), outer) {
+            (Some((own, _)), Some(outer)) if outer <= own => Some(Limit::of_context(outer)),
+            (Some((deadline, left)), _) => Some(Limit { deadline, left, is_new: true }),
+            (None, outer) => outer.map(Limit::of_context),
+        }
     }
 
     /// Returns the time to send if the call can make its deadline.
-    fn admit(&self, deadline: Deadline) -> Option<Duration> {
-        let left = deadline.remaining().checked_sub(self.0.reserve)?;
+    #[inline]
+    fn admit(&self, left: Duration) -> Option<Duration> {
+        let left = left.checked_sub(self.0.reserve)?;
         (left >= self.0.minimum).then_some(left)
+    }
+}
+
+/// The limit of one call.
+struct Limit {
+    deadline: Deadline,
+    left: Duration,
+    /// True if it is not the one of the context.
+    is_new: bool,
+}
+
+impl Limit {
+    #[inline]
+    fn of_context(deadline: Deadline) -> Self {
+        Self { deadline, left: deadline.remaining(), is_new: false }
     }
 }
 
@@ -159,11 +192,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some((deadline, is_new)) = self.layer.deadline(&request) else {
+        let Some(Limit { deadline, left, is_new }) = self.layer.limit(&request) else {
             return DeadlineFuture::unlimited(self.inner.call(request));
         };
-        let Settings { header, policy, .. } = &*self.layer.0;
-        let Some(left) = self.layer.admit(deadline) else {
+        let Settings { header, policy, is_shared, .. } = &*self.layer.0;
+        let Some(left) = self.layer.admit(left) else {
             let error = ResilienceError::DeadlineRefused;
             policy.refuse(&error, None);
             return DeadlineFuture::refused(error);
@@ -171,7 +204,7 @@ where
         if let Some(header) = header {
             header.write(left, request.headers_mut());
         }
-        if !is_new {
+        if !is_new || !is_shared {
             return DeadlineFuture::limited(self.inner.call(request), deadline, None);
         }
         let context = deadline.in_context(&Context::current());

@@ -53,15 +53,18 @@ impl DeadlineHeader {
 
     /// Writes the time that is left, rounded down. Less than a millisecond is written as zero for HTTP.
     pub(super) fn write(&self, left: Duration, headers: &mut HeaderMap) {
-        const MOST: u128 = 99_999_999;
-        let (micros, millis) = (left.as_micros(), left.as_millis());
-        let text = match self.0 {
-            Format::Milliseconds(_) => millis.min(MOST).to_string(),
-            Format::Grpc if micros <= MOST => format!("{micros}u"),
-            Format::Grpc if millis <= MOST => format!("{millis}m"),
-            Format::Grpc => format!("{}S", u128::from(left.as_secs()).min(MOST)),
+        const MOST: u64 = 99_999_999;
+        let seconds = left.as_secs().min(MOST);
+        // No sum is larger than a u64.
+        let millis = seconds * 1_000 + u64::from(left.subsec_millis());
+        let micros = seconds * 1_000_000 + u64::from(left.subsec_micros());
+        let value = match self.0 {
+            Format::Milliseconds(_) => Some(HeaderValue::from(millis.min(MOST))),
+            Format::Grpc if micros <= MOST => with_unit(micros, b'u'),
+            Format::Grpc if millis <= MOST => with_unit(millis, b'm'),
+            Format::Grpc => with_unit(seconds, b'S'),
         };
-        if let Ok(value) = HeaderValue::try_from(text) {
+        if let Some(value) = value {
             headers.insert(self.name(), value);
         }
     }
@@ -72,6 +75,21 @@ impl DeadlineHeader {
             Format::Milliseconds(name) => name,
         }
     }
+}
+
+/// Returns a number of at most eight digits with its unit.
+fn with_unit(mut number: u64, unit: u8) -> Option<HeaderValue> {
+    let mut text = [unit; MAX_DIGITS + 1];
+    let mut start = MAX_DIGITS;
+    while let Some(digit) = start.checked_sub(1).and_then(|before| text.get_mut(before)) {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        start -= 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(text.get(start..)?).ok()
 }
 
 fn duration(digits: &[u8], unit: u8) -> Option<Duration> {

@@ -82,18 +82,22 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Settings { header, maximum } = &*self.settings;
-        let left = header.read(request.headers()).into_iter().chain(*maximum).min();
-        let Some(left) = left else { return DeadlineServerFuture::unlimited(self.inner.call(request)) };
+        let left = match (header.read(request.headers()), *maximum) {
+            (Some(left), Some(maximum)) => left.min(maximum),
+            (None, None) => return DeadlineServerFuture::unlimited(self.inner.call(request)),
+            (left, maximum) => left.or(maximum).unwrap_or_default(),
+        };
         let deadline = Deadline::after(left);
-        let context = Context::current();
-        let span = context.span();
-        if span.is_recording() {
-            span.set_attribute(KeyValue::new(DEADLINE_REMAINING, left.as_secs_f64()));
-        }
+        let context = Context::map_current(|context| {
+            let span = context.span();
+            if span.is_recording() {
+                span.set_attribute(KeyValue::new(DEADLINE_REMAINING, left.as_secs_f64()));
+            }
+            deadline.in_context(context)
+        });
         if left.is_zero() {
             return DeadlineServerFuture::expired(header.is_grpc());
         }
-        let context = deadline.in_context(&context);
         let future = {
             let _attached = context.clone().attach();
             self.inner.call(request)

@@ -69,7 +69,7 @@ where
 
     fn retry(&mut self, request: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Sleep> {
         let failure = self.shared.rules.failure(result)?;
-        let delay = self.progress.resend(&failure)?;
+        let delay = self.progress.resend(&self.shared.retry, &failure)?;
         // `request` is the next attempt.
         let extensions = request.extensions_mut();
         extensions.insert(CallContext(self.progress.context().clone()));

@@ -40,13 +40,13 @@ impl Retry {
         mut attempt: impl AsyncFnMut() -> Result<T, E>,
         is_transient: impl Fn(&E) -> bool,
     ) -> Finished<T, E> {
-        let mut progress = Progress::begin(self.clone());
+        let mut progress = Progress::begin(self);
         let context = progress.context().clone();
         loop {
             let result = attempt().with_context(context.clone()).await;
             let delay = match &result {
                 Err(error) if is_transient(error) => progress
-                    .resend(&Failure { error_type: outcome::error_type(error).into(), pushback: None }),
+                    .resend(self, &Failure { error_type: outcome::error_type(error).into(), pushback: None }),
                 _ => None,
             };
             match delay {

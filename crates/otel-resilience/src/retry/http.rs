@@ -152,7 +152,7 @@ where
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
         let send = |ready, shared: &Arc<RetryLayer<C>>| {
-            let progress = Progress::begin(shared.retry.clone());
+            let progress = Progress::begin(&shared.retry);
             let attempts = RetryAttempts { progress, shared: Arc::clone(shared) };
             tower::retry::Retry::new(attempts, AttemptService { inner: ready }).call(request)
         };

@@ -24,7 +24,6 @@ pub(super) struct Failure {
 /// The progress of one call.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    retry: Retry,
     resends: u32,
     /// The context of the call, in which all attempts are children of one span.
     context: Context,
@@ -32,9 +31,10 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins a call in the current context, and pays for it into the budget.
-    pub(super) fn begin(retry: Retry) -> Self {
+    #[inline]
+    pub(super) fn begin(retry: &Retry) -> Self {
         retry.0.budget.deposit();
-        Self { retry, resends: 0, context: Context::current() }
+        Self { resends: 0, context: Context::current() }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -47,26 +47,26 @@ impl Progress {
 
     /// Returns the delay before the next attempt, or `None` if a limit forbids it.
     #[cold]
-    pub(super) fn resend(&mut self, failure: &Failure) -> Option<Duration> {
-        match self.delay(failure) {
+    pub(super) fn resend(&mut self, retry: &Retry, failure: &Failure) -> Option<Duration> {
+        match self.delay(retry, failure) {
             Ok(delay) => {
                 self.resends += 1;
-                let _ = catch_panic(|| self.record_resend(failure, delay));
+                let _ = catch_panic(|| self.record_resend(retry, failure, delay));
                 Some(delay)
             }
             Err(limit) => {
-                let _ = catch_panic(|| self.record_limit(failure, limit));
+                let _ = catch_panic(|| self.record_limit(retry, failure, limit));
                 None
             }
         }
     }
 
-    fn delay(&self, failure: &Failure) -> Result<Duration, &'static str> {
-        let settings = &*self.retry.0;
+    fn delay(&self, retry: &Retry, failure: &Failure) -> Result<Duration, &'static str> {
+        let settings = &*retry.0;
         if self.resends + 1 >= settings.max_attempts {
             return Err("attempts");
         }
-        let mut delay = self.retry.delay(self.resends);
+        let mut delay = retry.delay(self.resends);
         match failure.pushback {
             None => {}
             Some(Pushback::Delay(wanted)) if wanted <= settings.max_retry_after => delay = delay.max(wanted),
@@ -79,8 +79,8 @@ impl Progress {
         if settings.budget.withdraw() { Ok(delay) } else { Err("budget") }
     }
 
-    fn record_resend(&self, failure: &Failure, delay: Duration) {
-        let name = KeyValue::new(NAME, self.retry.0.name.clone());
+    fn record_resend(&self, retry: &Retry, failure: &Failure, delay: Duration) {
+        let name = KeyValue::new(NAME, retry.0.name.clone());
         self.add_event(RETRY, || {
             vec![
                 name.clone(),
@@ -88,18 +88,18 @@ impl Progress {
                 KeyValue::new(RETRY_DELAY, delay.as_secs_f64()),
             ]
         });
-        if let Some(instruments) = self.retry.0.instrumentation.instruments() {
+        if let Some(instruments) = retry.0.instrumentation.instruments() {
             instruments.resends.add(1, &[name]);
         }
     }
 
-    fn record_limit(&self, failure: &Failure, limit: &'static str) {
-        let attributes = [KeyValue::new(NAME, self.retry.0.name.clone()), KeyValue::new(RETRY_LIMIT, limit)];
+    fn record_limit(&self, retry: &Retry, failure: &Failure, limit: &'static str) {
+        let attributes = [KeyValue::new(NAME, retry.0.name.clone()), KeyValue::new(RETRY_LIMIT, limit)];
         self.add_event(RETRY_EXHAUSTED, || {
             let error_type = KeyValue::new(ERROR_TYPE, failure.error_type.clone());
             attributes.iter().cloned().chain([error_type]).collect()
         });
-        if let Some(instruments) = self.retry.0.instrumentation.instruments() {
+        if let Some(instruments) = retry.0.instrumentation.instruments() {
             instruments.exhausted.add(1, &attributes);
         }
     }

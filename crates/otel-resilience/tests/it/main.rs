@@ -4,6 +4,7 @@
 
 mod breaker;
 mod bulkhead;
+mod conformance;
 mod conventions;
 mod deadline;
 mod deadline_servers;
