@@ -19,31 +19,44 @@ impl Retry {
     /// # async fn publish() -> Result<(), std::io::Error> { Ok(()) }
     /// # async fn run() -> Result<(), std::io::Error> {
     /// let retry = otel_resilience::Retry::new("publish order");
-    /// retry.run(async || publish().await, |error| error.kind() == std::io::ErrorKind::TimedOut).await?;
+    /// retry.run(publish, |error| error.kind() == std::io::ErrorKind::TimedOut).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// Returns the error of the last attempt.
-    pub async fn run<T, E: 'static>(
+    pub async fn run<T, E, F>(
         &self,
-        attempt: impl AsyncFnMut() -> Result<T, E>,
+        attempt: impl FnMut() -> F,
         is_transient: impl Fn(&E) -> bool,
-    ) -> Result<T, E> {
+    ) -> Result<T, E>
+    where
+        E: 'static,
+        F: Future<Output = Result<T, E>>,
+    {
         let call = self.start_call();
         OperationFuture::new(self.run_attempts(attempt, is_transient), call).await.0
     }
 
-    async fn run_attempts<T, E: 'static>(
+    async fn run_attempts<T, E, F>(
         &self,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
+        mut attempt: impl FnMut() -> F,
         is_transient: impl Fn(&E) -> bool,
-    ) -> Finished<T, E> {
+    ) -> Finished<T, E>
+    where
+        E: 'static,
+        F: Future<Output = Result<T, E>>,
+    {
         let mut progress = Progress::begin(self);
         let context = progress.context().clone();
         loop {
-            let result = attempt().with_context(context.clone()).await;
+            // The closure itself runs in the context as well: it can start a span before its future is polled.
+            let future = {
+                let _attached = context.clone().attach();
+                attempt().with_context(context.clone())
+            };
+            let result = future.await;
             let delay = match &result {
                 Err(error) if is_transient(error) => progress
                     .resend(self, &Failure { error_type: outcome::error_type(error).into(), pushback: None }),

@@ -10,6 +10,7 @@ mod deadline;
 mod deadline_servers;
 mod grpc;
 mod hedge;
+mod publishing;
 mod rate_limit;
 mod replay;
 mod retry;

@@ -189,7 +189,7 @@ async fn a_closure_is_retried_with_attempts_as_siblings() {
     let client = backend.client(&recorder);
     let retry = retry(&recorder).with_span(true);
     let before = Instant::now();
-    let send = async || client.clone().oneshot(get()).await;
+    let send = || client.clone().oneshot(get());
     let is_reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
     retry.run(send, is_reset).with_context(caller(&recorder)).await.unwrap();
     assert!(before.elapsed() >= Duration::from_millis(75), "{:?}", before.elapsed());
@@ -200,18 +200,39 @@ async fn a_closure_is_retried_with_attempts_as_siblings() {
     assert_eq!((logical.events.len(), error_type(&logical)), (2, None));
     // An error that is not transient, and the last one, are returned.
     let mut calls = 0;
-    let failing = async || {
+    let failing = || {
         calls += 1;
-        Err::<(), _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+        async { Err::<(), _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) }
     };
     assert!(is_reset(&retry.run(failing, is_reset).await.unwrap_err()));
     assert_eq!(calls, 3);
     let mut calls = 0;
-    let failing = async || {
+    let failing = || {
         calls += 1;
-        Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound))
+        async { Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound)) }
     };
     retry.run(failing, is_reset).await.unwrap_err();
     assert_eq!(calls, 1);
     assert_eq!(error_type(&recorder.spans().pop().unwrap()).as_deref(), Some("io"));
+}
+
+/// A closure whose future borrows from it has to be usable on a task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closure_is_retried_on_a_task() {
+    let recorder = Recorder::new();
+    let backend = Backend::new([Answer::Error]);
+    let (client, retry) = (backend.client(&recorder), retry(&recorder));
+    let task = tokio::spawn(async move {
+        let mut attempts = Vec::new();
+        let attempt = || {
+            attempts.push(attempts.len());
+            // It borrows the client.
+            async { client.clone().oneshot(get()).await }
+        };
+        let result = retry.run(attempt, |_| true).await;
+        (result.map(|response| response.status().as_u16()), attempts)
+    });
+    let (status, attempts) = task.await.unwrap();
+    assert_eq!((status.unwrap(), attempts), (200, vec![0, 1]));
+    recorder.assert_clean();
 }
