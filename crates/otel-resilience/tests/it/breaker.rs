@@ -9,14 +9,15 @@ use http::{Request, Response};
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt};
 use otel_resilience::{
-    BoxError, CircuitBreakerLayer, CircuitBreakerService, CircuitState, Deadline, ResilienceError,
+    BoxError, CircuitBreakerLayer, CircuitBreakerService, CircuitState, Deadline, DeadlineHeader,
+    ResilienceError,
 };
 use otel_testing::Recorder;
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt};
 
 use crate::support::{
-    Answer, Backend, Body, Client, caller, error_type, events, found, get, instrumentation,
+    Answer, Backend, Body, Client, attribute, caller, error_type, events, found, get, instrumentation,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -255,6 +256,21 @@ async fn responses_that_count_as_failures() {
     assert!(!opens(too_many, 500, None).await);
     let panics = layer.with_failures(|_| panic!("a rule that panics"));
     assert!(!opens(panics, 500, None).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_that_is_sent_is_the_deadline_of_the_code_inside() {
+    let recorder = Recorder::new();
+    let backend = Backend::new([]);
+    let sending = breaker(&recorder).with_header(DeadlineHeader::grpc());
+    assert_eq!(call(&sending.layer(backend.client(&recorder))).await, Ok(200));
+    assert_eq!(call(&breaker(&recorder).layer(backend.client(&recorder))).await, Ok(200));
+    let sent: Vec<_> =
+        backend.requests().iter().map(|headers| headers.get("grpc-timeout").cloned()).collect();
+    assert_eq!(sent, [Some(http::HeaderValue::from_static("1000000u")), None]);
+    let left: Vec<_> =
+        recorder.spans().iter().map(|span| attribute(span, "resilience.deadline.remaining")).collect();
+    assert_eq!(left, [Some("1".to_owned()), None]);
 }
 
 #[tokio::test]

@@ -216,6 +216,27 @@ async fn a_closure_is_retried_with_attempts_as_siblings() {
     assert_eq!(error_type(&recorder.spans().pop().unwrap()).as_deref(), Some("io"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn attempts_of_a_closure_are_children_of_the_caller_wherever_they_are_polled() {
+    let recorder = Recorder::new();
+    let client = Backend::new([Answer::Error]).client(&recorder);
+    let (retry, context) = (retry(&recorder), caller(&recorder));
+    let mut call = Box::pin(retry.run(|| client.clone().oneshot(get()), |_| true));
+    {
+        let _attached = context.clone().attach();
+        assert!(futures_util::poll!(&mut call).is_pending(), "the first attempt has failed");
+    }
+    // Polled where no context is current.
+    call.await.unwrap();
+    let parent = context.span().span_context().span_id();
+    context.span().end();
+    recorder.assert_clean();
+    let spans = recorder.spans();
+    let attempts: Vec<_> = spans.iter().filter(|span| span.name == "GET").collect();
+    assert_eq!(attempts.len(), 2);
+    assert!(attempts.iter().all(|span| span.parent_span_id == parent), "{}", recorder.tree());
+}
+
 /// A closure whose future borrows from it has to be usable on a task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closure_is_retried_on_a_task() {
