@@ -1,4 +1,4 @@
-//! The deadline of the work in hand, a value of the OpenTelemetry `Context`.
+//! The deadline of the current work, a value of the OpenTelemetry `Context`.
 //!
 //! Follows [gRPC's deadlines](https://grpc.io/docs/guides/deadlines/): one instant for a call and for all calls that it makes.
 
@@ -13,7 +13,7 @@ pub const DEADLINE_REMAINING: &str = "resilience.deadline.remaining";
 /// A duration that stands for "no limit" where an instant is needed, because clocks have a last instant.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The instant by which the work in hand has to end.
+/// The instant by which the current work has to end.
 ///
 /// It is a value of the OpenTelemetry [`Context`], so that it follows the trace into tasks and calls. The span of each client
 /// call in such a context has the attribute `resilience.deadline.remaining`. The clock is tokio's.

@@ -31,6 +31,9 @@ async fn the_counted_window_of_tower_resilience_does_not_slide() {
     backend.push(Answer::Error);
     service.clone().oneshot(get()).await.unwrap_err();
     assert!(service.is_open(), "half of all calls since the last change of the state");
+    let spans = recorder.spans().len();
+    service.clone().oneshot(get()).await.unwrap_err();
+    assert_eq!(recorder.spans().len(), spans, "a refused call leaves no trace");
 }
 
 /// A policy of tower's retry that repeats each 503.
