@@ -349,6 +349,10 @@ impl<S: Side> RequestObserver for CallState<S> {
         outcome
     }
 
+    fn outcome_if_timed_out(&mut self) -> Outcome {
+        if self.is_call() { self.end_with(Code::DeadlineExceeded) } else { Outcome::error("timeout") }
+    }
+
     fn is_of_protocol(&self) -> bool {
         self.is_call()
     }

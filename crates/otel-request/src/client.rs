@@ -8,6 +8,8 @@ use opentelemetry::{Context, KeyValue};
 use otel_operation::{Operation, SpanStart, StartTime, StartedSpan, catch_panic};
 use otel_propagation::{HeaderExtractor, HeaderInjector};
 
+#[cfg(feature = "tokio")]
+use crate::deadline::Deadline;
 use crate::head::{HeadView, RequestHead};
 use crate::instrumentation::Instrumentation;
 use crate::observer::RequestObserver;
@@ -94,6 +96,8 @@ pub fn start_client<I: ClientInstrumentation, B>(
             );
             options.capture_request(head.headers, &mut list);
             options.add_request_attributes(&head, &mut list);
+            #[cfg(feature = "tokio")]
+            list.extend(Deadline::remaining_attribute(&parent));
             list
         })
     });

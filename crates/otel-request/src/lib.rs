@@ -12,6 +12,9 @@ mod address;
 mod body;
 mod captured_headers;
 mod client;
+#[cfg(feature = "tokio")]
+mod deadline;
+mod drop_reason;
 mod error_type;
 mod future;
 mod head;
@@ -35,6 +38,9 @@ pub use crate::address::{PeerAddr, format_ip};
 pub use crate::body::RequestBody;
 pub use crate::captured_headers::CapturedHeaders;
 pub use crate::client::{ClientInstrumentation, start_client};
+#[cfg(feature = "tokio")]
+pub use crate::deadline::{DEADLINE_REMAINING, Deadline};
+pub use crate::drop_reason::DropReason;
 pub use crate::error_type::{ErrorClass, ErrorView};
 pub use crate::future::RequestFuture;
 pub use crate::head::{HeadView, RequestHead, ResponseHead};

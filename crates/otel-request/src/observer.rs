@@ -8,6 +8,7 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 use otel_operation::Outcome;
 
+use crate::error_type::ErrorClass;
 use crate::protocol::Protocol;
 use crate::span::{AttributeScope, RequestSpan};
 
@@ -77,6 +78,11 @@ pub trait RequestObserver: Send + 'static {
     /// Returns the outcome of a request that was dropped before its end.
     fn outcome_if_dropped(&mut self) -> Outcome {
         Outcome::cancelled()
+    }
+
+    /// Returns the outcome of a request that a time-out dropped before its end ([`DropReason::Timeout`](crate::DropReason)).
+    fn outcome_if_timed_out(&mut self) -> Outcome {
+        Outcome::error(ErrorClass::Timeout.as_str())
     }
 
     /// The layer has joined the span of a layer around it, to which it adds attributes of this scope.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef;
 use otel_operation::{OperationObserver, Outcome, catch_panic};
 
+use crate::drop_reason::{DropReason, HEDGE_LOST};
 use crate::joint::Joint;
 use crate::observer::RequestObserver;
 use crate::owner::Joined;
@@ -107,7 +109,11 @@ impl<C: RequestObserver> OperationObserver for RequestRecord<C> {
     }
 
     fn outcome_if_dropped(&mut self) -> Outcome {
-        self.observer.outcome_if_dropped()
+        match DropReason::current() {
+            None => self.observer.outcome_if_dropped(),
+            Some(DropReason::Timeout) => self.observer.outcome_if_timed_out(),
+            Some(DropReason::HedgeLost) => self.observer.outcome_if_dropped().intended(),
+        }
     }
 
     #[inline]
@@ -131,6 +137,9 @@ impl<C: RequestObserver> OperationObserver for RequestRecord<C> {
         self.observer.finish_span(&RequestSpan::borrowed(span, joint), outcome);
         if let Some(joint) = joint {
             joint.apply(span, self.place.rank);
+        }
+        if outcome.error_type().is_some() && DropReason::current() == Some(DropReason::HedgeLost) {
+            span.set_attribute(KeyValue::new(HEDGE_LOST, true));
         }
     }
 

@@ -14,6 +14,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct ResendCounter(Arc<AtomicU32>);
 
 impl ResendCounter {
+    /// Creates the counter of a call that had `attempts` attempts already, for a layer that resends a request without one.
+    #[must_use]
+    pub fn after(attempts: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(attempts)))
+    }
+
     /// Counts one more attempt and returns the number of attempts before it.
     #[must_use]
     pub fn increment(&self) -> u32 {

@@ -48,6 +48,7 @@ const CRATES: &[CrateRow] = &[
     transport("otel-amqp", Sides::ProducerConsumer),
     row("otel-saga", Tier::Transport),
     row("otel-discovery", Tier::Transport),
+    row("otel-resilience", Tier::Transport),
     row("otel-tasks", Tier::Transport),
     row("otel-tasks-macros", Tier::Transport),
     row("otel-telemetry", Tier::App),
