@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use otel_saga::flow::{Phase, Record, Started, StepKind, StepSpec};
-use otel_saga::journal::{CreateOutcome, Journal, NewInstance, AfterAppend};
+use otel_saga::journal::{AfterAppend, CreateOutcome, Journal, NewInstance};
 
 use crate::journals::Opened;
 
