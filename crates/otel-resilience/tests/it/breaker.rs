@@ -14,7 +14,7 @@ use otel_resilience::{
 };
 use otel_testing::Recorder;
 use tokio::sync::Semaphore;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::support::{
     Answer, Backend, Body, Client, attribute, caller, error_type, events, found, get, instrumentation,
@@ -141,6 +141,43 @@ async fn neither_dropped_calls_nor_calls_without_time_count() {
         10.0
     );
     recorder.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_header_leaves_no_time_does_not_count() {
+    let recorder = Recorder::new();
+    let layer = breaker(&recorder).with_header(DeadlineHeader::grpc());
+    let backend = Backend::new([]);
+    let service = layer.layer(backend.client(&recorder));
+    for _ in 0..10 {
+        let mut request = get();
+        request.headers_mut().insert("grpc-timeout", http::HeaderValue::from_static("0m"));
+        let error = service.clone().oneshot(request).await.unwrap_err();
+        assert_eq!(found(&error), ResilienceError::DeadlineRefused);
+    }
+    assert_eq!((layer.state(), backend.calls()), (CircuitState::Closed, 0));
+    let refused = recorder.metric("resilience.refused_calls").with("resilience.pattern", "deadline");
+    assert_eq!(refused.sum(), 10.0);
+    recorder.assert_clean();
+}
+
+/// An open circuit promises a refusal when it is polled ready; the deadline refuses the call in its place.
+#[tokio::test]
+async fn a_call_refused_by_its_deadline_leaves_no_refusal_to_the_next() {
+    let recorder = Recorder::new();
+    let layer = breaker(&recorder).with_window(1, 1).with_half_open_calls(1);
+    let mut service = layer.layer(Backend::new([Answer::Status(500)]).client(&recorder));
+    service.ready().await.unwrap().call(get()).await.unwrap();
+    assert_eq!(layer.state(), CircuitState::Open);
+    let refused = {
+        let context = Deadline::after(Duration::ZERO).in_context(&Context::new());
+        let _attached = context.attach();
+        service.ready().await.unwrap().call(get())
+    };
+    assert_eq!(found(&refused.await.unwrap_err()), ResilienceError::DeadlineRefused);
+    tokio::time::sleep(OPEN).await;
+    assert_eq!((call(&service).await, layer.state()), (Ok(200), CircuitState::Closed));
+    assert_eq!(service.ready().await.unwrap().call(get()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
