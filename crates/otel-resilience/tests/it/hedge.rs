@@ -93,6 +93,8 @@ async fn a_failure_does_not_win_while_the_other_attempt_runs() {
         let seen = result.ok().and_then(Result::ok).map(|response| response.status().as_u16());
         assert_eq!(seen, status);
         assert_eq!(backend.calls(), 2);
+        let wins = recorder.metrics().contains("resilience.hedge.wins");
+        assert_eq!(wins, status == Some(200), "a failure is no win");
         recorder.assert_clean();
         let lost = recorder.spans().iter().any(|span| attribute(span, "resilience.hedge.lost").is_some());
         assert!(!lost, "{}", recorder.tree());
