@@ -10,7 +10,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt};
 use otel_resilience::{
     BoxError, CircuitBreakerLayer, CircuitBreakerService, CircuitState, Deadline, DeadlineHeader,
-    ResilienceError,
+    DeadlineLayer, ResilienceError,
 };
 use otel_testing::Recorder;
 use tokio::sync::Semaphore;
@@ -321,5 +321,21 @@ async fn settings_out_of_range_are_limited() {
             assert_eq!(call(&service).await, Ok(0));
             assert_eq!(layer.state() == CircuitState::Open, calls == 0);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minimum_outside_of_the_breaker_keeps_short_deadlines_from_opening_it() {
+    let recorder = Recorder::new();
+    for (minimum, state) in [(1, CircuitState::Open), (20, CircuitState::Closed)] {
+        let layer = breaker(&recorder);
+        let backend = Backend::new([]).with_delay(Duration::from_millis(10));
+        let deadline = DeadlineLayer::new().with_minimum(Duration::from_millis(minimum));
+        let service = deadline.layer(layer.layer(backend.client(&recorder)));
+        for _ in 0..4 {
+            let context = Deadline::after(Duration::from_millis(3)).in_context(&Context::new());
+            service.clone().oneshot(get()).with_context(context).await.unwrap_err();
+        }
+        assert_eq!(layer.state(), state, "{minimum}");
     }
 }
