@@ -6,6 +6,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use opentelemetry::Context;
 use tokio::time::Instant;
 use tower_resilience::bulkhead::BulkheadServiceError;
 use tower_resilience::circuitbreaker::CircuitBreakerError;
@@ -20,6 +21,8 @@ type Boxed<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub struct GuardedFuture<T> {
     inner: Inner<T>,
     policy: Policy,
+    /// The context of the call: it is sent, or refused, where it is polled, which need not be in its context.
+    context: Context,
     /// The start of the wait, for policies that have one.
     since: Option<Instant>,
 }
@@ -34,7 +37,7 @@ enum Inner<T> {
 
 impl<T> GuardedFuture<T> {
     pub(crate) fn breaker(inner: Boxed<T, CircuitBreakerError<BoxError>>, policy: Policy) -> Self {
-        Self { inner: Inner::Breaker(inner), policy, since: None }
+        Self::new(Inner::Breaker(inner), policy, None)
     }
 
     pub(crate) fn bulkhead(
@@ -42,7 +45,7 @@ impl<T> GuardedFuture<T> {
         policy: Policy,
         since: Instant,
     ) -> Self {
-        Self { inner: Inner::Bulkhead(inner), policy, since: Some(since) }
+        Self::new(Inner::Bulkhead(inner), policy, Some(since))
     }
 
     pub(crate) fn rate_limit(
@@ -50,12 +53,16 @@ impl<T> GuardedFuture<T> {
         policy: Policy,
         since: Instant,
     ) -> Self {
-        Self { inner: Inner::RateLimit(inner), policy, since: Some(since) }
+        Self::new(Inner::RateLimit(inner), policy, Some(since))
     }
 
     /// A call that is refused; the refusal is recorded when the future is polled.
     pub(crate) fn refused(error: ResilienceError, policy: Policy) -> Self {
-        Self { inner: Inner::Refused(error), policy, since: None }
+        Self::new(Inner::Refused(error), policy, None)
+    }
+
+    fn new(inner: Inner<T>, policy: Policy, since: Option<Instant>) -> Self {
+        Self { inner, policy, context: Context::current(), since }
     }
 }
 
@@ -65,6 +72,7 @@ impl<T> Future for GuardedFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let name = |policy: &Policy| policy.name();
         let this = &mut *self;
+        let _attached = this.context.clone().attach();
         let refusal = match &mut this.inner {
             Inner::Breaker(inner) => match ready!(inner.as_mut().poll(cx)) {
                 Ok(output) => return Poll::Ready(Ok(output)),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Request};
@@ -113,7 +113,8 @@ impl<B: Body + Unpin> ReplayBody<B> {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(mut frame) => {
                         let bytes = frame.copy_to_bytes(frame.remaining());
-                        size = size.saturating_add(bytes.len());
+                        // An empty frame counts too, because there could be no end of them.
+                        size = size.saturating_add(bytes.len().max(1));
                         data.push_back(bytes);
                     }
                     Err(frame) => trailers = frame.into_trailers().ok(),
@@ -136,30 +137,26 @@ impl<B: Body + Unpin> Body for ReplayBody<B> {
         if let Some(data) = this.data.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        match this.rest.take() {
-            None => Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
-            Some(Rest::Error(error)) => Poll::Ready(Some(Err(error))),
-            Some(Rest::Body(mut body)) => {
-                let frame = Pin::new(&mut body).poll_frame(cx);
-                if !matches!(frame, Poll::Ready(None)) {
-                    this.rest = Some(Rest::Body(body));
-                }
-                frame.map(|frame| {
-                    frame.map(|frame| {
-                        frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
-                    })
-                })
+        if let Some(Rest::Body(body)) = &mut this.rest {
+            if let Some(frame) = ready!(Pin::new(body).poll_frame(cx)) {
+                let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+                return Poll::Ready(Some(frame.map(|frame| frame.map_data(bytes))));
             }
+            this.rest = None;
+        }
+        match this.rest.take() {
+            Some(Rest::Error(error)) => Poll::Ready(Some(Err(error))),
+            _ => Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let is_read = match &self.rest {
-            None => self.trailers.is_none(),
+            None => true,
             Some(Rest::Body(body)) => body.is_end_stream(),
             Some(Rest::Error(_)) => false,
         };
-        is_read && self.data.is_empty()
+        is_read && self.data.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -169,8 +169,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // A call that cannot make its deadline says nothing about the backend: the circuit does not see it.
-        match self.deadline.refusal() {
-            Some(error) => GuardedFuture::refused(error, self.deadline.policy().clone()),
+        match self.deadline.refusal(&request) {
+            Some(error) => {
+                // A clone has to be polled ready again: the circuit could refuse the next call by the state that it had for this one.
+                self.inner = self.inner.clone();
+                GuardedFuture::refused(error, self.deadline.policy().clone())
+            }
             None => GuardedFuture::breaker(self.inner.call(request), self.policy.clone()),
         }
     }

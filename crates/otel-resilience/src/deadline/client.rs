@@ -116,10 +116,11 @@ impl DeadlineLayer {
         &self.0.policy
     }
 
-    /// Returns the error of a call that cannot make the deadline of its context.
+    /// Returns the error of a call that cannot make the deadline of its context or of its header.
     #[inline]
-    pub(crate) fn refusal(&self) -> Option<ResilienceError> {
-        let left = Deadline::current()?.remaining();
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<ResilienceError> {
+        let sent = self.0.header.as_ref().and_then(|header| header.read(request.headers()));
+        let left = Deadline::current().map(Deadline::remaining).into_iter().chain(sent).min()?;
         self.admit(left).is_none().then_some(ResilienceError::DeadlineRefused)
     }
 

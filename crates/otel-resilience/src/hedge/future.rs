@@ -94,8 +94,9 @@ where
             return Poll::Pending;
         }
         DropReason::HedgeLost.apply(|| this.first.set(None));
-        if let Some(instruments) =
-            this.policy.as_ref().and_then(|policy| policy.instrumentation().instruments())
+        if is_good(&result)
+            && let Some(instruments) =
+                this.policy.as_ref().and_then(|policy| policy.instrumentation().instruments())
         {
             let name: Vec<_> = this.policy.iter().flat_map(Policy::name_attribute).collect();
             instruments.hedge_wins.add(1, &name);

@@ -10,11 +10,11 @@ use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt};
 use otel_resilience::{
     BoxError, CircuitBreakerLayer, CircuitBreakerService, CircuitState, Deadline, DeadlineHeader,
-    ResilienceError,
+    DeadlineLayer, ResilienceError,
 };
 use otel_testing::Recorder;
 use tokio::sync::Semaphore;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::support::{
     Answer, Backend, Body, Client, attribute, caller, error_type, events, found, get, instrumentation,
@@ -141,6 +141,43 @@ async fn neither_dropped_calls_nor_calls_without_time_count() {
         10.0
     );
     recorder.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_header_leaves_no_time_does_not_count() {
+    let recorder = Recorder::new();
+    let layer = breaker(&recorder).with_header(DeadlineHeader::grpc());
+    let backend = Backend::new([]);
+    let service = layer.layer(backend.client(&recorder));
+    for _ in 0..10 {
+        let mut request = get();
+        request.headers_mut().insert("grpc-timeout", http::HeaderValue::from_static("0m"));
+        let error = service.clone().oneshot(request).await.unwrap_err();
+        assert_eq!(found(&error), ResilienceError::DeadlineRefused);
+    }
+    assert_eq!((layer.state(), backend.calls()), (CircuitState::Closed, 0));
+    let refused = recorder.metric("resilience.refused_calls").with("resilience.pattern", "deadline");
+    assert_eq!(refused.sum(), 10.0);
+    recorder.assert_clean();
+}
+
+/// An open circuit promises a refusal when it is polled ready; the deadline refuses the call in its place.
+#[tokio::test]
+async fn a_call_refused_by_its_deadline_leaves_no_refusal_to_the_next() {
+    let recorder = Recorder::new();
+    let layer = breaker(&recorder).with_window(1, 1).with_half_open_calls(1);
+    let mut service = layer.layer(Backend::new([Answer::Status(500)]).client(&recorder));
+    service.ready().await.unwrap().call(get()).await.unwrap();
+    assert_eq!(layer.state(), CircuitState::Open);
+    let refused = {
+        let context = Deadline::after(Duration::ZERO).in_context(&Context::new());
+        let _attached = context.attach();
+        service.ready().await.unwrap().call(get())
+    };
+    assert_eq!(found(&refused.await.unwrap_err()), ResilienceError::DeadlineRefused);
+    tokio::time::sleep(OPEN).await;
+    assert_eq!((call(&service).await, layer.state()), (Ok(200), CircuitState::Closed));
+    assert_eq!(service.ready().await.unwrap().call(get()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -284,5 +321,21 @@ async fn settings_out_of_range_are_limited() {
             assert_eq!(call(&service).await, Ok(0));
             assert_eq!(layer.state() == CircuitState::Open, calls == 0);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minimum_outside_of_the_breaker_keeps_short_deadlines_from_opening_it() {
+    let recorder = Recorder::new();
+    for (minimum, state) in [(1, CircuitState::Open), (20, CircuitState::Closed)] {
+        let layer = breaker(&recorder);
+        let backend = Backend::new([]).with_delay(Duration::from_millis(10));
+        let deadline = DeadlineLayer::new().with_minimum(Duration::from_millis(minimum));
+        let service = deadline.layer(layer.layer(backend.client(&recorder)));
+        for _ in 0..4 {
+            let context = Deadline::after(Duration::from_millis(3)).in_context(&Context::new());
+            service.clone().oneshot(get()).with_context(context).await.unwrap_err();
+        }
+        assert_eq!(layer.state(), state, "{minimum}");
     }
 }

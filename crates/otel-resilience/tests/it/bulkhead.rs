@@ -116,3 +116,12 @@ async fn a_limit_out_of_range_is_limited() {
         service.oneshot(get()).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_held_up_to_the_head_of_the_response() {
+    let recorder = Recorder::new();
+    let service = bulkhead(&recorder, 1).layer(Backend::new([]).client(&recorder));
+    let unread = service.clone().oneshot(get()).await.unwrap();
+    service.oneshot(get()).await.unwrap();
+    drop(unread);
+}

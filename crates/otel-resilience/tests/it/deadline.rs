@@ -220,3 +220,15 @@ async fn a_grpc_call_is_deadline_exceeded() {
         assert_eq!(error_type(&span).as_deref(), Some("DEADLINE_EXCEEDED"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_that_outlives_a_request_replaces_its_deadline() {
+    let recorder = Recorder::new();
+    let service = DeadlineLayer::new().layer(Backend::new([]).client(&recorder));
+    let request = within(1_000);
+    let background = request.with_value(Deadline::after(Duration::from_secs(60)));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let call = |context| service.clone().oneshot(get()).with_context(context);
+    assert_eq!(found(&call(request).await.unwrap_err()), ResilienceError::DeadlineRefused);
+    assert_eq!(call(background).await.unwrap().status(), 200);
+}

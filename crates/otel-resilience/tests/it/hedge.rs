@@ -93,6 +93,8 @@ async fn a_failure_does_not_win_while_the_other_attempt_runs() {
         let seen = result.ok().and_then(Result::ok).map(|response| response.status().as_u16());
         assert_eq!(seen, status);
         assert_eq!(backend.calls(), 2);
+        let wins = recorder.metrics().contains("resilience.hedge.wins");
+        assert_eq!(wins, status == Some(200), "a failure is no win");
         recorder.assert_clean();
         let lost = recorder.spans().iter().any(|span| attribute(span, "resilience.hedge.lost").is_some());
         assert!(!lost, "{}", recorder.tree());
@@ -176,4 +178,21 @@ async fn hedges_inside_of_retries_are_counted_as_resends() {
         recorder.spans().iter().map(|span| attribute(span, "http.request.resend_count")).collect();
     resends.sort();
     assert_eq!(resends, [None, Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_of_the_request_numbers_hedges_and_retries_in_turn() {
+    let recorder = Recorder::new();
+    let backend = Backend::always(Answer::Error).with_delay(SECOND * 3 / 2);
+    let retry = Retry::new("stock").with_max_attempts(2).with_instrumentation(&instrumentation(&recorder));
+    let service = RetryLayer::new(retry).layer(hedge(&recorder).layer(backend.client(&recorder)));
+    let mut request = get();
+    request.extensions_mut().insert(otel_http::ResendCounter::default());
+    service.oneshot(request).await.unwrap_err();
+    recorder.assert_clean();
+    let resends = recorder.spans().into_iter().map(|span| attribute(&span, "http.request.resend_count"));
+    assert_eq!(
+        resends.collect::<Vec<_>>(),
+        [None, Some("1"), Some("2"), Some("3")].map(|one| one.map(str::to_owned))
+    );
 }

@@ -5,6 +5,7 @@
 mod breaker;
 mod bulkhead;
 mod conformance;
+mod contexts;
 mod conventions;
 mod deadline;
 mod deadline_servers;

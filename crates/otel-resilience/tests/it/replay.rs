@@ -119,6 +119,25 @@ async fn a_body_that_is_large_or_not_ready_is_sent_once_and_unchanged() {
     }
 }
 
+#[tokio::test]
+async fn trailers_before_an_end_that_is_not_ready_arrive() {
+    let steps = [Step::Data("five"), Step::Trailers, Step::Wait];
+    assert_eq!(send(&steps, 4).await, (Ok((Bytes::from("five"), true)), None));
+}
+
+#[tokio::test]
+async fn a_body_of_empty_frames_without_end_is_not_read_for_ever() {
+    let mut frames = 0;
+    let body = futures_util::stream::iter(std::iter::from_fn(|| {
+        frames += 1;
+        assert!(frames < 100, "the layer reads on");
+        Some(Ok::<_, Infallible>(Frame::data(Bytes::new())))
+    }));
+    let service = tower::service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(())));
+    let request = Request::new(http_body_util::StreamBody::new(body));
+    ReplayLayer::new(16).layer(service).oneshot(request).await.unwrap();
+}
+
 proptest! {
     #[test]
     fn a_body_arrives_as_it_was(kinds in proptest::collection::vec(0_u8..5, 0..8), max in 0_usize..12) {
