@@ -22,7 +22,8 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
             || options.only.iter().any(|text| key.label().contains(text))
     };
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
-    let results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
+    let mut results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
+    results.count_atomics(&default)?;
     let mut goals = (0, 0);
     println!("# gRPC: cost per call\n");
     println!("{}\n", facts(valgrind.as_deref()));
@@ -83,7 +84,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             Variant::Nothing => "Nothing installed",
         }
     );
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+    let mut table = Table::new(&["", "instructions", "allocations", "atomics", "ns", "goals"]);
     let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
     let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
     for (default_build, candidate) in rows {
@@ -101,6 +102,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             name(candidate, default_build).to_owned(),
             whole(cost.instructions),
             count(cost.native.allocations),
+            count(cost.atomics),
             whole(cost.native.nanoseconds),
             goals.cell(),
         ]);
@@ -108,9 +110,10 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare call: {} instructions, {} allocations, {} ns.\n",
+        "The bare call: {} instructions, {} allocations, {} atomics, {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
+        count(bare.atomics),
         whole(bare.native.nanoseconds)
     );
 }
@@ -122,6 +125,7 @@ fn over_bare(results: &Results, at: Key, side: Side, variant: Variant) -> Measur
     if side.streams() {
         let messages = STREAMED as f64;
         cost.instructions /= messages;
+        cost.atomics /= messages;
         cost.native.allocations /= messages;
         cost.native.nanoseconds /= messages;
     }
