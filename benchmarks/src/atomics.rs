@@ -9,16 +9,60 @@ use std::process::Command;
 use crate::cells::Key;
 use crate::measure::ITERATIONS;
 use crate::process::{self, Failure};
+use crate::table::count;
 
 /// A frame with this text belongs to the counting allocator of the benchmarks, whose atomics are not the candidate's.
 const ALLOCATOR: &str = "benchmarks::allocations";
 
+/// A frame with one of these texts works on a cache line that no other thread writes: the span and the context of the
+/// request, and the slots in which a thread notes what it has borrowed from an `ArcSwap`. All other lines count as shared.
+const OWN: [&str; 4] = ["SynchronizedSpan", "BoxedSpan", "arc_swap::", "arc_swap/"];
+
+/// The atomic read-modify-writes of a cell, per iteration.
+#[derive(Clone, Copy, Debug)]
+pub struct Atomics {
+    /// All of them.
+    pub all: f64,
+    /// Those on cache lines that other threads write as well.
+    pub shared: f64,
+}
+
+impl Atomics {
+    /// The value of a cell that was not measured.
+    pub const NOTHING: Self = Self { all: f64::NAN, shared: f64::NAN };
+
+    /// Returns the difference to `base`.
+    pub fn over(self, base: Self) -> Self {
+        Self { all: self.all - base.all, shared: self.shared - base.shared }
+    }
+
+    /// Formats both numbers as the cell of a table.
+    pub fn cell(self) -> String {
+        if self.all.is_nan() {
+            count(f64::NAN)
+        } else {
+            format!("{} ({})", count(self.all), count(self.shared))
+        }
+    }
+}
+
 /// The number of frames that the lists show of each instruction.
 const FRAMES: usize = 6;
 
+/// Fails if the programs of binutils are not installed, or the processor is another one.
+pub fn check_tools() -> Result<(), Failure> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err("atomics are found by the `lock` prefix of x86-64 only; omit them with `--quick`".into());
+    }
+    for name in ["objdump", "addr2line"] {
+        binutils(name, Command::new(name).arg("--version"))?;
+    }
+    Ok(())
+}
+
 /// Counts the atomics of these cells, per iteration, from the profiles of their instructions. A list by function is
 /// written beside each profile, as `LABEL.atomics.txt`.
-pub fn count(cells: &[(Key, PathBuf)]) -> Result<HashMap<Key, f64>, Failure> {
+pub fn count_all(cells: &[(Key, PathBuf)]) -> Result<HashMap<Key, Atomics>, Failure> {
     let mut counts = HashMap::new();
     let mut binaries: Vec<&PathBuf> = cells.iter().map(|(_, binary)| binary).collect();
     binaries.dedup();
@@ -27,14 +71,17 @@ pub fn count(cells: &[(Key, PathBuf)]) -> Result<HashMap<Key, f64>, Failure> {
         let code = Code::read(binary)?;
         let mut executed = Vec::new();
         for (key, _) in cells.iter().filter(|(_, of)| of == binary) {
-            let text = std::fs::read_to_string(process::profile(&key.label())?)?;
+            let text = std::fs::read_to_string(process::profile(binary, &key.label())?)?;
             executed.push((key, executed_atomics(&Profile::parse(&text, binary), &code)?));
         }
         let addresses =
             executed.iter().flat_map(|(_, executed)| executed.iter().map(|&(address, _)| address));
         let frames = frames(binary, addresses.collect())?;
         for (key, executed) in executed {
-            counts.insert(*key, write_list(*key, &executed, &code, &frames)?);
+            counts.insert(
+                *key,
+                write_list(&process::profile(binary, &key.label())?, &executed, &code, &frames)?,
+            );
         }
     }
     Ok(counts)
@@ -51,9 +98,6 @@ struct Code {
 
 impl Code {
     fn read(binary: &Path) -> Result<Self, Failure> {
-        if !cfg!(target_arch = "x86_64") {
-            return Err("atomics are found by the `lock` prefix of x86-64 only".into());
-        }
         let arguments = ["--disassemble", "--no-show-raw-insn", "--demangle"];
         Ok(Self::parse(&binutils("objdump", Command::new("objdump").args(arguments).arg(binary))?))
     }
@@ -80,7 +124,8 @@ impl Code {
 /// The instructions of one binary that a profile has counted.
 #[derive(Debug, Default)]
 struct Profile {
-    /// The number of executions by address.
+    /// The number of executions by address. That of a call has the cost of the called function in addition, which does not
+    /// matter: a call is no atomic.
     executions: BTreeMap<u64, u64>,
     /// The lowest address of each function.
     functions: HashMap<String, u64>,
@@ -91,29 +136,23 @@ impl Profile {
     /// without compression.
     fn parse(text: &str, binary: &Path) -> Self {
         let mut profile = Self::default();
-        let (mut in_binary, mut has_call, mut function) = (false, false, "");
+        let (mut in_binary, mut function) = (false, "");
         for line in text.lines() {
             if let Some(object) = line.strip_prefix("ob=") {
                 in_binary = Path::new(object) == binary;
             } else if let Some(name) = line.strip_prefix("fn=") {
                 function = name;
-            } else if line.starts_with("calls=") {
-                // The next line has the cost of the called function.
-                has_call = true;
             } else if let Some(positions) = line.strip_prefix("0x") {
                 let mut fields = positions.split(' ');
                 let address = fields.next().and_then(|address| u64::from_str_radix(address, 16).ok());
                 let executions = fields.nth(1).and_then(|count| count.parse::<u64>().ok());
-                let is_call = std::mem::take(&mut has_call);
                 let (Some(address), true) = (address, in_binary) else { continue };
                 profile
                     .functions
                     .entry(function.to_owned())
                     .and_modify(|lowest| *lowest = address.min(*lowest))
                     .or_insert(address);
-                if !is_call {
-                    *profile.executions.entry(address).or_default() += executions.unwrap_or_default();
-                }
+                *profile.executions.entry(address).or_default() += executions.unwrap_or_default();
             }
         }
         profile
@@ -157,40 +196,55 @@ fn frames(binary: &Path, mut addresses: Vec<u64>) -> Result<HashMap<u64, Vec<Str
     Ok(frames)
 }
 
-/// Writes the list of a cell and returns the number of its atomics per iteration.
+/// Writes the list of a cell and returns its sums.
 fn write_list(
-    key: Key,
+    profile: &Path,
     executed: &[(u64, u64)],
     code: &Code,
     frames: &HashMap<u64, Vec<String>>,
-) -> Result<f64, Failure> {
+) -> Result<Atomics, Failure> {
+    let (mut all, mut shared) = (0, 0);
     let mut places: HashMap<String, u64> = HashMap::new();
     for &(address, executions) in executed {
         let frames = frames.get(&address).map(Vec::as_slice).unwrap_or_default();
-        if frames.iter().any(|frame| frame.contains(ALLOCATOR)) {
+        let has = |text: &str| frames.iter().any(|frame| frame.contains(text));
+        if has(ALLOCATOR) {
             continue;
         }
-        // The innermost ones are the operation of the standard library.
-        let outer: Vec<&str> = frames
-            .iter()
-            .map(String::as_str)
-            .skip_while(|frame| frame.starts_with("core::"))
-            .take(FRAMES)
-            .collect();
-        let mnemonic: Vec<&str> = code.atomics[&address].split_whitespace().take(2).collect();
-        let mnemonic = if mnemonic[0] == "lock" { mnemonic.join(" ") } else { mnemonic[0].to_owned() };
-        *places.entry(format!("{mnemonic}: {}", outer.join(" < "))).or_default() += executions;
+        let is_shared = !OWN.into_iter().any(has);
+        all += executions;
+        shared += if is_shared { executions } else { 0 };
+        let line = if is_shared { "shared" } else { "own" };
+        let place = format!("{line:<6} {}: {}", mnemonic(&code.atomics[&address]), callers(frames));
+        *places.entry(place).or_default() += executions;
     }
     let mut places: Vec<(String, u64)> = places.into_iter().collect();
     places.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
     let per_iteration = |executions: u64| executions as f64 / ITERATIONS as f64;
-    let sum = per_iteration(places.iter().map(|(_, executions)| executions).sum());
-    let mut list = format!("{sum:.2} atomic read-modify-writes per iteration of {}\n", key.label());
+    let atomics = Atomics { all: per_iteration(all), shared: per_iteration(shared) };
+    let mut list = format!(
+        "{:.2} atomic read-modify-writes per iteration, {:.2} of them on shared cache lines\n",
+        atomics.all, atomics.shared
+    );
     for (place, executions) in places {
         writeln!(list, "{:8.2}  {place}", per_iteration(executions))?;
     }
-    std::fs::write(process::profile(&key.label())?.with_extension("atomics.txt"), list)?;
-    Ok(sum)
+    std::fs::write(profile.with_extension("atomics.txt"), list)?;
+    Ok(atomics)
+}
+
+/// Returns the instruction without its operands.
+fn mnemonic(instruction: &str) -> String {
+    let words = if instruction.starts_with("lock ") { 2 } else { 1 };
+    instruction.split_whitespace().take(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the innermost frames outside of the standard library's atomics.
+fn callers(frames: &[String]) -> String {
+    let is_atomic = |frame: &&String| frame.contains("(atomic.rs:") && !frame.contains("::");
+    let frames: Vec<&str> =
+        frames.iter().filter(|frame| !is_atomic(frame)).take(FRAMES).map(String::as_str).collect();
+    frames.join(" < ")
 }
 
 /// Runs a program of binutils and returns its output.

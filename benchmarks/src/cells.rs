@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::atomics;
+use crate::atomics::{self, Atomics};
 use crate::measure::median;
 use crate::process::{self, Failure, Native};
 
@@ -40,7 +40,7 @@ pub struct Measured {
     /// Instructions.
     pub instructions: f64,
     /// Atomic read-modify-writes.
-    pub atomics: f64,
+    pub atomics: Atomics,
     /// Allocations and time.
     pub native: Native,
 }
@@ -49,7 +49,7 @@ impl Measured {
     /// The value of a cell that was not measured.
     pub const NOTHING: Self = Self {
         instructions: f64::NAN,
-        atomics: f64::NAN,
+        atomics: Atomics::NOTHING,
         native: Native { allocations: f64::NAN, nanoseconds: f64::NAN },
     };
 
@@ -57,7 +57,7 @@ impl Measured {
     pub fn over(self, base: Self) -> Self {
         Self {
             instructions: self.instructions - base.instructions,
-            atomics: self.atomics - base.atomics,
+            atomics: self.atomics.over(base.atomics),
             native: Native {
                 allocations: self.native.allocations - base.native.allocations,
                 nanoseconds: self.native.nanoseconds - base.native.nanoseconds,
@@ -92,7 +92,7 @@ impl Results {
         let binary = |key: &Key| if key.default_build { default } else { &full }.to_owned();
         let mut cells: Vec<_> = counted.map(|(key, _)| (*key, binary(key))).collect();
         cells.sort_by_key(|(key, _)| key.default_build);
-        for (key, atomics) in atomics::count(&cells)? {
+        for (key, atomics) in atomics::count_all(&cells)? {
             self.measured.entry(key).and_modify(|measured| measured.atomics = atomics);
         }
         Ok(())

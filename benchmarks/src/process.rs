@@ -80,10 +80,12 @@ pub fn whole_process(binary: &Path, arguments: &[&str]) -> Result<f64, Failure> 
 }
 
 /// Returns the path of the profile of a cell; its folder is created.
-pub fn profile(label: &str) -> Result<PathBuf, Failure> {
+pub fn profile(binary: &Path, label: &str) -> Result<PathBuf, Failure> {
+    // Several benchmarks have cells of the same label.
+    let benchmark = binary.file_name().unwrap_or_default().display();
     let profiles = target()?.join("callgrind");
     std::fs::create_dir_all(&profiles)?;
-    Ok(profiles.join(format!("{label}.out")))
+    Ok(profiles.join(format!("{benchmark}-{label}.out")))
 }
 
 fn collected(text: &str) -> Result<f64, Failure> {
@@ -94,7 +96,7 @@ fn collected(text: &str) -> Result<f64, Failure> {
 /// Counts the instructions of the counted region, per iteration. The profile is kept in the target folder for
 /// `callgrind_annotate`.
 pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f64, Failure> {
-    let profile = profile(label)?;
+    let profile = profile(binary, label)?;
     let output = run(Command::new("valgrind")
         .arg("--tool=callgrind")
         // Addresses of instructions, for the atomics.

@@ -1,5 +1,6 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
+use benchmarks::atomics;
 use benchmarks::cells::{Key, Measured, Results, facts, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
@@ -49,6 +50,9 @@ const PROPAGATION: &str = "propagation";
 /// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    if valgrind.is_some() {
+        atomics::check_tools()?;
+    }
     let default = process::build_default("http")?;
     let is_wanted = |key: &Key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text));
     let keys: Vec<Key> = keys().into_iter().filter(is_wanted).collect();
@@ -132,7 +136,7 @@ fn title(side: Side, variant: Variant) -> &'static str {
 
 fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
     println!("### {}\n", title(side, variant));
-    let mut head = vec!["", "instructions", "allocations", "atomics", "ns"];
+    let mut head = vec!["", "instructions", "allocations", "atomics (shared)", "ns"];
     if side == Side::Server {
         head.extend(["over the no-op layer: instructions", "allocations"]);
     }
@@ -152,7 +156,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
                 .to_owned(),
             whole(bare.instructions),
             count(bare.native.allocations),
-            count(bare.atomics),
+            bare.atomics.cell(),
             whole(bare.native.nanoseconds),
         ];
         if side == Side::Server {
@@ -164,7 +168,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             _ => Goals::default(),
         };
         if let (Candidate::Ours, false, Some(most)) = (candidate, default_build, most_atomics(variant)) {
-            goals.at_most(bare.atomics, most, " atomics");
+            goals.at_most(bare.atomics.shared, most, " shared atomics");
         }
         goals.add_to(sum);
         cells.push(goals.cell());
@@ -173,10 +177,10 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare service: {} instructions, {} allocations, {} atomics, {} ns.\n",
+        "The bare service: {} instructions, {} allocations, {} atomics (shared), {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
-        count(bare.atomics),
+        bare.atomics.cell(),
         whole(bare.native.nanoseconds)
     );
 }
@@ -229,7 +233,7 @@ fn goals(results: &Results, side: Side, variant: Variant, ours: Measured, defaul
     goals
 }
 
-/// Returns the goal for atomics over the bare service: those on cache lines that all threads share limit the throughput.
+/// Returns the goal for atomics over the bare service, on cache lines that all threads share.
 fn most_atomics(variant: Variant) -> Option<f64> {
     match variant {
         Variant::Declared => Some(8.0),
