@@ -96,9 +96,10 @@ fn print(spins: bool, rounds: &Rounds, sum: &mut (usize, usize)) {
         if candidate == Candidate::Ours {
             let bare = median_of(Candidate::Bare, processor);
             if spins {
-                goals.at_most_precisely((bare + middle) / bare, 1.03, " × bare");
+                let suffix = format!(" × bare (±{:.2})", resolution / bare);
+                goals.at_most_precisely((bare + middle) / bare, 1.03, &suffix);
             } else {
-                goals.at_most_precisely(middle, 0.5, " µs");
+                goals.at_most_precisely(middle, 0.5, &format!(" µs (±{resolution:.2})"));
             }
             let peak = |candidate| median_of(candidate, |figures| figures.peak);
             goals.at_most_precisely(peak(Candidate::Ours) / peak(Candidate::Bare), 1.05, " × the memory");
