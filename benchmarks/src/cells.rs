@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
+use crate::atomics::{self, Atomics};
 use crate::measure::median;
 use crate::process::{self, Failure, Native};
 
@@ -38,19 +39,25 @@ impl Key {
 pub struct Measured {
     /// Instructions.
     pub instructions: f64,
+    /// Atomic read-modify-writes.
+    pub atomics: Atomics,
     /// Allocations and time.
     pub native: Native,
 }
 
 impl Measured {
     /// The value of a cell that was not measured.
-    pub const NOTHING: Self =
-        Self { instructions: f64::NAN, native: Native { allocations: f64::NAN, nanoseconds: f64::NAN } };
+    pub const NOTHING: Self = Self {
+        instructions: f64::NAN,
+        atomics: Atomics::NOTHING,
+        native: Native { allocations: f64::NAN, nanoseconds: f64::NAN },
+    };
 
     /// Returns the difference to `base`.
     pub fn over(self, base: Self) -> Self {
         Self {
             instructions: self.instructions - base.instructions,
+            atomics: self.atomics.over(base.atomics),
             native: Native {
                 allocations: self.native.allocations - base.native.allocations,
                 nanoseconds: self.native.nanoseconds - base.native.nanoseconds,
@@ -76,6 +83,19 @@ impl Results {
     /// Returns `true` if the cell was measured.
     pub fn has(&self, key: Key) -> bool {
         self.measured.contains_key(&key)
+    }
+
+    /// Counts the atomics of all cells whose instructions were counted.
+    pub fn count_atomics(&mut self, default: &Path) -> Result<(), Failure> {
+        let full = std::env::current_exe()?;
+        let counted = self.measured.iter().filter(|(_, measured)| !measured.instructions.is_nan());
+        let binary = |key: &Key| if key.default_build { default } else { &full }.to_owned();
+        let mut cells: Vec<_> = counted.map(|(key, _)| (*key, binary(key))).collect();
+        cells.sort_by_key(|(key, _)| key.default_build);
+        for (key, atomics) in atomics::count_all(&cells)? {
+            self.measured.entry(key).and_modify(|measured| measured.atomics = atomics);
+        }
+        Ok(())
     }
 
     /// Returns the ratio of the times of `than` and `this`. It is the median of the ratios of each round, because both
@@ -127,22 +147,31 @@ pub fn measure(
             allocations: median_of(|one| one.allocations),
             nanoseconds: median_of(|one| one.nanoseconds),
         };
-        results.measured.insert(*key, Measured { instructions: median(&mut { instructions }), native });
+        let instructions = median(&mut { instructions });
+        results.measured.insert(*key, Measured { instructions, native, ..Measured::NOTHING });
     }
     Ok(results)
 }
 
-/// Describes the machine and the tools.
-pub fn facts(valgrind: Option<&str>) -> String {
+/// Describes the machine and the compiler.
+pub fn machine() -> String {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let rustc = Command::new(compiler).arg("--version").output().ok();
     let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     format!(
-        "{} {}, {cores} cores; {}; {}. Instructions are reproducible to about ±20; nanoseconds are medians and vary.",
+        "{} {}, {cores} cores; {}.",
         std::env::consts::ARCH,
         std::env::consts::OS,
         rustc.as_deref().unwrap_or("rustc unknown"),
-        valgrind.unwrap_or("instructions not counted (--quick)"),
+    )
+}
+
+/// Describes the machine and the tools.
+pub fn facts(valgrind: Option<&str>) -> String {
+    format!(
+        "{} {}. Instructions are reproducible to about ±20; nanoseconds are medians and vary.",
+        machine(),
+        valgrind.unwrap_or("Instructions not counted (--quick)"),
     )
 }

@@ -24,7 +24,7 @@ fn help(name: &str) -> String {
         "\
 cargo run --release --manifest-path benchmarks/Cargo.toml --bin {name} -- [--quick] [--only TEXT]
 
-  --quick      measures allocations and nanoseconds only, without valgrind
+  --quick      measures without valgrind, or in fewer rounds
   --only TEXT  measures only cells whose name contains TEXT, such as `server-ours`; repeatable
 "
     )

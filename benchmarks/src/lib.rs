@@ -4,6 +4,7 @@
 //! Each measurement runs in a separate process, because the providers and the propagator are global.
 
 pub mod allocations;
+pub mod atomics;
 pub mod cells;
 pub mod cli;
 pub mod measure;

@@ -79,6 +79,15 @@ pub fn whole_process(binary: &Path, arguments: &[&str]) -> Result<f64, Failure> 
     collected(&run(&mut command)?.1)
 }
 
+/// Returns the path of the profile of a cell; its folder is created.
+pub fn profile(binary: &Path, label: &str) -> Result<PathBuf, Failure> {
+    // Several benchmarks have cells of the same label.
+    let benchmark = binary.file_name().unwrap_or_default().display();
+    let profiles = target()?.join("callgrind");
+    std::fs::create_dir_all(&profiles)?;
+    Ok(profiles.join(format!("{benchmark}-{label}.out")))
+}
+
 fn collected(text: &str) -> Result<f64, Failure> {
     let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
     Ok(collected.ok_or("callgrind did not print the collected instructions")?.trim().parse()?)
@@ -87,11 +96,11 @@ fn collected(text: &str) -> Result<f64, Failure> {
 /// Counts the instructions of the counted region, per iteration. The profile is kept in the target folder for
 /// `callgrind_annotate`.
 pub fn instructions(binary: &Path, label: &str, arguments: &[&str]) -> Result<f64, Failure> {
-    let profiles = target()?.join("callgrind");
-    std::fs::create_dir_all(&profiles)?;
-    let profile = profiles.join(format!("{label}.out"));
+    let profile = profile(binary, label)?;
     let output = run(Command::new("valgrind")
         .arg("--tool=callgrind")
+        // Addresses of instructions, for the atomics.
+        .args(["--dump-instr=yes", "--compress-pos=no", "--compress-strings=no"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(binary)

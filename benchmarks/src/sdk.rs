@@ -104,14 +104,26 @@ pub struct Point {
 
 /// Installs the global meter provider.
 pub fn install_metrics() -> Metrics {
-    let reader = Shared(Arc::new(ManualReader::builder().build()));
+    let metrics = Metrics::default();
     #[cfg(feature = "comparison")]
     otel_operation::declare_bound_metrics();
-    global::set_meter_provider(SdkMeterProvider::builder().with_reader(reader.clone()).build());
-    Metrics(reader)
+    global::set_meter_provider(SdkMeterProvider::builder().with_reader(metrics.reader()).build());
+    metrics
+}
+
+impl Default for Metrics {
+    /// Creates a reader that a meter provider has to be given.
+    fn default() -> Self {
+        Self(Shared(Arc::new(ManualReader::builder().build())))
+    }
 }
 
 impl Metrics {
+    /// Returns the reader, for a meter provider.
+    pub fn reader(&self) -> impl MetricReader + use<> {
+        self.0.clone()
+    }
+
     /// Collects all data points.
     pub fn points(&self) -> Vec<Point> {
         let mut collected = ResourceMetrics::default();

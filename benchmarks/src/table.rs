@@ -82,6 +82,14 @@ impl Goals {
         }
     }
 
+    /// Like [`at_most`](Self::at_most), with two decimals.
+    pub fn at_most_precisely(&mut self, measured: f64, bound: f64, suffix: &str) {
+        if !measured.is_nan() {
+            let sign = if measured <= bound { "≤" } else { ">" };
+            self.add(sign == "≤", format!("{measured:.2} {sign} {bound:.2}{suffix}"));
+        }
+    }
+
     /// Adds a goal with a lower bound.
     pub fn at_least(&mut self, measured: f64, bound: f64, suffix: &str) {
         if !measured.is_nan() {

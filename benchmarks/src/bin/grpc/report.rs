@@ -1,5 +1,6 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
+use benchmarks::atomics;
 use benchmarks::cells::{Key, Measured, Results, facts, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
@@ -15,6 +16,9 @@ const ROUNDS: usize = 3;
 /// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    if valgrind.is_some() {
+        atomics::check_tools()?;
+    }
     let default = process::build_default("grpc")?;
     let wanted = |key: &Key| {
         options.only.is_empty()
@@ -22,7 +26,8 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
             || options.only.iter().any(|text| key.label().contains(text))
     };
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
-    let results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
+    let mut results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
+    results.count_atomics(&default)?;
     let mut goals = (0, 0);
     println!("# gRPC: cost per call\n");
     println!("{}\n", facts(valgrind.as_deref()));
@@ -83,7 +88,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             Variant::Nothing => "Nothing installed",
         }
     );
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+    let mut table = Table::new(&["", "instructions", "allocations", "atomics (shared)", "ns", "goals"]);
     let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
     let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
     for (default_build, candidate) in rows {
@@ -101,6 +106,7 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             name(candidate, default_build).to_owned(),
             whole(cost.instructions),
             count(cost.native.allocations),
+            cost.atomics.cell(),
             whole(cost.native.nanoseconds),
             goals.cell(),
         ]);
@@ -108,9 +114,10 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare call: {} instructions, {} allocations, {} ns.\n",
+        "The bare call: {} instructions, {} allocations, {} atomics (shared), {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
+        bare.atomics.cell(),
         whole(bare.native.nanoseconds)
     );
 }
@@ -122,6 +129,8 @@ fn over_bare(results: &Results, at: Key, side: Side, variant: Variant) -> Measur
     if side.streams() {
         let messages = STREAMED as f64;
         cost.instructions /= messages;
+        cost.atomics.all /= messages;
+        cost.atomics.shared /= messages;
         cost.native.allocations /= messages;
         cost.native.nanoseconds /= messages;
     }

@@ -91,8 +91,14 @@ pub(crate) struct Installed {
 /// Measures the cell given by the arguments `SIDE CANDIDATE VARIANT MODE`.
 pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     #[cfg(feature = "comparison")]
-    if let ["propagation", candidate, variant, mode] = arguments {
-        return crate::propagation::measure(candidate, variant, Mode::parse(mode)?);
+    match arguments {
+        ["propagation", candidate, variant, mode] => {
+            return crate::propagation::measure(candidate, variant, Mode::parse(mode)?);
+        }
+        ["growth", candidate, case, mode] => {
+            return crate::growth::measure(candidate, case, Mode::parse(mode)?);
+        }
+        _ => {}
     }
     let [side, candidate, variant, mode] = arguments else { return None };
     let (side, mode) = (Side::parse(side)?, Mode::parse(mode)?);
@@ -117,7 +123,7 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
 
 /// Installs the global providers and the propagator: ours for our layers, the SDK's for the others, with the same
 /// formats.
-fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
+pub(crate) fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
     if variant != Variant::Nothing {
         if candidate == Candidate::Ours {
             let formats = otel_propagation::CompositePropagator::empty()

@@ -49,6 +49,14 @@ pub(crate) fn server(candidate: Candidate, variant: Variant, installed: &Install
     metrics(candidate, installed, "http.server.request.duration", "http.server.active_requests");
 }
 
+/// Checks a request of a case of growth, which has other attributes than those above.
+#[cfg(feature = "comparison")]
+pub(crate) fn growth(candidate: Candidate, variant: Variant, installed: &Installed, serve: impl FnOnce()) {
+    let spans = sdk::spans_of(serve);
+    only_span(candidate, variant, &spans, SpanKind::Server);
+    metrics(candidate, installed, "http.server.request.duration", "http.server.active_requests");
+}
+
 pub(crate) fn client(candidate: Candidate, variant: Variant, installed: &Installed, call: impl FnOnce()) {
     let spans = sdk::spans_of(call);
     let span = only_span(candidate, variant, &spans, SpanKind::Client);

@@ -8,6 +8,8 @@ mod client;
 #[cfg(feature = "comparison")]
 mod floor;
 #[cfg(feature = "comparison")]
+mod growth;
+#[cfg(feature = "comparison")]
 mod propagation;
 #[cfg(feature = "comparison")]
 mod report;

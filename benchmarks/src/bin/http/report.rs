@@ -1,12 +1,14 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
+use benchmarks::atomics;
 use benchmarks::cells::{Key, Measured, Results, facts, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
 use benchmarks::table::{Goals, Table, count, whole};
 
 use crate::cell::{Candidate, Side, Variant};
-use crate::propagation;
+use crate::growth::report::{GROWTH, InFlight};
+use crate::{growth, propagation};
 
 /// The number of rounds of native measurements. Each round covers all cells, so that a temporary load affects all of
 /// them.
@@ -48,20 +50,24 @@ const PROPAGATION: &str = "propagation";
 /// Measures all cells and prints the tables.
 pub(crate) fn report(options: &Options) -> Result<(), Failure> {
     let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+    if valgrind.is_some() {
+        atomics::check_tools()?;
+    }
     let default = process::build_default("http")?;
-    let keys: Vec<Key> = keys()
-        .into_iter()
-        .filter(|key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text)))
-        .collect();
+    let is_wanted = |key: &Key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text));
+    let keys: Vec<Key> = keys().into_iter().filter(is_wanted).collect();
     let rounds = |key: &Key| if key.side == PROPAGATION { PROPAGATION_ROUNDS } else { ROUNDS };
-    let results = measure(&keys, &default, rounds, |_| usize::from(valgrind.is_some()))?;
-    print(&results, valgrind.as_deref());
+    let mut results = measure(&keys, &default, rounds, |_| usize::from(valgrind.is_some()))?;
+    results.count_atomics(&default)?;
+    let in_flight = growth::report::in_flight(is_wanted)?;
+    print(&results, &in_flight, valgrind.as_deref());
     Ok(())
 }
 
 /// Returns `true` if the cell is measured. The bases of the differences are always measured.
 fn wanted(key: Key, text: &str) -> bool {
-    key.label().contains(text) || matches!(key.candidate, "bare" | "pass-through")
+    let is_base = matches!(key.candidate, "bare" | "pass-through");
+    key.label().contains(text) || is_base && (key.side != GROWTH || text.contains(GROWTH))
 }
 
 fn key(default_build: bool, side: Side, candidate: Candidate, variant: Variant) -> Key {
@@ -88,10 +94,11 @@ fn keys() -> Vec<Key> {
     for (variant, _, _) in propagation::VARIANTS {
         keys.extend(propagation::CANDIDATES.map(|candidate| propagation_key(candidate, variant)));
     }
+    keys.extend(growth::report::keys());
     keys
 }
 
-fn print(results: &Results, valgrind: Option<&str>) {
+fn print(results: &Results, in_flight: &InFlight, valgrind: Option<&str>) {
     let mut goals = (0, 0);
     println!("# HTTP: cost per request\n");
     println!("{}\n", facts(valgrind));
@@ -105,6 +112,7 @@ fn print(results: &Results, valgrind: Option<&str>) {
             print_variant(results, side, variant, &mut goals);
         }
     }
+    growth::report::print(results, in_flight, &mut goals);
     print_propagation(results, &mut goals);
     println!("Goals: {} met, {} missed.", goals.0, goals.1);
 }
@@ -128,7 +136,7 @@ fn title(side: Side, variant: Variant) -> &'static str {
 
 fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
     println!("### {}\n", title(side, variant));
-    let mut head = vec!["", "instructions", "allocations", "ns"];
+    let mut head = vec!["", "instructions", "allocations", "atomics (shared)", "ns"];
     if side == Side::Server {
         head.extend(["over the no-op layer: instructions", "allocations"]);
     }
@@ -148,16 +156,20 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
                 .to_owned(),
             whole(bare.instructions),
             count(bare.native.allocations),
+            bare.atomics.cell(),
             whole(bare.native.nanoseconds),
         ];
         if side == Side::Server {
             let over = over(Candidate::PassThrough);
             cells.extend([whole(over.instructions), count(over.native.allocations)]);
         }
-        let goals = match candidate {
+        let mut goals = match candidate {
             Candidate::Ours => goals(results, side, variant, over(base(side)), default_build),
             _ => Goals::default(),
         };
+        if let (Candidate::Ours, false, Some(most)) = (candidate, default_build, most_atomics(variant)) {
+            goals.at_most(bare.atomics.shared, most, " shared atomics");
+        }
         goals.add_to(sum);
         cells.push(goals.cell());
         table.row(cells);
@@ -165,9 +177,10 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
     table.print();
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     println!(
-        "The bare service: {} instructions, {} allocations, {} ns.\n",
+        "The bare service: {} instructions, {} allocations, {} atomics (shared), {} ns.\n",
         whole(bare.instructions),
         count(bare.native.allocations),
+        bare.atomics.cell(),
         whole(bare.native.nanoseconds)
     );
 }
@@ -218,6 +231,15 @@ fn goals(results: &Results, side: Side, variant: Variant, ours: Measured, defaul
     }
     goals.at_most(ours.native.allocations, allocations, " allocations");
     goals
+}
+
+/// Returns the goal for atomics over the bare service, on cache lines that all threads share.
+fn most_atomics(variant: Variant) -> Option<f64> {
+    match variant {
+        Variant::Declared => Some(8.0),
+        Variant::Unsampled => Some(12.0),
+        _ => None,
+    }
 }
 
 fn print_propagation(results: &Results, sum: &mut (usize, usize)) {
