@@ -2,6 +2,8 @@
 //!
 //! Follows [tower's `Discover`](https://docs.rs/tower/latest/tower/discover/trait.Discover.html) in that changes come as a stream.
 
+#[cfg(feature = "file")]
+pub(crate) mod file;
 pub(crate) mod lease;
 pub(crate) mod memory;
 

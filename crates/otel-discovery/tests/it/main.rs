@@ -5,4 +5,8 @@
 mod balance;
 mod choices;
 mod conventions;
+mod faults;
+#[cfg(feature = "file")]
+mod file;
+mod sockets;
 mod support;
