@@ -26,6 +26,9 @@ const PICK_ATTEMPT: &str = "discovery.pick.attempt";
 const ENDPOINT_ID: &str = "discovery.endpoint.id";
 /// The time since the last good answer of a registry that fails, in seconds, on the span of a call.
 const STALE_TIME: &str = "discovery.stale_time";
+/// The number of endpoints in the answer of a registry, on the span of its look-up.
+#[cfg(feature = "dns")]
+pub(crate) const ANSWER_ENDPOINTS: &str = "discovery.answer.endpoints";
 /// The state of endpoints, on their metric.
 pub(crate) const ENDPOINT_STATE: &str = "discovery.endpoint.state";
 /// An endpoint was ejected; an event of the call whose failure was the last one.

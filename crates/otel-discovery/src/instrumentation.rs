@@ -58,6 +58,7 @@ pub struct DiscoveryInstrumentation(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    #[cfg_attr(not(feature = "dns"), expect(dead_code, reason = "only look-ups that go out are spans"))]
     tracer: Tracer,
     instruments: LazyInstruments<Instruments>,
 }
@@ -93,7 +94,7 @@ impl DiscoveryInstrumentation {
         }
     }
 
-    #[expect(dead_code, reason = "no registry of this crate sends requests yet")]
+    #[cfg(feature = "dns")]
     pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }

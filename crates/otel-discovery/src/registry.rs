@@ -2,9 +2,13 @@
 //!
 //! Follows [tower's `Discover`](https://docs.rs/tower/latest/tower/discover/trait.Discover.html) in that changes come as a stream.
 
+#[cfg(feature = "dns")]
+pub(crate) mod dns;
 #[cfg(feature = "file")]
 pub(crate) mod file;
 pub(crate) mod lease;
+#[cfg(feature = "dns")]
+mod lookup;
 pub(crate) mod memory;
 
 use std::time::Duration;

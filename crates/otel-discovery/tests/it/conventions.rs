@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use otel_discovery::{Answer, BalanceOptions, Ejection, Endpoints, Registration};
+use otel_discovery::{Answer, BalanceOptions, Ejection, Endpoints, Registration, Registry};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 
+use crate::dns::Dns;
 use crate::support::{Behaviour, Instances, Scripted, call, endpoint, lease, until, watch_options};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
@@ -31,6 +32,7 @@ async fn the_names_are_listed() {
     let lease = lease(&recorder, &registration);
     until(|| recorder.metric("discovery.lease.renewals").sum() > 0.0).await;
     drop(lease);
+    Dns::new().await.registry(&recorder).resolve("stock").await.unwrap();
     let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-discovery").unwrap());
     check.add(&recorder);
     assert_eq!(check.finish(), Ok(()), "{}", recorder.tree());

@@ -4,7 +4,11 @@
 
 mod balance;
 mod choices;
+// Only with a registry that is asked all names are recorded.
+#[cfg(feature = "dns")]
 mod conventions;
+#[cfg(feature = "dns")]
+mod dns;
 mod faults;
 #[cfg(feature = "file")]
 mod file;
