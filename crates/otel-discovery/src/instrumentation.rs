@@ -58,7 +58,10 @@ pub struct DiscoveryInstrumentation(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    #[cfg_attr(not(feature = "dns"), expect(dead_code, reason = "only look-ups that go out are spans"))]
+    #[cfg_attr(
+        not(any(feature = "consul", feature = "dns")),
+        expect(dead_code, reason = "only look-ups that go out are spans")
+    )]
     tracer: Tracer,
     instruments: LazyInstruments<Instruments>,
 }
@@ -94,7 +97,7 @@ impl DiscoveryInstrumentation {
         }
     }
 
-    #[cfg(feature = "dns")]
+    #[cfg(any(feature = "consul", feature = "dns"))]
     pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }

@@ -27,6 +27,8 @@ pub use crate::endpoints::{Endpoints, WatchOptions};
 pub use crate::error::{BoxError, NoEndpoints, RegistryError};
 pub use crate::http_endpoint::HttpEndpoint;
 pub use crate::instrumentation::{DiscoveryInstrumentation, Options};
+#[cfg(feature = "consul")]
+pub use crate::registry::consul::ConsulRegistry;
 #[cfg(feature = "dns")]
 pub use crate::registry::dns::DnsRegistry;
 #[cfg(feature = "file")]

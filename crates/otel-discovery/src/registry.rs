@@ -2,12 +2,14 @@
 //!
 //! Follows [tower's `Discover`](https://docs.rs/tower/latest/tower/discover/trait.Discover.html) in that changes come as a stream.
 
+#[cfg(feature = "consul")]
+pub(crate) mod consul;
 #[cfg(feature = "dns")]
 pub(crate) mod dns;
 #[cfg(feature = "file")]
 pub(crate) mod file;
 pub(crate) mod lease;
-#[cfg(feature = "dns")]
+#[cfg(any(feature = "consul", feature = "dns"))]
 mod lookup;
 pub(crate) mod memory;
 

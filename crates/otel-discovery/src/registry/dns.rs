@@ -14,7 +14,8 @@ use hickory_resolver::proto::rr::RData;
 use crate::endpoint::{Endpoint, InvalidEndpoint};
 use crate::error::RegistryError;
 use crate::instrumentation::DiscoveryInstrumentation;
-use crate::registry::{Answer, Registry, Update, Updates, lookup};
+use crate::registry::lookup::{self, Names};
+use crate::registry::{Answer, Registry, Update, Updates};
 
 const NAME: &str = "dns";
 /// The place of the service's name in a template.
@@ -116,7 +117,8 @@ impl Inner {
                 }
             }
         };
-        lookup::record(&self.instrumentation, NAME, operation, service, request).await
+        let names = Names { registry: NAME, operation, service };
+        lookup::record(&self.instrumentation, names, Vec::new(), request).await
     }
 
     /// Looks up the targets of the lowest priority, and their addresses.

@@ -16,12 +16,21 @@ use crate::error::RegistryError;
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::registry::Answer;
 
-/// Runs a request to a registry inside of a span, a child of the current one.
+/// The names of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The kind of the registry.
+    pub(super) registry: &'static str,
+    /// A verb, with which the name of the span begins.
+    pub(super) operation: &'static str,
+    pub(super) service: &'a str,
+}
+
+/// Runs a request to a registry inside of a span, a child of the current one. `server` are the attributes of the registry's server.
 pub(super) async fn record<T, F>(
     instrumentation: &DiscoveryInstrumentation,
-    registry: &'static str,
-    operation: &'static str,
-    service: &str,
+    names: Names<'_>,
+    server: Vec<KeyValue>,
     request: F,
 ) -> Result<T, RegistryError>
 where
@@ -29,13 +38,17 @@ where
     F: Future<Output = Result<T, RegistryError>>,
 {
     let start_time = StartTime::now();
+    let Names { registry, operation, service } = names;
     let operation = Operation::start(
         instrumentation.tracer(),
         || SpanStart::new(format!("{operation} {service}"), SpanKind::Client, start_time.time),
         &Context::current(),
         start_time,
         Request { endpoints: None },
-        || vec![KeyValue::new(SERVICE, service.to_owned()), KeyValue::new(REGISTRY, registry)],
+        || {
+            let names = [KeyValue::new(SERVICE, service.to_owned()), KeyValue::new(REGISTRY, registry)];
+            names.into_iter().chain(server).collect()
+        },
     );
     OperationFuture::new(request, Some(operation)).await
 }
@@ -55,6 +68,12 @@ impl Response for Answer {
 impl<T> Response for (Answer, T) {
     fn endpoints(&self) -> Option<usize> {
         self.0.endpoints()
+    }
+}
+
+impl Response for () {
+    fn endpoints(&self) -> Option<usize> {
+        None
     }
 }
 

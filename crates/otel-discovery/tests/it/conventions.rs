@@ -1,13 +1,18 @@
 //! The names that this crate records are those that docs/conventions.md lists, with their instruments and units.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use otel_discovery::{Answer, BalanceOptions, Ejection, Endpoints, Registration, Registry};
+use futures_util::future::BoxFuture;
+use otel_discovery::{
+    Answer, BalanceOptions, Ejection, Endpoints, Health, Lease, LeaseKeeper, Registration, Registry,
+    RegistryError,
+};
 use otel_testing::Recorder;
 use otel_testing::registry::{ConventionCheck, ProjectNames};
 
 use crate::dns::Dns;
-use crate::support::{Behaviour, Instances, Scripted, call, endpoint, lease, until, watch_options};
+use crate::support::{Behaviour, Instances, Scripted, call, endpoint, instrumentation, until, watch_options};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conventions.md"));
 
@@ -36,4 +41,21 @@ async fn the_names_are_listed() {
     let mut check = ConventionCheck::new(ProjectNames::parse(DOCUMENT, "otel-discovery").unwrap());
     check.add(&recorder);
     assert_eq!(check.finish(), Ok(()), "{}", recorder.tree());
+}
+
+/// A lease whose renewals fail every second time.
+fn lease(recorder: &Recorder, registration: &Registration) -> Lease {
+    struct Keeper(AtomicU32);
+    impl LeaseKeeper for Keeper {
+        fn renew(&self, _: Health) -> BoxFuture<'_, Result<(), RegistryError>> {
+            let is_ok = self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            let error = || RegistryError::new("scripted", "renew", "stock", "unreachable", "no route");
+            Box::pin(std::future::ready(if is_ok { Ok(()) } else { Err(error()) }))
+        }
+
+        fn deregister(&self) -> BoxFuture<'_, Result<(), RegistryError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+    Lease::keep("scripted", registration, &instrumentation(recorder), Keeper(AtomicU32::new(0)))
 }

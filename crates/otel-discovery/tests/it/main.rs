@@ -4,6 +4,8 @@
 
 mod balance;
 mod choices;
+#[cfg(feature = "consul")]
+mod consul;
 // Only with a registry that is asked all names are recorded.
 #[cfg(feature = "dns")]
 mod conventions;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -12,9 +11,8 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use opentelemetry_sdk::trace::SpanData;
 use otel_discovery::{
-    Answer, Balance, BalanceOptions, BoxError, DiscoveryInstrumentation, Endpoint, Endpoints, Health,
-    IsFailure, Lease, LeaseKeeper, Options, Registration, Registry, RegistryError, Update, Updates,
-    WatchOptions,
+    Answer, Balance, BalanceOptions, BoxError, DiscoveryInstrumentation, Endpoint, Endpoints, IsFailure,
+    Options, Registry, RegistryError, Update, Updates, WatchOptions,
 };
 use otel_http::{ClientLayer, LayerOptions};
 use otel_testing::Recorder;
@@ -203,21 +201,4 @@ impl Registry for Scripted {
         });
         updates.boxed()
     }
-}
-
-/// A lease whose renewals fail every second time.
-pub(crate) fn lease(recorder: &Recorder, registration: &Registration) -> Lease {
-    struct Keeper(AtomicU32);
-    impl LeaseKeeper for Keeper {
-        fn renew(&self, _: Health) -> BoxFuture<'_, Result<(), RegistryError>> {
-            let is_ok = self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-            let error = || RegistryError::new("scripted", "renew", "stock", "unreachable", "no route");
-            Box::pin(std::future::ready(if is_ok { Ok(()) } else { Err(error()) }))
-        }
-
-        fn deregister(&self) -> BoxFuture<'_, Result<(), RegistryError>> {
-            Box::pin(std::future::ready(Ok(())))
-        }
-    }
-    Lease::keep("scripted", registration, &instrumentation(recorder), Keeper(AtomicU32::new(0)))
 }
