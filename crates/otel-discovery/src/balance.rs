@@ -102,6 +102,8 @@ impl<F> BalanceOptions<F> {
     {
         let core = Arc::new(Core::new(Arc::clone(endpoints.shared()), self.strategy, self.ejection));
         let mut changes = Changes::new(endpoints);
+        // Endpoints that are known already serve the first call.
+        core.apply(changes.take(), &mut connect);
         let applied = Arc::clone(&core);
         let task = tokio::spawn(async move {
             while let Some(changes) = changes.next().await {

@@ -39,7 +39,8 @@ impl Changes {
         Some(self.take())
     }
 
-    fn take(&mut self) -> Vec<EndpointChange> {
+    /// Returns the changes since the last call, without a wait.
+    pub(crate) fn take(&mut self) -> Vec<EndpointChange> {
         let endpoints = self.state.borrow_and_update().endpoints.clone();
         let changes = self.returned.changes_to(&endpoints);
         self.returned = endpoints;

@@ -4,6 +4,7 @@
 
 mod balance;
 mod choices;
+mod conformance;
 #[cfg(feature = "consul")]
 mod consul;
 // Only with a registry that is asked all names are recorded.
