@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// The error type of a [`Balance`](crate::Balance): a [`NoEndpoints`], or the endpoint's own error, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// The `error.type` of a call that found no endpoint.
+pub(crate) const NO_ENDPOINTS: &str = "no_endpoints";
+
 /// A failed request to a registry.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("registry {registry}: cannot {operation} service {service}: {source}")]
@@ -69,6 +72,12 @@ impl NoEndpoints {
     #[must_use]
     pub fn registry(&self) -> &'static str {
         self.registry
+    }
+
+    /// Returns the `error.type`, for a hook of a client layer: `no_endpoints`.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        NO_ENDPOINTS
     }
 
     /// Returns the first of these errors among an error and its causes, at most 32 of them.

@@ -18,7 +18,7 @@ use crate::balance::members::{Member, Members};
 use crate::ejection::Ejection;
 use crate::endpoint_set::EndpointChange;
 use crate::endpoints::Shared;
-use crate::error::NoEndpoints;
+use crate::error::{NO_ENDPOINTS, NoEndpoints};
 use crate::metrics::Observed;
 use crate::strategy::Strategy;
 
@@ -183,7 +183,7 @@ impl<S> Core<S> {
     where
         S: Send + Sync + 'static,
     {
-        self.count(Some("no_endpoints"));
+        self.count(Some(NO_ENDPOINTS));
         let state = self.shared.state.borrow();
         let reason = match (&state.failure, state.answered) {
             (Some(reason), _) => Arc::clone(reason),

@@ -66,9 +66,11 @@ impl Lease {
     /// # Errors
     /// If the registry cannot be reached; the lease ends by itself then.
     pub async fn deregister(self) -> Result<(), RegistryError> {
+        let Self { keeper, task, .. } = self;
         // Without this a renewal could register the instance again.
-        self.task.abort();
-        self.keeper.deregister().await
+        task.abort();
+        let _ = task.await;
+        keeper.deregister().await
     }
 }
 
@@ -93,12 +95,6 @@ async fn renew(
             }
             instruments.lease_renewals.add(1, &attributes);
         }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

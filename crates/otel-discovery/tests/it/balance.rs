@@ -6,9 +6,13 @@ use opentelemetry::trace::SpanKind;
 use otel_discovery::{
     BalanceOptions, Ejection, Endpoint, Health, NoEndpoints, StaticRegistry, Strategy, Unavailable,
 };
+use otel_http::{ErrorView, LayerOptions};
 use otel_testing::Recorder;
+use tower::{Layer, ServiceExt};
 
-use crate::support::{Behaviour, Instances, attribute, call, chosen, endpoint, error_type, until, watch};
+use crate::support::{
+    Behaviour, Instances, attribute, call, chosen, client_layer, endpoint, error_type, get, until, watch,
+};
 
 fn three() -> StaticRegistry {
     StaticRegistry::new().with_service("stock", [endpoint("a", 1), endpoint("b", 2), endpoint("c", 3)])
@@ -95,6 +99,17 @@ async fn nothing_known_is_an_error_that_names_registry_and_service() {
     );
     assert_eq!(recorder.metric("discovery.picks").with("error.type", "no_endpoints").sum(), 1.0);
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_hook_of_the_client_names_the_error() {
+    let recorder = Recorder::new();
+    let endpoints = watch(&recorder, StaticRegistry::new());
+    let hook = |view: &ErrorView<'_>| view.find::<NoEndpoints>().map(NoEndpoints::error_type);
+    let client = client_layer(&recorder).with_error_type(hook);
+    let client = client.layer(Instances::default().balance(&endpoints, BalanceOptions::new()));
+    client.oneshot(get()).await.map(drop).unwrap_err();
+    assert_eq!(error_type(&recorder.spans()[0]).as_deref(), Some("no_endpoints"));
 }
 
 #[tokio::test]

@@ -56,13 +56,13 @@ impl Agent {
     ) -> Result<(Answer, u64), RegistryError> {
         let error =
             |error_type, source: BoxError| RegistryError::new(NAME, operation, service, error_type, source);
-        let mut request = self.request(Method::GET, &["health", "service", service]);
+        let (mut query, mut limit) = (Vec::new(), TIMEOUT);
         if let Some((index, time)) = wait {
-            let milliseconds = format!("{}ms", time.as_millis());
-            request = request.query(&[("index", index.to_string()), ("wait", milliseconds)]);
+            query = vec![("index", index.to_string()), ("wait", format!("{}ms", time.as_millis()))];
             // Consul adds up to a sixteenth, so that not all queries end at once.
-            request = request.timeout(time + time / 16 + TIMEOUT);
+            limit += time + time / 16;
         }
+        let request = self.request(Method::GET, &["health", "service", service], &query).timeout(limit);
         let request = async {
             let mut response = self.send(operation, service, request).await?;
             let index =
@@ -101,8 +101,9 @@ impl Agent {
                 "DeregisterCriticalServiceAfter": FORGOTTEN_AFTER,
             },
         });
-        let request = self.request(Method::PUT, &["agent", "service", "register"]);
-        let request = request.query(&[("replace-existing-checks", "true")]).body(body.to_string());
+        let query = [("replace-existing-checks", "true".to_owned())];
+        let request =
+            self.request(Method::PUT, &["agent", "service", "register"], &query).body(body.to_string());
         let sent = self.change("register", &registration.service, request);
         let names = names("register", &registration.service);
         lookup::record(&self.instrumentation, names, self.server(), sent).await
@@ -110,7 +111,7 @@ impl Agent {
 
     pub(super) async fn deregister(&self, registration: &Registration) -> Result<(), RegistryError> {
         let id = registration.endpoint.id();
-        let request = self.request(Method::PUT, &["agent", "service", "deregister", id]);
+        let request = self.request(Method::PUT, &["agent", "service", "deregister", id], &[]);
         let sent = self.change("deregister", &registration.service, request);
         let names = names("deregister", &registration.service);
         lookup::record(&self.instrumentation, names, self.server(), sent).await
@@ -122,7 +123,7 @@ impl Agent {
         registration: &Registration,
         health: Health,
     ) -> Result<bool, RegistryError> {
-        let request = self.request(Method::PUT, &["agent", "check", "update", &check_id(registration)]);
+        let request = self.request(Method::PUT, &["agent", "check", "update", &check_id(registration)], &[]);
         let request = request.body(json!({ "Status": status(health) }).to_string());
         match self.change("renew", &registration.service, request).await {
             Ok(()) => Ok(true),
@@ -168,18 +169,21 @@ impl Agent {
         Err(error(error_type, format!("the agent responded {}", response.status()).into()))
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = Url::clone(&self.url);
         if let Ok(mut segments) = url.path_segments_mut() {
             // Each is escaped.
             segments.pop_if_empty().push("v1").extend(path);
         }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        if let Some(namespace) = &self.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
         let mut request = self.client.request(method, url).timeout(TIMEOUT);
         if let Some(token) = &self.token {
             request = request.header("x-consul-token", &**token);
-        }
-        if let Some(namespace) = &self.namespace {
-            request = request.query(&[("ns", &**namespace)]);
         }
         request
     }
