@@ -3,13 +3,13 @@
 //! Follows `docs/conventions.md`. A pick reads one pointer; changes build the candidates anew, under a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, KeyValue};
-use otel_operation::ERROR_TYPE;
+use otel_operation::{AttributedCounter, ERROR_TYPE};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -37,6 +37,8 @@ pub(crate) struct Core<S> {
     pub(crate) first: watch::Sender<bool>,
     pub(crate) shared: Arc<Shared>,
     attributes: Vec<KeyValue>,
+    /// The series of choices that found an endpoint.
+    picks: OnceLock<AttributedCounter>,
     is_observed: AtomicBool,
 }
 
@@ -55,6 +57,7 @@ impl<S> Core<S> {
             first: watch::Sender::new(false),
             shared,
             attributes,
+            picks: OnceLock::new(),
             is_observed: AtomicBool::new(false),
         }
     }
@@ -168,7 +171,10 @@ impl<S> Core<S> {
         self.shared.instrumentation.observe_once(&self.is_observed, self);
         let Some(instruments) = self.shared.instrumentation.instruments() else { return };
         match error_type {
-            None => instruments.picks.add(1, &self.attributes),
+            None => self
+                .picks
+                .get_or_init(|| AttributedCounter::new(&instruments.picks, self.attributes.clone()))
+                .add(1),
             Some(error_type) => {
                 let mut attributes = self.attributes.clone();
                 attributes.push(KeyValue::new(ERROR_TYPE, error_type));
