@@ -108,6 +108,19 @@ async fn a_registry_that_is_restarted_without_its_state() {
 }
 
 #[tokio::test]
+async fn an_index_that_goes_back_begins_anew() {
+    let (recorder, server) = (Recorder::new(), Server::new().await);
+    server.agent.lock().unwrap().index = 1_000;
+    let endpoints = watch(&recorder, &server);
+    assert!(endpoints.ready().await);
+    server.agent.lock().unwrap().index = 7;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let queries = recorder.spans().iter().filter(|span| span.name == "watch stock").count();
+    // The first answer, the one that went back, and one that begins anew; the next one waits.
+    assert_eq!(queries, 3, "{}", recorder.tree());
+}
+
+#[tokio::test]
 async fn malformed_registrations_are_left_out_and_counted() {
     let (recorder, server) = (Recorder::new(), Server::new().await);
     let lease = register(&recorder, &server, "a", 1).await;

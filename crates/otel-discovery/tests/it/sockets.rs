@@ -148,7 +148,7 @@ async fn grpc_endpoints() {
     assert_eq!(recorder.metric("discovery.picks").sum(), 5.0);
 }
 
-/// The endpoints for tower's balancer; the comparison of the README: it tells no endpoint.
+/// The comparison of the README: the endpoints suit tower's balancer, which records none of them.
 #[tokio::test]
 async fn towers_balancer_takes_the_endpoints_and_records_no_choice() {
     let recorder = Recorder::new();

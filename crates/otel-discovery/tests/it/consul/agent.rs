@@ -25,7 +25,7 @@ pub(crate) const TOKEN: &str = "7d3f0e4c";
 
 #[derive(Default)]
 pub(crate) struct Agent {
-    index: u64,
+    pub(crate) index: u64,
     services: BTreeMap<String, Service>,
     /// The methods and paths of the requests, without those of health.
     pub(crate) requests: Vec<String>,
