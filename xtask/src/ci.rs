@@ -86,6 +86,7 @@ const STEPS: &[Step] = &[
     full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),
     full("resilience", "the example runs and draws traces", full::resilience),
+    full("registry", "the example runs and draws a trace", full::registry),
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
     full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),

@@ -194,6 +194,10 @@ pub(super) fn resilience(repo: &Repo) -> Result<Outcome> {
     example(repo, "resilience")
 }
 
+pub(super) fn registry(repo: &Repo) -> Result<Outcome> {
+    example(repo, "registry")
+}
+
 /// Without a Postgres that it may use, the example leaves half of itself out; its tests do not.
 pub(super) fn transfer(repo: &Repo) -> Result<Outcome> {
     example(repo, "transfer")
