@@ -35,5 +35,5 @@ pub use crate::registry::dns::DnsRegistry;
 pub use crate::registry::file::FileRegistry;
 pub use crate::registry::lease::{Lease, LeaseKeeper};
 pub use crate::registry::memory::StaticRegistry;
-pub use crate::registry::{Answer, Registration, Registry, Update, Updates};
+pub use crate::registry::{Registration, Registry, RegistryAnswer, Update, Updates};
 pub use crate::strategy::Strategy;

@@ -25,14 +25,14 @@ use crate::registry::lease::Lease;
 /// The complete answer of a registry about one service.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct RegistryAnswer {
     /// The endpoints. Of several with the same id the last one counts.
     pub endpoints: Vec<Endpoint>,
     /// The number of registrations that were left out because they are no valid endpoint.
     pub rejected: u64,
 }
 
-impl Answer {
+impl RegistryAnswer {
     /// Creates an answer; errors among the endpoints are counted as rejected.
     pub fn collect<E>(endpoints: impl IntoIterator<Item = Result<Endpoint, E>>) -> Self {
         let mut answer = Self::default();
@@ -51,7 +51,7 @@ impl Answer {
 #[non_exhaustive]
 pub enum Update {
     /// The complete endpoints, also if they have not changed.
-    Complete(Answer),
+    Complete(RegistryAnswer),
     /// An endpoint that is new, or replaces the one with its id.
     Insert(Endpoint),
     /// The id of an endpoint that has gone.
@@ -67,7 +67,7 @@ pub trait Registry: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Asks for the endpoints of a service now.
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>>;
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>>;
 
     /// Watches the endpoints of a service. [`Endpoints`](crate::Endpoints) does so with retries.
     fn watch(&self, service: &str) -> Updates;

@@ -18,7 +18,7 @@ use crate::error::RegistryError;
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::registry::consul::agent::Agent;
 use crate::registry::lease::{Lease, LeaseKeeper};
-use crate::registry::{Answer, Registration, Registry, Update, Updates};
+use crate::registry::{Registration, Registry, RegistryAnswer, Update, Updates};
 
 const NAME: &str = "consul";
 
@@ -101,7 +101,7 @@ impl Registry for ConsulRegistry {
         NAME
     }
 
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>> {
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
         let (agent, service) = (self.agent.clone(), service.to_owned());
         Box::pin(async move { Ok(agent.health("resolve", &service, None).await?.0) })
     }

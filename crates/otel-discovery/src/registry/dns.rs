@@ -15,7 +15,7 @@ use crate::endpoint::{Endpoint, InvalidEndpoint};
 use crate::error::RegistryError;
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::registry::lookup::{self, Names};
-use crate::registry::{Answer, Registry, Update, Updates};
+use crate::registry::{Registry, RegistryAnswer, Update, Updates};
 
 const NAME: &str = "dns";
 /// The place of the service's name in a template.
@@ -38,7 +38,7 @@ struct Inner {
 }
 
 /// Endpoints, and the time up to which they are valid.
-type Looked = (Answer, Instant);
+type Looked = (RegistryAnswer, Instant);
 
 impl DnsRegistry {
     /// Creates a registry with a resolver. One without a cache of its own is best, because a look-up in a cache is a span as
@@ -109,8 +109,8 @@ impl Inner {
                 None => self.services(&name).await,
             };
             match looked {
-                Ok((endpoints, valid_until)) => Ok((Answer::collect(endpoints), valid_until)),
-                Err(error) if error.is_no_records_found() => Ok((Answer::default(), Instant::now())),
+                Ok((endpoints, valid_until)) => Ok((RegistryAnswer::collect(endpoints), valid_until)),
+                Err(error) if error.is_no_records_found() => Ok((RegistryAnswer::default(), Instant::now())),
                 Err(error) => {
                     let error_type = if matches!(error, NetError::Timeout) { "timeout" } else { "dns" };
                     Err(RegistryError::new(NAME, operation, service, error_type, error))
@@ -170,7 +170,7 @@ impl Registry for DnsRegistry {
         NAME
     }
 
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>> {
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
         let (inner, service) = (Arc::clone(&self.0), service.to_owned());
         Box::pin(async move { Ok(inner.look_up("resolve", &service).await?.0) })
     }

@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::endpoint::{Endpoint, Health, InvalidEndpoint};
 use crate::error::RegistryError;
-use crate::registry::{Answer, Registry, Update, Updates};
+use crate::registry::{Registry, RegistryAnswer, Update, Updates};
 
 const NAME: &str = "file";
 /// Limit in bytes of the file.
@@ -86,13 +86,18 @@ impl FileRegistry {
         Ok(text)
     }
 
-    fn parse(&self, operation: &'static str, service: &str, text: &[u8]) -> Result<Answer, RegistryError> {
+    fn parse(
+        &self,
+        operation: &'static str,
+        service: &str,
+        text: &[u8],
+    ) -> Result<RegistryAnswer, RegistryError> {
         let services: HashMap<String, Vec<Value>> = serde_json::from_slice(text).map_err(|error| {
             let registry = format!("file {}", self.path.display());
             RegistryError::new(registry, operation, service, "malformed", error)
         })?;
         let entries = services.get(service).map_or(&[][..], Vec::as_slice);
-        Ok(Answer::collect(entries.iter().map(endpoint)))
+        Ok(RegistryAnswer::collect(entries.iter().map(endpoint)))
     }
 }
 
@@ -113,7 +118,7 @@ impl Registry for FileRegistry {
         NAME
     }
 
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>> {
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
         let (registry, service) = (self.clone(), service.to_owned());
         Box::pin(async move {
             let text = registry.read("resolve", &service).await?;

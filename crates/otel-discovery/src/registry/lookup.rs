@@ -14,7 +14,7 @@ use otel_operation::{
 use crate::attributes::{ANSWER_ENDPOINTS, REGISTRY, SERVICE};
 use crate::error::RegistryError;
 use crate::instrumentation::DiscoveryInstrumentation;
-use crate::registry::Answer;
+use crate::registry::RegistryAnswer;
 
 /// The names of a request.
 #[derive(Clone, Copy)]
@@ -59,13 +59,13 @@ pub(super) trait Response {
     fn endpoints(&self) -> Option<usize>;
 }
 
-impl Response for Answer {
+impl Response for RegistryAnswer {
     fn endpoints(&self) -> Option<usize> {
         Some(self.endpoints.len())
     }
 }
 
-impl<T> Response for (Answer, T) {
+impl<T> Response for (RegistryAnswer, T) {
     fn endpoints(&self) -> Option<usize> {
         self.0.endpoints()
     }

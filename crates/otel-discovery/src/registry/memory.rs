@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
-use crate::registry::{Answer, Registry, Update, Updates};
+use crate::registry::{Registry, RegistryAnswer, Update, Updates};
 
 const NAME: &str = "static";
 /// The changes that a watch can be behind; after more it begins with the complete list again.
@@ -70,10 +70,10 @@ impl StaticRegistry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, service: &str) -> Answer {
+    fn answer(&self, service: &str) -> RegistryAnswer {
         let services = self.lock();
         let endpoints = services.get(service).map(|one| one.endpoints.values().cloned().collect());
-        Answer { endpoints: endpoints.unwrap_or_default(), rejected: 0 }
+        RegistryAnswer { endpoints: endpoints.unwrap_or_default(), rejected: 0 }
     }
 }
 
@@ -82,7 +82,7 @@ impl Registry for StaticRegistry {
         NAME
     }
 
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>> {
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
         Box::pin(std::future::ready(Ok(self.answer(service))))
     }
 

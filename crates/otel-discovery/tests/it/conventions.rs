@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use otel_discovery::{
-    Answer, BalanceOptions, Ejection, Endpoints, Health, Lease, LeaseKeeper, Registration, Registry,
+    BalanceOptions, Ejection, Endpoints, Health, Lease, LeaseKeeper, Registration, Registry, RegistryAnswer,
     RegistryError,
 };
 use otel_testing::Recorder;
@@ -20,7 +20,7 @@ const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../
 async fn the_names_are_listed() {
     let recorder = Recorder::new();
     let (registry, script) = Scripted::new();
-    let answer = Answer::collect([Ok(endpoint("a", 1)), Ok(endpoint("b", 2)), Err(())]);
+    let answer = RegistryAnswer::collect([Ok(endpoint("a", 1)), Ok(endpoint("b", 2)), Err(())]);
     script.send(Ok(answer)).unwrap();
     let endpoints = Endpoints::watch(registry, "stock", watch_options(&recorder));
     assert!(endpoints.ready().await);

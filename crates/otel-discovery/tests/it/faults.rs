@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use otel_discovery::{Answer, BalanceOptions, Ejection, Endpoints, NoEndpoints, StaticRegistry, Strategy};
+use otel_discovery::{
+    BalanceOptions, Ejection, Endpoints, NoEndpoints, RegistryAnswer, StaticRegistry, Strategy,
+};
 use otel_testing::Recorder;
 use tokio::task::yield_now;
 
@@ -10,8 +12,8 @@ use crate::support::{
     Behaviour, Instances, Scripted, attribute, call, chosen, endpoint, until, watch, watch_options,
 };
 
-fn answer(ids: &[&str]) -> Result<Answer, &'static str> {
-    Ok(Answer::collect(ids.iter().map(|id| Ok::<_, ()>(endpoint(id, 1)))))
+fn answer(ids: &[&str]) -> Result<RegistryAnswer, &'static str> {
+    Ok(RegistryAnswer::collect(ids.iter().map(|id| Ok::<_, ()>(endpoint(id, 1)))))
 }
 
 #[tokio::test]
@@ -37,7 +39,7 @@ async fn a_registry_that_is_away_leaves_the_last_known_endpoints() {
     call(&client).await.unwrap();
     assert!(recorder.metric("discovery.staleness").sum() >= 0.02);
     // An empty answer is no better than none.
-    script.send(Ok(Answer::default())).unwrap();
+    script.send(Ok(RegistryAnswer::default())).unwrap();
     yield_now().await;
     call(&client).await.unwrap();
     assert_eq!(endpoints.current().len(), 2);
@@ -61,7 +63,7 @@ async fn an_empty_answer_can_mean_that_all_have_gone() {
     let endpoints = Endpoints::watch(registry, "stock", options);
     script.send(answer(&["a"])).unwrap();
     until(|| !endpoints.current().is_empty()).await;
-    script.send(Ok(Answer::default())).unwrap();
+    script.send(Ok(RegistryAnswer::default())).unwrap();
     until(|| endpoints.current().is_empty()).await;
     assert_eq!(endpoints.stale_time(), None);
 }

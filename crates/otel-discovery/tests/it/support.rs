@@ -11,8 +11,8 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use opentelemetry_sdk::trace::SpanData;
 use otel_discovery::{
-    Answer, Balance, BalanceOptions, BoxError, DiscoveryInstrumentation, Endpoint, Endpoints, IsFailure,
-    Options, Registry, RegistryError, Update, Updates, WatchOptions,
+    Balance, BalanceOptions, BoxError, DiscoveryInstrumentation, Endpoint, Endpoints, IsFailure, Options,
+    Registry, RegistryAnswer, RegistryError, Update, Updates, WatchOptions,
 };
 use otel_http::{ClientLayer, LayerOptions};
 use otel_testing::Recorder;
@@ -169,9 +169,11 @@ pub(crate) fn chosen(spans: &[SpanData]) -> Vec<String> {
 
 /// A registry whose updates a test sends: complete answers, or errors, which end a watch.
 #[derive(Clone)]
-pub(crate) struct Scripted(Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<Answer, &'static str>>>>);
+pub(crate) struct Scripted(
+    Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<RegistryAnswer, &'static str>>>>,
+);
 
-pub(crate) type Script = mpsc::UnboundedSender<Result<Answer, &'static str>>;
+pub(crate) type Script = mpsc::UnboundedSender<Result<RegistryAnswer, &'static str>>;
 
 impl Scripted {
     pub(crate) fn new() -> (Self, Script) {
@@ -185,7 +187,7 @@ impl Registry for Scripted {
         "scripted"
     }
 
-    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<Answer, RegistryError>> {
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
         Box::pin(std::future::ready(Err(RegistryError::unsupported("scripted", "resolve", service))))
     }
 

@@ -15,7 +15,7 @@ use crate::endpoint::Health;
 use crate::error::{BoxError, RegistryError};
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::registry::lookup::{self, Names};
-use crate::registry::{Answer, Registration};
+use crate::registry::{Registration, RegistryAnswer};
 
 /// Limit in bytes of an answer.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -53,7 +53,7 @@ impl Agent {
         operation: &'static str,
         service: &str,
         wait: Option<(u64, Duration)>,
-    ) -> Result<(Answer, u64), RegistryError> {
+    ) -> Result<(RegistryAnswer, u64), RegistryError> {
         let error =
             |error_type, source: BoxError| RegistryError::new(NAME, operation, service, error_type, source);
         let (mut query, mut limit) = (Vec::new(), TIMEOUT);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::endpoint::{Endpoint, Health, InvalidEndpoint};
-use crate::registry::Answer;
+use crate::registry::RegistryAnswer;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -52,9 +52,9 @@ struct Check {
 }
 
 /// Parses an answer; entries that are no endpoint are counted.
-pub(super) fn parse(text: &[u8]) -> Result<Answer, serde_json::Error> {
+pub(super) fn parse(text: &[u8]) -> Result<RegistryAnswer, serde_json::Error> {
     let entries: Vec<Value> = serde_json::from_slice(text)?;
-    Ok(Answer::collect(entries.iter().map(endpoint)))
+    Ok(RegistryAnswer::collect(entries.iter().map(endpoint)))
 }
 
 fn endpoint(entry: &Value) -> Result<Endpoint, InvalidEndpoint> {
