@@ -105,7 +105,8 @@ impl Script {
         println!("A message that is rejected goes to the queue of dead letters, in the same trace.");
         println!("  {:<10} orders \"chair\"", "desk");
         jobs::ask(channel, prefix, "chair").await?;
-        self.ada.print_next().await?;
+        // The broker takes the worker whose acknowledgement came first.
+        Reports::print_next_of(&mut self.ada, &mut self.bob).await?;
         self.complaints.print_next().await?;
         stage.draw().await?;
 

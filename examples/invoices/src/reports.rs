@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::{Failure, PATIENCE};
@@ -34,11 +35,27 @@ impl Reporter {
 impl Reports {
     /// Waits for the next report and prints it.
     pub(crate) async fn print_next(&mut self) -> Result<(), Failure> {
-        let name = self.name;
-        let report = timeout(PATIENCE, self.receiver.recv()).await;
-        let report = report.map_err(|_| format!("no report from service {name} within {PATIENCE:?}"))?;
-        let report = report.ok_or_else(|| format!("service {name} ended unexpectedly"))?;
-        println!("  {name:<10} {report}");
-        Ok(())
+        print(self.name, timeout(PATIENCE, self.receiver.recv()).await)
     }
+
+    /// Waits for the next report of one of two services and prints it.
+    pub(crate) async fn print_next_of(one: &mut Self, other: &mut Self) -> Result<(), Failure> {
+        let either = async {
+            tokio::select! {
+                report = one.receiver.recv() => (one.name, report),
+                report = other.receiver.recv() => (other.name, report),
+            }
+        };
+        match timeout(PATIENCE, either).await {
+            Ok((name, report)) => print(name, Ok(report)),
+            Err(elapsed) => print(one.name, Err(elapsed)),
+        }
+    }
+}
+
+fn print(name: &str, report: Result<Option<String>, Elapsed>) -> Result<(), Failure> {
+    let report = report.map_err(|_| format!("no report from service {name} within {PATIENCE:?}"))?;
+    let report = report.ok_or_else(|| format!("service {name} ended unexpectedly"))?;
+    println!("  {name:<10} {report}");
+    Ok(())
 }

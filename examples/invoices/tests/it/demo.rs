@@ -64,20 +64,24 @@ fn each_message_of_a_work_queue_has_one_worker() {
 
 #[test]
 fn a_dead_letter_stays_in_its_trace() {
+    // Either worker can be the next one.
+    let clerk = if RUN.output.contains("  bob        finds no total") { "bob" } else { "ada" };
+    let process = format!("├─ ✗ process demo.invoices {clerk} consumer");
+    let reject = format!("│  └─ reject demo.invoices {clerk} client");
     check(
         "A message that is rejected",
         &[
             "desk       orders \"chair\"",
-            "ada        finds no total in \"chair\"",
+            &format!("{clerk}        finds no total in \"chair\""),
             "complaints asks for the total of \"chair\"",
         ],
         &[
             "publish invoices desk producer",
             "│  messaging.rabbitmq.message.confirmation=ack",
-            "├─ ✗ process demo.invoices ada consumer",
+            &process,
             "│  │  ✗ no_total",
             "│  │  → link to publish invoices in this trace",
-            "│  └─ reject demo.invoices ada client",
+            &reject,
             "│        → link to publish invoices in this trace",
             "└─ process demo.rejected complaints consumer",
             "   │  → link to publish invoices in this trace",
