@@ -77,6 +77,12 @@ impl<S: Side> Instrumentation for GrpcInstrumentation<S> {
     }
 
     #[inline]
+    fn is_noop(&self) -> bool {
+        // The tracer first: this costs nothing once one is known.
+        self.tracer.is_noop() && self.instruments.get().is_none()
+    }
+
+    #[inline]
     fn options(&self) -> &Options<GrpcHead> {
         &self.grpc.common
     }

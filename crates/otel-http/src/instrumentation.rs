@@ -69,6 +69,12 @@ impl<S: Side> Instrumentation for HttpInstrumentation<S> {
     }
 
     #[inline]
+    fn is_noop(&self) -> bool {
+        // The tracer first: this costs nothing once one is known.
+        self.tracer.is_noop() && self.instruments.get().is_none()
+    }
+
+    #[inline]
     fn options(&self) -> &Options<HttpHead> {
         &self.http.common
     }

@@ -60,6 +60,9 @@ pub fn start_client<I: ClientInstrumentation, B>(
     request: &mut Request<B>,
 ) -> RequestScope<I::Observer> {
     let options = instrumentation.options();
+    if instrumentation.is_noop() {
+        return forward(options, request);
+    }
     let head = RequestHead::new(request);
     if instrumentation.excludes(&head) || !options.records(&head) {
         return unrecorded(&**instrumentation, request);
@@ -142,6 +145,19 @@ fn inject<V: HeadView, B>(options: &Options<V>, context: &Context, is_own: bool,
             options.propagator.inject_absent(context, &mut headers);
         }
     });
+}
+
+/// Without an SDK an attempt carries the context of its caller, beside the headers that the caller wrote.
+#[cold]
+#[inline(never)]
+fn forward<V: HeadView, B, C: RequestObserver>(
+    options: &Options<V>,
+    request: &mut Request<B>,
+) -> RequestScope<C> {
+    let given = request.extensions().get::<Context>().cloned();
+    let context = given.clone().unwrap_or_else(Context::current);
+    inject(options, &context, false, request);
+    RequestScope(given.map_or(State::Nothing, State::Context))
 }
 
 /// An attempt that is not recorded still carries the current context. Inside of a recorded attempt the headers stay.

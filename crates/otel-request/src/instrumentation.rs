@@ -16,6 +16,11 @@ pub trait Instrumentation: Send + Sync + Sized + 'static {
     /// Returns the tracer.
     fn tracer(&self) -> &Tracer;
 
+    /// Returns true while no SDK is installed, so that nothing of a request is recorded.
+    fn is_noop(&self) -> bool {
+        false
+    }
+
     /// Returns the settings.
     fn options(&self) -> &Options<Self::View>;
 

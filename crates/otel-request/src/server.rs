@@ -51,7 +51,7 @@ pub fn start_server<I: ServerInstrumentation, B>(
 ) -> RequestScope<I::Observer> {
     let options = instrumentation.options();
     let head = RequestHead::new(request);
-    if instrumentation.excludes(&head) || !options.records(&head) {
+    if instrumentation.is_noop() || instrumentation.excludes(&head) || !options.records(&head) {
         return unrecorded(&**instrumentation, &head);
     }
     let start_time = StartTime::now();
