@@ -33,6 +33,7 @@ mod scope;
 mod series;
 mod server;
 mod span;
+mod timeout;
 
 pub use crate::address::{PeerAddr, format_ip};
 pub use crate::body::RequestBody;
@@ -56,3 +57,4 @@ pub use crate::scope::{Entered, RequestScope};
 pub use crate::series::SeriesLimit;
 pub use crate::server::{ServerInstrumentation, start_server};
 pub use crate::span::{AttributeScope, NameRank, RequestSpan, SpanName};
+pub use crate::timeout::parse_timeout;

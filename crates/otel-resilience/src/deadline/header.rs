@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use otel_request::parse_timeout;
 
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -45,9 +46,9 @@ impl DeadlineHeader {
         match self.0 {
             Format::Grpc => {
                 let (unit, digits) = value.as_bytes().split_last()?;
-                duration(digits, *unit)
+                parse_timeout(digits, *unit)
             }
-            Format::Milliseconds(_) => duration(value.as_bytes(), b'm'),
+            Format::Milliseconds(_) => parse_timeout(value.as_bytes(), b'm'),
         }
     }
 
@@ -90,22 +91,6 @@ fn with_unit(mut number: u64, unit: u8) -> Option<HeaderValue> {
         }
     }
     HeaderValue::from_bytes(text.get(start..)?).ok()
-}
-
-fn duration(digits: &[u8], unit: u8) -> Option<Duration> {
-    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-    Some(match unit {
-        b'H' => Duration::from_secs(value * 3600),
-        b'M' => Duration::from_secs(value * 60),
-        b'S' => Duration::from_secs(value),
-        b'm' => Duration::from_millis(value),
-        b'u' => Duration::from_micros(value),
-        b'n' => Duration::from_nanos(value),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
