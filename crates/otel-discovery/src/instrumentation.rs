@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
 use otel_operation::{LazyInstruments, Providers, Tracer};
 
 use crate::metrics::{Instruments, Observed};
@@ -28,27 +26,7 @@ impl Options {
         Self::default()
     }
 
-    /// Uses this tracer provider instead of the global one.
-    #[must_use]
-    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as ApiTracer>::Span: Send + Sync + 'static,
-    {
-        self.providers.set_tracer_provider(provider);
-        self
-    }
-
-    /// Uses this meter provider instead of the global one.
-    #[must_use]
-    pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.providers.set_meter_provider(provider);
-        self
-    }
+    otel_operation::with_providers!();
 }
 
 /// The instrumentation of watches with [`Options`]. Cloning is cheap. Watches that are given none use a global one, with

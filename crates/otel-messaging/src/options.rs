@@ -7,9 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Tracer as ApiTracer, TracerProvider};
 use otel_operation::{ParentMode, Providers, SamplerAttributes};
 use otel_propagation::PropagatorHandle;
 
@@ -75,27 +73,7 @@ impl Options {
         Self::default()
     }
 
-    /// Uses this tracer provider instead of the global one.
-    #[must_use]
-    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as ApiTracer>::Span: Send + Sync + 'static,
-    {
-        self.providers.set_tracer_provider(provider);
-        self
-    }
-
-    /// Uses this meter provider instead of the global one.
-    #[must_use]
-    pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.providers.set_meter_provider(provider);
-        self
-    }
+    otel_operation::with_providers!();
 
     /// Extracts and injects context with this propagator instead of the global one.
     #[must_use]

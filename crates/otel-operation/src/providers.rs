@@ -60,6 +60,36 @@ impl Providers {
     }
 }
 
+/// Defines the methods `with_tracer_provider` and `with_meter_provider` of options or of a builder with a field `providers`. For
+/// the crates of this workspace.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_providers {
+    () => {
+        /// Uses this tracer provider instead of the global one.
+        #[must_use]
+        pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
+        where
+            P: ::opentelemetry::trace::TracerProvider + Clone + Send + Sync + 'static,
+            P::Tracer: Send + Sync + 'static,
+            <P::Tracer as ::opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+        {
+            self.providers.set_tracer_provider(provider);
+            self
+        }
+
+        /// Uses this meter provider instead of the global one.
+        #[must_use]
+        pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
+        where
+            P: ::opentelemetry::metrics::MeterProvider + Clone + Send + Sync + 'static,
+        {
+            self.providers.set_meter_provider(provider);
+            self
+        }
+    };
+}
+
 impl fmt::Debug for Providers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = |given| if given { "given" } else { "global" };

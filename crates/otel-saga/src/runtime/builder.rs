@@ -6,8 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
 use tokio::sync::{Notify, watch};
 
@@ -99,27 +97,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
         self
     }
 
-    /// Sets the tracer provider (default: the global provider).
-    #[must_use]
-    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-    {
-        self.providers.set_tracer_provider(provider);
-        self
-    }
-
-    /// Sets the meter provider (default: the global provider).
-    #[must_use]
-    pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.providers.set_meter_provider(provider);
-        self
-    }
+    otel_operation::with_providers!();
 
     /// Starts the runtime: it claims instances that are due, and accepts starts.
     ///

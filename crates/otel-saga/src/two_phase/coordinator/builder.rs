@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::TracerProvider;
 use otel_operation::Providers;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -152,27 +150,7 @@ impl CoordinatorBuilder {
         self
     }
 
-    /// Sets the tracer provider (default: the global provider).
-    #[must_use]
-    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: TracerProvider + Clone + Send + Sync + 'static,
-        P::Tracer: Send + Sync + 'static,
-        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
-    {
-        self.providers.set_tracer_provider(provider);
-        self
-    }
-
-    /// Sets the meter provider (default: the global provider).
-    #[must_use]
-    pub fn with_meter_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: MeterProvider + Clone + Send + Sync + 'static,
-    {
-        self.providers.set_meter_provider(provider);
-        self
-    }
+    otel_operation::with_providers!();
 
     /// Checks the journal, takes a lease, and starts to work: transactions in doubt are claimed at once.
     ///
