@@ -145,9 +145,8 @@ impl Methods {
     /// room.
     pub(crate) fn get(&self, path: &str, is_known: impl FnOnce(&str) -> bool) -> Option<Arc<Method>> {
         let name = || path.strip_prefix('/').filter(|name| is_known(name));
-        self.known.get_or_insert_opt(path, || {
-            name().map(|name| Method::new(name, &self.server, self.limit.clone()))
-        })
+        let make = || name().map(|name| Method::new(name, &self.server, self.limit.clone()));
+        self.known.get_or_insert_opt(path, make).map(Arc::clone)
     }
 
     /// Looks up the method of a path on a server that has a list of methods, or that learns them.

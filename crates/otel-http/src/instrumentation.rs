@@ -23,7 +23,7 @@ pub trait Side: Send + Sync + Sized + 'static {
     const END_ON: EndOn;
 
     /// Creates the side's part of the instrumentation.
-    fn new(options: Self::Options) -> Self;
+    fn new(options: Self::Options, shared: &Arc<Shared>) -> Self;
 
     /// Returns the options that it was created with.
     fn options(&self) -> &Self::Options;
@@ -41,11 +41,18 @@ pub trait Side: Send + Sync + Sized + 'static {
     ) -> RequestScope<Self::Observer>;
 }
 
+/// The parts of a layer's instrumentation that its requests need until they end. Their series hold it, so that a request holds
+/// one reference only: each counts on a cache line that all threads write.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) http: HttpOptions,
+    pub(crate) instruments: LazyInstruments<HttpInstruments>,
+}
+
 /// The instrumentation of an HTTP layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct HttpInstrumentation<S> {
-    pub(crate) http: HttpOptions,
-    pub(crate) instruments: LazyInstruments<HttpInstruments>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) side: S,
     tracer: Tracer,
 }
@@ -55,7 +62,8 @@ impl<S: Side> HttpInstrumentation<S> {
         let providers = &http.common.providers;
         let (instruments, tracer) =
             (providers.instruments(scope(), S::instruments), providers.tracer(scope()));
-        Self { http, instruments, side: S::new(options), tracer }
+        let shared = Arc::new(Shared { http, instruments });
+        Self { side: S::new(options, &shared), shared, tracer }
     }
 }
 
@@ -71,11 +79,11 @@ impl<S: Side> Instrumentation for HttpInstrumentation<S> {
     #[inline]
     fn is_noop(&self) -> bool {
         // The tracer first: this costs nothing once one is known.
-        self.tracer.is_noop() && self.instruments.get().is_none()
+        self.tracer.is_noop() && self.shared.instruments.get().is_none()
     }
 
     #[inline]
     fn options(&self) -> &Options<HttpHead> {
-        &self.http.common
+        &self.shared.http.common
     }
 }

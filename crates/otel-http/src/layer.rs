@@ -53,7 +53,7 @@ impl<S: Side> HttpLayer<S> {
     }
 
     pub(crate) fn edit(self, edit: impl FnOnce(&mut HttpOptions, &mut S::Options)) -> Self {
-        let mut http = self.instrumentation.http.clone();
+        let mut http = self.instrumentation.shared.http.clone();
         let mut options = self.instrumentation.side.options().clone();
         edit(&mut http, &mut options);
         Self::build(http, options)

@@ -17,7 +17,7 @@ use otel_operation::{
 use otel_request::SeriesLimit;
 
 use crate::attributes::{METHOD, PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE, URL_SCHEME, scheme};
-use crate::method::KnownMethods;
+use crate::instrumentation::Shared;
 
 /// The number of attribute sets per route or target that are found without a lock.
 const SETS: usize = 8;
@@ -104,8 +104,9 @@ pub(crate) struct Sizes {
 }
 
 /// The metric series of one route (server) or target (client).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Series {
+    pub(crate) shared: Arc<Shared>,
     /// The attributes of all series: the route, or the server's address and port.
     common: Vec<KeyValue>,
     /// `true` if `url.scheme` is an attribute: required on servers, opt-in on clients.
@@ -120,16 +121,38 @@ pub(crate) struct Series {
 
 impl Series {
     /// Creates the series of a route.
-    pub(crate) fn for_route(common: Vec<KeyValue>) -> Self {
-        Self { common, scheme: true, ..Self::default() }
+    pub(crate) fn for_route(shared: &Arc<Shared>, common: Vec<KeyValue>) -> Self {
+        Self::new(shared, common, true, None)
     }
 
     /// Creates the series of a host that is called, of which the first counts at once.
-    pub(crate) fn for_host(common: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
+    pub(crate) fn for_host(
+        shared: &Arc<Shared>,
+        common: Vec<KeyValue>,
+        limit: Option<Arc<SeriesLimit>>,
+    ) -> Self {
         if let Some(limit) = &limit {
             limit.add();
         }
-        Self { common, limit, ..Self::default() }
+        Self::new(shared, common, false, limit)
+    }
+
+    fn new(
+        shared: &Arc<Shared>,
+        common: Vec<KeyValue>,
+        scheme: bool,
+        limit: Option<Arc<SeriesLimit>>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            common,
+            scheme,
+            durations: SmallOnceMap::new(),
+            sizes: SmallOnceMap::new(),
+            active: SmallOnceMap::new(),
+            limit,
+            sets: AtomicU32::new(0),
+        }
     }
 
     /// Counts a new attribute set.
@@ -142,18 +165,14 @@ impl Series {
         }
     }
 
-    /// Adds to the number of active requests. Only attributes known at the start are used, because the increment and
-    /// the decrement must have the same ones.
-    pub(crate) fn in_flight(
-        &self,
-        instruments: &HttpInstruments,
-        methods: &KnownMethods,
-        key: &Key,
-        delta: i64,
-    ) {
+    /// Adds to the number of active requests; returns false if no instruments are known yet. Only attributes known at the start
+    /// are used, because the increment and the decrement must have the same ones.
+    #[inline]
+    pub(crate) fn in_flight(&self, key: &Key, delta: i64) -> bool {
+        let Some(instruments) = self.shared.instruments.get() else { return false };
         let attributes = || {
             let mut attributes = self.common.clone();
-            attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
+            attributes.push(KeyValue::new(METHOD, self.shared.http.known_methods.name(key.method)));
             if self.scheme {
                 attributes.push(KeyValue::new(URL_SCHEME, scheme(key.https)));
             }
@@ -164,18 +183,13 @@ impl Series {
             || AttributedUpDownCounter::new(&instruments.active, attributes()),
             |series| series.add(delta),
         );
+        true
     }
 
     #[inline]
-    pub(crate) fn record_duration(
-        &self,
-        instruments: &HttpInstruments,
-        methods: &KnownMethods,
-        key: Key,
-        outcome: &Outcome,
-        elapsed: Duration,
-    ) {
-        let attributes = || self.attributes(methods, &key, outcome.error_type());
+    pub(crate) fn record_duration(&self, key: Key, outcome: &Outcome, elapsed: Duration) {
+        let Some(instruments) = self.shared.instruments.get() else { return };
+        let attributes = || self.attributes(&key, outcome.error_type());
         let seconds = elapsed.as_secs_f64();
         let Some(key) = FullKey::new(key, outcome) else {
             return instruments.duration.record(seconds, &attributes());
@@ -187,19 +201,13 @@ impl Series {
         self.durations.get_or_init_with(key, make, |series| series.record(seconds));
     }
 
-    pub(crate) fn record_sizes(
-        &self,
-        instruments: &HttpInstruments,
-        methods: &KnownMethods,
-        key: Key,
-        outcome: &Outcome,
-        sizes: Sizes,
-    ) {
+    pub(crate) fn record_sizes(&self, key: Key, outcome: &Outcome, sizes: Sizes) {
+        let Some(instruments) = self.shared.instruments.get() else { return };
         if sizes.request.is_none() && sizes.response.is_none() {
             return;
         }
         let make = || {
-            let attributes = self.attributes(methods, &key, outcome.error_type());
+            let attributes = self.attributes(&key, outcome.error_type());
             (
                 AttributedHistogram::new(&instruments.request_size, attributes.clone()),
                 AttributedHistogram::new(&instruments.response_size, attributes),
@@ -219,14 +227,9 @@ impl Series {
         }
     }
 
-    fn attributes(
-        &self,
-        methods: &KnownMethods,
-        key: &Key,
-        error: Option<&Cow<'static, str>>,
-    ) -> Vec<KeyValue> {
+    fn attributes(&self, key: &Key, error: Option<&Cow<'static, str>>) -> Vec<KeyValue> {
         let mut attributes = self.common.clone();
-        attributes.push(KeyValue::new(METHOD, methods.name(key.method)));
+        attributes.push(KeyValue::new(METHOD, self.shared.http.known_methods.name(key.method)));
         if self.scheme {
             attributes.push(KeyValue::new(URL_SCHEME, scheme(key.https)));
         }

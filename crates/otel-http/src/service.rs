@@ -75,7 +75,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut scope = I::start(&self.instrumentation, &mut request);
-        if self.instrumentation.http.body_sizes
+        if self.instrumentation.shared.http.body_sizes
             && let Some(observer) = scope.observer_mut()
         {
             I::set_request_size(observer, observe_request(&mut request));

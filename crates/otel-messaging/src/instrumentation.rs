@@ -124,11 +124,13 @@ impl MessagingInstrumentation {
         let describe = || describe().apply_template(&client.options);
         let prepare = || PreparedDestination::new(client, &describe());
         if let Some(prepared) = with_key(key, |key| destinations.get_or_insert(key, prepare)) {
-            return Destination(prepared);
+            return Destination(Arc::clone(prepared));
         }
         let description = describe();
         let series = with_key(&description.overflow_key(), |key| {
-            overflow.get_or_insert(key, || Series::new(description.overflow_metric_attributes(client)))
+            overflow
+                .get_or_insert(key, || Series::new(description.overflow_metric_attributes(client)))
+                .cloned()
         });
         Destination(Arc::new(PreparedDestination::overflow(client, &description, series, no_series)))
     }

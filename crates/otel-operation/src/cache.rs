@@ -111,37 +111,22 @@ impl<V> BoundedCache<V> {
 
     /// Returns the value of `name`, if the map has it.
     #[inline]
-    pub fn get(&self, name: &str) -> Option<Arc<V>> {
-        let found = self.first(name).or_else(|| {
+    pub fn get(&self, name: &str) -> Option<&Arc<V>> {
+        self.first(name).or_else(|| {
             let entry = self.table.get(self.hasher.hash_one(name), |entry| *entry.0 == *name);
             entry.map(|(_, value)| value)
-        });
-        found.map(Arc::clone)
+        })
     }
 
     /// Returns the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map.
-    pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<Arc<V>> {
+    pub fn get_or_insert(&self, name: &str, make: impl FnOnce() -> V) -> Option<&Arc<V>> {
         self.get_or_insert_opt(name, || Some(make()))
     }
 
     /// Like [`get_or_insert`](Self::get_or_insert), but keeps nothing and returns `None` if `make` returns `None`.
     #[inline]
-    pub fn get_or_insert_opt(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<Arc<V>> {
-        match self.first(name) {
-            Some(value) => Some(Arc::clone(value)),
-            None => self.look_up(name, make).map(Arc::clone),
-        }
-    }
-
-    /// Returns a copy of the value of `name`, which `make` creates if it is missing, or `None` for a new name in a full map. For
-    /// values that are cheap to clone.
-    #[inline]
-    pub fn get_or_insert_cloned(&self, name: &str, make: impl FnOnce() -> V) -> Option<V>
-    where
-        V: Clone,
-    {
-        let value = self.first(name).or_else(|| self.look_up(name, || Some(make())));
-        value.map(|value| V::clone(value))
+    pub fn get_or_insert_opt(&self, name: &str, make: impl FnOnce() -> Option<V>) -> Option<&Arc<V>> {
+        self.first(name).or_else(|| self.look_up(name, make))
     }
 
     #[inline]
@@ -227,10 +212,10 @@ mod tests {
     fn interned_values_are_shared_up_to_the_bound() {
         let interned = BoundedCache::new(2);
         let first = interned.get_or_insert("a", || 1).unwrap();
-        assert!(Arc::ptr_eq(&first, &interned.get_or_insert("a", || 2).unwrap()));
+        assert!(Arc::ptr_eq(first, interned.get_or_insert("a", || 2).unwrap()));
         assert!(interned.get_or_insert("b", || 3).is_some());
         assert!(interned.get_or_insert("c", || 4).is_none(), "past the bound nothing is kept");
-        assert_eq!(interned.get_or_insert("b", || 5).as_deref(), Some(&3));
+        assert_eq!(interned.get_or_insert("b", || 5).map(|value| **value), Some(3));
         assert_eq!(format!("{interned:?}"), "BoundedCache { used: 2, of: 2 }");
     }
 

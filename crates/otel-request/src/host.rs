@@ -4,6 +4,7 @@
 //! `server.address` and `server.port` attributes", and [RFC 3986, section
 //! 3.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2), for the characters of a host.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use otel_operation::BoundedCache;
@@ -16,7 +17,7 @@ const LONGEST: usize = 255;
 const LONGEST_CACHED: usize = 128;
 
 /// A parsed host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Host {
     /// The name or the IP address, the latter without brackets.
@@ -41,13 +42,16 @@ impl HostCache {
     /// Hosts with credentials are not cached; neither are further ones once the cache is full, because a host is untrusted
     /// input.
     #[must_use]
-    pub fn parse(&self, authority: &str) -> Option<Arc<Host>> {
+    pub fn parse(&self, authority: &str) -> Option<Cow<'_, Host>> {
         let parse = || split_host(authority).map(|(address, port)| Host { address: address.into(), port });
         if authority.len() > LONGEST_CACHED {
-            return parse().map(Arc::new);
+            return parse().map(Cow::Owned);
         }
         let make = || if authority.contains('@') { None } else { parse() };
-        self.0.get_or_insert_opt(authority, make).or_else(|| parse().map(Arc::new))
+        match self.0.get_or_insert_opt(authority, make) {
+            Some(host) => Some(Cow::Borrowed(host)),
+            None => parse().map(Cow::Owned),
+        }
     }
 }
 
@@ -124,7 +128,7 @@ mod tests {
             let expected = split_host(text).unwrap();
             assert_eq!((&*host.address, host.port), expected);
         }
-        assert!(Arc::ptr_eq(&cache.parse("b.example").unwrap(), &cache.parse("b.example").unwrap()));
+        assert!(matches!(cache.parse("b.example"), Some(Cow::Borrowed(_))));
         assert_eq!(format!("{cache:?}"), "HostCache(BoundedCache { used: 1, of: 1 })");
     }
 

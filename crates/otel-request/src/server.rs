@@ -97,7 +97,7 @@ pub fn start_server<I: ServerInstrumentation, B>(
             }
         };
         let attributes = || {
-            let mut list = Vec::with_capacity(16);
+            let mut list = Vec::new();
             instrumentation.attributes(&observer, &details, &head, AttributeScope::All, &mut list);
             options.capture_request(head.headers, &mut list);
             options.add_request_attributes(&head, &mut list);
@@ -188,7 +188,7 @@ fn join<I: ServerInstrumentation>(
     let mut operation = Operation::without_span(joined.context, start_time, record);
     let (record, span) = operation.parts();
     if let Some(span) = record.place.span(span) {
-        let mut list = Vec::with_capacity(16);
+        let mut list = Vec::new();
         if span.scope() == AttributeScope::Protocol {
             instrumentation.attributes(&record.observer, &details, head, AttributeScope::Protocol, &mut list);
             options.capture_request(head.headers, &mut list);

@@ -93,20 +93,20 @@ impl TaskInstrumentation {
     pub(crate) fn task_series(&self, name: &str) -> Arc<TaskSeries> {
         let Inner { task_instruments, tasks, other_tasks, .. } = &*self.0;
         let series = tasks.get_or_insert(name, || TaskSeries::new(task_instruments, name));
-        series.unwrap_or_else(|| Arc::clone(other_tasks))
+        Arc::clone(series.unwrap_or(other_tasks))
     }
 
     /// Returns the metrics of the channels of this name.
     pub(crate) fn channel_series(&self, name: &str) -> Arc<ChannelSeries> {
         let Inner { channel_instruments, channels, other_channels, .. } = &*self.0;
         let series = channels.get_or_insert(name, || ChannelSeries::new(channel_instruments, name));
-        series.unwrap_or_else(|| Arc::clone(other_channels))
+        Arc::clone(series.unwrap_or(other_channels))
     }
 
     /// Returns the metric of the locks of this name.
     pub(crate) fn lock_series(&self, name: &str) -> Arc<LockSeries> {
         let Inner { lock_instruments, locks, other_locks, .. } = &*self.0;
         let series = locks.get_or_insert(name, || LockSeries::new(lock_instruments, name));
-        series.unwrap_or_else(|| Arc::clone(other_locks))
+        Arc::clone(series.unwrap_or(other_locks))
     }
 }

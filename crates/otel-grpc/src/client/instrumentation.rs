@@ -146,7 +146,7 @@ impl GrpcInstrumentation<GrpcClient> {
                 let methods = || Methods::of_origin(attributes::target(head.uri), Arc::clone(series));
                 let new = || series.has_room().then(methods);
                 match self.side.by_origin.get_or_insert_opt(authority.as_str(), new) {
-                    Some(methods) => find(&methods),
+                    Some(methods) => find(methods),
                     None => find(&self.methods),
                 }
             }

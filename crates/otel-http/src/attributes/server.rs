@@ -3,6 +3,7 @@
 //! Follows the [HTTP semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), "HTTP
 //! server".
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub(crate) fn is_https(uri: &Uri, forwarded: Option<&Forwarded>, otherwise: bool
 }
 
 /// Returns `server.address` and `server.port`: from a trusted proxy's header, else `:authority`, else `Host`.
-fn server(head: &RequestHead<'_>, received: &RequestParts<'_>) -> Option<Arc<Host>> {
+fn server<'a>(head: &RequestHead<'_>, received: &RequestParts<'a>) -> Option<Cow<'a, Host>> {
     let authority = match received.forwarded.and_then(|forwarded| forwarded.host.as_deref()) {
         Some(host) => host,
         None => match head.uri.authority() {
@@ -63,6 +64,9 @@ pub(crate) fn attributes(
     attributes: &mut Vec<KeyValue>,
 ) {
     let is_owner = scope == AttributeScope::All;
+    // The status code is added later. A list with more room would keep it until the end of the response.
+    let optional = usize::from(head.uri.query().is_some()) + if received.peer.is_some() { 4 } else { 0 };
+    attributes.reserve_exact(9 + optional);
     super::method(received.method, head.method, attributes);
     attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));
     attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
@@ -81,8 +85,8 @@ pub(crate) fn attributes(
     if let Some(agent) = head.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
         let agent = url::bounded(agent, LONGEST_USER_AGENT);
         // Most servers are called by few programs. A full cache keeps no further ones, because the header is untrusted.
-        attributes.push(match received.agents.get_or_insert_cloned(agent, || Arc::<str>::from(agent)) {
-            Some(cached) => KeyValue::new(super::USER_AGENT, cached),
+        attributes.push(match received.agents.get_or_insert(agent, || Arc::<str>::from(agent)) {
+            Some(cached) => KeyValue::new(super::USER_AGENT, Arc::<str>::clone(cached)),
             None => KeyValue::new(super::USER_AGENT, agent.to_owned()),
         });
     }

@@ -16,7 +16,7 @@ use super::state::ClientState;
 use crate::attributes::client::Target;
 use crate::attributes::{self, SERVER_ADDRESS, URL_TEMPLATE, client as request_attributes};
 use crate::config::EndOn;
-use crate::instrumentation::{HttpInstrumentation, Side};
+use crate::instrumentation::{HttpInstrumentation, Shared, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key, Series};
 use crate::sizes::{BodySizes, RequestSize};
@@ -59,7 +59,7 @@ pub struct HttpClient {
     /// By `http`, `https` and an unknown scheme, which differ in the default port.
     hosts: [BoundedCache<TargetHost>; 3],
     /// The host that all hosts beyond the limit share.
-    other: Arc<TargetHost>,
+    other: TargetHost,
     templates: BoundedCache<SmallOnceMap<u8, Cow<'static, str>, 16>>,
 }
 
@@ -73,8 +73,8 @@ struct TargetHost {
 }
 
 impl TargetHost {
-    fn new(attributes: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
-        let series = Arc::new(Series::for_host(attributes.clone(), limit.clone()));
+    fn new(shared: &Arc<Shared>, attributes: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
+        let series = Arc::new(Series::for_host(shared, attributes.clone(), limit.clone()));
         Self { attributes, series, limit, by_template: BoundedCache::new(TEMPLATES) }
     }
 
@@ -82,9 +82,9 @@ impl TargetHost {
         let make = || {
             let mut attributes = self.attributes.clone();
             attributes.push(KeyValue::new(URL_TEMPLATE, template.to_owned()));
-            Series::for_host(attributes, self.limit.clone())
+            Series::for_host(&self.series.shared, attributes, self.limit.clone())
         };
-        self.by_template.get_or_insert(template, make).unwrap_or_else(|| Arc::new(make()))
+        self.by_template.get_or_insert(template, make).map_or_else(|| Arc::new(make()), Arc::clone)
     }
 }
 
@@ -95,11 +95,11 @@ impl Side for HttpClient {
     // Callers need not read or drop a response body promptly: a span that ended with it might stay open.
     const END_ON: EndOn = EndOn::Head;
 
-    fn new(options: ClientOptions) -> Self {
+    fn new(options: ClientOptions, shared: &Arc<Shared>) -> Self {
         Self {
             series: Arc::new(SeriesLimit::new(options.max_untrusted_series)),
             hosts: [(); 3].map(|()| BoundedCache::new(options.max_untrusted_series as usize)),
-            other: Arc::new(TargetHost::new(vec![KeyValue::new(SERVER_ADDRESS, "_OTHER")], None)),
+            other: TargetHost::new(shared, vec![KeyValue::new(SERVER_ADDRESS, "_OTHER")], None),
             templates: BoundedCache::new(TEMPLATES),
             options,
         }
@@ -133,7 +133,7 @@ impl Side for HttpClient {
 pub struct Details<'a> {
     method: KnownMethod,
     target: Option<Target<'a>>,
-    host: Option<Arc<TargetHost>>,
+    host: Option<&'a TargetHost>,
     template: Option<&'a str>,
 }
 
@@ -142,22 +142,22 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
 
     #[inline(always)]
     fn observe<'a>(self: &'a Arc<Self>, head: &RequestHead<'a>) -> (ClientState, Details<'a>, SpanName) {
-        let method = self.http.known_methods.look_up(head.method);
+        let http = &self.shared.http;
+        let method = http.known_methods.look_up(head.method);
         let target = Target::new(head.uri, head.headers, self.side.options.tls);
-        let (target, host) = self.side.host(target);
+        let (target, host) = self.side.host(target, &self.shared);
         let template = head.extensions.get::<UrlTemplate>().map(|template| &*template.0);
-        let name = match self.http.chosen_name(head, template) {
+        let name = match http.chosen_name(head, template) {
             Some(name) => SpanName::new(name, NameRank::Hook),
             None if template.is_some() => SpanName::new(self.side.name(&method, template), NameRank::Route),
             None => SpanName::new(self.side.name(&method, template), NameRank::Method),
         };
-        let measured = host.as_ref().unwrap_or(&self.side.other);
+        let measured = host.unwrap_or(&self.side.other);
         let state = ClientState::new(
-            Arc::clone(self),
             (Arc::clone(&measured.series), template.map(|template| measured.template_series(template))),
             // The scheme is no attribute of a client's metrics.
             Key { method: method.index, https: false, version: None, status: None },
-            self.http.body_sizes.then(|| BodySizes::new(head.headers)),
+            http.body_sizes.then(|| BodySizes::new(head.headers)),
         );
         (state, Details { method, target, host, template }, name)
     }
@@ -197,12 +197,16 @@ impl ClientInstrumentation for HttpInstrumentation<HttpClient> {
 impl HttpClient {
     /// Returns the target if it names a host, and that host unless it is a new one beyond the limit.
     #[inline]
-    fn host<'a>(&self, target: Option<Target<'a>>) -> (Option<Target<'a>>, Option<Arc<TargetHost>>) {
+    fn host<'a>(
+        &self,
+        target: Option<Target<'a>>,
+        shared: &Arc<Shared>,
+    ) -> (Option<Target<'a>>, Option<&TargetHost>) {
         let Some(target) = target else { return (None, None) };
         match self.hosts(target.https).get(target.authority) {
             Some(host) => (Some(target), Some(host)),
             None if target.address().is_none() => (None, None),
-            None => (Some(target), self.new_host(&target)),
+            None => (Some(target), self.new_host(&target, shared)),
         }
     }
 
@@ -217,14 +221,14 @@ impl HttpClient {
     }
 
     #[cold]
-    fn new_host(&self, target: &Target<'_>) -> Option<Arc<TargetHost>> {
+    fn new_host(&self, target: &Target<'_>, shared: &Arc<Shared>) -> Option<&TargetHost> {
         let make = || {
             let limit = Arc::clone(&self.series);
-            limit.has_room().then(|| TargetHost::new(target.attributes(), Some(limit)))
+            limit.has_room().then(|| TargetHost::new(shared, target.attributes(), Some(limit)))
         };
         // The key includes the port. It stays in memory, so that it must not have credentials.
         let (_, key) = target.authority.rsplit_once('@').unwrap_or(("", target.authority));
-        self.hosts(target.https).get_or_insert_opt(key, make)
+        self.hosts(target.https).get_or_insert_opt(key, make).map(|host| &**host)
     }
 
     fn name(&self, method: &KnownMethod, template: Option<&str>) -> Cow<'static, str> {

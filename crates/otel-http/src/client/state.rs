@@ -16,10 +16,9 @@ use otel_request::{
     AttributeScope, EndsWith, Protocol, RequestBody, RequestFuture, RequestObserver, RequestSpan,
 };
 
-use super::instrumentation::HttpClient;
 use crate::attributes::{PROTOCOL_VERSION, ProtocolVersion, STATUS_CODE};
+use crate::config::HttpOptions;
 use crate::exchange::{HTTP, content_length};
-use crate::instrumentation::HttpInstrumentation;
 use crate::metrics::{Key, Series};
 use crate::outcome;
 use crate::sizes::BodySizes;
@@ -29,7 +28,6 @@ use crate::{config::EndOn, sizes::RequestSize};
 /// The state of a client call. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct ClientState {
-    client: Arc<HttpInstrumentation<HttpClient>>,
     series: Arc<Series>,
     /// The series with the URL template, of the metrics whose conventions require it; `None` without a template.
     template_series: Option<Arc<Series>>,
@@ -41,12 +39,11 @@ pub struct ClientState {
 impl ClientState {
     #[inline]
     pub(super) fn new(
-        client: Arc<HttpInstrumentation<HttpClient>>,
         (series, template_series): (Arc<Series>, Option<Arc<Series>>),
         key: Key,
         sizes: Option<Box<BodySizes>>,
     ) -> Self {
-        Self { client, series, template_series, key, sizes }
+        Self { series, template_series, key, sizes }
     }
 
     /// Returns the series of all metrics but the duration, for which the template is opt-in.
@@ -66,16 +63,19 @@ impl ClientState {
     /// Returns true if the response's body is needed.
     #[cfg(feature = "reqwest")]
     pub(crate) fn observes_body(&self) -> bool {
-        let http = &self.client.http;
+        let http = self.http();
         http.end_on != EndOn::Head || http.end_on_by_response.is_some() || self.sizes.is_some()
     }
 
     #[cold]
     fn measure_sizes(&self, outcome: &Outcome, sizes: &BodySizes) {
-        let Some(instruments) = self.client.instruments.get() else { return };
-        let methods = &self.client.http.known_methods;
         let sizes = sizes.measured(self.key.status.is_some());
-        self.template_series().record_sizes(instruments, methods, self.key, outcome, sizes);
+        self.template_series().record_sizes(self.key, outcome, sizes);
+    }
+
+    #[inline]
+    fn http(&self) -> &HttpOptions {
+        &self.series.shared.http
     }
 }
 
@@ -84,16 +84,14 @@ impl RequestObserver for ClientState {
 
     #[inline]
     fn add_in_flight(&self, delta: i64) -> bool {
-        let Some(instruments) = self.client.instruments.get() else { return false };
-        self.template_series().in_flight(instruments, &self.client.http.known_methods, &self.key, delta);
-        true
+        self.template_series().in_flight(&self.key, delta)
     }
 
     fn outcome_if_dropped(&mut self) -> Outcome {
         match self.key.status {
             // Reading the body is optional.
             Some(status) => outcome::of_client(status),
-            None => self.client.http.common.outcome_of_cancellation(Outcome::cancelled()),
+            None => self.http().common.outcome_of_cancellation(Outcome::cancelled()),
         }
     }
 
@@ -101,7 +99,7 @@ impl RequestObserver for ClientState {
     fn on_response<B: Body>(&mut self, response: &Response<B>, span: Option<&RequestSpan<'_>>) -> EndsWith {
         let version = ProtocolVersion::from_version(response.version());
         let status = response.status();
-        let http = &self.client.http;
+        let http = &self.series.shared.http;
         if let Some(span) = span {
             if span.scope() != AttributeScope::Hooks {
                 span.set_attributes([
@@ -146,14 +144,12 @@ impl RequestObserver for ClientState {
     }
 
     fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
-        self.client.http.common.error_outcome(error, self.key.status.is_some(), span.is_some())
+        self.http().common.error_outcome(error, self.key.status.is_some(), span.is_some())
     }
 
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
-        let Some(instruments) = self.client.instruments.get() else { return };
-        let methods = &self.client.http.known_methods;
-        self.series.record_duration(instruments, methods, self.key, outcome, elapsed);
+        self.series.record_duration(self.key, outcome, elapsed);
         if let Some(sizes) = &self.sizes
             && !sizes.is_late()
         {

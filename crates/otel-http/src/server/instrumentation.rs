@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-#[cfg(feature = "tracing")]
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Request, Uri};
 use opentelemetry::KeyValue;
@@ -14,12 +12,12 @@ use otel_request::{
     SpanName, start_server,
 };
 
-use super::route::{LateRoute, Route};
+use super::route::{LateRoute, Route, Routes};
 use super::state::ServerState;
 use crate::attributes::{self, server as request_attributes};
 use crate::config::EndOn;
 use crate::forwarded::{self, Forwarded, TrustedProxies};
-use crate::instrumentation::{HttpInstrumentation, Side};
+use crate::instrumentation::{HttpInstrumentation, Shared, Side};
 use crate::method::KnownMethod;
 use crate::metrics::{HttpInstruments, Key};
 use crate::sizes::RequestSize;
@@ -51,11 +49,9 @@ impl Default for ServerOptions {
 /// The server's side of a layer. Opaque; public only because it appears in type signatures.
 #[derive(Debug)]
 pub struct HttpServer {
-    pub(super) no_route: Arc<Route>,
+    no_route: Arc<Route>,
     options: ServerOptions,
-    routes: BoundedCache<Route>,
-    #[cfg(feature = "tracing")]
-    has_warned: AtomicBool,
+    routes: Arc<Routes>,
     hosts: HostCache,
     agents: BoundedCache<Arc<str>>,
 }
@@ -66,12 +62,11 @@ impl Side for HttpServer {
 
     const END_ON: EndOn = EndOn::Auto;
 
-    fn new(options: ServerOptions) -> Self {
+    fn new(options: ServerOptions, shared: &Arc<Shared>) -> Self {
+        let routes = Arc::new(Routes::new(options.max_cached_routes, shared));
         Self {
-            routes: BoundedCache::new(options.max_cached_routes),
-            #[cfg(feature = "tracing")]
-            has_warned: AtomicBool::new(false),
-            no_route: Arc::new(Route::new(None)),
+            no_route: Arc::new(Route::unknown(&routes)),
+            routes,
             hosts: HostCache::new(HOSTS),
             agents: BoundedCache::new(AGENTS),
             options,
@@ -105,32 +100,6 @@ impl Side for HttpServer {
     }
 }
 
-impl HttpServer {
-    pub(super) fn route(&self, path: &str) -> Arc<Route> {
-        let route = || Route::new(Some(path));
-        self.routes.get_or_insert(path, route).unwrap_or_else(|| {
-            #[cfg(feature = "tracing")]
-            self.warn_for_routes(path);
-            Arc::new(route())
-        })
-    }
-
-    /// Warns once: an application with so many routes probably reports paths.
-    #[cfg(feature = "tracing")]
-    #[cold]
-    fn warn_for_routes(&self, route: &str) {
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                name: "routes.limit",
-                route,
-                "more than {} routes: names and metrics of further ones are created for each request; \
-                 a route has to be a template, not a path",
-                self.options.max_cached_routes,
-            );
-        }
-    }
-}
-
 /// The parts of a request's head that only attributes need.
 #[derive(Debug)]
 pub struct Details {
@@ -144,7 +113,8 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
     #[inline(always)]
     fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (ServerState, Details, SpanName) {
         let options = &self.side.options;
-        let method = self.http.known_methods.look_up(head.method);
+        let http = &self.shared.http;
+        let method = http.known_methods.look_up(head.method);
         // Without trusted proxies only a recording span needs the peer.
         let forwarded = options
             .trusted_proxies
@@ -152,10 +122,10 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
             .and_then(|trusted| forwarded::read(head.headers, peer(head).map(|peer| peer.ip()), trusted));
         let https = request_attributes::is_https(head.uri, forwarded.as_ref(), options.tls);
         let route = match matched_path(head) {
-            Some(path) => self.side.route(path),
+            Some(path) => self.side.routes.get(path),
             None => Arc::clone(&self.side.no_route),
         };
-        let chosen = self.http.chosen_name(head, route.route.as_deref());
+        let chosen = http.chosen_name(head, route.route.as_deref());
         let is_named = chosen.is_some();
         let name = match chosen {
             Some(name) => SpanName::new(name, NameRank::Hook),
@@ -169,7 +139,7 @@ impl ServerInstrumentation for HttpInstrumentation<HttpServer> {
             status: None,
         };
         let late_route = if options.late_route { head.extensions.get::<LateRoute>().cloned() } else { None };
-        let state = ServerState::new(Arc::clone(self), route, key, head, late_route, is_named);
+        let state = ServerState::new(route, key, head, late_route, is_named);
         (state, Details { method, forwarded }, name)
     }
 

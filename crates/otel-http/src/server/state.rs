@@ -16,11 +16,10 @@ use otel_request::{
     RequestSpan, SpanName,
 };
 
-use super::instrumentation::HttpServer;
 use super::route::{LateRoute, Route};
 use crate::attributes::{ROUTE, STATUS_CODE};
+use crate::config::HttpOptions;
 use crate::exchange::{HTTP, content_length};
-use crate::instrumentation::HttpInstrumentation;
 use crate::method::KnownMethod;
 use crate::metrics::Key;
 use crate::outcome;
@@ -31,7 +30,6 @@ use crate::sizes::BodySizes;
 pub struct ServerState {
     pub(super) route: Arc<Route>,
     pub(super) key: Key,
-    server: Arc<HttpInstrumentation<HttpServer>>,
     late_route: Option<LateRoute>,
     /// `true` if the route became known after the start: the span does not have it yet.
     is_route_late: bool,
@@ -44,15 +42,14 @@ pub struct ServerState {
 impl ServerState {
     #[inline]
     pub(super) fn new(
-        server: Arc<HttpInstrumentation<HttpServer>>,
         route: Arc<Route>,
         key: Key,
         head: &RequestHead<'_>,
         late_route: Option<LateRoute>,
         is_named: bool,
     ) -> Self {
-        let sizes = server.http.body_sizes.then(|| BodySizes::new(head.headers));
-        Self { route, key, server, late_route, is_route_late: false, is_named, sizes }
+        let sizes = route.series.shared.http.body_sizes.then(|| BodySizes::new(head.headers));
+        Self { route, key, late_route, is_route_late: false, is_named, sizes }
     }
 
     /// Applies the route that a router inside the layer has set, if none was known at the start.
@@ -67,10 +64,13 @@ impl ServerState {
 
     #[cold]
     fn measure_sizes(&self, outcome: &Outcome, sizes: &BodySizes) {
-        let Some(instruments) = self.server.instruments.get() else { return };
-        let methods = &self.server.http.known_methods;
         let sizes = sizes.measured(self.key.status.is_some());
-        self.route.series.record_sizes(instruments, methods, self.key, outcome, sizes);
+        self.route.series.record_sizes(self.key, outcome, sizes);
+    }
+
+    #[inline]
+    fn http(&self) -> &HttpOptions {
+        &self.route.series.shared.http
     }
 }
 
@@ -80,10 +80,7 @@ impl RequestObserver for ServerState {
 
     #[inline]
     fn add_in_flight(&self, delta: i64) -> bool {
-        let Some(instruments) = self.server.instruments.get() else { return false };
-        let methods = &self.server.http.known_methods;
-        self.server.side.no_route.series.in_flight(instruments, methods, &self.key, delta);
-        true
+        self.route.in_flight.in_flight(&self.key, delta)
     }
 
     #[inline]
@@ -94,9 +91,9 @@ impl RequestObserver for ServerState {
             if span.scope() != AttributeScope::Hooks {
                 span.set_attribute(KeyValue::new(STATUS_CODE, i64::from(status.as_u16())));
             }
-            self.server.http.record_response_head(response, span);
+            self.http().record_response_head(response, span);
         }
-        if !self.server.http.end_on(response).is_head(response) {
+        if !self.http().end_on(response).is_head(response) {
             return EndsWith::Body(content_length(response.headers()));
         }
         match &mut self.sizes {
@@ -129,7 +126,7 @@ impl RequestObserver for ServerState {
     }
 
     fn on_error<E: 'static>(&mut self, error: &E, span: Option<&RequestSpan<'_>>) -> Outcome {
-        self.server.http.common.error_outcome(error, self.key.status.is_some(), span.is_some())
+        self.http().common.error_outcome(error, self.key.status.is_some(), span.is_some())
     }
 
     fn late_route(&mut self) -> Option<&str> {
@@ -139,8 +136,8 @@ impl RequestObserver for ServerState {
 
     fn on_inner_route(&mut self, route: &str) {
         // The first route stays: it is an attribute already.
-        if self.route.route.is_none() {
-            self.route = self.server.side.route(route);
+        if let Some(routes) = &self.route.routes {
+            self.route = routes.get(route);
             self.is_route_late = true;
         }
     }
@@ -157,7 +154,7 @@ impl RequestObserver for ServerState {
             span.set_attribute(KeyValue::new(ROUTE, Arc::clone(route)));
         }
         if !self.is_named {
-            let methods = &self.server.http.known_methods;
+            let methods = &self.http().known_methods;
             let method = KnownMethod { index: self.key.method, name: methods.name(self.key.method) };
             span.set_name(SpanName::new(self.route.name(&method), NameRank::Route));
         }
@@ -166,9 +163,7 @@ impl RequestObserver for ServerState {
     #[inline]
     fn record_metrics(&mut self, outcome: &Outcome, elapsed: Duration) {
         self.apply_late_route();
-        let Some(instruments) = self.server.instruments.get() else { return };
-        let methods = &self.server.http.known_methods;
-        self.route.series.record_duration(instruments, methods, self.key, outcome, elapsed);
+        self.route.series.record_duration(self.key, outcome, elapsed);
         if let Some(sizes) = &self.sizes
             && !sizes.is_late()
         {

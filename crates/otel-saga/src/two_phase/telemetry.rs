@@ -311,7 +311,7 @@ impl Telemetry {
         let series = self.calls.get_or_insert(&key, || CallSeries::new(about));
         let record = Called {
             instruments: Arc::clone(&self.instruments),
-            series: series.unwrap_or_else(|| Arc::new(CallSeries::new(about))),
+            series: series.map_or_else(|| Arc::new(CallSeries::new(about)), Arc::clone),
             votes: about.phase == Phase::Prepare,
             reply: None,
         };
@@ -360,8 +360,10 @@ impl Telemetry {
                 ];
                 AttributedCounter::new(&instruments.heuristics, attributes)
             };
-            let series = self.heuristics.get_or_insert(&key(what, name, participant), make);
-            series.unwrap_or_else(|| Arc::new(make())).add(1);
+            match self.heuristics.get_or_insert(&key(what, name, participant), make) {
+                Some(series) => series.add(1),
+                None => make().add(1),
+            }
         }
     }
 
