@@ -66,7 +66,9 @@ pub(crate) fn attributes(
     let is_owner = scope == AttributeScope::All;
     // The status code is added later. A list with more room would keep it until the end of the response.
     let optional = usize::from(head.uri.query().is_some()) + if received.peer.is_some() { 4 } else { 0 };
-    attributes.reserve_exact(9 + optional);
+    if attributes.capacity() == 0 {
+        *attributes = Vec::with_capacity(9 + optional);
+    }
     super::method(received.method, head.method, attributes);
     attributes.push(KeyValue::new(super::URL_SCHEME, super::scheme(received.https)));
     attributes.push(KeyValue::new(super::URL_PATH, url::bounded(head.uri.path(), url::LONGEST).to_owned()));
