@@ -37,7 +37,7 @@ use crate::error::StartError;
 use crate::flow::Started;
 use crate::journal::{Journal, JournalError, now, unique};
 use crate::lease::Lease;
-use crate::telemetry::{Prepared, Telemetry, hexadecimal, traceparent};
+use crate::telemetry::{Prepared, Telemetry, carried, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
 ///
@@ -127,7 +127,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let parent =
             span.recording().map(|_| hexadecimal(Context::current().span().span_context().span_id()));
         let started = Started::new(name, version, known.definition.specs.clone(), input, now());
-        let started = started.with_trace(trace).with_parent(parent).with_nonce(unique());
+        let started = started.with_trace(trace).with_carried(carried(span.context()));
+        let started = started.with_parent(parent).with_nonce(unique());
         // A spawned task, so that a caller that drops the future cannot stop the start halfway.
         let (runtime, known) = (self.clone(), known.clone());
         let creating = async move {

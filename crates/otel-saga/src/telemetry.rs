@@ -20,7 +20,7 @@ use otel_operation::{LazyInstruments, Providers, Tracer};
 pub(crate) use self::attempt::{AttemptOperation, AttemptSpan, ResolutionSpan, restart_span};
 use self::metrics::{SagaGauge, SagaInstruments};
 pub(crate) use self::prepared::Prepared;
-pub(crate) use self::trace::{hexadecimal, parent, parse_traceparent, traceparent};
+pub(crate) use self::trace::{carried, hexadecimal, parent, parse_traceparent, traceparent};
 use crate::definition::Definition;
 #[cfg(feature = "tracing")]
 use crate::error::with_causes;

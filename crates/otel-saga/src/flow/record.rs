@@ -3,6 +3,8 @@
 //! Follows `docs/sagas.md`, "Records": a record is never changed, only removed by a compaction, and a form that was
 //! written once stays readable.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -82,6 +84,10 @@ pub struct Started {
     /// The span that started the saga, as a `traceparent`; the parent of the spans of attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The rest of the context in which the saga was started, by the names of its W3C headers: `tracestate` and `baggage`. The
+    /// steps run in it, also in another process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub carried: BTreeMap<String, String>,
     /// The id of that span's parent in hexadecimal, zeros for a root span, from which recovery can record the span
     /// again. Absent if the start recorded no span of its own and `trace` is the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,13 +102,30 @@ impl Started {
     /// Creates the first record of an instance.
     #[must_use]
     pub fn new(saga: impl Into<String>, version: u32, steps: Vec<StepSpec>, input: Value, at: u64) -> Self {
-        Self { saga: saga.into(), version, steps, input, at, trace: None, parent: None, nonce: None }
+        Self {
+            saga: saga.into(),
+            version,
+            steps,
+            input,
+            at,
+            trace: None,
+            carried: BTreeMap::new(),
+            parent: None,
+            nonce: None,
+        }
     }
 
     /// Sets the span that started the saga, as a `traceparent`.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// Sets the rest of the context, by the names of its W3C headers.
+    #[must_use]
+    pub fn with_carried(mut self, carried: BTreeMap<String, String>) -> Self {
+        self.carried = carried;
         self
     }
 

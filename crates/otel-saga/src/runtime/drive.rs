@@ -70,7 +70,7 @@ impl<S: Send + Sync + 'static> InstanceDriver<S> {
             definition: known.definition,
             prepared: known.prepared,
             id,
-            parent: parent(state.started.trace.as_deref()),
+            parent: parent(&state.started),
             state: Arc::new(state),
             cursor,
             running: HashMap::new(),

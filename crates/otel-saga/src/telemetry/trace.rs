@@ -1,10 +1,23 @@
-//! The text form of a span's identity in a journal.
+//! The text form of a context in a journal.
 //!
-//! Follows [W3C Trace Context, "traceparent"](https://www.w3.org/TR/trace-context-2/#traceparent-header), version 00.
+//! Follows [W3C Trace Context, "traceparent"](https://www.w3.org/TR/trace-context-2/#traceparent-header), version 00, and
+//! [W3C Baggage](https://www.w3.org/TR/baggage/).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
-use otel_propagation::context_with_remote_parent;
+use otel_propagation::CompositePropagator;
+
+use crate::flow::Started;
+
+/// The format of a journal, whatever the application's propagator is.
+static W3C: LazyLock<CompositePropagator> = LazyLock::new(CompositePropagator::default);
+
+/// The header of the span, which a journal has in a field of its own.
+const TRACEPARENT: &str = "traceparent";
 
 /// Formats the span as a `traceparent`. Returns `None` for an invalid span, because samplers treat an invalid parent
 /// as not sampled.
@@ -47,9 +60,19 @@ fn write(text: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Returns the parent context of attempts: the start's span, if it was journaled.
-pub(crate) fn parent(trace: Option<&str>) -> Context {
-    trace.and_then(parse_traceparent).map_or_else(Context::new, context_with_remote_parent)
+/// Returns what a context carries beside its span: `tracestate` and `baggage`, within the limits of their headers.
+pub(crate) fn carried(cx: &Context) -> BTreeMap<String, String> {
+    let mut headers = HashMap::new();
+    W3C.inject_context(cx, &mut headers);
+    headers.remove(TRACEPARENT);
+    headers.into_iter().collect()
+}
+
+/// Returns the parent context of attempts: the start's span, if it was journaled, and what its context carried.
+pub(crate) fn parent(started: &Started) -> Context {
+    let mut headers: HashMap<_, _> = started.carried.clone().into_iter().collect();
+    headers.extend(started.trace.clone().map(|trace| (TRACEPARENT.to_owned(), trace)));
+    W3C.extract_with_context(&Context::new(), &headers)
 }
 
 #[cfg(test)]

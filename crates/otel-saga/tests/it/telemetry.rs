@@ -7,7 +7,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use otel_saga::flow::Phase;
 use otel_saga::journal::{Journal, MemoryJournal, NewInstance, Status};
-use otel_saga::{Runtime, RuntimeBuilder, Saga, StepError};
+use otel_saga::{Runtime, RuntimeBuilder, Saga, StepContext, StepError};
 use otel_testing::Recorder;
 
 use crate::shop::{Cx, Fault, Shop, builder, order};
@@ -45,6 +45,53 @@ async fn requested(recorder: &Recorder, runtime: &Runtime<Shop>, key: &str) -> S
     let id = runtime.start(&order(1), key, 7).with_context(context.clone()).await.unwrap();
     context.span().end();
     id
+}
+
+/// The baggage and the tracestate that an action finds in its context.
+#[tokio::test(start_paused = true)]
+async fn baggage_and_tracestate_reach_the_steps_also_after_a_crash() {
+    use opentelemetry::context::FutureExt as _;
+    use otel_propagation::{CompositePropagator, PropagatorHandle, baggage};
+
+    type Seen = std::sync::Mutex<Vec<(Option<String>, String)>>;
+    async fn look(cx: StepContext<(Arc<Seen>, bool)>, (): (), (): ()) -> Result<(), StepError> {
+        let (seen, hangs) = cx.state();
+        let current = Context::current();
+        let tier = baggage::get(&current, "tier").map(str::to_owned);
+        seen.lock().unwrap().push((tier, current.span().span_context().trace_state().header()));
+        if *hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+    let mut saga = Saga::builder("look", 1);
+    saga.step("look", (), look).pivot();
+    let saga = saga.build().unwrap();
+    let (journal, recorder, seen) = (memory(), Recorder::new(), Arc::new(Seen::default()));
+    let start = |hangs: bool, worker: &str| {
+        let provider = recorder.tracer_provider();
+        Runtime::builder(Arc::clone(&journal), (Arc::clone(&seen), hangs))
+            .with_saga(&saga)
+            .with_worker(worker)
+            .with_lease(Duration::from_secs(2))
+            .with_tracer_provider(provider)
+            .start()
+    };
+
+    let first = start(true, "first");
+    let headers = std::collections::HashMap::from([
+        ("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        ("tracestate".to_owned(), "vendor=1".to_owned()),
+        ("baggage".to_owned(), "tier=gold".to_owned()),
+    ]);
+    let caller = PropagatorHandle::new(CompositePropagator::default()).extract(&headers);
+    let id = first.start(&saga, "1", ()).with_context(caller).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+    let second = start(false, "second");
+    assert_eq!(second.wait(&id).await.unwrap(), Status::Completed);
+    let expected = (Some("gold".to_owned()), "vendor=1".to_owned());
+    assert_eq!(*seen.lock().unwrap(), [expected.clone(), expected]);
 }
 
 #[tokio::test(start_paused = true)]
