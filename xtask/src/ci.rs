@@ -88,6 +88,7 @@ const STEPS: &[Step] = &[
     full("resilience", "the example runs and draws traces", full::resilience),
     full("registry", "the example runs and draws a trace", full::registry),
     full("transfer", "the example runs and draws a trace", full::transfer),
+    full("demo", "the shop runs with real servers, and without, and draws its traces", full::demo),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
     full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),
     full(
@@ -142,6 +143,10 @@ const SERVICES: &[(&str, &str)] = &[
     ("peers", "nats"),
     ("peers", "rabbitmq"),
     ("rest-api", "collector"),
+    ("shop", "kafka"),
+    ("shop", "nats"),
+    ("shop", "postgres"),
+    ("shop", "rabbitmq"),
     ("soak", "collector"),
     ("soak", "kafka"),
     ("soak", "nats"),

@@ -6,6 +6,7 @@
 
 mod binaries;
 mod ci;
+mod demo;
 mod process;
 mod repo;
 mod services;
@@ -23,6 +24,12 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "demo",
+        arguments: "[--embedded] [--orders N] [--otlp URL] [--keep] [--open] [--yes]",
+        about: "a shop of nine services, and the trace of each of its orders",
+        run: demo::command,
+    },
     Command {
         name: "ci",
         arguments: "[--full] [--yes] [--list | STEP…]",

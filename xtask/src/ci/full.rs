@@ -198,6 +198,18 @@ pub(super) fn registry(repo: &Repo) -> Result<Outcome> {
     example(repo, "registry")
 }
 
+/// Runs the demonstration of the README, with and without servers.
+pub(super) fn demo(repo: &Repo) -> Result<Outcome> {
+    for arguments in [&["--embedded"][..], &[]] {
+        let command = arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
+        crate::demo::command(&command)?;
+    }
+    if repo.file("target/demo/trace.html").is_none() {
+        bail!("the demonstration wrote no page");
+    }
+    Ok(Outcome::Passed)
+}
+
 /// Without a Postgres that it may use, the example leaves half of itself out; its tests do not.
 pub(super) fn transfer(repo: &Repo) -> Result<Outcome> {
     example(repo, "transfer")

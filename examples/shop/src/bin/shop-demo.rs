@@ -1,0 +1,155 @@
+//! The demonstration: starts all services, places orders, and draws the trace of each.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its terminal")]
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use otel_waterfall::{Color, Style, Trace};
+use shop::stage::{Servers, Stage};
+use shop::{Failure, Order, OrderResult};
+
+const HELP: &str = "\
+usage: shop-demo [OPTIONS]
+
+Starts the services of the shop, places orders, and draws the trace of each.
+
+  --embedded    Kafka's mock cluster and SQLite instead of the servers in KAFKA_BROKERS, NATS_URL, RABBITMQ_URL and POSTGRES_URL
+  --orders N    places N orders; default and least: 4
+  --html FILE   writes all traces to this page
+  --otlp URL    sends the telemetry to this collector as well, such as http://localhost:4318
+  --keep        keeps the services running until Ctrl-C";
+
+#[derive(Debug, Default)]
+struct Arguments {
+    embedded: bool,
+    orders: usize,
+    html: Option<PathBuf>,
+    otlp: Option<String>,
+    keep: bool,
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut parsed = Arguments { orders: 4, ..Arguments::default() };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match &*argument {
+            "--embedded" => parsed.embedded = true,
+            "--keep" => parsed.keep = true,
+            "--html" => parsed.html = Some(value()?.into()),
+            "--otlp" => parsed.otlp = Some(value()?.trim_end_matches('/').to_owned()),
+            "--orders" => {
+                parsed.orders = value()?.parse::<usize>().map_err(|_| "--orders needs a number")?.max(4);
+            }
+            _ => return Err(format!("unknown argument {argument}")),
+        }
+    }
+    Ok(parsed)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("error: {error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let start = Instant::now();
+    let servers = if arguments.embedded { Servers::Embedded } else { Servers::from_env()? };
+    let folder = std::env::temp_dir().join(format!("shop-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let mut stage = Stage::start(&servers, &folder, arguments.otlp).await?;
+    println!("the services are ready");
+
+    let mut results = Vec::new();
+    let prefix = format!("{:x}", std::process::id());
+    for index in 0..arguments.orders {
+        let (customer, what) = [
+            ("ada", "an order"),
+            ("ben", "an order of a customer with too little money"),
+            ("kim", "an order whose payment service is killed midway"),
+            ("sam", "an order whose payment service is slow"),
+        ]
+        .get(index)
+        .copied()
+        .unwrap_or(("ada", "an order"));
+        let order = Order {
+            number: format!("{prefix}-{}", index + 1),
+            customer: customer.to_owned(),
+            item: "teapot".to_owned(),
+            quantity: 2,
+            cents: 0,
+        };
+        let result = match customer {
+            "kim" => place_and_kill(&mut stage, &order).await?,
+            _ => stage.order(&order).await?,
+        };
+        println!("{what}: {}", result.status);
+        stage.wait_for(&result).await?;
+        if index == 0 {
+            let traces = stage.receiver.traces()?;
+            print!("\n{}", draw(&traces, &result));
+            println!("first trace drawn after {:.1} s\n", start.elapsed().as_secs_f64());
+        }
+        results.push(result);
+    }
+    if arguments.keep {
+        println!("the shop is running; Ctrl-C stops it");
+        tokio::signal::ctrl_c().await?;
+    }
+    let receiver = stage.stop().await?;
+    std::fs::remove_dir_all(&folder)?;
+
+    let traces = receiver.traces()?;
+    for result in results.iter().take(4).skip(1) {
+        print!("\n{}", draw(&traces, result));
+    }
+    if let Some(path) = arguments.html {
+        write(&path, &otel_waterfall::html(&traces))?;
+        println!("\nall traces: {}", path.display());
+    }
+    Ok(())
+}
+
+/// Places an order, and kills the instance of the payment service that works at it. Another one takes its place.
+async fn place_and_kill(stage: &mut Stage, order: &Order) -> Result<OrderResult, Failure> {
+    let placed = tokio::spawn(stage.place(order.clone()));
+    let killed = stage.kill_payment_of(&order.customer).await?;
+    let result = placed.await??;
+    stage.restart(killed).await?;
+    Ok(result)
+}
+
+fn draw(traces: &[Trace], result: &OrderResult) -> String {
+    let mut style = Style::new();
+    if std::io::stdout().is_terminal() {
+        style = style.with_color(Color::Always);
+    }
+    let trace = traces.iter().find(|trace| trace.id.to_string() == result.trace);
+    trace.map_or_else(|| format!("no trace {}\n", result.trace), |trace| otel_waterfall::text(trace, &style))
+}
+
+fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(std::fs::write(path, page)?)
+}

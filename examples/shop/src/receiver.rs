@@ -1,0 +1,162 @@
+//! A receiver of OTLP over HTTP, for the spans and metrics of all services.
+//!
+//! Follows [OTLP, "OTLP/HTTP"](https://opentelemetry.io/docs/specs/otlp/#otlphttp), in its binary encoding.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, TracesData};
+use otel_waterfall::Trace;
+use prost::Message as _;
+use tokio::net::TcpListener;
+
+use crate::Failure;
+
+/// A running receiver. Clones share what it has received.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    address: SocketAddr,
+    received: Arc<Mutex<Received>>,
+}
+
+#[derive(Debug, Default)]
+struct Received {
+    spans: Vec<ResourceSpans>,
+    /// The last export of each process, whose sums are cumulative.
+    metrics: Vec<ResourceMetrics>,
+    /// A collector that gets all of it as well.
+    forward: Option<String>,
+}
+
+impl Receiver {
+    /// Starts to receive. All requests are also sent on to the collector `forward`, such as `http://localhost:4318`.
+    ///
+    /// # Errors
+    /// Returns an error if no socket can be opened.
+    pub async fn start(forward: Option<String>) -> Result<Self, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let received = Arc::new(Mutex::new(Received { forward, ..Received::default() }));
+        let receiver = Self { address, received };
+        let app = Router::new()
+            .route("/v1/traces", post(traces))
+            .route("/v1/metrics", post(metrics))
+            .route("/v1/logs", post(logs))
+            .with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(receiver)
+    }
+
+    /// Returns the endpoint for exporters.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the traces that were received.
+    ///
+    /// # Errors
+    /// Returns an error if the spans cannot be converted.
+    pub fn traces(&self) -> Result<Vec<Trace>, Failure> {
+        let data = TracesData { resource_spans: self.lock().spans.clone() };
+        Ok(otel_waterfall::from_otlp_json(&serde_json::to_string(&data)?)?)
+    }
+
+    /// Returns all spans, each with the name of its service.
+    #[must_use]
+    pub fn spans(&self) -> Vec<(String, Span)> {
+        let received = self.lock();
+        let of_resource = |resource: &ResourceSpans| {
+            let service = service(resource.resource.as_ref());
+            let spans = resource.scope_spans.iter().flat_map(|scope| scope.spans.clone());
+            spans.map(move |span| (service.clone(), span)).collect::<Vec<_>>()
+        };
+        received.spans.iter().flat_map(of_resource).collect()
+    }
+
+    /// Returns the metrics of the last export of each process.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<ResourceMetrics> {
+        self.lock().metrics.clone()
+    }
+
+    /// Returns true if the trace has a span of this service and name, and the parent of each span but the root.
+    #[must_use]
+    pub fn is_complete(&self, trace: &str, last: (&str, &str)) -> bool {
+        let spans: Vec<_> =
+            self.spans().into_iter().filter(|(_, span)| hex(&span.trace_id) == trace).collect();
+        let ids: HashSet<_> = spans.iter().map(|(_, span)| span.span_id.clone()).collect();
+        let has_parent = |span: &Span| span.parent_span_id.is_empty() || ids.contains(&span.parent_span_id);
+        spans.iter().any(|(service, span)| (&**service, &*span.name) == last)
+            && spans.iter().all(|(_, span)| has_parent(span))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request on to the collector of the user, whose log has the requests that it refuses.
+    fn forward(&self, path: &'static str, body: Bytes) {
+        if let Some(url) = self.lock().forward.clone() {
+            let request = reqwest::Client::new().post(format!("{url}{path}"));
+            let request = request.header("content-type", "application/x-protobuf").body(body);
+            tokio::spawn(async move { request.send().await });
+        }
+    }
+}
+
+/// Returns the hexadecimal form of an id.
+#[must_use]
+pub fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns a string attribute of a resource.
+fn attribute(resource: Option<&Resource>, key: &str) -> Option<String> {
+    let attribute = resource?.attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(value) => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the name of a resource's service.
+#[must_use]
+pub fn service(resource: Option<&Resource>) -> String {
+    attribute(resource, "service.name").unwrap_or_default()
+}
+
+async fn traces(State(receiver): State<Receiver>, body: Bytes) -> Result<(), StatusCode> {
+    let request = ExportTraceServiceRequest::decode(body.clone()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    receiver.lock().spans.extend(request.resource_spans);
+    receiver.forward("/v1/traces", body);
+    Ok(())
+}
+
+async fn metrics(State(receiver): State<Receiver>, body: Bytes) -> Result<(), StatusCode> {
+    let request = ExportMetricsServiceRequest::decode(body.clone()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let instance = |metrics: &ResourceMetrics| attribute(metrics.resource.as_ref(), "service.instance.id");
+    let mut received = receiver.lock();
+    for new in request.resource_metrics {
+        received.metrics.retain(|former| instance(former) != instance(&new));
+        received.metrics.push(new);
+    }
+    drop(received);
+    receiver.forward("/v1/metrics", body);
+    Ok(())
+}
+
+async fn logs(State(receiver): State<Receiver>, body: Bytes) {
+    receiver.forward("/v1/logs", body);
+}

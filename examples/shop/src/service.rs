@@ -1,0 +1,102 @@
+//! The start and the end of a service: telemetry, a socket, and the signal that stops it.
+
+use std::env;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use otel_telemetry::{Exporter, Health, ShutdownSignal, Telemetry};
+use tokio::net::TcpListener;
+
+use crate::Failure;
+
+/// A service that is starting or running.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    stop: ShutdownSignal,
+    health: Health,
+}
+
+impl Service {
+    /// Returns a future that is ready at SIGTERM or Ctrl-C.
+    pub fn stop(&self) -> ShutdownSignal {
+        self.stop.clone()
+    }
+
+    /// Returns the health of the process, for `/livez` and `/readyz`.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Listens on the address in `SHOP_LISTEN`, or else on a port that is free.
+    ///
+    /// # Errors
+    /// Returns an error if the address is invalid or in use.
+    pub async fn listen(&self) -> Result<TcpListener, Failure> {
+        let address: SocketAddr = setting_or("SHOP_LISTEN", "127.0.0.1:0").parse()?;
+        Ok(TcpListener::bind(address).await?)
+    }
+
+    /// Prints that the service is ready, for the program that has started it.
+    #[expect(clippy::print_stdout, reason = "the program that starts the service reads it")]
+    pub fn ready(&self, at: Option<&TcpListener>) -> Result<(), Failure> {
+        match at {
+            Some(listener) => println!("{} is ready at {}", self.name, listener.local_addr()?),
+            None => println!("{} is ready", self.name),
+        }
+        Ok(())
+    }
+
+    /// Prints what the service does.
+    #[expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+    pub fn report(&self, what: impl std::fmt::Display) {
+        println!("{}: {what}", self.name);
+    }
+}
+
+/// Runs a service: sets its telemetry up, runs `serve` until it returns, and shuts the telemetry down.
+///
+/// The telemetry goes to the endpoint in the environment (`OTEL_EXPORTER_OTLP_ENDPOINT`), and nowhere without one.
+#[expect(clippy::print_stderr, reason = "a program talks to its terminal")]
+pub async fn run<F>(name: &'static str, serve: impl FnOnce(Service) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let telemetry = Telemetry::builder()
+        .with_service_name(name)
+        .with_service_version(env!("CARGO_PKG_VERSION"))
+        .with_exporters(Exporter::OtlpIfConfigured)
+        .init();
+    let telemetry = match telemetry {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("error: {name}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let service = Service { name, stop: telemetry.shutdown_on_signal(), health: telemetry.health() };
+    let result = serve(service).await;
+    telemetry.shutdown().await;
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns a setting of the environment.
+///
+/// # Errors
+/// Returns an error that names the variable if it is not set.
+pub fn setting(name: &str) -> Result<String, Failure> {
+    env::var(name).map_err(|_| format!("set the environment variable {name}").into())
+}
+
+/// Returns a setting of the environment, or else its default.
+#[must_use]
+pub fn setting_or(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
+}

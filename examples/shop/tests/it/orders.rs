@@ -1,0 +1,152 @@
+//! Four orders: completed, compensated, completed in spite of a kill, and after a slow attempt.
+
+use shop::receiver::Receiver;
+use shop::stage::{Servers, Stage};
+use shop::{Order, OrderResult};
+
+use crate::telemetry::{Spans, assert_metrics_agree};
+use crate::{Folder, real_servers};
+
+const PRICE: i64 = 2 * 1999;
+
+/// The spans of an order up to the Kafka topic.
+const ORDER: &str = "\
+gateway: POST /orders
+  gateway: shop.Catalogue/GetItem
+    catalogue: shop.Catalogue/GetItem
+  gateway: POST
+    orders: POST /orders
+      orders: saga start order
+        orders: saga step reserve
+          orders: shop.Catalogue/Reserve
+            catalogue: shop.Catalogue/Reserve
+        orders: saga step charge
+          orders: shop.Payment/Charge
+            payment: shop.Payment/Charge
+        orders: saga step place
+          orders: send order-placed
+            warehouse: process order-placed
+";
+
+/// The spans after that.
+const SHIPMENT: &str = "              \
+warehouse: request stock.take
+                stock: process stock.take
+                  stock: publish _INBOX
+              warehouse: publish invoices
+                invoicing: process invoices
+                  invoicing: publish shipped
+                    notifications: process SHIPMENTS
+                      notifications: ack SHIPMENTS
+                  invoicing: ack invoices
+";
+
+const SUGGESTIONS: &str = "  \
+gateway: shop.Catalogue/Suggest
+    catalogue: shop.Catalogue/Suggest
+";
+
+const REFUSED: &str = "\
+gateway: POST /orders
+  gateway: shop.Catalogue/GetItem
+    catalogue: shop.Catalogue/GetItem
+  gateway: POST
+    orders: POST /orders
+      orders: saga start order
+        orders: saga step reserve
+          orders: shop.Catalogue/Reserve
+            catalogue: shop.Catalogue/Reserve
+        orders: saga step charge
+          orders: shop.Payment/Charge
+            payment: shop.Payment/Charge
+        orders: saga compensate reserve
+          orders: shop.Catalogue/Release
+            catalogue: shop.Catalogue/Release
+";
+
+fn order_of(customer: &str) -> Order {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    Order {
+        number: format!("{customer}-{nanos}"),
+        customer: customer.to_owned(),
+        item: "teapot".to_owned(),
+        quantity: 2,
+        cents: 0,
+    }
+}
+
+/// Money in cents and items in stock.
+async fn state(stage: &Stage) -> [i64; 5] {
+    let paths = ["accounts/ada", "accounts/ben", "accounts/kim", "accounts/sam", "items/teapot"];
+    let mut state = [0; 5];
+    for (number, path) in state.iter_mut().zip(paths) {
+        *number = stage.number(path).await.unwrap();
+    }
+    state
+}
+
+/// Places the four orders. Returns their results and what all services have exported.
+async fn place(servers: &Servers, name: &str, baggage_arrives: bool) -> ([OrderResult; 4], Receiver) {
+    let folder = Folder::new(name);
+    let mut stage = Stage::start(servers, folder.path(), None).await.unwrap();
+    let before = state(&stage).await;
+
+    let first = order_of("ada");
+    let ada = stage.order(&first).await.unwrap();
+    assert_eq!(ada.suggestions, ["cup", "honey", "tea"]);
+    if baggage_arrives {
+        stage.line(&format!("tells ada (gold) about order {}", first.number)).await.unwrap();
+    }
+    stage.wait_for(&ada).await.unwrap();
+    let ben = stage.order(&order_of("ben")).await.unwrap();
+    stage.wait_for(&ben).await.unwrap();
+
+    let placed = tokio::spawn(stage.place(order_of("kim")));
+    let killed = stage.kill_payment_of("kim").await.unwrap();
+    let kim = placed.await.unwrap().unwrap();
+    stage.restart(killed).await.unwrap();
+    stage.wait_for(&kim).await.unwrap();
+    let sam = stage.order(&order_of("sam")).await.unwrap();
+    stage.wait_for(&sam).await.unwrap();
+
+    // A repeated order changes nothing.
+    assert_eq!(stage.order(&first).await.unwrap().status, "completed");
+    let after = state(&stage).await;
+    let [ada_paid, ben_paid, kim_paid, sam_paid, sold] = std::array::from_fn(|i| before[i] - after[i]);
+    assert_eq!([ada_paid, ben_paid, kim_paid, sam_paid], [PRICE, 0, PRICE, PRICE]);
+    assert_eq!(sold, 3 * 2);
+    let receiver = stage.stop().await.unwrap();
+    assert_eq!(
+        [&ada, &ben, &kim, &sam].map(|result| &*result.status),
+        ["completed", "compensated", "completed", "completed"]
+    );
+    ([ada, ben, kim, sam], receiver)
+}
+
+#[track_caller]
+fn assert_traces(results: &[OrderResult; 4], receiver: &Receiver, completed: &str) {
+    let [ada, ben, kim, sam] = results.each_ref().map(|result| Spans::of(receiver, &result.trace));
+    for spans in [&ada, &ben, &kim, &sam] {
+        spans.assert_complete();
+    }
+    assert_eq!(ada.tree(), completed);
+    assert_eq!(ben.tree(), REFUSED);
+    // The attempt at the killed instance has no server span, which was never exported; the slow one has one.
+    assert_eq!(kim.count("orders", "shop.Payment/Charge"), 2, "{}", kim.tree());
+    assert_eq!(kim.count("payment", "shop.Payment/Charge"), 1, "{}", kim.tree());
+    assert_eq!(sam.count("orders", "shop.Payment/Charge"), 2, "{}", sam.tree());
+    assert_eq!(sam.count("payment", "shop.Payment/Charge"), 2, "{}", sam.tree());
+    assert_metrics_agree(receiver, &["gateway", "orders"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_without_servers_end_in_the_warehouse() {
+    let (results, receiver) = place(&Servers::Embedded, "embedded", false).await;
+    assert_traces(&results, &receiver, &format!("{ORDER}{SUGGESTIONS}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_through_all_services() {
+    let (results, receiver) = place(&real_servers(), "real", true).await;
+    assert_traces(&results, &receiver, &format!("{ORDER}{SHIPMENT}{SUGGESTIONS}"));
+}
