@@ -134,6 +134,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-amqp", "rabbitmq"),
+    ("otel-discovery", "etcd"),
     ("otel-kafka", "kafka"),
     ("otel-nats", "nats"),
     ("otel-saga", "postgres"),

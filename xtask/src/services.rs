@@ -7,6 +7,7 @@ mod collector;
 mod compose;
 mod daemon;
 pub(crate) mod debian;
+mod etcd;
 mod kafka;
 mod lifecycle;
 mod nats;
@@ -56,7 +57,7 @@ struct Service {
 }
 
 const SERVICES: &[Service] =
-    &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
+    &[collector::SERVICE, etcd::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {
