@@ -6,10 +6,12 @@
 pub(crate) mod consul;
 #[cfg(feature = "dns")]
 pub(crate) mod dns;
+#[cfg(feature = "etcd")]
+pub(crate) mod etcd;
 #[cfg(feature = "file")]
 pub(crate) mod file;
 pub(crate) mod lease;
-#[cfg(any(feature = "consul", feature = "dns"))]
+#[cfg(any(feature = "consul", feature = "dns", feature = "etcd"))]
 mod lookup;
 pub(crate) mod memory;
 
@@ -56,6 +58,8 @@ pub enum Update {
     Insert(Endpoint),
     /// The id of an endpoint that has gone.
     Remove(String),
+    /// The id of an endpoint that has gone, because its registration is no valid endpoint any more. It is counted.
+    Invalid(String),
 }
 
 /// The updates of a watch. It begins with [`Update::Complete`]. After an error it ends, and is begun again.

@@ -79,6 +79,10 @@ impl Watcher {
             }
             Update::Insert(endpoint) => state.endpoints.insert(endpoint),
             Update::Remove(id) => state.endpoints.remove(&id),
+            Update::Invalid(id) => {
+                self.shared.count_rejected(1);
+                state.endpoints.remove(&id);
+            }
         }
         (state.answered, state.failure) = (Some(Instant::now()), None);
     }

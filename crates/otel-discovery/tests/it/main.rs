@@ -12,6 +12,8 @@ mod consul;
 mod conventions;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod faults;
 #[cfg(feature = "file")]
 mod file;
