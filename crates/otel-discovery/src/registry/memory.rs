@@ -1,35 +1,52 @@
 //! The static registry: lists of endpoints in this process, which the program can change.
 //!
-//! Follows [tower's `ServiceList`](https://docs.rs/tower/latest/tower/discover/struct.ServiceList.html), with changes.
+//! Follows [tower's `ServiceList`](https://docs.rs/tower/latest/tower/discover/struct.ServiceList.html), with changes and leases.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Health};
 use crate::error::RegistryError;
-use crate::registry::{Registry, RegistryAnswer, Update, Updates};
+use crate::instrumentation::DiscoveryInstrumentation;
+use crate::registry::lease::{Lease, LeaseKeeper};
+use crate::registry::{Registration, Registry, RegistryAnswer, Update, Updates};
 
 const NAME: &str = "static";
 /// The changes that a watch can be behind; after more it begins with the complete list again.
 const BACKLOG: usize = 1024;
+/// The owner of entries without a lease.
+const PROGRAM: u64 = 0;
 
 /// Lists of endpoints in this process. Clones share the lists.
-#[derive(Clone, Debug, Default)]
-pub struct StaticRegistry(Arc<Mutex<HashMap<String, Service>>>);
+#[derive(Clone)]
+pub struct StaticRegistry {
+    services: Arc<Mutex<HashMap<String, Service>>>,
+    instrumentation: DiscoveryInstrumentation,
+}
 
 #[derive(Debug)]
 struct Service {
-    endpoints: HashMap<String, Endpoint>,
+    /// By id, each with the lease that it belongs to.
+    endpoints: HashMap<String, (Endpoint, u64)>,
     changes: broadcast::Sender<Update>,
 }
 
 impl Default for Service {
     fn default() -> Self {
         Self { endpoints: HashMap::new(), changes: broadcast::Sender::new(BACKLOG) }
+    }
+}
+
+impl Default for StaticRegistry {
+    fn default() -> Self {
+        Self { services: Arc::default(), instrumentation: DiscoveryInstrumentation::global().clone() }
     }
 }
 
@@ -47,33 +64,52 @@ impl StaticRegistry {
         self
     }
 
-    /// Adds an endpoint to a service, or replaces the one with its id.
+    /// Uses this instrumentation instead of the global one, for the renewals of leases.
+    #[must_use]
+    pub fn with_instrumentation(mut self, instrumentation: &DiscoveryInstrumentation) -> Self {
+        self.instrumentation = instrumentation.clone();
+        self
+    }
+
+    /// Adds an endpoint to a service, or replaces the one with its id. It has no lease.
     pub fn insert(&self, service: &str, endpoint: Endpoint) {
-        let mut services = self.lock();
-        let service = services.entry(service.to_owned()).or_default();
-        service.endpoints.insert(endpoint.id().to_owned(), endpoint.clone());
-        // Fails if there is no watch.
-        let _ = service.changes.send(Update::Insert(endpoint));
+        self.insert_owned(service, endpoint, PROGRAM);
     }
 
     /// Removes an endpoint from a service. Returns false if there is none with this id.
     pub fn remove(&self, service: &str, id: &str) -> bool {
+        self.remove_if(service, id, |_| true)
+    }
+
+    fn insert_owned(&self, service: &str, endpoint: Endpoint, owner: u64) {
+        let mut services = self.lock();
+        let service = services.entry(service.to_owned()).or_default();
+        service.endpoints.insert(endpoint.id().to_owned(), (endpoint.clone(), owner));
+        // Fails if there is no watch.
+        let _ = service.changes.send(Update::Insert(endpoint));
+    }
+
+    fn remove_if(&self, service: &str, id: &str, condition: impl FnOnce(u64) -> bool) -> bool {
         let mut services = self.lock();
         let Some(service) = services.get_mut(service) else { return false };
-        let is_known = service.endpoints.remove(id).is_some();
+        if !service.endpoints.get(id).is_some_and(|(_, owner)| condition(*owner)) {
+            return false;
+        }
+        service.endpoints.remove(id);
         let _ = service.changes.send(Update::Remove(id.to_owned()));
-        is_known
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Service>> {
         // No step leaves the map half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, service: &str) -> RegistryAnswer {
         let services = self.lock();
-        let endpoints = services.get(service).map(|one| one.endpoints.values().cloned().collect());
-        RegistryAnswer { endpoints: endpoints.unwrap_or_default(), rejected: 0 }
+        let entries = services.get(service).map(|one| one.endpoints.values());
+        let endpoints = entries.into_iter().flatten().map(|(endpoint, _)| endpoint.clone()).collect();
+        RegistryAnswer { endpoints, rejected: 0 }
     }
 }
 
@@ -100,5 +136,63 @@ impl Registry for StaticRegistry {
             Some((Ok(update), (changes, registry, service)))
         });
         first.chain(rest).boxed()
+    }
+
+    fn register(&self, registration: Registration) -> BoxFuture<'static, Result<Lease, RegistryError>> {
+        static NEXT: AtomicU64 = AtomicU64::new(PROGRAM + 1);
+        let registry = self.clone();
+        Box::pin(async move {
+            let instrumentation = registry.instrumentation.clone();
+            let owner = NEXT.fetch_add(1, Ordering::Relaxed);
+            let keeper =
+                Keeper { registry, registration: registration.clone(), owner, end: Mutex::default() };
+            keeper.extend(registration.endpoint.health());
+            Ok(Lease::keep(NAME, &registration, &instrumentation, keeper))
+        })
+    }
+}
+
+struct Keeper {
+    registry: StaticRegistry,
+    registration: Registration,
+    owner: u64,
+    /// The task that removes the endpoint at the end of its lease. It outlives a lease that is dropped.
+    end: Mutex<Option<AbortHandle>>,
+}
+
+impl Keeper {
+    fn extend(&self, health: Health) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = end.take() {
+            before.abort();
+        }
+        let Registration { service, endpoint, lease } = self.registration.clone();
+        let (registry, id, owner) = (self.registry.clone(), endpoint.id().to_owned(), self.owner);
+        self.registry.insert_owned(&service, endpoint.with_health(health), owner);
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(lease).await;
+            // Another registration of the same id has a lease of its own.
+            registry.remove_if(&service, &id, |current| current == owner);
+        });
+        *end = Some(task.abort_handle());
+    }
+}
+
+impl LeaseKeeper for Keeper {
+    fn renew(&self, health: Health) -> BoxFuture<'_, Result<(), RegistryError>> {
+        self.extend(health);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn deregister(&self) -> BoxFuture<'_, Result<(), RegistryError>> {
+        let Registration { service, endpoint, .. } = &self.registration;
+        self.registry.remove_if(service, endpoint.id(), |current| current == self.owner);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl fmt::Debug for StaticRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticRegistry").field("services", &*self.lock()).finish_non_exhaustive()
     }
 }

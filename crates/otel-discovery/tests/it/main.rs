@@ -17,5 +17,7 @@ mod etcd;
 mod faults;
 #[cfg(feature = "file")]
 mod file;
+mod leases;
+
 mod sockets;
 mod support;
