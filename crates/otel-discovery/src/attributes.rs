@@ -40,6 +40,11 @@ pub(crate) const EJECTION: &str = "discovery.ejection";
 /// The time for which an endpoint is ejected in seconds, on the event.
 pub(crate) const EJECTION_TIME: &str = "discovery.ejection.time";
 
+/// The names of [gRFC A72](https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md): the call waited for the
+/// first answer of the registry, or until an endpoint was ready.
+pub(crate) const DELAYED_RESOLUTION: &str = "Delayed name resolution complete";
+pub(crate) const DELAYED_PICK: &str = "Delayed LB pick complete";
+
 /// The number of endpoints, by their state.
 pub(crate) const ENDPOINTS: &str = "discovery.endpoints";
 /// The number of choices.

@@ -88,7 +88,7 @@ async fn registrations_change_and_end() {
     assert!(endpoints.ready().await);
     let b = register(&registry, &service, "b/1 x", 2).await;
     // The keys of a service whose name begins alike.
-    let _other = register(&registry, &format!("{service}-2"), "c", 3).await;
+    let _other = register(&registry, &format!("{service}2"), "c", 3).await;
     until(|| ids(&endpoints) == ["a", "b/1 x"]).await;
     let one = &endpoints.current()[0];
     assert_eq!((one.host(), one.port(), one.weight()), ("10.0.0.1", 1, 3));

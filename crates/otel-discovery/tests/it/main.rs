@@ -19,5 +19,6 @@ mod faults;
 mod file;
 mod leases;
 
+mod returning;
 mod sockets;
 mod support;
