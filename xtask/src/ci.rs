@@ -95,6 +95,7 @@ const STEPS: &[Step] = &[
         "the collector tests of otel-telemetry on the OpenTelemetry Collector",
         full::opentelemetry_collector,
     ),
+    full("consul", "the tests of otel-discovery's registry in Consul on Consul itself", full::consul),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",

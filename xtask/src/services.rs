@@ -5,9 +5,11 @@
 
 mod collector;
 mod compose;
+pub(crate) mod consul;
 mod daemon;
 pub(crate) mod debian;
 mod etcd;
+mod go;
 mod kafka;
 mod lifecycle;
 mod nats;
