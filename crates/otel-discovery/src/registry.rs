@@ -15,6 +15,7 @@ pub(crate) mod lease;
 mod lookup;
 pub(crate) mod memory;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -80,6 +81,25 @@ pub trait Registry: Send + Sync + 'static {
     fn register(&self, registration: Registration) -> BoxFuture<'static, Result<Lease, RegistryError>> {
         let error = RegistryError::unsupported(self.name(), "register", &registration.service);
         Box::pin(std::future::ready(Err(error)))
+    }
+}
+
+/// For a registry that is chosen when the program starts.
+impl<R: Registry + ?Sized> Registry for Arc<R> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
+        (**self).resolve(service)
+    }
+
+    fn watch(&self, service: &str) -> Updates {
+        (**self).watch(service)
+    }
+
+    fn register(&self, registration: Registration) -> BoxFuture<'static, Result<Lease, RegistryError>> {
+        (**self).register(registration)
     }
 }
 
