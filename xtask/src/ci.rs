@@ -143,6 +143,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("peers", "kafka"),
     ("peers", "nats"),
     ("peers", "rabbitmq"),
+    ("registry", "etcd"),
     ("rest-api", "collector"),
     ("soak", "collector"),
     ("soak", "kafka"),

@@ -143,7 +143,7 @@ async fn a_member_that_is_away_is_passed_over() {
     // Accepts connections, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = [unused.to_string(), silent.local_addr().unwrap().to_string(), setting("ETCD_URL")];
-    let registry = EtcdRegistry::new(addresses).unwrap().with_timeout(Duration::from_millis(500));
+    let registry = EtcdRegistry::new(addresses).unwrap().with_timeout(Duration::from_secs(2));
     let registry = registry.with_instrumentation(&instrumentation(&recorder));
     let service = service::unique_name("stock");
     let lease = register(&registry, &service, "a", 1).await;

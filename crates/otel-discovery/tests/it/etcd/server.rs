@@ -26,9 +26,9 @@ pub(crate) fn setting(name: &str) -> String {
     service::setting(name, START)
 }
 
-/// A registry at this address. An outage is noticed fast.
+/// A registry at this address, which has time to respond on a busy machine.
 pub(crate) fn registry(recorder: &Recorder, address: &str) -> EtcdRegistry {
-    let registry = EtcdRegistry::new([address]).unwrap().with_timeout(Duration::from_secs(2));
+    let registry = EtcdRegistry::new([address]).unwrap().with_timeout(Duration::from_secs(20));
     registry.with_instrumentation(&instrumentation(recorder))
 }
 
