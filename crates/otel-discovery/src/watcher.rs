@@ -47,9 +47,10 @@ impl Watcher {
         let Ok(updates) = catch_unwind(watch) else { return panicked() };
         let mut updates = AssertUnwindSafe(updates).catch_unwind();
         while let Some(first) = updates.next().await {
-            // Many updates at once are shown as one change.
+            // Many updates at once are shown as one change. An error is the last one: some registries would go on to fail without a pause.
             let mut batch = vec![first];
             while batch.len() < MOST_AT_ONCE
+                && matches!(batch.last(), Some(Ok(Ok(_))))
                 && let Some(Some(update)) = updates.next().now_or_never()
             {
                 batch.push(update);

@@ -29,6 +29,8 @@ use crate::registry::lookup::{self, Names, Response};
 use crate::registry::{Registration, Registry, RegistryAnswer, Updates};
 
 const NAME: &str = "etcd";
+/// Limit of etcd in seconds, which refuses a longer lease.
+const LONGEST_LEASE: i64 = 9_000_000_000;
 
 /// A registry in etcd, version 3.4 or later.
 ///
@@ -140,19 +142,19 @@ impl EtcdRegistry {
         Ok(Known::read(response, skipped))
     }
 
-    async fn register_anew(
+    async fn grant(
         &self,
         operation: &'static str,
         registration: &Registration,
-        health: Health,
     ) -> Result<i64, RegistryError> {
         let purpose = (operation, registration.service());
         // Whole seconds, and not fewer than were asked for.
-        let seconds = registration.lease.as_secs() + u64::from(registration.lease.subsec_nanos() > 0);
-        let request = LeaseGrantRequest { ttl: i64::try_from(seconds).unwrap_or(i64::MAX) };
+        let seconds =
+            registration.lease.as_secs().saturating_add(u64::from(registration.lease.subsec_nanos() > 0));
+        let ttl = i64::try_from(seconds).unwrap_or(LONGEST_LEASE).min(LONGEST_LEASE);
+        let request = LeaseGrantRequest { ttl };
         let response: LeaseGrantResponse =
             self.client.unary(purpose, "/etcdserverpb.Lease/LeaseGrant", request).await?;
-        self.put(operation, registration, health, response.id).await?;
         Ok(response.id)
     }
 
@@ -216,8 +218,9 @@ impl Registry for EtcdRegistry {
         Box::pin(async move {
             let health = registration.endpoint.health();
             let request = async {
-                let id = registry.register_anew("register", &registration, health).await?;
-                Ok(Held { id, health })
+                let id = registry.grant("register", &registration).await?;
+                registry.put("register", &registration, health, id).await?;
+                Ok(Held { id, health: Some(health) })
             };
             let names = names("register", registration.service());
             let server = registry.client.server();
@@ -236,10 +239,11 @@ struct Keeper {
     held: tokio::sync::Mutex<Held>,
 }
 
-/// The lease that etcd has, and the health in the value of the key.
 struct Held {
+    /// The id of the lease, from when it is granted, so that a deregistration ends it at any time.
     id: i64,
-    health: Health,
+    /// The health in the value of the key; `None` if the key is not written.
+    health: Option<Health>,
 }
 
 impl Response for Held {
@@ -259,11 +263,13 @@ impl LeaseKeeper for Keeper {
                 self.registry.client.stream(purpose, path, request, false).await?;
             if response.ttl <= 0 {
                 // It was over before it was renewed, or etcd was restored without it.
-                held.id = self.registry.register_anew("renew", &self.registration, health).await?;
-            } else if health != held.health {
-                self.registry.put("renew", &self.registration, health, held.id).await?;
+                held.health = None;
+                held.id = self.registry.grant("renew", &self.registration).await?;
             }
-            held.health = health;
+            if held.health != Some(health) {
+                self.registry.put("renew", &self.registration, health, held.id).await?;
+                held.health = Some(health);
+            }
             Ok(())
         })
     }

@@ -87,7 +87,9 @@ async fn registrations_change_and_end() {
     let endpoints = watch(&recorder, &registry, &service);
     assert!(endpoints.ready().await);
     let b = register(&registry, &service, "b/1 x", 2).await;
-    // The keys of a service whose name begins alike.
+    // A lease that is as long as can be, and the keys of a service whose name begins alike.
+    let endless = Registration::new(service.clone(), endpoint("z", 9)).with_lease(Duration::MAX);
+    registry.register(endless).await.unwrap().deregister().await.unwrap();
     let _other = register(&registry, &format!("{service}2"), "c", 3).await;
     until(|| ids(&endpoints) == ["a", "b/1 x"]).await;
     let one = &endpoints.current()[0];
@@ -116,7 +118,7 @@ async fn registrations_change_and_end() {
     recorder.assert_clean();
     let mut names: Vec<_> = recorder.spans().iter().map(|span| span.name.to_string()).collect();
     names.retain(|name| name.ends_with(&service));
-    let expected = ["register", "watch", "register", "deregister", "resolve"];
+    let expected = ["register", "watch", "register", "register", "deregister", "deregister", "resolve"];
     assert_eq!(names, expected.map(|verb| format!("{verb} {service}")));
     let span = recorder.span(&format!("resolve {service}"));
     assert_eq!(span.span_kind, SpanKind::Client);

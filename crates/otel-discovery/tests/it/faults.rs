@@ -59,6 +59,18 @@ async fn a_registry_that_is_away_leaves_the_last_known_endpoints() {
 }
 
 #[tokio::test]
+async fn each_failure_is_a_restart_after_a_delay() {
+    let recorder = Recorder::new();
+    let (registry, script) = Scripted::new();
+    for update in [Err("no route"), Err("no route"), Err("no route"), answer(&["a"])] {
+        script.send(update).unwrap();
+    }
+    let endpoints = Endpoints::watch(registry, "stock", watch_options(&recorder));
+    until(|| endpoints.current().len() == 1).await;
+    assert_eq!(recorder.metric("discovery.watch.restarts").with("error.type", "unreachable").sum(), 3.0);
+}
+
+#[tokio::test]
 async fn an_empty_answer_can_mean_that_all_have_gone() {
     let recorder = Recorder::new();
     let (registry, script) = Scripted::new();
