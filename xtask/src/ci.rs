@@ -96,6 +96,7 @@ const STEPS: &[Step] = &[
         "the collector tests of otel-telemetry on the OpenTelemetry Collector",
         full::opentelemetry_collector,
     ),
+    full("consul", "the tests of otel-discovery's registry in Consul on Consul itself", full::consul),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",
@@ -135,6 +136,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-amqp", "rabbitmq"),
+    ("otel-discovery", "etcd"),
     ("otel-kafka", "kafka"),
     ("otel-nats", "nats"),
     ("otel-saga", "postgres"),
@@ -142,6 +144,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("peers", "kafka"),
     ("peers", "nats"),
     ("peers", "rabbitmq"),
+    ("registry", "etcd"),
     ("rest-api", "collector"),
     ("shop", "kafka"),
     ("shop", "nats"),

@@ -5,8 +5,11 @@
 
 mod collector;
 mod compose;
+pub(crate) mod consul;
 mod daemon;
 pub(crate) mod debian;
+mod etcd;
+mod go;
 mod kafka;
 mod lifecycle;
 mod nats;
@@ -56,7 +59,7 @@ struct Service {
 }
 
 const SERVICES: &[Service] =
-    &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
+    &[collector::SERVICE, etcd::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -11,9 +11,9 @@ use crate::endpoint::Endpoint;
 
 const PEER_ADDRESS: &str = "network.peer.address";
 const PEER_PORT: &str = "network.peer.port";
-#[cfg(feature = "consul")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
-#[cfg(feature = "consul")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 pub(crate) const SERVER_PORT: &str = "server.port";
 /// The name of the service, on spans and metrics.
 pub(crate) const SERVICE: &str = "service.peer.name";
@@ -31,7 +31,7 @@ const ENDPOINT_ID: &str = "discovery.endpoint.id";
 /// The time since the last good answer of a registry that fails, in seconds, on the span of a call.
 const STALE_TIME: &str = "discovery.stale_time";
 /// The number of endpoints in the answer of a registry, on the span of its look-up.
-#[cfg(any(feature = "consul", feature = "dns"))]
+#[cfg(any(feature = "consul", feature = "dns", feature = "etcd"))]
 pub(crate) const ANSWER_ENDPOINTS: &str = "discovery.answer.endpoints";
 /// The state of endpoints, on their metric.
 pub(crate) const ENDPOINT_STATE: &str = "discovery.endpoint.state";
@@ -39,6 +39,11 @@ pub(crate) const ENDPOINT_STATE: &str = "discovery.endpoint.state";
 pub(crate) const EJECTION: &str = "discovery.ejection";
 /// The time for which an endpoint is ejected in seconds, on the event.
 pub(crate) const EJECTION_TIME: &str = "discovery.ejection.time";
+
+/// The names of [gRFC A72](https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md): the call waited for the
+/// first answer of the registry, or until an endpoint was ready.
+pub(crate) const DELAYED_RESOLUTION: &str = "Delayed name resolution complete";
+pub(crate) const DELAYED_PICK: &str = "Delayed LB pick complete";
 
 /// The number of endpoints, by their state.
 pub(crate) const ENDPOINTS: &str = "discovery.endpoints";

@@ -11,7 +11,7 @@ use tower::discover::Change;
 use crate::endpoint::Endpoint;
 
 /// Limit of the endpoints of a service: the answer of a registry is untrusted input.
-const MOST_ENDPOINTS: usize = 100_000;
+pub(crate) const MOST_ENDPOINTS: usize = 100_000;
 
 pub(crate) type EndpointChange = Change<Arc<str>, Arc<Endpoint>>;
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::attributes::{REGISTRY, SERVICE};
 use crate::endpoint::Endpoint;
 use crate::endpoint_set::EndpointSet;
+use crate::error::PANIC;
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::metrics::Observed;
 use crate::registry::Registry;
@@ -183,6 +184,17 @@ impl Shared {
             && let Some(instruments) = self.instrumentation.instruments()
         {
             instruments.rejected_endpoints.add(count, &self.attributes);
+        }
+    }
+
+    /// Counts endpoints for which the program made no service.
+    pub(crate) fn count_panics(&self, count: u64) {
+        if count > 0
+            && let Some(instruments) = self.instrumentation.instruments()
+        {
+            let mut attributes = self.attributes.clone();
+            attributes.push(KeyValue::new(ERROR_TYPE, PANIC));
+            instruments.rejected_endpoints.add(count, &attributes);
         }
     }
 }

@@ -12,6 +12,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// The `error.type` of a call that found no endpoint.
 pub(crate) const NO_ENDPOINTS: &str = "no_endpoints";
 
+/// The `error.type` of code of the program that panicked.
+pub(crate) const PANIC: &str = "panic";
+
 /// A failed request to a registry.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("registry {registry}: cannot {operation} service {service}: {source}")]

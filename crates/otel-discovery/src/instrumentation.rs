@@ -37,7 +37,7 @@ pub struct DiscoveryInstrumentation(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     #[cfg_attr(
-        not(any(feature = "consul", feature = "dns")),
+        not(any(feature = "consul", feature = "dns", feature = "etcd")),
         expect(dead_code, reason = "only look-ups that go out are spans")
     )]
     tracer: Tracer,
@@ -75,7 +75,7 @@ impl DiscoveryInstrumentation {
         }
     }
 
-    #[cfg(any(feature = "consul", feature = "dns"))]
+    #[cfg(any(feature = "consul", feature = "dns", feature = "etcd"))]
     pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }

@@ -31,6 +31,8 @@ pub use crate::instrumentation::{DiscoveryInstrumentation, Options};
 pub use crate::registry::consul::ConsulRegistry;
 #[cfg(feature = "dns")]
 pub use crate::registry::dns::DnsRegistry;
+#[cfg(feature = "etcd")]
+pub use crate::registry::etcd::EtcdRegistry;
 #[cfg(feature = "file")]
 pub use crate::registry::file::FileRegistry;
 pub use crate::registry::lease::{Lease, LeaseKeeper};

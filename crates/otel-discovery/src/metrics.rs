@@ -82,7 +82,7 @@ impl Instruments {
             rejected_endpoints: counter(
                 REJECTED_ENDPOINTS,
                 "{endpoint}",
-                "Registrations that were left out because they are no valid endpoint.",
+                "Registrations that were left out because they are no valid endpoint, or no service could be made for them.",
             ),
             lease_renewals: counter(LEASE_RENEWALS, "{renewal}", "Renewals of the leases of registrations."),
             sources,

@@ -6,13 +6,16 @@
 pub(crate) mod consul;
 #[cfg(feature = "dns")]
 pub(crate) mod dns;
+#[cfg(feature = "etcd")]
+pub(crate) mod etcd;
 #[cfg(feature = "file")]
 pub(crate) mod file;
 pub(crate) mod lease;
-#[cfg(any(feature = "consul", feature = "dns"))]
+#[cfg(any(feature = "consul", feature = "dns", feature = "etcd"))]
 mod lookup;
 pub(crate) mod memory;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -56,6 +59,8 @@ pub enum Update {
     Insert(Endpoint),
     /// The id of an endpoint that has gone.
     Remove(String),
+    /// The id of an endpoint that has gone, because its registration is no valid endpoint any more. It is counted.
+    Invalid(String),
 }
 
 /// The updates of a watch. It begins with [`Update::Complete`]. After an error it ends, and is begun again.
@@ -76,6 +81,25 @@ pub trait Registry: Send + Sync + 'static {
     fn register(&self, registration: Registration) -> BoxFuture<'static, Result<Lease, RegistryError>> {
         let error = RegistryError::unsupported(self.name(), "register", &registration.service);
         Box::pin(std::future::ready(Err(error)))
+    }
+}
+
+/// For a registry that is chosen when the program starts.
+impl<R: Registry + ?Sized> Registry for Arc<R> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn resolve(&self, service: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
+        (**self).resolve(service)
+    }
+
+    fn watch(&self, service: &str) -> Updates {
+        (**self).watch(service)
+    }
+
+    fn register(&self, registration: Registration) -> BoxFuture<'static, Result<Lease, RegistryError>> {
+        (**self).register(registration)
     }
 }
 

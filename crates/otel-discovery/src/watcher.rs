@@ -2,6 +2,7 @@
 //!
 //! Follows [tower's discovery](https://docs.rs/tower/latest/tower/discover/index.html) in that an error does not remove endpoints.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
 use crate::endpoints::{Shared, WatchOptions, WatchState};
-use crate::registry::{Registry, Update, Updates};
+use crate::error::PANIC;
+use crate::registry::{Registry, Update};
 
 /// Limit of the updates that are applied before the result is shown.
 const MOST_AT_ONCE: usize = 1_000;
@@ -28,8 +30,7 @@ impl Watcher {
 
     pub(crate) async fn run(mut self) {
         loop {
-            let updates = self.registry.watch(&self.shared.service);
-            let (error_type, reason) = self.follow(updates).await;
+            let (error_type, reason) = self.follow().await;
             self.shared.count_restart(error_type);
             self.shared.state.send_modify(|state| state.failure = Some(reason));
             let spread = self.delay.mul_f64(fastrand::f64() / 2.0);
@@ -39,11 +40,17 @@ impl Watcher {
     }
 
     /// Applies the updates until there are no more; returns the `error.type` and the reason.
-    async fn follow(&mut self, mut updates: Updates) -> (&'static str, Arc<str>) {
+    async fn follow(&mut self) -> (&'static str, Arc<str>) {
+        // A registry of the program's own that panics has failed as any other.
+        let panicked = || (PANIC, Arc::from("the registry panicked"));
+        let watch = AssertUnwindSafe(|| self.registry.watch(&self.shared.service));
+        let Ok(updates) = catch_unwind(watch) else { return panicked() };
+        let mut updates = AssertUnwindSafe(updates).catch_unwind();
         while let Some(first) = updates.next().await {
-            // Many updates at once are shown as one change.
+            // Many updates at once are shown as one change. An error is the last one: some registries would go on to fail without a pause.
             let mut batch = vec![first];
             while batch.len() < MOST_AT_ONCE
+                && matches!(batch.last(), Some(Ok(Ok(_))))
                 && let Some(Some(update)) = updates.next().now_or_never()
             {
                 batch.push(update);
@@ -52,8 +59,9 @@ impl Watcher {
             let mut state = self.shared.state.borrow().clone();
             for update in batch {
                 match update {
-                    Ok(update) => self.apply(&mut state, update),
-                    Err(failed) => error = Some((failed.error_type(), failed.to_string().into())),
+                    Ok(Ok(update)) => self.apply(&mut state, update),
+                    Err(_) => error = Some(panicked()),
+                    Ok(Err(failed)) => error = Some((failed.error_type(), failed.to_string().into())),
                 }
             }
             self.shared.observe();
@@ -79,6 +87,10 @@ impl Watcher {
             }
             Update::Insert(endpoint) => state.endpoints.insert(endpoint),
             Update::Remove(id) => state.endpoints.remove(&id),
+            Update::Invalid(id) => {
+                self.shared.count_rejected(1);
+                state.endpoints.remove(&id);
+            }
         }
         (state.answered, state.failure) = (Some(Instant::now()), None);
     }

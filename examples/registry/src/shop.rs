@@ -1,69 +1,75 @@
-//! The client `shop`: its requests to `http://stock/` go to the instances in turn.
-//!
-//! Follows `crates/otel-discovery/README.md` for the order of the layers.
+//! The client `shop`: its requests go to the instances in turn, also after one of them was killed.
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::Request;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, TraceContextExt, Tracer, TracerProvider};
-use otel_discovery::{BalanceOptions, Ejection, Endpoints, HttpEndpoint, StaticRegistry, WatchOptions};
-use otel_http::{ClientLayer, LayerOptions};
+use otel_discovery::{Endpoints, Registry, WatchOptions};
 use otel_waterfall::Waterfall;
-use tower::{ServiceBuilder, ServiceExt};
 
-use crate::stock::Instance;
+use crate::protocol::Protocol;
+use crate::stock::{Instance, LEASE};
 use crate::{Failure, provider};
 
-/// Makes nine requests, and kills an instance after three. Returns the ids of the instances that responded.
-pub(crate) async fn run(waterfall: &Waterfall) -> Result<Vec<String>, Failure> {
+/// The time for a change to reach the client, beyond a lease.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes requests in three rounds, each a trace: with three instances, after one was killed, and after its lease is over.
+/// `registry` makes a registry for each instance, and one for the client, as each process has its own.
+pub(crate) async fn run<P: Protocol, R: Registry>(
+    waterfall: &Waterfall,
+    registry: impl Fn() -> Result<R, Failure>,
+) -> Result<(), Failure> {
     let mut instances = Vec::new();
     for id in ["stock-1", "stock-2", "stock-3"] {
-        instances.push(Instance::start(waterfall, id).await?);
+        instances.push(Instance::start::<P>(waterfall, registry()?, id).await?);
     }
-    // In production a file, DNS or Consul.
-    let members = instances.iter().map(|instance| instance.endpoint.clone());
-    let registry = StaticRegistry::new().with_service("stock", members);
-    let endpoints = Endpoints::watch(registry, "stock", WatchOptions::new());
-
-    // A connection a request: a server that is killed keeps those that are open, because it is only a task here.
-    let hyper: Client<HttpConnector, Body> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let endpoints = Endpoints::watch(registry()?, P::SERVICE, WatchOptions::new());
+    until(&endpoints, 3).await?;
     let shop = provider(waterfall, "shop");
-    let ejection =
-        Ejection::new().with_failures(1).with_time(Duration::from_secs(30), Duration::from_secs(300));
-    let client = ServiceBuilder::new().layer(ClientLayer::new().with_tracer_provider(&shop)).service(
-        BalanceOptions::new()
-            .with_ejection(ejection)
-            .connect(&endpoints, move |endpoint| HttpEndpoint::new(hyper.clone(), endpoint)),
-    );
-    let call = async |item: usize| -> Result<String, Failure> {
-        let request = || Request::get(format!("http://stock/items/{item}")).body(Body::empty());
-        // A second attempt after a failure; `otel-resilience` has limits and delays for it.
-        let response = match client.clone().oneshot(request()?).await {
-            Ok(response) => response,
-            Err(_) => client.clone().oneshot(request()?).await?,
-        };
-        let body = axum::body::to_bytes(Body::new(response.into_body()), 1024).await?;
-        Ok(String::from_utf8(body.to_vec())?)
-    };
-
-    let context = Context::new().with_span(shop.tracer("shop").start("look up items"));
-    let requests = async {
-        let mut responses = Vec::new();
-        for item in 1..=9 {
-            if item == 4 {
-                instances.remove(1).kill().await;
+    let client = P::client(&endpoints, &shop);
+    let round = async |name: &str, items: std::ops::RangeInclusive<u32>| -> Result<(), Failure> {
+        let span = shop.tracer("shop").start(format!("{}: {name}", P::NAME));
+        let context = Context::new().with_span(span);
+        let requests = async {
+            let mut responses = Vec::new();
+            for item in items {
+                // A second attempt after a failure; `otel-resilience` has limits and delays for it.
+                let response = match P::get(client.clone(), item).await {
+                    Ok(response) => response,
+                    Err(_) => P::get(client.clone(), item).await?,
+                };
+                responses.push(response);
             }
-            responses.push(call(item).await?);
-        }
-        Ok(responses)
+            Ok::<_, Failure>(responses)
+        };
+        let responses = requests.with_context(context.clone()).await;
+        context.span().end();
+        println!("{}, {name}: {}\n", P::NAME, responses?.join(", "));
+        // A server ends its span after its caller has the response.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        waterfall.flush();
+        Ok(())
     };
-    let responses = requests.with_context(context.clone()).await;
-    context.span().end();
-    responses
+    round("three instances", 1..=3).await?;
+    instances.remove(1).kill();
+    round("one was killed", 4..=7).await?;
+    until(&endpoints, 2).await?;
+    round("its lease is over", 8..=10).await?;
+    for instance in instances {
+        instance.stop().await?;
+    }
+    Ok(())
+}
+
+/// Waits until the registry has this many instances.
+async fn until(endpoints: &Endpoints, count: usize) -> Result<(), Failure> {
+    let wait = async {
+        while endpoints.current().len() != count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let service = endpoints.service();
+    let waited = tokio::time::timeout(LEASE + PATIENCE, wait).await;
+    waited.map_err(|_| format!("the registry does not have {count} instances of {service}").into())
 }

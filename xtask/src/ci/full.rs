@@ -12,7 +12,7 @@ use crate::{
     },
     process::{answer, program, run, run_within},
     repo::Repo,
-    services::{Lease, debian, opentelemetry_collector::PREFIX},
+    services::{Lease, consul, debian, opentelemetry_collector::PREFIX},
 };
 
 /// The oldest Rust that the workspace supports, from its manifest.
@@ -165,6 +165,19 @@ pub(super) fn opentelemetry_collector(repo: &Repo) -> Result<Outcome> {
         command.env(name.replace(PREFIX, ""), value);
     }
     run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The tests of `otel-discovery` with a server of Consul's protocol, on agents of Consul itself.
+pub(super) fn consul(repo: &Repo) -> Result<Outcome> {
+    let server = match consul::server(&repo.root) {
+        Ok(server) => server,
+        Err(error) if !debian::has("go") => return Ok(Outcome::Skipped(format!("{error:#}"))),
+        Err(error) => return Err(error),
+    };
+    let mut command = build_cargo(repo);
+    command.args(["test", "--package", "otel-discovery", "--all-features", "--test", "it", "consul::"]);
+    run(command.env("CONSUL_SERVER", server))?;
     Ok(Outcome::Passed)
 }
 

@@ -5,23 +5,18 @@
 //! the Go modules of `services/opentelemetry_collector`.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::{
-    process::{program, run_within},
-    services::{
-        Service, collector,
-        compose::{Compose, Port},
-        daemon::{self, Process},
-        debian, probe,
-        record::Variables,
-    },
+use crate::services::{
+    Service, collector,
+    compose::{Compose, Port},
+    daemon::{self, Process},
+    go, probe,
+    record::Variables,
 };
 
 /// The prefix of the variables.
@@ -37,9 +32,6 @@ const SOURCE: [(&str, &str); 3] = [
     ("go.mod", include_str!("opentelemetry_collector/go.mod")),
     ("go.sum", include_str!("opentelemetry_collector/go.sum")),
 ];
-
-/// Timeout of the build, which takes four minutes of a processor.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 pub(super) const SERVICE: Service = Service {
     name: "opentelemetry-collector",
@@ -99,21 +91,7 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
 /// Prints every record that is received, without a batch processor.
 const PIPELINE: &str = "{receivers: [otlp], exporters: [debug]}";
 
-/// Builds the program, and returns its path. A language is never installed unasked.
+/// Builds the program, and returns its path.
 fn server(folder: &Path) -> Result<PathBuf> {
-    if !debian::has("go") {
-        bail!("Go is not installed");
-    }
-    let source = folder.join("source");
-    fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
-    for (name, text) in SOURCE {
-        let file = source.join(name);
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let server = folder.join("otelcol");
-    // No other toolchain is downloaded: an older one than go.mod asks for is an error.
-    let mut build = program("go", &source);
-    build.env("GOTOOLCHAIN", "local").args(["build", "-buildvcs=false", "-o"]).arg(&server).arg(".");
-    run_within(&mut build, LIMIT)?;
-    Ok(server)
+    go::build(folder, &SOURCE, ".", "otelcol")
 }

@@ -70,8 +70,9 @@ impl<S> Core<S> {
     {
         if !changes.is_empty() {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            let members = self.members.load().change(changes, connect);
+            let (members, panics) = self.members.load().change(changes, connect);
             self.publish(members);
+            self.shared.count_panics(panics);
         }
         let state = self.shared.state.borrow();
         let is_first = state.answered.is_some() || state.failure.is_some();

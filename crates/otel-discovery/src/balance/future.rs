@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::attributes::{DELAYED_PICK, DELAYED_RESOLUTION};
 use crate::balance::core::Core;
 use crate::balance::members::Member;
 use crate::ejection::IsFailure;
@@ -27,6 +29,7 @@ pin_project! {
         request: Option<Q>,
         context: Context,
         attempt: u32,
+        is_delayed: bool,
         max_attempts: u32,
         max_wait: Duration,
         #[pin]
@@ -68,7 +71,17 @@ impl<S: Service<Q>, Q, F> BalanceFuture<S, Q, F> {
     ) -> Self {
         let state = State::Choose { wait: None };
         let (request, context) = (Some(request), Context::current());
-        Self { core, failures, request, context, attempt: 0, max_attempts, max_wait, state }
+        Self {
+            core,
+            failures,
+            request,
+            context,
+            attempt: 0,
+            is_delayed: false,
+            max_attempts,
+            max_wait,
+            state,
+        }
     }
 }
 
@@ -90,6 +103,9 @@ where
                     }
                     match this.core.choose() {
                         Some((member, candidates)) => {
+                            if wait.is_some() {
+                                this.context.span().add_event(DELAYED_RESOLUTION, Vec::new());
+                            }
                             *this.attempt += 1;
                             let service = member.service.clone();
                             State::Prepare { service, member: Pending::new(member), candidates }
@@ -101,8 +117,15 @@ where
                     }
                 }
                 StateProjection::Prepare { service, member, candidates } => {
-                    match ready!(service.poll_ready(cx)) {
+                    let Poll::Ready(is_ready) = service.poll_ready(cx) else {
+                        *this.is_delayed = true;
+                        return Poll::Pending;
+                    };
+                    match is_ready {
                         Ok(()) => {
+                            if *this.is_delayed {
+                                this.context.span().add_event(DELAYED_PICK, Vec::new());
+                            }
                             this.core.record(&member.0, *candidates, *this.attempt, this.context);
                             let Some(request) = this.request.take() else { return Poll::Pending };
                             let attached = this.context.clone().attach();
@@ -117,6 +140,7 @@ where
                                 this.core.record(&member.0, *candidates, *this.attempt, this.context);
                                 return Poll::Ready(Err(error.into()));
                             }
+                            *this.is_delayed = true;
                             // Counted alone: a span has the endpoint that was the last one.
                             this.core.count(None);
                             State::Choose { wait: None }

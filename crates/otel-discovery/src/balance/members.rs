@@ -3,6 +3,7 @@
 //! Follows [Envoy's outlier
 //! detection](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier) for failures and returns.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,6 +33,15 @@ struct Counts {
     ejected_until: AtomicU64,
 }
 
+impl Counts {
+    /// Ends an ejection, because the registry reports that the endpoint has recovered. A further one is longer all the same, until it
+    /// responds.
+    fn return_healthy(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.ejected_until.store(0, Ordering::Relaxed);
+    }
+}
+
 impl<S> Member<S> {
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -52,6 +62,12 @@ impl<S> Member<S> {
     /// Returns true if both are of the same endpoint, before and after a change of its health or metadata.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.counts, &other.counts)
+    }
+
+    /// Returns true if an endpoint that is inserted is the same instance with another health, weight or metadata. One without any
+    /// difference has been removed in the meantime: it is an instance that came back.
+    fn is_instance_of(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint.authority() == endpoint.authority() && *self.endpoint != *endpoint
     }
 
     /// Notes a success: earlier failures and ejections no longer count.
@@ -130,15 +146,17 @@ impl<S> Members<S> {
         Self { all, candidates, weights, ejected, unhealthy }
     }
 
-    /// Returns the members after these changes.
+    /// Returns the members after these changes, and the number of endpoints whose service could not be made: `connect` panicked.
+    /// They are left out until they change.
     pub(crate) fn change(
         &self,
         changes: Vec<EndpointChange>,
         connect: &mut impl FnMut(&Endpoint) -> S,
-    ) -> Vec<Arc<Member<S>>>
+    ) -> (Vec<Arc<Member<S>>>, u64)
     where
         S: Clone,
     {
+        let mut panics = 0;
         let mut all = Vec::with_capacity(self.all.len() + changes.len());
         let mut before = self.all.iter().peekable();
         // Both are ordered by id.
@@ -151,16 +169,24 @@ impl<S> Members<S> {
             }
             let old = before.next_if(|member| member.endpoint.id() == id);
             if let Change::Insert(_, endpoint) = change {
-                let old = old.filter(|old| old.endpoint.authority() == endpoint.authority());
-                let (service, counts) = match old {
-                    Some(old) => (old.service.clone(), Arc::clone(&old.counts)),
-                    None => (connect(&endpoint), Arc::default()),
+                let made = match old.filter(|old| old.is_instance_of(&endpoint)) {
+                    Some(old) => {
+                        if old.endpoint.health() != endpoint.health() && endpoint.health() == Health::Healthy
+                        {
+                            old.counts.return_healthy();
+                        }
+                        Ok((old.service.clone(), Arc::clone(&old.counts)))
+                    }
+                    None => catch_unwind(AssertUnwindSafe(|| (connect(&endpoint), Arc::default()))),
                 };
-                all.push(Arc::new(Member { endpoint, service, counts }));
+                match made {
+                    Ok((service, counts)) => all.push(Arc::new(Member { endpoint, service, counts })),
+                    Err(_) => panics += 1,
+                }
             }
         }
         all.extend(before.cloned());
-        all
+        (all, panics)
     }
 
     pub(crate) fn all(&self) -> &[Arc<Member<S>>] {

@@ -3,10 +3,12 @@
 //! Follows [Consul's TTL checks](https://developer.hashicorp.com/consul/docs/reference/service/health-check).
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
+use futures_util::FutureExt;
 use opentelemetry::KeyValue;
 use otel_operation::ERROR_TYPE;
 use tokio::sync::watch;
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::attributes::{REGISTRY, SERVICE};
 use crate::endpoint::Health;
-use crate::error::RegistryError;
+use crate::error::{PANIC, RegistryError};
 use crate::instrumentation::DiscoveryInstrumentation;
 use crate::registry::Registration;
 
@@ -87,12 +89,15 @@ async fn renew(
             return;
         }
         let current = *health.borrow_and_update();
-        let result = keeper.renew(current).await;
+        // A keeper of the program's own that panics must not end the renewals.
+        let renewal = AssertUnwindSafe(async { keeper.renew(current).await }).catch_unwind();
+        let error_type = match renewal.await {
+            Ok(result) => result.err().map(|error| error.error_type()),
+            Err(_) => Some(PANIC),
+        };
         if let Some(instruments) = instrumentation.instruments() {
             let mut attributes = attributes.clone();
-            if let Err(error) = &result {
-                attributes.push(KeyValue::new(ERROR_TYPE, error.error_type()));
-            }
+            attributes.extend(error_type.map(|error_type| KeyValue::new(ERROR_TYPE, error_type)));
             instruments.lease_renewals.add(1, &attributes);
         }
     }

@@ -83,6 +83,30 @@ async fn an_endpoint_that_is_not_ready_is_given_up_for_another() {
     let attempts = spans.iter().map(|span| attribute(span, "discovery.pick.attempt").unwrap());
     let attempts: f64 = attempts.map(|count| count.to_string().parse::<f64>().unwrap()).sum();
     assert_eq!(recorder.metric("discovery.picks").sum(), attempts, "metrics agree with spans");
+    let is_delayed =
+        |at: usize| spans[at].events.iter().any(|event| event.name == "Delayed LB pick complete");
+    assert!(is_delayed(0) && !is_delayed(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_an_endpoint_is_an_event() {
+    let recorder = Recorder::new();
+    let endpoints = watch(&recorder, StaticRegistry::new().with_service("stock", [endpoint("a", 1)]));
+    assert!(endpoints.ready().await);
+    let instances = Instances::default();
+    let client = instances.client(&recorder, &endpoints, BalanceOptions::new());
+    instances.set("a", Behaviour::Waits);
+    let ready = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        instances.set("a", Behaviour::Responds);
+    };
+    let (status, ()) = tokio::join!(call(&client), ready);
+    assert_eq!(status.unwrap(), 200);
+    call(&client).await.unwrap();
+    let spans = recorder.spans();
+    let events = |at: usize| spans[at].events.iter().map(|event| event.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(events(0), ["Delayed LB pick complete"]);
+    assert_eq!(events(1), [""; 0]);
 }
 
 #[tokio::test]

@@ -21,17 +21,19 @@ async fn the_names_are_listed() {
     let recorder = Recorder::new();
     let (registry, script) = Scripted::new();
     let answer = RegistryAnswer::collect([Ok(endpoint("a", 1)), Ok(endpoint("b", 2)), Err(())]);
-    script.send(Ok(answer)).unwrap();
     let endpoints = Endpoints::watch(registry, "stock", watch_options(&recorder));
-    assert!(endpoints.ready().await);
-    script.send(Err("gone")).unwrap();
-    until(|| endpoints.stale_time().is_some()).await;
     let instances = Instances::default();
-    instances.set("a", Behaviour::Fails);
     let options = BalanceOptions::new().with_ejection(Ejection::new().with_failures(1));
     let client = instances.client(&recorder, &endpoints, options);
-    for _ in 0..2 {
-        let _ = call(&client).await;
+    let (waited, ()) = tokio::join!(call(&client), async { script.send(Ok(answer)).unwrap() });
+    waited.unwrap();
+    script.send(Err("gone")).unwrap();
+    until(|| endpoints.stale_time().is_some()).await;
+    for behaviour in [Behaviour::NotReady, Behaviour::Fails] {
+        instances.set("a", behaviour);
+        for _ in 0..2 {
+            let _ = call(&client).await;
+        }
     }
     let registration = Registration::new("stock", endpoint("a", 1)).with_lease(Duration::from_millis(3));
     let lease = lease(&recorder, &registration);

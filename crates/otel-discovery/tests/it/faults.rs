@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 use otel_discovery::{
-    BalanceOptions, Ejection, Endpoints, NoEndpoints, RegistryAnswer, StaticRegistry, Strategy,
+    BalanceOptions, Ejection, Endpoints, NoEndpoints, Registry, RegistryAnswer, RegistryError,
+    StaticRegistry, Strategy, Update, Updates,
 };
 use otel_testing::Recorder;
 use tokio::task::yield_now;
@@ -56,6 +59,18 @@ async fn a_registry_that_is_away_leaves_the_last_known_endpoints() {
 }
 
 #[tokio::test]
+async fn each_failure_is_a_restart_after_a_delay() {
+    let recorder = Recorder::new();
+    let (registry, script) = Scripted::new();
+    for update in [Err("no route"), Err("no route"), Err("no route"), answer(&["a"])] {
+        script.send(update).unwrap();
+    }
+    let endpoints = Endpoints::watch(registry, "stock", watch_options(&recorder));
+    until(|| endpoints.current().len() == 1).await;
+    assert_eq!(recorder.metric("discovery.watch.restarts").with("error.type", "unreachable").sum(), 3.0);
+}
+
+#[tokio::test]
 async fn an_empty_answer_can_mean_that_all_have_gone() {
     let recorder = Recorder::new();
     let (registry, script) = Scripted::new();
@@ -84,6 +99,12 @@ async fn the_first_calls_wait_for_the_first_answer() {
     };
     let (status, ()) = tokio::join!(call(&client), late);
     assert_eq!(status.unwrap(), 200);
+    call(&client).await.unwrap();
+    let spans = recorder.spans();
+    let events = |at: usize| spans[at].events.iter().map(|event| event.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(events(0), [""; 0]);
+    assert_eq!(events(1), ["Delayed name resolution complete"]);
+    assert_eq!(events(2), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,4 +218,35 @@ async fn ten_thousand_endpoints_with_a_hundred_changes_a_second() {
     let spans = recorder.spans();
     assert_eq!(spans.len() as u32, calls + 1);
     assert_eq!(recorder.metric("discovery.picks").sum(), f64::from(calls + 1));
+}
+
+/// A registry of the program's own with a fault.
+struct Panics(std::sync::atomic::AtomicU32);
+
+impl Registry for Panics {
+    fn name(&self) -> &'static str {
+        "own"
+    }
+
+    fn resolve(&self, _: &str) -> BoxFuture<'static, Result<RegistryAnswer, RegistryError>> {
+        panic!("a panic of the test");
+    }
+
+    fn watch(&self, _: &str) -> Updates {
+        let count = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(count != 0, "a panic of the test: in the call");
+        let answer = answer(&["a"]).map(Update::Complete).map_err(|_| unreachable!());
+        let panics = stream::once(async { panic!("a panic of the test: in the stream") });
+        stream::iter([answer]).chain(panics).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_panics_has_failed() {
+    let recorder = Recorder::new();
+    let endpoints = watch(&recorder, Panics(0.into()));
+    let restarts = || recorder.metric("discovery.watch.restarts").with("error.type", "panic").sum();
+    until(|| restarts() >= 3.0).await;
+    assert_eq!(endpoints.current().len(), 1);
+    assert!(endpoints.stale_time().is_some());
 }

@@ -12,8 +12,13 @@ mod consul;
 mod conventions;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod faults;
 #[cfg(feature = "file")]
 mod file;
+mod leases;
+
+mod returning;
 mod sockets;
 mod support;

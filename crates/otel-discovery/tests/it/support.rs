@@ -63,7 +63,7 @@ pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
 }
 
 /// The behaviour of an instance.
@@ -76,6 +76,8 @@ pub(crate) enum Behaviour {
     Fails,
     /// Its `poll_ready` fails.
     NotReady,
+    /// Its `poll_ready` waits, and looks again each 100 ms.
+    Waits,
     Hangs,
 }
 
@@ -132,8 +134,16 @@ impl Service<Request<Body>> for Instance {
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Response<Body>>>;
 
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         match self.behaviour() {
+            Behaviour::Waits => {
+                let waker = cx.waker().clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    waker.wake();
+                });
+                Poll::Pending
+            }
             Behaviour::NotReady => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
             _ => Poll::Ready(Ok(())),
         }

@@ -1,7 +1,7 @@
 //! A server with the part of Consul's HTTP interface that the registry uses: blocking queries, TTL checks, tokens.
 //!
-//! Its answers have the form of those that <https://developer.hashicorp.com/consul/api-docs/health> shows. It is no Consul: the
-//! protocol is tested, not the server.
+//! Its answers have the form of those that <https://developer.hashicorp.com/consul/api-docs/health> shows. The same tests run on
+//! Consul itself, see `server.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -13,15 +13,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use otel_discovery::ConsulRegistry;
-use otel_testing::Recorder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::support::instrumentation;
-
-pub(crate) const TOKEN: &str = "7d3f0e4c";
+use super::server::TOKEN;
 
 #[derive(Default)]
 pub(crate) struct Agent {
@@ -39,50 +35,21 @@ struct Service {
     expires: Instant,
 }
 
-type Shared = Arc<Mutex<Agent>>;
+pub(crate) type Shared = Arc<Mutex<Agent>>;
 
-pub(crate) struct Server {
-    pub(crate) agent: Shared,
-    pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    pub(crate) async fn new() -> Self {
-        Self::start("127.0.0.1:0".parse().unwrap()).await
-    }
-
-    /// Starts a server without any state.
-    pub(crate) async fn start(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let agent = Shared::new(Mutex::new(Agent { index: 1, ..Agent::default() }));
-        let app = Router::new()
-            .route("/v1/agent/service/register", put(register))
-            .route("/v1/agent/service/deregister/{id}", put(deregister))
-            .route("/v1/agent/check/update/{id}", put(update))
-            .route("/v1/health/service/{name}", get(health))
-            .with_state(Arc::clone(&agent));
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { agent, address, task }
-    }
-
-    pub(crate) async fn stop(self) -> SocketAddr {
-        self.task.abort();
-        let _ = self.task.await;
-        self.address
-    }
-
-    pub(crate) fn registry(&self, recorder: &Recorder) -> ConsulRegistry {
-        // A connection a request: one of a server that was stopped would stay open.
-        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
-        ConsulRegistry::new(&format!("http://{}", self.address))
-            .unwrap()
-            .with_client(client)
-            .with_token(TOKEN)
-            .with_wait(Duration::from_secs(2))
-            .with_instrumentation(&instrumentation(recorder))
-    }
+/// Starts a server without any state.
+pub(crate) async fn start(address: SocketAddr) -> (Shared, SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let agent = Shared::new(Mutex::new(Agent { index: 1, ..Agent::default() }));
+    let app = Router::new()
+        .route("/v1/agent/service/register", put(register))
+        .route("/v1/agent/service/deregister/{id}", put(deregister))
+        .route("/v1/agent/check/update/{id}", put(update))
+        .route("/v1/health/service/{name}", get(health))
+        .with_state(Arc::clone(&agent));
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (agent, address, task)
 }
 
 fn is_allowed(headers: &HeaderMap) -> bool {
