@@ -92,6 +92,10 @@ impl ServerInstrumentation for GrpcInstrumentation<GrpcServer> {
         scope: AttributeScope,
         list: &mut Vec<KeyValue>,
     ) {
+        if list.capacity() == 0 {
+            // With the host, the peer, the status and an error. A list with more room would keep it until the end of the call.
+            *list = Vec::with_capacity(10);
+        }
         // Without a known method the request may be no call: the end of the call sets `rpc.*`.
         if let Some(method) = state.method_at_start() {
             list.extend_from_slice(&method.common);
