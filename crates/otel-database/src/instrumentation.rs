@@ -12,6 +12,7 @@ use otel_operation::BoundedCache;
 use crate::client::{ClientFacts, ClientState};
 use crate::command::CommandDescription;
 use crate::options::Options;
+use crate::pool::PoolMetrics;
 use crate::prepared::{AllSeries, PreparedStatement};
 use crate::sql::Dialect;
 use crate::statement::Statement;
@@ -138,5 +139,11 @@ impl DatabaseInstrumentation {
     #[must_use]
     pub fn meter(&self) -> Option<&Meter> {
         self.0.client.meter.get()
+    }
+
+    /// Creates the metrics of the client's pool of connections.
+    #[must_use]
+    pub fn pool_metrics(&self) -> PoolMetrics {
+        PoolMetrics::new(Arc::clone(&self.0.client))
     }
 }

@@ -12,6 +12,7 @@ mod metrics;
 mod operation;
 mod options;
 mod outcome;
+mod pool;
 mod prepared;
 mod sql;
 mod statement;
@@ -24,5 +25,6 @@ pub use crate::instrumentation::{DatabaseInstrumentation, InstrumentationBuilder
 pub use crate::operation::DatabaseOperation;
 pub use crate::options::{Options, QueryText};
 pub use crate::outcome::DatabaseOutcome;
+pub use crate::pool::{ConnectionUse, ConnectionWait, ObservedPool, PoolMetrics, PoolSnapshot};
 pub use crate::sql::{Dialect, QueryAnalysis, analyze_query};
 pub use crate::statement::{OperationBuilder, Statement};
