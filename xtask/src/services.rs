@@ -9,6 +9,7 @@ mod daemon;
 pub(crate) mod debian;
 mod kafka;
 mod lifecycle;
+mod mariadb;
 mod nats;
 pub(crate) mod opentelemetry_collector;
 mod postgres;
@@ -17,6 +18,7 @@ pub(crate) mod python;
 mod rabbitmq;
 mod rabbitmq_4;
 mod record;
+mod redis;
 mod script;
 
 use std::{collections::BTreeMap, path::Path};
@@ -55,8 +57,15 @@ struct Service {
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
-const SERVICES: &[Service] =
-    &[collector::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
+const SERVICES: &[Service] = &[
+    collector::SERVICE,
+    kafka::SERVICE,
+    mariadb::SERVICE,
+    nats::SERVICE,
+    postgres::SERVICE,
+    rabbitmq::SERVICE,
+    redis::SERVICE,
+];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {
