@@ -75,6 +75,7 @@
 mod agreement;
 mod context;
 mod counts;
+pub mod database;
 mod drive;
 mod input;
 mod judge;
@@ -125,6 +126,12 @@ pub trait Harness: Send + Sync {
     /// also if its body or stream is dropped. It is one in HTTP and for a gRPC client; a gRPC server does not count CANCELLED
     /// among its errors, and a message may be delivered after its sender stopped to wait.
     fn dropped_is_error(&self) -> bool {
+        true
+    }
+
+    /// Returns true if an outbound operation carries its context to the peer. A database client does not, or only by an
+    /// option: then nothing is expected at the peer, and the harness declares the scenarios of headers as not supported.
+    fn propagates(&self) -> bool {
         true
     }
 

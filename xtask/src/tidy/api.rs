@@ -9,7 +9,7 @@ use crate::tidy::{
 
 /// The namespaces of the semantic conventions that the transports use.
 const NAMESPACES: &[&str] =
-    &["client", "error", "http", "messaging", "network", "rpc", "server", "url", "user_agent"];
+    &["client", "db", "error", "http", "messaging", "network", "rpc", "server", "url", "user_agent"];
 
 /// Names of public types that readers stumbled over: participles and common nouns that mean something else elsewhere.
 const UNCLEAR: &[&str] = &[

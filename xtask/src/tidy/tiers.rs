@@ -41,6 +41,7 @@ const CRATES: &[CrateRow] = &[
     row("otel-operation", Tier::Recording),
     row("otel-request", Tier::Recording),
     row("otel-messaging", Tier::Recording),
+    row("otel-database", Tier::Recording),
     transport("otel-http", Sides::ClientServer),
     transport("otel-grpc", Sides::ClientServer),
     transport("otel-kafka", Sides::ProducerConsumer),
@@ -60,6 +61,7 @@ const CRATES: &[CrateRow] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     ("otel-request", "otel-operation"),
     ("otel-messaging", "otel-operation"),
+    ("otel-database", "otel-operation"),
     ("otel-tasks", "otel-tasks-macros"),
 ];
 
@@ -81,7 +83,7 @@ pub(super) fn sides(name: &str) -> Option<Sides> {
 
 /// Returns true for the crates that write names of the semantic conventions of a protocol.
 pub(super) fn has_conventions(name: &str) -> bool {
-    name == "otel-messaging" || sides(name).is_some()
+    ["otel-messaging", "otel-database"].contains(&name) || sides(name).is_some()
 }
 
 fn find(name: &str) -> Option<&'static CrateRow> {

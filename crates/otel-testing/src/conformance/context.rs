@@ -13,6 +13,7 @@ use super::{
 
 pub(super) fn all(
     role: Role,
+    propagates: bool,
     scenario: Scenario,
     operations: &[&SpanData],
     observed: &[Observed],
@@ -28,7 +29,8 @@ pub(super) fn all(
     for seen in observed {
         match role {
             Role::Inbound => inside(scenario, span, seen)?,
-            Role::Outbound => sent(scenario, span, seen)?,
+            Role::Outbound if propagates => sent(scenario, span, seen)?,
+            Role::Outbound => {}
         }
     }
     Ok(())

@@ -42,7 +42,7 @@ pub(super) fn all<H: Harness>(
     errors(role == Role::Inbound, harness.dropped_is_error(), scenario, &spans)?;
     match scenario {
         Scenario::SecondOperation => second::all(role, &operations, observed)?,
-        _ => context::all(role, scenario, &operations, observed)?,
+        _ => context::all(role, harness.propagates(), scenario, &operations, observed)?,
     }
     bounded(scenario, recorder, &spans)?;
     no_secret(recorder, &spans)
