@@ -11,6 +11,8 @@ mod config;
 mod connection;
 mod instrumentation;
 mod outcome;
+#[cfg(feature = "streams")]
+pub mod streams;
 
 pub use otel_database::{QueryText, SamplerAttributes};
 
