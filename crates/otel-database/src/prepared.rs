@@ -48,6 +48,7 @@ impl PreparedStatement {
         let options = &client.options;
         let QueryAnalysis { summary, text } =
             analyze_query(query, client.facts.dialect, options.max_query_text);
+        let is_sql = summary.is_some();
         let given =
             options.summarize.as_ref().and_then(|summarize| catch_panic(|| summarize(query)).flatten());
         let summary = given.map(|given| bounded(&given).to_owned()).or(summary);
@@ -55,7 +56,8 @@ impl PreparedStatement {
         attributes.extend(summary.as_deref().map(|summary| shared(QUERY_SUMMARY, summary)));
         let text = match options.query_text {
             QueryText::Omitted => None,
-            QueryText::Sanitized => Some(&*text).filter(|text| !text.is_empty()),
+            // Text that begins with no command may be anything but SQL.
+            QueryText::Sanitized => Some(&*text).filter(|_| is_sql),
             QueryText::Verbatim => Some(truncated(query, options.max_query_text)),
         };
         attributes.extend(text.map(query_text));

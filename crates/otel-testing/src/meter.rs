@@ -92,7 +92,6 @@ impl MeasurementLog {
     }
 
     /// The instruments that recorded something.
-    #[cfg(feature = "conformance")]
     pub(crate) fn recorded(&self) -> BTreeMap<String, Tally> {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let copies = tallies.iter().map(|(name, tally)| (name.clone(), *lock(tally)));

@@ -47,6 +47,7 @@ const CRATES: &[CrateRow] = &[
     transport("otel-kafka", Sides::ProducerConsumer),
     transport("otel-nats", Sides::ProducerConsumer),
     transport("otel-amqp", Sides::ProducerConsumer),
+    row("otel-sqlx", Tier::Transport),
     row("otel-redis", Tier::Transport),
     row("otel-saga", Tier::Transport),
     row("otel-discovery", Tier::Transport),

@@ -74,7 +74,8 @@ pub(super) struct Summarizer {
     skipped_levels: usize,
     expected: Expected,
     is_after_distinct: bool,
-    is_after_parenthesis: bool,
+    /// True after a parenthesis, of `WITH` or `EXPLAIN`, and after `AS`.
+    is_before_query: bool,
 }
 
 impl Summarizer {
@@ -87,7 +88,7 @@ impl Summarizer {
             skipped_levels: 0,
             expected: Expected::Command,
             is_after_distinct: false,
-            is_after_parenthesis: false,
+            is_before_query: false,
         }
     }
 
@@ -126,7 +127,7 @@ impl Summarizer {
         }
         self.read(token);
         self.is_after_distinct = token.is("DISTINCT");
-        self.is_after_parenthesis = token.is_punctuation(")");
+        self.is_before_query = token.is_punctuation(")") || token.is("AS");
     }
 
     fn read(&mut self, token: &Token<'_>) {
@@ -203,6 +204,8 @@ impl Summarizer {
                 };
                 if SECOND_WORDS.iter().any(is_second) {
                     self.append(token.text);
+                } else if command == "PREPARE" && begins_query(token) {
+                    self.command(token);
                 }
             }
             Expected::ObjectKind => self.object_kind(token),
@@ -233,6 +236,8 @@ impl Summarizer {
             }
             _ if token.is("REFRESH") => (Verb::Other, Expected::ObjectKind),
             _ if token.is_one_of(&["GRANT", "REVOKE"]) => (Verb::Grant, Expected::Anything),
+            // A statement may follow at once, as a client prepares one, or after a name and `AS`.
+            _ if token.is("PREPARE") => (Verb::BeforeQuery, Expected::SecondWord("PREPARE")),
             // A statement follows, or the name of a table.
             _ if token.is_one_of(&["ANALYZE", "EXPLAIN"]) => (Verb::BeforeQuery, Expected::Command),
             _ => match COMMANDS.iter().find(|command| token.text.eq_ignore_ascii_case(command)) {
@@ -291,7 +296,7 @@ impl Summarizer {
             }
         } else if token.is_one_of(AFTER_TABLES) {
             self.level().is_in_tables = false;
-        } else if verb == Verb::BeforeQuery && self.is_after_parenthesis && begins_query(token) {
+        } else if verb == Verb::BeforeQuery && self.is_before_query && begins_query(token) {
             self.command(token);
         }
     }

@@ -74,6 +74,8 @@ fn a_summary_has_operations_and_targets() {
         ("BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN"),
         ("SAVEPOINT _sqlx_savepoint_1", "SAVEPOINT"),
         ("ROLLBACK TO SAVEPOINT _sqlx_savepoint_1", "ROLLBACK TO"),
+        ("PREPARE SELECT * FROM t", "PREPARE SELECT t"),
+        ("PREPARE by_id AS UPDATE t SET a = $1", "PREPARE UPDATE t"),
         ("PREPARE TRANSACTION 'x'", "PREPARE TRANSACTION"),
         ("COMMIT PREPARED 'x'", "COMMIT PREPARED"),
         ("SET search_path TO secret", "SET"),

@@ -92,3 +92,14 @@ fn a_filter_leaves_statements_out_by_their_name() {
     run(&panics, "SELECT * FROM health", &DatabaseOutcome::ok());
     assert_eq!(recorder.spans().len(), 2, "a filter that panics leaves nothing out");
 }
+
+#[test]
+fn text_that_is_no_sql_is_not_recorded() {
+    let recorder = Recorder::new();
+    let database = database(&recorder);
+    run(&database, "hunter2 hunter2", &DatabaseOutcome::ok());
+    assert!(!recorder.tree().contains("hunter2"), "{}", recorder.tree());
+    let verbatim = with(&recorder, |options| options.with_query_text(otel_database::QueryText::Verbatim));
+    run(&verbatim, "hunter2 hunter2", &DatabaseOutcome::ok());
+    assert!(recorder.tree().contains("hunter2"), "{}", recorder.tree());
+}

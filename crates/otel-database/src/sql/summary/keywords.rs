@@ -30,7 +30,6 @@ pub(super) const COMMANDS: &[&str] = &[
     "NOTIFY",
     "OPTIMIZE",
     "PRAGMA",
-    "PREPARE",
     "REINDEX",
     "RELEASE",
     "RESET",
