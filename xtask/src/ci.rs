@@ -133,13 +133,18 @@ const STEPS: &[Step] = &[
 /// The services that the tests of a package connect to.
 const SERVICES: &[(&str, &str)] = &[
     ("invoices", "rabbitmq"),
+    ("ledger", "postgres"),
+    ("ledger", "redis"),
     ("notifications", "nats"),
     ("orders", "kafka"),
     ("otel-amqp", "rabbitmq"),
     ("otel-discovery", "etcd"),
     ("otel-kafka", "kafka"),
     ("otel-nats", "nats"),
+    ("otel-redis", "redis"),
     ("otel-saga", "postgres"),
+    ("otel-sqlx", "mariadb"),
+    ("otel-sqlx", "postgres"),
     ("otel-telemetry", "collector"),
     ("peers", "kafka"),
     ("peers", "nats"),

@@ -12,6 +12,7 @@ mod etcd;
 mod go;
 mod kafka;
 mod lifecycle;
+mod mariadb;
 mod nats;
 pub(crate) mod opentelemetry_collector;
 mod postgres;
@@ -20,6 +21,7 @@ pub(crate) mod python;
 mod rabbitmq;
 mod rabbitmq_4;
 mod record;
+mod redis;
 mod script;
 
 use std::{collections::BTreeMap, path::Path};
@@ -58,8 +60,16 @@ struct Service {
     native: fn(&Path) -> Result<(Process, Variables)>,
 }
 
-const SERVICES: &[Service] =
-    &[collector::SERVICE, etcd::SERVICE, kafka::SERVICE, nats::SERVICE, postgres::SERVICE, rabbitmq::SERVICE];
+const SERVICES: &[Service] = &[
+    collector::SERVICE,
+    etcd::SERVICE,
+    kafka::SERVICE,
+    mariadb::SERVICE,
+    nats::SERVICE,
+    postgres::SERVICE,
+    rabbitmq::SERVICE,
+    redis::SERVICE,
+];
 
 /// The names of all services.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -11,7 +11,7 @@ use otel_operation::BoundedCache;
 
 use crate::client::{ClientFacts, ClientState};
 use crate::command::CommandDescription;
-use crate::options::Options;
+use crate::options::{Options, QueryText};
 use crate::pool::PoolMetrics;
 use crate::prepared::{AllSeries, PreparedStatement};
 use crate::sql::Dialect;
@@ -132,6 +132,14 @@ impl DatabaseInstrumentation {
     #[inline]
     pub fn appends_query_comments(&self) -> bool {
         self.0.client.options.query_comments
+    }
+
+    /// Returns the form in which query texts are recorded, and their maximum length in bytes, for a client that describes
+    /// each operation by a text of its own.
+    #[must_use]
+    pub fn query_text(&self) -> (QueryText, usize) {
+        let options = &self.0.client.options;
+        (options.query_text, options.max_query_text)
     }
 
     /// Returns the meter for instruments that the conventions do not define, or `None` as long as no meter provider is

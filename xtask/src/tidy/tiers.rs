@@ -48,6 +48,7 @@ const CRATES: &[CrateRow] = &[
     transport("otel-nats", Sides::ProducerConsumer),
     transport("otel-amqp", Sides::ProducerConsumer),
     row("otel-sqlx", Tier::Transport),
+    row("otel-redis", Tier::Transport),
     row("otel-saga", Tier::Transport),
     row("otel-discovery", Tier::Transport),
     row("otel-resilience", Tier::Transport),
@@ -84,7 +85,7 @@ pub(super) fn sides(name: &str) -> Option<Sides> {
 
 /// Returns true for the crates that write names of the semantic conventions of a protocol.
 pub(super) fn has_conventions(name: &str) -> bool {
-    ["otel-messaging", "otel-database"].contains(&name) || sides(name).is_some()
+    ["otel-messaging", "otel-database", "otel-redis"].contains(&name) || sides(name).is_some()
 }
 
 fn find(name: &str) -> Option<&'static CrateRow> {
