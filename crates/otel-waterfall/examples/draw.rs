@@ -1,36 +1,16 @@
-//! Draws a trace of two services, in colours if the output is a terminal. With `--otlp FILE` it draws the traces of
-//! an OTLP JSON file as text, with `--html FILE` as a page.
+//! Draws a trace of two services, in colours if the output is a terminal.
 
-use std::{
-    io::Write,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
     Context, KeyValue,
     trace::{Link, Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use otel_waterfall::{Style, Waterfall, from_otlp_json, html, text};
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut out = std::io::stdout();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => sample(),
-        ["--otlp", file] => {
-            for trace in from_otlp_json(&std::fs::read_to_string(file)?)? {
-                writeln!(out, "{}", text(&trace, &Style::new().with_events()))?;
-            }
-        }
-        ["--html", file] => write!(out, "{}", html(&from_otlp_json(&std::fs::read_to_string(file)?)?))?,
-        _ => return Err("usage: draw [--otlp FILE | --html FILE]".into()),
-    }
-    Ok(())
-}
+use otel_waterfall::Waterfall;
 
 /// Two services in one process share one waterfall: each has its own provider with its own resource.
-fn sample() {
+fn main() {
     let waterfall = Waterfall::stdout().with_events().with_attributes(["http.*", "db.*"]);
     let provider = |service: &'static str| {
         SdkTracerProvider::builder()

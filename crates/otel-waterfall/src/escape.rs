@@ -11,6 +11,15 @@ const MAX_MARKS: usize = 2;
 
 /// Returns the text on one line, with all characters escaped that could move the cursor or reorder adjacent text.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, false)
+}
+
+/// Like [`visible`], with line breaks and tabs left as they are.
+pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, true)
+}
+
+fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return Cow::Borrowed(text);
     }
@@ -20,6 +29,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
         let width = c.width();
         marks = if width == Some(0) { marks + 1 } else { 0 };
         match c {
+            '\n' | '\t' if keeps_lines => out.push(c),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
@@ -67,22 +77,6 @@ pub(crate) fn fit(text: &str, cells: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Escapes the text for HTML content and for quoted attributes, after escaping it as [`visible`] does.
-pub(crate) fn html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in visible(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_inert() {
-        assert_eq!(html("<b a=\"1\" c='2'>&\0"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;\\u{0}");
+    fn lines_are_kept_on_request() {
+        assert_eq!(visible_lines("a\n\tb\r\u{202e}"), "a\n\tb\\r\\u{202e}");
     }
 }

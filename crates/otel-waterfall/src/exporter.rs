@@ -18,7 +18,11 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use crate::{model::Span, waterfall::Handle};
+use crate::{
+    model::Span,
+    sdk::{MAX_ITEMS, clip},
+    waterfall::Handle,
+};
 
 /// Passes the spans of one tracer provider to a [`Waterfall`](crate::Waterfall); created by
 /// [`Waterfall::exporter`](crate::Waterfall::exporter).
@@ -29,12 +33,13 @@ use crate::{model::Span, waterfall::Handle};
 pub struct Exporter {
     handle: Arc<Handle>,
     service: Arc<str>,
+    resource: Arc<[(String, String)]>,
     open: AtomicBool,
 }
 
 impl Exporter {
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle, service: Arc::default(), open: AtomicBool::new(true) }
+        Self { handle, service: Arc::default(), resource: Arc::default(), open: AtomicBool::new(true) }
     }
 }
 
@@ -43,7 +48,10 @@ impl SpanExporter for Exporter {
         if !self.open.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
-        self.handle.add(batch.into_iter().map(|span| Span::from_sdk(span, Arc::clone(&self.service))));
+        let spans = batch.into_iter().map(|span| {
+            Span::from_sdk(span, Arc::clone(&self.service)).with_resource(Arc::clone(&self.resource))
+        });
+        self.handle.add(spans);
         Ok(())
     }
 
@@ -56,6 +64,11 @@ impl SpanExporter for Exporter {
         if let Some(name) = resource.get(&Key::from_static_str("service.name")) {
             self.service = name.as_str().into();
         }
+        self.resource = resource
+            .iter()
+            .take(MAX_ITEMS)
+            .map(|(key, value)| (clip(key.as_str().to_owned()), clip(value.as_str().into_owned())))
+            .collect();
     }
 }
 

@@ -55,6 +55,10 @@ pub struct Span {
     pub parent_is_remote: bool,
     /// The resource's `service.name`; empty if unknown.
     pub service: Arc<str>,
+    /// The attributes of the resource, `service.name` included; shared by the spans of one provider.
+    pub resource: Arc<[(String, String)]>,
+    /// The name of the instrumentation scope; empty if unknown.
+    pub scope: Arc<str>,
     /// The name.
     pub name: String,
     /// The kind.
@@ -85,6 +89,8 @@ impl Span {
             parent: None,
             parent_is_remote: false,
             service: Arc::default(),
+            resource: Arc::default(),
+            scope: Arc::default(),
             name: name.into(),
             kind: SpanKind::Internal,
             start,
@@ -116,6 +122,20 @@ impl Span {
     #[must_use]
     pub fn with_service(mut self, service: impl Into<Arc<str>>) -> Self {
         self.service = service.into();
+        self
+    }
+
+    /// Sets the attributes of the resource. The service is set by [`with_service`](Self::with_service).
+    #[must_use]
+    pub fn with_resource(mut self, attributes: impl Into<Arc<[(String, String)]>>) -> Self {
+        self.resource = attributes.into();
+        self
+    }
+
+    /// Sets the name of the instrumentation scope.
+    #[must_use]
+    pub fn with_scope(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.scope = name.into();
         self
     }
 

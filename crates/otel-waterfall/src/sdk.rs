@@ -29,6 +29,8 @@ impl Span {
             parent: (data.parent_span_id != SpanId::INVALID).then_some(data.parent_span_id),
             parent_is_remote: data.parent_span_is_remote,
             service: service.into(),
+            resource: Arc::default(),
+            scope: clip(data.instrumentation_scope.name().to_owned()).into(),
             name: clip(data.name.into_owned()),
             kind: data.span_kind,
             start: nanos(data.start_time),
@@ -75,7 +77,7 @@ fn nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn clip(mut text: String) -> String {
+pub(crate) fn clip(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         let mut end = MAX_TEXT - '…'.len_utf8();
         while !text.is_char_boundary(end) {

@@ -44,6 +44,12 @@ impl Style {
         Self::default()
     }
 
+    /// Returns the default style, with the width and the colours of the terminal that is the standard output.
+    #[must_use]
+    pub fn terminal() -> Self {
+        Self::default().decided(&Terminal::of_stdout())
+    }
+
     /// Sets the width in columns, from 40 to 1,000.
     #[must_use]
     pub fn with_width(mut self, columns: usize) -> Self {
