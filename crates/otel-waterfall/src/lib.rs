@@ -4,6 +4,8 @@
 
 mod bar;
 mod columns;
+#[cfg(feature = "serve")]
+mod doctor;
 mod duration;
 mod escape;
 mod exporter;
@@ -14,16 +16,22 @@ mod open_spans;
 mod otlp;
 mod page;
 mod sdk;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod style;
 mod text;
 mod waterfall;
 
+#[cfg(feature = "serve")]
+pub use doctor::{Diagnosis, Finding, Step, diagnose};
 pub use exporter::Exporter;
 pub use model::{Event, Link, Span, Trace};
 pub use open_spans::OpenSpans;
 pub use otlp::{Error, from_otlp_json};
 pub use page::{Page, html};
+#[cfg(feature = "serve")]
+pub use serve::{BoundServer, Server};
 pub use style::{Color, Style};
 pub use text::text;
 pub use waterfall::Waterfall;

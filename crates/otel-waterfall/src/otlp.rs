@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 mod logs;
 mod metrics;
+#[cfg(feature = "serve")]
+pub(crate) mod proto;
 mod value;
 
 use opentelemetry::trace::{SpanId, SpanKind, Status};

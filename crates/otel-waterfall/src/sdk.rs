@@ -17,6 +17,45 @@ pub(crate) const MAX_TEXT: usize = 1024;
 /// Maximum number of attributes, of events and of links of a gathered span; the same as the SDK's default.
 pub(crate) const MAX_ITEMS: usize = 128;
 
+#[cfg(feature = "serve")]
+impl Span {
+    /// Cuts texts and drops items beyond the limits, as [`from_sdk`](Self::from_sdk) does.
+    pub(crate) fn bound(&mut self) {
+        bound_text(&mut self.name);
+        if let opentelemetry::trace::Status::Error { description } = &mut self.status
+            && description.len() > MAX_TEXT
+        {
+            *description = clip(std::mem::take(description).into_owned()).into();
+        }
+        bound_attributes(&mut self.attributes);
+        self.events.truncate(MAX_ITEMS);
+        for event in &mut self.events {
+            bound_text(&mut event.name);
+            bound_attributes(&mut event.attributes);
+        }
+        self.links.truncate(MAX_ITEMS);
+        for link in &mut self.links {
+            bound_attributes(&mut link.attributes);
+        }
+    }
+}
+
+#[cfg(feature = "serve")]
+pub(crate) fn bound_text(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        *text = clip(std::mem::take(text));
+    }
+}
+
+#[cfg(feature = "serve")]
+pub(crate) fn bound_attributes(attributes: &mut Vec<(String, String)>) {
+    attributes.truncate(MAX_ITEMS);
+    for (key, value) in attributes {
+        bound_text(key);
+        bound_text(value);
+    }
+}
+
 impl Span {
     /// Converts a finished span of the SDK; `service` is the `service.name` of its resource.
     ///

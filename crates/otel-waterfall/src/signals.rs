@@ -84,23 +84,29 @@ pub(crate) struct Series {
 
 impl MetricStore {
     pub(crate) fn add(&mut self, point: MetricPoint) {
-        let place = *self.places.entry(Arc::clone(&point.instrument)).or_insert_with(|| {
-            self.instruments.push((Arc::clone(&point.instrument), Vec::new()));
-            self.instruments.len() - 1
-        });
-        let all = &mut self.instruments[place].1;
         let sample = (point.time, point.value);
-        if let Some(series) = all.iter_mut().find(|series| series.attributes == point.attributes) {
+        let place = self.places.get(&point.instrument).copied();
+        if let Some(place) = place
+            && let Some(series) =
+                self.instruments[place].1.iter_mut().find(|series| series.attributes == point.attributes)
+        {
             if series.points.len() == MAX_POINTS {
                 series.points.remove(0);
             }
             series.points.push(sample);
-        } else if self.series < MAX_SERIES {
-            self.series += 1;
-            all.push(Series { attributes: point.attributes, points: vec![sample] });
-        } else {
-            self.dropped += 1;
+            return;
         }
+        if self.series == MAX_SERIES {
+            self.dropped += 1;
+            return;
+        }
+        self.series += 1;
+        let place = place.unwrap_or_else(|| {
+            self.instruments.push((Arc::clone(&point.instrument), Vec::new()));
+            self.places.insert(point.instrument, self.instruments.len() - 1);
+            self.instruments.len() - 1
+        });
+        self.instruments[place].1.push(Series { attributes: point.attributes, points: vec![sample] });
     }
 }
 

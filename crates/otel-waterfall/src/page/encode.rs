@@ -157,6 +157,12 @@ fn kind(kind: &SpanKind) -> u8 {
     }
 }
 
+/// Writes an array, with `write` for each item.
+#[cfg(feature = "serve")]
+pub(crate) fn list<T>(out: &mut String, items: Vec<T>, write: impl FnMut(&mut String, T)) {
+    array(out, items, write);
+}
+
 /// Writes log records in the order of the iterator.
 pub(crate) fn logs<'a>(out: &mut String, records: impl IntoIterator<Item = &'a LogRecord>) {
     array(out, records, |out, record| {

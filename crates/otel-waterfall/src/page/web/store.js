@@ -42,37 +42,41 @@ export class Store {
   }
 
   async poll() {
+    let more = false;
     if (!this.paused && !document.hidden) {
       try {
         const answer = await fetch(`changes?after=${this.revision}`);
         if (!answer.ok) throw new Error(`status ${answer.status}`);
-        this.merge(await answer.json());
-        this.problem = '';
+        more = this.merge(await answer.json());
       } catch (error) {
         this.problem = `the server does not answer: ${error.message}`;
         this.notify();
       }
     }
-    setTimeout(() => this.poll(), INTERVAL);
+    setTimeout(() => this.poll(), more ? 50 : INTERVAL);
   }
 
+  /** Returns true if the server has more changes. */
   merge(changes) {
-    if (changes.revision < this.revision) {
+    if (this.server !== undefined && changes.server !== this.server) {
       // The server was restarted.
       this.byId.clear();
       this.logs = [];
+      this.metrics = [];
+      Object.assign(this, { server: undefined, revision: 0 });
+      return true;
     }
-    const changed = changes.revision !== this.revision || this.problem;
-    this.revision = changes.revision;
+    const changed = changes.revision !== this.revision || changes.server !== this.server || this.problem;
+    Object.assign(this, { server: changes.server, revision: changes.revision, stats: changes.stats, problem: '' });
     for (const trace of changes.traces) this.byId.set(trace.id, trace);
     for (const [id, trace] of this.byId) if (trace.q < changes.oldest) this.byId.delete(id);
     this.logs = [...changes.logs, ...this.logs].slice(0, MAX_LOGS);
     if (changes.metrics) this.metrics = changes.metrics;
-    this.stats = changes.stats;
     if (changed) {
       this.sort();
       this.notify();
     }
+    return changes.more;
   }
 
   notify() {

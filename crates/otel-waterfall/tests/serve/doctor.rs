@@ -1,0 +1,156 @@
+//! The check of a configuration: against this crate's server, a real collector, and what is neither.
+
+use std::net::SocketAddr;
+
+use otel_waterfall::{Diagnosis, Finding, Server, Step, diagnose};
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+use crate::client::{get, start};
+
+async fn diagnosed(variables: &[(&str, &str)]) -> Diagnosis {
+    let variables: Vec<_> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    diagnose(move |name| {
+        let known = variables.iter().find(|(known, _)| known == name);
+        known
+            .map(|(_, value)| value.clone())
+            .or_else(|| (name == "OTEL_SERVICE_NAME").then(|| "shop".to_owned()))
+    })
+    .await
+}
+
+async fn at(protocol: &str, endpoint: &str) -> Diagnosis {
+    diagnosed(&[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).await
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// Returns the cause of a failure in this step.
+fn cause(diagnosis: &Diagnosis, step: Step) -> &str {
+    let (failed, cause) = diagnosis.failure().expect("a step fails");
+    assert_eq!(failed, step, "{diagnosis}");
+    cause
+}
+
+#[tokio::test]
+async fn each_protocol_is_accepted() {
+    let running = start(Server::new()).await;
+    for (protocol, address) in
+        [("grpc", running.grpc), ("http/protobuf", running.http), ("http/json", running.http)]
+    {
+        let diagnosis = at(protocol, &url(address)).await;
+        assert_eq!(diagnosis.failure(), None, "{diagnosis}");
+        assert_eq!(diagnosis.steps().len(), 5);
+        let Some((Step::Collector, Finding::Works(text))) = diagnosis.steps().last() else {
+            panic!("{diagnosis}")
+        };
+        let id = text.strip_prefix("accepted, trace ").expect("the id of the trace");
+        let trace = get(running.http, &format!("/trace/{id}")).await.json();
+        assert_eq!(
+            (&trace["name"], &trace["services"][0]),
+            (&"otel-waterfall doctor".into(), &"shop".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_real_collector_accepts_the_span() {
+    let setting = |name| {
+        std::env::var(name)
+            .unwrap_or_else(|_| panic!("{name} is not set; `cargo xtask services up collector` sets it"))
+    };
+    let log = setting("COLLECTOR_LOG");
+    for (protocol, endpoint) in [
+        ("grpc", setting("COLLECTOR_OTLP_GRPC_URL")),
+        ("http/protobuf", setting("COLLECTOR_OTLP_HTTP_URL")),
+        ("http/json", setting("COLLECTOR_OTLP_HTTP_URL")),
+    ] {
+        let diagnosis = at(protocol, &endpoint).await;
+        assert_eq!(diagnosis.failure(), None, "{diagnosis}");
+        let Some((_, Finding::Works(text))) = diagnosis.steps().last() else { panic!("{diagnosis}") };
+        let id = text.rsplit(' ').next().unwrap();
+        let printed = async {
+            while !std::fs::read_to_string(&log).unwrap().contains(id) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), printed)
+            .await
+            .expect("the collector prints the span");
+    }
+    let wrong = at("grpc", &setting("COLLECTOR_OTLP_HTTP_URL")).await;
+    assert!(cause(&wrong, Step::Collector).ends_with("this is not a gRPC server"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_port_without_a_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let diagnosis = at("grpc", &url(address)).await;
+    let cause = cause(&diagnosis, Step::Export);
+    assert!(cause.starts_with(&format!("cannot connect to {address}: ")), "{cause}");
+    assert!(
+        cause.ends_with("no collector listens there: start one, or this program with --serve"),
+        "{cause}"
+    );
+    assert_eq!(diagnosis.steps()[4].1, Finding::Skipped);
+    assert!(diagnosis.to_string().ends_with("- collector    not tried\n"), "{diagnosis}");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist() {
+    let diagnosis = at("http/protobuf", "http://collector.invalid:4318").await;
+    assert!(
+        cause(&diagnosis, Step::Export).starts_with("the name collector.invalid is not resolved: "),
+        "{diagnosis}"
+    );
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_otlp() {
+    let running = start(Server::new()).await;
+    let endpoint = url(running.http);
+    let diagnosis = diagnosed(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint)]).await;
+    let cause = cause(&diagnosis, Step::Collector);
+    assert!(cause.starts_with("status 404 Not Found: ") && cause.contains("/v1/traces"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = url(listener.local_addr().unwrap());
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_EXPORTER_OTLP_TIMEOUT", "50")];
+    let diagnosis = diagnosed(&variables).await;
+    assert_eq!(cause(&diagnosis, Step::Export), "no answer within 50ms");
+}
+
+#[tokio::test]
+async fn a_peer_of_another_protocol() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = url(listener.local_addr().unwrap());
+    let peer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let diagnosis = tokio::select! {
+        diagnosis = at("http/protobuf", &endpoint) => diagnosis,
+        () = peer => unreachable!(),
+    };
+    assert!(
+        cause(&diagnosis, Step::Export).ends_with("the peer may expect another protocol, or TLS"),
+        "{diagnosis}"
+    );
+}
+
+#[tokio::test]
+async fn the_environment_fails_first() {
+    let diagnosis =
+        diagnosed(&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    assert_eq!(cause(&diagnosis, Step::Environment), "OTEL_TRACES_EXPORTER=none: no span is sent by OTLP");
+    assert!(matches!(diagnosis.steps()[2].1, Finding::Fails(_)));
+    assert_eq!(diagnosis.steps()[3].1, Finding::Skipped);
+}
