@@ -15,6 +15,7 @@ mod model;
 mod open_spans;
 mod otlp;
 mod page;
+mod page_file;
 mod sdk;
 #[cfg(feature = "serve")]
 mod serve;

@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    io::Write,
+    io::{self, Write},
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,7 @@ use crate::{
     gather::Gathering,
     layout::count,
     model::{Span, Trace},
+    page_file::PageFile,
     style::{Color, Style, Terminal},
     text::text,
 };
@@ -40,7 +42,7 @@ impl Waterfall {
     /// Draws to the standard output, as wide as the terminal, in colours if it supports them.
     #[must_use]
     pub fn stdout() -> Self {
-        Self::new(Box::new(std::io::stdout()), true)
+        Self::new(Some(Box::new(io::stdout())), true)
     }
 
     /// Draws to a writer, by default 100 columns wide and without colours.
@@ -49,14 +51,36 @@ impl Waterfall {
     /// the last exporter or drops the last handle. It must not call [`flush`](Self::flush), which would deadlock.
     #[must_use]
     pub fn to(writer: impl Write + Send + 'static) -> Self {
-        Self::new(Box::new(writer), false)
+        Self::new(Some(Box::new(writer)), false)
     }
 
-    fn new(writer: Box<dyn Write + Send>, is_stdout: bool) -> Self {
+    /// Draws on a page, an HTML file that needs nothing else, and nowhere else; see [`with_html`](Self::with_html).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be written.
+    pub fn html(path: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::new(None, false).with_html(path)
+    }
+
+    /// Also draws on a page, an HTML file that needs nothing else. It is replaced about once a second while traces
+    /// arrive, and by [`flush`](Self::flush); a browser shows the new traces when it is reloaded. It has the last 1,000
+    /// traces, with at most 20,000 spans together. Later errors of the file are ignored.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be written.
+    pub fn with_html(self, path: impl Into<PathBuf>) -> io::Result<Self> {
+        let page = PageFile::create(path.into())?;
+        lock(&self.handle.core.output).page = Some(page);
+        Ok(self)
+    }
+
+    fn new(writer: Option<Box<dyn Write + Send>>, is_stdout: bool) -> Self {
         let core = Core {
             state: Mutex::default(),
             wake: Condvar::new(),
-            output: Mutex::new(Output { writer, is_stdout }),
+            output: Mutex::new(Output { writer, is_stdout, page: None }),
         };
         Self { handle: Arc::new(Handle { core: Arc::new(core) }) }
     }
@@ -136,7 +160,7 @@ impl Waterfall {
     ///
     /// Spans that a batch processor still holds have not arrived: call the provider's `force_flush` first.
     pub fn flush(&self) {
-        self.handle.core.draw(Gathering::take_all);
+        self.handle.core.draw(Gathering::take_all, true);
     }
 
     /// Returns the number of spans that were not kept because a limit was reached, since the start.
@@ -181,7 +205,7 @@ impl Handle {
             let last = state.exporters == 0;
             drop(state);
             if last {
-                self.core.draw(Gathering::take_all);
+                self.core.draw(Gathering::take_all, true);
             }
         }
     }
@@ -191,7 +215,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         lock(&self.core.state).closed = true;
         self.core.wake.notify_one();
-        self.core.draw(Gathering::take_all);
+        self.core.draw(Gathering::take_all, true);
     }
 }
 
@@ -209,12 +233,15 @@ struct State {
     exporters: usize,
     has_thread: bool,
     wakes_at: Option<Instant>,
+    /// The time at which drawn traces are to be written to the page.
+    page_due: Option<Instant>,
     closed: bool,
 }
 
 struct Output {
-    writer: Box<dyn Write + Send>,
+    writer: Option<Box<dyn Write + Send>>,
     is_stdout: bool,
+    page: Option<PageFile>,
 }
 
 impl Core {
@@ -227,7 +254,7 @@ impl Core {
         let mut state = lock(&self.state);
         while !state.closed {
             let now = Instant::now();
-            let due = state.gathering.next_due();
+            let due = [state.gathering.next_due(), state.page_due].into_iter().flatten().min();
             state.wakes_at = due;
             state = match due {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -236,15 +263,16 @@ impl Core {
                 }
                 Some(_) => {
                     drop(state);
-                    self.draw(|gathering| gathering.take_due(Instant::now()));
+                    self.draw(|gathering| gathering.take_due(Instant::now()), false);
                     lock(&self.state)
                 }
             };
         }
     }
 
-    /// Draws the traces that `take` removes, without interleaving with other calls.
-    fn draw(&self, take: impl FnOnce(&mut Gathering) -> Vec<Trace>) {
+    /// Draws the traces that `take` removes, without interleaving with other calls. The page is written if it is due, or
+    /// in any case if `flushes` is true.
+    fn draw(&self, take: impl FnOnce(&mut Gathering) -> Vec<Trace>, flushes: bool) {
         // An instrumented writer must not record spans while spans are drawn.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let mut output = lock(&self.output);
@@ -252,22 +280,31 @@ impl Core {
             let mut state = lock(&self.state);
             (take(&mut state.gathering), state.gathering.take_unsaid(), state.style.clone())
         };
-        if traces.is_empty() && unsaid == 0 {
-            return;
+        output.draw(&traces, unsaid, &style);
+        if let Some(page) = &mut output.page {
+            page.add(&traces);
+            page.write(flushes);
+            lock(&self.state).page_due = page.due();
         }
-        let terminal = if output.is_stdout { Terminal::of_stdout() } else { Terminal::default() };
+    }
+}
+
+impl Output {
+    fn draw(&mut self, traces: &[Trace], unsaid: u64, style: &Style) {
+        let Some(writer) = self.writer.as_mut().filter(|_| !traces.is_empty() || unsaid > 0) else { return };
+        let terminal = if self.is_stdout { Terminal::of_stdout() } else { Terminal::default() };
         let style = style.decided(&terminal);
         for trace in traces {
-            let mut picture = text(&trace, &style);
+            let mut picture = text(trace, &style);
             picture.push('\n');
             // A failed write cannot be reported: the writer is the only output.
-            let _ = output.writer.write_all(picture.as_bytes());
+            let _ = writer.write_all(picture.as_bytes());
         }
         if unsaid > 0 {
             let note = format!("{} of other traces not kept: too many at once\n\n", count(unsaid, "span"));
-            let _ = output.writer.write_all(note.as_bytes());
+            let _ = writer.write_all(note.as_bytes());
         }
-        let _ = output.writer.flush();
+        let _ = writer.flush();
     }
 }
 

@@ -8,5 +8,6 @@ mod limits;
 mod odd;
 mod open_spans;
 mod otlp;
+mod page_file;
 mod sample;
 mod text;
