@@ -1,9 +1,10 @@
 //! `cargo xtask ci`: the steps that a change has to pass, in an order that fails fast.
 //!
-//! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs` and
-//! `ci/peers.rs` those of `--full` alone, `ci/report.rs` the printed results.
+//! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs`,
+//! `ci/peers.rs` and `ci/browser.rs` those of `--full` alone, `ci/report.rs` the printed results.
 
 mod arguments;
+mod browser;
 mod deny;
 mod full;
 mod peers;
@@ -89,6 +90,7 @@ const STEPS: &[Step] = &[
     full("registry", "the example runs and draws a trace", full::registry),
     full("transfer", "the example runs and draws a trace", full::transfer),
     full("demo", "the shop runs with real servers, and without, and draws its traces", full::demo),
+    full("browser", "the page of otel-waterfall in Chromium, on a laptop and a phone", browser::browser),
     full("peers", "services in Go and Python and ours give one trace, in both directions", peers::peers),
     full("rabbitmq-4", "the tests of otel-amqp on RabbitMQ 4", full::rabbitmq_4),
     full(

@@ -6,4 +6,5 @@ mod client;
 mod doctor;
 mod guard;
 mod limits;
+mod long;
 mod receive;

@@ -110,11 +110,13 @@ impl Data {
         id
     }
 
-    /// Marks the last span as failed.
+    /// Marks the last span as failed, with its first `error.type` if it has one already.
     fn fail(&mut self, error_type: &str, message: &str) {
         if let Some((_, span)) = self.spans.last_mut() {
             span["status"] = json!({"code": 2, "message": message});
-            if let Some(attributes) = span["attributes"].as_array_mut() {
+            if let Some(attributes) = span["attributes"].as_array_mut()
+                && attributes.iter().all(|attribute| attribute["key"] != "error.type")
+            {
                 attributes.push(json!({"key": "error.type", "value": {"stringValue": error_type}}));
             }
         }

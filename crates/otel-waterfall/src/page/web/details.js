@@ -27,7 +27,7 @@ export function details({ store, waterfall, row, go, close }) {
   const own = path.reduce((sum, [from, to]) => sum + to - from, 0);
   const basics = [
     ['starts at', `+${duration(span.t)} · ${moment(trace.t + span.t / 1000)}`],
-    ['critical path', own ? `${duration(own)}, ${Math.round((100 * own) / waterfall.tree.total)} % of the trace` : 'not on it'],
+    ['critical path', own ? `${duration(own)}, ${percentText(own / waterfall.tree.total)} of the trace` : 'not on it'],
     ['span id', span.i],
     ['trace id', trace.id],
   ];
@@ -56,6 +56,10 @@ export function details({ store, waterfall, row, go, close }) {
   const resource = trace.resources?.[span.r];
   if (resource?.length) parts.push(foldable('Resource', resource.length, pairList(resource)));
   return parts;
+}
+
+function percentText(share) {
+  return share > 0 && share < 0.01 ? 'under 1 %' : `${Math.round(100 * share)} %`;
 }
 
 function incomingLinks({ rows, trace }, span) {

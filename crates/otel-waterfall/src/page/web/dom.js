@@ -38,6 +38,7 @@ export async function copy(text) {
 export class VirtualRows {
   constructor(scroller, spacer, create, update) {
     Object.assign(this, { scroller, spacer, create, update, pool: [], length: 0, height: 24, top: 0 });
+    this.before = spacer.lastElementChild;
     this.frame = 0;
     scroller.addEventListener('scroll', () => this.schedule(), { passive: true });
     new ResizeObserver(() => this.schedule()).observe(scroller);
@@ -67,13 +68,19 @@ export class VirtualRows {
       if (index >= from && index < to && !used.has(index)) used.set(index, element);
       else free.push(element);
     }
+    // The order in the document is the visible one, for screen readers.
+    let { before } = this;
     for (let index = from; index < to; index += 1) {
       let element = used.get(index) ?? free.pop();
       if (!element) {
         element = this.create();
         this.pool.push(element);
-        this.spacer.append(element);
       }
+      if (element.previousElementSibling !== before || !element.parentNode) {
+        if (before) before.after(element);
+        else this.spacer.prepend(element);
+      }
+      before = element;
       element.index = index;
       element.hidden = false;
       element.style.transform = `translateY(${index * this.height}px)`;

@@ -80,10 +80,10 @@ export class TraceList {
     title.replaceChildren(trace.errors ? h('b', { class: 'cross' }, '✗ ') : '', h('bdi', {}, trace.name || '(no name)'));
     time.textContent = duration(trace.d);
     const dots = trace.services.slice(0, 12).map((service) => h('i', { class: `dot ${this.store.color(service)}`, title: service }));
-    const facts = ` ${trace.services.length > 1 ? count(trace.services.length, 'service') : trace.services[0]} · ${count(trace.n, 'span')} · ${clock(trace.t)}`;
+    const facts = `${trace.services.length > 1 ? count(trace.services.length, 'service') : trace.services[0] || 'unknown'} · ${count(trace.n, 'span')}`;
     line.replaceChildren(
       h('span', { class: 'dots' }, ...dots),
-      h('span', {}, facts),
+      h('span', {}, h('bdi', {}, facts), h('span', { class: 'when' }, ` · ${clock(trace.t)}`)),
       trace.errors ? h('span', { class: 'reason' }, `${count(trace.errors, 'error')}: `, h('bdi', {}, trace.error?.name ?? ''), trace.error?.text ? h('bdi', {}, ` — ${trace.error.text}`) : '') : '',
     );
     size.firstChild.style.width = `${(100 * trace.d) / this.longest}%`;

@@ -83,7 +83,7 @@ export class Waterfall {
       return element;
     };
     // The end is labelled, unless the last tick is next to it.
-    const room = 100 - (100 * 75) / Math.max(this.axis.clientWidth, 1);
+    const room = 100 - (100 * 125) / Math.max(this.axis.clientWidth, 1);
     const labelled = ticks.filter((at) => this.share(at) < room);
     this.axis.replaceChildren(...labelled.map(label), label(this.to));
     this.grid.replaceChildren(h('div', {}, ...ticks.map(line)));
@@ -111,7 +111,7 @@ export class Waterfall {
     name.style.setProperty('--depth', Math.min(row.depth, MAX_INDENT));
     toggle.textContent = open === null ? '' : open ? '▾' : '▸';
     setAttribute(element, 'aria-level', row.depth + 1);
-    setAttribute(element, 'aria-expanded', open);
+    setAttribute(element, 'aria-expanded', open === null ? null : String(open));
     setAttribute(element, 'aria-posinset', place + 1);
     setAttribute(element, 'aria-setsize', this.visible.length);
     element.classList.toggle('failed', row.failing);

@@ -167,7 +167,7 @@ fn payment(data: &mut Data, place: &Place, at: u64, fails: bool) {
             "POST /transfers",
             start,
             110 * MILLISECOND,
-            None,
+            Some("timeout"),
         );
         let message = "the bank did not answer within 100 ms";
         data.fail("timeout", message);
