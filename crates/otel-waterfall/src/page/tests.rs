@@ -1,3 +1,5 @@
+//! Hashes, and the joined script as text.
+
 use sha2::{Digest, Sha256};
 
 use super::{MODULES, SCRIPT, SCRIPT_HASH, STYLE, STYLE_HASH};

@@ -21,7 +21,7 @@ const MAX_TRACES: usize = 5_000;
 const MAX_LOGS: usize = 5_000;
 /// Maximum number of traces and of log records in one answer; the page asks again for the rest.
 const MAX_CHANGES: usize = 300;
-/// Maximum length of the texts and number of the attributes of a series, because the series themselves are not
+/// Maximum length of the texts in bytes and number of the attributes of a series, because the series themselves are not
 /// forgotten.
 const MAX_SERIES_TEXT: usize = 128;
 const MAX_SERIES_ITEMS: usize = 8;
@@ -192,7 +192,13 @@ impl Store {
 }
 
 fn bound_point(mut point: MetricPoint) -> MetricPoint {
-    let cut = |text: &str| text.chars().take(MAX_SERIES_TEXT).collect::<String>();
+    let cut = |text: &str| {
+        let mut end = text.len().min(MAX_SERIES_TEXT);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text[..end].to_owned()
+    };
     point.attributes.truncate(MAX_SERIES_ITEMS);
     for (key, value) in &mut point.attributes {
         (*key, *value) = (cut(key), cut(value));

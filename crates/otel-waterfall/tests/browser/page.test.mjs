@@ -54,12 +54,14 @@ onPage('the list is searched, filtered and ordered', withDemo, async (shown) => 
 });
 
 onPage('the failing span of 2,000 takes two clicks', withDemo, async (shown) => {
+  const began = performance.now();
   await openFailed(shown);
   assert.match(await shown.text('.view.trace > .facts'), /^3\.80 s · 2,000 spans/);
   await shown.click('.errors');
   assert.equal(await shown.text('.details h2'), 'INSERT products');
   assert.match(await shown.text('.details .error'), /violates the check constraint/);
   assert.equal(await shown.text('.errors'), '✗ 1 of 4 errors ›');
+  assert.ok(shown.openedAfter + performance.now() - began < 10_000, 'a fast user needs less than ten seconds');
   const row = await shown.locator('.row.selected:not([hidden])').boundingBox();
   assert.ok(row.y > 0 && row.y < 900, 'the row is in view');
   await shown.keyboard.press('e');
@@ -294,9 +296,11 @@ for (const [name, viewport] of [['laptop', undefined], ['phone', PHONE]]) {
 
 onPage('a phone shows names, durations with units, and the details', withDemo, async (shown) => {
   assert.ok(await shown.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'no sideways scrolling');
+  const began = performance.now();
   await shown.locator('.trace-row.failed').first().tap();
   await shown.locator('.errors').tap();
   assert.match(await shown.text('.details .error'), /violates the check constraint/);
+  assert.ok(shown.openedAfter + performance.now() - began < 10_000, 'a fast user needs less than ten seconds');
   const sheet = await shown.locator('.details').boundingBox();
   assert.ok(sheet.width > 340 && sheet.y > 300 && sheet.y + sheet.height <= 845, JSON.stringify(sheet));
   await shown.locator('.close').tap();

@@ -1,3 +1,5 @@
+//! The bounds of the store, and what the page polls.
+
 use opentelemetry::trace::SpanId;
 use serde_json::Value;
 
