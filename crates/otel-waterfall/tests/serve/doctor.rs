@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use otel_waterfall::{Diagnosis, Finding, Server, Step, diagnose};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::client::{get, start};
 
@@ -153,4 +156,50 @@ async fn the_environment_fails_first() {
     assert_eq!(cause(&diagnosis, Step::Environment), "OTEL_TRACES_EXPORTER=none: no span is sent by OTLP");
     assert!(matches!(diagnosis.steps()[2].1, Finding::Fails(_)));
     assert_eq!(diagnosis.steps()[3].1, Finding::Skipped);
+}
+
+/// Diagnoses a peer that answers each request with this response.
+async fn answered(response: &[u8]) -> Diagnosis {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = url(listener.local_addr().unwrap());
+    let peer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 4096];
+        // The request is in the buffer, or the rest of it in the socket's.
+        let _ = stream.read(&mut buffer).await.unwrap();
+        stream.write_all(response).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        diagnosis = at("http/protobuf", &endpoint) => diagnosis,
+        () = peer => unreachable!(),
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_rejects_the_span() {
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceResponse,
+    };
+    let partial_success =
+        Some(ExportTracePartialSuccess { rejected_spans: 1, error_message: "quota is used up".to_owned() });
+    let body = prost::Message::encode_to_vec(&ExportTraceServiceResponse { partial_success });
+    let mut response = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n".to_vec();
+    response.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
+    response.extend(body);
+    let diagnosis = answered(&response).await;
+    assert_eq!(cause(&diagnosis, Step::Collector), "the span was rejected: quota is used up");
+}
+
+#[tokio::test]
+async fn a_collector_that_wants_credentials() {
+    let diagnosis = answered(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 8\r\n\r\nno token").await;
+    let expected = "status 401 Unauthorized: no token; OTEL_EXPORTER_OTLP_HEADERS has the credentials";
+    assert_eq!(cause(&diagnosis, Step::Collector), expected);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early() {
+    let diagnosis = answered(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a chunk").await;
+    assert!(cause(&diagnosis, Step::Collector).starts_with("the answer ended early: "), "{diagnosis}");
 }
