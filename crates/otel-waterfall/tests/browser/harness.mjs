@@ -1,8 +1,7 @@
 // Pages in a headless Chromium, and the assertions that the tests share.
 
-import { spawn } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +15,7 @@ const setting = (name) => {
 export const PROGRAM = setting('OTEL_WATERFALL');
 const { chromium } = createRequire(`${setting('NODE_MODULES_FOLDER')}/`)('playwright-core');
 export const FOLDER = mkdtempSync(join(tmpdir(), 'otel-waterfall-browser-'));
+process.on('exit', () => rmSync(FOLDER, { recursive: true, force: true }));
 export const PHONE = { width: 390, height: 844 };
 export const LAPTOP = { width: 1400, height: 900 };
 

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { FOLDER, PHONE, demo, launch, open, page } from './harness.mjs';
-import { EVIL, hostile, large, services } from './traces.mjs';
+import { PHONE, demo, launch, open, page } from './harness.mjs';
+import { EVIL, hostile, large, odd, services } from './traces.mjs';
 
 let browser;
 let url;
@@ -266,6 +266,22 @@ onPage('hostile texts are shown and do nothing', () => page('hostile', [hostile(
   assert.ok(width <= 1400, `the page is ${width} px wide`);
 });
 
+onPage('odd traces have a row for everything, and a note', () => page('odd', [odd()]), async (shown) => {
+  assert.equal(await shown.rows().count(), 11, 'ten spans and one missing parent');
+  const note = async (name) => {
+    await shown.locator('.row:not([hidden])', { hasText: name }).first().click();
+    return (await shown.locator('.details .oddity').allInnerTexts()).join();
+  };
+  assert.match(await note('cycle a'), /its parents lead back to itself/);
+  assert.match(await note('called'), /called from elsewhere/);
+  assert.match(await note('early'), /starts 10\.0 µs before its parent/);
+  assert.match(await note('backwards'), /ends 10\.0 µs before it starts/);
+  assert.equal(await note('root'), '');
+  await shown.locator('.row', { hasText: 'missing parent' }).click();
+  assert.match(await shown.locator('.details').innerText(), /has not ended, was not sampled/);
+  assert.match(await shown.locator('.row', { hasText: 'forever' }).locator('.time').innerText(), /^\d+d$/);
+});
+
 test('the policy stops an injected script', async () => {
   const shown = await open(browser, url);
   const result = await shown.evaluate(() => {
@@ -344,4 +360,3 @@ onPage('roles, names and the theme', withDemo, async (shown) => {
   assert.match(await row.getAttribute('aria-label'), /^batch 0, catalogue, internal, \d+\.\d ms$/);
 });
 
-console.log(`pages in ${FOLDER}`);

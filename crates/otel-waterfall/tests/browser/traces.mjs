@@ -93,3 +93,22 @@ export function hostile() {
   }));
   return { resourceSpans, resourceLogs, resourceMetrics };
 }
+
+/** One trace with all that is odd: a cycle, a missing parent, a caller elsewhere, a repeated id, extreme times. */
+export function odd() {
+  const trace = newTrace();
+  const [root, a, b, below, missing] = [newSpan(), newSpan(), newSpan(), newSpan(), newSpan()];
+  const spans = [
+    span(trace, root, null, 'root', 100, 100),
+    span(trace, a, b, 'cycle a', 110, 120),
+    span(trace, b, a, 'cycle b', 111, 119),
+    span(trace, below, missing, 'orphan', 120, 130),
+    span(trace, newSpan(), missing, 'orphan', 121, 131),
+    span(trace, newSpan(), missing, 'called', 122, 132, { flags: 0x300 }),
+    span(trace, root, null, 'repeated', 130, 140),
+    span(trace, newSpan(), root, 'early', 90, 95),
+    span(trace, newSpan(), root, 'backwards', 150, 140),
+    { ...span(trace, newSpan(), root, 'forever', 150, 160), endTimeUnixNano: '18446744073709551615' },
+  ];
+  return { resourceSpans: [resource('', spans)] };
+}
