@@ -9,5 +9,6 @@ mod odd;
 mod open_spans;
 mod otlp;
 mod page_file;
+mod program;
 mod sample;
 mod text;

@@ -100,7 +100,9 @@ fn write_page(page: &Page, path: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(out.write_all(page.html().as_bytes())?);
     }
     fs::write(path, page.html()).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    Ok(writeln!(out, "{} traces written to {}", page.traces().len(), path.display())?)
+    let traces = page.traces().len();
+    let noun = if traces == 1 { "trace" } else { "traces" };
+    Ok(writeln!(out, "{traces} {noun} written to {}", path.display())?)
 }
 
 /// Formats an error with its causes.
