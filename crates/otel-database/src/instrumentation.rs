@@ -103,7 +103,7 @@ impl DatabaseInstrumentation {
         let Inner { client, queries, series, .. } = &*self.0;
         let prepare = || PreparedStatement::from_query(client, series, text);
         let kept = if text.len() <= MAX_KEY { queries.get_or_insert(text, prepare) } else { None };
-        Statement(kept.unwrap_or_else(|| Arc::new(prepare())))
+        Statement(kept.map_or_else(|| Arc::new(prepare()), Arc::clone))
     }
 
     /// Returns the statement of a command, which is prepared at its first use. A client keeps
@@ -114,7 +114,8 @@ impl DatabaseInstrumentation {
         let Inner { client, commands, series, .. } = &*self.0;
         let key = command.key();
         let prepare = || PreparedStatement::from_command(client, series, &key, command);
-        Statement(commands.get_or_insert(&key, prepare).unwrap_or_else(|| Arc::new(prepare())))
+        let kept = commands.get_or_insert(&key, prepare);
+        Statement(kept.map_or_else(|| Arc::new(prepare()), Arc::clone))
     }
 
     /// Returns true while nothing of OpenTelemetry is installed, neither a provider nor, for query comments, a propagator.

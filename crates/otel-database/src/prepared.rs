@@ -110,7 +110,7 @@ impl PreparedStatement {
         });
         let filtered = named.map(|(_, name)| name);
         let (series, name) = match series {
-            Some((series, name)) => (series, intern(name)),
+            Some((series, name)) => (Arc::clone(series), intern(name)),
             None => {
                 let target = client.target();
                 (Arc::clone(&all.unnamed), intern(target.as_deref().map_or(client.system, bounded)))
