@@ -3,9 +3,9 @@
 //! Each effect is in one transaction with the first answer to its key, as a participant in a saga needs it
 //! (`crates/otel-saga/README.md`, "Requirements on participants").
 
+use otel_sqlx::{PgPool, SqlitePool};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{PgPool, SqlitePool};
 
 use crate::Failure;
 
@@ -48,9 +48,9 @@ impl Ledger {
     /// Returns an error if the database cannot be opened or written.
     pub async fn open(url: &str) -> Result<Self, Failure> {
         let ledger = if url.starts_with("postgres") {
-            Self::Postgres(PgPoolOptions::new().max_connections(8).connect(url).await?)
+            Self::Postgres(PgPoolOptions::new().max_connections(8).connect(url).await?.into())
         } else {
-            Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect(url).await?)
+            Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect(url).await?.into())
         };
         on!(&ledger, pool => {
             for table in SCHEMA {
@@ -101,14 +101,15 @@ impl Ledger {
         })
     }
 
-    /// Remembers an attempt to charge. Returns true if it is the first one of its key.
+    /// Remembers an attempt to charge, without telemetry: it is a fault of the demonstration, not a part of the shop. Returns
+    /// true if it is the first one of its key.
     ///
     /// # Errors
     /// Returns an error of the database.
     pub async fn is_first_attempt(&self, key: &str) -> Result<bool, sqlx::Error> {
         on!(self, pool => {
             let attempt = "INSERT INTO attempt (key) VALUES ($1) ON CONFLICT DO NOTHING";
-            Ok(sqlx::query(attempt).bind(key).execute(pool).await?.rows_affected() == 1)
+            Ok(sqlx::query(attempt).bind(key).execute(pool.inner()).await?.rows_affected() == 1)
         })
     }
 }

@@ -23,6 +23,11 @@ gateway: POST /orders
         orders: saga step charge
           orders: shop.Payment/Charge
             payment: shop.Payment/Charge
+              payment: BEGIN
+              payment: INSERT charge
+              payment: UPDATE account
+              payment: UPDATE charge
+              payment: COMMIT
         orders: saga step place
           orders: send order-placed
             warehouse: process order-placed
@@ -59,6 +64,10 @@ gateway: POST /orders
         orders: saga step charge
           orders: shop.Payment/Charge
             payment: shop.Payment/Charge
+              payment: BEGIN
+              payment: INSERT charge
+              payment: UPDATE account
+              payment: COMMIT
         orders: saga compensate reserve
           orders: shop.Catalogue/Release
             catalogue: shop.Catalogue/Release
