@@ -30,7 +30,7 @@ pub(crate) struct ClientState {
     pub(crate) options: Options,
     pub(crate) tracer: Tracer,
     pub(crate) instruments: LazyInstruments<OperationInstruments>,
-    pub(crate) meter: LazyInstruments<Meter>,
+    meter: LazyInstruments<Meter>,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) facts: ClientFacts,
 }
@@ -64,7 +64,13 @@ impl ClientState {
     /// Returns true while neither a tracer nor a meter provider is installed, so that an operation would record nothing.
     #[inline]
     pub(crate) fn records_nothing(&self) -> bool {
-        self.instruments.get().is_none() && self.tracer.is_noop()
+        !self.options.is_recording || (self.instruments.get().is_none() && self.tracer.is_noop())
+    }
+
+    /// Returns the meter, or `None` if nothing is recorded.
+    #[inline]
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        if self.options.is_recording { self.meter.get() } else { None }
     }
 
     /// Returns the target in the name of an operation without a collection: the database, else the server.

@@ -147,7 +147,7 @@ impl DatabaseInstrumentation {
     /// installed.
     #[must_use]
     pub fn meter(&self) -> Option<&Meter> {
-        self.0.client.meter.get()
+        self.0.client.meter()
     }
 
     /// Creates the metrics of the client's pool of connections.

@@ -40,6 +40,7 @@ pub enum QueryText {
 /// which are looked up at first use and can therefore be set later.
 #[derive(Clone)]
 pub struct Options {
+    pub(crate) is_recording: bool,
     pub(crate) propagation: PropagatorHandle,
     pub(crate) providers: Providers,
     pub(crate) sampler_attributes: SamplerAttributes,
@@ -59,6 +60,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            is_recording: true,
             propagation: PropagatorHandle::default(),
             providers: Providers::default(),
             sampler_attributes: SamplerAttributes::default(),
@@ -82,6 +84,13 @@ impl Options {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns options by which nothing is recorded, neither spans nor metrics, for a library that may be given an
+    /// instrumented client, and was given a bare one.
+    #[must_use]
+    pub fn without_recording() -> Self {
+        Self { is_recording: false, ..Self::default() }
     }
 
     otel_operation::with_providers!();
@@ -202,6 +211,7 @@ impl Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("is_recording", &self.is_recording)
             .field("propagation", &self.propagation)
             .field("providers", &self.providers)
             .field("sampler_attributes", &self.sampler_attributes)

@@ -75,7 +75,7 @@ impl PoolMetrics {
     #[inline]
     fn instruments(&self) -> Option<&PoolInstruments> {
         let Inner { client, instruments, observed, is_observed } = &*self.0;
-        let meter = client.meter.get()?;
+        let meter = client.meter()?;
         let instruments = instruments.get_or_init(|| PoolInstruments::new(meter, pool_name(client)));
         if is_observed.get().is_none()
             && let Some(pool) = observed.get()

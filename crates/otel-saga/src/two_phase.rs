@@ -23,7 +23,7 @@ pub use self::coordinator::{
 };
 pub use self::participant::{Acknowledgement, Branch, BranchError, Participant, Vote};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresBranch, PostgresParticipant, PostgresParticipantError};
+pub use self::postgres::{ParticipantPool, PostgresBranch, PostgresParticipant, PostgresParticipantError};
 pub use self::stored_transaction::StoredTransaction;
 
 /// The prefix of a transaction's name in [`InstanceSummary::saga`](crate::journal::InstanceSummary::saga), which

@@ -13,6 +13,7 @@
 
 mod client;
 mod connection;
+mod connector;
 mod database;
 mod executor;
 mod outcome;
@@ -24,6 +25,7 @@ mod transaction;
 pub use otel_database::{Options, QueryText, SamplerAttributes};
 
 pub use crate::connection::{Connection, PoolConnection};
+pub use crate::connector::Connector;
 pub use crate::database::InstrumentedDatabase;
 #[cfg(feature = "mysql")]
 pub use crate::database::{MySqlConnection, MySqlPool, MySqlTransaction};

@@ -16,7 +16,7 @@ use otel_saga::journal::RedbJournal;
 use otel_saga::two_phase::{
     Acknowledgement, Branch, Coordinator, Outcome, Participant, PostgresParticipant, Vote,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgExecutor, PgPool};
 use tonic::transport::{Channel, Endpoint};
 use tower_layer::Layer as _;
 use transfer::remote::RemoteParticipant;
@@ -113,7 +113,7 @@ impl Transfers {
 }
 
 /// Posts an amount, positive or negative, to an account.
-async fn book(database: &mut PgConnection, account: &str, cents: i64) -> Result<(), sqlx::Error> {
+async fn book<'e>(database: impl PgExecutor<'e>, account: &str, cents: i64) -> Result<(), sqlx::Error> {
     let posting = sqlx::query("INSERT INTO posting (account, cents) VALUES ($1, $2)");
     posting.bind(account).bind(cents).execute(database).await?;
     Ok(())

@@ -65,6 +65,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("otel-messaging", "otel-operation"),
     ("otel-database", "otel-operation"),
     ("otel-tasks", "otel-tasks-macros"),
+    // The pool that its journal and its participants can be given.
+    ("otel-saga", "otel-sqlx"),
 ];
 
 /// The crates that may depend on the SDK outside of tests.

@@ -27,3 +27,16 @@ fn a_clone_shares_the_statements() {
     assert_eq!(recorder.metric("db.client.operation.duration").points().len(), 1);
     recorder.assert_clean();
 }
+
+#[test]
+fn a_client_that_does_not_record_records_nothing() {
+    let recorder = Recorder::new();
+    let options = Options::without_recording()
+        .with_tracer_provider(recorder.tracer_provider())
+        .with_meter_provider(recorder.meter_provider());
+    let database = build(options);
+    assert!(database.is_idle() && database.meter().is_none());
+    database.query("SELECT 1").start(&Context::new()).finish(&DatabaseOutcome::ok());
+    database.pool_metrics().start_wait().time_out();
+    assert_eq!((recorder.tree().as_str(), recorder.metrics().as_str()), ("", ""));
+}

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+use otel_sqlx::{Options, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Row as _};
 
 pub use self::branch::PostgresBranch;
 use super::participant::{Acknowledgement, Branch, Participant, Vote};
@@ -31,6 +32,24 @@ pub struct PostgresParticipant {
 struct Inner {
     name: String,
     pool: PgPool,
+}
+
+/// The pool of a participant: that of sqlx, or an instrumented one of otel-sqlx.
+#[derive(Clone, Debug)]
+pub struct ParticipantPool(PgPool);
+
+/// The statements on it are not recorded.
+impl From<sqlx::PgPool> for ParticipantPool {
+    fn from(pool: sqlx::PgPool) -> Self {
+        Self(PgPool::new(pool, Options::without_recording()))
+    }
+}
+
+/// The statements on it are recorded, those of the participant and those of the application.
+impl From<PgPool> for ParticipantPool {
+    fn from(pool: PgPool) -> Self {
+        Self(pool)
+    }
 }
 
 /// The error of a Postgres participant.
@@ -56,7 +75,11 @@ impl PostgresParticipant {
     /// # Errors
     ///
     /// See [`PostgresParticipantError`].
-    pub async fn connect(name: impl Into<String>, pool: PgPool) -> Result<Self, PostgresParticipantError> {
+    pub async fn connect(
+        name: impl Into<String>,
+        pool: impl Into<ParticipantPool>,
+    ) -> Result<Self, PostgresParticipantError> {
+        let ParticipantPool(pool) = pool.into();
         let allowed: i32 = sqlx::query_scalar(sql::ALLOWED).fetch_one(&pool).await?;
         if allowed == 0 {
             return Err(PostgresParticipantError::NotPrepared);

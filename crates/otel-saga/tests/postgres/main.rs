@@ -9,6 +9,7 @@ mod clocks;
 #[path = "../it/faulty.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod faulty;
+mod instrumented;
 mod journals;
 mod leases;
 mod outage;

@@ -6,6 +6,7 @@
 
 mod branches;
 mod child;
+mod instrumented;
 mod journal;
 mod killed;
 #[cfg(feature = "tracing")]

@@ -92,6 +92,19 @@ async fn a_connection_of_a_pool() {
 }
 
 #[tokio::test]
+async fn connections_of_a_connector_share_their_metrics() {
+    let recorder = Recorder::new();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
+    let connector = otel_sqlx::Connector::<Sqlite>::new(options, crate::support::defaults(&recorder));
+    for _ in 0..2 {
+        let mut connection = connector.clone().connect().await.unwrap();
+        sqlx::query("SELECT 1").execute(&mut connection).await.unwrap();
+    }
+    assert_eq!(recorder.metric("db.client.operation.duration").points().len(), 1);
+    assert_eq!(names(&recorder), ["SELECT", "SELECT"]);
+}
+
+#[tokio::test]
 async fn a_transaction() {
     let recorder = Recorder::new();
     let pool = pool(&recorder).await;

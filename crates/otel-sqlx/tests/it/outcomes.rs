@@ -30,6 +30,20 @@ async fn an_error_of_the_database_has_its_code() {
 }
 
 #[tokio::test]
+async fn a_query_that_fails_midway_has_its_code_and_the_rows_so_far() {
+    let recorder = Recorder::new();
+    let pool = pool(&recorder).await;
+    // An overflow in the second row.
+    let query = "SELECT CASE id WHEN 2 THEN abs(-9223372036854775808) ELSE id END FROM users ORDER BY id";
+    sqlx::query(query).fetch_all(&pool).await.unwrap_err();
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::query(query).fetch_all(&mut *connection).await.unwrap_err();
+    let twice = |value: &str| [Some(value.to_owned()), Some(value.to_owned())];
+    assert_eq!(attributes(&recorder, "error.type"), twice("1"));
+    assert_eq!(attributes(&recorder, "db.response.returned_rows"), twice("1"));
+}
+
+#[tokio::test]
 async fn a_row_that_is_not_found_is_no_failure_of_the_database() {
     let recorder = Recorder::new();
     let pool = pool(&recorder).await;

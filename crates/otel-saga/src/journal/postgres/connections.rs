@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity};
+use otel_sqlx::{Connector, PgConnection};
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::{AssertSqlSafe, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -24,7 +25,7 @@ pub(super) type Statement<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
-    options: PgConnectOptions,
+    connector: Connector<Postgres>,
     /// The statement that sets the session's settings.
     settings: String,
     limit: Duration,
@@ -34,7 +35,6 @@ pub(super) struct Connections {
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The options contain a password.
         f.debug_struct("Connections").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
@@ -85,21 +85,27 @@ impl From<Fault> for JournalError {
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, settings: String, limit: Duration, places: usize) -> Self {
-        Self { options, settings, limit, idle: Mutex::default(), places: Semaphore::new(places) }
+    pub(super) fn new(
+        connector: Connector<Postgres>,
+        settings: String,
+        limit: Duration,
+        places: usize,
+    ) -> Self {
+        Self { connector, settings, limit, idle: Mutex::default(), places: Semaphore::new(places) }
     }
 
     /// Returns further connections to the same journal, none of which is open yet.
     pub(super) fn separate(&self, places: usize) -> Self {
-        Self::new(self.options.clone(), self.settings.clone(), self.limit, places)
+        Self::new(self.connector.clone(), self.settings.clone(), self.limit, places)
     }
 
     /// Opens a connection outside of the idle ones.
     pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
         let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            // Not by the parameters of the connection, which a pooler refuses.
-            sqlx::raw_sql(AssertSqlSafe(&*self.settings)).execute(&mut connection).await?;
+            let mut connection = self.connector.connect().await?;
+            // Not by the parameters of the connection, which a pooler refuses. It is a part of connecting, and not
+            // recorded.
+            sqlx::raw_sql(AssertSqlSafe(&*self.settings)).execute(connection.inner_mut()).await?;
             Ok(connection)
         };
         match timeout(self.limit, connecting).await {

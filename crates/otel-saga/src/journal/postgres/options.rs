@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use otel_sqlx::{Connector, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::PostgresJournal;
 use super::connections::Connections;
@@ -25,6 +26,8 @@ pub struct PostgresOptions {
     pub(super) schema: String,
     pub(super) connections: usize,
     pub(super) timeout: Duration,
+    /// `None` if statements are not recorded.
+    instrumentation: Option<otel_sqlx::Options>,
 }
 
 /// The reason for which a journal in Postgres was not opened or not migrated.
@@ -103,6 +106,14 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(100), Duration::from_secs(3600));
+        self
+    }
+
+    /// Records the statements of the journal as database spans and metrics, by these options of otel-sqlx. Default: they
+    /// are not recorded, because the telemetry of sagas has the duration of each append.
+    #[must_use]
+    pub fn with_instrumentation(mut self, options: otel_sqlx::Options) -> Self {
+        self.instrumentation = Some(options);
         self
     }
 
@@ -193,7 +204,10 @@ impl PostgresOptions {
         let name = self.connect.get_application_name().unwrap_or("otel-saga").to_owned();
         // A pooler refuses parameters that it does not know, such as `extra_float_digits`.
         let options = self.connect.clone().application_name(&name).extra_float_digits(None);
-        Connections::new(options.disable_statement_logging(), self.settings(limit), limit, places)
+        let instrumentation = self.instrumentation.clone();
+        let instrumentation = instrumentation.unwrap_or_else(otel_sqlx::Options::without_recording);
+        let connector = Connector::new(options.disable_statement_logging(), instrumentation);
+        Connections::new(connector, self.settings(limit), limit, places)
     }
 
     /// Returns the statement that sets the settings of a session, which override the defaults of the database and the
@@ -239,7 +253,8 @@ async fn found(connection: &mut PgConnection, schema: &str) -> Result<u32, Postg
 
 impl From<PgConnectOptions> for PostgresOptions {
     fn from(connect: PgConnectOptions) -> Self {
-        Self { connect, schema: "saga".to_owned(), connections: 8, timeout: Duration::from_secs(10) }
+        let (schema, timeout) = ("saga".to_owned(), Duration::from_secs(10));
+        Self { connect, schema, connections: 8, timeout, instrumentation: None }
     }
 }
 

@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use otel_sqlx::PgConnection;
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::connections::{Connections, Fault, Statement};

@@ -7,8 +7,8 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres};
+use otel_sqlx::{PgConnection, PoolConnection};
+use sqlx::{AssertSqlSafe, Postgres};
 use tokio::sync::Mutex;
 
 use super::{PostgresParticipant, PostgresParticipantError, sql};
@@ -52,7 +52,7 @@ impl PostgresBranch {
         Ok(Self { participant: participant.clone(), branch, open: Mutex::new(open) })
     }
 
-    /// Returns the connection for the work of the branch. The transaction on it must not be ended.
+    /// Returns the connection for the work of the branch, an executor of sqlx. The transaction on it must not be ended.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.open.get_mut().connection
     }

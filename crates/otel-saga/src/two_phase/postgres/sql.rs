@@ -5,7 +5,7 @@
 //! [`pg_prepared_xacts`](https://www.postgresql.org/docs/current/view-pg-prepared-xacts.html), [error
 //! codes](https://www.postgresql.org/docs/current/errcodes-appendix.html).
 
-use sqlx::PgPool;
+use otel_sqlx::PgPool;
 
 pub(super) const UNDEFINED_OBJECT: &str = "42704";
 
