@@ -98,7 +98,7 @@ pub struct Point {
     pub name: String,
     /// The attributes as `name=value`, sorted.
     pub attributes: Vec<String>,
-    /// The number of recordings of a histogram, or the value of a sum.
+    /// The number of recordings of a histogram, or the value of a sum or a gauge.
     pub value: f64,
 }
 
@@ -145,6 +145,12 @@ impl Metrics {
                 }
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
                     sum.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
+                }
+                AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
+                    gauge.data_points().for_each(|p| push(texts(p.attributes()), p.value() as f64));
+                }
+                AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
+                    gauge.data_points().for_each(|p| push(texts(p.attributes()), p.value()));
                 }
                 other => panic!("unexpected kind of instrument: {other:?}"),
             }

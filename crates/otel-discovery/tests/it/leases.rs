@@ -1,9 +1,13 @@
 //! Registrations in the static registry, whose leases end as those of the others do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use otel_discovery::{Endpoints, Health, Lease, Registration, Registry, StaticRegistry};
+use futures_util::future::BoxFuture;
+use otel_discovery::{
+    Endpoints, Health, Lease, LeaseKeeper, Registration, Registry, RegistryError, StaticRegistry,
+};
 use otel_testing::Recorder;
 use tokio::time::Instant;
 
@@ -77,4 +81,31 @@ async fn a_lease_ends_without_a_watch() {
         tokio::time::sleep(wait).await;
         assert_eq!(registry.resolve("stock").await.unwrap().endpoints.len(), expected);
     }
+}
+
+/// A keeper of the program's own, whose first renewal panics.
+struct Panics(AtomicBool);
+
+impl LeaseKeeper for Panics {
+    fn renew(&self, _: Health) -> BoxFuture<'_, Result<(), RegistryError>> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a panic of the test: a renewal");
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn deregister(&self) -> BoxFuture<'_, Result<(), RegistryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_panics_is_followed_by_others() {
+    let recorder = Recorder::new();
+    let registration = Registration::new("stock", endpoint("a", 1)).with_lease(LEASE);
+    let lease =
+        Lease::keep("own", &registration, &instrumentation(&recorder), Panics(AtomicBool::new(false)));
+    tokio::time::sleep(LEASE * 2).await;
+    let renewals = || recorder.metric("discovery.lease.renewals");
+    assert_eq!(renewals().with("error.type", "panic").sum(), 1.0);
+    assert!(renewals().without("error.type").sum() >= 4.0);
+    lease.deregister().await.unwrap();
 }
