@@ -84,6 +84,7 @@ const STEPS: &[Step] = &[
     full("chat", "the example runs and draws a trace", full::chat),
     full("concurrency", "the example runs and draws a trace", full::concurrency),
     full("invoices", "the example runs and draws a trace", full::invoices),
+    full("ledger", "the example runs and draws traces", full::ledger),
     full("notifications", "the example runs and draws a trace", full::notifications),
     full("orders", "the example runs and draws a trace", full::orders),
     full("resilience", "the example runs and draws traces", full::resilience),

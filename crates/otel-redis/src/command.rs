@@ -78,21 +78,24 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Clone> Command<I> {
     /// Returns the SHA-1 digest of the script that the command runs.
     pub(crate) fn script(&self) -> Option<&'a str> {
         let mut arguments = self.0.clone();
-        let name = part(arguments.next()?)?;
+        if !is_in_bytes(&["EVALSHA", "EVALSHA_RO"], arguments.next()?) {
+            return None;
+        }
         let digest = std::str::from_utf8(arguments.next()?).ok()?;
-        let is_evaluation = is_in(&["EVALSHA", "EVALSHA_RO"], name);
         let is_digest = digest.len() == 40 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_evaluation && is_digest).then_some(digest)
+        is_digest.then_some(digest)
     }
 
     /// Returns the name of the function that the command calls. It is part of the application's library of functions.
     pub(crate) fn function(&self) -> Option<&'a str> {
         let mut arguments = self.0.clone();
-        let name = part(arguments.next()?)?;
+        if !is_in_bytes(&["FCALL", "FCALL_RO"], arguments.next()?) {
+            return None;
+        }
         let function = std::str::from_utf8(arguments.next()?).ok()?;
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let is_name = (1..=LONGEST).contains(&function.len()) && function.bytes().all(is_part);
-        (is_in(&["FCALL", "FCALL_RO"], name) && is_name).then_some(function)
+        is_name.then_some(function)
     }
 
     /// Writes the command without its values: `?` for each, or the template for the first key.
@@ -174,5 +177,10 @@ fn part(bytes: &[u8]) -> Option<&str> {
 }
 
 fn is_in(list: &[&str], name: &str) -> bool {
-    list.iter().any(|other| other.eq_ignore_ascii_case(name))
+    is_in_bytes(list, name.as_bytes())
+}
+
+#[inline]
+fn is_in_bytes(list: &[&str], name: &[u8]) -> bool {
+    list.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name))
 }

@@ -194,6 +194,11 @@ pub(super) fn invoices(repo: &Repo) -> Result<Outcome> {
     example(repo, "invoices")
 }
 
+/// The example starts its servers if they are not running, and stops them.
+pub(super) fn ledger(repo: &Repo) -> Result<Outcome> {
+    example(repo, "ledger")
+}
+
 /// The example starts a server if none is running, and stops it.
 pub(super) fn notifications(repo: &Repo) -> Result<Outcome> {
     example(repo, "notifications")
