@@ -42,6 +42,7 @@ const VERBS: &[&str] = &[
     "classify",
     "clean",
     "clear",
+    "clone",
     "close",
     "collect",
     "compare",
