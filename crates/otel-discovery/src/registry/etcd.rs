@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
+use http::Uri;
 use tonic::transport::{Channel, Endpoint as Address};
 
 use crate::Health;
@@ -176,9 +177,10 @@ impl EtcdRegistry {
 
 fn parse(address: &str) -> Result<Address, RegistryError> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let address = Address::from_shared(url).map_err(invalid)?;
-    match (address.uri().scheme_str(), address.uri().host()) {
-        (Some("http"), Some(_)) => Ok(address),
+    // Read here, because tonic takes the path of a socket of Unix with some of its features and refuses it with others.
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid(error))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(_)) => Ok(Address::from(uri)),
         (Some("https"), Some(_)) => Err(invalid("an address with TLS needs a channel of `from_channels`")),
         _ => Err(invalid("the address is no HTTP URL")),
     }
