@@ -149,6 +149,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("otel-sqlx", "mariadb"),
     ("otel-sqlx", "postgres"),
     ("otel-telemetry", "collector"),
+    ("otel-waterfall", "collector"),
     ("peers", "kafka"),
     ("peers", "nats"),
     ("peers", "rabbitmq"),

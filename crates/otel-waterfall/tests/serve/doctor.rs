@@ -60,9 +60,18 @@ async fn each_protocol_is_accepted() {
 
 #[tokio::test]
 async fn a_real_collector_accepts_the_span() {
-    let setting = |name| {
-        std::env::var(name)
-            .unwrap_or_else(|_| panic!("{name} is not set; `cargo xtask services up collector` sets it"))
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/services/env");
+    let lines = std::fs::read_to_string(file).unwrap_or_default();
+    let setting = |name: &str| {
+        let of_file = lines.lines().find_map(|line| {
+            line.strip_prefix("export ")?
+                .strip_prefix(name)?
+                .strip_prefix('=')
+                .map(|value| value.trim_matches('\''))
+        });
+        let start = "start the collector: `cargo xtask services up collector`";
+        let value = std::env::var(name).ok().or(of_file.map(str::to_owned));
+        value.unwrap_or_else(|| panic!("{name} is neither set nor in {file}: {start}"))
     };
     let log = setting("COLLECTOR_LOG");
     for (protocol, endpoint) in [
