@@ -14,11 +14,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     ci::Outcome,
-    process::{answer, run_within},
+    process::{answer, program, run_within},
     repo::Repo,
     services::{
         debian,
-        kubernetes::{Cluster, istio_definitions},
+        kubernetes::{Cluster, Istio},
     },
     tidy,
 };
@@ -78,10 +78,24 @@ impl Step<'_> {
     }
 
     fn istio(&self) -> Result<()> {
-        self.define(&istio_definitions(&self.repo.root)?)?;
+        let istio = Istio::get(&self.repo.root)?;
+        self.define(&istio.definitions)?;
         let rendered = self.rendered("deploy/istio", "istio")?;
         self.dry_run(&rendered)?;
-        self.refuses(&rendered, "randomSamplingPercentage:", "randomSamplingPercent:")
+        self.refuses(&rendered, "randomSamplingPercentage:", "randomSamplingPercent:")?;
+
+        let values = "deploy/istio/values.yaml";
+        let reader = istio.mesh_configuration.display().to_string();
+        let read = |path: &str| {
+            let mut command = program(&reader, &self.repo.root);
+            command.arg(path);
+            command
+        };
+        run_within(&mut read(values), LIMIT)?;
+        let text = fs::read_to_string(self.repo.root.join(values)).context("cannot read the values")?;
+        let wrong = self.write("misspelt", &text.replace("extensionProviders:", "extensionProvider:"))?;
+        fails(&mut read(&wrong.display().to_string()), "unknown field \"extensionProvider\"")?;
+        Ok(())
     }
 
     /// The component in the overlay that it is meant for.
@@ -153,7 +167,8 @@ impl Step<'_> {
                 "{{apiVersion: v1, kind: Pod, metadata: {{name: a, namespace: shop}}, spec: {{{fields}}}}}"
             );
             let path = self.write("refused", &pod)?;
-            self.fails(&["create", "--dry-run=server", "--filename", &path.display().to_string()], reason)?;
+            let path = path.display().to_string();
+            fails(&mut self.command(&["create", "--dry-run=server", "--filename", &path]), reason)?;
         }
         Ok(())
     }
@@ -233,26 +248,14 @@ impl Step<'_> {
             bail!("{} has no field {field}", path.display());
         }
         let wrong = self.write("misspelt", &text.replacen(field, misspelt, 1))?;
-        let reason = "unknown field \"";
         let name = misspelt.trim_end_matches(':');
         let wrong = wrong.display().to_string();
-        let arguments = [&DRY_RUN[..], &["--filename", &wrong]].concat();
-        let output = self.fails(&arguments, reason)?;
+        let mut command = self.command(&DRY_RUN);
+        let output = fails(command.args(["--filename", &wrong]), "unknown field \"")?;
         if !output.contains(&format!("{name}\"")) {
             bail!("the API server refuses {field} without naming `{name}`");
         }
         Ok(())
-    }
-
-    /// Runs a command that has to fail with this reason, and returns its errors.
-    fn fails(&self, arguments: &[&str], reason: &str) -> Result<String> {
-        let output = self.command(arguments).output().context("cannot start kubectl")?;
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() || !errors.contains(reason) {
-            bail!("`kubectl {}` was to fail with {reason:?}: {errors}", arguments.join(" "));
-        }
-        println!("refused as it should be: {}", errors.trim());
-        Ok(errors)
     }
 
     /// Creates the definitions of resources in a file or a folder, and waits until the API server serves them.
@@ -275,3 +278,14 @@ impl Step<'_> {
 
 /// Validates everything that the API server can, and stores nothing.
 const DRY_RUN: [&str; 3] = ["apply", "--dry-run=server", "--validate=strict"];
+
+/// Runs a command that has to fail with this reason, and returns its errors.
+fn fails(command: &mut Command, reason: &str) -> Result<String> {
+    let output = command.output().context("cannot start a program")?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() || !errors.contains(reason) {
+        bail!("{command:?} was to fail with {reason:?}: {errors}");
+    }
+    println!("refused as it should be: {}", errors.trim());
+    Ok(errors)
+}

@@ -27,9 +27,12 @@ const SOURCE: [(&str, &str); 3] = [
     ("tools.go", include_str!("kubernetes/tools.go")),
 ];
 
-/// The source of the module whose dependency has Istio's definitions.
-const ISTIO: [(&str, &str); 2] =
-    [("go.mod", include_str!("istio/go.mod")), ("go.sum", include_str!("istio/go.sum"))];
+/// The source of the program that reads a mesh configuration; one of its dependencies has Istio's definitions of resources.
+const ISTIO: [(&str, &str); 3] = [
+    ("go.mod", include_str!("istio/go.mod")),
+    ("go.sum", include_str!("istio/go.sum")),
+    ("main.go", include_str!("istio/main.go")),
+];
 
 /// The controllers that create the pods of workloads, and those that fill what the admission reads.
 const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
@@ -162,9 +165,23 @@ fn write_credentials(data: &Path, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Downloads the module with Istio's definitions of resources, and returns their file.
-pub(crate) fn istio_definitions(root: &Path) -> Result<PathBuf> {
-    let folder = root.join("target/services/istio");
-    let module = go::module(&folder, &ISTIO, "istio.io/api")?;
-    Ok(module.join("kubernetes/customresourcedefinitions.gen.yaml"))
+/// What Istio has of itself in a Go module.
+#[derive(Debug)]
+pub(crate) struct Istio {
+    /// The file with the definitions of its resources.
+    pub(crate) definitions: PathBuf,
+    /// The program that reads the mesh configuration in a file of Helm values.
+    pub(crate) mesh_configuration: PathBuf,
+}
+
+impl Istio {
+    /// Downloads the module, and builds the program.
+    pub(crate) fn get(root: &Path) -> Result<Self> {
+        let folder = root.join("target/services/istio");
+        let module = go::module(&folder, &ISTIO, "istio.io/api")?;
+        Ok(Self {
+            definitions: module.join("kubernetes/customresourcedefinitions.gen.yaml"),
+            mesh_configuration: go::build(&folder, &ISTIO, ".", "mesh-configuration")?,
+        })
+    }
 }
