@@ -4,6 +4,7 @@
 //! The API server checks the schemas, in the step `kubernetes` of `cargo xtask ci --full`.
 
 mod kustomize;
+mod operator;
 mod references;
 mod workloads;
 
@@ -43,6 +44,7 @@ pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
     let base = kustomize::base(&documents);
     findings.extend(workloads::agree(tree, &base));
     findings.extend(references::resolved(tree, &documents, &base));
+    findings.extend(operator::complete(tree, &documents));
     findings
 }
 
