@@ -4,6 +4,7 @@
 
 mod api;
 mod commits;
+mod deploy_kubernetes;
 mod manifests;
 mod prose;
 mod references;
@@ -46,6 +47,7 @@ const RULES: &[Rule] = &[
     references::published,
     commits::subjects,
     commits::changelogs,
+    deploy_kubernetes::manifests,
 ];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {

@@ -3,6 +3,8 @@
 use std::env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use otel_telemetry::{Exporter, Health, ShutdownSignal, Telemetry};
@@ -21,6 +23,7 @@ pub struct Service {
     name: &'static str,
     stop: ShutdownSignal,
     health: Health,
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Service {
@@ -44,9 +47,10 @@ impl Service {
         Ok(TcpListener::bind(address).await?)
     }
 
-    /// Prints that the service is ready, for the program that has started it.
+    /// Makes the service ready for `/readyz`, and prints it for the program that has started it.
     #[expect(clippy::print_stdout, reason = "the program that starts the service reads it")]
     pub fn ready(&self, at: Option<&TcpListener>) -> Result<(), Failure> {
+        self.is_ready.store(true, Ordering::Relaxed);
         match at {
             Some(listener) => println!("{} is ready at {}", self.name, listener.local_addr()?),
             None => println!("{} is ready", self.name),
@@ -84,8 +88,16 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let service = Service { name, stop: telemetry.shutdown_on_signal(), health: telemetry.health() };
-    let result = serve(service).await;
+    let (health, is_ready) = (telemetry.health(), Arc::new(AtomicBool::new(false)));
+    let started = Arc::clone(&is_ready);
+    health.add_check("started", Duration::from_secs(1), move || {
+        std::future::ready(if started.load(Ordering::Relaxed) { Ok(()) } else { Err("starting") })
+    });
+    let service = Service { name, stop: telemetry.shutdown_on_signal(), health, is_ready };
+    let result = match serve_health(&service.health).await {
+        Ok(()) => serve(service).await,
+        Err(error) => Err(error),
+    };
     let ended = timeout(LAST_SPANS, open_spans.none()).await;
     telemetry.shutdown().await;
     let result = result.and(ended.map_err(|_| "a span has not ended".into()));
@@ -96,6 +108,18 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// Serves `/livez` and `/readyz` at the address in `SHOP_HEALTH`, and nowhere without one.
+///
+/// The listener is that of the probes alone: consumers have no other one, and that of a server closes at SIGTERM, while its
+/// requests are still in progress. This one responds until the process ends.
+async fn serve_health(health: &Health) -> Result<(), Failure> {
+    let Ok(address) = setting("SHOP_HEALTH") else { return Ok(()) };
+    let listener = TcpListener::bind(address.parse::<SocketAddr>()?).await?;
+    let router = health.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
 }
 
 /// Returns a setting of the environment.
