@@ -4,6 +4,7 @@
 
 mod api;
 mod commits;
+mod deploy;
 mod manifests;
 mod prose;
 mod references;
@@ -44,6 +45,12 @@ const RULES: &[Rule] = &[
     prose::language,
     references::follows,
     references::published,
+    deploy::parses,
+    deploy::images,
+    deploy::compose::variables,
+    deploy::compose::ports,
+    deploy::compose::files,
+    deploy::metrics::known,
     commits::subjects,
     commits::changelogs,
 ];
