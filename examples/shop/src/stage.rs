@@ -169,8 +169,12 @@ impl Stage {
 
     /// Starts a service, and waits until it is ready. Returns its address, which is empty for one that listens to a broker.
     async fn spawn(&mut self, binary: &'static str, listen: Option<&str>) -> Result<String, Failure> {
-        let mut child = self
-            .command(binary)?
+        let mut command = self.command(binary)?;
+        // The addresses of this stage alone: the shell can have those of servers that it does not use.
+        for name in Servers::VARIABLES {
+            command.env_remove(name);
+        }
+        let mut child = command
             .current_dir(&self.folder)
             .envs(&self.settings)
             .envs(listen.map(|address| ("SHOP_LISTEN", address)))
