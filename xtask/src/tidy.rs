@@ -4,6 +4,7 @@
 
 mod api;
 mod commits;
+mod deploy;
 mod deploy_kubernetes;
 mod manifests;
 mod prose;
@@ -45,6 +46,12 @@ const RULES: &[Rule] = &[
     prose::language,
     references::follows,
     references::published,
+    deploy::parses,
+    deploy::images,
+    deploy::compose::variables,
+    deploy::compose::ports,
+    deploy::compose::files,
+    deploy::metrics::known,
     commits::subjects,
     commits::changelogs,
     deploy_kubernetes::manifests,

@@ -8,9 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use otel_telemetry::{Exporter, Health, ShutdownSignal, Telemetry};
+use otel_waterfall::OpenSpans;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::Failure;
+
+/// The time for work that outlasts the service, such as the delivery report of a message. A span that is open after it is an error.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// A service that is starting or running.
 #[derive(Debug)]
@@ -68,10 +73,13 @@ pub async fn run<F>(name: &'static str, serve: impl FnOnce(Service) -> F) -> Exi
 where
     F: Future<Output = Result<(), Failure>>,
 {
+    let open_spans = OpenSpans::new();
+    let counted = open_spans.clone();
     let telemetry = Telemetry::builder()
         .with_service_name(name)
         .with_service_version(env!("CARGO_PKG_VERSION"))
         .with_exporters(Exporter::OtlpIfConfigured)
+        .map_tracer_provider(|traces| traces.with_span_processor(counted))
         .init();
     let telemetry = match telemetry {
         Ok(telemetry) => telemetry,
@@ -90,7 +98,9 @@ where
         Ok(()) => serve(service).await,
         Err(error) => Err(error),
     };
+    let ended = timeout(LAST_SPANS, open_spans.none()).await;
     telemetry.shutdown().await;
+    let result = result.and(ended.map_err(|_| "a span has not ended".into()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
