@@ -11,6 +11,7 @@ pub(crate) mod debian;
 mod etcd;
 mod go;
 mod kafka;
+pub(crate) mod kubernetes;
 mod lifecycle;
 mod mariadb;
 mod nats;

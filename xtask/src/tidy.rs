@@ -16,7 +16,7 @@ mod tree;
 
 use anyhow::{Result, bail};
 
-pub(crate) use crate::tidy::tiers::Tier;
+pub(crate) use crate::tidy::{deploy_kubernetes::check_rendered, tiers::Tier};
 use crate::{
     repo::Repo,
     tidy::tree::{Finding, Tree},
