@@ -15,7 +15,7 @@ mod tree;
 
 use anyhow::{Result, bail};
 
-pub(crate) use crate::tidy::tiers::Tier;
+pub(crate) use crate::tidy::{deploy::metrics::dashboard_expressions, tiers::Tier};
 use crate::{
     repo::Repo,
     tidy::tree::{Finding, Tree},
@@ -51,6 +51,7 @@ const RULES: &[Rule] = &[
     deploy::compose::ports,
     deploy::compose::files,
     deploy::metrics::known,
+    deploy::metrics::tested,
     commits::subjects,
     commits::changelogs,
 ];
