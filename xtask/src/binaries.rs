@@ -16,6 +16,9 @@ use crate::{
 /// The package whose binaries are the soaks.
 const SOAK: &str = "soak";
 
+/// The soak that starts the services of a package, and that package.
+const SHOP: &str = "shop";
+
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
     let Some(manifest) = repo.file("benchmarks/Cargo.toml") else {
@@ -35,7 +38,16 @@ pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
     let names = binaries(&repo.metadata, |package| package == SOAK);
     let (name, rest) = select("soak", arguments, &names)?;
+    build_soak(&repo.root, name)?;
     run(soak_command(&repo.root, "run", name).arg("--").args(rest))
+}
+
+/// Builds a soak, and the services that it starts.
+pub(crate) fn build_soak(root: &Path, name: &str) -> Result<()> {
+    if name == SHOP {
+        run(cargo(root).args(["build", "--release", "--package", SHOP, "--bins"]))?;
+    }
+    run(&mut soak_command(root, "build", name))
 }
 
 /// `cargo run` or `cargo build` for a soak.

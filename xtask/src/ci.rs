@@ -134,6 +134,11 @@ const STEPS: &[Step] = &[
         full::soak_saga,
     ),
     full(
+        "soak-shop",
+        "20 minutes of orders in the shop, each accounted for; a server is killed every minute",
+        full::soak_shop,
+    ),
+    full(
         "soak-telemetry",
         "ten minutes of spans, none lost; the collector is killed every 30 seconds",
         full::soak_telemetry,
@@ -184,6 +189,7 @@ const WITH_SERVICES: &[&str] = &[
     "soak-nats",
     "soak-amqp",
     "soak-saga",
+    "soak-shop",
     "soak-telemetry",
 ];
 

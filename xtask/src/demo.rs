@@ -1,15 +1,16 @@
 //! `cargo xtask demo`: the shop of `examples/shop` with all its services, and the trace of each of its orders.
 
+use std::fs;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
 
 use crate::process::{cargo, program, run};
 use crate::repo::Repo;
-use crate::services::{self, Lease, debian};
+use crate::services::{self, Lease, debian, python};
 
 /// The servers of the shop.
 const SERVERS: &[&str] = &["kafka", "nats", "rabbitmq", "postgres"];
@@ -20,6 +21,7 @@ const PAGE: &str = "target/demo/trace.html";
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
     embedded: bool,
+    python: bool,
     open: bool,
     may_install: bool,
     /// The arguments for the program itself.
@@ -32,6 +34,7 @@ fn parse(arguments: &[String]) -> Result<Arguments> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--embedded" => parsed.embedded = true,
+            "--python" => parsed.python = true,
             "--open" => parsed.open = true,
             "--yes" => parsed.may_install = true,
             "--keep" => parsed.rest.push(argument.clone()),
@@ -40,9 +43,12 @@ fn parse(arguments: &[String]) -> Result<Arguments> {
                 parsed.rest.extend([argument.clone(), value.clone()]);
             }
             _ => bail!(
-                "unknown argument `{argument}`; expected: --embedded, --orders N, --otlp URL, --keep, --open, --yes"
+                "unknown argument `{argument}`; expected: --embedded, --python, --orders N, --otlp URL, --keep, --open, --yes"
             ),
         }
+    }
+    if parsed.embedded && parsed.python {
+        bail!("--python needs servers: without them the orders end before notifications");
     }
     Ok(parsed)
 }
@@ -59,9 +65,16 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
     demo.args(["run", "--quiet", "--package", "shop", "--bin", "shop-demo", "--", "--html", PAGE]);
     demo.args(&arguments.rest);
     match &lease {
-        Some(lease) => demo.envs(lease.variables()),
-        None => demo.arg("--embedded"),
-    };
+        Some(lease) => {
+            demo.envs(lease.variables());
+            if arguments.python {
+                demo.args(["--python", &interpreter(&repo)?]);
+            }
+        }
+        None => {
+            demo.arg("--embedded");
+        }
+    }
     run(&mut demo)?;
     // Stops the servers that were started here.
     drop(lease);
@@ -69,6 +82,16 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
         open(&repo.root)?;
     }
     Ok(())
+}
+
+/// Installs the packages of notifications in Python, and returns the path of the interpreter that has them.
+pub(crate) fn interpreter(repo: &Repo) -> Result<String> {
+    let list = repo.root.join("examples/shop/python/requirements.txt");
+    let requirements =
+        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let folder = repo.root.join("target/demo/python");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    python::installed(&folder, &requirements, "import sys; print(sys.executable)")
 }
 
 /// Starts the servers. Returns `None`, and says why, if one of them cannot be had: the shop then runs without them.
@@ -125,5 +148,7 @@ mod tests {
         assert_eq!(parsed, Arguments { embedded: true, rest, ..Arguments::default() });
         assert!(parse(&arguments("--orders")).unwrap_err().to_string().contains("needs a value"));
         assert!(parse(&arguments("--html x")).is_err());
+        assert!(parse(&arguments("--python")).unwrap().python);
+        assert!(parse(&arguments("--python --embedded")).unwrap_err().to_string().contains("needs servers"));
     }
 }

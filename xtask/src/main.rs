@@ -26,7 +26,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
-        arguments: "[--embedded] [--orders N] [--otlp URL] [--keep] [--open] [--yes]",
+        arguments: "[--embedded] [--python] [--orders N] [--otlp URL] [--keep] [--open] [--yes]",
         about: "a shop of nine services, and the trace of each of its orders",
         run: demo::command,
     },

@@ -5,6 +5,7 @@
 mod api;
 mod commits;
 mod deploy;
+mod deploy_kubernetes;
 mod manifests;
 mod prose;
 mod references;
@@ -54,6 +55,7 @@ const RULES: &[Rule] = &[
     deploy::metrics::tested,
     commits::subjects,
     commits::changelogs,
+    deploy_kubernetes::manifests,
 ];
 
 pub(crate) fn command(arguments: &[String]) -> Result<()> {

@@ -4,6 +4,7 @@ mod environment;
 mod propagation;
 mod sampling;
 mod send;
+mod tls;
 
 use std::{fmt, time::Duration};
 

@@ -125,6 +125,19 @@ struct Resource {
     attributes: Arc<[(String, String)]>,
 }
 
+/// The attribute that tells the processes of a service apart.
+const INSTANCE: &str = "service.instance.id";
+
+impl Resource {
+    /// Returns the attributes of a series: those of its points in one order, because an SDK may export them in another one each
+    /// time, and the instance, because each instance counts for itself.
+    fn series(&self, mut attributes: Vec<(String, String)>) -> Vec<(String, String)> {
+        attributes.sort();
+        attributes.extend(self.attributes.iter().find(|(key, _)| key == INSTANCE).cloned());
+        attributes
+    }
+}
+
 fn read_resource(of: &Value) -> Read<Resource> {
     let attributes = match field(of, "resource") {
         Some(resource) => at("resource", read_attributes(resource))?,

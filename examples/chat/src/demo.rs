@@ -68,8 +68,9 @@ impl Stage {
 }
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
+    let page = std::env::current_exe()?.with_extension("html");
     // The demonstration draws each trace when its spans have ended, so that the quiet period must not expire.
-    let waterfall = waterfall().with_quiet(Duration::from_secs(60));
+    let waterfall = waterfall().with_quiet(Duration::from_secs(60)).with_html(&page)?;
     let stage = Stage { waterfall, open_spans: OpenSpans::default() };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -91,6 +92,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
         // Export failures are logged as warnings.
         telemetry.shutdown().await;
     }
+    println!("All traces on one page: {}", page.display());
     Ok(())
 }
 

@@ -38,10 +38,12 @@ async fn main() -> ExitCode {
 }
 
 async fn demo() -> Result<(), Failure> {
+    let page = std::env::current_exe()?.with_extension("html");
     // Each trace is drawn after its pattern, so that the quiet period must not expire.
     let waterfall = Waterfall::stdout()
         .with_quiet(Duration::from_secs(60 * 60))
-        .with_attributes(["task.cancellation.reason", "user.id"]);
+        .with_attributes(["task.cancellation.reason", "user.id"])
+        .with_html(&page)?;
     // `otel-telemetry` sets up more: exporters, samplers, metrics.
     let traces = SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name("concurrency").build())
@@ -62,5 +64,6 @@ async fn demo() -> Result<(), Failure> {
     pool::run().await;
     waterfall.flush();
     traces.shutdown()?;
+    println!("All traces on one page: {}", page.display());
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 pub(crate) async fn run(address: &str) -> Result<(), Failure> {
     // The subjects of two runs on one server differ.
     let prefix = format!("demo{}.", std::process::id());
-    let mut stage = Stage::new(address, &prefix);
+    let mut stage = Stage::new(address, &prefix)?;
     let result = with_services(&mut stage, &prefix).await;
     stage.shut_down().await;
     result

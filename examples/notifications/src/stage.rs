@@ -4,6 +4,7 @@
 //! and its client needs no options. The demonstration runs several services, so each builds its own telemetry and passes it
 //! to its client.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otel_nats::{Client, Options, connect};
@@ -18,19 +19,22 @@ pub(crate) struct Stage {
     address: String,
     prefix: String,
     waterfall: Waterfall,
+    page: PathBuf,
     open_spans: OpenSpans,
     services: Vec<Telemetry>,
 }
 
 impl Stage {
     /// Creates a stage. The prefix of the subjects does not appear in the names of spans.
-    pub(crate) fn new(address: &str, prefix: &str) -> Self {
+    pub(crate) fn new(address: &str, prefix: &str) -> Result<Self, Failure> {
+        let page = std::env::current_exe()?.with_extension("html");
         // The demonstration draws each trace when its spans have ended, so that the quiet period must not expire.
         let waterfall = Waterfall::stdout()
             .with_quiet(Duration::from_secs(60 * 60))
-            .with_attributes(["messaging.nats.message.delivery_count"]);
+            .with_attributes(["messaging.nats.message.delivery_count"])
+            .with_html(&page)?;
         let (address, prefix) = (address.to_owned(), prefix.to_owned());
-        Self { address, prefix, waterfall, open_spans: OpenSpans::default(), services: Vec::new() }
+        Ok(Self { address, prefix, waterfall, open_spans: OpenSpans::default(), services: Vec::new(), page })
     }
 
     /// Connects the client of one service. Its traces are drawn, and all signals are also exported if the environment
@@ -70,5 +74,6 @@ impl Stage {
             // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
+        println!("All traces on one page: {}", self.page.display());
     }
 }

@@ -72,7 +72,7 @@ struct SecondMember {
 }
 
 pub(crate) async fn run(cluster: &Cluster) -> Result<(), Failure> {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new()?;
     let result = with_services(&mut stage, cluster).await;
     stage.shut_down().await;
     result

@@ -4,6 +4,7 @@
 //! propagator, and the clients need no options. The demonstration runs several services with different values of
 //! `service.name`, so each builds its own telemetry and passes it to its clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otel_kafka::Options;
@@ -16,17 +17,20 @@ use crate::{Failure, PATIENCE};
 /// The telemetry of all services.
 pub(crate) struct Stage {
     waterfall: Waterfall,
+    page: PathBuf,
     open_spans: OpenSpans,
     services: Vec<Telemetry>,
 }
 
 impl Stage {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let page = std::env::current_exe()?.with_extension("html");
         // The demonstration draws each trace when its spans have ended, so that the quiet period must not expire.
         let waterfall = Waterfall::stdout()
             .with_quiet(Duration::from_secs(60 * 60))
-            .with_attributes(["messaging.client.id", "messaging.batch.message_count"]);
-        Self { waterfall, open_spans: OpenSpans::default(), services: Vec::new() }
+            .with_attributes(["messaging.client.id", "messaging.batch.message_count"])
+            .with_html(&page)?;
+        Ok(Self { waterfall, open_spans: OpenSpans::default(), services: Vec::new(), page })
     }
 
     /// Builds the telemetry of one service and returns the options of its clients. Traces are drawn, and all signals
@@ -63,5 +67,6 @@ impl Stage {
             // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
+        println!("All traces on one page: {}", self.page.display());
     }
 }

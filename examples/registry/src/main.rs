@@ -70,18 +70,24 @@ async fn in_etcd(address: Option<String>) -> Result<(), Failure> {
 }
 
 async fn demo(registry: impl Fn() -> Result<Arc<dyn Registry>, Failure>) -> Result<(), Failure> {
+    let page = std::env::current_exe()?.with_extension("html");
     // Each trace is drawn when its requests are done, so that the quiet period must not expire.
-    let waterfall =
-        Waterfall::stdout().with_quiet(Duration::from_secs(60 * 60)).with_events().with_attributes([
+    let waterfall = Waterfall::stdout()
+        .with_quiet(Duration::from_secs(60 * 60))
+        .with_events()
+        .with_attributes([
             "discovery.endpoint.id",
             "discovery.candidates",
             "discovery.strategy",
             "error.type",
-        ]);
+        ])
+        .with_html(&page)?;
     global::set_text_map_propagator(otel_propagation::CompositePropagator::default());
     println!("Three instances of a service, one of which is killed\n");
     shop::run::<Http, _>(&waterfall, &registry).await?;
-    shop::run::<Grpc, _>(&waterfall, &registry).await
+    shop::run::<Grpc, _>(&waterfall, &registry).await?;
+    println!("All traces on one page: {}", page.display());
+    Ok(())
 }
 
 /// The tracer provider of a service.

@@ -36,13 +36,17 @@ async fn main() -> ExitCode {
 }
 
 async fn demo() -> Result<(), Failure> {
+    let page = std::env::current_exe()?.with_extension("html");
     // Each trace is drawn after its pattern, so that the quiet period must not expire.
-    let waterfall =
-        Waterfall::stdout().with_quiet(Duration::from_secs(60 * 60)).with_events().with_attributes([
+    let waterfall = Waterfall::stdout()
+        .with_quiet(Duration::from_secs(60 * 60))
+        .with_events()
+        .with_attributes([
             "http.request.resend_count",
             "http.response.status_code",
             "resilience.deadline.remaining",
-        ]);
+        ])
+        .with_html(&page)?;
     // `otel-telemetry` sets up more: exporters, samplers, metrics.
     let services = Services::new(&waterfall);
     global::set_tracer_provider(services.provider("shop"));
@@ -60,5 +64,6 @@ async fn demo() -> Result<(), Failure> {
     deadline::run(&services).await?;
     services.settle().await;
     waterfall.flush();
+    println!("All traces on one page: {}", page.display());
     Ok(())
 }

@@ -56,11 +56,13 @@ async fn main() -> ExitCode {
 async fn demo() -> Result<(), Box<dyn Error>> {
     // One request makes a handler panic. The hook prints one line, independent of RUST_BACKTRACE.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let page = std::env::current_exe()?.with_extension("html");
     // The demonstration draws each trace when all of its spans have ended, so that the quiet period must not expire.
-    let waterfall = Waterfall::stdout().with_quiet(Duration::from_secs(60));
+    let waterfall = Waterfall::stdout().with_quiet(Duration::from_secs(60)).with_html(&page)?;
     let services = Services::start(0, &waterfall).await?;
     demo::run(&services, &waterfall).await?;
     services.stop().await;
+    println!("All traces on one page: {}", page.display());
     Ok(())
 }
 

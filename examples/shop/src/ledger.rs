@@ -52,13 +52,14 @@ impl Ledger {
         } else {
             Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect(url).await?.into())
         };
+        // Without telemetry: the preparation is no work of the shop.
         on!(&ledger, pool => {
             for table in SCHEMA {
-                sqlx::query(table).execute(pool).await?;
+                sqlx::query(table).execute(pool.inner()).await?;
             }
             for (customer, cents) in ACCOUNTS {
                 let account = "INSERT INTO account (customer, cents) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-                sqlx::query(account).bind(customer).bind(cents).execute(pool).await?;
+                sqlx::query(account).bind(customer).bind(cents).execute(pool.inner()).await?;
             }
         });
         Ok(ledger)

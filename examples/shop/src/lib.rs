@@ -3,14 +3,18 @@
 pub mod ledger;
 mod messages;
 mod pb;
+mod rabbitmq;
 pub mod receiver;
 mod service;
 pub mod stage;
 
 use std::error::Error;
 
-pub use crate::messages::{INVOICES, ORDER_PLACED, Order, OrderResult, SHIPMENTS, SHIPPED, TAKE, TIER};
+pub use crate::messages::{
+    INVOICES, ORDER_PLACED, Order, OrderResult, RETRY_DELAY, SHIPMENTS, SHIPPED, TAKE, TIER,
+};
 pub use crate::pb::{FILE_DESCRIPTOR_SET, shop as proto};
+pub use crate::rabbitmq::open_invoices;
 pub use crate::service::{Service, run, setting, setting_or};
 
 /// The error of a service.

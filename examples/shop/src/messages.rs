@@ -1,5 +1,7 @@
 //! The messages of the shop, and the names under which they are sent.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The topic of orders that were paid.
@@ -14,6 +16,9 @@ pub const SHIPPED: &str = "shipped";
 pub const SHIPMENTS: &str = "SHIPMENTS";
 /// The member of the baggage with the customer's tier, which the gateway sets.
 pub const TIER: &str = "shop.tier";
+
+/// The time after which a service tries again to reach a server.
+pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// An order, as it crosses all services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

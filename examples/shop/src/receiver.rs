@@ -11,13 +11,15 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
+use opentelemetry_proto::tonic::logs::v1::{LogsData, ResourceLogs};
+use opentelemetry_proto::tonic::metrics::v1::{MetricsData, ResourceMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, TracesData};
-use otel_waterfall::Trace;
+use otel_waterfall::{Page, Trace};
 use prost::Message as _;
 use tokio::net::TcpListener;
 
@@ -35,6 +37,7 @@ struct Received {
     spans: Vec<ResourceSpans>,
     /// The last export of each process, whose sums are cumulative.
     metrics: Vec<ResourceMetrics>,
+    logs: Vec<ResourceLogs>,
     /// A collector that gets all of it as well.
     forward: Option<String>,
 }
@@ -73,16 +76,32 @@ impl Receiver {
         Ok(otel_waterfall::from_otlp_json(&serde_json::to_string(&data)?)?)
     }
 
+    /// Returns a page with all signals.
+    ///
+    /// # Errors
+    /// Returns an error if a signal cannot be converted.
+    pub fn page(&self) -> Result<Page, Failure> {
+        let received = self.lock();
+        let mut page = Page::new();
+        page.add_otlp_json(&serde_json::to_string(&TracesData { resource_spans: received.spans.clone() })?)?;
+        page.add_otlp_json(&serde_json::to_string(&MetricsData {
+            resource_metrics: received.metrics.clone(),
+        })?)?;
+        page.add_otlp_json(&serde_json::to_string(&LogsData { resource_logs: received.logs.clone() })?)?;
+        Ok(page)
+    }
+
     /// Returns all spans, each with the name of its service.
     #[must_use]
     pub fn spans(&self) -> Vec<(String, Span)> {
-        let received = self.lock();
-        let of_resource = |resource: &ResourceSpans| {
-            let service = service(resource.resource.as_ref());
-            let spans = resource.scope_spans.iter().flat_map(|scope| scope.spans.clone());
-            spans.map(move |span| (service.clone(), span)).collect::<Vec<_>>()
-        };
-        received.spans.iter().flat_map(of_resource).collect()
+        self.lock().spans.iter().cloned().flat_map(of_resource).collect()
+    }
+
+    /// Removes all spans, and returns them, each with the name of its service.
+    #[must_use]
+    pub fn take_spans(&self) -> Vec<(String, Span)> {
+        let spans = std::mem::take(&mut self.lock().spans);
+        spans.into_iter().flat_map(of_resource).collect()
     }
 
     /// Returns the metrics of the last export of each process.
@@ -114,6 +133,12 @@ impl Receiver {
             tokio::spawn(async move { request.send().await });
         }
     }
+}
+
+fn of_resource(resource: ResourceSpans) -> impl Iterator<Item = (String, Span)> {
+    let service = service(resource.resource.as_ref());
+    let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+    spans.map(move |span| (service.clone(), span))
 }
 
 /// Returns the hexadecimal form of an id.
@@ -157,6 +182,9 @@ async fn metrics(State(receiver): State<Receiver>, body: Bytes) -> Result<(), St
     Ok(())
 }
 
-async fn logs(State(receiver): State<Receiver>, body: Bytes) {
+async fn logs(State(receiver): State<Receiver>, body: Bytes) -> Result<(), StatusCode> {
+    let request = ExportLogsServiceRequest::decode(body.clone()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    receiver.lock().logs.extend(request.resource_logs);
     receiver.forward("/v1/logs", body);
+    Ok(())
 }

@@ -3,11 +3,19 @@
 use std::env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use otel_telemetry::{Exporter, Health, ShutdownSignal, Telemetry};
+use otel_waterfall::OpenSpans;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::Failure;
+
+/// The time for work that outlasts the service, such as the delivery report of a message. A span that is open after it is an error.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// A service that is starting or running.
 #[derive(Debug)]
@@ -15,6 +23,7 @@ pub struct Service {
     name: &'static str,
     stop: ShutdownSignal,
     health: Health,
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Service {
@@ -38,9 +47,10 @@ impl Service {
         Ok(TcpListener::bind(address).await?)
     }
 
-    /// Prints that the service is ready, for the program that has started it.
+    /// Makes the service ready for `/readyz`, and prints it for the program that has started it.
     #[expect(clippy::print_stdout, reason = "the program that starts the service reads it")]
     pub fn ready(&self, at: Option<&TcpListener>) -> Result<(), Failure> {
+        self.is_ready.store(true, Ordering::Relaxed);
         match at {
             Some(listener) => println!("{} is ready at {}", self.name, listener.local_addr()?),
             None => println!("{} is ready", self.name),
@@ -63,10 +73,13 @@ pub async fn run<F>(name: &'static str, serve: impl FnOnce(Service) -> F) -> Exi
 where
     F: Future<Output = Result<(), Failure>>,
 {
+    let open_spans = OpenSpans::new();
+    let counted = open_spans.clone();
     let telemetry = Telemetry::builder()
         .with_service_name(name)
         .with_service_version(env!("CARGO_PKG_VERSION"))
         .with_exporters(Exporter::OtlpIfConfigured)
+        .map_tracer_provider(|traces| traces.with_span_processor(counted))
         .init();
     let telemetry = match telemetry {
         Ok(telemetry) => telemetry,
@@ -75,9 +88,19 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let service = Service { name, stop: telemetry.shutdown_on_signal(), health: telemetry.health() };
-    let result = serve(service).await;
+    let (health, is_ready) = (telemetry.health(), Arc::new(AtomicBool::new(false)));
+    let started = Arc::clone(&is_ready);
+    health.add_check("started", Duration::from_secs(1), move || {
+        std::future::ready(if started.load(Ordering::Relaxed) { Ok(()) } else { Err("starting") })
+    });
+    let service = Service { name, stop: telemetry.shutdown_on_signal(), health, is_ready };
+    let result = match serve_health(&service.health).await {
+        Ok(()) => serve(service).await,
+        Err(error) => Err(error),
+    };
+    let ended = timeout(LAST_SPANS, open_spans.none()).await;
     telemetry.shutdown().await;
+    let result = result.and(ended.map_err(|_| "a span has not ended".into()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,6 +108,18 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// Serves `/livez` and `/readyz` at the address in `SHOP_HEALTH`, and nowhere without one.
+///
+/// The listener is that of the probes alone: consumers have no other one, and that of a server closes at SIGTERM, while its
+/// requests are still in progress. This one responds until the process ends.
+async fn serve_health(health: &Health) -> Result<(), Failure> {
+    let Ok(address) = setting("SHOP_HEALTH") else { return Ok(()) };
+    let listener = TcpListener::bind(address.parse::<SocketAddr>()?).await?;
+    let router = health.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
 }
 
 /// Returns a setting of the environment.

@@ -48,6 +48,36 @@ impl Servers {
     }
 }
 
+/// The options of a stage.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    forward: Option<String>,
+    python: Option<String>,
+}
+
+impl Options {
+    /// Creates the default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends the telemetry of all services to this collector as well, such as `http://localhost:4318`; default: none.
+    #[must_use]
+    pub fn with_forward(mut self, collector: impl Into<String>) -> Self {
+        self.forward = Some(collector.into());
+        self
+    }
+
+    /// Runs notifications in Python, by this interpreter, which has the packages of `python/requirements.txt`; default: in Rust.
+    #[must_use]
+    pub fn with_python(mut self, interpreter: impl Into<String>) -> Self {
+        self.python = Some(interpreter.into());
+        self
+    }
+}
+
 /// The running services.
 #[derive(Debug)]
 pub struct Stage {
@@ -55,6 +85,7 @@ pub struct Stage {
     pub receiver: Receiver,
     gateway: String,
     folder: PathBuf,
+    python: Option<String>,
     settings: BTreeMap<&'static str, String>,
     processes: Vec<Process>,
     lines: mpsc::UnboundedReceiver<String>,
@@ -71,12 +102,12 @@ struct Process {
 }
 
 impl Stage {
-    /// Starts all services, with their files in `folder`. Their telemetry is also sent to the collector `forward`.
+    /// Starts all services, with their files in `folder`.
     ///
     /// # Errors
     /// Returns an error that names the service which did not start.
-    pub async fn start(servers: &Servers, folder: &Path, forward: Option<String>) -> Result<Self, Failure> {
-        let receiver = Receiver::start(forward).await?;
+    pub async fn start(servers: &Servers, folder: &Path, options: Options) -> Result<Self, Failure> {
+        let receiver = Receiver::start(options.forward).await?;
         let mut settings = BTreeMap::from([
             ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint()),
             ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
@@ -106,6 +137,7 @@ impl Stage {
             receiver,
             gateway: String::new(),
             folder: folder.to_owned(),
+            python: options.python,
             settings,
             processes: Vec::new(),
             lines,
@@ -137,12 +169,12 @@ impl Stage {
 
     /// Starts a service, and waits until it is ready. Returns its address, which is empty for one that listens to a broker.
     async fn spawn(&mut self, binary: &'static str, listen: Option<&str>) -> Result<String, Failure> {
-        let path = std::env::current_exe()?;
-        // Tests run in a folder below that of the binaries.
-        let folder = path.ancestors().skip(1).find(|folder| folder.join(binary).exists());
-        let folder =
-            folder.ok_or_else(|| format!("build the services first: cargo build -p shop ({binary})"))?;
-        let mut child = Command::new(folder.join(binary))
+        let mut command = self.command(binary)?;
+        // The addresses of this stage alone: the shell can have those of servers that it does not use.
+        for name in Servers::VARIABLES {
+            command.env_remove(name);
+        }
+        let mut child = command
             .current_dir(&self.folder)
             .envs(&self.settings)
             .envs(listen.map(|address| ("SHOP_LISTEN", address)))
@@ -164,6 +196,21 @@ impl Stage {
         let address = ready.rsplit_once(" at ").map_or("", |(_, address)| address).to_owned();
         self.processes.push(Process { binary, address: address.clone(), child });
         Ok(address)
+    }
+
+    /// Returns the command of a service.
+    fn command(&self, binary: &str) -> Result<Command, Failure> {
+        if let ("shop-notifications", Some(interpreter)) = (binary, &self.python) {
+            let mut command = Command::new(interpreter);
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/notifications.py"));
+            return Ok(command);
+        }
+        let path = std::env::current_exe()?;
+        // Tests run in a folder below that of the binaries.
+        let folder = path.ancestors().skip(1).find(|folder| folder.join(binary).exists());
+        let folder =
+            folder.ok_or_else(|| format!("build the services first: cargo build -p shop ({binary})"))?;
+        Ok(Command::new(folder.join(binary)))
     }
 
     /// Waits for a line of a service that has this text, and returns it. Lines before it are forgotten.
@@ -219,6 +266,13 @@ impl Stage {
         let index: usize = line.split(' ').next().unwrap_or_default().parse()?;
         self.processes[index].child.kill().await?;
         Ok(index)
+    }
+
+    /// Returns the processes of the services: their binaries and process ids. One that has ended is left out.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let ids = self.processes.iter().filter_map(|process| Some((process.binary, process.child.id()?)));
+        ids.collect()
     }
 
     /// Starts a killed service again, at its old address.

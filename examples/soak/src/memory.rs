@@ -25,7 +25,7 @@ impl Memory {
 
     /// Takes a sample after `done` operations. Returns the resident set in KiB, or `None` on systems without `/proc`.
     pub fn sample(&self, done: u64) -> Option<u64> {
-        let resident = resident()?;
+        let resident = resident(std::process::id())?;
         let half = usize::from(done > self.operations / 2);
         let mut peaks = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         peaks[half] = peaks[half].max(resident);
@@ -65,9 +65,10 @@ impl Memory {
     }
 }
 
-/// Reads the resident set in KiB from Linux' `/proc`.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// Reads the resident set of a process in KiB from Linux' `/proc`.
+#[must_use]
+pub fn resident(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
@@ -102,6 +103,6 @@ mod tests {
         let leak = vec![1_u8; 64 << 20];
         memory.sample(MIN_OPERATIONS).unwrap();
         assert!(leak.iter().all(|byte| *byte == 1));
-        assert!(memory.verdict().is_err(), "{:?}", resident());
+        assert!(memory.verdict().is_err(), "{:?}", resident(std::process::id()));
     }
 }

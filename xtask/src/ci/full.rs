@@ -10,6 +10,7 @@ use crate::{
         Outcome,
         steps::{BENCHMARKS, FUZZ, Features, Flags, LONG_TESTS, build_cargo, check_features, example},
     },
+    demo,
     process::{answer, program, run, run_within},
     repo::Repo,
     services::{Lease, consul, debian, opentelemetry_collector::PREFIX},
@@ -19,9 +20,11 @@ use crate::{
 const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// The longest time that a soak may run, apart from its build.
-const SOAK: Duration = Duration::from_secs(20 * 60);
+const SOAK: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn test_long(repo: &Repo) -> Result<Outcome> {
+    // For the test of the shop with a service in Python.
+    demo::interpreter(repo)?;
     run(build_cargo(repo).args(["test", "--workspace", "--all-features", "--tests", "--", LONG_TESTS]))?;
     Ok(Outcome::Passed)
 }
@@ -220,7 +223,7 @@ pub(super) fn registry(repo: &Repo) -> Result<Outcome> {
 pub(super) fn demo(repo: &Repo) -> Result<Outcome> {
     for arguments in [&["--embedded"][..], &[]] {
         let command = arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
-        crate::demo::command(&command)?;
+        demo::command(&command)?;
     }
     if repo.file("target/demo/trace.html").is_none() {
         bail!("the demonstration wrote no page");
@@ -258,12 +261,16 @@ pub(super) fn soak_saga(repo: &Repo) -> Result<Outcome> {
     soak(repo, "saga", &["--kills", "100"])
 }
 
+pub(super) fn soak_shop(repo: &Repo) -> Result<Outcome> {
+    soak(repo, "shop", &["--seconds", "1200"])
+}
+
 pub(super) fn soak_telemetry(repo: &Repo) -> Result<Outcome> {
     soak(repo, "telemetry", &["--seconds", "600"])
 }
 
 fn soak(repo: &Repo, name: &str, arguments: &[&str]) -> Result<Outcome> {
-    run(&mut binaries::soak_command(&repo.root, "build", name))?;
+    binaries::build_soak(&repo.root, name)?;
     run_within(binaries::soak_command(&repo.root, "run", name).arg("--").args(arguments), SOAK)?;
     Ok(Outcome::Passed)
 }

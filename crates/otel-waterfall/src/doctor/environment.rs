@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::Finding;
+use super::{Finding, tls::Tls};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -33,6 +33,8 @@ pub(super) struct Configuration {
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
     pub(super) service: String,
+    /// The client of an `https` endpoint.
+    pub(super) tls: Option<Tls>,
 }
 
 impl Configuration {
@@ -41,7 +43,7 @@ impl Configuration {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.endpoint.port_u16().unwrap_or(80)
+        self.endpoint.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 })
     }
 }
 
@@ -121,7 +123,12 @@ fn read(variable: &impl Fn(&str) -> Option<String>) -> Result<(Configuration, Ve
     if service == UNKNOWN {
         doubts.push("OTEL_SERVICE_NAME is not set".to_owned());
     }
-    Ok((Configuration { protocol, endpoint, headers, timeout, service }, doubts))
+    let tls = if endpoint.scheme_str() == Some("https") {
+        Some(Tls::new(protocol, either("CERTIFICATE"), either("CLIENT_CERTIFICATE"), either("CLIENT_KEY"))?)
+    } else {
+        None
+    };
+    Ok((Configuration { protocol, endpoint, headers, timeout, service, tls }, doubts))
 }
 
 /// The path of OTLP over HTTP, and the method of OTLP over gRPC.
@@ -133,15 +140,11 @@ fn endpoint(protocol: Protocol, given: Option<(String, String)>) -> Result<Uri, 
     let (name, value) = given.unwrap_or_else(|| ("the default endpoint".to_owned(), default.to_owned()));
     let wrong = |why: &str| format!("{name}={value} {why}");
     let uri: Uri = value.trim().parse().map_err(|_| wrong("is not a URL"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(wrong(
-                "is https, which this program cannot send to: check the http port of the collector",
-            ));
-        }
+    let scheme = match uri.scheme_str() {
+        Some("http") => "http",
+        Some("https") => "https",
         _ => return Err(wrong("is not a URL: it begins with http:// or https://")),
-    }
+    };
     // The endpoint of one signal over HTTP is used as it is; that of all signals is the base of the path.
     let path = match protocol {
         Protocol::Grpc => GRPC_PATH.to_owned(),
@@ -150,7 +153,7 @@ fn endpoint(protocol: Protocol, given: Option<(String, String)>) -> Result<Uri, 
     };
     let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
     Uri::builder()
-        .scheme("http")
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(path)
         .build()
@@ -211,6 +214,23 @@ mod tests {
         check(&|name: &str| pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
     }
 
+    #[test]
+    fn https_has_its_port_and_its_certificates() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/v1/traces");
+        let configuration = checked(&[endpoint]).1.expect("a configuration");
+        assert_eq!((configuration.port(), configuration.tls.is_some()), (443, true));
+        assert_eq!(configuration.endpoint, "https://c/v1/traces");
+        for (variable, text) in [
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "needs both a client certificate and its key"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file: "),
+        ] {
+            let (finding, configuration) = checked(&[endpoint, (variable, "/no/such/file")]);
+            assert!(configuration.is_none());
+            let Finding::Fails(cause) = finding else { panic!("{finding:?}") };
+            assert!(cause.starts_with(variable) && cause.contains(text), "{cause}");
+        }
+    }
+
     fn endpoint_of(pairs: &[(&str, &str)]) -> String {
         checked(pairs).1.expect("a configuration").endpoint.to_string()
     }
@@ -224,6 +244,7 @@ mod tests {
         );
         let configuration = configuration.expect("a configuration");
         assert_eq!((configuration.host(), configuration.port()), ("localhost", 4318));
+        assert!(configuration.tls.is_none());
         assert_eq!(configuration.timeout, Duration::from_secs(10));
     }
 
@@ -251,11 +272,6 @@ mod tests {
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "localhost:4318",
                 "OTEL_EXPORTER_OTLP_ENDPOINT=localhost:4318 is not a URL: it begins with http:// or https://",
-            ),
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "https://c",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=https://c is https, which this program cannot send to: check the http port of the collector",
             ),
             (
                 "OTEL_EXPORTER_OTLP_TIMEOUT",

@@ -19,7 +19,11 @@ use opentelemetry_proto::tonic::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use prost::Message;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 use super::environment::{Configuration, Protocol};
 use crate::serve::frame;
@@ -62,9 +66,12 @@ pub(super) async fn send(configuration: &Configuration) -> Result<SentSpan, Stri
     let request =
         request(configuration, body).map_err(|error| format!("the request is not valid: {error}"))?;
     let mut tasks = JoinSet::new();
-    let response = exchange(configuration.protocol, stream, request, &mut tasks)
-        .await
-        .map_err(|error| format!("{}{}", causes(&error), hint(configuration)))?;
+    let protocol = configuration.protocol;
+    let response = match &configuration.tls {
+        Some(tls) => exchange(protocol, tls.connect(plain_host, stream).await?, request, &mut tasks).await,
+        None => exchange(protocol, stream, request, &mut tasks).await,
+    };
+    let response = response.map_err(|error| format!("{}{}", causes(&error), hint(configuration)))?;
     Ok(SentSpan {
         description: format!("{length} bytes sent to {peer}"),
         protocol: configuration.protocol,
@@ -76,7 +83,7 @@ pub(super) async fn send(configuration: &Configuration) -> Result<SentSpan, Stri
 
 async fn exchange(
     protocol: Protocol,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
     tasks: &mut JoinSet<()>,
 ) -> hyper::Result<Response<Incoming>> {

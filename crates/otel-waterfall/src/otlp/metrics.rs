@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    read_resource,
+    Resource, read_resource,
     value::{Read, at, each, field, problem, read_attributes, read_number, read_text, read_time},
 };
 use crate::signals::{Instrument, MetricPoint, Signals};
@@ -23,16 +23,16 @@ pub(super) fn read_metrics(document: &Value, signals: &mut Signals) -> Read<()> 
     each(document, "resourceMetrics", |of_resource| {
         let resource = read_resource(of_resource)?;
         each(of_resource, "scopeMetrics", |of_scope| {
-            each(of_scope, "metrics", |of| read_metric(of, &resource.service, signals))
+            each(of_scope, "metrics", |of| read_metric(of, &resource, signals))
         })
     })
 }
 
-fn read_metric(of: &Value, service: &Arc<str>, signals: &mut Signals) -> Read<()> {
+fn read_metric(of: &Value, resource: &Resource, signals: &mut Signals) -> Read<()> {
     for (key, kind) in KINDS {
         let Some(data) = field(of, key) else { continue };
         let instrument = Arc::new(Instrument {
-            service: Arc::clone(service),
+            service: Arc::clone(&resource.service),
             name: read_text(of, "name")?,
             unit: read_text(of, "unit")?,
             description: read_text(of, "description")?,
@@ -44,7 +44,7 @@ fn read_metric(of: &Value, service: &Arc<str>, signals: &mut Signals) -> Read<()
             if let Some(value) = value {
                 signals.points.push(MetricPoint {
                     instrument: Arc::clone(&instrument),
-                    attributes: read_attributes(of)?,
+                    attributes: resource.series(read_attributes(of)?),
                     time: read_time(of, "timeUnixNano")?,
                     value,
                 });

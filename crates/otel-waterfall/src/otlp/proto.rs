@@ -52,9 +52,9 @@ pub(crate) fn read_logs(resources: Vec<ResourceLogs>, signals: &mut Signals) {
 
 pub(crate) fn read_metrics(resources: Vec<ResourceMetrics>, signals: &mut Signals) {
     for ResourceMetrics { resource, scope_metrics, .. } in resources {
-        let service = read_resource(resource).service;
+        let resource = read_resource(resource);
         for metric in scope_metrics.into_iter().flat_map(|of_scope| of_scope.metrics) {
-            read_metric(metric, &service, &mut signals.points);
+            read_metric(metric, &resource, &mut signals.points);
         }
     }
 }
@@ -133,7 +133,7 @@ fn read_record(from: ProtoLog, service: &Arc<str>) -> LogRecord {
 /// Attributes, time and value of a data point of any kind.
 type RawPoint = (Vec<KeyValue>, u64, Option<f64>);
 
-fn read_metric(from: Metric, service: &Arc<str>, points: &mut Vec<MetricPoint>) {
+fn read_metric(from: Metric, resource: &Resource, points: &mut Vec<MetricPoint>) {
     let mean = |sum: Option<f64>, count: u64| sum.filter(|_| count > 0).map(|sum| sum / count as f64);
     let number = |value: Option<Number>| match value? {
         Number::AsDouble(value) => Some(value),
@@ -172,7 +172,7 @@ fn read_metric(from: Metric, service: &Arc<str>, points: &mut Vec<MetricPoint>) 
         ),
     };
     let instrument = Arc::new(Instrument {
-        service: Arc::clone(service),
+        service: Arc::clone(&resource.service),
         name: from.name,
         unit: from.unit,
         description: from.description,
@@ -182,7 +182,8 @@ fn read_metric(from: Metric, service: &Arc<str>, points: &mut Vec<MetricPoint>) 
         // A value that is not finite has no place in a chart.
         if let Some(value) = value.filter(|value| value.is_finite()) {
             let instrument = Arc::clone(&instrument);
-            points.push(MetricPoint { instrument, attributes: pairs(attributes), time, value });
+            let attributes = resource.series(pairs(attributes));
+            points.push(MetricPoint { instrument, attributes, time, value });
         }
     }
 }

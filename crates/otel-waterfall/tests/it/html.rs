@@ -159,6 +159,36 @@ fn log_records_and_metrics() {
     );
 }
 
+/// One point of a sum that a process exports, with its attributes in this order.
+fn exported(instance: &str, time: u32, attributes: [&str; 2]) -> String {
+    let pair =
+        |key: &str, value: &str| format!(r#"{{"key": "{key}", "value": {{"stringValue": "{value}"}}}}"#);
+    let resource = pair("service.instance.id", instance);
+    let attributes = attributes.map(|key| pair(key, "x")).join(", ");
+    format!(
+        r#"{{"resourceMetrics": [{{"resource": {{"attributes": [{resource}]}}, "scopeMetrics": [{{"metrics": [
+          {{"name": "requests", "sum": {{"dataPoints": [{{"timeUnixNano": "{time}000", "asInt": "1", "attributes": [{attributes}]}}]}}}}]}}]}}]}}"#
+    )
+}
+
+#[test]
+fn a_series_is_one_instance_with_its_attributes_in_any_order() {
+    let mut page = Page::new();
+    for document in
+        [exported("i1", 1, ["a", "b"]), exported("i1", 2, ["b", "a"]), exported("i2", 1, ["b", "a"])]
+    {
+        page.add_otlp_json(&document).unwrap();
+    }
+    let series = |instance: &str, points: serde_json::Value| serde_json::json!({"a": [["a", "x"], ["b", "x"], ["service.instance.id", instance]], "points": points});
+    assert_eq!(
+        data(&page.html())["metrics"][0]["series"],
+        serde_json::json!([
+            series("i1", serde_json::json!([[1, 1], [2, 1]])),
+            series("i2", serde_json::json!([[1, 1]])),
+        ])
+    );
+}
+
 #[test]
 fn spans_of_a_trace_are_joined() {
     let document = r#"{"resourceSpans": [{"scopeSpans": [{"scope": {"name": "lib"}, "spans": [

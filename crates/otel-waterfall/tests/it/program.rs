@@ -110,8 +110,7 @@ fn help_is_printed() {
 #[test]
 fn a_build_without_network_names_the_feature() {
     for arguments in [&["--serve"][..], &["doctor"]] {
-        let expected =
-            "this build has no network: `cargo run -p otel-waterfall --features serve -- …` has it\n";
+        let expected = "this build has no network: build it with the feature `serve`, which is a default\n";
         assert_eq!(message(&output(arguments, "")), expected);
     }
 }

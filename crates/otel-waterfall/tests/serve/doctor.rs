@@ -1,11 +1,15 @@
 //! The check of a configuration: against this crate's server, a real collector, and what is neither.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use otel_waterfall::{Diagnosis, Finding, Server, Step, diagnose};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
 };
 
 use crate::client::{get, start};
@@ -211,4 +215,63 @@ async fn a_collector_that_wants_credentials() {
 async fn an_answer_that_ends_early() {
     let diagnosis = answered(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a chunk").await;
     assert!(cause(&diagnosis, Step::Collector).starts_with("the answer ended early: "), "{diagnosis}");
+}
+
+/// Accepts TLS with a certificate of its own authority, and forwards what it decrypts. Returns its address and the certificate.
+async fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, std::path::PathBuf) {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut decrypted) = acceptor.accept(stream).await else { return };
+                let mut forwarded = TcpStream::connect(server).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut decrypted, &mut forwarded).await;
+            });
+        }
+    });
+    let file = std::env::temp_dir().join(format!("doctor-{}-{}.pem", std::process::id(), address.port()));
+    std::fs::write(&file, cert.pem()).unwrap();
+    (address, file)
+}
+
+#[tokio::test]
+async fn https_is_checked_with_the_certificates_of_the_environment() {
+    let running = start(Server::new()).await;
+    for (protocol, server) in [("grpc", running.grpc), ("http/protobuf", running.http)] {
+        let (address, file) = tls_in_front_of(server).await;
+        let endpoint = format!("https://localhost:{}", address.port());
+        let variables =
+            [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
+        let diagnosis = diagnosed(&variables).await;
+        let unknown = cause(&diagnosis, Step::Export);
+        assert!(unknown.contains("UnknownIssuer; OTEL_EXPORTER_OTLP_CERTIFICATE names"), "{unknown}");
+
+        let trusted = ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap());
+        let diagnosis = diagnosed(&[variables[0], variables[1], trusted]).await;
+        assert_eq!(diagnosis.failure(), None, "{diagnosis}");
+        std::fs::remove_file(&file).unwrap();
+        let diagnosis = diagnosed(&[variables[0], variables[1], trusted]).await;
+        let missing = cause(&diagnosis, Step::Environment);
+        assert!(missing.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE="), "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn tls_to_a_port_without_it_is_named() {
+    let running = start(Server::new()).await;
+    let diagnosis = at("http/protobuf", &format!("https://localhost:{}", running.http.port())).await;
+    let cause = cause(&diagnosis, Step::Export);
+    assert!(cause.starts_with("TLS with localhost: "), "{cause}");
+    assert!(cause.ends_with("the endpoint may begin with http://"), "{cause}");
 }

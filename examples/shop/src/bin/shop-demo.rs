@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use otel_waterfall::{Color, Style, Trace};
-use shop::stage::{Servers, Stage};
+use shop::stage::{Options, Servers, Stage};
 use shop::{Failure, Order, OrderResult};
 
 const HELP: &str = "\
@@ -20,6 +20,7 @@ Starts the services of the shop, places orders, and draws the trace of each.
   --orders N    places N orders; default and least: 4
   --html FILE   writes all traces to this page
   --otlp URL    sends the telemetry to this collector as well, such as http://localhost:4318
+  --python PATH runs notifications in Python, by this interpreter; its packages are in python/requirements.txt
   --keep        keeps the services running until Ctrl-C";
 
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ struct Arguments {
     embedded: bool,
     orders: usize,
     html: Option<PathBuf>,
-    otlp: Option<String>,
+    options: Options,
     keep: bool,
 }
 
@@ -39,7 +40,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--embedded" => parsed.embedded = true,
             "--keep" => parsed.keep = true,
             "--html" => parsed.html = Some(value()?.into()),
-            "--otlp" => parsed.otlp = Some(value()?.trim_end_matches('/').to_owned()),
+            "--otlp" => parsed.options = parsed.options.with_forward(value()?.trim_end_matches('/')),
+            "--python" => parsed.options = parsed.options.with_python(value()?),
             "--orders" => {
                 parsed.orders = value()?.parse::<usize>().map_err(|_| "--orders needs a number")?.max(4);
             }
@@ -76,7 +78,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let servers = if arguments.embedded { Servers::Embedded } else { Servers::from_env()? };
     let folder = std::env::temp_dir().join(format!("shop-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let mut stage = Stage::start(&servers, &folder, arguments.otlp).await?;
+    let mut stage = Stage::start(&servers, &folder, arguments.options).await?;
     println!("the services are ready");
 
     let mut results = Vec::new();
@@ -123,8 +125,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         print!("\n{}", draw(&traces, result));
     }
     if let Some(path) = arguments.html {
-        write(&path, &otel_waterfall::html(&traces))?;
-        println!("\nall traces: {}", path.display());
+        write(&path, &receiver.page()?.html())?;
+        println!("\nall traces, metrics and log records: {}", path.display());
     }
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use async_nats::jetstream::stream;
 use futures_util::StreamExt as _;
-use lapin::ConnectionProperties;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use otel_amqp::{Connection, Delivery};
+use otel_amqp::{Connection, Consumer, Delivery};
 use otel_nats::jetstream::Context;
-use shop::{Failure, INVOICES, SHIPMENTS, SHIPPED, Service, setting};
+use shop::{Failure, INVOICES, RETRY_DELAY, SHIPMENTS, SHIPPED, Service, open_invoices, setting};
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,12 +25,8 @@ async fn serve(service: Service) -> Result<(), Failure> {
     };
     shipments.inner().get_or_create_stream(config).await?;
 
-    let connection = Connection::connect(&setting("RABBITMQ_URL")?, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(INVOICES.into(), durable, FieldTable::default()).await?;
-    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let mut invoices = channel.basic_consume(INVOICES.into(), "invoicing".into(), options, arguments).await?;
+    let url = setting("RABBITMQ_URL")?;
+    let (mut connection, mut invoices) = consume(&url).await?;
     service.ready(None)?;
     let mut stop = service.stop();
     loop {
@@ -38,14 +34,38 @@ async fn serve(service: Service) -> Result<(), Failure> {
             invoice = invoices.next() => invoice,
             () = &mut stop => break,
         };
-        let Some(invoice) = invoice else { break };
-        let written = invoice?.process(async |invoice| write(invoice, &shipments).await).await;
-        if let Err(error) = written {
-            service.report(format_args!("cannot write an invoice: {error}"));
+        let Some(Ok(invoice)) = invoice else {
+            service.report("lost its connection to RabbitMQ");
+            tokio::select! {
+                again = reconnect(&url) => (connection, invoices) = again,
+                () = &mut stop => return Ok(()),
+            }
+            continue;
+        };
+        if let Err(error) = invoice.process(async |invoice| write(invoice, &shipments).await).await {
+            service.report(format_args!("cannot write an invoice now: {error}"));
         }
     }
     connection.close(200, "bye".into()).await?;
     Ok(())
+}
+
+async fn consume(url: &str) -> Result<(Connection, Consumer), Failure> {
+    let (connection, channel) = open_invoices(url).await?;
+    // One after the other, so that an invoice which goes back does not come again at once.
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let invoices = channel.basic_consume(INVOICES.into(), "invoicing".into(), options, arguments).await?;
+    Ok((connection, invoices))
+}
+
+async fn reconnect(url: &str) -> (Connection, Consumer) {
+    loop {
+        if let Ok(connected) = consume(url).await {
+            return connected;
+        }
+        sleep(RETRY_DELAY).await;
+    }
 }
 
 /// Writes the invoice. It goes back to the queue if the parcel cannot be reported.

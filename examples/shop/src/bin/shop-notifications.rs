@@ -6,7 +6,8 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream;
 use futures_util::StreamExt as _;
 use opentelemetry::Context;
-use shop::{Failure, Order, SHIPMENTS, SHIPPED, Service, TIER, setting};
+use shop::{Failure, Order, RETRY_DELAY, SHIPMENTS, SHIPPED, Service, TIER, setting};
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,8 +33,14 @@ async fn serve(service: Service) -> Result<(), Failure> {
             parcel = parcels.next() => parcel,
             () = &mut stop => break,
         };
-        let Some(parcel) = parcel else { break };
-        let parcel = parcel?;
+        let Some(Ok(parcel)) = parcel else {
+            // The server is away; async-nats connects again.
+            sleep(RETRY_DELAY).await;
+            if let Ok(again) = consumer.messages().await {
+                parcels = context.messages(again);
+            }
+            continue;
+        };
         let notified = parcel.process(async |parcel| {
             let order: Order = serde_json::from_slice(&parcel.payload)?;
             // It was set by the gateway, six services earlier.

@@ -4,15 +4,16 @@
 
 use std::process::ExitCode;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, ConnectionProperties};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use otel_amqp::{Channel, Connection};
 use otel_kafka::StreamConsumer;
 use otel_nats::Client;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Message as _};
-use shop::{Failure, INVOICES, ORDER_PLACED, Order, Service, TAKE, setting};
+use shop::{Failure, INVOICES, ORDER_PLACED, Order, RETRY_DELAY, Service, TAKE, open_invoices, setting};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,7 +26,7 @@ async fn serve(service: Service) -> Result<(), Failure> {
         Err(_) => None,
     };
     let invoices = match setting("RABBITMQ_URL") {
-        Ok(url) => Some(Invoices::connect(&url).await?),
+        Ok(url) => Some(Invoices::new(url).await?),
         Err(_) => None,
     };
     let warehouse = Warehouse { stock, invoices };
@@ -51,15 +52,26 @@ async fn serve(service: Service) -> Result<(), Failure> {
                 continue;
             }
         };
+        // An order that cannot be packed now keeps its partition waiting, so that none is left out.
         let packed = message.process(async |message| {
             let order: Order = serde_json::from_slice(message.payload().unwrap_or_default())?;
-            warehouse.pack(&order).await?;
+            while let Err(error) = warehouse.pack(&order).await {
+                service.report(format_args!("cannot pack order {} now: {error}", order.number));
+                sleep(RETRY_DELAY).await;
+            }
             service.report(format_args!("has packed order {}", order.number));
             Ok::<_, Failure>(())
         });
-        match packed.await {
-            Ok(()) => consumer.commit_message(&message, CommitMode::Async)?,
-            Err(error) => service.report(format_args!("cannot pack: {error}")),
+        let packed = tokio::select! {
+            packed = packed => packed,
+            // It is delivered again after the next start.
+            () = &mut stop => break,
+        };
+        if let Err(error) = packed {
+            service.report(format_args!("leaves out a message that is no order: {error}"));
+        }
+        if let Err(error) = consumer.commit_message(&message, CommitMode::Async) {
+            service.report(format_args!("cannot commit: {error}"));
         }
     }
     Ok(())
@@ -83,32 +95,34 @@ impl Warehouse {
     }
 }
 
-/// The queue of invoices.
+/// The queue of invoices. A connection that was lost is opened again.
 struct Invoices {
-    channel: Channel,
-    _connection: Connection,
+    url: String,
+    open: Mutex<Option<(Connection, Channel)>>,
 }
 
 impl Invoices {
-    async fn connect(url: &str) -> Result<Self, Failure> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(INVOICES.into(), durable, FieldTable::default()).await?;
-        Ok(Self { channel, _connection: connection })
+    async fn new(url: String) -> Result<Self, Failure> {
+        let open = Mutex::new(Some(connect(&url).await?));
+        Ok(Self { url, open })
     }
 
     async fn send(&self, order: &[u8]) -> Result<(), Failure> {
+        let mut open = self.open.lock().await;
+        let (connection, channel) = match open.take() {
+            Some(open) => open,
+            None => connect(&self.url).await?,
+        };
         let properties = BasicProperties::default().with_delivery_mode(2);
-        let sent = self.channel.basic_publish(
-            "".into(),
-            INVOICES.into(),
-            BasicPublishOptions::default(),
-            order,
-            properties,
-        );
-        sent.await?.await?;
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("".into(), INVOICES.into(), options, order, properties).await?.await?;
+        *open = Some((connection, channel));
         Ok(())
     }
+}
+
+async fn connect(url: &str) -> Result<(Connection, Channel), Failure> {
+    let (connection, channel) = open_invoices(url).await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests panic")]
 
+mod health;
 mod orders;
 mod telemetry;
 

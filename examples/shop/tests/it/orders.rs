@@ -1,7 +1,7 @@
 //! Four orders: completed, compensated, completed in spite of a kill, and after a slow attempt.
 
 use shop::receiver::Receiver;
-use shop::stage::{Servers, Stage};
+use shop::stage::{Options, Servers, Stage};
 use shop::{Order, OrderResult};
 
 use crate::telemetry::{Spans, assert_metrics_agree};
@@ -84,6 +84,9 @@ fn order_of(customer: &str) -> Order {
     }
 }
 
+/// Held by a test on real servers: two shops would take each other's messages.
+static SERVERS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Money in cents and items in stock.
 async fn state(stage: &Stage) -> [i64; 5] {
     let paths = ["accounts/ada", "accounts/ben", "accounts/kim", "accounts/sam", "items/teapot"];
@@ -95,9 +98,14 @@ async fn state(stage: &Stage) -> [i64; 5] {
 }
 
 /// Places the four orders. Returns their results and what all services have exported.
-async fn place(servers: &Servers, name: &str, baggage_arrives: bool) -> ([OrderResult; 4], Receiver) {
+async fn place(
+    servers: &Servers,
+    name: &str,
+    options: Options,
+    baggage_arrives: bool,
+) -> ([OrderResult; 4], Receiver) {
     let folder = Folder::new(name);
-    let mut stage = Stage::start(servers, folder.path(), None).await.unwrap();
+    let mut stage = Stage::start(servers, folder.path(), options).await.unwrap();
     let before = state(&stage).await;
 
     let first = order_of("ada");
@@ -150,12 +158,30 @@ fn assert_traces(results: &[OrderResult; 4], receiver: &Receiver, completed: &st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_without_servers_end_in_the_warehouse() {
-    let (results, receiver) = place(&Servers::Embedded, "embedded", false).await;
+    let (results, receiver) = place(&Servers::Embedded, "embedded", Options::new(), false).await;
     assert_traces(&results, &receiver, &format!("{ORDER}{SUGGESTIONS}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_one_trace_through_all_services() {
-    let (results, receiver) = place(&real_servers(), "real", true).await;
+    let _alone = SERVERS.lock().await;
+    let (results, receiver) = place(&real_servers(), "real", Options::new(), true).await;
     assert_traces(&results, &receiver, &format!("{ORDER}{SHIPMENT}{SUGGESTIONS}"));
+}
+
+mod long {
+    use super::*;
+
+    /// The interpreter has its packages from `cargo xtask demo --python`, or from `cargo xtask ci test-long`.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_order_is_one_trace_that_ends_in_python() {
+        let venv = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/demo/python/venv/bin/python");
+        assert!(std::path::Path::new(venv).exists(), "`cargo xtask demo --python` installs {venv}");
+        let _alone = SERVERS.lock().await;
+        let options = Options::new().with_python(venv);
+        let (results, receiver) = place(&real_servers(), "python", options, true).await;
+        // The service in Rust has a span of its acknowledgement, the one in Python has none.
+        let shipment = SHIPMENT.replace("                      notifications: ack SHIPMENTS\n", "");
+        assert_traces(&results, &receiver, &format!("{ORDER}{shipment}{SUGGESTIONS}"));
+    }
 }

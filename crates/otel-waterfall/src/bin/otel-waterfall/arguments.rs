@@ -8,7 +8,7 @@ Draws OpenTelemetry traces, with nothing else installed.
 otel-waterfall FILE…               draws the traces of OTLP JSON in the terminal; `-` is the standard input
 otel-waterfall --html PAGE FILE…   writes traces, log records and metrics as one HTML page
 otel-waterfall --demo [--html PAGE]  writes a page that shows what it can do
-otel-waterfall --serve [OPTIONS]   receives OTLP on 127.0.0.1 and shows it live; needs the feature `serve`
+otel-waterfall --serve [OPTIONS]   receives OTLP on 127.0.0.1 and shows it live
     --http-port PORT   for OTLP over HTTP, and for the page; default: 4318; 0: any free port
     --grpc-port PORT   for OTLP over gRPC; default: 4317; 0: any free port
     --max-mib MIB      memory for the data, beyond which the oldest are forgotten; default: 64

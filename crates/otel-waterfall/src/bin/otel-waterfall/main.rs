@@ -53,7 +53,7 @@ use network::{doctor, serve};
 
 #[cfg(not(feature = "serve"))]
 const WITHOUT_NETWORK: &str =
-    "this build has no network: `cargo run -p otel-waterfall --features serve -- …` has it";
+    "this build has no network: build it with the feature `serve`, which is a default";
 
 #[cfg(not(feature = "serve"))]
 fn serve(_: arguments::Serve) -> Result<ExitCode, Box<dyn Error>> {

@@ -8,6 +8,7 @@ const CHART_WIDTH = 320;
 const CHART_HEIGHT = 84;
 const MAX_LINES = 6;
 const MAX_CARDS = 200;
+const INSTANCE = 'service.instance.id';
 
 export class Metrics {
   constructor(store) {
@@ -42,6 +43,9 @@ export class Metrics {
       const end = series.points.at(-1);
       return h('g', { class: `line c${index}` }, path.length > 1 ? h('polyline', { points: path.join(' ') }) : null, h('circle', { cx: x(end[0]).toFixed(1), cy: y(end[1]).toFixed(1), r: 2.5 }));
     });
+    // The instance is shown only where it tells lines apart.
+    const instances = new Set(metric.series.map((series) => series.a.find(([key]) => key === INSTANCE)?.[1]));
+    const attributes = (series) => series.a.filter(([key]) => key !== INSTANCE || instances.size > 1).map(([key, text]) => `${key}=${text}`);
     const title = metric.kind === 'histogram' ? `${metric.name} (mean)` : metric.name;
     const value = (number) => formatValue(number, metric.unit);
     return h(
@@ -51,7 +55,7 @@ export class Metrics {
       h('svg', { viewBox: `0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`, role: 'img', preserveAspectRatio: 'none', 'aria-label': `${title}: last value ${value(lastValue(lines[0]))}, largest ${value(most)}` },
         h('title', {}, `largest ${value(most)}`), h('line', { x1: 0, x2: CHART_WIDTH, y1: y(0), y2: y(0), class: 'zero' }), ...drawn),
       h('p', { class: 'times' }, h('span', {}, to > from ? clock(from) : ''), h('span', {}, `max ${value(most)}`), h('span', {}, clock(to))),
-      h('ul', {}, ...lines.map((series, index) => h('li', {}, h('i', { class: `dot c${index}` }), h('b', {}, value(lastValue(series))), h('bdi', { class: 'attributes' }, series.a.map(([key, text]) => `${key}=${text}`).join(' '))))),
+      h('ul', {}, ...lines.map((series, index) => h('li', {}, h('i', { class: `dot c${index}` }), h('b', {}, value(lastValue(series))), h('bdi', { class: 'attributes' }, attributes(series).join(' '))))),
       metric.series.length > MAX_LINES ? h('p', { class: 'facts' }, `and ${metric.series.length - MAX_LINES} more`) : null,
       metric.description ? h('p', { class: 'description', dir: 'auto' }, metric.description) : null,
     );

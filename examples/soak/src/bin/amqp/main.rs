@@ -9,7 +9,6 @@ mod link;
 mod plan;
 mod run;
 mod send;
-mod server;
 
 use std::error::Error;
 use std::process::ExitCode;

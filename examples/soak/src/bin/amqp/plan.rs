@@ -2,9 +2,7 @@
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable};
-use soak::Random;
-
-use crate::server::FRAME_MAX;
+use soak::{FRAME_MAX, Random};
 
 /// The size of a header that leaves no space for context: the crate leaves 4,096 bytes of a frame to the broker.
 const FULL: usize = FRAME_MAX - 4_096;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::consume::{CONSUMERS, Member};
 use crate::ledger::Ledger;
 use crate::link::{Bare, Link, Opener, Ours};
-use crate::{QUEUE, send, server};
+use crate::{QUEUE, send};
 
 /// The channels that send.
 const SENDERS: usize = 4;
@@ -64,7 +64,7 @@ pub(crate) async fn plain(arguments: Arguments) -> Result<RunResult, Box<dyn Err
 
 impl Run {
     async fn start(name: &str, arguments: Arguments) -> Result<Self, Box<dyn Error>> {
-        let (server, address) = server::start(name).await?;
+        let (server, address) = soak::start_rabbitmq(name).await?;
         declare(&address).await?;
         let memory = Arc::new(Memory::new(arguments.requests));
         let (requests, received) = (arguments.requests, AtomicU64::new(0));

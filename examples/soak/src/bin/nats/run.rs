@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::consume::Member;
 use crate::ledger::Ledger;
+use crate::plan::MAX_SIZE;
 use crate::send::{self, Bus};
-use crate::{REQUESTS, STORED, STREAM, server};
+use crate::{REQUESTS, STORED, STREAM};
 
 /// The messages of the stream that may wait for their acknowledgement: a restart redelivers at most these.
 pub(crate) const MAX_PENDING: u64 = 1000;
@@ -70,7 +71,7 @@ pub(crate) async fn plain(arguments: Arguments) -> Result<RunResult, Box<dyn Err
 
 impl Run {
     async fn start(name: &str, arguments: Arguments) -> Result<Self, Box<dyn Error>> {
-        let (server, address) = server::start(name).await?;
+        let (server, address) = soak::start_nats(name, MAX_SIZE).await?;
         let memory = Arc::new(Memory::new(arguments.requests));
         let (requests, received) = (arguments.requests, AtomicU64::new(0));
         let progress = {

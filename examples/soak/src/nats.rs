@@ -4,19 +4,20 @@ use std::error::Error;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use soak::Server;
-
-use crate::plan::MAX_SIZE;
+use crate::Server;
 
 /// The timeout of a server's start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a server without data, and waits until it answers. Returns it with its address.
-pub(crate) async fn start(name: &str) -> Result<(Server, String), Box<dyn Error>> {
-    let [port] = soak::free_ports()?;
+/// Starts a server without data and with this limit of a message in bytes, and waits until it answers. Returns it with its address.
+///
+/// # Errors
+/// The program is not set or cannot be run, or the server does not answer in time.
+pub async fn start_nats(name: &str, max_payload: usize) -> Result<(Server, String), Box<dyn Error>> {
+    let [port] = crate::free_ports()?;
     let server = Server::start(("NATS_SERVER", "nats"), name, |folder| {
         let config = format!(
-            "listen: \"127.0.0.1:{port}\"\nmax_payload: {MAX_SIZE}\njetstream {{ store_dir: \"{}\" }}\n",
+            "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n",
             folder.display()
         );
         let path = folder.join("conf");
