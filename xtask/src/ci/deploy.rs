@@ -10,6 +10,7 @@ mod traces;
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use yaml_rust2::{YamlEmitter, YamlLoader};
 
 use crate::{
     ci::{Outcome, deploy::backends::Backends},
@@ -20,8 +21,8 @@ use crate::{
 
 pub(super) const COMPOSE: &str = "deploy/compose";
 
-/// The configurations of the Collector.
-const COLLECTOR: &[&str] = &["deploy/compose/collector/config.yaml"];
+/// The resource of the OpenTelemetry Operator with the configuration of a Collector.
+const OPERATOR: &str = "deploy/kubernetes/operator/collector.yaml";
 
 /// Timeout of a program that reads a file.
 const READS: Duration = Duration::from_secs(60);
@@ -41,13 +42,15 @@ pub(super) fn files(repo: &Repo) -> Result<Outcome> {
     accepts(repo, &format!("{COMPOSE}/compose.yaml"), "depends_on:", "depend_on:", check_compose)?;
 
     let collector = opentelemetry_collector::server(&repo.root)?;
-    for file in COLLECTOR {
+    for file in [format!("{COMPOSE}/collector/config.yaml"), operator_configuration(repo)?] {
         let validate = |file: &Path| {
             let mut command = Command::new(&collector);
-            command.current_dir(&repo.root).args(["validate", "--config"]).arg(file);
+            // The variable that the Operator's resource sets.
+            command.current_dir(&repo.root).env("K8S_NODE_NAME", "node");
+            command.args(["validate", "--config"]).arg(file);
             command
         };
-        accepts(repo, file, "decision_wait:", "decision_time:", validate)?;
+        accepts(repo, &file, "check_interval:", "check_time:", validate)?;
     }
 
     let promtool = |arguments: &'static [&'static str]| {
@@ -69,6 +72,21 @@ pub(super) fn files(repo: &Repo) -> Result<Outcome> {
         promtool(&["test", "rules"]),
     )?;
     Ok(Outcome::Passed)
+}
+
+/// Writes the configuration inside of the Operator's resource to a file of its own, and returns its path.
+fn operator_configuration(repo: &Repo) -> Result<String> {
+    let path = repo.root.join(OPERATOR);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {OPERATOR}"))?;
+    let documents = YamlLoader::load_from_str(&text).with_context(|| format!("cannot parse {OPERATOR}"))?;
+    let resource = documents.first().with_context(|| format!("{OPERATOR} is empty"))?;
+    let mut configuration = String::new();
+    YamlEmitter::new(&mut configuration).dump(&resource["spec"]["config"])?;
+    let folder = repo.root.join("target/deploy/operator");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let file = folder.join("collector.yaml");
+    fs::write(&file, configuration).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file.display().to_string())
 }
 
 /// Runs the command on the file, which it has to accept, and on a copy beside it with a fault, which it has to refuse.
