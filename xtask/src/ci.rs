@@ -1,11 +1,13 @@
 //! `cargo xtask ci`: the steps that a change has to pass, in an order that fails fast.
 //!
 //! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs`,
-//! `ci/kubernetes.rs`, `ci/mesh.rs`, `ci/peers.rs` and `ci/browser.rs` those of `--full` alone, `ci/report.rs` the printed results.
+//! `ci/kubernetes.rs`, `ci/mesh.rs`, `ci/deploy.rs`, `ci/peers.rs` and `ci/browser.rs` those of `--full` alone, `ci/report.rs` the
+//! printed results.
 
 mod arguments;
 mod browser;
 mod deny;
+mod deploy;
 mod full;
 mod kubernetes;
 mod mesh;
@@ -102,6 +104,12 @@ const STEPS: &[Step] = &[
         full::opentelemetry_collector,
     ),
     full("consul", "the tests of otel-discovery's registry in Consul on Consul itself", full::consul),
+    full("deploy-files", "the files of deploy/ pass the programs that read them", deploy::files),
+    full(
+        "deploy-compose",
+        "the shop's telemetry through the Collector to Jaeger and Prometheus",
+        deploy::compose,
+    ),
     full(
         "kubernetes",
         "the API server accepts the manifests, and its controllers create the pods",

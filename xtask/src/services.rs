@@ -5,11 +5,13 @@
 
 mod collector;
 mod compose;
+pub(crate) mod compose_file;
 pub(crate) mod consul;
 mod daemon;
 pub(crate) mod debian;
 mod etcd;
 mod go;
+pub(crate) mod jaeger;
 mod kafka;
 pub(crate) mod kubernetes;
 mod lifecycle;
@@ -17,12 +19,14 @@ mod mariadb;
 mod nats;
 pub(crate) mod opentelemetry_collector;
 mod postgres;
-mod probe;
+pub(crate) mod probe;
+pub(crate) mod prometheus;
 pub(crate) mod python;
 mod rabbitmq;
 mod rabbitmq_4;
 mod record;
 mod redis;
+pub(crate) mod running;
 mod script;
 
 use std::{collections::BTreeMap, path::Path};

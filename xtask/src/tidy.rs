@@ -16,7 +16,9 @@ mod tree;
 
 use anyhow::{Result, bail};
 
-pub(crate) use crate::tidy::{deploy_kubernetes::check_rendered, tiers::Tier};
+pub(crate) use crate::tidy::{
+    deploy::metrics::dashboard_expressions, deploy_kubernetes::check_rendered, tiers::Tier,
+};
 use crate::{
     repo::Repo,
     tidy::tree::{Finding, Tree},
@@ -52,6 +54,7 @@ const RULES: &[Rule] = &[
     deploy::compose::ports,
     deploy::compose::files,
     deploy::metrics::known,
+    deploy::metrics::tested,
     commits::subjects,
     commits::changelogs,
     deploy_kubernetes::manifests,

@@ -5,11 +5,12 @@
 //! the Go modules of `services/opentelemetry_collector`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::services::{
     Service, collector,
@@ -72,7 +73,7 @@ services:
 };
 
 fn native(folder: &Path) -> Result<(Process, Variables)> {
-    let server = server(folder)?;
+    let server = build(folder)?;
     let [grpc, http] = probe::free_ports()?.map(|port| format!("127.0.0.1:{port}"));
     let signals = ["traces", "metrics", "logs"].map(|signal| format!("{signal}: {PIPELINE}"));
     let config = format!(
@@ -92,6 +93,12 @@ fn native(folder: &Path) -> Result<(Process, Variables)> {
 const PIPELINE: &str = "{receivers: [otlp], exporters: [debug]}";
 
 /// Builds the program, and returns its path.
-fn server(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn server(root: &Path) -> Result<PathBuf> {
+    let folder = root.join("target/services/opentelemetry-collector");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    build(&folder)
+}
+
+fn build(folder: &Path) -> Result<PathBuf> {
     go::build(folder, &SOURCE, ".", "otelcol")
 }

@@ -11,12 +11,15 @@ use anyhow::{Context, Result, bail};
 /// Timeout for connecting, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Timeout for a response that the server has to compute.
+const RESPONSE: Duration = Duration::from_secs(30);
+
 /// The first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame,
 /// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// Returns different TCP ports of the loopback address that are free at the moment of the call.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::with_capacity(N);
     for port in &mut ports {
@@ -28,7 +31,7 @@ pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
 }
 
 /// Posts JSON over HTTP/1.1 and returns the response status.
-pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
+pub(crate) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
     let authority = authority(url)?;
     let mut stream = connect(authority)?;
     let length = json.len();
@@ -43,6 +46,23 @@ pub(super) fn http_post(url: &str, path: &str, json: &str) -> Result<u16> {
     BufReader::new(stream.take(1024)).read_line(&mut line).with_context(silent)?;
     let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     status.with_context(|| format!("{authority} is not an HTTP/1.1 server: {:?}", line.trim_end()))
+}
+
+/// Returns the status and the body of a resource. By HTTP/1.0, so that the body ends with the connection.
+pub(crate) fn http_get(url: &str, path: &str) -> Result<(u16, String)> {
+    let authority = authority(url)?;
+    let mut stream = connect(authority)?;
+    stream.set_read_timeout(Some(RESPONSE))?;
+    let silent = || format!("{authority} sent no response");
+    stream
+        .write_all(format!("GET {path} HTTP/1.0\r\nhost: {authority}\r\n\r\n").as_bytes())
+        .with_context(silent)?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).with_context(silent)?;
+    let (head, body) = response.split_once("\r\n\r\n").with_context(silent)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.with_context(|| format!("{authority} is not an HTTP server: {head:?}"))?;
+    Ok((status, body.to_owned()))
 }
 
 /// Succeeds if the server speaks HTTP/2: its first frame must be SETTINGS.
@@ -65,7 +85,7 @@ fn authority(url: &str) -> Result<&str> {
 }
 
 /// Connects to HOST:PORT, with timeouts for reading and writing.
-pub(super) fn connect(authority: &str) -> Result<TcpStream> {
+pub(crate) fn connect(authority: &str) -> Result<TcpStream> {
     let addresses = authority.to_socket_addrs().with_context(|| format!("no address for `{authority}`"))?;
     let mut last = None;
     for address in addresses {
@@ -92,7 +112,7 @@ pub(super) mod tests {
         thread,
     };
 
-    use super::{PREFACE, free_ports, http_post, http2};
+    use super::{PREFACE, free_ports, http_get, http_post, http2};
 
     /// Starts a server that accepts one connection, reads once and sends one response; the handle returns the request.
     pub(in crate::services) fn server(answer: &'static [u8]) -> (String, thread::JoinHandle<Vec<u8>>) {
@@ -136,6 +156,16 @@ pub(super) mod tests {
         let seen = String::from_utf8(seen.join().unwrap()).unwrap();
         assert!(seen.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{seen}");
         assert!(seen.ends_with("content-length: 2\r\nconnection: close\r\n\r\n{}"), "{seen}");
+    }
+
+    #[test]
+    fn a_body_is_returned_with_its_status() {
+        let (url, seen) =
+            server(b"HTTP/1.0 404 Not Found\r\ncontent-type: text/plain\r\n\r\nno such\r\n\r\ntrace");
+        assert_eq!(http_get(&url, "/traces/1").unwrap(), (404, "no such\r\n\r\ntrace".to_owned()));
+        assert!(seen.join().unwrap().starts_with(b"GET /traces/1 HTTP/1.0\r\n"));
+        let (url, _) = server(b"SSH-2.0-x\r\n");
+        assert!(http_get(&url, "/").is_err());
     }
 
     #[test]

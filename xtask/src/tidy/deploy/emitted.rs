@@ -23,12 +23,12 @@ const COLLECTOR: &str = "deploy/compose/collector/config.yaml";
 const FOREIGN: &[&str] = &[
     "up",
     "target_info",
-    "otelcol_receiver_accepted_spans_total",
-    "otelcol_receiver_refused_spans_total",
-    "otelcol_exporter_sent_spans_total",
-    "otelcol_exporter_send_failed_spans_total",
-    "otelcol_processor_tail_sampling_global_count_traces_sampled_total",
-    "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total",
+    "otelcol_receiver_accepted_spans",
+    "otelcol_receiver_refused_spans",
+    "otelcol_exporter_sent_spans",
+    "otelcol_exporter_send_failed_spans",
+    "otelcol_processor_tail_sampling_global_count_traces_sampled",
+    "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early",
 ];
 
 /// Labels of Prometheus and its exporter, of span metrics, and of the Collector's own metrics.

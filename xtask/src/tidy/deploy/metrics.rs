@@ -26,6 +26,45 @@ pub(in crate::tidy) fn known(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Each alert has a test of `promtool test rules` in which it fires, and one in which it does not.
+pub(in crate::tidy) fn tested(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.starts_with(FOLDER) && is_yaml(file)) {
+        let tests = file.path.replace(".yaml", ".test.yaml");
+        let tests: Vec<_> = tree.file(&tests).into_iter().flat_map(documents).collect();
+        // The name and the number of alerts of each expectation.
+        let mut expected = Vec::new();
+        for document in &tests {
+            each(document, &mut |_, value| {
+                if let (Some(name), Some(alerts)) =
+                    (value["alertname"].as_str(), value["exp_alerts"].as_vec())
+                {
+                    expected.push((name, alerts.len()));
+                }
+            });
+        }
+        for document in documents(file) {
+            each(&document, &mut |key, value| {
+                let ("alert", Some(alert)) = (key, value.as_str()) else { return };
+                for (case, fires) in [("fires", true), ("does not fire", false)] {
+                    if !expected.iter().any(|(name, count)| *name == alert && (*count > 0) == fires) {
+                        let message = format!("no test in which {alert} {case}");
+                        findings.push(Finding::new(&*file.path, line_of(file, alert), message));
+                    }
+                }
+            });
+        }
+    }
+    findings
+}
+
+/// The expressions of a dashboard in JSON.
+pub(crate) fn dashboard_expressions(text: &str) -> Vec<String> {
+    let mut expressions = Vec::new();
+    collect(&serde_json::from_str(text).unwrap_or_default(), &mut expressions);
+    expressions
+}
+
 /// The expressions of a dashboard or of a file of rules.
 fn expressions(file: &File) -> Vec<String> {
     let mut expressions = Vec::new();
@@ -38,7 +77,7 @@ fn expressions(file: &File) -> Vec<String> {
             });
         }
     } else if file.path.ends_with(".json") {
-        collect(&serde_json::from_str(&file.text).unwrap_or_default(), &mut expressions);
+        return dashboard_expressions(&file.text);
     }
     expressions
 }
@@ -57,8 +96,24 @@ fn collect(value: &Value, expressions: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::known;
+    use super::{known, tested};
     use crate::tidy::tree::tree;
+
+    #[test]
+    fn an_alert_has_a_test_of_each_case() {
+        let rules = "groups:\n- rules:\n  - alert: Down\n    expr: up == 0\n";
+        let read = |tests: &str| {
+            let findings =
+                tested(&tree(&[("deploy/alerts.yaml", rules), ("deploy/alerts.test.yaml", tests)]));
+            findings.into_iter().map(|one| one.message).collect::<Vec<_>>()
+        };
+        let fires = "- alert_rule_test: [{alertname: Down, exp_alerts: [{exp_labels: {}}]}]\n";
+        let quiet = "- alert_rule_test: [{alertname: Down, exp_alerts: []}]\n";
+        assert_eq!(read(&format!("tests:\n{fires}{quiet}")), [""; 0]);
+        assert_eq!(read(&format!("tests:\n{fires}")), ["no test in which Down does not fire"]);
+        assert_eq!(read(&format!("tests:\n{quiet}")), ["no test in which Down fires"]);
+        assert_eq!(read("tests: []\n").len(), 2);
+    }
 
     #[test]
     fn a_metric_that_nobody_emits_is_found() {
