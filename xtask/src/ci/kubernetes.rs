@@ -143,7 +143,13 @@ impl Step<'_> {
         self.kubectl(&["apply", "--kustomize", OVERLAYS[1]])?;
         for (workload, pods) in PODS {
             let condition = format!("--for=jsonpath={{.status.replicas}}={pods}");
-            self.kubectl(&["wait", &condition, "--timeout=60s", "--namespace", "shop", workload])?;
+            let created =
+                self.kubectl(&["wait", &condition, "--timeout=60s", "--namespace", "shop", workload]);
+            if created.is_err() {
+                // The controllers report the refusal of a pod as an event.
+                self.kubectl(&["events", "--namespace", "shop", "--types", "Warning"])?;
+            }
+            created?;
         }
         Ok(())
     }
