@@ -1,13 +1,16 @@
 //! `cargo xtask ci`: the steps that a change has to pass, in an order that fails fast.
 //!
 //! This file owns the table of steps and runs them; `ci/steps.rs` has the steps of every run, `ci/full.rs`,
-//! `ci/peers.rs`, `ci/browser.rs` and `ci/deploy.rs` those of `--full` alone, `ci/report.rs` the printed results.
+//! `ci/kubernetes.rs`, `ci/mesh.rs`, `ci/deploy.rs`, `ci/peers.rs` and `ci/browser.rs` those of `--full` alone, `ci/report.rs` the
+//! printed results.
 
 mod arguments;
 mod browser;
 mod deny;
 mod deploy;
 mod full;
+mod kubernetes;
+mod mesh;
 mod peers;
 mod report;
 mod steps;
@@ -107,6 +110,12 @@ const STEPS: &[Step] = &[
         "the shop's telemetry through the Collector to Jaeger and Prometheus",
         deploy::compose,
     ),
+    full(
+        "kubernetes",
+        "the API server accepts the manifests, and its controllers create the pods",
+        kubernetes::kubernetes,
+    ),
+    full("mesh", "one trace through sidecars of Envoy and our services, for W3C and B3", mesh::mesh),
     full("soak-http", "200,000 HTTP requests, each accounted for", full::soak_http),
     full(
         "soak-kafka",

@@ -13,6 +13,7 @@ mod etcd;
 mod go;
 pub(crate) mod jaeger;
 mod kafka;
+pub(crate) mod kubernetes;
 mod lifecycle;
 mod mariadb;
 mod nats;

@@ -16,7 +16,9 @@ mod tree;
 
 use anyhow::{Result, bail};
 
-pub(crate) use crate::tidy::{deploy::metrics::dashboard_expressions, tiers::Tier};
+pub(crate) use crate::tidy::{
+    deploy::metrics::dashboard_expressions, deploy_kubernetes::check_rendered, tiers::Tier,
+};
 use crate::{
     repo::Repo,
     tidy::tree::{Finding, Tree},

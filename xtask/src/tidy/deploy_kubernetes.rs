@@ -4,12 +4,17 @@
 //! The API server checks the schemas, in the step `kubernetes` of `cargo xtask ci --full`.
 
 mod kustomize;
+mod operator;
 mod references;
 mod workloads;
 
+use anyhow::{Result, anyhow};
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::tidy::tree::{File, Finding, Tree};
+use crate::{
+    repo::Repo,
+    tidy::tree::{File, Finding, Tree},
+};
 
 /// The folders with manifests.
 const FOLDERS: [&str; 3] = ["deploy/kubernetes/", "deploy/istio/", "deploy/linkerd/"];
@@ -39,7 +44,16 @@ pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
     let base = kustomize::base(&documents);
     findings.extend(workloads::agree(tree, &base));
     findings.extend(references::resolved(tree, &documents, &base));
+    findings.extend(operator::complete(tree, &documents));
     findings
+}
+
+/// Checks the workloads as kustomize has rendered them. Returns the findings.
+pub(crate) fn check_rendered(repo: &Repo, name: &str, rendered: &str) -> Result<Vec<String>> {
+    let file = File { path: name.to_owned(), text: rendered.to_owned() };
+    let documents = parse(&file).map_err(|finding| anyhow!("{name}: {}", finding.message))?;
+    let findings = workloads::agree(&Tree::read(repo)?, &documents);
+    Ok(findings.into_iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect())
 }
 
 /// A resource, or a kustomization.
@@ -76,7 +90,7 @@ fn is_manifest(path: &str) -> bool {
     path.ends_with(".yaml") && FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-fn parse(file: &File) -> Result<Vec<Document>, Finding> {
+fn parse(file: &File) -> std::result::Result<Vec<Document>, Finding> {
     let read = YamlLoader::load_from_str(&file.text);
     let read = read.map_err(|error| Finding::new(&*file.path, error.marker().line(), error.to_string()))?;
     Ok(read.into_iter().map(|yaml| Document { path: file.path.clone(), yaml }).collect())

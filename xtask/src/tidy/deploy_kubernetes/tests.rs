@@ -155,6 +155,53 @@ fn a_mistake_in_a_manifest_is_found() {
 }
 
 #[test]
+fn a_mistake_in_the_resources_of_the_operator_is_found() {
+    for (file, from, to, message) in [
+        (
+            "collector.yaml",
+            "processors: [memory_limiter, ",
+            "processors: [limiter, ",
+            "`limiter` of the processors",
+        ),
+        ("collector.yaml", "      batch: {}\n", "", "`batch` of the processors"),
+        (
+            "collector.yaml",
+            "      batch: {}\n",
+            "      batch: {}\n      filter: {}\n",
+            "`filter` of the processors",
+        ),
+        (
+            "collector.yaml",
+            "serviceAccount: shop-",
+            "serviceAccount: ship-",
+            "its service account `ship-collector`",
+        ),
+        (
+            "collector.yaml",
+            "0.0.0.0:4318",
+            "0.0.0.0:4319",
+            "OTEL_EXPORTER_OTLP_ENDPOINT of the shop is not its address",
+        ),
+        (
+            "collector.yaml",
+            "kind: OpenTelemetryCollector",
+            "kind: Collector",
+            "there is not one OpenTelemetryCollector",
+        ),
+        ("instrumentation.yaml", "collector:4318", "collector:4317", "its endpoint is not the Collector's"),
+        (
+            "instrumentation.yaml",
+            "[tracecontext, baggage]",
+            "[tracecontext, b3]",
+            "its propagators are not those",
+        ),
+    ] {
+        let messages = after(&format!("deploy/kubernetes/operator/{file}"), from, to);
+        assert!(messages.iter().any(|found| found.contains(message)), "{file}: {from} → {to}: {messages:#?}");
+    }
+}
+
+#[test]
 fn a_mistake_elsewhere_is_found() {
     for (file, from, to, message) in [
         (
