@@ -39,7 +39,9 @@ pub(super) fn files(repo: &Repo) -> Result<Outcome> {
         command.current_dir(&repo.root).arg(file);
         command
     };
-    accepts(repo, &format!("{COMPOSE}/compose.yaml"), "depends_on:", "depend_on:", check_compose)?;
+    let file = format!("{COMPOSE}/compose.yaml");
+    accepts(repo, &file, "depends_on:", "depend_on:", check_compose)?;
+    accepts(repo, &file, "/Dockerfile", "/README.md", check_compose)?;
 
     let collector = opentelemetry_collector::server(&repo.root)?;
     for file in [format!("{COMPOSE}/collector/config.yaml"), operator_configuration(repo)?] {

@@ -1,5 +1,5 @@
-//! A validator of Compose files, for one step of `cargo xtask ci --full`: the loader of Docker Compose, built from its Go module. It
-//! needs no container engine.
+//! A validator of Compose files and of the Dockerfiles that they build, for one step of `cargo xtask ci --full`: the loader of Docker
+//! Compose and BuildKit's parser, built from their Go modules. It needs no container engine.
 
 use std::{
     fs,

@@ -92,7 +92,7 @@ impl Collector {
         ];
         let expected = expected.into_iter().map(str::to_owned).chain([format!("Trace ID: {trace}")]);
         let expected: Vec<_> = expected.collect();
-        wait_for("the lines of containers in the Collector's output", || {
+        wait_for("log records of lines of containers", || {
             let text = fs::read_to_string(&self.log)?;
             let missing = expected.iter().find(|one| !text.contains(*one));
             missing.map_or(Ok(()), |missing| bail!("no `{missing}`"))

@@ -1,4 +1,5 @@
-// Loads a Compose file, which validates it against the schema and resolves its references, and prints the names of its services.
+// Validates a Compose file and the Dockerfiles that it builds: the loader checks the file against the schema and resolves its references,
+// and the parser of BuildKit reads the instructions. Prints the names of the services.
 package main
 
 import (
@@ -6,8 +7,11 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
 func main() {
@@ -19,7 +23,26 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, name := range project.ServiceNames() {
+	for name, service := range project.Services {
+		if service.Build != nil {
+			if err := dockerfile(filepath.Join(service.Build.Context, service.Build.Dockerfile)); err != nil {
+				log.Fatalf("%s: %v", name, err)
+			}
+		}
 		fmt.Println(name)
 	}
+}
+
+func dockerfile(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	parsed, err := parser.Parse(file)
+	if err != nil {
+		return err
+	}
+	_, _, err = instructions.Parse(parsed.AST, nil)
+	return err
 }
