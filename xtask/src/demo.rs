@@ -75,6 +75,12 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
             demo.arg("--embedded");
         }
     }
+    // Ctrl-C ends the demonstration in order; this program then stops the servers.
+    match ctrlc::set_handler(|| {}) {
+        // `ci demo` runs it twice.
+        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => {}
+        Err(error) => return Err(error).context("cannot handle Ctrl-C"),
+    }
     run(&mut demo)?;
     // Stops the servers that were started here.
     drop(lease);

@@ -7,6 +7,8 @@ import asyncio
 import json
 import os
 import signal
+import sys
+import threading
 
 import nats
 from nats.errors import TimeoutError
@@ -42,7 +44,15 @@ async def notify(tracer, message):
         await message.ack()
 
 
+def stop_with_stdin():
+    """Stops this process at the end of its standard input, which is the end of the program that started it."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def main():
+    if "SHOP_STOP_WITH_STDIN" in os.environ:
+        threading.Thread(target=stop_with_stdin, daemon=True).start()
     provider = TracerProvider(resource=Resource.create({"service.name": "notifications"}))
     # The endpoint and the schedule are in the environment, as for the services in Rust.
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

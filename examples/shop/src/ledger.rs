@@ -52,8 +52,19 @@ impl Ledger {
         } else {
             Self::Sqlite(SqlitePoolOptions::new().max_connections(1).connect(url).await?.into())
         };
-        // Without telemetry: the preparation is no work of the shop.
-        on!(&ledger, pool => {
+        // Two instances that start at once can create the same table; the second one then finds it.
+        while let Err(error) = ledger.prepare().await {
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            if !matches!(code.as_deref(), Some("23505" | "42P07")) {
+                return Err(error.into());
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// Creates what is missing, without telemetry: it is no work of the shop.
+    async fn prepare(&self) -> Result<(), sqlx::Error> {
+        on!(self, pool => {
             for table in SCHEMA {
                 sqlx::query(table).execute(pool.inner()).await?;
             }
@@ -62,7 +73,7 @@ impl Ledger {
                 sqlx::query(account).bind(customer).bind(cents).execute(pool.inner()).await?;
             }
         });
-        Ok(ledger)
+        Ok(())
     }
 
     /// Charges an account once for the key. Returns false if it has too little money.

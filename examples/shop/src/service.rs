@@ -1,6 +1,7 @@
 //! The start and the end of a service: telemetry, a socket, and the signal that stops it.
 
 use std::env;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,8 +44,7 @@ impl Service {
     /// # Errors
     /// Returns an error if the address is invalid or in use.
     pub async fn listen(&self) -> Result<TcpListener, Failure> {
-        let address: SocketAddr = setting_or("SHOP_LISTEN", "127.0.0.1:0").parse()?;
-        Ok(TcpListener::bind(address).await?)
+        bind("SHOP_LISTEN", &setting_or("SHOP_LISTEN", "127.0.0.1:0")).await
     }
 
     /// Makes the service ready for `/readyz`, and prints it for the program that has started it.
@@ -58,10 +58,9 @@ impl Service {
         Ok(())
     }
 
-    /// Prints what the service does.
-    #[expect(clippy::print_stdout, reason = "an example talks to its terminal")]
+    /// Prints what the service does. Nobody may read it any more.
     pub fn report(&self, what: impl std::fmt::Display) {
-        println!("{}: {what}", self.name);
+        let _ = writeln!(std::io::stdout(), "{}: {what}", self.name);
     }
 }
 
@@ -73,6 +72,9 @@ pub async fn run<F>(name: &'static str, serve: impl FnOnce(Service) -> F) -> Exi
 where
     F: Future<Output = Result<(), Failure>>,
 {
+    if env::var_os(STOP_WITH_STDIN).is_some() {
+        stop_with_stdin();
+    }
     let open_spans = OpenSpans::new();
     let counted = open_spans.clone();
     let telemetry = Telemetry::builder()
@@ -110,16 +112,35 @@ where
     }
 }
 
+/// The variable with which a service stops at the end of its standard input, which is the end of the program that started it.
+pub(crate) const STOP_WITH_STDIN: &str = "SHOP_STOP_WITH_STDIN";
+
+/// Sends SIGTERM to this process at the end of its standard input.
+fn stop_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = std::process::Command::new("kill").arg(std::process::id().to_string()).status();
+    });
+}
+
 /// Serves `/livez` and `/readyz` at the address in `SHOP_HEALTH`, and nowhere without one.
 ///
 /// The listener is that of the probes alone: consumers have no other one, and that of a server closes at SIGTERM, while its
 /// requests are still in progress. This one responds until the process ends.
 async fn serve_health(health: &Health) -> Result<(), Failure> {
     let Ok(address) = setting("SHOP_HEALTH") else { return Ok(()) };
-    let listener = TcpListener::bind(address.parse::<SocketAddr>()?).await?;
+    let listener = bind("SHOP_HEALTH", &address).await?;
     let router = health.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())
+}
+
+async fn bind(variable: &str, address: &str) -> Result<TcpListener, Failure> {
+    let listener = match address.parse::<SocketAddr>() {
+        Ok(parsed) => TcpListener::bind(parsed).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    listener.map_err(|error| format!("{variable}={address}: {error}").into())
 }
 
 /// Returns a setting of the environment.

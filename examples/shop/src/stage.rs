@@ -14,11 +14,12 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::receiver::Receiver;
+use crate::service::STOP_WITH_STDIN;
 use crate::{Failure, ORDER_PLACED, Order, OrderResult};
 
 /// The longest wait for a service to start, to stop, or to do its part.
@@ -76,6 +77,12 @@ impl Options {
         self.python = Some(interpreter.into());
         self
     }
+
+    /// Returns true if notifications run in Python.
+    #[must_use]
+    pub fn has_python(&self) -> bool {
+        self.python.is_some()
+    }
 }
 
 /// The running services.
@@ -99,6 +106,8 @@ struct Process {
     binary: &'static str,
     address: String,
     child: Child,
+    /// Its end stops the service, also when this program is killed.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Stage {
@@ -178,10 +187,15 @@ impl Stage {
             .current_dir(&self.folder)
             .envs(&self.settings)
             .envs(listen.map(|address| ("SHOP_LISTEN", address)))
-            .stdin(Stdio::null())
+            .env(STOP_WITH_STDIN, "true")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C in a terminal is for this program, which stops the services in order.
+            .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take().ok_or("a process without output")?;
         let (sender, index) = (self.sender.clone(), self.processes.len());
         tokio::spawn(async move {
@@ -192,9 +206,13 @@ impl Stage {
             }
         });
         let name = binary.trim_start_matches("shop-");
-        let ready = self.line(&format!("{index} {name} is ready")).await?;
+        let is_ready = format!("{index} {name} is ready");
+        let ready = tokio::select! {
+            ready = self.line(&is_ready) => ready?,
+            status = child.wait() => return Err(format!("{binary} ended at its start: {}", status?).into()),
+        };
         let address = ready.rsplit_once(" at ").map_or("", |(_, address)| address).to_owned();
-        self.processes.push(Process { binary, address: address.clone(), child });
+        self.processes.push(Process { binary, address: address.clone(), child, _stdin: stdin });
         Ok(address)
     }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use otel_waterfall::{Color, Style, Trace};
 use shop::stage::{Options, Servers, Stage};
 use shop::{Failure, Order, OrderResult};
+use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
 usage: shop-demo [OPTIONS]
@@ -48,6 +49,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             _ => return Err(format!("unknown argument {argument}")),
         }
     }
+    if parsed.embedded && parsed.options.has_python() {
+        return Err("--python needs servers: without them the orders end before notifications".to_owned());
+    }
     Ok(parsed)
 }
 
@@ -76,14 +80,73 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let start = Instant::now();
     let servers = if arguments.embedded { Servers::Embedded } else { Servers::from_env()? };
-    let folder = std::env::temp_dir().join(format!("shop-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let mut stage = Stage::start(&servers, &folder, arguments.options).await?;
+    if let Some(path) = &arguments.html {
+        // An error is found before the orders are placed.
+        write(path, "")?;
+    }
+    // Process ids repeat, in containers above all.
+    let now = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+    let folder = Folder(std::env::temp_dir().join(format!("shop-{now:x}")));
+    std::fs::create_dir_all(&folder.0)?;
+    let mut stage = Stage::start(&servers, &folder.0, arguments.options).await?;
     println!("the services are ready");
 
-    let mut results = Vec::new();
-    let prefix = format!("{:x}", std::process::id());
-    for index in 0..arguments.orders {
+    let (mut results, prefix) = (Vec::new(), format!("{now:x}"));
+    let placed = place_orders(&mut stage, arguments.orders, &prefix, start, &mut results);
+    let is_stopped = tokio::select! {
+        placed = placed => placed.map(|()| false)?,
+        () = interrupted() => true,
+    };
+    if arguments.keep && !is_stopped {
+        println!("the shop is running; Ctrl-C stops it");
+        interrupted().await;
+    }
+    let receiver = stage.stop().await?;
+    drop(folder);
+
+    let traces = receiver.traces()?;
+    for result in results.iter().take(4).skip(1) {
+        print!("\n{}", draw(&traces, result));
+    }
+    if let Some(path) = arguments.html {
+        write(&path, &receiver.page()?.html())?;
+        println!("\nall traces, metrics and log records: {}", path.display());
+    }
+    Ok(())
+}
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => terminated.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+/// Places the orders one after the other, and draws the trace of the first one.
+async fn place_orders(
+    stage: &mut Stage,
+    orders: usize,
+    prefix: &str,
+    start: Instant,
+    results: &mut Vec<OrderResult>,
+) -> Result<(), Failure> {
+    for index in 0..orders {
         let (customer, what) = [
             ("ada", "an order"),
             ("ben", "an order of a customer with too little money"),
@@ -101,7 +164,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             cents: 0,
         };
         let result = match customer {
-            "kim" => place_and_kill(&mut stage, &order).await?,
+            "kim" => place_and_kill(stage, &order).await?,
             _ => stage.order(&order).await?,
         };
         println!("{what}: {}", result.status);
@@ -112,21 +175,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             println!("first trace drawn after {:.1} s\n", start.elapsed().as_secs_f64());
         }
         results.push(result);
-    }
-    if arguments.keep {
-        println!("the shop is running; Ctrl-C stops it");
-        tokio::signal::ctrl_c().await?;
-    }
-    let receiver = stage.stop().await?;
-    std::fs::remove_dir_all(&folder)?;
-
-    let traces = receiver.traces()?;
-    for result in results.iter().take(4).skip(1) {
-        print!("\n{}", draw(&traces, result));
-    }
-    if let Some(path) = arguments.html {
-        write(&path, &receiver.page()?.html())?;
-        println!("\nall traces, metrics and log records: {}", path.display());
     }
     Ok(())
 }
@@ -151,7 +199,8 @@ fn draw(traces: &[Trace], result: &OrderResult) -> String {
 
 fn write(path: &Path, page: &str) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     }
-    Ok(std::fs::write(path, page)?)
+    std::fs::write(path, page).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }

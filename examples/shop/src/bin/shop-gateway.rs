@@ -57,16 +57,22 @@ async fn item(State(gateway): State<Gateway>, Path(name): Path<String>) -> Resul
 
 /// Returns the money of a customer in cents.
 async fn account(State(gateway): State<Gateway>, Path(name): Path<String>) -> Result<Json<i64>, StatusCode> {
+    if !is_name(&name) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     let url = format!("{}/accounts/{name}", gateway.orders);
     let response = gateway.http.get(url).send().await.map_err(of_orders)?;
-    let response = response.error_for_status().map_err(of_orders)?;
-    Ok(Json(response.json().await.map_err(of_orders)?))
+    let response = response.error_for_status().map_err(|error| of_orders(error.into()))?;
+    Ok(Json(response.json().await.map_err(|error| of_orders(error.into()))?))
 }
 
 async fn order(
     State(gateway): State<Gateway>,
     Json(order): Json<Order>,
 ) -> Result<Json<OrderResult>, StatusCode> {
+    if ![&order.number, &order.customer, &order.item].into_iter().all(|text| is_name(text)) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     let tier = if order.customer == "ada" { "gold" } else { "standard" };
     // Baggage goes with the trace, through all services that follow.
     let context = baggage::set(&Context::current(), TIER, tier);
@@ -85,8 +91,9 @@ impl Gateway {
             .filter(|cents| *cents > 0)
             .ok_or(StatusCode::BAD_REQUEST)?;
         let response = self.http.post(format!("{}/orders", self.orders)).json(&order).send();
-        let response = response.await.map_err(of_orders)?.error_for_status().map_err(of_orders)?;
-        let mut result: OrderResult = response.json().await.map_err(of_orders)?;
+        let response = response.await.map_err(of_orders)?.error_for_status();
+        let response = response.map_err(|error| of_orders(error.into()))?;
+        let mut result: OrderResult = response.json().await.map_err(|error| of_orders(error.into()))?;
         if result.status == "completed" {
             let mut others = catalogue.suggest(name).await.map_err(of_catalogue)?.into_inner();
             while let Some(other) = others.message().await.map_err(of_catalogue)? {
@@ -98,12 +105,24 @@ impl Gateway {
     }
 }
 
+/// Returns true for a text that has the same meaning in a path, in a database and in a key.
+fn is_name(text: &str) -> bool {
+    let is_plain = |char: char| char.is_alphanumeric() || matches!(char, '-' | '_' | ' ');
+    (1..=100).contains(&text.len()) && text.chars().all(is_plain)
+}
+
 fn of_catalogue(status: tonic::Status) -> StatusCode {
     tracing::error!(%status, "the catalogue failed");
     if status.code() == Code::NotFound { StatusCode::NOT_FOUND } else { StatusCode::BAD_GATEWAY }
 }
 
-fn of_orders(error: impl std::error::Error) -> StatusCode {
-    tracing::error!(%error, "the orders service failed");
-    StatusCode::BAD_GATEWAY
+/// Passes the refusal of a request on; any other error is one of the service.
+fn of_orders(error: reqwest_middleware::Error) -> StatusCode {
+    match error.status() {
+        Some(status) if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE => status,
+        _ => {
+            tracing::error!(%error, "the orders service failed");
+            StatusCode::BAD_GATEWAY
+        }
+    }
 }

@@ -15,13 +15,16 @@ use otel_resilience::{
     CircuitBreakerLayer, CloneReplay, GrpcStatusLayer, ReplayBody, ReplayLayer, Retry, RetryLayer,
 };
 use otel_saga::journal::{RedbJournal, Status};
-use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
+use otel_saga::{RetryPolicy, Runtime, Saga, StartError, StepContext, StepError};
+use otel_telemetry::ShutdownSignal;
 use rdkafka::ClientConfig;
 use rdkafka::producer::FutureRecord;
 use shop::proto::catalogue_client::CatalogueClient;
 use shop::proto::payment_client::PaymentClient;
 use shop::proto::{ChargeRequest, Customer, Reservation, ReservationKey};
 use shop::{Failure, ORDER_PLACED, Order, OrderResult, Service, setting};
+use tokio::time::sleep;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::util::BoxCloneSyncService;
@@ -37,7 +40,12 @@ async fn serve(service: Service) -> Result<(), Failure> {
     let journal = Arc::new(RedbJournal::open(PathBuf::from(setting("SHOP_DATA")?).join("orders"))?);
     let clients = Clients::new()?;
     let runtime = Runtime::builder(journal, clients.clone()).with_saga(&saga).start();
-    let desk = Desk { saga: Arc::new(saga), runtime: runtime.clone(), payment: clients.payment };
+    let desk = Desk {
+        saga: Arc::new(saga),
+        runtime: runtime.clone(),
+        payment: clients.payment,
+        stop: service.stop(),
+    };
     let app = Router::new()
         .route("/orders", post(order))
         .route("/accounts/{customer}", get(account))
@@ -47,9 +55,12 @@ async fn serve(service: Service) -> Result<(), Failure> {
     let listener = service.listen().await?;
     service.ready(Some(&listener))?;
     axum::serve(listener, app).with_graceful_shutdown(service.stop()).await?;
-    runtime.shutdown(Duration::from_secs(5)).await;
+    runtime.shutdown(GRACE).await;
     Ok(())
 }
+
+/// The time in which sagas may end after the signal to stop, and then once more without requests that wait for them.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The type of the error is not `BoxError`, for which rustc cannot prove that futures of tonic's clients are `Send`.
 type PaymentService = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, std::io::Error>;
@@ -118,7 +129,11 @@ async fn release(cx: StepContext<Clients>, _: Order, (): (), _: Option<()>) -> R
 
 async fn charge(cx: StepContext<Clients>, order: Order, (): ()) -> Result<(), StepError> {
     let charge = ChargeRequest { key: cx.idempotency_key(), customer: order.customer, cents: order.cents };
-    let reply = cx.state().payment.clone().charge(charge).await?;
+    let reply = cx.state().payment.clone().charge(charge).await.map_err(|status| match status.code() {
+        // No attempt would be accepted.
+        Code::InvalidArgument => StepError::refused(status),
+        _ => status.into(),
+    })?;
     if reply.get_ref().is_charged { Ok(()) } else { Err(StepError::refused("too little money")) }
 }
 
@@ -134,12 +149,25 @@ struct Desk {
     saga: Arc<Saga<Clients, Order>>,
     runtime: Runtime<Clients>,
     payment: PaymentClient<PaymentService>,
+    stop: ShutdownSignal,
 }
 
 async fn order(State(desk): State<Desk>, Json(order): Json<Order>) -> Result<Json<OrderResult>, StatusCode> {
     let number = order.number.clone();
-    let id = desk.runtime.start(&desk.saga, &number, order).await.map_err(failed)?;
-    let status = desk.runtime.wait(&id).await.map_err(failed)?;
+    let id = desk.runtime.start(&desk.saga, &number, order).await.map_err(|error| match error {
+        StartError::Key => StatusCode::BAD_REQUEST,
+        StartError::OtherInput { .. } => StatusCode::CONFLICT,
+        error => failed(error),
+    })?;
+    let stopped = async {
+        desk.stop.clone().await;
+        sleep(GRACE).await;
+    };
+    let status = tokio::select! {
+        status = desk.runtime.wait(&id) => status.map_err(failed)?,
+        // The saga continues from its journal after the next start, and a repeated request waits for its end.
+        () = stopped => return Err(StatusCode::SERVICE_UNAVAILABLE),
+    };
     let status = match status {
         Status::Completed => "completed",
         Status::Compensated => "compensated",

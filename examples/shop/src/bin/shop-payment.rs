@@ -42,20 +42,26 @@ struct Till {
 impl Payment for Till {
     async fn charge(&self, request: Request<ChargeRequest>) -> Result<Response<ChargeReply>, Status> {
         let ChargeRequest { key, customer, cents } = request.into_inner();
-        if self.slow.contains(&customer) && self.ledger.is_first_attempt(&key).await.map_err(unavailable)? {
+        if self.slow.contains(&customer) && self.ledger.is_first_attempt(&key).await.map_err(failed)? {
             self.service.report(format_args!("hesitates to charge {customer}"));
             std::future::pending::<()>().await;
         }
-        let is_charged = self.ledger.charge(&key, &customer, cents).await.map_err(unavailable)?;
+        let is_charged = self.ledger.charge(&key, &customer, cents).await.map_err(failed)?;
         Ok(Response::new(ChargeReply { is_charged }))
     }
 
     async fn get_account(&self, request: Request<Customer>) -> Result<Response<Account>, Status> {
-        let cents = self.ledger.cents(&request.get_ref().name).await.map_err(unavailable)?;
+        let cents = self.ledger.cents(&request.get_ref().name).await.map_err(failed)?;
         Ok(Response::new(Account { cents }))
     }
 }
 
-fn unavailable(error: sqlx::Error) -> Status {
-    Status::unavailable(error.to_string())
+/// The status of an error: data that the database refuses are the caller's fault, by their class of
+/// [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html).
+fn failed(error: sqlx::Error) -> Status {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match code {
+        Some(code) if code.starts_with("22") => Status::invalid_argument(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    }
 }

@@ -126,8 +126,14 @@ async fn place(
     let sam = stage.order(&order_of("sam")).await.unwrap();
     stage.wait_for(&sam).await.unwrap();
 
-    // A repeated order changes nothing.
+    // A repeated order changes nothing; one with other content, and one that a database could not store, are refused.
     assert_eq!(stage.order(&first).await.unwrap().status, "completed");
+    let other = Order { quantity: 3, ..first.clone() };
+    let invalid = Order { customer: "a\0".to_owned(), ..order_of("nul") };
+    for (order, status) in [(other, "409"), (invalid, "400")] {
+        let refused = stage.order(&order).await.unwrap_err().to_string();
+        assert!(refused.contains(status), "{refused}");
+    }
     let after = state(&stage).await;
     let [ada_paid, ben_paid, kim_paid, sam_paid, sold] = std::array::from_fn(|i| before[i] - after[i]);
     assert_eq!([ada_paid, ben_paid, kim_paid, sam_paid], [PRICE, 0, PRICE, PRICE]);

@@ -18,6 +18,7 @@ func main() {
 	}
 	var values struct {
 		MeshConfig any `json:"meshConfig"`
+		Pilot      any `json:"pilot"`
 	}
 	if err := yaml.UnmarshalStrict(text, &values); err != nil {
 		log.Fatal(err)
