@@ -5,6 +5,7 @@ mod receive;
 mod respond;
 
 mod store;
+mod weigh;
 
 use std::{
     io,
@@ -198,8 +199,12 @@ impl BoundServer {
     }
 }
 
-/// Serves HTTP/1 and HTTP/2, which a connection's first bytes tell apart.
+/// Serves HTTP/1 and HTTP/2, which a connection's first bytes tell apart. One without a byte is closed after the timeout of a head.
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // `peek` waits for a byte and leaves it there.
+    if tokio::time::timeout(HEAD, stream.peek(&mut [0])).await.is_err() {
+        return;
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64).keep_alive_interval(Some(HEAD));

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
-use super::Shared;
+use super::{Shared, weigh};
 use crate::{
     otlp::{proto, read_signals},
     signals::Signals,
@@ -24,6 +24,8 @@ use crate::{
 /// Maximum size of a request as it is sent, and after decompression.
 const MAX_BODY: usize = 8 << 20;
 const MAX_INFLATED: usize = 32 << 20;
+/// Maximum size of its records in memory, without their texts.
+const MAX_DECODED: usize = 128 << 20;
 /// Timeout of the body of a request.
 const BODY: Duration = Duration::from_secs(10);
 
@@ -63,6 +65,8 @@ pub(super) enum Problem {
     Encoding,
     #[error("the body is longer than {MAX_BODY} bytes, or {MAX_INFLATED} bytes after decompression")]
     TooLarge,
+    #[error("the body has too many records and attributes: more than {MAX_DECODED} bytes in memory")]
+    TooManyRecords,
     #[error("the body did not arrive within {BODY:?}")]
     Slow,
     #[error("the body ended early")]
@@ -83,7 +87,7 @@ impl Problem {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::ContentType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::TooManyRecords => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -92,7 +96,7 @@ impl Problem {
     /// Returns the [status code of gRPC](https://grpc.io/docs/guides/status-codes/).
     pub(super) fn grpc_status(&self) -> u16 {
         match self {
-            Self::TooLarge => 8,
+            Self::TooLarge | Self::TooManyRecords => 8,
             Self::UnknownMethod | Self::Encoding => 12,
             Self::Slow => 4,
             _ => 3,
@@ -176,6 +180,9 @@ fn inflate(body: &[u8]) -> Result<Bytes, Problem> {
 
 /// Stores the records of a message; returns the response, which names rejected spans.
 fn export(signal: Signal, message: Bytes, shared: &Shared) -> Result<Bytes, Problem> {
+    if weigh::decoded_size(signal, &message, MAX_DECODED) > MAX_DECODED {
+        return Err(Problem::TooManyRecords);
+    }
     let mut signals = Signals::default();
     let mut rejected = 0;
     match signal {

@@ -53,6 +53,24 @@ async fn a_bomb_is_not_inflated() {
 }
 
 #[tokio::test]
+async fn millions_of_empty_spans_are_refused_before_they_are_decoded() {
+    let running = start(Server::new()).await;
+    // Two bytes for each span; the lengths of the three messages around them have four bytes.
+    let length = |length: usize| {
+        let byte = |shift: usize| ((length >> shift) & 0x7f) as u8;
+        [byte(0) | 0x80, byte(7) | 0x80, byte(14) | 0x80, byte(21)]
+    };
+    let spans = [0x12, 0].repeat(2_000_000);
+    let scope_spans = [&[0x12][..], &length(spans.len()), &spans].concat();
+    let resource_spans = [&[0x0a][..], &length(scope_spans.len()), &scope_spans].concat();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&resource_spans).unwrap();
+    let gzip = [PROTOBUF, ("content-encoding", "gzip")];
+    let answer = post(running.http, "/v1/traces", &gzip, encoder.finish().unwrap()).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn a_deeply_nested_value_is_cut() {
     use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value::Value};
     let running = start(Server::new()).await;

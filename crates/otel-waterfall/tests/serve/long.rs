@@ -14,7 +14,7 @@ use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, time::MissedTickBehavior};
 
-use crate::client::{TRACES, attribute, export, frame, get, span};
+use crate::client::{TRACES, attribute, export, frame, get, span, start};
 
 const SECONDS: u64 = 60;
 /// Spans of one request, twenty requests a second.
@@ -130,4 +130,14 @@ async fn ten_thousand_spans_a_second_for_a_minute() {
     assert!(elapsed < Duration::from_secs(SECONDS + 5), "{elapsed:?}: slower than the spans arrive");
     assert!(second <= first + 16 && second < 160, "memory {first} MiB, then {second} MiB");
     assert!(slowest < Duration::from_secs(2) && longest < Duration::from_secs(2), "{slowest:?}, {longest:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_nothing_is_closed() {
+    let running = start(otel_waterfall::Server::new()).await;
+    let mut idle = tokio::net::TcpStream::connect(running.http).await.unwrap();
+    let mut byte = [0];
+    let closed = tokio::io::AsyncReadExt::read(&mut idle, &mut byte);
+    let closed = tokio::time::timeout(std::time::Duration::from_secs(20), closed).await;
+    assert_eq!(closed.expect("it is closed").unwrap(), 0);
 }
