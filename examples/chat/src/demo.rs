@@ -92,7 +92,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
         // Export failures are logged as warnings.
         telemetry.shutdown().await;
     }
-    println!("All traces on one page: {}", page.display());
+    eprintln!("All traces on one page: {}", page.display());
     Ok(())
 }
 

@@ -64,6 +64,6 @@ async fn demo() -> Result<(), Failure> {
     pool::run().await;
     waterfall.flush();
     traces.shutdown()?;
-    println!("All traces on one page: {}", page.display());
+    eprintln!("All traces on one page: {}", page.display());
     Ok(())
 }

@@ -86,6 +86,6 @@ impl Stage {
             // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
-        println!("All traces on one page: {}", self.page.display());
+        eprintln!("All traces on one page: {}", self.page.display());
     }
 }

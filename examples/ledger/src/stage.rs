@@ -47,6 +47,6 @@ impl Stage {
     pub(crate) async fn shut_down(self) {
         // Export failures are logged as warnings.
         self.telemetry.shutdown().await;
-        println!("All traces on one page: {}", self.page.display());
+        eprintln!("All traces on one page: {}", self.page.display());
     }
 }

@@ -86,7 +86,7 @@ async fn demo(registry: impl Fn() -> Result<Arc<dyn Registry>, Failure>) -> Resu
     println!("Three instances of a service, one of which is killed\n");
     shop::run::<Http, _>(&waterfall, &registry).await?;
     shop::run::<Grpc, _>(&waterfall, &registry).await?;
-    println!("All traces on one page: {}", page.display());
+    eprintln!("All traces on one page: {}", page.display());
     Ok(())
 }
 

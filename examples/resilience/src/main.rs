@@ -64,6 +64,6 @@ async fn demo() -> Result<(), Failure> {
     deadline::run(&services).await?;
     services.settle().await;
     waterfall.flush();
-    println!("All traces on one page: {}", page.display());
+    eprintln!("All traces on one page: {}", page.display());
     Ok(())
 }

@@ -62,7 +62,7 @@ async fn demo() -> Result<(), Box<dyn Error>> {
     let services = Services::start(0, &waterfall).await?;
     demo::run(&services, &waterfall).await?;
     services.stop().await;
-    println!("All traces on one page: {}", page.display());
+    eprintln!("All traces on one page: {}", page.display());
     Ok(())
 }
 
