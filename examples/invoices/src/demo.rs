@@ -22,6 +22,7 @@ pub(crate) async fn run(address: &str) -> Result<(), Failure> {
 async fn with_services(stage: &mut Stage, prefix: String) -> Result<(), Failure> {
     let desk = Desk { channel: stage.channel("desk").await?, prefix };
     println!("The services start. Their queues have the prefix {}", desk.prefix);
+    println!("The page of all traces is {}.", stage.page.display());
     let mut running = JoinSet::new();
     let script = desk.start_services(stage, &mut running).await?;
     let result = tokio::select! {

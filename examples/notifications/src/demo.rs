@@ -25,6 +25,7 @@ pub(crate) async fn run(address: &str) -> Result<(), Failure> {
 async fn with_services(stage: &mut Stage, prefix: &str) -> Result<(), Failure> {
     let desk = stage.client("desk").await?;
     println!("The services start. Their subjects have the prefix {prefix}");
+    println!("The page of all traces is {}.", stage.page.display());
     let context = jetstream::new(desk.clone());
     let letters = Letters::create(context.clone(), prefix).await?;
     let settings = settings::create(&context, prefix).await?;

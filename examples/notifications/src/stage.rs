@@ -19,7 +19,7 @@ pub(crate) struct Stage {
     address: String,
     prefix: String,
     waterfall: Waterfall,
-    page: PathBuf,
+    pub(crate) page: PathBuf,
     open_spans: OpenSpans,
     services: Vec<Telemetry>,
 }
@@ -74,6 +74,5 @@ impl Stage {
             // Export failures are logged as warnings.
             telemetry.shutdown().await;
         }
-        eprintln!("All traces on one page: {}", self.page.display());
     }
 }
