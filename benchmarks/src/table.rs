@@ -118,9 +118,13 @@ pub fn whole(number: f64) -> String {
     if number < 0.0 && digits != "0" { format!("−{text}") } else { text }
 }
 
-/// Formats a count per iteration, with one decimal unless it is an integer.
+/// Formats a count per iteration, with one decimal unless it is an integer or large.
 pub fn count(number: f64) -> String {
-    if (number - number.round()).abs() < 0.05 { whole(number) } else { format!("{number:.1}") }
+    if number.abs() >= 1000.0 || (number - number.round()).abs() < 0.05 {
+        whole(number)
+    } else {
+        format!("{number:.1}")
+    }
 }
 
 /// The goals of a row.

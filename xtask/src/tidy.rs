@@ -4,6 +4,7 @@
 
 mod api;
 mod commits;
+mod figures;
 mod manifests;
 mod prose;
 mod references;
@@ -44,6 +45,8 @@ const RULES: &[Rule] = &[
     prose::language,
     references::follows,
     references::published,
+    figures::readme,
+    figures::missed_goals,
     commits::subjects,
     commits::changelogs,
 ];
