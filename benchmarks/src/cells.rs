@@ -2,11 +2,21 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
 
 use crate::atomics::{self, Atomics};
-use crate::measure::median;
+use crate::cli::Options;
+use crate::measure::{median, range};
 use crate::process::{self, Failure, Native};
+use crate::table::{Cell, count, whole};
+
+/// The number of rounds of native measurements. Each round covers all cells, so that a temporary load affects all of them.
+const ROUNDS: usize = 3;
+
+/// The number of instruction counts of a cell.
+const COUNTS: usize = 3;
+
+/// The columns of [`Measured::cells`].
+pub const COLUMNS: [&str; 3] = ["instructions", "allocations", "ns (range)"];
 
 /// The identity of a cell: its build and its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +53,8 @@ pub struct Measured {
     pub atomics: Atomics,
     /// Allocations and time.
     pub native: Native,
+    /// The least and the greatest time of all rounds.
+    pub range: [f64; 2],
 }
 
 impl Measured {
@@ -51,6 +63,7 @@ impl Measured {
         instructions: f64::NAN,
         atomics: Atomics::NOTHING,
         native: Native { allocations: f64::NAN, nanoseconds: f64::NAN },
+        range: [f64::NAN; 2],
     };
 
     /// Returns the difference to `base`.
@@ -62,7 +75,46 @@ impl Measured {
                 allocations: self.native.allocations - base.native.allocations,
                 nanoseconds: self.native.nanoseconds - base.native.nanoseconds,
             },
+            range: [self.range[0] - base.range[1], self.range[1] - base.range[0]],
         }
+    }
+
+    /// Returns its share of one of so many parts.
+    #[must_use]
+    pub fn divided(mut self, parts: f64) -> Self {
+        let Self { instructions, atomics, native, range } = &mut self;
+        let values = [instructions, &mut atomics.all, &mut atomics.shared];
+        for value in values.into_iter().chain([&mut native.allocations, &mut native.nanoseconds]).chain(range)
+        {
+            *value /= parts;
+        }
+        self
+    }
+
+    /// Returns the values of [`COLUMNS`].
+    pub fn cells(self) -> Vec<Cell> {
+        vec![
+            Cell::whole(self.instructions),
+            Cell::count(self.native.allocations),
+            Cell::whole(self.native.nanoseconds).with_spread(self.range),
+        ]
+    }
+
+    /// Describes the cost of the base of a table's differences.
+    pub fn describe(self, name: &str) -> String {
+        let [instructions, allocations, nanoseconds] =
+            [self.instructions, self.native.allocations, self.native.nanoseconds];
+        let atomics = if self.atomics.all.is_nan() {
+            String::new()
+        } else {
+            format!("{} atomics (shared), ", self.atomics.cell())
+        };
+        format!(
+            "{name}: {} instructions, {} allocations, {atomics}{} ns.",
+            whole(instructions),
+            count(allocations),
+            whole(nanoseconds)
+        )
     }
 }
 
@@ -78,6 +130,12 @@ impl Results {
     /// Returns the measurement of a cell.
     pub fn get(&self, key: Key) -> Measured {
         self.measured.get(&key).copied().unwrap_or(Measured::NOTHING)
+    }
+
+    /// Returns the difference of two cells; its range is that of the differences within a round.
+    pub fn over(&self, this: Key, base: Key) -> Measured {
+        let range = range(&self.by_round(this, base, |this, base| this - base));
+        Measured { range, ..self.get(this).over(self.get(base)) }
     }
 
     /// Returns `true` if the cell was measured.
@@ -101,18 +159,31 @@ impl Results {
     /// Returns the ratio of the times of `than` and `this`. It is the median of the ratios of each round, because both
     /// cells of a round were measured within seconds.
     pub fn times_faster(&self, this: Key, than: Key) -> f64 {
-        self.by_round(this, than, |this, than| than / this)
+        median(&mut self.by_round(this, than, |this, than| than / this))
     }
 
     /// Returns the difference of the times of `this` and `than`, as the median of all rounds.
     pub fn nanoseconds_more(&self, this: Key, than: Key) -> f64 {
-        self.by_round(this, than, |this, than| this - than)
+        median(&mut self.by_round(this, than, |this, than| this - than))
     }
 
-    fn by_round(&self, this: Key, than: Key, compared: impl Fn(f64, f64) -> f64) -> f64 {
+    fn by_round(&self, this: Key, than: Key, compared: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let of = |key| self.rounds.get(&key).into_iter().flatten().map(|round: &Native| round.nanoseconds);
-        median(&mut of(this).zip(of(than)).map(|(this, than)| compared(this, than)).collect::<Vec<_>>())
+        of(this).zip(of(than)).map(|(this, than)| compared(this, than)).collect()
     }
+}
+
+/// Measures the wanted cells, and the candidates that are the bases of differences. No cell is of the build without default
+/// features.
+pub fn measure_wanted(
+    options: &Options,
+    keys: impl Iterator<Item = Key>,
+    bases: &[&str],
+) -> Result<Results, Failure> {
+    let keys: Vec<Key> =
+        keys.filter(|key| bases.contains(&key.candidate) || options.wants(&key.label())).collect();
+    let counts = if options.counts()? { COUNTS } else { 0 };
+    measure(&keys, Path::new(""), |_| ROUNDS, |_| counts)
 }
 
 /// Measures the cells natively in `rounds` rounds and `counts` times under valgrind, and takes the medians.
@@ -148,30 +219,9 @@ pub fn measure(
             nanoseconds: median_of(|one| one.nanoseconds),
         };
         let instructions = median(&mut { instructions });
-        results.measured.insert(*key, Measured { instructions, native, ..Measured::NOTHING });
+        let times = results.rounds.get(key).into_iter().flatten().map(|one| one.nanoseconds);
+        let range = range(&times.collect::<Vec<_>>());
+        results.measured.insert(*key, Measured { instructions, native, range, ..Measured::NOTHING });
     }
     Ok(results)
-}
-
-/// Describes the machine and the compiler.
-pub fn machine() -> String {
-    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let rustc = Command::new(compiler).arg("--version").output().ok();
-    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    format!(
-        "{} {}, {cores} cores; {}.",
-        std::env::consts::ARCH,
-        std::env::consts::OS,
-        rustc.as_deref().unwrap_or("rustc unknown"),
-    )
-}
-
-/// Describes the machine and the tools.
-pub fn facts(valgrind: Option<&str>) -> String {
-    format!(
-        "{} {}. Instructions are reproducible to about ±20; nanoseconds are medians and vary.",
-        machine(),
-        valgrind.unwrap_or("Instructions not counted (--quick)"),
-    )
 }

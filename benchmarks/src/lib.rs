@@ -9,7 +9,10 @@ pub mod cells;
 pub mod cli;
 pub mod measure;
 pub mod messages;
+#[cfg(feature = "comparison")]
+pub mod oxtel;
 pub mod process;
+pub mod results;
 pub mod sdk;
 pub mod table;
 

@@ -85,3 +85,8 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// Returns the least and the greatest value; NaN if there are no values.
+pub fn range(values: &[f64]) -> [f64; 2] {
+    [values.iter().copied().fold(f64::NAN, f64::min), values.iter().copied().fold(f64::NAN, f64::max)]
+}

@@ -101,6 +101,16 @@ impl Variant {
         Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, TraceState::NONE))
     }
 
+    /// Returns its name in tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unsampled => "not sampled",
+            Self::Declared => "not sampled, declared",
+            Self::Sampled => "sampled",
+            Self::Nothing => "nothing installed",
+        }
+    }
+
     /// Returns the `traceparent` that is written by hand.
     pub fn by_hand(self) -> Option<&'static str> {
         match self {

@@ -1,38 +1,104 @@
-//! Markdown tables, and the results of goals.
+//! Tables of measured values, and the results of goals.
 
-/// A Markdown table; all columns but the first and the last are numbers.
-#[derive(Debug)]
+use serde::Serialize;
+
+/// A table: rows with a name, values and goals.
+#[derive(Debug, Serialize)]
 pub struct Table {
-    rows: Vec<Vec<String>>,
+    /// The headings of the values.
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    cells: Vec<Cell>,
+    goals: Goals,
+}
+
+/// A value as text, and as a number with the range in which it was measured, where there are any.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    text: String,
+    value: Option<f64>,
+    /// The least and the greatest value of all rounds.
+    spread: Option<[f64; 2]>,
+}
+
+impl Cell {
+    /// An integer.
+    pub fn whole(value: f64) -> Self {
+        Self::number(value, whole(value))
+    }
+
+    /// A count per iteration.
+    pub fn count(value: f64) -> Self {
+        Self::number(value, count(value))
+    }
+
+    /// A number with so many decimals.
+    pub fn decimal(value: f64, decimals: usize) -> Self {
+        let text = if value.is_nan() { whole(value) } else { format!("{value:.decimals$}") };
+        Self::number(value, text)
+    }
+
+    /// A number as this text.
+    pub fn number(value: f64, text: String) -> Self {
+        Self { text, value: Some(value).filter(|value| value.is_finite()), spread: None }
+    }
+
+    /// Adds the least and the greatest value of all rounds, with as many decimals as the value.
+    #[must_use]
+    pub fn with_spread(mut self, spread: [f64; 2]) -> Self {
+        if spread.iter().all(|value| value.is_finite()) {
+            let [least, most] = spread.map(|value| match self.text.rsplit_once('.') {
+                Some((_, decimals)) => format!("{value:.*}", decimals.len()),
+                None => whole(value),
+            });
+            self.text = format!("{} ({least} to {most})", self.text);
+            self.spread = Some(spread);
+        }
+        self
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), value: None, spread: None }
+    }
 }
 
 impl Table {
-    /// Creates a table with this header.
-    pub fn new(head: &[&str]) -> Self {
-        let last = head.len() - 1;
-        let rule = |column| if column == 0 || column == last { "---" } else { "---:" };
-        let rule = (0..head.len()).map(|column| rule(column).to_owned()).collect();
-        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect(), rule] }
+    /// Creates a table with these columns between that of the names and that of the goals.
+    pub fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    pub fn row(&mut self, name: impl Into<String>, cells: Vec<Cell>, goals: Goals) {
+        self.rows.push(Row { name: name.into(), cells, goals });
     }
 
-    /// Sets the last cell of the last row.
-    pub fn last(&mut self, text: String) {
-        if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
-            *cell = text;
-        }
+    /// Returns true without rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
-    /// Prints the table, followed by an empty line.
-    pub fn print(&self) {
-        for row in &self.rows {
-            println!("| {} |", row.join(" | "));
+    /// Returns the goals of all rows.
+    pub fn goals(&self) -> impl Iterator<Item = &Goals> {
+        self.rows.iter().map(|row| &row.goals)
+    }
+
+    /// Formats the table in Markdown.
+    pub fn markdown(&self) -> String {
+        let rule = "---:|".repeat(self.columns.len());
+        let mut text = format!("| | {} | goals |\n|---|{rule}---|\n", self.columns.join(" | "));
+        for Row { name, cells, goals } in &self.rows {
+            let cells: Vec<_> = cells.iter().map(|cell| &*cell.text).collect();
+            text.push_str(&format!("| {name} | {} | {} |\n", cells.join(" | "), goals.text()));
         }
-        println!();
+        text
     }
 }
 
@@ -52,17 +118,24 @@ pub fn whole(number: f64) -> String {
     if number < 0.0 && digits != "0" { format!("−{text}") } else { text }
 }
 
-/// Formats a count per iteration, with one decimal unless it is an integer.
+/// Formats a count per iteration, with one decimal unless it is an integer or large.
 pub fn count(number: f64) -> String {
-    if (number - number.round()).abs() < 0.05 { whole(number) } else { format!("{number:.1}") }
+    if number.abs() >= 1000.0 || (number - number.round()).abs() < 0.05 {
+        whole(number)
+    } else {
+        format!("{number:.1}")
+    }
 }
 
 /// The goals of a row.
-#[derive(Debug, Default)]
-pub struct Goals {
-    texts: Vec<String>,
-    met: usize,
-    missed: usize,
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Goals(Vec<Goal>);
+
+#[derive(Debug, Serialize)]
+struct Goal {
+    met: bool,
+    text: String,
 }
 
 impl Goals {
@@ -99,22 +172,25 @@ impl Goals {
     }
 
     fn add(&mut self, met: bool, text: String) {
-        if met {
-            self.met += 1;
-        } else {
-            self.missed += 1;
-        }
-        self.texts.push(format!("{} {text}", if met { "met:" } else { "**MISSED:**" }));
+        self.0.push(Goal { met, text });
+    }
+
+    /// Returns the number of goals that were met.
+    pub fn met(&self) -> usize {
+        self.0.iter().filter(|goal| goal.met).count()
+    }
+
+    /// Returns the number of goals that were missed.
+    pub fn missed(&self) -> usize {
+        self.0.len() - self.met()
     }
 
     /// Formats the goals as the cell of a table.
-    pub fn cell(&self) -> String {
-        self.texts.join("; ")
-    }
-
-    /// Adds the numbers of met and missed goals to `sum`.
-    pub fn add_to(&self, sum: &mut (usize, usize)) {
-        sum.0 += self.met;
-        sum.1 += self.missed;
+    fn text(&self) -> String {
+        let texts = self
+            .0
+            .iter()
+            .map(|Goal { met, text }| format!("{} {text}", if *met { "met:" } else { "**MISSED:**" }));
+        texts.collect::<Vec<_>>().join("; ")
     }
 }

@@ -19,25 +19,36 @@ const SOAK: &str = "soak";
 /// The soak that starts the services of a package, and that package.
 const SHOP: &str = "shop";
 
-pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
+    let (name, rest) = select("bench", arguments, &comparisons()?)?;
+    let repo = Repo::open()?;
+    if answer(program("valgrind", &repo.root).arg("--version")).is_none() {
+        eprintln!("warning: valgrind is not installed; instruction counts need it");
+    }
+    run(bench_command(&repo.root, name).args(rest))
+}
+
+/// Returns the sorted names of all comparisons.
+pub(crate) fn comparisons() -> Result<Vec<String>> {
     let repo = Repo::open()?;
     let Some(manifest) = repo.file("benchmarks/Cargo.toml") else {
         bail!("benchmarks/Cargo.toml does not exist");
     };
-    let names = binaries(&metadata(&manifest)?, |_| true);
-    let (name, rest) = select("bench", arguments, &names)?;
-    if answer(program("valgrind", &repo.root).arg("--version")).is_none() {
-        eprintln!("warning: valgrind is not installed; instruction counts need it");
-    }
-    run(cargo(&repo.root)
-        .args(["run", "--release", "--manifest-path", "benchmarks/Cargo.toml", "--bin", name, "--"])
-        .args(rest))
+    Ok(binaries(&metadata(&manifest)?, |package| package == "benchmarks"))
+}
+
+/// `cargo run` for a comparison, whose arguments follow.
+pub(crate) fn bench_command(root: &Path, name: &str) -> Command {
+    let mut command = cargo(root);
+    command.args(["run", "--release", "--manifest-path", "benchmarks/Cargo.toml", "--bin", name, "--"]);
+    command
 }
 
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let repo = Repo::open()?;
     let names = binaries(&repo.metadata, |package| package == SOAK);
-    let (name, rest) = select("soak", arguments, &names)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (name, rest) = select("soak", &arguments, &names)?;
     build_soak(&repo.root, name)?;
     run(soak_command(&repo.root, "run", name).arg("--").args(rest))
 }
@@ -72,18 +83,14 @@ fn binaries(metadata: &Metadata, wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// Splits the arguments into the name of a binary and the arguments for it.
-fn select<'a>(
-    command: &str,
-    arguments: &'a [String],
-    names: &[String],
-) -> Result<(&'a String, &'a [String])> {
+fn select<'a>(command: &str, arguments: &'a [&'a str], names: &[String]) -> Result<(&'a str, &'a [&'a str])> {
     let list = if names.is_empty() { "(none)".to_owned() } else { names.join(", ") };
     match arguments.split_first() {
         None => bail!("missing name of a {command}; expected one of: {list}"),
-        Some((name, _)) if !names.contains(name) => {
+        Some((name, _)) if !names.iter().any(|known| known == name) => {
             bail!("unknown {command} `{name}`; expected one of: {list}")
         }
-        Some(split) => Ok(split),
+        Some((name, rest)) => Ok((name, rest)),
     }
 }
 
@@ -94,19 +101,19 @@ mod tests {
 
     #[test]
     fn a_name_is_split_from_its_arguments() {
-        let arguments = ["http".to_owned(), "--requests".to_owned(), "7".to_owned()];
+        let arguments = ["http", "--requests", "7"];
         let (name, rest) = select("soak", &arguments, &["grpc".to_owned(), "http".to_owned()]).unwrap();
-        assert_eq!((name.as_str(), rest), ("http", &arguments[1..]));
+        assert_eq!((name, rest), ("http", &arguments[1..]));
     }
 
     #[test]
     fn an_unknown_name_is_an_error_with_the_list() {
         let names = ["grpc".to_owned(), "http".to_owned()];
-        let error = select("bench", &["htp".to_owned()], &names).unwrap_err();
+        let error = select("bench", &["htp"], &names).unwrap_err();
         assert_eq!(error.to_string(), "unknown bench `htp`; expected one of: grpc, http");
         let error = select("bench", &[], &names).unwrap_err();
         assert_eq!(error.to_string(), "missing name of a bench; expected one of: grpc, http");
-        let error = select("bench", &["http".to_owned()], &[]).unwrap_err();
+        let error = select("bench", &["http"], &[]).unwrap_err();
         assert_eq!(error.to_string(), "unknown bench `http`; expected one of: (none)");
     }
 

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod bench;
 mod binaries;
 mod ci;
 mod demo;
@@ -44,9 +45,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "NAME [ARGUMENT…]",
-        about: "one comparison of benchmarks/, measured in one run, printed as a table",
-        run: binaries::bench,
+        arguments: "NAME [ARGUMENT…] | all [--resume] [NAME…] | report",
+        about: "one comparison of benchmarks/, or all of them, or benchmarks/RESULTS.md from what they measured",
+        run: bench::command,
     },
     Command {
         name: "soak",

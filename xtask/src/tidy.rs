@@ -6,6 +6,7 @@ mod api;
 mod commits;
 mod deploy;
 mod deploy_kubernetes;
+mod figures;
 mod manifests;
 mod prose;
 mod references;
@@ -55,6 +56,8 @@ const RULES: &[Rule] = &[
     deploy::compose::files,
     deploy::metrics::known,
     deploy::metrics::tested,
+    figures::readme,
+    figures::missed_goals,
     commits::subjects,
     commits::changelogs,
     deploy_kubernetes::manifests,

@@ -1,18 +1,11 @@
 //! Runs each cell of a broker's benchmark in a separate process and prints the tables with the goals.
 
-use std::path::Path;
-
-use crate::cells::{Key, Results, facts, measure};
+use crate::cells::{COLUMNS, Key, Results, measure_wanted};
 use crate::cli::Options;
 use crate::messages::{Candidate, Variant};
-use crate::process::{self, Failure};
-use crate::table::{Goals, Table, count, whole};
-
-/// The number of rounds of native measurements, alternating between the candidates.
-const ROUNDS: usize = 3;
-
-/// The number of instruction counts of a cell.
-const COUNTS: usize = 3;
+use crate::process::Failure;
+use crate::results::Document;
+use crate::table::{Goals, Table};
 
 /// The goals: the largest ratio to the floor, and the most instructions if nothing is installed.
 const SAMPLED: f64 = 1.0;
@@ -35,31 +28,19 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Measures all cells and prints the tables.
-    pub fn print(&self, options: &Options) -> Result<(), Failure> {
+    /// Measures all cells and adds the tables.
+    pub fn add(&self, options: &Options, document: &mut Document) -> Result<(), Failure> {
         if std::env::var_os(self.url).is_none() {
             return Err(
                 format!("{} is not set (`cargo xtask services up {}`)", self.url, self.service).into()
             );
         }
-        let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-        let wanted = |key: &Key| {
-            options.only.is_empty()
-                || key.candidate == Candidate::Bare.name()
-                || options.only.iter().any(|text| key.label().contains(text))
-        };
-        let keys: Vec<Key> = self.keys().into_iter().filter(wanted).collect();
-        let counts = |_: &Key| if valgrind.is_some() { COUNTS } else { 0 };
-        // No cell is of the build without default features.
-        let results = measure(&keys, Path::new(""), |_| ROUNDS, counts)?;
-        let mut goals = (0, 0);
-        println!("# {}: cost per message\n", self.title);
-        println!("{}\n", facts(valgrind.as_deref()));
+        let results = measure_wanted(options, self.keys().into_iter(), &[Candidate::Bare.name()])?;
+        document.title(&format!("{}: cost per message", self.title));
         for &(side, heading) in self.sides {
-            println!("## {heading}\n");
-            self.print_side(&results, side, &mut goals);
+            document.section(heading);
+            self.add_side(&results, side, document);
         }
-        println!("Goals: {} met, {} missed.", goals.0, goals.1);
         Ok(())
     }
 
@@ -74,14 +55,13 @@ impl Tables {
         keys
     }
 
-    fn print_side(&self, results: &Results, side: &'static str, sum: &mut (usize, usize)) {
+    fn add_side(&self, results: &Results, side: &'static str, document: &mut Document) {
         let [client, ours] = self.clients;
         let ours = format!("{ours}, `bound-metrics`");
-        let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+        let mut table = Table::new(&COLUMNS);
         for &variant in Variant::ALL {
             let over = |candidate, variant| {
-                let bare = results.get(key(side, Candidate::Bare, variant));
-                results.get(key(side, candidate, variant)).over(bare)
+                results.over(key(side, candidate, variant), key(side, Candidate::Bare, variant))
             };
             for (candidate, name) in [
                 (Candidate::Floor, "floor: SDK propagator, span, attributes, bound metrics"),
@@ -103,36 +83,15 @@ impl Tables {
                     };
                     goals.at_most(cost.instructions, most, note);
                 }
-                goals.add_to(sum);
-                table.row(vec![
-                    format!("{}: {name}", variant_name(variant)),
-                    whole(cost.instructions),
-                    count(cost.native.allocations),
-                    whole(cost.native.nanoseconds),
-                    goals.cell(),
-                ]);
+                table.row(format!("{}: {name}", variant.label()), cost.cells(), goals);
             }
         }
-        table.print();
+        document.table(table);
         let bare = results.get(key(side, Candidate::Bare, Variant::Sampled));
-        println!(
-            "{client} itself: {} instructions, {} allocations, {} ns.\n",
-            whole(bare.instructions),
-            count(bare.native.allocations),
-            whole(bare.native.nanoseconds)
-        );
+        document.note(bare.describe(&format!("{client} itself")));
     }
 }
 
 fn key(side: &'static str, candidate: Candidate, variant: Variant) -> Key {
     Key { default_build: false, side, candidate: candidate.name(), variant: variant.name() }
-}
-
-fn variant_name(variant: Variant) -> &'static str {
-    match variant {
-        Variant::Unsampled => "not sampled",
-        Variant::Declared => "not sampled, declared",
-        Variant::Sampled => "sampled",
-        Variant::Nothing => "nothing installed",
-    }
 }

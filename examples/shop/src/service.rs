@@ -123,13 +123,16 @@ fn stop_with_stdin() {
     });
 }
 
+/// The variable with the address of the probes.
+const HEALTH: &str = "SHOP_HEALTH";
+
 /// Serves `/livez` and `/readyz` at the address in `SHOP_HEALTH`, and nowhere without one.
 ///
 /// The listener is that of the probes alone: consumers have no other one, and that of a server closes at SIGTERM, while its
 /// requests are still in progress. This one responds until the process ends.
 async fn serve_health(health: &Health) -> Result<(), Failure> {
-    let Ok(address) = setting("SHOP_HEALTH") else { return Ok(()) };
-    let listener = bind("SHOP_HEALTH", &address).await?;
+    let Ok(address) = setting(HEALTH) else { return Ok(()) };
+    let listener = bind(HEALTH, &address).await?;
     let router = health.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())

@@ -1,10 +1,11 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::atomics;
-use benchmarks::cells::{Key, Measured, Results, facts, measure};
+use benchmarks::cells::{COLUMNS, Key, Measured, Results, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Goals, Table};
 
 use crate::cell::{Candidate, Side, Variant};
 use crate::echo::STREAMED;
@@ -13,31 +14,24 @@ use crate::echo::STREAMED;
 /// them.
 const ROUNDS: usize = 3;
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    if valgrind.is_some() {
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let counts = usize::from(options.counts()?);
+    if counts > 0 {
         atomics::check_tools()?;
     }
     let default = process::build_default("grpc")?;
-    let wanted = |key: &Key| {
-        options.only.is_empty()
-            || key.candidate == "bare"
-            || options.only.iter().any(|text| key.label().contains(text))
-    };
+    let wanted = |key: &Key| key.candidate == "bare" || options.wants(&key.label());
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
-    let mut results = measure(&keys, &default, |_| ROUNDS, |_| usize::from(valgrind.is_some()))?;
+    let mut results = measure(&keys, &default, |_| ROUNDS, |_| counts)?;
     results.count_atomics(&default)?;
-    let mut goals = (0, 0);
-    println!("# gRPC: cost per call\n");
-    println!("{}\n", facts(valgrind.as_deref()));
+    document.title("gRPC: cost per call");
     for &side in Side::ALL {
-        println!("## {}\n", title(side));
+        document.section(title(side));
         for &variant in Variant::ALL {
-            print_variant(&results, side, variant, &mut goals);
+            add_variant(&results, side, variant, document);
         }
     }
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
     Ok(())
 }
 
@@ -77,18 +71,15 @@ fn title(side: Side) -> &'static str {
     }
 }
 
-fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
-    println!(
-        "### {}\n",
-        match variant {
-            Variant::Sampled => "Sampled parent",
-            Variant::Unsampled => "Unsampled parent",
-            Variant::DeclaredSampled => "Sampled parent, sampler and propagator declared",
-            Variant::Declared => "Unsampled parent, sampler and propagator declared",
-            Variant::Nothing => "Nothing installed",
-        }
-    );
-    let mut table = Table::new(&["", "instructions", "allocations", "atomics (shared)", "ns", "goals"]);
+fn add_variant(results: &Results, side: Side, variant: Variant, document: &mut Document) {
+    document.subsection(match variant {
+        Variant::Sampled => "Sampled parent",
+        Variant::Unsampled => "Unsampled parent",
+        Variant::DeclaredSampled => "Sampled parent, sampler and propagator declared",
+        Variant::Declared => "Unsampled parent, sampler and propagator declared",
+        Variant::Nothing => "Nothing installed",
+    });
+    let mut table = Table::new(&[COLUMNS[0], COLUMNS[1], "atomics (shared)", COLUMNS[2]]);
     let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
     let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
     for (default_build, candidate) in rows {
@@ -101,40 +92,25 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
             Candidate::Ours if !default_build => goals(results, side, variant, cost),
             _ => Goals::default(),
         };
-        goals.add_to(sum);
-        table.row(vec![
-            name(candidate, default_build).to_owned(),
-            whole(cost.instructions),
-            count(cost.native.allocations),
-            cost.atomics.cell(),
-            whole(cost.native.nanoseconds),
-            goals.cell(),
-        ]);
+        let mut cells = cost.cells();
+        cells.insert(2, cost.atomics.cell().into());
+        table.row(name(candidate, default_build), cells, goals);
     }
-    table.print();
+    document.table(table);
     let bare = results.get(key(false, side, Candidate::Bare, variant));
-    println!(
-        "The bare call: {} instructions, {} allocations, {} atomics (shared), {} ns.\n",
-        whole(bare.instructions),
-        count(bare.native.allocations),
-        bare.atomics.cell(),
-        whole(bare.native.nanoseconds)
-    );
+    document.note(bare.describe("The bare call"));
+    let ours = over_bare(results, key(false, side, Candidate::Ours, variant), side, variant).instructions;
+    let times = best_peer(results, side, variant) / ours;
+    if !times.is_nan() {
+        document.note(format!("The best peer costs {times:.1} times as much as otel-grpc."));
+    }
 }
 
 /// Returns the difference to the bare cell of the same build, per call or per message of a stream.
 fn over_bare(results: &Results, at: Key, side: Side, variant: Variant) -> Measured {
     let bare = key(at.default_build, side, Candidate::Bare, variant);
-    let mut cost = results.get(at).over(results.get(bare));
-    if side.streams() {
-        let messages = STREAMED as f64;
-        cost.instructions /= messages;
-        cost.atomics.all /= messages;
-        cost.atomics.shared /= messages;
-        cost.native.allocations /= messages;
-        cost.native.nanoseconds /= messages;
-    }
-    cost
+    let cost = results.over(at, bare);
+    if side.streams() { cost.divided(STREAMED as f64) } else { cost }
 }
 
 fn name(candidate: Candidate, default_build: bool) -> &'static str {
@@ -145,6 +121,14 @@ fn name(candidate: Candidate, default_build: bool) -> &'static str {
         Candidate::Ours if default_build => "**otel-grpc**, default build (unbound metrics)",
         Candidate::Ours => "**otel-grpc**, `bound-metrics`",
     }
+}
+
+/// Returns the instructions of the best peer over the bare call.
+fn best_peer(results: &Results, side: Side, variant: Variant) -> f64 {
+    let peers = [Candidate::TonicTracing, Candidate::TowerOtel];
+    let cost =
+        |candidate| over_bare(results, key(false, side, candidate, variant), side, variant).instructions;
+    peers.map(cost).into_iter().fold(f64::NAN, f64::min)
 }
 
 /// Checks the goals of our layers.
@@ -165,10 +149,7 @@ fn goals(results: &Results, side: Side, variant: Variant, ours: Measured) -> Goa
     };
     goals.at_most(ours.instructions, most, "");
     if let Some(share) = share {
-        let peers = [Candidate::TonicTracing, Candidate::TowerOtel];
-        let cost =
-            |candidate| over_bare(results, key(false, side, candidate, variant), side, variant).instructions;
-        let best = peers.map(cost).into_iter().fold(f64::NAN, f64::min);
+        let best = best_peer(results, side, variant);
         goals.at_most(ours.instructions, (best / share).floor(), &format!(" (best peer ÷ {share})"));
     }
     goals.at_most(ours.native.allocations, allocations, " allocations");

@@ -15,6 +15,7 @@ named! {
         TowerOtel = "tower-otel",
         InstrumentationTower = "opentelemetry-instrumentation-tower",
         AxumTracing = "axum-tracing-opentelemetry",
+        Oxtel = "oxtel-tower",
         Floor = "floor",
         Ours = "ours",
     }
@@ -81,10 +82,17 @@ impl Variant {
     }
 }
 
+/// The providers of oxtel, and the span of a client's caller.
+#[cfg(feature = "comparison")]
+type Oxtel = (benchmarks::oxtel::Oxtel, Option<tracing::span::EnteredSpan>);
+
+#[cfg(not(feature = "comparison"))]
+type Oxtel = std::convert::Infallible;
+
 /// The providers that a cell's process has installed.
-#[derive(Debug)]
 pub(crate) struct Installed {
     pub(crate) metrics: Option<Metrics>,
+    pub(crate) oxtel: Option<Oxtel>,
     _current: Option<ContextGuard>,
 }
 
@@ -94,6 +102,9 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
     match arguments {
         ["propagation", candidate, variant, mode] => {
             return crate::propagation::measure(candidate, variant, Mode::parse(mode)?);
+        }
+        [crate::contention::CONTENTION, candidate, threads] => {
+            return crate::contention::measure(candidate, threads);
         }
         ["growth", candidate, case, mode] => {
             return crate::growth::measure(candidate, case, Mode::parse(mode)?);
@@ -124,6 +135,16 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<()> {
 /// Installs the global providers and the propagator: ours for our layers, the SDK's for the others, with the same
 /// formats.
 pub(crate) fn install(side: Side, candidate: Candidate, variant: Variant) -> Installed {
+    #[cfg(feature = "comparison")]
+    if candidate == Candidate::Oxtel {
+        let enter =
+            || benchmarks::oxtel::enter(requests::TRACE_ID, requests::SPAN_ID, !variant.is_unsampled());
+        let oxtel = variant.has_sdk().then(|| {
+            let providers = benchmarks::oxtel::Oxtel::dropping(variant.has_traces());
+            (providers, (side == Side::Client && variant.has_traces()).then(enter))
+        });
+        return Installed { metrics: None, oxtel, _current: None };
+    }
     if variant != Variant::Nothing {
         if candidate == Candidate::Ours {
             let formats = otel_propagation::CompositePropagator::empty()
@@ -158,5 +179,5 @@ pub(crate) fn install(side: Side, candidate: Candidate, variant: Variant) -> Ins
     let metrics = variant.has_sdk().then(sdk::install_metrics);
     // A client takes its parent from the current context.
     let current: Option<Context> = (side == Side::Client).then(|| requests::caller(variant)).flatten();
-    Installed { metrics, _current: current.map(Context::attach) }
+    Installed { metrics, oxtel: None, _current: current.map(Context::attach) }
 }

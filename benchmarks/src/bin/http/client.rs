@@ -62,6 +62,50 @@ pub(crate) fn measure(
     Some(())
 }
 
+/// Measures calls of so many hosts in turn, each of which is known before the measurement.
+#[cfg(feature = "comparison")]
+pub(crate) fn hosts(candidate: Candidate, variant: Variant, mode: Mode, hosts: usize) -> Option<()> {
+    let installed = crate::cell::install(crate::cell::Side::Client, candidate, variant);
+    let uris: Vec<http::Uri> = (0..hosts)
+        .map(|host| format!("http://host-{host}.example.com:8080/users/42").parse().expect("it is valid"))
+        .collect();
+    match candidate {
+        Candidate::Bare => in_turn(Answer, candidate, variant, mode, &installed, &uris),
+        Candidate::Ours => {
+            let service = otel_http::ClientLayer::new().layer(Answer);
+            in_turn(service, candidate, variant, mode, &installed, &uris);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+#[cfg(feature = "comparison")]
+fn in_turn<S, B>(
+    mut service: S,
+    candidate: Candidate,
+    variant: Variant,
+    mode: Mode,
+    installed: &Installed,
+    uris: &[http::Uri],
+) where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
+    check::client(candidate, variant, installed, || call(&mut service, requests::client()));
+    let request = |uri: &http::Uri| {
+        let mut request = requests::client();
+        *request.uri_mut() = uri.clone();
+        request
+    };
+    for uri in uris {
+        call(&mut service, request(uri));
+    }
+    let mut next = uris.iter().cycle();
+    let prepare = || request(next.next().expect("the hosts are repeated"));
+    benchmarks::measure::measure(mode, prepare, |request| call(&mut service, request));
+}
+
 #[cfg(feature = "comparison")]
 fn compared(candidate: Candidate, variant: Variant, mode: Mode, installed: &Installed) -> Option<()> {
     match candidate {
@@ -75,6 +119,9 @@ fn compared(candidate: Candidate, variant: Variant, mode: Mode, installed: &Inst
                 Variant::MetricsOnly => run(metrics.layer(Answer), candidate, variant, mode, installed),
                 _ => run((traces, metrics).layer(Answer), candidate, variant, mode, installed),
             }
+        }
+        Candidate::Oxtel => {
+            run(oxtel_tower::HttpClientLayer::new().layer(Answer), candidate, variant, mode, installed);
         }
         _ => return None,
     }

@@ -34,6 +34,11 @@ named! {
         Baggage1 = "baggage-1",
         Baggage2 = "baggage-2",
         Baggage4 = "baggage-4",
+        Headers20 = "headers-20",
+        Headers100 = "headers-100",
+        Hosts1 = "hosts-1",
+        Hosts100 = "hosts-100",
+        Hosts1000 = "hosts-1000",
         InFlightSampled = "in-flight-sampled",
         InFlightUnsampled = "in-flight-unsampled",
         InFlightDeclared = "in-flight-declared",
@@ -47,6 +52,25 @@ impl Case {
             Self::Routes1000 => 1_000,
             Self::Routes10000 => 10_000,
             _ => 1,
+        }
+    }
+
+    /// The number of further headers of a request.
+    fn headers(self) -> usize {
+        match self {
+            Self::Headers20 => 20,
+            Self::Headers100 => 100,
+            _ => 0,
+        }
+    }
+
+    /// The number of hosts that a client calls; 0 for a server.
+    fn hosts(self) -> usize {
+        match self {
+            Self::Hosts1 => 1,
+            Self::Hosts100 => 100,
+            Self::Hosts1000 => 1_000,
+            _ => 0,
         }
     }
 
@@ -82,6 +106,10 @@ impl Case {
         if let Some((name, value)) = self.header() {
             request.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        for number in 0..self.headers() {
+            let name = http::HeaderName::try_from(format!("x-header-{number}")).expect("the name is valid");
+            request.headers_mut().insert(name, HeaderValue::from_static("value"));
+        }
         request
     }
 }
@@ -89,6 +117,9 @@ impl Case {
 /// Measures one case with the bare service or our layer.
 pub(crate) fn measure(candidate: &str, case: &str, mode: Mode) -> Option<()> {
     let (candidate, case) = (Candidate::parse(candidate)?, Case::parse(case)?);
+    if case.hosts() > 0 {
+        return crate::client::hosts(candidate, case.variant(), mode, case.hosts());
+    }
     let installed = install(Side::Server, candidate, case.variant());
     let mut app = service(candidate, case.routes())?;
     let paths = paths(case);

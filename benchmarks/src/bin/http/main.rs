@@ -6,6 +6,8 @@ mod cell;
 mod check;
 mod client;
 #[cfg(feature = "comparison")]
+mod contention;
+#[cfg(feature = "comparison")]
 mod floor;
 #[cfg(feature = "comparison")]
 mod growth;

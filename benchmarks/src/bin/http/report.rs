@@ -1,14 +1,15 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
 use benchmarks::atomics;
-use benchmarks::cells::{Key, Measured, Results, facts, measure};
+use benchmarks::cells::{COLUMNS, Key, Measured, Results, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Cell, Goals, Table};
 
 use crate::cell::{Candidate, Side, Variant};
 use crate::growth::report::{GROWTH, InFlight};
-use crate::{growth, propagation};
+use crate::{contention, growth, propagation};
 
 /// The number of rounds of native measurements. Each round covers all cells, so that a temporary load affects all of
 /// them.
@@ -19,7 +20,7 @@ const PROPAGATION_ROUNDS: usize = 9;
 
 impl Candidate {
     fn is_peer(self) -> bool {
-        matches!(self, Self::TowerOtel | Self::InstrumentationTower | Self::AxumTracing)
+        matches!(self, Self::TowerOtel | Self::InstrumentationTower | Self::AxumTracing | Self::Oxtel)
     }
 
     /// Returns `true` if the tables have this cell.
@@ -30,6 +31,12 @@ impl Candidate {
             Self::Floor => !variant.is_declared(),
             Self::InstrumentationTower => side == Side::Server,
             Self::AxumTracing => side == Side::Server && variant != Variant::MetricsOnly,
+            // It knows neither baggage nor the peer address.
+            Self::Oxtel => match variant {
+                Variant::Sampled | Variant::Unsampled | Variant::Nothing => true,
+                Variant::TraceState => side == Side::Server,
+                _ => false,
+            },
             // A client is a plain tower service, where the no-op layer costs nothing.
             Self::PassThrough => side == Side::Server,
             _ => true,
@@ -47,20 +54,21 @@ impl Variant {
 /// The side of cells without a service.
 const PROPAGATION: &str = "propagation";
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    if valgrind.is_some() {
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let counts = usize::from(options.counts()?);
+    if counts > 0 {
         atomics::check_tools()?;
     }
     let default = process::build_default("http")?;
     let is_wanted = |key: &Key| options.only.is_empty() || options.only.iter().any(|text| wanted(*key, text));
     let keys: Vec<Key> = keys().into_iter().filter(is_wanted).collect();
     let rounds = |key: &Key| if key.side == PROPAGATION { PROPAGATION_ROUNDS } else { ROUNDS };
-    let mut results = measure(&keys, &default, rounds, |_| usize::from(valgrind.is_some()))?;
+    let mut results = measure(&keys, &default, rounds, |_| counts)?;
     results.count_atomics(&default)?;
     let in_flight = growth::report::in_flight(is_wanted)?;
-    print(&results, &in_flight, valgrind.as_deref());
+    add(&results, &in_flight, document);
+    contention::add(options, document)?;
     Ok(())
 }
 
@@ -98,23 +106,19 @@ fn keys() -> Vec<Key> {
     keys
 }
 
-fn print(results: &Results, in_flight: &InFlight, valgrind: Option<&str>) {
-    let mut goals = (0, 0);
-    println!("# HTTP: cost per request\n");
-    println!("{}\n", facts(valgrind));
+fn add(results: &Results, in_flight: &InFlight, document: &mut Document) {
+    document.title("HTTP: cost per request");
     for &side in Side::ALL {
-        let (title, over) = match side {
-            Side::Server => ("Server layers", "the bare axum service"),
-            Side::Client => ("Client layers", "the bare tower service"),
-        };
-        println!("## {title}: cost per request over {over}\n");
+        document.section(match side {
+            Side::Server => "Server layers: cost per request over the bare axum service",
+            Side::Client => "Client layers: cost per request over the bare tower service",
+        });
         for &variant in Variant::ALL.iter().filter(|variant| variant.is_on(side)) {
-            print_variant(results, side, variant, &mut goals);
+            add_variant(results, side, variant, document);
         }
     }
-    growth::report::print(results, in_flight, &mut goals);
-    print_propagation(results, &mut goals);
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+    growth::report::add(results, in_flight, document);
+    add_propagation(results, document);
 }
 
 fn title(side: Side, variant: Variant) -> &'static str {
@@ -134,14 +138,13 @@ fn title(side: Side, variant: Variant) -> &'static str {
     }
 }
 
-fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usize, usize)) {
-    println!("### {}\n", title(side, variant));
-    let mut head = vec!["", "instructions", "allocations", "atomics (shared)", "ns"];
+fn add_variant(results: &Results, side: Side, variant: Variant, document: &mut Document) {
+    document.subsection(title(side, variant));
+    let mut columns = vec![COLUMNS[0], COLUMNS[1], "atomics (shared)", COLUMNS[2]];
     if side == Side::Server {
-        head.extend(["over the no-op layer: instructions", "allocations"]);
+        columns.extend(["over the no-op layer: instructions", "allocations"]);
     }
-    head.push("goals");
-    let mut table = Table::new(&head);
+    let mut table = Table::new(&columns);
     let others = Candidate::ALL.iter().filter(|candidate| **candidate != Candidate::Bare);
     let rows = others.map(|&candidate| (false, candidate)).chain([(true, Candidate::Ours)]);
     for (default_build, candidate) in rows {
@@ -149,19 +152,13 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
         if !results.has(at(candidate)) {
             continue;
         }
-        let over = |base| results.get(at(candidate)).over(results.get(at(base)));
+        let over = |base| results.over(at(candidate), at(base));
         let bare = over(Candidate::Bare);
-        let mut cells = vec![
-            if default_build { "**otel-http**, default build (unbound metrics)" } else { name(candidate) }
-                .to_owned(),
-            whole(bare.instructions),
-            count(bare.native.allocations),
-            bare.atomics.cell(),
-            whole(bare.native.nanoseconds),
-        ];
+        let mut cells = bare.cells();
+        cells.insert(2, bare.atomics.cell().into());
         if side == Side::Server {
             let over = over(Candidate::PassThrough);
-            cells.extend([whole(over.instructions), count(over.native.allocations)]);
+            cells.extend([Cell::whole(over.instructions), Cell::count(over.native.allocations)]);
         }
         let mut goals = match candidate {
             Candidate::Ours => goals(results, side, variant, over(base(side)), default_build),
@@ -170,28 +167,29 @@ fn print_variant(results: &Results, side: Side, variant: Variant, sum: &mut (usi
         if let (Candidate::Ours, false, Some(most)) = (candidate, default_build, most_atomics(variant)) {
             goals.at_most(bare.atomics.shared, most, " shared atomics");
         }
-        goals.add_to(sum);
-        cells.push(goals.cell());
-        table.row(cells);
+        let name =
+            if default_build { "**otel-http**, default build (unbound metrics)" } else { name(candidate) };
+        table.row(name, cells, goals);
     }
-    table.print();
+    document.table(table);
     let bare = results.get(key(false, side, Candidate::Bare, variant));
-    println!(
-        "The bare service: {} instructions, {} allocations, {} atomics (shared), {} ns.\n",
-        whole(bare.instructions),
-        count(bare.native.allocations),
-        bare.atomics.cell(),
-        whole(bare.native.nanoseconds)
-    );
+    document.note(bare.describe("The bare service"));
+    let at = |candidate| key(false, side, candidate, variant);
+    let ours = results.over(at(Candidate::Ours), at(base(side))).instructions;
+    let times = best_peer(results, side, variant) / ours;
+    if !times.is_nan() {
+        document.note(format!("The best peer costs {times:.1} times as much as otel-http."));
+    }
 }
 
-fn name(candidate: Candidate) -> &'static str {
+pub(crate) fn name(candidate: Candidate) -> &'static str {
     match candidate {
         Candidate::Bare => "bare",
         Candidate::PassThrough => "no-op layer",
         Candidate::TowerOtel => "tower-otel 0.12",
         Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
         Candidate::AxumTracing => "axum-tracing-opentelemetry 0.42 (traces only)",
+        Candidate::Oxtel => "oxtel-tower 0.3, with its own SDK",
         Candidate::Floor => "floor: SDK propagator, span, attributes, bound metrics",
         Candidate::Ours => "**otel-http**, `bound-metrics`",
     }
@@ -203,6 +201,13 @@ fn base(side: Side) -> Candidate {
         Side::Server => Candidate::PassThrough,
         Side::Client => Candidate::Bare,
     }
+}
+
+/// Returns the instructions of the best peer, over the base of the goals.
+fn best_peer(results: &Results, side: Side, variant: Variant) -> f64 {
+    let of = |candidate| results.get(key(false, side, candidate, variant));
+    let peers = Candidate::ALL.iter().filter(|candidate| candidate.is_peer());
+    peers.map(|&peer| of(peer).over(of(base(side))).instructions).fold(f64::NAN, f64::min)
 }
 
 /// Checks the goals of our layers.
@@ -224,9 +229,7 @@ fn goals(results: &Results, side: Side, variant: Variant, ours: Measured, defaul
     };
     goals.at_most(ours.instructions, most, "");
     if let Some(share) = share {
-        let of = |candidate| results.get(key(false, side, candidate, variant));
-        let peers = Candidate::ALL.iter().filter(|candidate| candidate.is_peer());
-        let best = peers.map(|&peer| of(peer).over(of(base(side))).instructions).fold(f64::NAN, f64::min);
+        let best = best_peer(results, side, variant);
         goals.at_most(ours.instructions, (best / share).floor(), &format!(" (best peer ÷ {share})"));
     }
     goals.at_most(ours.native.allocations, allocations, " allocations");
@@ -242,10 +245,9 @@ fn most_atomics(variant: Variant) -> Option<f64> {
     }
 }
 
-fn print_propagation(results: &Results, sum: &mut (usize, usize)) {
-    println!("## Propagation on a `HeaderMap`\n");
-    let mut table =
-        Table::new(&["", "instructions", "allocations", "ns", "times faster than the SDK (ns), goals"]);
+fn add_propagation(results: &Results, document: &mut Document) {
+    document.section("Propagation on a `HeaderMap`");
+    let mut table = Table::new(&[COLUMNS[0], COLUMNS[1], COLUMNS[2], "times faster than the SDK (ns)"]);
     for (variant, title, goal) in propagation::VARIANTS {
         for candidate in propagation::CANDIDATES {
             let sdk = if candidate.ends_with("-global") { "sdk-global" } else { "sdk" };
@@ -262,23 +264,13 @@ fn print_propagation(results: &Results, sum: &mut (usize, usize)) {
                 "sdk-global" => "the SDK, as the global propagator",
                 _ => "**otel-propagation**, as the global propagator",
             };
-            let last = match goal {
-                Some(goal) if candidate == "ours" => {
-                    goals.at_least(faster, goal, "");
-                    goals.cell()
-                }
-                _ if candidate.starts_with("sdk") => String::new(),
-                _ => format!("{faster:.1}"),
-            };
-            goals.add_to(sum);
-            table.row(vec![
-                format!("{title}: {who}"),
-                whole(measured.instructions),
-                count(measured.native.allocations),
-                whole(measured.native.nanoseconds),
-                last,
-            ]);
+            if let Some(goal) = goal.filter(|_| candidate == "ours") {
+                goals.at_least(faster, goal, "");
+            }
+            let mut cells = measured.cells();
+            cells.push(if candidate.starts_with("sdk") { "".into() } else { Cell::decimal(faster, 1) });
+            table.row(format!("{title}: {who}"), cells, goals);
         }
     }
-    table.print();
+    document.table(table);
 }

@@ -1,9 +1,10 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
-use benchmarks::cells::{Key, Results, facts, measure};
+use benchmarks::cells::{COLUMNS, Key, Results, measure};
 use benchmarks::cli::Options;
 use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Cell, Goals, Table};
 
 use crate::cell::{Candidate, Side, Variant};
 use crate::{paced, topic};
@@ -26,19 +27,17 @@ const BARE_AND_OURS: [Candidate; 2] = [Candidate::Bare, Candidate::Ours];
 /// The variable with the address of a real broker.
 const BROKERS: &str = "KAFKA_BROKERS";
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let is_counted = options.counts()?;
     let default = process::build_default("kafka")?;
     let brokers = std::env::var(BROKERS).ok();
     let wanted = |key: &Key| {
         (brokers.is_some() || key.side != Side::Paced.name())
-            && (options.only.is_empty()
-                || key.candidate == Candidate::Bare.name()
-                || options.only.iter().any(|text| key.label().contains(text)))
+            && (key.candidate == Candidate::Bare.name() || options.wants(&key.label()))
     };
     let keys: Vec<Key> = keys().into_iter().filter(wanted).collect();
-    let counts = |key: &Key| if valgrind.is_some() && !is_timed_only(key) { COUNTS } else { 0 };
+    let counts = |key: &Key| if is_counted && !is_timed_only(key) { COUNTS } else { 0 };
     let rounds = |key: &Key| if key.side == Side::Paced.name() { PACED_ROUNDS } else { ROUNDS };
     if let Some(brokers) = &brokers {
         topic::create(brokers)?;
@@ -48,15 +47,12 @@ pub(crate) fn report(options: &Options) -> Result<(), Failure> {
         topic::delete(brokers)?;
     }
     let results = results?;
-    let mut goals = (0, 0);
-    println!("# Kafka: cost per message\n");
-    println!("{}\n", facts(valgrind.as_deref()));
+    document.title("Kafka: cost per message");
     for side in [Side::Producer, Side::Consumer] {
-        print_side(&results, side, &mut goals);
+        add_side(&results, side, document);
     }
-    print_full(&results, &mut goals);
-    print_paced(&results, &mut goals);
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+    add_full(&results, document);
+    add_paced(&results, document);
     Ok(())
 }
 
@@ -83,17 +79,15 @@ fn keys() -> Vec<Key> {
     keys
 }
 
-fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
-    println!(
-        "## {}\n",
-        match side {
-            Side::Producer =>
-                "`FutureProducer::send_result` and the delivery report, over rdkafka's with one `traceparent` \
-                 written by hand",
-            _ => "`StreamConsumer::recv` and `process`, over rdkafka's `recv`",
+fn add_side(results: &Results, side: Side, document: &mut Document) {
+    document.section(match side {
+        Side::Producer => {
+            "`FutureProducer::send_result` and the delivery report, over rdkafka's with one `traceparent` \
+                 written by hand"
         }
-    );
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+        _ => "`StreamConsumer::recv` and `process`, over rdkafka's `recv`",
+    });
+    let mut table = Table::new(&COLUMNS);
     for &variant in Variant::ALL {
         for (default_build, candidate, name) in [
             (false, Candidate::Floor, "floor: SDK propagator, span, attributes, bound metrics"),
@@ -104,31 +98,19 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
             if !results.has(at) {
                 continue;
             }
-            let cost = results.get(at).over(results.get(key(default_build, side, Candidate::Bare, variant)));
+            let cost = results.over(at, key(default_build, side, Candidate::Bare, variant));
             let mut goals = Goals::default();
             if let (Candidate::Ours, Some(most)) = (candidate, most(side, variant)) {
                 // The default build records unbound metrics, if there are any.
                 let unbound = if default_build && variant.has_sdk() { UNBOUND } else { 0.0 };
                 goals.at_most(cost.instructions, most + unbound, "");
             }
-            goals.add_to(sum);
-            table.row(vec![
-                format!("{}: {name}", sampled(variant)),
-                whole(cost.instructions),
-                count(cost.native.allocations),
-                whole(cost.native.nanoseconds),
-                goals.cell(),
-            ]);
+            table.row(format!("{}: {name}", sampled(variant)), cost.cells(), goals);
         }
     }
-    table.print();
+    document.table(table);
     let bare = results.get(key(false, side, Candidate::Bare, Variant::Sampled));
-    println!(
-        "rdkafka itself: {} instructions, {} allocations, {} ns.\n",
-        whole(bare.instructions),
-        count(bare.native.allocations),
-        whole(bare.native.nanoseconds)
-    );
+    document.note(bare.describe("rdkafka itself"));
 }
 
 fn sampled(variant: Variant) -> &'static str {
@@ -158,45 +140,53 @@ fn most(side: Side, variant: Variant) -> Option<f64> {
     }
 }
 
-fn print_full(results: &Results, sum: &mut (usize, usize)) {
+fn add_full(results: &Results, document: &mut Document) {
     let [bare, ours] = BARE_AND_OURS.map(|of| key(false, Side::Full, of, Variant::Sampled));
     if !results.has(ours) {
         return;
     }
-    println!("## 200 messages at once into a queue of 10\n");
+    document.section("200 messages at once into a queue of 10");
+    let mut table = Table::new(&["ms (range)", "times as fast as rdkafka"]);
+    let cells = |key| {
+        let measured = results.get(key);
+        let [time, least, most] =
+            [measured.native.nanoseconds, measured.range[0], measured.range[1]].map(|time| time / 1e6);
+        (
+            time,
+            vec![
+                Cell::decimal(time, 1).with_spread([least, most]),
+                Cell::whole(results.times_faster(key, bare)),
+            ],
+        )
+    };
+    table.row("rdkafka", cells(bare).1, Goals::default());
+    let (time, cells) = cells(ours);
     let mut goals = Goals::default();
-    let milliseconds = |key| results.get(key).native.nanoseconds / 1e6;
     // The goal is below the duration of one retry pause of rdkafka.
-    goals.at_most_exactly(milliseconds(ours), 100.0, " ms");
-    goals.add_to(sum);
-    println!(
-        "rdkafka {:.1} ms, otel-kafka {:.1} ms: {:.0} times as fast; {}\n",
-        milliseconds(bare),
-        milliseconds(ours),
-        results.times_faster(ours, bare),
-        goals.cell()
-    );
+    goals.at_most_exactly(time, 100.0, " ms");
+    table.row("otel-kafka", cells, goals);
+    document.table(table);
 }
 
-fn print_paced(results: &Results, sum: &mut (usize, usize)) {
-    println!("## {} messages per second to a real broker, all sampled\n", paced::RATE);
+fn add_paced(results: &Results, document: &mut Document) {
+    document.section(format!("{} messages per second to a real broker, all sampled", paced::RATE));
     let [bare, ours] = BARE_AND_OURS.map(|of| key(false, Side::Paced, of, Variant::Sampled));
     if !results.has(ours) {
-        println!("Not measured: {} is not set (`cargo xtask services up kafka`).\n", BROKERS);
+        document.note(format!("Not measured: {BROKERS} is not set (`cargo xtask services up kafka`)."));
         return;
     }
     // The processor time per second.
     let share = |nanoseconds: f64| nanoseconds / 1e7;
-    let of = |key| share(results.get(key).native.nanoseconds);
+    let mut table =
+        Table::new(&["processor time of the process, % of a core (range)", "more: median of the rounds"]);
+    let cell = |key| {
+        let measured = results.get(key);
+        Cell::decimal(share(measured.native.nanoseconds), 1).with_spread(measured.range.map(share))
+    };
+    table.row("rdkafka", vec![cell(bare), "".into()], Goals::default());
     let more = share(results.nanoseconds_more(ours, bare));
     let mut goals = Goals::default();
     goals.at_most_exactly(more, 8.0, " % of a core");
-    goals.add_to(sum);
-    println!(
-        "Of a core the whole process takes {:.1} % with rdkafka, {:.1} % with otel-kafka (medians of {PACED_ROUNDS}); the \
-         median of the differences: {}\n",
-        of(bare),
-        of(ours),
-        goals.cell()
-    );
+    table.row("otel-kafka", vec![cell(ours), Cell::decimal(more, 1)], goals);
+    document.table(table);
 }

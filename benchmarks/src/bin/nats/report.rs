@@ -3,6 +3,7 @@
 use benchmarks::cli::Options;
 use benchmarks::messages::Tables;
 use benchmarks::process::Failure;
+use benchmarks::results::Document;
 
 use crate::cell::Side;
 use crate::run::URL;
@@ -19,7 +20,7 @@ const TABLES: Tables = Tables {
     ],
 };
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    TABLES.print(options)
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    TABLES.add(options, document)
 }

@@ -1,43 +1,25 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
-use std::path::Path;
-
-use benchmarks::cells::{Key, Results, facts, measure};
+use benchmarks::cells::{COLUMNS, Key, Results, measure_wanted};
 use benchmarks::cli::Options;
 use benchmarks::messages::{Candidate, Variant};
-use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::process::Failure;
+use benchmarks::results::Document;
+use benchmarks::table::{Goals, Table};
 
 use crate::cell::Side;
-
-/// The number of rounds of native measurements, alternating between the candidates.
-const ROUNDS: usize = 3;
-
-/// The number of instruction counts of a cell.
-const COUNTS: usize = 3;
 
 /// The goals: the instructions of a command, over redis alone.
 const UNSAMPLED: f64 = 2_000.0;
 const SAMPLED: f64 = 6_000.0;
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    let wanted = |key: &Key| {
-        let is_base = key.candidate == Candidate::Bare.name();
-        options.only.is_empty() || is_base || options.only.iter().any(|text| key.label().contains(text))
-    };
-    let keys: Vec<Key> = keys().filter(wanted).collect();
-    let counts = |_: &Key| if valgrind.is_some() { COUNTS } else { 0 };
-    // No cell is of the build without default features.
-    let results = measure(&keys, Path::new(""), |_| ROUNDS, counts)?;
-    let mut goals = (0, 0);
-    println!("# Redis: cost over a connection that answers from memory\n");
-    println!("{}\n", facts(valgrind.as_deref()));
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let results = measure_wanted(options, keys(), &[Candidate::Bare.name()])?;
+    document.title("Redis: cost over a connection that answers from memory");
     for &side in Side::ALL {
-        print_side(&results, side, &mut goals);
+        add_side(&results, side, document);
     }
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
     Ok(())
 }
 
@@ -55,9 +37,9 @@ fn key(side: Side, candidate: Candidate, variant: Variant) -> Key {
     Key { default_build: false, side: side.name(), candidate: candidate.name(), variant: variant.name() }
 }
 
-fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
-    println!("## {}\n", label(side));
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+fn add_side(results: &Results, side: Side, document: &mut Document) {
+    document.section(label(side));
+    let mut table = Table::new(&COLUMNS);
     for &candidate in Candidate::ALL {
         for &variant in Variant::ALL {
             let this = key(side, candidate, variant);
@@ -66,7 +48,7 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
             }
             let measured = match candidate {
                 Candidate::Bare => results.get(this),
-                _ => results.get(this).over(results.get(key(side, Candidate::Bare, variant))),
+                _ => results.over(this, key(side, Candidate::Bare, variant)),
             };
             let mut goals = Goals::default();
             if candidate == Candidate::Ours && matches!(side, Side::Command | Side::Blocking) {
@@ -76,18 +58,14 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
                     _ => {}
                 }
             }
-            goals.add_to(sum);
-            table.row(vec![
-                format!("{}: {}", candidate_label(candidate), variant_label(variant)),
-                whole(measured.instructions),
-                count(measured.native.allocations),
-                whole(measured.native.nanoseconds),
-                goals.cell(),
-            ]);
+            table.row(
+                format!("{}: {}", candidate_label(candidate), variant.label()),
+                measured.cells(),
+                goals,
+            );
         }
     }
-    table.print();
-    println!();
+    document.table(table);
 }
 
 fn label(side: Side) -> &'static str {
@@ -104,14 +82,5 @@ fn candidate_label(candidate: Candidate) -> &'static str {
         Candidate::Bare => "redis alone",
         Candidate::Floor => "floor, over redis alone",
         Candidate::Ours => "otel-redis, over redis alone",
-    }
-}
-
-fn variant_label(variant: Variant) -> &'static str {
-    match variant {
-        Variant::Unsampled => "not sampled",
-        Variant::Declared => "not sampled, declared",
-        Variant::Sampled => "sampled",
-        Variant::Nothing => "nothing installed",
     }
 }

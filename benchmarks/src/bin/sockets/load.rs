@@ -12,19 +12,17 @@ use tokio::net::TcpStream;
 /// The number of connections.
 pub(crate) const CONNECTIONS: usize = 16;
 
-/// One of so many requests has a sampled parent.
-pub(crate) const SAMPLED_OF: usize = 10;
-
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// Sends requests and prints their rate, and percentiles of the time to the end of the response.
-pub(crate) fn load(port: u16, requests: usize) {
+/// Sends requests, one of so many with a sampled parent, and prints their rate, and percentiles of the time to the end of the response.
+pub(crate) fn load(port: u16, requests: usize, sampled_of: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
     let started = Instant::now();
     let mut times = runtime.block_on(async {
-        let connections: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio::spawn(connection(port, requests / CONNECTIONS))).collect();
+        let connections: Vec<_> = (0..CONNECTIONS)
+            .map(|_| tokio::spawn(connection(port, requests / CONNECTIONS, sampled_of)))
+            .collect();
         let mut times = Vec::with_capacity(requests);
         for connection in connections {
             times.extend(connection.await.expect("it does not panic"));
@@ -40,7 +38,7 @@ pub(crate) fn load(port: u16, requests: usize) {
     println!("p99 {}", percentile(99));
 }
 
-async fn connection(port: u16, requests: usize) -> Vec<Duration> {
+async fn connection(port: u16, requests: usize, sampled_of: usize) -> Vec<Duration> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the server listens");
     stream.set_nodelay(true).expect("the socket is open");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("it is new");
@@ -51,7 +49,7 @@ async fn connection(port: u16, requests: usize) -> Vec<Duration> {
             .header("host", "api.example.com:8080")
             .header("user-agent", "curl/8.5.0")
             .header("accept", "application/json")
-            .header("traceparent", if number % SAMPLED_OF == 0 { SAMPLED } else { UNSAMPLED })
+            .header("traceparent", if number % sampled_of == 0 { SAMPLED } else { UNSAMPLED })
             .body(Empty::<Bytes>::new())
             .expect("the parts are valid");
         let started = Instant::now();

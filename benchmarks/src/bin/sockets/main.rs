@@ -21,7 +21,9 @@ fn main() -> ExitCode {
 fn cell(arguments: &[&str]) -> Option<()> {
     match arguments {
         ["serve", candidate, spins] => server::serve(Candidate::parse(candidate)?, spins.parse().ok()?),
-        ["load", port, requests] => load::load(port.parse().ok()?, requests.parse().ok()?),
+        ["load", port, requests, sampled_of] => {
+            load::load(port.parse().ok()?, requests.parse().ok()?, sampled_of.parse().ok()?);
+        }
         _ => return None,
     }
     Some(())

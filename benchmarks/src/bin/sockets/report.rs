@@ -1,10 +1,10 @@
-//! Runs all servers in interleaved rounds and prints the tables with the goals.
+//! Runs all servers in interleaved rounds and adds the tables with the goals.
 
-use benchmarks::cells::machine;
 use benchmarks::cli::Options;
 use benchmarks::measure::median;
 use benchmarks::process::Failure;
-use benchmarks::table::{Goals, Table, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Cell, Goals, Table};
 
 use crate::process::{Figures, measure};
 use crate::server::{Candidate, calibrate};
@@ -15,50 +15,87 @@ const QUICK_ROUNDS: usize = 3;
 const HANDLERS: [(&str, &str); 2] =
     [("empty", "A handler that does nothing"), ("spin", "A handler that computes for 20 µs")];
 
-/// The rounds of one handler, by candidate.
-type Rounds = Vec<Vec<Figures>>;
+/// The sampled parents of the requests, as one of so many.
+const TENTH: usize = 10;
+const RATES: [usize; 3] = [100, TENTH, 1];
 
-/// Measures all servers and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
+/// A measured server and its rounds.
+struct Row {
+    candidate: Candidate,
+    sampled_of: usize,
+    rounds: Vec<Figures>,
+}
+
+impl Row {
+    fn new(candidate: Candidate, sampled_of: usize) -> Self {
+        Self { candidate, sampled_of, rounds: Vec::new() }
+    }
+
+    fn median(&self, value: fn(&Figures) -> f64) -> f64 {
+        median(&mut self.rounds.iter().map(value).collect::<Vec<_>>())
+    }
+
+    /// Returns the quartiles of the changes from `bare`, compared within a round, whose servers ran within minutes.
+    fn change(&self, bare: &Self, value: fn(&Figures) -> f64, change: fn(f64, f64) -> f64) -> [f64; 3] {
+        let pairs = self.rounds.iter().zip(&bare.rounds);
+        quartiles(pairs.map(|(one, bare)| change(value(one), value(bare))).collect())
+    }
+
+    fn title(&self) -> String {
+        let name = match self.candidate {
+            Candidate::Bare => return "bare".to_owned(),
+            Candidate::BareAgain => return "bare, once more".to_owned(),
+            Candidate::SetUp => return "SDK set up, no layer".to_owned(),
+            Candidate::NoSdk => return "**otel-http** without an SDK".to_owned(),
+            Candidate::TowerOtel => "tower-otel 0.12",
+            Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
+            Candidate::AxumTracing => "axum-tracing-opentelemetry 0.42 (traces only)",
+            Candidate::Oxtel => "oxtel-tower 0.3, with its own SDK",
+            Candidate::Ours => "**otel-http**, `bound-metrics`",
+        };
+        format!("{name}: {} % sampled", 100 / self.sampled_of)
+    }
+}
+
+/// The first two rows are the bare servers. The handler that computes has fewer rows.
+fn rows(spins: bool) -> Vec<Row> {
+    let once = [Candidate::Bare, Candidate::BareAgain, Candidate::SetUp, Candidate::NoSdk];
+    let rates = if spins { &[TENTH][..] } else { &RATES };
+    let instrumented = Candidate::ALL.iter().copied().filter(|candidate| candidate.is_instrumented());
+    let rated = instrumented.flat_map(|candidate| rates.iter().map(move |&rate| Row::new(candidate, rate)));
+    once.into_iter().map(|candidate| Row::new(candidate, TENTH)).chain(rated).collect()
+}
+
+/// Measures all servers and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    document.title("Sockets: an HTTP server under load");
     let rounds = if options.quick { QUICK_ROUNDS } else { ROUNDS };
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|text| name.contains(text.as_str()));
     let spins = calibrate();
-    let load = |when: &str| {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        format!("{} {when}", load.split(' ').next().unwrap_or_default())
-    };
-    let before = load("before");
-    let mut measured: Vec<Rounds> = HANDLERS.map(|_| vec![Vec::new(); Candidate::ALL.len()]).into();
+    let mut handlers: Vec<_> = HANDLERS
+        .into_iter()
+        .filter(|(name, _)| options.wants(name))
+        .map(|(name, title)| (title, name == "spin", rows(name == "spin")))
+        .collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
-        for (handler, (name, _)) in HANDLERS.iter().enumerate().filter(|(_, (name, _))| wanted(name)) {
-            let spins = if *name == "spin" { spins } else { 0 };
-            // Each round begins with another candidate, so that none always follows the same one.
-            for index in (0..Candidate::ALL.len()).map(|index| (index + round) % Candidate::ALL.len()) {
-                measured[handler][index].push(measure(Candidate::ALL[index], spins)?);
+        for (_, is_spinning, rows) in &mut handlers {
+            let count = rows.len();
+            // Each round begins with another row, so that none always follows the same one.
+            for index in (0..count).map(|index| (index + round) % count) {
+                let row = &mut rows[index];
+                let spins = if *is_spinning { spins } else { 0 };
+                row.rounds.push(measure(row.candidate, spins, row.sampled_of)?);
             }
         }
     }
-    println!("# Sockets: an HTTP server under load\n");
-    println!("{} Load average: {}, {}.\n", machine(), before, load("after"));
-    let mut goals = (0, 0);
-    for (handler, (name, title)) in HANDLERS.iter().enumerate().filter(|(_, (name, _))| wanted(name)) {
-        println!("## {title}\n");
-        print(*name == "spin", &measured[handler], &mut goals);
+    for (title, is_spinning, rows) in &handlers {
+        document.section(*title);
+        add(*is_spinning, rows, document);
     }
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
+    if let Some((.., rows)) = handlers.iter().find(|(_, is_spinning, _)| !is_spinning) {
+        add_claims(rows, document);
+    }
     Ok(())
-}
-
-fn title(candidate: Candidate) -> &'static str {
-    match candidate {
-        Candidate::Bare => "bare",
-        Candidate::BareAgain => "bare, once more",
-        Candidate::SetUp => "SDK set up, no layer",
-        Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
-        Candidate::Ours => "**otel-http**, `bound-metrics`",
-    }
 }
 
 /// The lower quartile, the median and the upper quartile.
@@ -68,64 +105,97 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     [values[outer], middle, values[values.len() - 1 - outer]]
 }
 
-fn print(spins: bool, rounds: &Rounds, sum: &mut (usize, usize)) {
-    let median_of = |candidate: Candidate, value: fn(&Figures) -> f64| {
-        median(&mut rounds[candidate as usize].iter().map(value).collect::<Vec<_>>())
-    };
-    // Compared within a round, whose servers ran within seconds.
-    let over_bare = |candidate: Candidate, value: fn(&Figures) -> f64| {
-        let pairs = rounds[candidate as usize].iter().zip(&rounds[Candidate::Bare as usize]);
-        quartiles(pairs.map(|(one, bare)| value(one) - value(bare)).collect())
-    };
+fn difference(one: f64, bare: f64) -> f64 {
+    one - bare
+}
+
+fn percent(one: f64, bare: f64) -> f64 {
+    (one / bare - 1.0) * 100.0
+}
+
+fn resolution([low, _, high]: [f64; 3]) -> f64 {
+    low.abs().max(high.abs())
+}
+
+fn add(is_spinning: bool, rows: &[Row], document: &mut Document) {
+    let [bare, again, ..] = rows else { return };
     let processor = |figures: &Figures| figures.processor;
-    let [low, _, high] = over_bare(Candidate::BareAgain, processor);
-    let resolution = low.abs().max(high.abs());
+    let resolution = resolution(again.change(bare, processor, difference));
     let mut table = Table::new(&[
-        "",
         "processor time, µs a request",
         "over bare: median (quartiles)",
         "requests a second",
         "p50, µs",
         "p99, µs",
         "peak, MiB",
-        "goals",
+        "lost spans, %",
     ]);
-    for &candidate in Candidate::ALL {
-        let [low, middle, high] = over_bare(candidate, processor);
+    for row in rows {
+        let [low, middle, high] = row.change(bare, processor, difference);
         let mut goals = Goals::default();
-        if candidate == Candidate::Ours {
-            let bare = median_of(Candidate::Bare, processor);
-            if spins {
-                let suffix = format!(" × bare (±{:.2})", resolution / bare);
-                goals.at_most_precisely((bare + middle) / bare, 1.03, &suffix);
+        if row.candidate == Candidate::Ours && row.sampled_of == TENTH {
+            let base = bare.median(processor);
+            if is_spinning {
+                let suffix = format!(" × bare (±{:.2})", resolution / base);
+                goals.at_most_precisely((base + middle) / base, 1.03, &suffix);
             } else {
                 goals.at_most_precisely(middle, 0.5, &format!(" µs (±{resolution:.2})"));
             }
-            let peak = |candidate| median_of(candidate, |figures| figures.peak);
-            goals.at_most_precisely(peak(Candidate::Ours) / peak(Candidate::Bare), 1.05, " × the memory");
+            let peak = |row: &Row| row.median(|figures| figures.peak);
+            goals.at_most_precisely(peak(row) / peak(bare), 1.05, " × the memory");
         }
-        goals.add_to(sum);
-        let difference = match candidate {
-            Candidate::Bare => String::new(),
+        let difference = match row.candidate {
+            Candidate::Bare => "".into(),
             _ => {
                 let seen = if middle.abs() > resolution { "" } else { ", not resolved" };
-                format!("{middle:.2} ({low:.2} to {high:.2}){seen}")
+                let text = format!("{middle:.2} ({low:.2} to {high:.2}){seen}");
+                Cell::number(middle, text.replace('-', "−"))
             }
         };
-        table.row(vec![
-            title(candidate).to_owned(),
-            format!("{:.2}", median_of(candidate, processor)),
+        let cells = vec![
+            Cell::decimal(row.median(processor), 2),
             difference,
-            whole(median_of(candidate, |figures| figures.per_second)),
-            whole(median_of(candidate, |figures| figures.p50)),
-            whole(median_of(candidate, |figures| figures.p99)),
-            format!("{:.1}", median_of(candidate, |figures| figures.peak)),
-            goals.cell(),
-        ]);
+            Cell::whole(row.median(|figures| figures.per_second)),
+            Cell::whole(row.median(|figures| figures.p50)),
+            Cell::whole(row.median(|figures| figures.p99)),
+            Cell::decimal(row.median(|figures| figures.peak), 1),
+            Cell::decimal(row.median(|figures| figures.lost), 1),
+        ];
+        table.row(row.title(), cells, goals);
     }
-    table.print();
-    println!(
+    document.table(table);
+    document.note(format!(
         "Differences of up to {resolution:.2} µs are not resolved: bare against bare differs by as much in a quarter of \
-         the rounds.\n"
+         the rounds."
+    ));
+}
+
+/// Compares the claims of the guides, for one request of ten sampled, with the same figures of ours.
+fn add_claims(rows: &[Row], document: &mut Document) {
+    let [bare, again, ..] = rows else { return };
+    let Some(ours) = rows.iter().find(|row| row.candidate == Candidate::Ours && row.sampled_of == TENTH)
+    else {
+        return;
+    };
+    document.section("The claims of the guides at 10 % sampling, beside otel-http");
+    let mut table =
+        Table::new(&["the guides", "otel-http over bare: median (quartiles)", "bare against bare"]);
+    let claims: [(_, _, fn(&Figures) -> f64); 3] = [
+        ("throughput", "−3 %", |figures| figures.per_second),
+        ("p99", "+8 %", |figures| figures.p99),
+        ("memory", "+20 %", |figures| figures.peak),
+    ];
+    for (name, claim, value) in claims {
+        let [low, middle, high] = ours.change(bare, value, percent);
+        let resolution = resolution(again.change(bare, value, percent));
+        let seen = if middle.abs() > resolution { "" } else { ", not resolved" };
+        let text = format!("{middle:+.0} % ({low:+.0} to {high:+.0}){seen}").replace('-', "−");
+        let cells = vec![claim.into(), Cell::number(middle, text), format!("±{resolution:.0} %").into()];
+        table.row(name, cells, Goals::default());
+    }
+    document.table(table);
+    document.note(
+        "The load shares the processors with the server, whose handler does nothing, so that these are the largest \
+         relative changes that a service can see; the guides do not describe their handler.",
     );
 }

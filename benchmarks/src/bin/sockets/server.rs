@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use benchmarks::named;
+use benchmarks::oxtel::Oxtel;
 use benchmarks::sdk::Metrics;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
@@ -29,33 +30,56 @@ named! {
         BareAgain = "bare-again",
         /// The SDK is set up, and no layer uses it.
         SetUp = "set-up",
+        /// Our layer without an SDK.
+        NoSdk = "no-sdk",
+        TowerOtel = "tower-otel",
         InstrumentationTower = "opentelemetry-instrumentation-tower",
+        AxumTracing = "axum-tracing-opentelemetry",
+        Oxtel = "oxtel-tower",
         Ours = "ours",
     }
 }
 
 impl Candidate {
     pub(crate) fn is_instrumented(self) -> bool {
-        matches!(self, Self::InstrumentationTower | Self::Ours)
+        !matches!(self, Self::Bare | Self::BareAgain | Self::SetUp | Self::NoSdk)
+    }
+
+    pub(crate) fn has_metrics(self) -> bool {
+        self.is_instrumented() && self != Self::AxumTracing
+    }
+
+    fn has_sdk(self) -> bool {
+        !matches!(self, Self::Bare | Self::BareAgain | Self::NoSdk | Self::Oxtel)
     }
 }
 
 /// Serves until standard input ends, with a handler of so many spins. Prints the port first, and at the end the numbers of
 /// recorded spans and durations.
 pub(crate) fn serve(candidate: Candidate, spins: u64) {
-    let exported = Arc::default();
-    let telemetry = (!matches!(candidate, Candidate::Bare | Candidate::BareAgain)).then(|| set_up(&exported));
+    let exported: Arc<AtomicU64> = Arc::default();
+    let telemetry = candidate.has_sdk().then(|| set_up(&exported));
+    let oxtel = (candidate == Candidate::Oxtel).then(Oxtel::batching);
+    if let (Candidate::TowerOtel | Candidate::AxumTracing, Some((telemetry, _))) = (candidate, &telemetry) {
+        benchmarks::sdk::subscribe(telemetry.tracer_provider());
+    }
     let handler = async move |Path(_): Path<String>| {
         spin(spins);
         "Ada"
     };
     let app = Router::new().route("/users/{id}", get(handler));
     let app = match candidate {
-        Candidate::Ours => app.layer(otel_http::ServerLayer::new()),
+        Candidate::Ours | Candidate::NoSdk => app.layer(otel_http::ServerLayer::new()),
         Candidate::InstrumentationTower => {
             app.layer(opentelemetry_instrumentation_tower::http::server::Layer::new())
         }
-        _ => app,
+        Candidate::TowerOtel => app.layer((
+            tower_otel::trace::HttpLayer::server(tracing::Level::INFO),
+            tower_otel::metrics::HttpLayer::server(&opentelemetry::global::meter("tower-otel")),
+        )),
+        Candidate::AxumTracing => app.layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default()),
+        Candidate::Oxtel => app.layer(oxtel_tower::HttpServerLayer::new().with_access_log(false)),
+        Candidate::Bare | Candidate::BareAgain | Candidate::SetUp => app,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -76,6 +100,11 @@ pub(crate) fn serve(candidate: Candidate, spins: u64) {
             points.iter().filter(|point| duration(&point.name)).map(|point| point.value).sum();
         println!("durations {durations}");
         telemetry.shutdown_blocking(Duration::from_secs(10));
+    }
+    if let Some(oxtel) = oxtel {
+        oxtel.flush();
+        println!("durations {}", oxtel.recordings("http.server.request.duration"));
+        exported.store(oxtel.spans(), Ordering::Relaxed);
     }
     println!("spans {}", exported.load(Ordering::Relaxed));
 }

@@ -1,20 +1,13 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
-use std::path::Path;
-
-use benchmarks::cells::{Key, Measured, Results, facts, measure};
+use benchmarks::cells::{COLUMNS, Key, Results, measure_wanted};
 use benchmarks::cli::Options;
 use benchmarks::messages::Variant;
-use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::process::Failure;
+use benchmarks::results::Document;
+use benchmarks::table::{Goals, Table};
 
 use crate::cell::{Candidate, Side};
-
-/// The number of rounds of native measurements, alternating between the candidates.
-const ROUNDS: usize = 3;
-
-/// The number of instruction counts of a cell.
-const COUNTS: usize = 3;
 
 /// The goals: instructions over tokio's spawn, over tokio's channel without sampling, and the largest ratio to a span by hand
 /// without sampling.
@@ -22,25 +15,17 @@ const SPAWN: f64 = 700.0;
 const ITEM: f64 = 300.0;
 const FUNCTION: f64 = 1.2;
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    let wanted = |key: &Key| {
-        let bases = [Candidate::Bare, Candidate::Timed, Candidate::Floor].map(Candidate::name);
-        let is_base = bases.contains(&key.candidate);
-        options.only.is_empty() || is_base || options.only.iter().any(|text| key.label().contains(text))
-    };
-    let keys: Vec<Key> = keys().filter(wanted).collect();
-    let counts = |_: &Key| if valgrind.is_some() { COUNTS } else { 0 };
-    // No cell is of the build without default features.
-    let results = measure(&keys, Path::new(""), |_| ROUNDS, counts)?;
-    let mut goals = (0, 0);
-    println!("# Tasks: cost of a spawn, an item of a channel, a function\n");
-    println!("{}\n", facts(valgrind.as_deref()));
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let results = measure_wanted(
+        options,
+        keys(),
+        &[Candidate::Bare, Candidate::Timed, Candidate::Floor].map(Candidate::name),
+    )?;
+    document.title("Tasks: cost of a spawn, an item of a channel, a function");
     for &side in Side::ALL {
-        print_side(&results, side, &mut goals);
+        add_side(&results, side, document);
     }
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
     Ok(())
 }
 
@@ -59,18 +44,17 @@ fn key(side: Side, candidate: Candidate, variant: Variant) -> Key {
     Key { default_build: false, side: side.name(), candidate: candidate.name(), variant: variant.name() }
 }
 
-fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
-    println!("## {}\n", heading(side));
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
+fn add_side(results: &Results, side: Side, document: &mut Document) {
+    document.section(heading(side));
+    let mut table = Table::new(&COLUMNS);
     for &variant in Variant::ALL {
-        let cost = |candidate| {
-            results.get(key(side, candidate, variant)).over(results.get(key(side, Candidate::Bare, variant)))
-        };
+        let cost =
+            |candidate| results.over(key(side, candidate, variant), key(side, Candidate::Bare, variant));
         for &candidate in Candidate::of(side) {
             if candidate == Candidate::Bare || !results.has(key(side, candidate, variant)) {
                 continue;
             }
-            let measured: Measured = cost(candidate);
+            let measured = cost(candidate);
             let mut goals = Goals::default();
             let instructions = measured.instructions;
             match (side, candidate, variant) {
@@ -82,25 +66,12 @@ fn print_side(results: &Results, side: Side, sum: &mut (usize, usize)) {
                 }
                 _ => {}
             }
-            goals.add_to(sum);
-            table.row(vec![
-                format!("{}: {}", variant_label(variant), label(side, candidate)),
-                whole(instructions),
-                count(measured.native.allocations),
-                whole(measured.native.nanoseconds),
-                goals.cell(),
-            ]);
+            table.row(format!("{}: {}", variant.label(), label(side, candidate)), measured.cells(), goals);
         }
     }
-    table.print();
+    document.table(table);
     let bare = results.get(key(side, Candidate::Bare, Variant::Unsampled));
-    println!(
-        "{}: {} instructions, {} allocations, {} ns.\n",
-        label(side, Candidate::Bare),
-        whole(bare.instructions),
-        count(bare.native.allocations),
-        whole(bare.native.nanoseconds)
-    );
+    document.note(bare.describe(label(side, Candidate::Bare)));
 }
 
 fn heading(side: Side) -> &'static str {
@@ -126,14 +97,5 @@ fn label(side: Side, candidate: Candidate) -> &'static str {
         (Side::Function, Candidate::Traced) => "`#[traced]`",
         (Side::Function, Candidate::Bare) => "the function alone",
         (Side::Function, _) => "`in_span_sync`",
-    }
-}
-
-fn variant_label(variant: Variant) -> &'static str {
-    match variant {
-        Variant::Unsampled => "not sampled",
-        Variant::Declared => "not sampled, declared",
-        Variant::Sampled => "sampled",
-        Variant::Nothing => "nothing installed",
     }
 }

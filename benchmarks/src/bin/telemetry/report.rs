@@ -1,10 +1,10 @@
 //! Runs each cell in a separate process and prints the tables with the goals.
 
-use benchmarks::cells::facts;
 use benchmarks::cli::Options;
-use benchmarks::measure::median;
+use benchmarks::measure::{median, range};
 use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Cell, Goals, Table, whole};
 
 use crate::candidate::{BATCH, Candidate, QUEUE};
 use crate::load::{RATE, RUN, SLICE, TASKS};
@@ -15,22 +15,18 @@ const ROUNDS: usize = 9;
 /// The number of counts of instructions, of which the median is reported.
 const COUNTS: usize = 3;
 
-/// Measures all cells and prints the tables.
-pub(crate) fn report(options: &Options) -> Result<(), Failure> {
-    let valgrind = if options.quick { None } else { Some(process::valgrind()?) };
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|text| name.contains(&**text));
-    let mut goals = (0, 0);
-    println!("# Telemetry: batch processors\n");
-    println!("{}\n", facts(valgrind.as_deref()));
-    println!("Queues of {QUEUE} spans, batches of {BATCH}, an exporter that discards.\n");
-    if wanted("load") {
-        load(&mut goals)?;
+/// Measures all cells and adds the tables.
+pub(crate) fn report(options: &Options, document: &mut Document) -> Result<(), Failure> {
+    let counts = options.counts()?;
+    document.title(&format!(
+        "Telemetry: batch processors, with queues of {QUEUE} spans, batches of {BATCH}, an exporter that discards"
+    ));
+    if options.wants("load") {
+        load(document)?;
     }
-    if wanted("end") && valgrind.is_some() {
-        end(&mut goals)?;
+    if options.wants("end") && counts {
+        end(document)?;
     }
-    println!("Goals: {} met, {} missed.", goals.0, goals.1);
     Ok(())
 }
 
@@ -42,7 +38,7 @@ fn label(candidate: Candidate) -> &'static str {
     }
 }
 
-fn load(sum: &mut (usize, usize)) -> Result<(), Failure> {
+fn load(document: &mut Document) -> Result<(), Failure> {
     let both = [Candidate::Sdk, Candidate::Ours];
     let (mut lost, mut seconds) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
     let binary = std::env::current_exe()?;
@@ -57,31 +53,30 @@ fn load(sum: &mut (usize, usize)) -> Result<(), Failure> {
         }
     }
     let offered = RATE * RUN.as_secs();
-    println!(
-        "## Lost spans of {}: {} a second for {RUN:?}, {TASKS} tasks that pause for {SLICE:?}\n",
+    document.section(format!(
+        "Lost spans of {}: {} a second for {RUN:?}, {TASKS} tasks that pause for {SLICE:?}",
         whole(offered as f64),
         whole(RATE as f64)
-    );
+    ));
     let medians = lost.each_mut().map(|runs| median(runs));
-    let mut table = Table::new(&["", "median", "least", "most", "seconds", "goal"]);
+    let mut table = Table::new(&["median (range)", "seconds"]);
     for (place, candidate) in both.into_iter().enumerate() {
         let mut goals = Goals::default();
         if candidate == Candidate::Ours {
-            goals.at_most(medians[place], medians[0], "");
+            goals.at_most(medians[place], medians[0], " (the SDK's)");
         }
-        goals.add_to(sum);
-        // `median` has sorted them.
-        let (least, most) = (lost[place].first(), lost[place].last());
-        let mut row = vec![label(candidate).to_owned(), whole(medians[place])];
-        row.extend([least, most].map(|value| whole(value.copied().unwrap_or(f64::NAN))));
-        row.extend([format!("{:.2}", median(&mut seconds[place])), goals.cell()]);
-        table.row(row);
+        let spread = range(&lost[place]);
+        let cells = vec![
+            Cell::whole(medians[place]).with_spread(spread),
+            Cell::decimal(median(&mut seconds[place]), 2),
+        ];
+        table.row(label(candidate), cells, goals);
     }
-    table.print();
+    document.table(table);
     Ok(())
 }
 
-fn end(sum: &mut (usize, usize)) -> Result<(), Failure> {
+fn end(document: &mut Document) -> Result<(), Failure> {
     let binary = std::env::current_exe()?;
     let count = |candidate: Candidate| {
         eprintln!("counting instructions of {}", candidate.name());
@@ -91,8 +86,8 @@ fn end(sum: &mut (usize, usize)) -> Result<(), Failure> {
         });
         runs.collect::<Result<Vec<_>, _>>().map(|mut runs| median(&mut runs))
     };
-    println!("## The end of a span with six attributes, on the thread that ends it\n");
-    let mut table = Table::new(&["", "instructions", "goal: 1.0 × the SDK's"]);
+    document.section("The end of a span with six attributes, on the thread that ends it");
+    let mut table = Table::new(&["instructions"]);
     let mut bound = f64::NAN;
     for &candidate in Candidate::ALL {
         let instructions = count(candidate)?;
@@ -100,11 +95,10 @@ fn end(sum: &mut (usize, usize)) -> Result<(), Failure> {
         match candidate {
             Candidate::Drop => {}
             Candidate::Sdk => bound = instructions,
-            Candidate::Ours => goals.at_most(instructions, bound, ""),
+            Candidate::Ours => goals.at_most(instructions, bound, " (the SDK's)"),
         }
-        goals.add_to(sum);
-        table.row(vec![label(candidate).to_owned(), whole(instructions), goals.cell()]);
+        table.row(label(candidate), vec![Cell::whole(instructions)], goals);
     }
-    table.print();
+    document.table(table);
     Ok(())
 }

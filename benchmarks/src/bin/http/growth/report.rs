@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use benchmarks::cells::{Key, Measured, Results};
+use benchmarks::cells::{COLUMNS, Key, Measured, Results};
 use benchmarks::process::{self, Failure};
-use benchmarks::table::{Goals, Table, count, whole};
+use benchmarks::results::Document;
+use benchmarks::table::{Cell, Goals, Table};
 
 use super::Case;
 use crate::cell::Candidate;
@@ -45,48 +46,47 @@ pub(crate) fn in_flight(wanted: impl Fn(&Key) -> bool) -> Result<InFlight, Failu
     Ok(InFlight(sizes))
 }
 
-/// Prints the tables.
-pub(crate) fn print(results: &Results, in_flight: &InFlight, sum: &mut (usize, usize)) {
-    let over = |case| results.get(key(Candidate::Ours, case)).over(results.get(key(Candidate::Bare, case)));
-    println!("## Growth: `bound-metrics`, over the bare service with the same routes\n");
-    let mut table = Table::new(&["", "instructions", "allocations", "ns", "goals"]);
-    let mut row = |title: &str, measured: Measured, goals: &Goals| {
-        if measured.native.allocations.is_nan() {
-            return;
+/// Adds the tables.
+pub(crate) fn add(results: &Results, in_flight: &InFlight, document: &mut Document) {
+    let over = |case| results.over(key(Candidate::Ours, case), key(Candidate::Bare, case));
+    document.section("Growth: `bound-metrics`, over the bare service with the same routes");
+    let mut table = Table::new(&COLUMNS);
+    let mut row = |title: &str, measured: Measured, goals: Goals| {
+        if !measured.native.allocations.is_nan() {
+            table.row(title, measured.cells(), goals);
         }
-        goals.add_to(sum);
-        table.row(vec![
-            title.to_owned(),
-            whole(measured.instructions),
-            count(measured.native.allocations),
-            whole(measured.native.nanoseconds),
-            goals.cell(),
-        ]);
     };
-    let none = Goals::default();
-    row("unsampled, 10 routes in turn", over(Case::Routes10), &none);
-    row("1,000 routes", over(Case::Routes1000), &none);
-    row("10,000 routes (`with_max_cached_routes`)", over(Case::Routes10000), &none);
+    let none = Goals::default;
+    row("unsampled, 10 routes in turn", over(Case::Routes10), none());
+    row("1,000 routes", over(Case::Routes1000), none());
+    row("10,000 routes (`with_max_cached_routes`)", over(Case::Routes10000), none());
+
+    row("unsampled, 20 headers more", over(Case::Headers20), none());
+    row("100 headers more", over(Case::Headers100), none());
+    row("a client, unsampled, 1 host", over(Case::Hosts1), none());
+    row("100 hosts in turn", over(Case::Hosts100), none());
+    row("1,000 hosts", over(Case::Hosts1000), none());
 
     let (first, last) = (over(Case::SeriesFirst), over(Case::SeriesLast));
-    row("unsampled, the first of 33 status codes of a route", first, &none);
+    row("unsampled, the first of 33 status codes of a route", first, none());
     let mut goals = Goals::default();
     goals.at_most(last.instructions, (first.instructions * 1.2).floor(), " (the first × 1.2)");
-    row("the 33rd", last, &goals);
+    row("the 33rd", last, goals);
 
     let more = over(Case::TraceState2).over(over(Case::TraceState0));
     let mut goals = Goals::default();
     goals.at_most(more.instructions, 4_000.0, "");
     goals.at_most(more.native.allocations, 11.0, " allocations");
-    row("sampled, a `tracestate` of two members more", more, &goals);
+    row("sampled, a `tracestate` of two members more", more, goals);
 
     let members = [Case::Baggage0, Case::Baggage1, Case::Baggage2, Case::Baggage4].map(over);
-    row("sampled, the first baggage member more", members[1].over(members[0]), &none);
-    row("the second", members[2].over(members[1]), &none);
-    row("the third and the fourth together", members[3].over(members[2]), &none);
-    table.print();
+    row("sampled, the first baggage member more", members[1].over(members[0]), none());
+    row("the second", members[2].over(members[1]), none());
+    row("the third and the fourth together", members[3].over(members[2]), none());
+    document.table(table);
 
-    let mut table = Table::new(&["each of 100,000 responses in flight", "bytes", "goals"]);
+    document.section("Each of 100,000 responses in flight, over the bare service");
+    let mut table = Table::new(&["requested bytes"]);
     for (case, title, most) in [
         (Case::InFlightSampled, "sampled", 1_200.0),
         (Case::InFlightUnsampled, "unsampled", 256.0),
@@ -95,8 +95,7 @@ pub(crate) fn print(results: &Results, in_flight: &InFlight, sum: &mut (usize, u
         let Some(&bytes) = in_flight.0.get(case.name()) else { continue };
         let mut goals = Goals::default();
         goals.at_most(bytes, most, "");
-        goals.add_to(sum);
-        table.row(vec![title.to_owned(), whole(bytes), goals.cell()]);
+        table.row(title, vec![Cell::whole(bytes)], goals);
     }
-    table.print();
+    document.table(table);
 }
