@@ -122,9 +122,9 @@ fn value(table: Option<&Table>, row: &str, column: &str) -> Option<f64> {
     table.rows.iter().find(|one| one.name == row)?.cells.get(column)?.value
 }
 
-const WIDTH: f64 = 820.0;
+const WIDTH: f64 = 920.0;
 /// The left end of the bars, after the labels.
-const LEFT: f64 = 340.0;
+const LEFT: f64 = 440.0;
 /// The space for a value after the longest bar.
 const RIGHT: f64 = 70.0;
 const BAR: f64 = 13.0;
@@ -183,7 +183,7 @@ fn class(series: usize) -> &'static str {
 /// Removes the marks of Markdown, and shortens the label to its place.
 fn short(label: &str) -> String {
     let plain: String = label.chars().filter(|character| !matches!(character, '*' | '`')).collect();
-    if plain.chars().count() <= 52 { plain } else { plain.chars().take(51).chain(['…']).collect() }
+    if plain.chars().count() <= 60 { plain } else { plain.chars().take(59).chain(['…']).collect() }
 }
 
 fn escape(text: &str) -> String {
