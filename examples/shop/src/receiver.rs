@@ -3,8 +3,10 @@
 //! Follows [OTLP, "OTLP/HTTP"](https://opentelemetry.io/docs/specs/otlp/#otlphttp), in its binary encoding.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,8 +24,12 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, TracesData};
 use otel_waterfall::{Page, Trace};
 use prost::Message as _;
 use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::Failure;
+
+/// The timeout of a request to the collector of the user.
+const FORWARD: Duration = Duration::from_secs(5);
 
 /// A running receiver. Clones share what it has received.
 #[derive(Clone, Debug)]
@@ -40,6 +46,24 @@ struct Received {
     logs: Vec<ResourceLogs>,
     /// A collector that gets all of it as well.
     forward: Option<String>,
+    forwards: JoinSet<Result<(), String>>,
+    refusals: Refusals,
+}
+
+/// The requests that the collector did not take.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Refusals {
+    fn add(&mut self, forwarded: Result<Result<(), String>, JoinError>) {
+        if let Err(error) = forwarded.map_err(|error| error.to_string()).flatten() {
+            self.count += 1;
+            self.first.get_or_insert(error);
+        }
+    }
 }
 
 impl Receiver {
@@ -125,14 +149,43 @@ impl Receiver {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request on to the collector of the user, whose log has the requests that it refuses.
-    fn forward(&self, path: &'static str, body: Bytes) {
-        if let Some(url) = self.lock().forward.clone() {
-            let request = reqwest::Client::new().post(format!("{url}{path}"));
-            let request = request.header("content-type", "application/x-protobuf").body(body);
-            tokio::spawn(async move { request.send().await });
+    /// Waits until the collector of the user has all requests.
+    ///
+    /// # Errors
+    /// Returns the number of requests that it did not take, and the first error.
+    pub async fn forwarded(&self) -> Result<(), String> {
+        let mut forwards = std::mem::take(&mut self.lock().forwards);
+        while let Some(forwarded) = forwards.join_next().await {
+            self.lock().refusals.add(forwarded);
+        }
+        match std::mem::take(&mut self.lock().refusals) {
+            Refusals { count, first: Some(error) } => {
+                Err(format!("the collector did not take {count} requests: {error}"))
+            }
+            Refusals { first: None, .. } => Ok(()),
         }
     }
+
+    /// Sends a request on to the collector of the user.
+    fn forward(&self, path: &'static str, body: Bytes) {
+        let mut received = self.lock();
+        let Received { forward: Some(url), forwards, refusals, .. } = &mut *received else { return };
+        while let Some(forwarded) = forwards.try_join_next() {
+            refusals.add(forwarded);
+        }
+        let request = reqwest::Client::new().post(format!("{url}{path}")).timeout(FORWARD);
+        let request = request.header("content-type", "application/x-protobuf").body(body);
+        forwards.spawn(async move {
+            let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+            answer.map(drop).map_err(|error| with_causes(&error))
+        });
+    }
+}
+
+/// Returns the messages of an error and of its causes.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn of_resource(resource: ResourceSpans) -> impl Iterator<Item = (String, Span)> {
@@ -187,4 +240,30 @@ async fn logs(State(receiver): State<Receiver>, body: Bytes) -> Result<(), Statu
     receiver.lock().logs.extend(request.resource_logs);
     receiver.forward("/v1/logs", body);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Receiver;
+
+    async fn forwarded(collector: String) -> Result<(), String> {
+        let receiver = Receiver::start(Some(collector)).await.unwrap();
+        for _ in 0..2 {
+            let request = reqwest::Client::new().post(format!("{}/v1/traces", receiver.endpoint()));
+            assert!(request.send().await.unwrap().status().is_success());
+        }
+        receiver.forwarded().await
+    }
+
+    #[tokio::test]
+    async fn what_the_collector_did_not_take_is_reported() {
+        let collector = Receiver::start(None).await.unwrap().endpoint();
+        assert_eq!(forwarded(collector.clone()).await, Ok(()));
+        let wrong_path = forwarded(format!("{collector}/otlp")).await.unwrap_err();
+        assert!(wrong_path.starts_with("the collector did not take 2 requests: "), "{wrong_path}");
+        assert!(wrong_path.contains("404"), "{wrong_path}");
+        // Nothing listens on port 1.
+        let absent = forwarded("http://127.0.0.1:1".to_owned()).await.unwrap_err();
+        assert!(absent.contains("refused"), "{absent}");
+    }
 }

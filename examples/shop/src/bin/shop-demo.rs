@@ -112,7 +112,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         write(&path, &receiver.page()?.html())?;
         println!("\nall traces, metrics and log records: {}", path.display());
     }
-    Ok(())
+    Ok(receiver.forwarded().await?)
 }
 
 /// A folder that is removed at the end.
