@@ -88,6 +88,8 @@ pub(crate) fn read_signals(text: &str) -> Result<Signals, Error> {
 fn read(text: &str, read_document: impl Fn(&Value, &mut Signals) -> Read<()>) -> Result<Signals, Error> {
     let mut signals = Signals::default();
     let mut documents = 0;
+    // Editors of Windows begin a file with a byte order mark, which JSON does not allow (RFC 8259, section 8.1).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let document = document.map_err(|source| Error::Json { source })?;
         documents += 1;

@@ -56,7 +56,7 @@ pub(super) fn check(variable: &impl Fn(&str) -> Option<String>) -> (Finding, Opt
                 "{} to {}, service {}",
                 configuration.protocol.name(),
                 // The method of gRPC is the same everywhere.
-                configuration.endpoint.to_string().trim_end_matches(GRPC_PATH),
+                without_credentials(&configuration.endpoint.to_string()).trim_end_matches(GRPC_PATH),
                 configuration.service
             );
             let finding = if doubts.is_empty() {
@@ -92,24 +92,27 @@ fn read(variable: &impl Fn(&str) -> Option<String>) -> Result<(Configuration, Ve
     };
     let protocol = match either("PROTOCOL") {
         None => Protocol::HttpProtobuf,
-        Some((name, value)) => match value.as_str() {
+        Some((name, value)) => match value.to_ascii_lowercase().as_str() {
             "grpc" => Protocol::Grpc,
             "http/protobuf" => Protocol::HttpProtobuf,
             "http/json" => Protocol::HttpJson,
             _ => return Err(format!("{name}={value}: known are grpc, http/protobuf and http/json")),
         },
     };
-    let endpoint = endpoint(protocol, either("ENDPOINT"))?;
+    // As otel-telemetry and the exporters of OpenTelemetry for Rust read it; by the specification it is secure if unset.
+    let is_secure = either("INSECURE").is_some_and(|(_, value)| value.eq_ignore_ascii_case("false"));
+    let endpoint = endpoint(protocol, either("ENDPOINT"), is_secure)?;
     let timeout = match either("TIMEOUT") {
         None => Duration::from_secs(10),
         Some((name, value)) => match value.trim().parse() {
-            Ok(milliseconds) if milliseconds > 0 => Duration::from_millis(milliseconds),
+            // Without a limit, as the specification says; a week is as good.
+            Ok(0) => Duration::from_secs(7 * 24 * 60 * 60),
+            Ok(milliseconds) => Duration::from_millis(milliseconds),
             _ => return Err(format!("{name}={value} is not a number of milliseconds")),
         },
     };
     if let Some((name, value)) = either("COMPRESSION")
-        && value != "gzip"
-        && value != "none"
+        && !["gzip", "none"].iter().any(|known| value.eq_ignore_ascii_case(known))
     {
         doubts.push(format!("{name}={value} is unknown and is ignored; known are gzip and none"));
     }
@@ -135,11 +138,29 @@ fn read(variable: &impl Fn(&str) -> Option<String>) -> Result<(Configuration, Ve
 const HTTP_PATH: &str = "/v1/traces";
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-fn endpoint(protocol: Protocol, given: Option<(String, String)>) -> Result<Uri, String> {
+/// Returns the URL with `REDACTED` for a user and a password.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{separator}REDACTED@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Returns the URL to which spans are sent. An endpoint of gRPC needs no scheme: it is `https` if `is_secure`, else `http`.
+fn endpoint(protocol: Protocol, given: Option<(String, String)>, is_secure: bool) -> Result<Uri, String> {
     let default = if protocol == Protocol::Grpc { "http://localhost:4317" } else { "http://localhost:4318" };
     let (name, value) = given.unwrap_or_else(|| ("the default endpoint".to_owned(), default.to_owned()));
-    let wrong = |why: &str| format!("{name}={value} {why}");
-    let uri: Uri = value.trim().parse().map_err(|_| wrong("is not a URL"))?;
+    let wrong = |why: &str| format!("{name}={} {why}", without_credentials(&value));
+    let trimmed = value.trim();
+    let uri: Uri = if protocol == Protocol::Grpc && !trimmed.contains("://") {
+        let scheme = if is_secure { "https" } else { "http" };
+        format!("{scheme}://{trimmed}").parse().map_err(|_| wrong("is not a URL"))?
+    } else {
+        trimmed.parse().map_err(|_| wrong("is not a URL"))?
+    };
     let scheme = match uri.scheme_str() {
         Some("http") => "http",
         Some("https") => "https",
@@ -148,8 +169,13 @@ fn endpoint(protocol: Protocol, given: Option<(String, String)>) -> Result<Uri, 
     // The endpoint of one signal over HTTP is used as it is; that of all signals is the base of the path.
     let path = match protocol {
         Protocol::Grpc => GRPC_PATH.to_owned(),
-        _ if name.contains("TRACES") => uri.path().to_owned(),
-        _ => format!("{}{HTTP_PATH}", uri.path().trim_end_matches('/')),
+        _ if name.contains("TRACES") => {
+            uri.path_and_query().map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned())
+        }
+        _ => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            format!("{}{HTTP_PATH}{query}", uri.path().trim_end_matches('/'))
+        }
     };
     let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
     Uri::builder()
@@ -254,8 +280,33 @@ mod tests {
         let own = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
         assert_eq!(endpoint_of(&[(base, "http://c:1/x/")]), "http://c:1/x/v1/traces");
         assert_eq!(endpoint_of(&[(own, "http://c:1/x"), (base, "http://d:2")]), "http://c:1/x");
-        let grpc = endpoint_of(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        assert_eq!(grpc, format!("http://localhost:4317{GRPC_PATH}"));
+        assert_eq!(endpoint_of(&[(own, "http://c:1/x?key=1")]), "http://c:1/x?key=1");
+        assert_eq!(endpoint_of(&[(base, "http://c:1/?key=1")]), "http://c:1/v1/traces?key=1");
+        let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC");
+        assert_eq!(endpoint_of(&[protocol]), format!("http://localhost:4317{GRPC_PATH}"));
+        assert_eq!(endpoint_of(&[protocol, (base, "c:1")]), format!("http://c:1{GRPC_PATH}"));
+        let secure = ("OTEL_EXPORTER_OTLP_INSECURE", "false");
+        assert_eq!(endpoint_of(&[protocol, (base, "c:1"), secure]), format!("https://c:1{GRPC_PATH}"));
+    }
+
+    #[test]
+    fn no_finding_has_credentials() {
+        for (protocol, endpoint) in [
+            ("grpc", "http://user:secret@c:1"),
+            ("http/protobuf", "http://user:secret@c:1/x"),
+            ("http/json", "a:secret@c"),
+        ] {
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+            let (finding, _) = checked(&[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), endpoint]);
+            let text = format!("{finding:?}");
+            assert!(text.contains("REDACTED@c") && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_of_zero_is_none() {
+        let zero = ("OTEL_EXPORTER_OTLP_TIMEOUT", "0");
+        assert!(checked(&[zero]).1.expect("a configuration").timeout > Duration::from_secs(3600));
     }
 
     #[test]

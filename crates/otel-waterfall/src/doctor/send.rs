@@ -71,7 +71,11 @@ pub(super) async fn send(configuration: &Configuration) -> Result<SentSpan, Stri
         Some(tls) => exchange(protocol, tls.connect(plain_host, stream).await?, request, &mut tasks).await,
         None => exchange(protocol, stream, request, &mut tasks).await,
     };
-    let response = response.map_err(|error| format!("{}{}", causes(&error), hint(configuration)))?;
+    let response = response.map_err(|error| {
+        let text = causes(&error);
+        let next = hint(configuration, &text);
+        format!("{text}{next}")
+    })?;
     Ok(SentSpan {
         description: format!("{length} bytes sent to {peer}"),
         protocol: configuration.protocol,
@@ -206,8 +210,12 @@ fn partial(body: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the usual cause of a connection that breaks: a port of the other protocol.
-fn hint(configuration: &Configuration) -> &'static str {
+/// Returns the usual cause of a connection that breaks with this error: a port of the other protocol, or a certificate that the
+/// peer asks for, which a client of TLS 1.3 learns after its handshake.
+fn hint(configuration: &Configuration, error: &str) -> &'static str {
+    if error.contains("CertificateRequired") {
+        return "; OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY name the files of a client's certificate";
+    }
     match (configuration.protocol, configuration.port()) {
         (Protocol::Grpc, 4318) => {
             "; 4318 is the usual port of OTLP over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"

@@ -7,6 +7,10 @@ use http::{HeaderMap, Uri, header};
 
 /// Returns the reason to refuse a request, if there is one.
 pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    // RFC 9112, section 3.2: such a request is refused.
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Some("there is more than one Host");
+    }
     // HTTP/2 has the authority in the URI.
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok(),
@@ -99,6 +103,15 @@ mod tests {
                 "{origin}"
             );
         }
+    }
+
+    #[test]
+    fn a_second_host_is_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("localhost"));
+        assert_eq!(refusal(&Uri::from_static("/"), &headers), None);
+        headers.append(header::HOST, HeaderValue::from_static("localhost"));
+        assert_eq!(refusal(&Uri::from_static("/"), &headers), Some("there is more than one Host"));
     }
 
     #[test]

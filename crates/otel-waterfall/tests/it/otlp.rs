@@ -56,6 +56,11 @@ fn several_documents_make_one_trace() {
     assert_eq!(from_otlp_json(r#"{"resourceSpans": []}"#).expect("valid"), []);
 }
 
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_document() {
+    assert_eq!(from_otlp_json(&format!("\u{feff}{REQUEST}")).unwrap(), from_otlp_json(REQUEST).unwrap());
+}
+
 /// Returns the request with one field of its span replaced.
 fn with(pointer: &str, value: Value) -> String {
     let mut request: Value = serde_json::from_str(REQUEST).unwrap();

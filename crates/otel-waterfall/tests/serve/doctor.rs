@@ -1,6 +1,6 @@
 //! The check of a configuration: against this crate's server, a real collector, and what is neither.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use otel_waterfall::{Diagnosis, Finding, Server, Step, diagnose};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+    rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer, server::WebPkiClientVerifier},
 };
 
 use crate::client::{get, start};
@@ -217,15 +217,21 @@ async fn an_answer_that_ends_early() {
     assert!(cause(&diagnosis, Step::Collector).starts_with("the answer ended early: "), "{diagnosis}");
 }
 
-/// Accepts TLS with a certificate of its own authority, and forwards what it decrypts. Returns its address and the certificate.
-async fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, std::path::PathBuf) {
+/// Accepts TLS with a certificate of its own authority, and forwards what it decrypts. A client may have to have the same certificate.
+/// Returns the address, and the files of the certificate and its key.
+async fn tls_in_front_of(server: SocketAddr, asks_client: bool) -> (SocketAddr, PathBuf, PathBuf) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
+    let config = ServerConfig::builder();
+    let config = if asks_client {
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        config.with_client_cert_verifier(WebPkiClientVerifier::builder(roots.into()).build().unwrap())
+    } else {
+        config.with_no_client_auth()
+    };
+    let mut config = config.with_single_cert(vec![cert.der().clone()], key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -240,16 +246,20 @@ async fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, std::path::PathBuf)
             });
         }
     });
-    let file = std::env::temp_dir().join(format!("doctor-{}-{}.pem", std::process::id(), address.port()));
-    std::fs::write(&file, cert.pem()).unwrap();
-    (address, file)
+    let file = |kind: &str, text: String| {
+        let name = format!("doctor-{}-{}-{kind}.pem", std::process::id(), address.port());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    (address, file("certificate", cert.pem()), file("key", signing_key.serialize_pem()))
 }
 
 #[tokio::test]
 async fn https_is_checked_with_the_certificates_of_the_environment() {
     let running = start(Server::new()).await;
     for (protocol, server) in [("grpc", running.grpc), ("http/protobuf", running.http)] {
-        let (address, file) = tls_in_front_of(server).await;
+        let (address, file, key) = tls_in_front_of(server, false).await;
         let endpoint = format!("https://localhost:{}", address.port());
         let variables =
             [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
@@ -260,10 +270,37 @@ async fn https_is_checked_with_the_certificates_of_the_environment() {
         let trusted = ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap());
         let diagnosis = diagnosed(&[variables[0], variables[1], trusted]).await;
         assert_eq!(diagnosis.failure(), None, "{diagnosis}");
-        std::fs::remove_file(&file).unwrap();
+        for file in [&file, &key] {
+            std::fs::remove_file(file).unwrap();
+        }
         let diagnosis = diagnosed(&[variables[0], variables[1], trusted]).await;
         let missing = cause(&diagnosis, Step::Environment);
         assert!(missing.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE="), "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_client_is_asked_for() {
+    let running = start(Server::new()).await;
+    for (protocol, server) in [("grpc", running.grpc), ("http/protobuf", running.http)] {
+        let (address, certificate, key) = tls_in_front_of(server, true).await;
+        let endpoint = format!("https://localhost:{}", address.port());
+        let mut variables = vec![
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate.to_str().unwrap()),
+        ];
+        let diagnosis = diagnosed(&variables).await;
+        let cause = cause(&diagnosis, Step::Export);
+        assert!(cause.contains("; OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "), "{cause}");
+
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.to_str().unwrap()));
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.to_str().unwrap()));
+        let diagnosis = diagnosed(&variables).await;
+        assert_eq!(diagnosis.failure(), None, "{diagnosis}");
+        for file in [&certificate, &key] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 }
 
