@@ -11,6 +11,7 @@ pub mod journal;
 mod lease;
 mod retry;
 mod runtime;
+mod shutdown;
 mod telemetry;
 pub mod two_phase;
 

@@ -37,6 +37,7 @@ use crate::error::StartError;
 use crate::flow::Started;
 use crate::journal::{Journal, JournalError, now, unique};
 use crate::lease::Lease;
+use crate::shutdown::released;
 use crate::telemetry::{Prepared, Telemetry, carried, hexadecimal, traceparent};
 
 /// A worker: runs the registered sagas over a journal that other workers may share. Cloning is cheap.
@@ -45,7 +46,7 @@ use crate::telemetry::{Prepared, Telemetry, carried, hexadecimal, traceparent};
 /// [`shutdown`](Self::shutdown) to let attempts end.
 pub struct Runtime<S> {
     inner: Arc<Inner<S>>,
-    _running: Arc<StopOnDrop<S>>,
+    running: Arc<StopOnDrop<S>>,
 }
 
 pub(crate) struct Inner<S> {
@@ -142,6 +143,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
 
     /// Shuts down: no attempt is started, running attempts have `grace` to end, and unfinished instances are released
     /// to other workers. Returns true if all attempts ended in time; the others are repeated by the next worker.
+    ///
+    /// The journal is no longer in use then, unless a clone of this runtime or the caller holds it: a file can be opened again.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
@@ -149,6 +152,9 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let ended = tokio::time::timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
         inner.lease.release().await;
+        // Every clone of the runtime holds `inner`, and `StopOnDrop` once for all of them; the others are tasks.
+        let is_held = || Arc::strong_count(inner) > Arc::strong_count(&self.running) + 1;
+        released(is_held).await;
         ended
     }
 }
@@ -193,7 +199,7 @@ impl<S> Drop for StopOnDrop<S> {
 
 impl<S> Clone for Runtime<S> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), _running: Arc::clone(&self._running) }
+        Self { inner: Arc::clone(&self.inner), running: Arc::clone(&self.running) }
     }
 }
 

@@ -129,7 +129,7 @@ impl<S: Send + Sync + 'static> RuntimeBuilder<S> {
             ownership_unknown: AtomicBool::new(false),
         });
         recover::spawn(&inner);
-        Runtime { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner }
+        Runtime { running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner }
     }
 }
 

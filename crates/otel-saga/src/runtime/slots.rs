@@ -277,6 +277,7 @@ pub(super) struct Suspended {
     held: Arc<HeldSlot>,
     slots: Arc<Slots>,
     step: u16,
+    has_ended: bool,
 }
 
 impl Suspended {
@@ -287,18 +288,23 @@ impl Suspended {
         let (slots, step) = (Arc::clone(&slot.slots), slot.step);
         slots.suspended.fetch_add(1, Ordering::AcqRel);
         drop(slot);
-        Some(Self { held, slots, step })
+        Some(Self { held, slots, step, has_ended: false })
     }
 
     /// Waits for a slot with which the attempt continues.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(mut self) {
         let slot = self.slots.acquire(self.step).await;
         *self.held.slot() = Some(slot);
+        self.has_ended = true;
     }
 }
 
 impl Drop for Suspended {
+    /// A step that drops its wait, as by a time-out, takes a slot again if one is free. It cannot be made to wait for one.
     fn drop(&mut self) {
+        if !self.has_ended {
+            *self.held.slot() = self.slots.try_acquire(self.step);
+        }
         self.slots.suspended.fetch_sub(1, Ordering::AcqRel);
     }
 }

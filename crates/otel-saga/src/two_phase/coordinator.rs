@@ -34,6 +34,7 @@ use super::telemetry::Telemetry;
 use crate::error::InstanceError;
 use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
+use crate::shutdown::released;
 
 /// A coordinator of two-phase commits. Cloning is cheap.
 ///
@@ -42,7 +43,7 @@ use crate::lease::Lease;
 #[derive(Clone)]
 pub struct Coordinator {
     inner: Arc<Inner>,
-    _running: Arc<StopOnDrop>,
+    running: Arc<StopOnDrop>,
 }
 
 pub(super) struct Inner {
@@ -126,6 +127,8 @@ impl Coordinator {
 
     /// Shuts down: no transaction is begun, running ones have `grace` to make progress, and the rest is released to
     /// other coordinators. Returns true if no transaction was interrupted.
+    ///
+    /// The journal is no longer in use then, unless a clone of this coordinator or the caller holds it: a file can be opened again.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
@@ -133,6 +136,9 @@ impl Coordinator {
         let ended = timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
         inner.lease.release().await;
+        // Every clone of the coordinator holds `inner`, and `StopOnDrop` once for all of them; the others are tasks.
+        let is_held = || Arc::strong_count(inner) > Arc::strong_count(&self.running) + 1;
+        released(is_held).await;
         ended
     }
 }

@@ -198,6 +198,6 @@ impl CoordinatorBuilder {
         // Without a lease, other coordinators would immediately claim the transactions that this one begins.
         inner.lease.renew().await?;
         recover::spawn(&inner);
-        Ok(Coordinator { _running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner })
+        Ok(Coordinator { running: Arc::new(StopOnDrop(Arc::clone(&inner))), inner })
     }
 }

@@ -1,5 +1,6 @@
 //! Interruptions by shutdowns and crashes: they use up no attempts, wait longer each time, and park after a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use otel_saga::flow::{Phase, Record};
@@ -23,6 +24,7 @@ async fn five_graceful_shutdowns_do_not_undo_a_healthy_saga() {
         // Longer than the back-off.
         sleep(Duration::from_secs(3)).await;
         assert!(!runtime.shutdown(Duration::from_millis(10)).await);
+        assert_eq!(Arc::strong_count(&journal), 1, "an interrupted task holds the journal");
     }
     let runtime = builder(&journal, &shop, "last").start();
     let id = id.unwrap();

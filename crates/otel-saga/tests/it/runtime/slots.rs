@@ -7,7 +7,7 @@ use std::time::Duration;
 use otel_saga::flow::{Phase, Record};
 use otel_saga::journal::Status;
 use otel_saga::{RetryPolicy, Runtime, Saga, StepContext, StepError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::memory;
 use crate::shop::{Fault, Shop, act, builder, order, undo};
@@ -87,6 +87,35 @@ async fn a_step_that_waits_for_another_saga_holds_no_slot() {
         let ended = timeout(Duration::from_secs(15), runtime.wait(id)).await;
         assert_eq!(ended.expect("its child has no slot").unwrap(), Status::Completed);
     }
+}
+
+/// Stops waiting for another saga, and goes on for a second.
+async fn stops_waiting(cx: StepContext<Nested>, depth: u32, (): ()) -> Result<(), StepError> {
+    let (runtime, saga) = cx.state().0.get().unwrap();
+    if depth > 0 {
+        let id = runtime.start(saga, &cx.idempotency_key(), depth - 1).await?;
+        assert!(timeout(Duration::from_millis(100), runtime.wait(&id)).await.is_err());
+    }
+    sleep(Duration::from_secs(1)).await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_stops_waiting_for_another_saga_has_a_slot_again() {
+    let nested = Nested::default();
+    let mut saga = Saga::builder("nested", 1);
+    saga.step("stop", (), stops_waiting).timeout(Duration::from_secs(3600)).pivot();
+    let saga = saga.build().unwrap();
+    let runtime = Runtime::builder(memory(), nested.clone()).with_saga(&saga).with_concurrency(2).start();
+    assert!(nested.0.set((runtime.clone(), saga.clone())).is_ok());
+    let parent = runtime.start(&saga, "parent", 1).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
+    // The parent and its child have both slots.
+    let began = Instant::now();
+    let third = runtime.start(&saga, "third", 0).await.unwrap();
+    assert_eq!(runtime.wait(&third).await.unwrap(), Status::Completed);
+    assert!(began.elapsed() > Duration::from_millis(1400), "it ran beside them: {:?}", began.elapsed());
+    assert_eq!(runtime.wait(&parent).await.unwrap(), Status::Completed);
 }
 
 #[tokio::test(start_paused = true)]

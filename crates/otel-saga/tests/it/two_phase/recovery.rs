@@ -39,6 +39,18 @@ async fn without_a_decision_whoever_recovers_rolls_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_that_interrupts_leaves_the_journal_to_its_owner() {
+    let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
+    let coordinator = builder(&journal, "first", &[&a, &b]).start().await.unwrap();
+    b.script("prepare", [Fault::Hang]);
+    let paying = paying(&coordinator, "1", &[&a, &b]);
+    sleep(Duration::from_secs(1)).await;
+    assert!(!coordinator.shutdown(Duration::ZERO).await);
+    assert_eq!(Arc::strong_count(&journal), 1);
+    assert!(paying.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_decided_is_done_by_whoever_recovers() {
     let (journal, a, b) = (memory(), Bank::new("a"), Bank::new("b"));
     let first = builder(&journal, "first", &[&a, &b]).start().await.unwrap();
