@@ -90,6 +90,7 @@ pub(crate) fn assemble(mut builder: TelemetryBuilder, mut env: Env) -> Result<Te
     let state = Arc::new(MetricsState {
         status: Arc::clone(&metrics.status),
         cancelled: tokio::sync::watch::Sender::new(false),
+        ended: tokio::sync::watch::Sender::new(true),
     });
     let reader = MetricsReader { interval, timeout, state: &state };
     let temporality = temporality.unwrap_or(Temporality::Cumulative);

@@ -151,8 +151,8 @@ impl Env {
         u32::try_from(number).ok()
     }
 
-    /// Returns the time between two exports. Zero is out of range, because an export would start as soon as the previous
-    /// one has ended.
+    /// Returns the time from the start of one export to that of the next. Zero is out of range, because an export would start as soon
+    /// as the previous one has ended.
     pub(crate) fn interval(&mut self, variable: &str) -> Option<Duration> {
         let millis = self.number(variable, 1..=u64::MAX, "a whole number of milliseconds, from 1")?;
         Some(Duration::from_millis(millis).min(INDEFINITE))

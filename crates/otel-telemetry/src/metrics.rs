@@ -4,7 +4,7 @@
 //! SDK](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#periodic-exporting-metricreader), and the semantic
 //! conventions for [SDK metrics](https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/) (`otel.sdk.*`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -25,6 +25,8 @@ use crate::status::ExportStatus;
 pub(crate) struct MetricsState {
     pub(crate) status: Arc<ExportStatus>,
     pub(crate) cancelled: watch::Sender<bool>,
+    /// True if no exporter is open.
+    pub(crate) ended: watch::Sender<bool>,
 }
 
 /// An exporter whose exports have a timeout and can be cancelled, which the SDK's reader does not provide. The reader
@@ -35,8 +37,8 @@ pub(crate) struct TimedMetrics<E> {
     timeout: Duration,
     runtime: Handle,
     state: Arc<MetricsState>,
-    /// Ends the thread of the connections when it is dropped.
-    _stop: Option<oneshot::Sender<()>>,
+    /// Ends the thread of the connections when it is dropped, at the shutdown: the global provider and instruments keep the exporter.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl<E> TimedMetrics<E> {
@@ -46,7 +48,8 @@ impl<E> TimedMetrics<E> {
         (runtime, stop): (Handle, Option<oneshot::Sender<()>>),
         state: Arc<MetricsState>,
     ) -> Self {
-        Self { exporter, timeout, runtime, state, _stop: stop }
+        state.ended.send_replace(false);
+        Self { exporter, timeout, runtime, state, stop: Mutex::new(stop) }
     }
 }
 
@@ -82,7 +85,10 @@ impl<E: PushMetricExporter> PushMetricExporter for TimedMetrics<E> {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
+        let result = self.exporter.shutdown_with_timeout(timeout);
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.state.ended.send_replace(true);
+        result
     }
 
     fn temporality(&self) -> Temporality {

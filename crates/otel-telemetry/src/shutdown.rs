@@ -89,14 +89,21 @@ pub(crate) async fn run(running: Arc<Running>, deadline: Duration, done: impl Fn
         spans.refuse();
     }
     for signal in Signal::ALL {
-        let share = shares.next(Instant::now());
+        let began = Instant::now();
+        let share = shares.next(began);
         let shutting = Arc::clone(&running);
         // The SDK's shutdown blocks, and so can processors and readers of the application.
         let shutdown = tokio::task::spawn_blocking(move || shutting.shut_down(signal, share));
         let result = tokio::time::timeout(share + reserve / 6, shutdown).await;
-        if matches!(result, Ok(Ok(Err(OTelSdkError::AlreadyShutdown)))) {
-            // The application shuts the provider down at the same time, and its call exports the rest.
-            settle(&running, signal, share).await;
+        // The application shuts the provider down at the same time, and its call exports the rest; or the SDK's reader of metrics has
+        // given up, after five seconds whatever its share is.
+        let is_late =
+            signal == Signal::Metrics && matches!(result, Ok(Ok(Err(_)))) && !*running.metrics.ended.borrow();
+        if is_late || matches!(result, Ok(Ok(Err(OTelSdkError::AlreadyShutdown)))) {
+            let has_ended = settle(&running, signal, share.saturating_sub(began.elapsed())).await;
+            if is_late && has_ended && running.health.export_failure(signal).is_none() {
+                continue;
+            }
         }
         running.give_up(signal);
         if !settle(&running, signal, reserve / 6).await {
@@ -138,7 +145,7 @@ fn log(report: &ShutdownReport) {
     }
 }
 
-/// Waits until a closed queue has counted all its records, and returns false if it has not by then.
+/// Waits until a closed queue has counted all its records, or the exporter of metrics is closed; returns false if not by then.
 async fn settle(running: &Running, signal: Signal, most: Duration) -> bool {
     let ended = async {
         // An ended worker rejects the command; a worker that is about to end drops it. Either ends the wait.
@@ -153,7 +160,9 @@ async fn settle(running: &Running, signal: Signal, most: Duration) -> bool {
                     let _ = queue.command_async(Command::Flush).await;
                 }
             }
-            Signal::Metrics => {}
+            Signal::Metrics => {
+                let _ = running.metrics.ended.subscribe().wait_for(|ended| *ended).await;
+            }
         }
     };
     tokio::time::timeout(most, ended).await.is_ok()

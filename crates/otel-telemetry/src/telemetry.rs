@@ -150,7 +150,8 @@ impl Telemetry {
         logs.map(Queue::counts).unwrap_or_default()
     }
 
-    /// Returns the environment variables that were ignored because their values are invalid.
+    /// Returns the environment variables that were ignored, because their values are invalid or because this crate does not support
+    /// them.
     #[must_use]
     pub fn env_problems(&self) -> &[EnvProblem] {
         &self.running().problems

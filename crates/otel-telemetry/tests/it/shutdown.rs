@@ -1,5 +1,7 @@
 //! The shutdown: in order, within its deadline, without blocking a runtime.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -63,6 +65,31 @@ async fn a_hanging_collector_costs_the_deadline_and_blocks_nothing() {
         assert_eq!(report.spans.ended, 2000);
         assert_eq!(report.spans.dropped.shut_down, 2000, "{report}");
     }
+}
+
+/// The SDK's reader waits for five seconds; the share of the metrics is longer. The connection is closed although the provider is kept.
+#[tokio::test]
+async fn metrics_have_their_share_of_the_deadline_and_leave_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let collector = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut request = [0; 64 * 1024];
+        assert!(connection.read(&mut request).unwrap() > 0);
+        std::thread::sleep(Duration::from_secs(6));
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // Until the exporter closes the connection.
+        while connection.read(&mut request).unwrap() > 0 {}
+    });
+    let otlp = OtlpOptions::default().with_protocol(Protocol::HttpProtobuf).with_endpoint(endpoint);
+    let telemetry = quiet().with_exporters(Exporter::Otlp).with_otlp(otlp);
+    let telemetry = telemetry.with_shutdown_timeout(Duration::from_secs(60)).build().unwrap();
+    let provider = telemetry.meter_provider().clone();
+    provider.meter("test").u64_counter("requests").build().add(1, &[]);
+    let report = telemetry.shutdown().await;
+    assert_eq!(report.unfinished, [], "{report}");
+    tokio::task::spawn_blocking(|| collector.join().unwrap()).await.unwrap();
+    drop(provider);
 }
 
 #[test]
