@@ -51,14 +51,22 @@ impl ConsulRegistry {
     /// (default: `127.0.0.1:8500`), `CONSUL_HTTP_SSL`, `CONSUL_HTTP_TOKEN`, `CONSUL_NAMESPACE`.
     ///
     /// # Errors
-    /// If the address is not valid.
+    /// If the address is not valid, or `CONSUL_HTTP_SSL` is no truth value of Go.
     pub fn from_env() -> Result<Self, RegistryError> {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RegistryError> {
         let address = variable("CONSUL_HTTP_ADDR").unwrap_or_else(|| "127.0.0.1:8500".to_owned());
-        let is_ssl = variable("CONSUL_HTTP_SSL").is_some_and(|value| matches!(&*value, "1" | "true"));
+        // As Consul's own clients read it, by `strconv.ParseBool` of Go.
+        let is_ssl = match variable("CONSUL_HTTP_SSL").as_deref() {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
+            Some(_) => {
+                let reason = "CONSUL_HTTP_SSL is neither true nor false";
+                return Err(RegistryError::new(NAME, "configure", "", "configuration", reason));
+            }
+        };
         let scheme = if is_ssl { "https" } else { "http" };
         let url = if address.contains("://") { address } else { format!("{scheme}://{address}") };
         let mut registry = Self::new(&url)?;
@@ -182,6 +190,12 @@ mod tests {
             url(&[("CONSUL_HTTP_ADDR", "consul:1"), ("CONSUL_HTTP_SSL", "true")]),
             "https://consul:1/"
         );
+        for (value, expected) in
+            [("TRUE", "https://consul:1/"), ("t", "https://consul:1/"), ("0", "http://consul:1/")]
+        {
+            assert_eq!(url(&[("CONSUL_HTTP_ADDR", "consul:1"), ("CONSUL_HTTP_SSL", value)]), expected);
+        }
+        assert_eq!(registry(&[("CONSUL_HTTP_SSL", "yes")]).unwrap_err().error_type(), "configuration");
         assert_eq!(url(&[("CONSUL_HTTP_ADDR", "https://consul:1")]), "https://consul:1/");
         let secret = registry(&[("CONSUL_HTTP_TOKEN", "secret")]).unwrap();
         assert_eq!(secret.agent.token.as_deref(), Some("secret"));
