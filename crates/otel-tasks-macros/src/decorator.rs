@@ -14,7 +14,7 @@ use crate::function::traced_body;
 use crate::options::Options;
 
 pub(crate) fn expand(options: Options, mut definition: ItemTrait) -> syn::Result<TokenStream> {
-    refuse_function_options(&options)?;
+    options.for_trait()?;
     if let Some(keyword) = &definition.unsafety {
         return Err(syn::Error::new_spanned(keyword, "an `unsafe` trait cannot be traced"));
     }
@@ -66,24 +66,12 @@ pub(crate) fn expand(options: Options, mut definition: ItemTrait) -> syn::Result
     })
 }
 
-fn refuse_function_options(options: &Options) -> syn::Result<()> {
-    if let Some(name) = &options.name {
-        return Err(syn::Error::new(
-            name.span(),
-            "`name` is an option of functions and of a trait's methods",
-        ));
-    }
-    match options.skip {
-        Some(span) => Err(syn::Error::new(span, "`skip` is an option of a trait's methods")),
-        None => Ok(()),
-    }
-}
-
 /// The item of the decorator for an item of the trait.
 fn decorated(item: &mut TraitItem, definition: &Ident, options: &Options) -> syn::Result<TokenStream> {
     match item {
         TraitItem::Fn(method) => {
             let own = take_options(&mut method.attrs)?;
+            own.as_ref().map_or(Ok(()), Options::for_method)?;
             let is_skipped = own.as_ref().is_some_and(|own| own.skip.is_some());
             let options = own.unwrap_or_default().or(options);
             let conditions = conditions(&method.attrs);

@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     kind: Option<Ident>,
     fields: Option<Vec<Field>>,
+    /// The place of `fields`, for errors.
+    fields_at: Option<Span>,
     instrumentation: Option<Expr>,
     new_trace: Option<Span>,
     /// On traits.
@@ -60,6 +62,7 @@ impl Options {
                 let list;
                 parenthesized!(list in input);
                 let fields = Punctuated::<Field, Token![,]>::parse_terminated(&list)?;
+                self.fields_at = Some(option.span());
                 set(&mut self.fields, &option, fields.into_iter().collect())
             }
             "instrumentation" => set(&mut self.instrumentation, &option, value(input)?),
@@ -75,11 +78,33 @@ impl Options {
 
     /// Refuses the options of traits and of their methods on a function.
     pub(crate) fn for_function(&self) -> syn::Result<()> {
-        if let Some(decorator) = &self.decorator {
-            return Err(syn::Error::new(decorator.span(), "`decorator` is an option of traits"));
-        }
+        self.for_method()?;
         match self.skip {
             Some(span) => Err(syn::Error::new(span, "`skip` is an option of the methods of a traced trait")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses the options of functions and of a trait's methods on a trait.
+    pub(crate) fn for_trait(&self) -> syn::Result<()> {
+        let refused = |span, option: &str| {
+            Err(syn::Error::new(
+                span,
+                format!("`{option}` is an option of functions and of a trait's methods"),
+            ))
+        };
+        match (&self.name, self.fields_at, self.skip) {
+            (Some(name), ..) => refused(name.span(), "name"),
+            (_, Some(span), _) => refused(span, "fields"),
+            (.., Some(span)) => Err(syn::Error::new(span, "`skip` is an option of a trait's methods")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses the options of traits on a method of one.
+    pub(crate) fn for_method(&self) -> syn::Result<()> {
+        match &self.decorator {
+            Some(decorator) => Err(syn::Error::new(decorator.span(), "`decorator` is an option of traits")),
             None => Ok(()),
         }
     }
