@@ -146,13 +146,18 @@ impl<T: 'static> JoinSet<T> {
 
     /// Aborts all tasks, and records the reason on the spans of those that have not ended.
     pub fn abort_all_with_reason(&mut self, reason: CancelReason) {
-        self.cancellation.set_reason(reason);
+        self.end_cancellation().set_reason(reason);
         self.inner.abort_all();
+    }
+
+    /// Replaces the cancellation, so that its reason is that of the present tasks alone.
+    fn end_cancellation(&mut self) -> Cancellation {
+        std::mem::take(&mut self.cancellation)
     }
 
     /// Aborts all tasks with the reason `shutdown` and waits until they have ended.
     pub async fn shutdown(&mut self) {
-        self.cancellation.set_reason(CancelReason::Shutdown);
+        self.end_cancellation().set_reason(CancelReason::Shutdown);
         self.inner.shutdown().await;
     }
 

@@ -53,6 +53,8 @@ where
 ///
 /// # Errors
 /// Returns the first error.
+///
+/// The spans of the futures that are dropped then have the reason `sibling_failed`, unless `span` has a [`Cancellation`] of its own.
 pub async fn try_join_all<A, F, T, E>(
     span: impl Into<TaskSpan<A>>,
     tasks: impl IntoIterator<Item = F>,

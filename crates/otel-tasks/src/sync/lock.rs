@@ -65,11 +65,14 @@ struct Wait<'l> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(series) = &self.lock.series
-            && !Context::is_current_telemetry_suppressed()
-        {
+        if let Some(series) = &self.lock.series {
             let waited = self.since.elapsed();
-            let _ = catch_panic(|| series.record_wait(waited));
+            // The context cannot be asked for while the thread ends.
+            let _ = catch_panic(|| {
+                if !Context::is_current_telemetry_suppressed() {
+                    series.record_wait(waited);
+                }
+            });
         }
     }
 }

@@ -122,6 +122,23 @@ async fn a_set_gives_the_reason_for_which_its_tasks_end() {
     }
 }
 
+#[tokio::test]
+async fn a_set_that_is_used_again_has_no_earlier_reason() {
+    let recorder = Recorder::new();
+    let mut set = JoinSet::new();
+    set.spawn_with_span(span(&recorder, "first"), std::future::pending::<()>());
+    set.shutdown().await;
+    set.spawn_with_span(span(&recorder, "second"), std::future::pending());
+    set.abort_all_with_reason(CancelReason::SiblingFailed);
+    while set.join_next().await.is_some() {}
+    set.spawn_with_span(span(&recorder, "third"), std::future::pending());
+    drop(set);
+    recorder.wait_for_spans(3).await;
+    let reasons = ["first", "second", "third"].map(|name| reason(&recorder, name).unwrap());
+    assert_eq!(reasons, ["shutdown", "sibling_failed", "caller_gone"]);
+    recorder.assert_clean();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_the_reason_of_a_cancellation() {
     let recorder = Recorder::new();

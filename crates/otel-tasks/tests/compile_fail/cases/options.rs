@@ -23,4 +23,13 @@ fn decorated() {}
 #[traced(name = "all")]
 trait Named {}
 
+#[traced(fields(id))]
+trait WithFields {}
+
+#[traced]
+trait WithDecorator {
+    #[traced(decorator = Traced)]
+    async fn method(&self);
+}
+
 fn main() {}
