@@ -77,9 +77,10 @@ impl Policy {
 
     /// Records the wait of a call that is about to be sent.
     pub(crate) fn record_wait(&self, waited: Duration) {
-        let Some(instruments) = self.0.instrumentation.instruments() else { return };
-        let series = || AttributedHistogram::new(&instruments.waits, self.attributes().collect());
-        self.0.waits.get_or_init(series).record(waited.as_secs_f64());
+        if let Some(instruments) = self.0.instrumentation.instruments() {
+            let series = || AttributedHistogram::new(&instruments.waits, self.attributes().collect());
+            self.0.waits.get_or_init(series).record(waited.as_secs_f64());
+        }
         if waited >= EVENT_FROM {
             self.add_event(
                 WAIT,
