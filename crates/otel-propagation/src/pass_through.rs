@@ -88,9 +88,10 @@ impl PassThroughPropagator {
         self.names.push(name);
     }
 
+    /// Adds the names of another one, up to the limit.
     pub(crate) fn merge(&mut self, other: Self) {
         for name in other.names {
-            if self.position(&name).is_none() {
+            if self.position(&name).is_none() && self.names.len() < MAX_NAMES {
                 self.push(name);
             }
         }

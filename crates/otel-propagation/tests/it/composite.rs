@@ -337,6 +337,11 @@ fn names_added_twice_are_put_together() {
         .with_pass_through(names(&["x-a"]))
         .with_pass_through(names(&["x-b", "x-a"]));
     assert_eq!(composite.fields().collect::<Vec<_>>(), ["x-a", "x-b"]);
+    let many = |prefix: &str| (0..20).map(|number| format!("x-{prefix}-{number}")).collect::<Vec<_>>();
+    let composite = CompositePropagator::empty()
+        .with_pass_through(PassThroughPropagator::new(many("a")).unwrap())
+        .with_pass_through(PassThroughPropagator::new(many("b")).unwrap());
+    assert_eq!(composite.fields().count(), 32, "the limit of one");
 }
 
 #[test]
