@@ -179,7 +179,9 @@ where
             Step::Done(lane, settled) => {
                 ended_handlers += 1;
                 queues.finish(lane, |lane| gate.resume(lane));
-                if let (Err(error), None) = (settled, &end) {
+                if let Err(error) = settled
+                    && !matches!(end, Some(Err(_)))
+                {
                     end = Some(Err(error));
                 }
             }

@@ -41,7 +41,7 @@ pub enum Acknowledgement {
     /// batches it (Kafka: stored offsets and automatic commits). Equal to `OnSuccess` where the client has no such mode.
     StoredOnSuccess,
     /// Acknowledges each message after its handler has succeeded, and rejects it after its handler has failed, so that the
-    /// broker delivers it again without waiting for a timeout (NATS: `nak`). Equal to `OnSuccess` where the broker has no
+    /// broker delivers it again without waiting for a timeout (NATS: `nak`, RabbitMQ: `nack` with `requeue`). Equal to `OnSuccess` where the broker has no
     /// rejection, as in Kafka.
     ByOutcome,
 }

@@ -82,6 +82,24 @@ async fn an_error_of_settling_or_the_end_of_the_stream_ends_a_loop() {
         for_each_in_lanes(shared(&client), lane, Lanes::new(2), &OpenGate, &settling, stop, refuse).await;
     assert_eq!(ended.unwrap_err().to_string(), "no");
 
+    publish(&client.broker, &["e"]).await;
+    let stop = Notify::new();
+    let stop_and_refuse = async |_| {
+        stop.notify_one();
+        settle().await;
+        client.broker.fail_next(ToyFault::Refuse("late".to_owned()));
+    };
+    let ended = for_each_in_lanes(
+        shared(&client),
+        lane,
+        Lanes::new(2),
+        &OpenGate,
+        &settling,
+        stop.notified(),
+        stop_and_refuse,
+    );
+    assert_eq!(ended.await.unwrap_err().to_string(), "late", "after the stop as well");
+
     publish(&client.broker, &["c", "d"]).await;
     let handled = Cell::new(0);
     let count = async |_| handled.set(handled.get() + 1);
