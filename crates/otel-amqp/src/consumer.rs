@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_core::Stream;
-use lapin::options::BasicAckOptions;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::ShortString;
 use lapin::{Error, Result};
 use otel_messaging::{
@@ -130,6 +130,10 @@ impl Settler<Delivery, Error> for Acks {
             // A handler may have settled its message itself.
             Some(acker) if succeeded && acker.usable() => {
                 acker.ack(BasicAckOptions::default()).await.map(drop)
+            }
+            Some(acker) if !succeeded && self.0 == Acknowledgement::ByOutcome && acker.usable() => {
+                let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                acker.nack(options).await.map(drop)
             }
             _ => Ok(()),
         }

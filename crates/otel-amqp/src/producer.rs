@@ -39,7 +39,7 @@ impl Channel {
     /// [`confirm_select`](lapin::Channel::confirm_select) was called before, and when the message has been handed over to
     /// the connection otherwise; `messaging.rabbitmq.message.confirmation` records which.
     ///
-    /// A message that is `mandatory` and cannot be routed fails with the `error.type` `NO_ROUTE`.
+    /// A message that is `mandatory` and cannot be routed fails with the `error.type` `NO_ROUTE`, if the channel has publisher confirms.
     ///
     /// # Errors
     /// Returns the error of lapin.

@@ -26,6 +26,8 @@ pub(crate) struct Unawaited {
 struct State {
     /// In the order in which the futures were dropped.
     tasks: VecDeque<JoinHandle<Option<BasicReturnMessage>>>,
+    /// The number of tasks whose results were taken.
+    taken: u64,
     /// The messages that were not routed, until they are taken.
     returned: Vec<BasicReturnMessage>,
 }
@@ -55,9 +57,13 @@ impl Unawaited {
     pub(crate) async fn drain(&self) -> Vec<BasicReturnMessage> {
         // A task keeps the waker of one caller alone.
         let _alone = self.draining.lock().await;
+        let present = {
+            let state = self.state();
+            state.taken + state.tasks.len() as u64
+        };
         poll_fn(|cx| {
             let mut state = self.state();
-            while !state.tasks.is_empty() {
+            while state.taken < present {
                 if !state.collect_first(cx) {
                     return Poll::Pending;
                 }
@@ -79,6 +85,7 @@ impl State {
             return false;
         };
         self.tasks.pop_front();
+        self.taken += 1;
         // A task fails only if its runtime is shut down.
         self.returned.extend(returned.ok().flatten());
         true

@@ -70,6 +70,42 @@ async fn a_loop_acknowledges_the_messages_whose_handlers_succeed() {
 }
 
 #[tokio::test]
+async fn by_outcome_a_message_whose_handler_failed_is_delivered_again() {
+    for concurrent in [false, true] {
+        let recorder = Recorder::new();
+        let options = options(&recorder).with_acknowledgement(Acknowledgement::ByOutcome);
+        let connection = Connection::from(connect().await).with_options(options);
+        let channel = connection.create_channel().await.unwrap();
+        channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+        let (queue, other) = (queue(&channel, "jobs").await, bare().await);
+        for payload in ["fails", "last"] {
+            write(&other, &queue, headers(&[]), payload).await;
+        }
+        let mut consumer = consume(&channel, &queue).await;
+        let (count, done) = (AtomicUsize::new(0), Notify::new());
+        let handler = async |delivery: Delivery| {
+            if count.fetch_add(1, Ordering::Relaxed) == 2 {
+                done.notify_one();
+            }
+            if delivery.data == b"fails" && !delivery.redelivered { Err("failed") } else { Ok(()) }
+        };
+        let stop = done.notified();
+        let running = async {
+            match concurrent {
+                true => consumer.process_each_concurrent(1, stop, &handler).await,
+                false => consumer.process_each(stop, &handler).await,
+            }
+        };
+        tokio::time::timeout(LONG, running).await.unwrap().unwrap();
+        let count = |name: &str| recorder.spans().iter().filter(|span| span.name.starts_with(name)).count();
+        assert_eq!((count("nack"), count("ack")), (1, 2), "{}", recorder.tree());
+        connection.close(200, "".into()).await.unwrap();
+        assert_eq!(left(&queue).await, 0);
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn a_delegate_processes_and_learns_of_the_end() {
     let recorder = Recorder::new();
     let channel = channel(&recorder).await;
