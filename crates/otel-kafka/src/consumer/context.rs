@@ -1,6 +1,7 @@
 //! The context that rdkafka calls back: it records automatic commits and rebalances, then calls the user's context.
 //! It also defers a revocation until the adapter of `for_each_concurrent` has finished its messages.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
@@ -22,6 +23,7 @@ use crate::attributes::REBALANCE_EVENT;
 use crate::consumer::drain::Drain;
 use crate::consumer::hook_consumer::HookConsumer;
 use crate::consumer::leave::Membership;
+use crate::consumer::positions::TopicPartition;
 use crate::consumer::settle::{COMMIT, settle};
 use crate::context::client_context;
 use crate::kafka::ClientInstrumentation;
@@ -93,6 +95,8 @@ pub struct TracedConsumerContext<C> {
     membership: Membership,
     /// Held while partitions are given back and released, which two threads may do.
     releasing: Mutex<()>,
+    /// How often the group has assigned each partition to this consumer.
+    assignments: Mutex<HashMap<TopicPartition, u64>>,
 }
 
 impl<C> TracedConsumerContext<C> {
@@ -104,7 +108,23 @@ impl<C> TracedConsumerContext<C> {
 impl<C: ConsumerContext> TracedConsumerContext<C> {
     pub(crate) fn new(inner: C, kafka: ClientInstrumentation, membership: Membership) -> Self {
         let kafka = RwLock::new(kafka);
-        Self { inner, kafka, drain: Mutex::default(), membership, releasing: Mutex::default() }
+        Self {
+            inner,
+            kafka,
+            drain: Mutex::default(),
+            membership,
+            releasing: Mutex::default(),
+            assignments: Mutex::default(),
+        }
+    }
+
+    /// Returns the number of the current assignment of a partition.
+    pub(crate) fn assignment(&self, partition: &TopicPartition) -> u64 {
+        self.assignments().get(partition).copied().unwrap_or_default()
+    }
+
+    fn assignments(&self) -> MutexGuard<'_, HashMap<TopicPartition, u64>> {
+        self.assignments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn membership(&self) -> &Membership {
@@ -204,6 +224,12 @@ impl<C: ConsumerContext> bare::ConsumerContext for TracedConsumerContext<C> {
             other => Rebalance::Error(KafkaError::Rebalance(other.into())),
         };
         self.record_rebalance(&rebalance);
+        if let Rebalance::Assign(list) = &rebalance {
+            let mut assignments = self.assignments();
+            for partition in list.elements() {
+                *assignments.entry((partition.topic().to_owned(), partition.partition())).or_default() += 1;
+            }
+        }
         if let Rebalance::Revoke(list) = &rebalance
             && self.drain().put_off(list)
         {

@@ -122,8 +122,9 @@ struct Offsets<'a, C: ConsumerContext + 'static, R> {
     consumer: &'a StreamConsumer<C, R>,
     mode: Acknowledgement,
     positions: Option<&'a Positions>,
-    /// The offset of the first failed message of each partition.
-    failed: Mutex<HashMap<TopicPartition, i64>>,
+    /// The offset of the first failed message of each partition, and the assignment in which it failed. Another member may have
+    /// processed it since.
+    failed: Mutex<HashMap<TopicPartition, (i64, u64)>>,
 }
 
 impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
@@ -135,15 +136,17 @@ impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
     /// Returns true if the message may be acknowledged.
     fn note(&self, partition: TopicPartition, offset: i64, succeeded: bool) -> bool {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = failed.get(&partition).copied().filter(|first| *first < offset);
-        match (first, succeeded) {
+        let assignment = || self.consumer.context().assignment(&partition);
+        let stands = |first: &&(i64, u64)| first.0 < offset && first.1 == assignment();
+        match (failed.get(&partition).filter(stands), succeeded) {
             (Some(_), _) => false,
             (None, true) => {
                 failed.remove(&partition);
                 true
             }
             (None, false) => {
-                failed.insert(partition, offset);
+                let assignment = assignment();
+                failed.insert(partition, (offset, assignment));
                 false
             }
         }

@@ -1,7 +1,7 @@
 //! The adapters that call a handler for each message.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
@@ -12,7 +12,8 @@ use rdkafka::consumer::Consumer as _;
 use tokio::sync::{Notify, oneshot};
 
 use crate::support::{
-    LONG, cluster, consumer, error_type, headers, options, traceparent, until, write, write_to,
+    LONG, cluster, consumer, consumer_config, error_type, headers, options, traceparent, until, write,
+    write_to,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,6 +237,36 @@ async fn what_succeeds_is_committed_up_to_the_first_failure() {
         assert_eq!(commits[0].links[0].span_context.span_id(), 7.into());
         recorder.assert_clean();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_is_acknowledged_again_after_its_next_assignment() {
+    let (recorder, cluster) = (Recorder::new(), cluster(1));
+    write(&cluster, &[("a", None), ("b", None)]).await;
+    let options = options(&recorder).with_acknowledgement(Acknowledgement::OnSuccess);
+    let consumer: otel_kafka::StreamConsumer = consumer_config(&cluster).create().unwrap();
+    let consumer = consumer.with_options(options);
+    consumer.subscribe(&["orders"]).unwrap();
+    let (stop, is_reassigned) = (Notify::new(), AtomicBool::new(false));
+    let running = consumer.for_each(stop.notified(), async |message| {
+        if message.offset() == 0 {
+            // Another member processes the message, and the partition comes back.
+            let mut list = rdkafka::TopicPartitionList::new();
+            list.add_partition_offset("orders", 0, rdkafka::Offset::Offset(1)).unwrap();
+            consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+            consumer.unsubscribe();
+            consumer.subscribe(&["orders"]).unwrap();
+            is_reassigned.store(true, Ordering::SeqCst);
+            return Err("no");
+        }
+        if is_reassigned.load(Ordering::SeqCst) {
+            stop.notify_one();
+        }
+        Ok(())
+    });
+    assert_eq!(tokio::time::timeout(LONG, running).await.unwrap(), Ok(()));
+    until("the commit", || committed(&consumer) == rdkafka::Offset::Offset(2)).await;
+    recorder.assert_clean();
 }
 
 #[tokio::test]
