@@ -5,13 +5,12 @@
 //! that reqwest follows itself are invisible to middleware and belong to one span.
 
 use http::Extensions;
-use opentelemetry::Context;
 use otel_request::{RequestScope, ResendCounter, start_client};
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{Middleware, Next, Result};
 
 use crate::ClientLayer;
-use crate::client::{ClientState, UrlTemplate};
+use crate::client::ClientState;
 use crate::sizes::{CountedBody, RequestSize};
 
 #[async_trait::async_trait]
@@ -22,20 +21,15 @@ impl Middleware for ClientLayer {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let resends = extensions.get_or_insert_default::<ResendCounter>().clone();
+        extensions.get_or_insert_default::<ResendCounter>();
         let mut head = http::Request::new(());
         *head.method_mut() = request.method().clone();
         *head.version_mut() = request.version();
         std::mem::swap(head.headers_mut(), request.headers_mut());
         // An invalid URI is ignored here: reqwest converts the URL itself later and reports its own error.
         *head.uri_mut() = request.url().as_str().parse().unwrap_or_default();
-        head.extensions_mut().insert(resends);
-        if let Some(template) = extensions.get::<UrlTemplate>() {
-            head.extensions_mut().insert(template.clone());
-        }
-        if let Some(parent) = extensions.get::<Context>() {
-            head.extensions_mut().insert(parent.clone());
-        }
+        // A copy: what the start adds is of this attempt alone.
+        *head.extensions_mut() = extensions.clone();
         let mut scope = start_client(&self.instrumentation, &mut head);
         std::mem::swap(head.headers_mut(), request.headers_mut());
         if let Some(state) = scope.observer_mut() {

@@ -7,12 +7,14 @@
 use std::borrow::Cow;
 
 use http::Uri;
-use http::uri::Authority;
 
 use super::client::Target;
 
 /// Length in bytes at which paths and queries are truncated, because they are untrusted input.
 pub(crate) const LONGEST: usize = 4096;
+
+/// Limit in bytes of a host, as of `server.address`.
+const LONGEST_HOST: usize = 255;
 
 /// Query parameters whose values are redacted. Their names are case-sensitive, as the conventions require.
 const SIGNATURES: [&str; 7] = [
@@ -69,10 +71,13 @@ pub(crate) fn query(query: &str) -> Cow<'_, str> {
 }
 
 /// Returns `url.full` of a client request, redacted. It is absolute if the URI or its target names a host; the scheme of
-/// one that names none is that of the target, `http` if that is unknown as well.
+/// one that names none is that of the target, `http` if that is unknown as well. A host that is too long is left out.
 pub(crate) fn full(uri: &Uri, target: Option<&Target<'_>>) -> String {
     let mut url = String::with_capacity(uri.path().len() + 64);
-    let authority = uri.authority().map(Authority::as_str).or(target.map(|target| target.authority));
+    let authority = match uri.authority() {
+        Some(authority) => Some(authority.as_str()).filter(|_| authority.host().len() <= LONGEST_HOST),
+        None => target.map(|target| target.authority),
+    };
     if let Some(authority) = authority {
         let https = target.and_then(|target| target.https).unwrap_or(false);
         url.push_str(uri.scheme_str().unwrap_or(super::scheme(https)));
@@ -116,6 +121,8 @@ mod tests {
         ] {
             assert_eq!(full(&given.parse().unwrap(), None), wanted);
         }
+        let long = format!("http://{}/a", "x".repeat(LONGEST_HOST + 1));
+        assert_eq!(full(&long.parse().unwrap(), None), "/a");
     }
 
     #[test]

@@ -68,21 +68,21 @@ pub struct HttpClient {
 struct TargetHost {
     attributes: Vec<KeyValue>,
     series: Arc<Series>,
-    limit: Option<Arc<SeriesLimit>>,
     by_template: BoundedCache<Series>,
 }
 
 impl TargetHost {
     fn new(shared: &Arc<Shared>, attributes: Vec<KeyValue>, limit: Option<Arc<SeriesLimit>>) -> Self {
-        let series = Arc::new(Series::for_host(shared, attributes.clone(), limit.clone()));
-        Self { attributes, series, limit, by_template: BoundedCache::new(TEMPLATES) }
+        let series = Arc::new(Series::for_host(shared, attributes.clone(), limit));
+        Self { attributes, series, by_template: BoundedCache::new(TEMPLATES) }
     }
 
     fn template_series(&self, template: &str) -> Arc<Series> {
         let make = || {
             let mut attributes = self.attributes.clone();
             attributes.push(KeyValue::new(URL_TEMPLATE, template.to_owned()));
-            Series::for_host(&self.series.shared, attributes, self.limit.clone())
+            // The host was counted; templates are the application's own.
+            Series::for_host(&self.series.shared, attributes, None)
         };
         self.by_template.get_or_insert(template, make).map_or_else(|| Arc::new(make()), Arc::clone)
     }

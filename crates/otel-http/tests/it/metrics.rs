@@ -201,6 +201,29 @@ async fn a_template_is_an_attribute_of_the_client_metrics_that_require_it() {
     recorder.assert_clean();
 }
 
+#[tokio::test]
+async fn templates_do_not_use_up_the_limit_of_hosts() {
+    let recorder = Recorder::new();
+    let layer = client_layer(&recorder);
+    let call = async |url: &str, template: Option<String>| {
+        let client = layer.layer(tower::service_fn(|_: Request<Empty<Bytes>>| async {
+            Ok::<_, std::io::Error>(Response::new(Empty::<Bytes>::new()))
+        }));
+        let mut request = Request::get(url);
+        if let Some(template) = template {
+            request = request.extension(UrlTemplate(template.into()));
+        }
+        client.oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+    };
+    for template in 0..1000 {
+        call("http://api.example/", Some(format!("/{template}"))).await;
+    }
+    call("http://other.example/", None).await;
+    let durations = recorder.metric("http.client.request.duration");
+    assert_eq!(durations.with("server.address", "other.example").count(), 1);
+    recorder.assert_clean();
+}
+
 #[cfg(feature = "tracing")]
 mod routes {
     use std::sync::{Arc, Mutex};
