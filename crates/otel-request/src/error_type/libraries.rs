@@ -29,10 +29,21 @@ pub(super) fn as_error(any: &dyn Any) -> Option<&DynError> {
     let known = known
         .or_else(|| self::known::<reqwest::Error>(any))
         .or_else(|| self::known::<reqwest_middleware::Error>(any));
+    #[cfg(feature = "rustls")]
+    let known = known.or_else(|| self::known::<rustls::Error>(any));
+    #[cfg(feature = "tokio")]
+    let known = known.or_else(|| self::known::<tokio::time::error::Elapsed>(any));
     #[cfg(feature = "tonic")]
     let known = known
         .or_else(|| self::known::<tonic::transport::Error>(any))
-        .or_else(|| self::known::<tonic::Status>(any));
+        .or_else(|| self::known::<tonic::Status>(any))
+        .or_else(|| self::known::<tonic::TimeoutExpired>(any))
+        .or_else(|| self::known::<tonic::ConnectError>(any));
+    #[cfg(feature = "tower")]
+    let known = known
+        .or_else(|| self::known::<tower::timeout::error::Elapsed>(any))
+        .or_else(|| self::known::<tower::load_shed::error::Overloaded>(any))
+        .or_else(|| self::known::<tower::buffer::error::Closed>(any));
     known
 }
 

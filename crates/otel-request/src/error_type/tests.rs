@@ -168,6 +168,7 @@ fn the_causes_of_axums_errors_are_read() {
 fn errors_of_tls_are_found_within_the_io_error_that_has_them() {
     let failed = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
     assert_eq!(class(io::Error::other(failed)), Some("tls"));
+    assert_eq!(class(rustls::Error::DecryptError), Some("tls"));
 }
 
 #[cfg(feature = "tower")]
@@ -176,6 +177,8 @@ fn the_errors_of_towers_layers_are_classified() {
     let boxed = |error: BoxError| class(error);
     assert_eq!(boxed(tower::timeout::error::Elapsed::new().into()), Some("timeout"));
     assert_eq!(boxed(tower::load_shed::error::Overloaded::new().into()), Some("overloaded"));
+    assert_eq!(class(tower::timeout::error::Elapsed::new()), Some("timeout"));
+    assert_eq!(class(tower::load_shed::error::Overloaded::new()), Some("overloaded"));
 }
 
 #[cfg(feature = "tonic")]
