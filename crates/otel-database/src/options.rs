@@ -152,8 +152,8 @@ impl Options {
     }
 
     /// Sets the limit of statements per client that are analyzed once and have their own span names and metrics. Default:
-    /// 1,024. One beyond it is analyzed at each use, which costs some microseconds; its span is named after the system and
-    /// its metrics lack the summary.
+    /// 1,024. One beyond it is analyzed at each use, which costs some microseconds; its span is named after the database or the server, else
+    /// after the system, and its metrics lack the summary.
     #[must_use]
     pub fn with_max_statements(mut self, limit: usize) -> Self {
         self.max_statements = limit;

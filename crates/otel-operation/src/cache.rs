@@ -163,7 +163,7 @@ const NAMES: usize = 4096;
 /// Returns a name of low cardinality as a `'static` string where the limits allow it (4,096 names of up to 256
 /// bytes), otherwise as an owned copy.
 ///
-/// Span names are `Cow<'static, str>`, so that an owned name costs a copy per span. BoundedCache names are never freed.
+/// Span names are `Cow<'static, str>`, so that an owned name costs a copy per span. Interned names are never freed.
 #[must_use]
 pub fn intern(name: &str) -> Cow<'static, str> {
     static INTERNED: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
