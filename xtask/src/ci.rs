@@ -8,6 +8,7 @@ mod arguments;
 mod browser;
 mod deny;
 mod deploy;
+mod disk;
 mod full;
 mod kubernetes;
 mod mesh;
@@ -265,7 +266,10 @@ fn run(repo: &Repo, steps: &[&Step], may_skip: bool) -> Result<()> {
             Ok(Outcome::Passed) => State::Passed,
             Ok(Outcome::Skipped(reason)) => State::Skipped(reason),
             Err(error) => {
-                failure = Some(error.context(format!("step `{}` failed", step.name)));
+                failure = Some(match disk::nearly_full(&repo.metadata.target_directory) {
+                    Some(note) => error.context(format!("step `{}` failed; {note}", step.name)),
+                    None => error.context(format!("step `{}` failed", step.name)),
+                });
                 State::Failed
             }
         };
