@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -90,13 +91,21 @@ func settle() {
 }
 
 func main() {
+	// As many threads as the runtime of the program in Rust has.
+	runtime.GOMAXPROCS(2)
 	measureSpans("no-op", 0, noop.NewTracerProvider().Tracer("operations"))
 	for _, protocol := range []func(string, int64){measureHTTP, measureGRPC} {
 		protocol("untraced", 0)
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(&spans))
 	otel.SetTracerProvider(provider)
-	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
+	// The program in Rust has neither exemplars nor histograms of sizes.
+	withoutSizes := metric.NewView(metric.Instrument{Name: "*.size"}, metric.Stream{Aggregation: metric.AggregationDrop{}})
+	otel.SetMeterProvider(metric.NewMeterProvider(
+		metric.WithReader(metric.NewManualReader()),
+		metric.WithExemplarFilter(exemplar.AlwaysOffFilter),
+		metric.WithView(withoutSizes),
+	))
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	measureSpans("sdk", 1, provider.Tracer("operations"))
 	for _, protocol := range []func(string, int64){measureHTTP, measureGRPC} {

@@ -132,10 +132,12 @@ impl Results {
         self.measured.get(&key).copied().unwrap_or(Measured::NOTHING)
     }
 
-    /// Returns the difference of two cells; its range is that of the differences within a round.
+    /// Returns the difference of two cells; its time is the median of the differences within a round, with their range.
     pub fn over(&self, this: Key, base: Key) -> Measured {
-        let range = range(&self.by_round(this, base, |this, base| this - base));
-        Measured { range, ..self.get(this).over(self.get(base)) }
+        let mut times = self.by_round(this, base, |this, base| this - base);
+        let mut over = Measured { range: range(&times), ..self.get(this).over(self.get(base)) };
+        over.native.nanoseconds = median(&mut times);
+        over
     }
 
     /// Returns `true` if the cell was measured.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use oxtel_sdk::metrics::{MeterProvider, PointValue};
+use oxtel_sdk::metrics::{ExemplarFilter, MeterProvider, PointValue};
 use oxtel_sdk::trace::{
     ExportError, SpanData, SpanExporter, SpanProcessor, TracerProvider, TracerProviderBuilder,
 };
@@ -58,7 +58,8 @@ impl Oxtel {
 
     fn install(has_traces: bool, add: fn(TracerProviderBuilder, Counter) -> TracerProviderBuilder) -> Self {
         let spans = Counter::default();
-        let meter = MeterProvider::builder().build();
+        // The SDK of the others has no exemplars.
+        let meter = MeterProvider::builder().with_exemplar_filter(ExemplarFilter::AlwaysOff).build();
         metrics::set_global_recorder(meter.recorder()).expect("no recorder is installed");
         let tracer = has_traces.then(|| add(TracerProvider::builder(), spans.clone()).build());
         if let Some(tracer) = &tracer {

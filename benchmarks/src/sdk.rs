@@ -9,7 +9,9 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::metrics::{
+    Aggregation, Instrument, InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality,
+};
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 
 static KEEPING: AtomicBool = AtomicBool::new(false);
@@ -107,8 +109,15 @@ pub fn install_metrics() -> Metrics {
     let metrics = Metrics::default();
     #[cfg(feature = "comparison")]
     otel_operation::declare_bound_metrics();
-    global::set_meter_provider(SdkMeterProvider::builder().with_reader(metrics.reader()).build());
+    let builder = SdkMeterProvider::builder().with_reader(metrics.reader()).with_view(without_sizes);
+    global::set_meter_provider(builder.build());
     metrics
+}
+
+/// Drops the histograms of sizes, which are opt-in by the conventions: some peers record them by default, and ours on request.
+pub fn without_sizes(instrument: &Instrument) -> Option<Stream> {
+    let builder = Stream::builder().with_aggregation(Aggregation::Drop);
+    instrument.name().ends_with(".size").then(|| builder.build().expect("the stream is valid"))
 }
 
 impl Default for Metrics {
@@ -177,7 +186,9 @@ pub fn subscribe(provider: &opentelemetry_sdk::trace::SdkTracerProvider) {
 
     let filter =
         Targets::new().with_default(LevelFilter::INFO).with_target("otel::tracing", LevelFilter::TRACE);
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("benchmark"));
+    // Without the attributes that only a bridge from `tracing` adds.
+    let layer = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_target(false);
+    let layer = layer.with_tracked_inactivity(false).with_tracer(provider.tracer("benchmark"));
     tracing_subscriber::registry().with(filter).with(layer).init();
 }
 

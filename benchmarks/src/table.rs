@@ -123,7 +123,7 @@ pub fn count(number: f64) -> String {
     if number.abs() >= 1000.0 || (number - number.round()).abs() < 0.05 {
         whole(number)
     } else {
-        format!("{number:.1}")
+        format!("{number:.1}").replace('-', "−")
     }
 }
 

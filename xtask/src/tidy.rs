@@ -56,7 +56,7 @@ const RULES: &[Rule] = &[
     deploy::compose::files,
     deploy::metrics::known,
     deploy::metrics::tested,
-    figures::readme,
+    figures::readmes,
     figures::missed_goals,
     commits::subjects,
     commits::changelogs,

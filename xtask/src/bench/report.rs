@@ -7,11 +7,13 @@ use crate::bench::{
 };
 
 const METHOD: &str = "\
-- **Instructions** are counted by callgrind in one process on one thread. They repeat to about ±20, and they are not time: a \
-read of the clock counts 27 and takes 40 ns, and a miss of the cache counts nothing.
-- **Allocations** are counted, and growing one counts as one. Times are medians, with the range of all rounds in parentheses; on \
-a shared machine they vary by up to a factor of two. The load average of each part is in the table above.
-- **A request** has one span, four headers besides the context, and a body of three bytes. Exporters discard; their cost, \
+- **Instructions** are counted by callgrind in one process on one thread. In one build they repeat to about ±20; with brokers and \
+databases, whose threads change the number of polls, to some hundreds. They are not time: a read of the clock counts 27 and \
+takes 40 ns, and a miss of the cache counts nothing.
+- **Allocations** are counted, and growing one counts as one. Times are medians, with the range of all rounds in parentheses; a \
+difference has the median and the range of the differences within a round. On a shared machine times vary by up to a factor of two. \
+The load average of each part is in the table above.
+- **A request** has one span, three headers besides the context, and a body of three bytes. Exporters discard; their cost, \
 and the network, are not part of any figure.
 - A goal is compared with the figure of this run. [README.md](README.md) has the method of each comparison.
 ";

@@ -1,4 +1,6 @@
-//! The figures of README.md are those of benchmarks/RESULTS.md, and each missed goal has a reason there.
+//! The figures of README.md, and of the crates' READMEs, are those of benchmarks/RESULTS.md, and each missed goal has a reason there.
+
+use std::collections::HashSet;
 
 use regex::Regex;
 
@@ -9,29 +11,51 @@ use crate::{
 
 const RESULTS: &str = "benchmarks/RESULTS.md";
 
-/// The section whose figures are compared.
+/// The section whose figures are compared: of README.md, and of a crate's README if it names [`COMMAND`].
 const SECTION: &str = "## What it costs";
+const CRATE_SECTION: &str = "## Cost";
+
+/// The command that measures figures for the results. `cargo bench` measures others.
+const COMMAND: &str = "cargo xtask bench";
 
 /// A number, and the unit after it. It is a figure if it has three digits, a decimal, or a unit.
 const NUMBER: &str = r"([0-9][0-9,]*(?:\.[0-9]+)?)(?:[ \u{a0}](%|×|µs|ns|ms|s|KiB|MiB|times)(?:\W|$))?";
 
-/// Every figure of the README's section occurs in the results: the number, or with a unit the number with its unit.
-pub(super) fn readme(tree: &Tree) -> Vec<Finding> {
-    let Some(readme) = tree.file("README.md") else { return Vec::new() };
+/// Every figure of a README's section occurs in the results: the number, or with a unit the number with its unit.
+pub(super) fn readmes(tree: &Tree) -> Vec<Finding> {
+    let sections = tree.files.iter().filter_map(costs).collect::<Vec<_>>();
+    if sections.is_empty() {
+        return Vec::new();
+    }
     let Some(results) = tree.file(RESULTS) else {
         return vec![Finding::new(RESULTS, 1, "missing; `cargo xtask bench all` makes it")];
     };
     let Ok(number) = Regex::new(NUMBER) else { return Vec::new() };
-    let measured: Vec<_> = figures(&number, &results.text).collect();
+    let measured: HashSet<_> = figures(&number, &results.text).collect();
     let mut findings = Vec::new();
-    for (line, text) in section(readme) {
-        for figure in figures(&number, text).filter(|figure| !measured.contains(figure)) {
-            let message =
-                format!("{} is not in {RESULTS}, which `cargo xtask bench all` makes", figure.trim());
-            findings.push(Finding::new(&*readme.path, line, message));
+    for (path, lines) in sections {
+        for (line, text) in lines {
+            for figure in figures(&number, text).filter(|figure| !measured.contains(figure)) {
+                let message =
+                    format!("{} is not in {RESULTS}, which `cargo xtask bench all` makes", figure.trim());
+                findings.push(Finding::new(path, line, message));
+            }
         }
     }
     findings
+}
+
+/// Returns the path of a README with the lines of its section about costs, if its figures have to be in the results.
+fn costs(file: &File) -> Option<(&str, Vec<(usize, &str)>)> {
+    let path = file.path.as_str();
+    if path == "README.md" {
+        return Some((path, section(file, SECTION)));
+    }
+    if !(path.starts_with("crates/") && path.ends_with("/README.md")) {
+        return None;
+    }
+    let lines = section(file, CRATE_SECTION);
+    lines.iter().any(|(_, text)| text.contains(COMMAND)).then_some((path, lines))
 }
 
 /// A goal is missed for a reason.
@@ -59,21 +83,21 @@ fn figures<'a>(number: &'a Regex, text: &'a str) -> impl Iterator<Item = String>
     })
 }
 
-/// Returns the lines of the section, without the targets of its links.
-fn section(readme: &File) -> impl Iterator<Item = (usize, &str)> {
-    let after = readme.lines().skip_while(|(_, text)| *text != SECTION).skip(1);
-    after.take_while(|(_, text)| !text.starts_with("## "))
+/// Returns the lines of the section with this heading.
+fn section<'a>(readme: &'a File, heading: &str) -> Vec<(usize, &'a str)> {
+    let after = readme.lines().skip_while(|(_, text)| *text != heading).skip(1);
+    after.take_while(|(_, text)| !text.starts_with("## ")).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{missed_goals, readme};
+    use super::{missed_goals, readmes};
     use crate::tidy::tree::tree;
 
     fn findings(section: &str, results: &str) -> Vec<String> {
         let text = format!("1,234\n## What it costs\n{section}\n## Versions\n9,999\n");
         let tree = tree(&[("README.md", &text), ("benchmarks/RESULTS.md", results)]);
-        readme(&tree).into_iter().map(|finding| format!("{}: {}", finding.line, finding.message)).collect()
+        readmes(&tree).into_iter().map(|finding| format!("{}: {}", finding.line, finding.message)).collect()
     }
 
     #[test]
@@ -96,8 +120,21 @@ mod tests {
 
     #[test]
     fn results_that_do_not_exist_are_found() {
-        let found = readme(&tree(&[("README.md", "## What it costs\n")]));
+        let found = readmes(&tree(&[("README.md", "## What it costs\n")]));
         assert_eq!(found[0].message, "missing; `cargo xtask bench all` makes it");
+    }
+
+    #[test]
+    fn the_costs_of_a_crate_are_found_if_the_command_measures_them() {
+        let found = |command: &str| {
+            let text = format!("1,234\n## Cost\nBy `{command}`: 1,777 or 9.5.\n## Soak\n9,999\n");
+            readmes(&tree(&[("crates/otel-a/README.md", &text), ("benchmarks/RESULTS.md", "9.5")]))
+        };
+        assert_eq!(found("cargo bench -p otel-a"), []);
+        let found = found("cargo xtask bench a");
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].path.as_str(), found[0].line), ("crates/otel-a/README.md", 3));
+        assert!(found[0].message.starts_with("1,777 is not in"), "{}", found[0].message);
     }
 
     #[test]

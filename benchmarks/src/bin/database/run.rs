@@ -50,7 +50,7 @@ pub(crate) fn measure(side: Side, candidate: Candidate, variant: Variant, mode: 
                 Side::Pool => run.measure(async || query(&bare).await),
                 Side::Connection => run.measure(async || query(&mut *connection).await),
                 Side::Transaction => run.measure(async || {
-                    let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
+                    let mut transaction = bare.begin().await?;
                     query(&mut *transaction).await?;
                     transaction.commit().await
                 }),
@@ -63,7 +63,7 @@ pub(crate) fn measure(side: Side, candidate: Candidate, variant: Variant, mode: 
                 Side::Pool => run.measure(async || query(&pool).await),
                 Side::Connection => run.measure(async || query(&mut *connection).await),
                 Side::Transaction => run.measure(async || {
-                    let mut transaction = connection.begin().await?;
+                    let mut transaction = pool.begin().await?;
                     query(&mut *transaction).await?;
                     transaction.commit().await
                 }),
@@ -75,7 +75,7 @@ pub(crate) fn measure(side: Side, candidate: Candidate, variant: Variant, mode: 
             match side {
                 Side::Pool => run.measure(async || query(&pool).await),
                 Side::Connection => run.measure(async || query(&mut connection).await),
-                // It begins transactions on a pool only, and records neither their begin nor their commit.
+                // It records neither the begin nor the commit.
                 Side::Transaction => run.measure(async || {
                     let mut transaction = pool.begin().await?;
                     query(&mut transaction).await?;
@@ -111,6 +111,8 @@ impl Run {
         let is_sampled = self.variant == Variant::Sampled;
         if self.candidate == Candidate::Peer {
             assert_eq!(peer::ended(), usize::from(is_sampled), "spans of the peer");
+            let durations = usize::from(self.variant != Variant::Nothing);
+            assert_eq!(peer::durations(), durations, "durations of the peer");
             return;
         }
         let expected: &[&str] = match (self.candidate, self.side) {

@@ -1,21 +1,24 @@
 //! The measurement of one cell on one thread: 10,000 endpoints, of which one is exchanged after each ten calls. So a thousand calls a
 //! second see a hundred changes a second.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use benchmarks::measure::{self, Mode};
 use benchmarks::sdk;
+use futures_util::Stream;
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, global};
 use otel_discovery::{BalanceOptions, Endpoint, Endpoints, StaticRegistry, Strategy, WatchOptions};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tower::balance::p2c::Balance;
+use tower::discover::Change;
 use tower::load::{CompleteOnResponse, PeakEwmaDiscover, PendingRequestsDiscover};
 use tower_service::Service;
 
@@ -56,15 +59,15 @@ pub(crate) fn pick(candidate: Candidate, variant: Variant, mode: Mode) {
     });
     let runtime = runtime();
     let _entered = runtime.enter();
-    let cell = Measurement { candidate, variant, mode, cluster: Cluster::new(&runtime) };
+    let mut cell = Measurement { candidate, variant, mode, cluster: Cluster::new(&runtime) };
     match (candidate, candidate.strategy()) {
         (Candidate::TowerPending, _) => {
-            let discover = cell.cluster.endpoints.discover(|_| Backend);
+            let discover = cell.cluster.changes();
             let discover = PendingRequestsDiscover::new(discover, CompleteOnResponse::default());
             cell.pick(Balance::new(discover));
         }
         (Candidate::TowerEwma, _) => {
-            let discover = cell.cluster.endpoints.discover(|_| Backend);
+            let discover = cell.cluster.changes();
             let (start, decay) = (Duration::from_millis(30), Duration::from_secs(10));
             let discover = PeakEwmaDiscover::new(discover, start, decay, CompleteOnResponse::default());
             cell.pick(Balance::new(discover));
@@ -125,6 +128,19 @@ struct Cluster<'r> {
     endpoints: Endpoints,
     /// The next endpoint that is removed; the one that is added has a number so many higher.
     next: u32,
+    /// The receiver of changes alone, without a registry.
+    changes: Option<UnboundedSender<Change<u32, Backend>>>,
+}
+
+/// The changes of endpoints, as tower takes them.
+struct Changes(UnboundedReceiver<Change<u32, Backend>>);
+
+impl Stream for Changes {
+    type Item = Result<Change<u32, Backend>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|change| change.map(Ok))
+    }
 }
 
 impl<'r> Cluster<'r> {
@@ -132,11 +148,27 @@ impl<'r> Cluster<'r> {
         let registry = StaticRegistry::new().with_service(SERVICE, (0..ENDPOINTS).map(endpoint));
         let endpoints = Endpoints::watch(registry.clone(), SERVICE, WatchOptions::new());
         assert!(runtime.block_on(endpoints.ready()), "the endpoints are known");
-        Self { runtime, registry, endpoints, next: 0 }
+        Self { runtime, registry, endpoints, next: 0, changes: None }
+    }
+
+    /// Returns a stream of all endpoints and their changes, which then takes the place of the registry.
+    fn changes(&mut self) -> Changes {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for number in 0..ENDPOINTS {
+            sender.send(Change::Insert(number, Backend)).expect("the receiver exists");
+        }
+        self.changes = Some(sender);
+        Changes(receiver)
     }
 
     /// Exchanges an endpoint, and runs the tasks that apply the change.
     fn change(&mut self) {
+        if let Some(changes) = &self.changes {
+            changes.send(Change::Remove(self.next)).expect("the receiver exists");
+            changes.send(Change::Insert(self.next + ENDPOINTS, Backend)).expect("the receiver exists");
+            self.next += 1;
+            return;
+        }
         let (old, new) = (endpoint(self.next), endpoint(self.next + ENDPOINTS));
         assert!(self.registry.remove(SERVICE, old.id()), "the endpoint is known");
         self.registry.insert(SERVICE, new);
@@ -171,11 +203,11 @@ impl Measurement<'_> {
             Variant::Sampled => Context::new(),
             Variant::Unsampled | Variant::Nothing => benchmarks::messages::Variant::Unsampled.caller(),
         };
-        // A span ends before the next call, because its end frees the attributes, which is no part of a choice.
-        let ended = Cell::new(None);
+        // Spans end outside of the counted region, because the end frees the attributes, which is no part of a choice.
+        let ended = RefCell::new(Vec::with_capacity(measure::ITERATIONS));
         let mut calls = 0;
         let mut prepare = || {
-            drop(ended.take());
+            ended.borrow_mut().clear();
             calls += 1;
             if calls % CALLS == 0 {
                 self.cluster.change();
@@ -192,13 +224,13 @@ impl Measurement<'_> {
                 Poll::Ready(Ok(response)) => drop(black_box(response)),
                 _ => panic!("the service responds at once"),
             }
-            ended.set(Some(caller));
+            ended.borrow_mut().push(caller);
         };
         work(prepare());
-        drop(ended.take());
+        ended.borrow_mut().clear();
         let spans = sdk::spans_of(|| {
             work(prepare());
-            drop(ended.take());
+            ended.borrow_mut().clear();
         });
         assert_eq!(spans.len(), usize::from(self.variant == Variant::Sampled), "spans");
         for span in spans {

@@ -102,7 +102,9 @@ fn add_variant(results: &Results, side: Side, variant: Variant, document: &mut D
     let ours = over_bare(results, key(false, side, Candidate::Ours, variant), side, variant).instructions;
     let times = best_peer(results, side, variant) / ours;
     if !times.is_nan() {
-        document.note(format!("The best peer costs {times:.1} times as much as otel-grpc."));
+        document.note(format!(
+            "The best peer takes {times:.1} times the instructions of otel-grpc with `bound-metrics`."
+        ));
     }
 }
 
@@ -123,12 +125,13 @@ fn name(candidate: Candidate, default_build: bool) -> &'static str {
     }
 }
 
-/// Returns the instructions of the best peer over the bare call.
+/// Returns the instructions of the best peer over the bare call; NaN if a peer was not measured.
 fn best_peer(results: &Results, side: Side, variant: Variant) -> f64 {
     let peers = [Candidate::TonicTracing, Candidate::TowerOtel];
     let cost =
         |candidate| over_bare(results, key(false, side, candidate, variant), side, variant).instructions;
-    peers.map(cost).into_iter().fold(f64::NAN, f64::min)
+    let costs = peers.map(cost);
+    if costs.iter().any(|cost| cost.is_nan()) { f64::NAN } else { costs.into_iter().fold(f64::NAN, f64::min) }
 }
 
 /// Checks the goals of our layers.

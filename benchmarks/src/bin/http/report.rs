@@ -174,11 +174,21 @@ fn add_variant(results: &Results, side: Side, variant: Variant, document: &mut D
     document.table(table);
     let bare = results.get(key(false, side, Candidate::Bare, variant));
     document.note(bare.describe("The bare service"));
-    let at = |candidate| key(false, side, candidate, variant);
-    let ours = results.over(at(Candidate::Ours), at(base(side))).instructions;
-    let times = best_peer(results, side, variant) / ours;
-    if !times.is_nan() {
-        document.note(format!("The best peer costs {times:.1} times as much as otel-http."));
+    if let Some((peer, cost)) = best_peer(results, side, variant) {
+        let ours = |default_build| {
+            let at = |candidate| key(default_build, side, candidate, variant);
+            results.over(at(Candidate::Ours), at(base(side)))
+        };
+        let [bound, default] = [ours(false), ours(true)];
+        document.note(format!(
+            "The best peer, {}, takes {:.1} times the instructions of otel-http with `bound-metrics` and {:.1} times those of \
+             its default build; {:.1} and {:.1} times the time.",
+            name(peer),
+            cost.instructions / bound.instructions,
+            cost.instructions / default.instructions,
+            cost.native.nanoseconds / bound.native.nanoseconds,
+            cost.native.nanoseconds / default.native.nanoseconds,
+        ));
     }
 }
 
@@ -190,7 +200,7 @@ pub(crate) fn name(candidate: Candidate) -> &'static str {
         Candidate::InstrumentationTower => "opentelemetry-instrumentation-tower 0.19",
         Candidate::AxumTracing => "axum-tracing-opentelemetry 0.42 (traces only)",
         Candidate::Oxtel => "oxtel-tower 0.3, with its own SDK",
-        Candidate::Floor => "floor: SDK propagator, span, attributes, bound metrics",
+        Candidate::Floor => "a simple one by hand: SDK propagator, span, attributes, bound metrics",
         Candidate::Ours => "**otel-http**, `bound-metrics`",
     }
 }
@@ -203,11 +213,16 @@ fn base(side: Side) -> Candidate {
     }
 }
 
-/// Returns the instructions of the best peer, over the base of the goals.
-fn best_peer(results: &Results, side: Side, variant: Variant) -> f64 {
-    let of = |candidate| results.get(key(false, side, candidate, variant));
-    let peers = Candidate::ALL.iter().filter(|candidate| candidate.is_peer());
-    peers.map(|&peer| of(peer).over(of(base(side))).instructions).fold(f64::NAN, f64::min)
+/// Returns the peer of the fewest instructions, with its cost over the base of the goals; `None` if a peer was not measured.
+fn best_peer(results: &Results, side: Side, variant: Variant) -> Option<(Candidate, Measured)> {
+    let at = |candidate| key(false, side, candidate, variant);
+    let peers = Candidate::ALL.iter().filter(|peer| peer.is_peer() && peer.is_in(side, variant));
+    let mut costs: Vec<_> = peers.map(|&peer| (peer, results.over(at(peer), at(base(side))))).collect();
+    if costs.iter().any(|(_, cost)| cost.instructions.is_nan()) {
+        return None;
+    }
+    costs.sort_by(|(_, one), (_, other)| one.instructions.total_cmp(&other.instructions));
+    costs.first().copied()
 }
 
 /// Checks the goals of our layers.
@@ -229,7 +244,7 @@ fn goals(results: &Results, side: Side, variant: Variant, ours: Measured, defaul
     };
     goals.at_most(ours.instructions, most, "");
     if let Some(share) = share {
-        let best = best_peer(results, side, variant);
+        let best = best_peer(results, side, variant).map_or(f64::NAN, |(_, cost)| cost.instructions);
         goals.at_most(ours.instructions, (best / share).floor(), &format!(" (best peer ÷ {share})"));
     }
     goals.at_most(ours.native.allocations, allocations, " allocations");

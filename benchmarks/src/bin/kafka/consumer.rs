@@ -20,13 +20,15 @@ use crate::cell::{self, Candidate, SPAN_ID, TOPIC, TRACE_ID, Variant, by_hand, i
 const WARM_UP: usize = 300;
 
 /// The number of timed batches.
-const BATCHES: usize = 11;
+const BATCHES: usize = 7;
 
 /// The timeout of the first message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A delay in which the client fetches all messages into its queue.
-const FETCHING: Duration = Duration::from_secs(3);
+/// Returns a delay in which the client fetches all messages into its queue.
+fn fetching(mode: Mode) -> Duration {
+    Duration::from_secs(if mode == Mode::Instructions { 3 } else { 1 })
+}
 
 pub(crate) fn measure(candidate: Candidate, variant: Variant, mode: Mode, metrics: &Option<Metrics>) {
     let batches = if mode == Mode::Native { BATCHES } else { 0 };
@@ -96,7 +98,7 @@ fn run(
         }
     });
     check(candidate, variant, metrics, &spans);
-    thread::sleep(FETCHING);
+    thread::sleep(fetching(mode));
     for _ in 0..WARM_UP {
         assert!(receive(), "a message is in the queue");
     }

@@ -23,11 +23,11 @@ use crate::cell::{self, Candidate, SPAN_ID, TRACE_ID, Variant, by_hand, caller, 
 const WARM_UP: usize = 300;
 
 /// The number of timed batches.
-const BATCHES: usize = 11;
+const BATCHES: usize = 7;
 
 /// Returns a linger time longer than sending a batch, so that the broker receives one batch and responds once.
 fn linger(mode: Mode) -> Duration {
-    Duration::from_millis(if mode == Mode::Instructions { 2000 } else { 100 })
+    Duration::from_millis(if mode == Mode::Instructions { 1000 } else { 50 })
 }
 
 static HALTED: AtomicBool = AtomicBool::new(false);

@@ -10,9 +10,10 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
@@ -23,53 +24,36 @@ use tower_service::Service;
 
 use crate::run::{REQUESTS, measure};
 
-/// Measures requests over HTTP/1.1, each of which makes so many spans.
+/// Measures requests over HTTP/1.1 by a client with a pool of connections, each of which makes so many spans.
 pub(crate) async fn http(name: &str, spans: u64) {
     let app = Router::new().route("/users/{id}", get(async || "Ada"));
     let app = if spans > 0 { app.layer(otel_http::ServerLayer::new()) } else { app };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let stream = TcpStream::connect(address).await.expect("the server listens");
-    stream.set_nodelay(true).expect("the socket is open");
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("it is new");
-    tokio::spawn(connection);
-    let client = Client(sender);
-    let name = format!("http-{name}");
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let (name, uri) = (format!("http-{name}"), format!("http://{address}/users/42"));
     if spans > 0 {
-        calls(&name, spans, otel_http::ClientLayer::new().layer(client)).await;
+        calls(&name, &uri, spans, otel_http::ClientLayer::new().layer(client)).await;
     } else {
-        calls(&name, spans, client).await;
+        calls(&name, &uri, spans, client).await;
     }
 }
 
-struct Client(http1::SendRequest<Empty<Bytes>>);
-
-impl Service<Request<Empty<Bytes>>> for Client {
-    type Response = Response<hyper::body::Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = hyper::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<hyper::Result<()>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
-
-async fn calls<S, B>(name: &str, spans: u64, mut client: S)
+async fn calls<S, B>(name: &str, uri: &str, spans: u64, client: S)
 where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: std::fmt::Debug>,
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: std::fmt::Debug, Future: Send> + Send,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send,
 {
-    measure(name, REQUESTS, spans, async || {
+    measure(name, REQUESTS, spans, client, async |mut client: S| {
         poll_fn(|cx| client.poll_ready(cx)).await.expect("the connection is kept");
-        let request = Request::get("/users/42").header("host", "localhost").body(Empty::new());
+        let request = Request::get(uri).body(Empty::new());
         let response = client.call(request.expect("the parts are valid")).await.expect("the server responds");
         let body = response.into_body().collect().await.expect("the body is complete").to_bytes();
         assert_eq!(body, "Ada");
+        client
     })
     .await;
 }
@@ -125,8 +109,9 @@ pub(crate) async fn grpc(name: &str, spans: u64) {
         let layer = otel_grpc::ServerLayer::new();
         let server = Server::builder().layer(layer).add_service(Greeter).serve_with_incoming(incoming);
         tokio::spawn(server);
+        let layer = otel_grpc::ClientLayer::new().with_target(endpoint.uri());
         let channel = endpoint.connect().await.expect("the server listens");
-        let client = tonic::client::Grpc::new(otel_grpc::ClientLayer::new().layer(channel));
+        let client = tonic::client::Grpc::new(layer.layer(channel));
         unary(&name, spans, client).await;
     } else {
         tokio::spawn(Server::builder().add_service(Greeter).serve_with_incoming(incoming));
@@ -135,18 +120,19 @@ pub(crate) async fn grpc(name: &str, spans: u64) {
     }
 }
 
-async fn unary<S, B>(name: &str, spans: u64, mut client: tonic::client::Grpc<S>)
+async fn unary<S, B>(name: &str, spans: u64, client: tonic::client::Grpc<S>)
 where
-    S: tonic::client::GrpcService<Body, ResponseBody = B, Error: std::fmt::Debug>,
+    S: tonic::client::GrpcService<Body, ResponseBody = B, Error: std::fmt::Debug, Future: Send> + Send,
     B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + 'static,
 {
-    measure(name, REQUESTS, spans, async || {
+    measure(name, REQUESTS, spans, client, async |mut client: tonic::client::Grpc<S>| {
         client.ready().await.map_err(drop).expect("the channel is open");
         let mut request = tonic::Request::new(Hello { name: "Ada".to_owned() });
         request.extensions_mut().insert(GrpcMethod::new("bench.Greeter", "Greet"));
         let path = http::uri::PathAndQuery::from_static("/bench.Greeter/Greet");
         let response = client.unary(request, path, ProstCodec::<Hello, Hello>::default()).await;
         assert_eq!(response.expect("the server responds").into_inner().name, "Ada");
+        client
     })
     .await;
 }

@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use benchmarks::{allocations, sdk};
-use opentelemetry::trace::{
-    FutureExt as _, Span as _, TraceContextExt as _, Tracer, TracerProvider as _, noop::NoopTracer,
-};
+use opentelemetry::trace::{TraceContextExt as _, Tracer, TracerProvider as _, noop::NoopTracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -47,14 +45,18 @@ pub(crate) fn cell(arguments: &[&str]) -> Option<()> {
         return None;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
-    runtime.expect("it starts").block_on(all());
+    // On a worker thread, as the main function of Go: from another thread each spawn would wake a worker.
+    runtime.expect("it starts").block_on(async { tokio::spawn(all()).await }).expect("it does not panic");
     Some(())
 }
 
 async fn all() {
     let noop = NoopTracer::new();
-    measure("no-op-span", SPANS, 0, async || noop.start_with_context("operation", &Context::new()).end())
-        .await;
+    measure("no-op-span", SPANS, 0, (), async |()| {
+        let root = Context::new();
+        root.with_span(noop.start_with_context("operation", &root)).span().end();
+    })
+    .await;
     protocols::http("untraced", 0).await;
     protocols::grpc("untraced", 0).await;
 
@@ -73,7 +75,11 @@ async fn all() {
 
 async fn spans(tracer: SdkTracer) {
     let root = Context::new();
-    measure("sdk-span", SPANS, 1, async || tracer.start_with_context("operation", &root).end()).await;
+    // A span is in a context, as it is in Go.
+    measure("sdk-span", SPANS, 1, (), async |()| {
+        root.with_span(tracer.start_with_context("operation", &root)).span().end();
+    })
+    .await;
     const NAMES: [&str; 10] = [
         "attribute.0",
         "attribute.1",
@@ -86,18 +92,20 @@ async fn spans(tracer: SdkTracer) {
         "attribute.8",
         "attribute.9",
     ];
-    measure("sdk-span-10", SPANS, 1, async || {
+    measure("sdk-span-10", SPANS, 1, (), async |()| {
         let attributes = NAMES.map(|name| KeyValue::new(name, "value"));
         let builder = tracer.span_builder("operation").with_attributes(attributes);
-        tracer.build_with_context(builder, &root).end();
+        root.with_span(tracer.build_with_context(builder, &root)).span().end();
     })
     .await;
-    measure("sdk-nested-5", SPANS / 5, 5, async || nested(&tracer, &root, 5)).await;
-    measure("sdk-tasks-8", SPANS / 10, 8, async || {
+    measure("sdk-nested-5", SPANS / 5, 5, (), async |()| nested(&tracer, &root, 5)).await;
+    measure("sdk-tasks-8", SPANS / 10, 8, (), async |()| {
         let tasks: [_; 8] = std::array::from_fn(|_| {
             let tracer = tracer.clone();
-            let task = async move { tracer.start("operation").end() };
-            tokio::spawn(task.with_context(Context::new()))
+            tokio::spawn(async move {
+                let root = Context::new();
+                root.with_span(tracer.start_with_context("operation", &root)).span().end();
+            })
         });
         for task in tasks {
             task.await.expect("it does not panic");
@@ -115,16 +123,22 @@ fn nested(tracer: &SdkTracer, parent: &Context, depth: usize) {
     context.span().end();
 }
 
-/// Runs the operation without and with a clock around each, and checks the number of its spans.
-pub(crate) async fn measure(name: &str, iterations: usize, spans: u64, mut operation: impl AsyncFnMut()) {
+/// Runs the operation, which passes the state on, without and with a clock around each, and checks the number of its spans.
+pub(crate) async fn measure<T, F: Future<Output = T>>(
+    name: &str,
+    iterations: usize,
+    spans: u64,
+    mut state: T,
+    mut operation: impl FnMut(T) -> F,
+) {
     for _ in 0..iterations / 10 {
-        operation().await;
+        state = operation(state).await;
     }
     settle().await;
     let (ended, count, bytes) = (ENDED.load(Ordering::Relaxed), allocations::count(), allocator::bytes());
     let started = Instant::now();
     for _ in 0..iterations {
-        operation().await;
+        state = operation(state).await;
     }
     let elapsed = started.elapsed();
     let (count, bytes) = (allocations::count() - count, allocator::bytes() - bytes);
@@ -133,7 +147,7 @@ pub(crate) async fn measure(name: &str, iterations: usize, spans: u64, mut opera
     let mut times = Vec::with_capacity(iterations);
     for _ in 0..iterations {
         let started = Instant::now();
-        operation().await;
+        state = operation(state).await;
         times.push(started.elapsed());
     }
     times.sort_unstable();

@@ -117,7 +117,7 @@ fn set_up(exported: &Arc<AtomicU64>) -> (Telemetry, Metrics) {
         .with_env([] as [(String, String); 0])
         .with_exporters(Exporter::None)
         .with_span_exporter(Discard(Arc::clone(exported)))
-        .map_meter_provider(|builder| builder.with_reader(reader))
+        .map_meter_provider(|builder| builder.with_reader(reader).with_view(benchmarks::sdk::without_sizes))
         .without_subscriber()
         .init();
     (telemetry.expect("the options are valid"), metrics)
