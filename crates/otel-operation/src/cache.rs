@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use foldhash::fast::RandomState;
+use foldhash::{fast, quality};
 
 use self::once_table::OnceTable;
 
@@ -30,7 +30,8 @@ pub struct SmallOnceMap<K, V, const N: usize> {
 /// The entries of a [`SmallOnceMap`] beyond its slots; boxed, because most maps have none.
 struct Beyond<K, V> {
     table: OnceTable<(K, V)>,
-    hasher: RandomState,
+    /// Of quality, because the fast one gives similar low bits to consecutive numbers under some seeds.
+    hasher: quality::RandomState,
 }
 
 impl<K: Copy + Eq + Hash, V, const N: usize> SmallOnceMap<K, V, N> {
@@ -61,9 +62,9 @@ impl<K: Copy + Eq + Hash, V, const N: usize> SmallOnceMap<K, V, N> {
 
     #[inline(never)]
     fn beyond(&self, key: K, make: impl Fn() -> V) -> Option<&V> {
-        let Beyond { table, hasher } = &**self
-            .beyond
-            .get_or_init(|| Box::new(Beyond { table: OnceTable::new(), hasher: RandomState::default() }));
+        let Beyond { table, hasher } = &**self.beyond.get_or_init(|| {
+            Box::new(Beyond { table: OnceTable::new(), hasher: quality::RandomState::default() })
+        });
         let hash = hasher.hash_one(key);
         let is = |entry: &(K, V)| entry.0 == key;
         let entry = table.get_or_insert(hash, BEYOND, is, || Some((key, make())));
@@ -90,7 +91,7 @@ impl<K, V, const N: usize> fmt::Debug for SmallOnceMap<K, V, N> {
 pub struct BoundedCache<V> {
     first: [OnceLock<(Box<str>, Arc<V>)>; FIRST],
     table: OnceTable<(Box<str>, Arc<V>)>,
-    hasher: RandomState,
+    hasher: fast::RandomState,
     bound: usize,
 }
 
@@ -104,7 +105,7 @@ impl<V> BoundedCache<V> {
         Self {
             first: [const { OnceLock::new() }; FIRST],
             table: OnceTable::new(),
-            hasher: RandomState::default(),
+            hasher: fast::RandomState::default(),
             bound,
         }
     }
