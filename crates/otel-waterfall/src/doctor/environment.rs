@@ -56,7 +56,7 @@ pub(super) fn check(variable: &impl Fn(&str) -> Option<String>) -> (Finding, Opt
                 "{} to {}, service {}",
                 configuration.protocol.name(),
                 // The method of gRPC is the same everywhere.
-                without_credentials(&configuration.endpoint.to_string()).trim_end_matches(GRPC_PATH),
+                shown(&configuration.endpoint.to_string()).trim_end_matches(GRPC_PATH),
                 configuration.service
             );
             let finding = if doubts.is_empty() {
@@ -100,7 +100,7 @@ fn read(variable: &impl Fn(&str) -> Option<String>) -> Result<(Configuration, Ve
         },
     };
     // As otel-telemetry and the exporters of OpenTelemetry for Rust read it; by the specification it is secure if unset.
-    let is_secure = either("INSECURE").is_some_and(|(_, value)| value.eq_ignore_ascii_case("false"));
+    let is_secure = either("INSECURE").is_some_and(|(_, value)| !value.trim().eq_ignore_ascii_case("true"));
     let endpoint = endpoint(protocol, either("ENDPOINT"), is_secure)?;
     let timeout = match either("TIMEOUT") {
         None => Duration::from_secs(10),
@@ -138,22 +138,23 @@ fn read(variable: &impl Fn(&str) -> Option<String>) -> Result<(Configuration, Ve
 const HTTP_PATH: &str = "/v1/traces";
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Returns the URL with `REDACTED` for a user and a password.
-fn without_credentials(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}{separator}REDACTED@{host}{path}"),
-        None => url.to_owned(),
+/// Returns the URL without what can be secret: user, password, query and fragment.
+fn shown(url: &str) -> String {
+    if url.parse::<Uri>().is_err() && url.contains(['@', '?']) {
+        return "(not shown)".to_owned();
     }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let rest = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
 }
 
 /// Returns the URL to which spans are sent. An endpoint of gRPC needs no scheme: it is `https` if `is_secure`, else `http`.
 fn endpoint(protocol: Protocol, given: Option<(String, String)>, is_secure: bool) -> Result<Uri, String> {
     let default = if protocol == Protocol::Grpc { "http://localhost:4317" } else { "http://localhost:4318" };
     let (name, value) = given.unwrap_or_else(|| ("the default endpoint".to_owned(), default.to_owned()));
-    let wrong = |why: &str| format!("{name}={} {why}", without_credentials(&value));
+    let wrong = |why: &str| format!("{name}={} {why}", shown(&value));
     let trimmed = value.trim();
     let uri: Uri = if protocol == Protocol::Grpc && !trimmed.contains("://") {
         let scheme = if is_secure { "https" } else { "http" };
@@ -285,8 +286,11 @@ mod tests {
         let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC");
         assert_eq!(endpoint_of(&[protocol]), format!("http://localhost:4317{GRPC_PATH}"));
         assert_eq!(endpoint_of(&[protocol, (base, "c:1")]), format!("http://c:1{GRPC_PATH}"));
-        let secure = ("OTEL_EXPORTER_OTLP_INSECURE", "false");
-        assert_eq!(endpoint_of(&[protocol, (base, "c:1"), secure]), format!("https://c:1{GRPC_PATH}"));
+        for (value, scheme) in [("false", "https"), ("0 ", "https"), ("True", "http")] {
+            let insecure = ("OTEL_EXPORTER_OTLP_INSECURE", value);
+            let expected = format!("{scheme}://c:1{GRPC_PATH}");
+            assert_eq!(endpoint_of(&[protocol, (base, "c:1"), insecure]), expected);
+        }
     }
 
     #[test]
@@ -295,11 +299,14 @@ mod tests {
             ("grpc", "http://user:secret@c:1"),
             ("http/protobuf", "http://user:secret@c:1/x"),
             ("http/json", "a:secret@c"),
+            ("http/json", "http://c/x?key=secret"),
+            ("http/json", "http://user:se/secret@c"),
+            ("grpc", "user:secret@c:1"),
         ] {
             let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
             let (finding, _) = checked(&[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), endpoint]);
             let text = format!("{finding:?}");
-            assert!(text.contains("REDACTED@c") && !text.contains("secret"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
         }
     }
 

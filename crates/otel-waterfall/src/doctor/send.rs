@@ -109,7 +109,10 @@ fn request(configuration: &Configuration, body: Bytes) -> http::Result<Request<F
     let mut request = Request::builder().method(Method::POST);
     request = match configuration.protocol {
         Protocol::Grpc => request.uri(configuration.endpoint.clone()).header(header::TE, "trailers"),
-        _ => request.uri(configuration.endpoint.path()).header(header::HOST, authority),
+        _ => {
+            let path = configuration.endpoint.path_and_query().map_or("/", |path| path.as_str());
+            request.uri(path).header(header::HOST, authority)
+        }
     };
     let content_type = match configuration.protocol {
         Protocol::Grpc => "application/grpc",

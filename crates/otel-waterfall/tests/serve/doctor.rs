@@ -190,6 +190,23 @@ async fn answered(response: &[u8]) -> Diagnosis {
 }
 
 #[tokio::test]
+async fn the_query_of_the_endpoint_is_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("{}/in?key=1", url(listener.local_addr().unwrap()));
+    let peer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer).await.unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let request = tokio::select! {
+        diagnosis = at("http/protobuf", &endpoint) => panic!("{diagnosis}"),
+        request = peer => request,
+    };
+    assert!(request.starts_with("POST /in/v1/traces?key=1 HTTP/1.1\r\n"), "{request}");
+}
+
+#[tokio::test]
 async fn a_collector_that_rejects_the_span() {
     use opentelemetry_proto::tonic::collector::trace::v1::{
         ExportTracePartialSuccess, ExportTraceServiceResponse,
