@@ -117,7 +117,7 @@ where
 /// The offsets of processed messages, which an adapter commits or stores if the user has chosen it.
 ///
 /// An offset acknowledges all messages before it. After a failure, nothing more of the partition is therefore
-/// acknowledged until the failed message has been delivered again and processed.
+/// acknowledged until the failed message has been delivered again and processed, or the group has assigned the partition anew.
 struct Offsets<'a, C: ConsumerContext + 'static, R> {
     consumer: &'a StreamConsumer<C, R>,
     mode: Acknowledgement,
@@ -127,29 +127,37 @@ struct Offsets<'a, C: ConsumerContext + 'static, R> {
     failed: Mutex<HashMap<TopicPartition, (i64, u64)>>,
 }
 
+/// A message that is to be acknowledged.
+struct Receipt {
+    partition: TopicPartition,
+    offset: i64,
+    /// The number of the assignment in which it was received.
+    assignment: u64,
+    carried: Context,
+}
+
 impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
     fn new(consumer: &'a StreamConsumer<C, R>, positions: Option<&'a Positions>) -> Self {
         let mode = consumer.kafka.messaging().acknowledgement();
         Self { consumer, mode, positions, failed: Mutex::default() }
     }
 
-    /// Returns true if the message may be acknowledged.
-    fn note(&self, partition: TopicPartition, offset: i64, succeeded: bool) -> bool {
+    /// Returns true if the message, which was received in this assignment of its partition, may be acknowledged.
+    fn note(&self, partition: TopicPartition, offset: i64, assignment: u64, succeeded: bool) -> bool {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let assignment = || self.consumer.context().assignment(&partition);
-        let stands = |first: &&(i64, u64)| first.0 < offset && first.1 == assignment();
-        match (failed.get(&partition).filter(stands), succeeded) {
-            (Some(_), _) => false,
-            (None, true) => {
+        let former = failed.get(&partition).copied();
+        if former.is_some_and(|(first, failed_in)| failed_in == assignment && first < offset) {
+            return false;
+        }
+        // A handler can end after the next assignment, which it does not concern.
+        if former.is_none_or(|(_, failed_in)| failed_in <= assignment) {
+            if succeeded {
                 failed.remove(&partition);
-                true
-            }
-            (None, false) => {
-                let assignment = assignment();
+            } else {
                 failed.insert(partition, (offset, assignment));
-                false
             }
         }
+        succeeded
     }
 
     fn acknowledge(
@@ -180,23 +188,26 @@ impl<'a, C: ConsumerContext + 'static, R> Offsets<'a, C, R> {
 }
 
 impl<'a, C: ConsumerContext + 'static, R> Settler<BorrowedMessage<'a>, KafkaError> for Offsets<'_, C, R> {
-    type Receipt = Option<(TopicPartition, i64, Context)>;
+    type Receipt = Option<Receipt>;
 
     fn receipt(&self, message: &BorrowedMessage<'a>) -> Self::Receipt {
         let acknowledges = self.mode != Acknowledgement::Never;
         (acknowledges || self.positions.is_some()).then(|| {
             let carried =
                 if acknowledges { otel_messaging::carried_context(message).clone() } else { Context::new() };
-            (topic_partition(message), message.offset(), carried)
+            let partition = topic_partition(message);
+            let assignment = if acknowledges { self.consumer.context().assignment(&partition) } else { 0 };
+            Receipt { partition, offset: message.offset(), assignment, carried }
         })
     }
 
     async fn settle(&self, receipt: Self::Receipt, succeeded: bool) -> KafkaResult<()> {
-        let Some((partition, offset, carried)) = receipt else { return Ok(()) };
+        let Some(Receipt { partition, offset, assignment, carried }) = receipt else { return Ok(()) };
         if let Some(positions) = self.positions {
             positions.processed(&partition, offset);
         }
-        if self.mode != Acknowledgement::Never && self.note(partition.clone(), offset, succeeded) {
+        if self.mode != Acknowledgement::Never && self.note(partition.clone(), offset, assignment, succeeded)
+        {
             return self.acknowledge(&partition, offset, &carried);
         }
         Ok(())
