@@ -21,6 +21,9 @@ use crate::telemetry::Running;
 /// Divisor of the deadline that gives the time reserved for cancelling unfinished steps.
 const RESERVE: u32 = 10;
 
+/// The time after which the shutdown of the SDK's periodic reader gives up, whatever its share is.
+const READER_LIMIT: Duration = Duration::from_secs(5);
+
 /// The result of a shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -96,9 +99,11 @@ pub(crate) async fn run(running: Arc<Running>, deadline: Duration, done: impl Fn
         let shutdown = tokio::task::spawn_blocking(move || shutting.shut_down(signal, share));
         let result = tokio::time::timeout(share + reserve / 6, shutdown).await;
         // The application shuts the provider down at the same time, and its call exports the rest; or the SDK's reader of metrics has
-        // given up, after five seconds whatever its share is.
-        let is_late =
-            signal == Signal::Metrics && matches!(result, Ok(Ok(Err(_)))) && !*running.metrics.ended.borrow();
+        // given up.
+        let is_late = signal == Signal::Metrics
+            && matches!(result, Ok(Ok(Err(_))))
+            && began.elapsed() >= READER_LIMIT
+            && !*running.metrics.ended.borrow();
         if is_late || matches!(result, Ok(Ok(Err(OTelSdkError::AlreadyShutdown)))) {
             let has_ended = settle(&running, signal, share.saturating_sub(began.elapsed())).await;
             if is_late && has_ended && running.health.export_failure(signal).is_none() {

@@ -74,6 +74,7 @@ async fn metrics_have_their_share_of_the_deadline_and_leave_no_connection() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let collector = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut request = [0; 64 * 1024];
         assert!(connection.read(&mut request).unwrap() > 0);
         std::thread::sleep(Duration::from_secs(6));
