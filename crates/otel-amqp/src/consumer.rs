@@ -67,7 +67,7 @@ impl Consumer {
     /// A message that is being processed when `stop` completes is finished first. The handler's output is recorded on
     /// the span and then dropped: error handling is up to the handler, and so is settling unless
     /// [`Options::with_acknowledgement`](crate::Options::with_acknowledgement) is set. A message whose handler failed is
-    /// never acknowledged; the handler can reject it.
+    /// never acknowledged; the handler can reject it, and [`Acknowledgement::ByOutcome`] does.
     ///
     /// # Errors
     /// Returns the first error of receiving or of an acknowledgement.

@@ -35,7 +35,7 @@ impl ClientLayer {
 
     /// Limits the series per metric that hosts can make, because a host may come from untrusted input. Default: 1,000. Once
     /// there are as many, the calls of further hosts are recorded under the `server.address` `_OTHER`; hosts that have series
-    /// keep them and may add more, for another status or error.
+    /// keep them and may add more, for another status or error, and one for each [`UrlTemplate`](crate::UrlTemplate) of their calls.
     #[must_use]
     pub fn with_max_untrusted_series(self, most: u32) -> Self {
         self.edit(|_, client| client.max_untrusted_series = most)

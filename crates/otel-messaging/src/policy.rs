@@ -28,7 +28,7 @@ pub enum ExistingContext {
 /// A message whose handler failed, was dropped or panicked is not acknowledged. [`ByOutcome`](Self::ByOutcome) rejects one
 /// whose handler failed. In Kafka, an acknowledgement includes
 /// all earlier messages: the later messages of the partition are therefore not acknowledged either until the failed one has
-/// been delivered again and processed.
+/// been delivered again and processed, or the group has assigned the partition anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acknowledgement {

@@ -95,7 +95,7 @@ impl CompositePropagator {
     }
 
     /// Adds headers that travel unchanged. They are written last, and never over a header that the
-    /// carrier has. Added again, the names are put together.
+    /// carrier has. Added again, the names are put together; those beyond 32 are left out.
     #[must_use]
     pub fn with_pass_through(mut self, headers: PassThroughPropagator) -> Self {
         for format in &mut Arc::make_mut(&mut self.inner).formats {

@@ -144,7 +144,8 @@ impl<S: Send + Sync + 'static> Runtime<S> {
     /// Shuts down: no attempt is started, running attempts have `grace` to end, and unfinished instances are released
     /// to other workers. Returns true if all attempts ended in time; the others are repeated by the next worker.
     ///
-    /// The journal is no longer in use then, unless a clone of this runtime or the caller holds it: a file can be opened again.
+    /// The journal is no longer in use then: a file can be opened again. Who still holds it are the caller, a clone of this runtime,
+    /// a start whose future was dropped, until it is journaled, and for more than a second a task whose thread is blocked.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
@@ -152,7 +153,7 @@ impl<S: Send + Sync + 'static> Runtime<S> {
         let ended = tokio::time::timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
         inner.lease.release().await;
-        // Every clone of the runtime holds `inner`, and `StopOnDrop` once for all of them; the others are tasks.
+        // Every clone of the runtime holds `inner`, and `StopOnDrop` once for all of them; the others are tasks that were aborted.
         let is_held = || Arc::strong_count(inner) > Arc::strong_count(&self.running) + 1;
         released(is_held).await;
         ended

@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanId, Status, TraceContextExt, Tracer, TracerProvider};
-use otel_http::{EndOn, UrlTemplate};
+use otel_http::{EndOn, LayerOptions as _, UrlTemplate};
 use otel_testing::Recorder;
 use reqwest_middleware::ClientBuilder;
 use reqwest_retry::RetryTransientMiddleware;
@@ -41,6 +41,23 @@ async fn a_call_is_a_span_and_carries_it_on() {
     let tree = recorder.tree();
     assert!(tree.contains("http.response.status_code: 200"), "{tree}");
     assert!(!tree.contains("secret"), "{tree}");
+    recorder.assert_clean();
+}
+
+#[derive(Clone)]
+struct Unrecorded;
+
+#[tokio::test]
+async fn a_filter_sees_the_extensions_of_the_request() {
+    let recorder = Recorder::new();
+    let address = serve(Router::new().route("/", get(|| async {}))).await;
+    let layer = client_layer(&recorder);
+    let layer = layer.with_filter(|head| head.extensions.get::<Unrecorded>().is_none());
+    let client = ClientBuilder::new(reqwest::Client::new()).with(layer).build();
+    client.get(format!("http://{address}/")).with_extension(Unrecorded).send().await.unwrap();
+    assert_eq!(recorder.spans().len(), 0);
+    client.get(format!("http://{address}/")).send().await.unwrap();
+    assert_eq!(recorder.spans().len(), 1);
     recorder.assert_clean();
 }
 

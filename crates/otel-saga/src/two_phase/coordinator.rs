@@ -128,7 +128,8 @@ impl Coordinator {
     /// Shuts down: no transaction is begun, running ones have `grace` to make progress, and the rest is released to
     /// other coordinators. Returns true if no transaction was interrupted.
     ///
-    /// The journal is no longer in use then, unless a clone of this coordinator or the caller holds it: a file can be opened again.
+    /// The journal is no longer in use then: a file can be opened again. Who still holds it are the caller, a clone of this coordinator,
+    /// and a [`Transaction`] or a task whose thread is blocked, for which the shutdown waits a second.
     pub async fn shutdown(self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.stopping.send_replace(true);
@@ -136,7 +137,8 @@ impl Coordinator {
         let ended = timeout(grace, driven.wait_for(|driven| *driven == 0)).await.is_ok();
         inner.abort();
         inner.lease.release().await;
-        // Every clone of the coordinator holds `inner`, and `StopOnDrop` once for all of them; the others are tasks.
+        // Every clone of the coordinator holds `inner`, and `StopOnDrop` once for all of them; the others are tasks that were aborted,
+        // and transactions.
         let is_held = || Arc::strong_count(inner) > Arc::strong_count(&self.running) + 1;
         released(is_held).await;
         ended
