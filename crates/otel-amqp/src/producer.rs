@@ -101,7 +101,8 @@ impl Channel {
     }
 
     /// Waits for the confirmations of all messages that were published before, and returns those that the broker could
-    /// not route, except of messages whose [`PublisherConfirm`] is held or was awaited.
+    /// not route, except of messages whose [`PublisherConfirm`] is held or was awaited. lapin waits until no confirmation is open,
+    /// also of messages that are published meanwhile.
     ///
     /// # Errors
     /// Returns the error of lapin.

@@ -179,27 +179,6 @@ async fn a_confirmation_that_is_dropped_ends_the_span_and_loses_no_returned_mess
     recorder.assert_clean();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_wait_for_confirmations_is_not_for_those_that_come_after_it() {
-    let recorder = Recorder::new();
-    let channel = channel(&recorder).await;
-    confirming(&channel).await;
-    let queue = queue(&channel, "jobs").await;
-    drop(publish(&channel, "", &queue).await);
-    let (others, to) = (channel.clone(), queue.clone());
-    let publishing = tokio::spawn(async move {
-        loop {
-            drop(publish(&others, "", &to).await);
-        }
-    });
-    for _ in 0..20 {
-        tokio::time::timeout(LONG, channel.wait_for_confirms()).await.unwrap().unwrap();
-    }
-    assert!(!publishing.is_finished());
-    publishing.abort();
-    let _ = publishing.await;
-}
-
 #[tokio::test]
 async fn many_dropped_confirmations_all_end() {
     let recorder = Recorder::new();
