@@ -1,5 +1,7 @@
 //! Participants on an instrumented pool: the work of a branch and both phases are database spans.
 
+use std::time::Duration;
+
 use otel_saga::two_phase::PostgresParticipant;
 use otel_sqlx::{Options, PgPool};
 use otel_testing::Recorder;
@@ -26,6 +28,8 @@ async fn an_instrumented_pool_shows_the_work_and_both_phases() {
     let credit = banks.branch(1, &transfer, 300).await;
     assert!(transfer.with(debit).with(credit).commit().await.unwrap().is_committed());
     assert_eq!(banks.cents().await, [BEGIN - 300, BEGIN + 300]);
+    // Its loops have queries on their way.
+    coordinator.shutdown(Duration::from_secs(10)).await;
     let spans = recorder.spans();
     for name in
         ["BEGIN SET", "UPDATE account", "INSERT twopc_branch", "PREPARE TRANSACTION", "COMMIT PREPARED"]
