@@ -145,8 +145,8 @@ fn shown(url: &str) -> String {
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let authority = rest.find('/').unwrap_or(rest.len());
-    let rest = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    // A password can have a slash, with which it is no URL.
+    let rest = rest.rfind('@').map_or(rest, |at| &rest[at + 1..]);
     if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
 }
 
