@@ -249,7 +249,10 @@ impl<'t> Iterator for Lexer<'t> {
         let start = self.at;
         let kind = self.kind(self.byte(0)?);
         let text = &self.text[start..self.at];
-        Some(Token { kind, text, is_spaced, is_qualifier: self.byte(0) == Some(b'.') })
+        // A digit after the dot makes it a part of a number.
+        let is_qualifier =
+            self.byte(0) == Some(b'.') && !self.byte(1).is_some_and(|byte| byte.is_ascii_digit());
+        Some(Token { kind, text, is_spaced, is_qualifier })
     }
 }
 

@@ -66,7 +66,8 @@ impl Sanitizer {
         }
         self.text.extend((space > 0).then_some(' '));
         self.text.push_str(text);
-        self.list = self.next_list(token);
+        let is_value = text == "?" || token.kind == TokenKind::Placeholder;
+        self.list = self.next_list(token, is_value);
         self.expects_name = token.is_punctuation(".")
             || token.is_one_of(BEFORE_NAMES)
             || (self.expects_name && token.is_one_of(&["IF", "NOT", "EXISTS"]));
@@ -89,19 +90,20 @@ impl Sanitizer {
             || self.expects_name
     }
 
-    fn next_list(&self, token: &Token<'_>) -> ValueList {
+    fn next_list(&self, token: &Token<'_>, is_value: bool) -> ValueList {
         match self.list {
             _ if token.is("IN") => ValueList::Expected,
             ValueList::Expected if token.is_punctuation("(") => ValueList::Values { first_end: 0 },
-            ValueList::Values { first_end } => match token.kind {
-                TokenKind::Literal | TokenKind::Placeholder if first_end == 0 => {
-                    ValueList::Values { first_end: self.text.len() }
-                }
-                TokenKind::Literal | TokenKind::Placeholder => self.list,
-                TokenKind::Punctuation if matches!(token.text, "," | "-" | "+") => self.list,
-                _ => ValueList::None,
-            },
-            ValueList::None | ValueList::Expected => ValueList::None,
+            ValueList::Values { first_end: 0 } if is_value => {
+                ValueList::Values { first_end: self.text.len() }
+            }
+            ValueList::Values { .. } if is_value || is_between_values(token) => self.list,
+            ValueList::None | ValueList::Expected | ValueList::Values { .. } => ValueList::None,
         }
     }
+}
+
+/// Returns true for the punctuation of a list, the signs of its numbers included.
+fn is_between_values(token: &Token<'_>) -> bool {
+    [",", "-", "+"].iter().any(|text| token.is_punctuation(text))
 }

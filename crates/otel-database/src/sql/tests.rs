@@ -120,6 +120,7 @@ fn literals_are_replaced_in_each_dialect() {
                 "WHERE a IN (1, -2, 'x') AND b IN ($1, $2) AND c IN (SELECT 1, 2)",
                 "WHERE a IN (?) AND b IN ($1) AND c IN (SELECT ?, ?)",
             ),
+            ("WHERE a IN (TRUE, FALSE)", "WHERE a IN (?)"),
             ("SELECT 'never ends, secret", "SELECT ?"),
             ("SELECT 1 /* never ends, secret", "SELECT ?"),
             ("SELECT $x$ never ends, secret", "SELECT ?"),
@@ -136,6 +137,11 @@ fn quotes_depend_on_the_dialect() {
     assert_eq!(text(query, Dialect::PostgreSql), query);
     assert_eq!(text(query, Dialect::MySql), "SELECT ?.? FROM ? WHERE ? = ?");
     assert_eq!(text(query, Dialect::Sqlite), r#"SELECT "a"."b" FROM "t" WHERE ? = ?"#);
+    let query = r#"SELECT a FROM t WHERE b IN ("secret", "other")"#;
+    assert_eq!(text(query, Dialect::PostgreSql), query);
+    for dialect in [Dialect::MySql, Dialect::Sqlite] {
+        assert_eq!(text(query, dialect), "SELECT a FROM t WHERE b IN (?)", "{dialect:?}");
+    }
     let query = "SELECT `a` FROM `t` # secret\nWHERE 1";
     assert_eq!(text(query, Dialect::MySql), "SELECT `a` FROM `t` WHERE ?");
     // A setting of the server decides if the literal ends at the second quote.
