@@ -19,40 +19,112 @@ pub(crate) const MAX_ITEMS: usize = 128;
 
 #[cfg(feature = "serve")]
 impl Span {
-    /// Cuts texts and drops items beyond the limits, as [`from_sdk`](Self::from_sdk) does.
-    pub(crate) fn bound(&mut self) {
+    /// Cuts texts and drops items beyond the limits, as [`from_sdk`](Self::from_sdk) does. The texts that spans share are
+    /// cut by [`SharedTexts`].
+    pub(crate) fn bound(&mut self, shared: &mut SharedTexts) {
+        shared.services.bound(&mut self.service);
+        shared.scopes.bound(&mut self.scope);
+        shared.resources.bound(&mut self.resource);
         bound_text(&mut self.name);
-        if let opentelemetry::trace::Status::Error { description } = &mut self.status
-            && description.len() > MAX_TEXT
-        {
+        if let opentelemetry::trace::Status::Error { description } = &mut self.status {
             *description = clip(std::mem::take(description).into_owned()).into();
         }
         bound_attributes(&mut self.attributes);
-        self.events.truncate(MAX_ITEMS);
+        bound_items(&mut self.events, MAX_ITEMS);
         for event in &mut self.events {
             bound_text(&mut event.name);
             bound_attributes(&mut event.attributes);
         }
-        self.links.truncate(MAX_ITEMS);
+        bound_items(&mut self.links, MAX_ITEMS);
         for link in &mut self.links {
             bound_attributes(&mut link.attributes);
         }
     }
 }
 
+/// Cuts the texts that the records of one request share: names of services and scopes, and resources.
+#[cfg(feature = "serve")]
+#[derive(Debug, Default)]
+pub(crate) struct SharedTexts {
+    pub(crate) services: SharedCut<str>,
+    scopes: SharedCut<str>,
+    resources: SharedCut<[(String, String)]>,
+}
+
+/// The last value that was cut, with its replacement: the records after it share the replacement, as they shared the value.
+#[cfg(feature = "serve")]
+#[derive(Debug)]
+pub(crate) struct SharedCut<T: ?Sized>(Option<(Arc<T>, Arc<T>)>);
+
+#[cfg(feature = "serve")]
+impl<T: ?Sized> Default for SharedCut<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+#[cfg(feature = "serve")]
+impl<T: ?Sized + Cut> SharedCut<T> {
+    pub(crate) fn bound(&mut self, value: &mut Arc<T>) {
+        match &self.0 {
+            Some((long, cut)) if Arc::ptr_eq(long, value) => *value = Arc::clone(cut),
+            _ => {
+                if let Some(cut) = value.cut() {
+                    self.0 = Some((std::mem::replace(value, Arc::clone(&cut)), cut));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "serve")]
+pub(crate) trait Cut {
+    /// Returns the value within the limits, or `None` if it is within them.
+    fn cut(&self) -> Option<Arc<Self>>;
+}
+
+#[cfg(feature = "serve")]
+impl Cut for str {
+    fn cut(&self) -> Option<Arc<Self>> {
+        (self.len() > MAX_TEXT).then(|| clip(self.to_owned()).into())
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Cut for [(String, String)] {
+    fn cut(&self) -> Option<Arc<Self>> {
+        let is_long = |(key, value): &(String, String)| key.capacity().max(value.capacity()) > MAX_TEXT;
+        (self.len() > MAX_ITEMS || self.iter().any(is_long)).then(|| {
+            let items = self.iter().take(MAX_ITEMS);
+            items.map(|(key, value)| (clip(key.clone()), clip(value.clone()))).collect()
+        })
+    }
+}
+
+/// Cuts a text, and releases the memory beyond the limit: a short text can have the buffer of a long one, because a field of a
+/// protobuf message can occur twice.
 #[cfg(feature = "serve")]
 pub(crate) fn bound_text(text: &mut String) {
-    if text.len() > MAX_TEXT {
+    if text.capacity() > MAX_TEXT {
         *text = clip(std::mem::take(text));
     }
 }
 
 #[cfg(feature = "serve")]
 pub(crate) fn bound_attributes(attributes: &mut Vec<(String, String)>) {
-    attributes.truncate(MAX_ITEMS);
+    bound_items(attributes, MAX_ITEMS);
     for (key, value) in attributes {
         bound_text(key);
         bound_text(value);
+    }
+}
+
+/// Drops items beyond the limit, and releases their memory.
+#[cfg(feature = "serve")]
+pub(crate) fn bound_items<T>(items: &mut Vec<T>, limit: usize) {
+    if items.capacity() > limit {
+        items.truncate(limit);
+        items.shrink_to_fit();
     }
 }
 
@@ -124,8 +196,8 @@ pub(crate) fn clip(mut text: String) -> String {
         }
         text.truncate(end);
         text.push('…');
-        text.shrink_to_fit();
     }
+    text.shrink_to_fit();
     text
 }
 

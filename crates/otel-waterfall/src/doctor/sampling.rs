@@ -10,22 +10,22 @@ pub(super) fn check(variable: &impl Fn(&str) -> Option<String>) -> Finding {
         Some(own) => (own, ", unless the caller decided"),
         None => (&*sampler, ""),
     };
+    // A service behind callers that decide is set up correctly with a sampler that keeps no trace of its own.
+    let none = if parent.is_empty() { Finding::Fails } else { Finding::Doubtful };
     match own {
         "always_on" => Finding::Works(format!("{sampler}: every trace is kept{parent}")),
-        "always_off" => Finding::Fails(format!("OTEL_TRACES_SAMPLER={sampler}: no trace is kept{parent}")),
-        "traceidratio" => ratio(&sampler, parent, variable("OTEL_TRACES_SAMPLER_ARG")),
+        "always_off" => none(format!("OTEL_TRACES_SAMPLER={sampler}: no trace is kept{parent}")),
+        "traceidratio" => ratio(&sampler, parent, none, variable("OTEL_TRACES_SAMPLER_ARG")),
         _ => Finding::Doubtful(format!(
             "OTEL_TRACES_SAMPLER={sampler} is not one of the specification: it is not checked"
         )),
     }
 }
 
-fn ratio(sampler: &str, parent: &str, argument: Option<String>) -> Finding {
+fn ratio(sampler: &str, parent: &str, none: fn(String) -> Finding, argument: Option<String>) -> Finding {
     let text = argument.unwrap_or_else(|| "1".to_owned());
     match text.trim().parse::<f64>() {
-        Ok(0.0) => {
-            Finding::Fails(format!("{sampler} with OTEL_TRACES_SAMPLER_ARG={text}: no trace is kept{parent}"))
-        }
+        Ok(0.0) => none(format!("{sampler} with OTEL_TRACES_SAMPLER_ARG={text}: no trace is kept{parent}")),
         Ok(1.0) => Finding::Works(format!("{sampler} with the ratio 1: every trace is kept{parent}")),
         Ok(ratio) if ratio > 0.0 && ratio < 1.0 => Finding::Doubtful(format!(
             "{sampler} with OTEL_TRACES_SAMPLER_ARG={text}: {} of 1,000 traces are kept{parent}",
@@ -60,6 +60,10 @@ mod tests {
         assert_eq!(checked("traceidratio", "0.25"), Finding::Doubtful(text.to_owned()));
         let text = "traceidratio with OTEL_TRACES_SAMPLER_ARG=0: no trace is kept";
         assert_eq!(checked("traceidratio", "0"), fails(text));
+        let text = "OTEL_TRACES_SAMPLER=parentbased_always_off: no trace is kept, unless the caller decided";
+        assert_eq!(checked("parentbased_always_off", ""), Finding::Doubtful(text.to_owned()));
+        let text = "parentbased_traceidratio with OTEL_TRACES_SAMPLER_ARG=0: no trace is kept, unless the caller decided";
+        assert_eq!(checked("parentbased_traceidratio", "0"), Finding::Doubtful(text.to_owned()));
         for wrong in ["2", "-1", "x", "NaN"] {
             let text = format!("OTEL_TRACES_SAMPLER_ARG={wrong} is not a number from 0 to 1");
             assert_eq!(checked("parentbased_traceidratio", wrong), Finding::Fails(text));

@@ -125,6 +125,9 @@ pub(super) async fn receive(
     };
     if is_json {
         let text = std::str::from_utf8(&body).map_err(|_| Problem::Utf8)?;
+        if weigh::json_size(text, MAX_DECODED) > MAX_DECODED {
+            return Err(Problem::TooManyRecords);
+        }
         let signals = read_signals(text)?;
         shared.store().add(signals);
         return Ok(("application/json", Bytes::from_static(b"{}")));

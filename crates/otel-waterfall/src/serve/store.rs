@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{Status, TraceId};
 
 use crate::{
     model::{Span, Trace},
     page::{encode, summary::Summary},
-    sdk::{bound_attributes, bound_text},
+    sdk::{SharedTexts, bound_attributes, bound_items, bound_text},
     signals::{Instrument, LogRecord, MetricPoint, MetricStore, Signals},
 };
 
@@ -72,10 +72,13 @@ impl Store {
     }
 
     pub(super) fn add(&mut self, signals: Signals) {
-        for span in signals.spans {
+        let mut shared = SharedTexts::default();
+        for mut span in signals.spans {
+            span.bound(&mut shared);
             self.add_span(span);
         }
-        for record in signals.logs {
+        for mut record in signals.logs {
+            shared.services.bound(&mut record.service);
             self.add_log(record);
         }
         if !signals.points.is_empty() {
@@ -87,8 +90,7 @@ impl Store {
         }
     }
 
-    fn add_span(&mut self, mut span: Span) {
-        span.bound();
+    fn add_span(&mut self, span: Span) {
         self.spans += 1;
         self.revision += 1;
         let id = span.trace_id;
@@ -199,7 +201,7 @@ fn bound_point(mut point: MetricPoint) -> MetricPoint {
         }
         text[..end].to_owned()
     };
-    point.attributes.truncate(MAX_SERIES_ITEMS);
+    bound_items(&mut point.attributes, MAX_SERIES_ITEMS);
     for (key, value) in &mut point.attributes {
         (*key, *value) = (cut(key), cut(value));
     }
@@ -218,11 +220,31 @@ fn size_of_span(span: &Span) -> usize {
     let events: usize =
         span.events.iter().map(|event| 48 + event.name.len() + size_of_pairs(&event.attributes)).sum();
     let links: usize = span.links.iter().map(|link| 48 + size_of_pairs(&link.attributes)).sum();
-    size_of::<Span>() + span.name.len() + size_of_pairs(&span.attributes) + events + links
+    let description = match &span.status {
+        Status::Error { description } => description.len(),
+        _ => 0,
+    };
+    size_of::<Span>()
+        + span.name.len()
+        + description
+        + size_of_name(&span.service)
+        + size_of_name(&span.scope)
+        + size_of_pairs(&span.attributes)
+        + events
+        + links
 }
 
 fn size_of_log(record: &LogRecord) -> usize {
-    size_of::<(u64, LogRecord)>() + record.body.len() + record.level.len() + size_of_pairs(&record.attributes)
+    size_of::<(u64, LogRecord)>()
+        + record.body.len()
+        + record.level.len()
+        + size_of_name(&record.service)
+        + size_of_pairs(&record.attributes)
+}
+
+/// Returns the size of a service's or scope's name. It is counted for each record, because each can have its own.
+fn size_of_name(name: &str) -> usize {
+    2 * size_of::<usize>() + name.len()
 }
 
 fn size_of_pairs(pairs: &[(String, String)]) -> usize {

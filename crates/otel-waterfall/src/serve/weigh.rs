@@ -1,4 +1,5 @@
-//! The memory of a decoded message, estimated before it is decoded: an empty span has two bytes on the wire and 264 in memory.
+//! The memory of a decoded message, estimated before it is decoded: an empty span has two bytes on the wire and 264 in memory,
+//! and an object of JSON with one member has six bytes and 632.
 //!
 //! The fields are those of [opentelemetry-proto](https://github.com/open-telemetry/opentelemetry-proto/tree/v1.8.0/opentelemetry/proto).
 
@@ -108,6 +109,50 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// The size in bytes of an object of JSON with up to 11 members: one node of the tree of `serde_json::Map`, with some room.
+const OBJECT: usize = 672;
+/// The size of an array, which has room for four values from its first one on.
+const ARRAY: usize = 128;
+/// The size of one more value, of an array or an object: its place, as an array doubles its room and a node of the tree is half
+/// full, and the allocations of its texts.
+const VALUE: usize = 192;
+
+/// Returns the size in bytes of JSON as `serde_json::Value`, without the bytes of its texts, or a size over `limit`.
+///
+/// The text need not be valid: the parser stops at the first error, and what precedes it is counted as the parser reads it.
+pub(super) fn json_size(text: &str, limit: usize) -> usize {
+    let mut size = 0;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        size += match byte {
+            b'{' => OBJECT,
+            b'[' => ARRAY,
+            b',' => VALUE,
+            b'"' => {
+                skip_string(&mut bytes);
+                0
+            }
+            _ => 0,
+        };
+        if size > limit {
+            break;
+        }
+    }
+    size
+}
+
+/// Skips the rest of a string and its closing quotation mark.
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            // The escaped character can be a quotation mark.
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
@@ -119,7 +164,7 @@ mod tests {
     };
     use prost::Message;
 
-    use super::{Part, Signal, decoded_size};
+    use super::{ARRAY, OBJECT, Part, Signal, VALUE, decoded_size, json_size};
 
     fn estimate(spans: Vec<Span>) -> usize {
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
@@ -161,5 +206,34 @@ mod tests {
         assert!((10_000..20_000).contains(&size), "{size}");
         assert_eq!(decoded_size(Signal::Traces, &[0x0a, 0xff, 0xff], 10), 0);
         assert_eq!(decoded_size(Signal::Traces, &[0xff; 12], 10), 0);
+    }
+
+    #[test]
+    fn objects_arrays_and_values_of_json_are_counted() {
+        for (text, size) in [
+            ("", 0),
+            ("{}", OBJECT),
+            (r#"{"a":1,"b":[]}"#, OBJECT + ARRAY + VALUE),
+            (r#"[{"":0},{"":0}]"#, ARRAY + 2 * OBJECT + VALUE),
+            // Text is not counted, nor is an escaped quotation mark its end.
+            (r#"["{[,\"{[,\\",1]"#, ARRAY + VALUE),
+            (r#"["{[,"#, ARRAY),
+            (r#"["\"#, ARRAY),
+        ] {
+            assert_eq!(json_size(text, usize::MAX), size, "{text}");
+        }
+        assert!((1_000..2_000).contains(&json_size(&"{".repeat(100_000), 1_000)));
+    }
+
+    #[test]
+    fn objects_of_json_are_at_least_as_large_as_their_nodes() {
+        // A node of a B-tree has room for 11 members, and is at least half full.
+        let member = size_of::<String>() + size_of::<serde_json::Value>();
+        assert!(OBJECT >= 11 * member + 2 * size_of::<usize>());
+        assert!(
+            VALUE >= (OBJECT / 6).max(2 * size_of::<serde_json::Value>()) + 2 * 32,
+            "and two short texts"
+        );
+        assert!(ARRAY >= 4 * size_of::<serde_json::Value>());
     }
 }

@@ -112,3 +112,14 @@ export function odd() {
   ];
   return { resourceSpans: [resource('', spans)] };
 }
+
+/** A trace in which one span has no start time: it seems to take 56 years, and numbers at its end are precise to 256 ns. */
+export function epoch() {
+  const trace = newTrace();
+  const root = newSpan();
+  const spans = [
+    { ...span(trace, root, null, 'no start', 0, 1_000), startTimeUnixNano: '0' },
+    span(trace, newSpan(), root, 'short', 500, 500.3),
+  ];
+  return { resourceSpans: [resource('shop', spans)] };
+}

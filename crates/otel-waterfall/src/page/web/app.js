@@ -88,6 +88,11 @@ function address(traceId, spanId) {
   return `trace=${traceId}${spanId ? `&span=${spanId}` : ''}`;
 }
 
+/** Returns the parameters of the address. */
+function addressed() {
+  return new URLSearchParams(location.hash.slice(1));
+}
+
 function go(hash) {
   if (location.hash.slice(1) === hash) route();
   else location.hash = hash;
@@ -96,9 +101,8 @@ function go(hash) {
 /** Shows the view that the address names. */
 async function route() {
   const hash = location.hash.slice(1);
-  const parameters = new URLSearchParams(hash);
-  const id = parameters.get('trace');
-  if (id) return openTrace(id, parameters.get('span'));
+  const id = addressed().get('trace');
+  if (id) return openTrace(id, addressed().get('span'));
   opened = '';
   const found = tabs.find(([name]) => name === hash) ?? tabs[0];
   if (found[0] !== 'logs') logs.trace = '';
@@ -117,12 +121,24 @@ function show(element, tab) {
 }
 
 async function openTrace(id, spanId) {
-  const loaded = await store.load(id);
+  let loaded;
+  let problem = `The trace ${id} is not on this page.`;
+  try {
+    loaded = await store.load(id);
+  } catch (error) {
+    problem = `The trace ${id} was not loaded: ${error.message}`;
+  }
+  // The user has left the trace meanwhile.
+  if (addressed().get('trace') !== id) return;
+  // The trace that was shown last stays, also after the server has forgotten it.
+  if (!loaded && waterfall.tree?.trace.id === id) loaded = waterfall.tree.trace;
   if (!loaded) {
-    trace.announce.textContent = `The trace ${id} is not on this page.`;
-    if (location.hash.includes(id)) go('');
+    history.replaceState(null, '', `#${opened && address(opened)}`);
+    if (!opened) route();
+    showStatus(problem);
     return;
   }
+  showStatus();
   const other = opened !== id;
   opened = id;
   show(trace.element, 'traces');
@@ -257,11 +273,16 @@ function onKey(event) {
 
 /** Updates the shown view after a change of the data. */
 function refresh() {
-  status.textContent = store.problem || (store.live ? (store.paused ? 'paused' : liveFacts()) : '');
-  status.classList.toggle('failed', Boolean(store.problem));
+  showStatus();
   const tab = tabs.find(([, , view]) => view.element === shown);
   if (tab) tab[2].refresh();
-  else if (opened && store.byId.get(opened)?.n !== waterfall.tree?.trace.n) openTrace(opened);
+  else if (opened && store.byId.has(opened) && store.byId.get(opened).n !== waterfall.tree?.trace.n) openTrace(opened);
+}
+
+/** Shows a problem, otherwise the state of the server. */
+function showStatus(problem = store.problem) {
+  status.textContent = problem || (store.live ? (store.paused ? 'paused' : liveFacts()) : '');
+  status.classList.toggle('failed', Boolean(problem));
 }
 
 function liveFacts() {

@@ -67,8 +67,9 @@ export class Waterfall {
   drawAxis() {
     const parts = Math.max(2, Math.floor(this.axis.clientWidth / 85));
     const step = niceStep(this.to - this.from, parts);
-    const ticks = [];
-    for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) ticks.push(at);
+    const first = Math.ceil(this.from / step) * step;
+    // Counted, because a step below the precision of `first` adds nothing to it.
+    const ticks = Array.from({ length: parts + 1 }, (_, number) => first + number * step).filter((at) => at <= this.to);
     const line = (at) => {
       const element = h('i');
       element.style.left = `${this.share(at)}%`;
@@ -201,7 +202,8 @@ export class Waterfall {
   /** Shows a range of time, in nanoseconds since the start of the trace. */
   zoom(from, to) {
     const { total } = this.tree;
-    const length = Math.min(Math.max(to - from, 10), total);
+    // Far from the start, numbers are less precise than a nanosecond: the range has at least some 200 of them.
+    const length = Math.min(Math.max(to - from, 10, Math.min(to, total) * 2 ** -44), total);
     this.from = Math.max(0, Math.min(from, total - length));
     this.to = this.from + length;
     this.refresh();

@@ -4,6 +4,7 @@ use opentelemetry::trace::SpanId;
 use serde_json::Value;
 
 use super::*;
+use crate::sdk::{MAX_ITEMS, MAX_TEXT};
 
 const MIB: usize = 1 << 20;
 
@@ -68,6 +69,79 @@ fn a_huge_span_is_cut() {
     assert!(store.trace_bytes < 10_000, "{}", store.trace_bytes);
     store.add(Signals { logs: vec![log(1, &huge)], ..Signals::default() });
     assert!(store.log_bytes < 10_000, "{}", store.log_bytes);
+}
+
+#[test]
+fn names_and_resources_that_records_share_are_cut_and_counted() {
+    let mut store = Store::new(MIB);
+    let huge: Arc<str> = "y".repeat(MIB).into();
+    let resource: Arc<[_]> = vec![("k".to_owned(), huge.to_string()); 200].into();
+    let long = |id| {
+        let one = span(1, id).with_service(Arc::clone(&huge)).with_scope(Arc::clone(&huge));
+        one.with_resource(Arc::clone(&resource))
+    };
+    store.add(spans([long(1), long(2), span(1, 3)]));
+    let kept = &store.traces[&TraceId::from(1)].trace.spans;
+    assert_eq!((kept.len(), &*kept[2].service), (3, "shop"));
+    for one in &kept[..2] {
+        assert_eq!((one.service.len(), one.scope.len(), one.resource.len()), (MAX_TEXT, MAX_TEXT, MAX_ITEMS));
+        assert!(one.resource.iter().all(|(_, value)| value.len() == MAX_TEXT));
+    }
+    assert!(Arc::ptr_eq(&kept[0].service, &kept[1].service), "cut names are shared");
+    let resource = size_of_pairs(&kept[0].resource);
+    assert!((4 * MAX_TEXT..6 * MAX_TEXT).contains(&(store.trace_bytes - resource)), "{}", store.trace_bytes);
+
+    let record = LogRecord { service: huge, ..log(1, "a") };
+    store.add(Signals { logs: vec![record], ..Signals::default() });
+    assert_eq!(store.logs[0].1.service.len(), MAX_TEXT);
+    assert!((MAX_TEXT..2 * MAX_TEXT).contains(&store.log_bytes), "{}", store.log_bytes);
+}
+
+#[test]
+fn descriptions_of_errors_are_counted() {
+    let mut store = Store::new(MIB);
+    let text = "e".repeat(1_000);
+    store.add(spans([span(1, 1).with_status(Status::error(text))]));
+    assert!(store.trace_bytes > 1_000, "{}", store.trace_bytes);
+}
+
+#[test]
+fn short_texts_and_lists_release_the_memory_of_long_ones() {
+    let mut store = Store::new(MIB);
+    let roomy = || {
+        let mut text = String::with_capacity(MIB);
+        text.push('x');
+        text
+    };
+    let many = || {
+        let mut pairs = vec![(String::new(), String::new()); 10_000];
+        pairs[0] = (roomy(), roomy());
+        pairs
+    };
+    let mut one = span(1, 1).with_status(Status::error(roomy()));
+    one.name = roomy();
+    one.attributes = many();
+    one.resource = vec![(roomy(), roomy())].into();
+    let record = LogRecord { attributes: many(), ..log(1, "a") };
+    let instrument = Instrument {
+        service: "shop".into(),
+        name: "n".to_owned(),
+        unit: String::new(),
+        description: String::new(),
+        kind: "sum",
+    };
+    let point = MetricPoint { instrument: instrument.into(), attributes: many(), time: 1_000, value: 2.0 };
+    store.add(Signals { spans: vec![one], logs: vec![record], points: vec![point] });
+
+    let kept = &store.traces[&TraceId::from(1)].trace.spans[0];
+    let Status::Error { description: std::borrow::Cow::Owned(description) } = &kept.status else {
+        panic!("{:?}", kept.status)
+    };
+    let texts = [&kept.name, description, &kept.attributes[0].0, &kept.resource[0].1];
+    assert!(texts.iter().all(|text| text.capacity() <= MAX_TEXT), "{:?}", texts.map(String::capacity));
+    let series = &store.metrics.instruments[0].1[0];
+    let lists = [&kept.attributes, &store.logs[0].1.attributes, &series.attributes];
+    assert!(lists.iter().all(|list| list.capacity() <= MAX_ITEMS), "{:?}", lists.map(Vec::capacity));
 }
 
 #[test]
