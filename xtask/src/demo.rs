@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
 
-use crate::process::{cargo, program, run};
+use crate::process::{answer, cargo, program, run};
 use crate::repo::Repo;
 use crate::services::{self, Lease, debian, python};
 
@@ -17,6 +17,9 @@ const SERVERS: &[&str] = &["kafka", "nats", "rabbitmq", "postgres"];
 
 /// The page with all traces.
 const PAGE: &str = "target/demo/trace.html";
+
+/// The longest time to the first trace in seconds, with the start of the servers, and without builds and downloads.
+const LIMIT: &str = "60";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
@@ -59,35 +62,70 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
         debian::allow_install();
     }
     let repo = Repo::open()?;
-    run(cargo(&repo.root).args(["build", "--package", "shop", "--bins"]))?;
-    let lease = if arguments.embedded { None } else { servers(&repo.root) };
-    let mut demo = cargo(&repo.root);
-    demo.args(["run", "--quiet", "--package", "shop", "--bin", "shop-demo", "--", "--html", PAGE]);
-    demo.args(&arguments.rest);
-    match &lease {
-        Some(lease) => {
-            demo.envs(lease.variables());
-            if arguments.python {
-                demo.args(["--python", &interpreter(&repo)?]);
-            }
-        }
-        None => {
-            demo.arg("--embedded");
-        }
+    build(&repo)?;
+    let mut options = arguments.rest.clone();
+    let installed = (!arguments.embedded).then(|| install(&repo.root, arguments.may_install));
+    if arguments.python && matches!(installed, Some(Ok(()))) {
+        options.extend(["--python".to_owned(), interpreter(&repo)?]);
     }
+    let began = SystemTime::now();
+    let started = installed.map(|installed| installed.and_then(|()| start(&repo.root)));
+    let lease = match started.transpose() {
+        Ok(lease) => lease,
+        Err(error) => {
+            println!("\n{}\n", fallback(&error, arguments.python));
+            options = arguments.rest;
+            None
+        }
+    };
     // Ctrl-C ends the demonstration in order; this program then stops the servers.
-    match ctrlc::set_handler(|| {}) {
-        // `ci demo` runs it twice.
-        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => {}
-        Err(error) => return Err(error).context("cannot handle Ctrl-C"),
-    }
-    run(&mut demo)?;
+    ctrlc::set_handler(|| {}).context("cannot handle Ctrl-C")?;
+    show(&repo, lease.as_ref(), began, &options)?;
     // Stops the servers that were started here.
     drop(lease);
     if arguments.open {
         open(&repo.root)?;
     }
     Ok(())
+}
+
+/// Runs the demonstration without servers, and then with them, as `ci demo` does: servers that cannot be started, a missing trace or
+/// page, and a first trace after more than [`LIMIT`] seconds are errors.
+pub(crate) fn check(repo: &Repo) -> Result<()> {
+    build(repo)?;
+    services::install_packages(&repo.root, SERVERS)?;
+    // Downloads the servers, which is not part of the time.
+    drop(start(&repo.root)?);
+    for has_servers in [false, true] {
+        let page = repo.root.join(PAGE);
+        if page.exists() {
+            fs::remove_file(&page).with_context(|| format!("cannot remove {PAGE}"))?;
+        }
+        let began = SystemTime::now();
+        let lease = if has_servers { Some(start(&repo.root)?) } else { None };
+        show(repo, lease.as_ref(), began, &["--limit".to_owned(), LIMIT.to_owned()])?;
+        if !page.exists() {
+            bail!("the demonstration did not write {PAGE}");
+        }
+    }
+    Ok(())
+}
+
+fn build(repo: &Repo) -> Result<()> {
+    run(cargo(&repo.root).args(["build", "--package", "shop", "--bins"]))
+}
+
+/// Runs the program, with these servers or without. The time to its first trace counts from `began`.
+fn show(repo: &Repo, lease: Option<&Lease>, began: SystemTime, options: &[String]) -> Result<()> {
+    let began = began.duration_since(UNIX_EPOCH)?.as_millis().to_string();
+    let mut demo = cargo(&repo.root);
+    demo.args(["run", "--quiet", "--package", "shop", "--bin", "shop-demo", "--", "--html", PAGE]);
+    demo.args(["--since", &began]).args(options);
+    match lease {
+        Some(lease) => demo.envs(lease.variables()),
+        None => demo.arg("--embedded"),
+    };
+    run(&mut demo)
 }
 
 /// Installs the packages of notifications in Python, and returns the path of the interpreter that has them.
@@ -100,27 +138,36 @@ pub(crate) fn interpreter(repo: &Repo) -> Result<String> {
     python::installed(&folder, &requirements, "import sys; print(sys.executable)")
 }
 
-/// Starts the servers. Returns `None`, and says why, if one of them cannot be had: the shop then runs without them.
-fn servers(root: &Path) -> Option<Lease> {
-    let mut installed = services::install_packages(root, SERVERS);
-    if let Err(error) = &installed
-        && is_allowed(&format!("{error:#}"))
-    {
+/// Installs the packages of the servers, after a question where that is possible.
+fn install(root: &Path, may_install: bool) -> Result<()> {
+    services::install_packages(root, SERVERS).or_else(|error| {
+        if may_install || !can_install(root) || !is_allowed(&format!("{error:#}")) {
+            return Err(error);
+        }
         debian::allow_install();
-        installed = services::install_packages(root, SERVERS);
-    }
+        services::install_packages(root, SERVERS)
+    })
+}
+
+/// Returns true where packages can be installed: `debian::install` needs apt-get, as root.
+fn can_install(root: &Path) -> bool {
+    debian::has("apt-get") && answer(program("id", root).arg("-u")).as_deref() == Some("0")
+}
+
+fn start(root: &Path) -> Result<Lease> {
     let bar = ProgressBar::new_spinner().with_message("starting Kafka, NATS, RabbitMQ and Postgres");
     bar.enable_steady_tick(Duration::from_millis(120));
-    let lease = installed.and_then(|()| Lease::take(root, SERVERS));
+    let lease = Lease::take(root, SERVERS);
     bar.finish_and_clear();
-    match lease {
-        Ok(lease) => Some(lease),
-        Err(error) => {
-            println!("\nThe servers cannot be started: {error:#}");
-            println!("The shop runs with Kafka's mock cluster and SQLite, without NATS and RabbitMQ.\n");
-            None
-        }
-    }
+    lease
+}
+
+/// The description of a demonstration for which the servers could not be started.
+fn fallback(error: &anyhow::Error, python: bool) -> String {
+    let without = if python { "NATS, RabbitMQ and the service in Python" } else { "NATS and RabbitMQ" };
+    format!(
+        "The servers cannot be started: {error:#}\nThe shop runs with Kafka's mock cluster and SQLite, without {without}."
+    )
 }
 
 /// Asks the user, if there is one.
@@ -141,7 +188,7 @@ fn open(root: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, parse};
+    use super::{Arguments, fallback, parse};
 
     fn arguments(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -156,5 +203,14 @@ mod tests {
         assert!(parse(&arguments("--html x")).is_err());
         assert!(parse(&arguments("--python")).unwrap().python);
         assert!(parse(&arguments("--python --embedded")).unwrap_err().to_string().contains("needs servers"));
+    }
+
+    #[test]
+    fn a_fallback_names_what_is_left_out() {
+        let error = anyhow::anyhow!("java is missing");
+        let text = fallback(&error, false);
+        assert!(text.contains("java is missing") && text.ends_with("without NATS and RabbitMQ."), "{text}");
+        let text = fallback(&error, true);
+        assert!(text.ends_with("without NATS, RabbitMQ and the service in Python."), "{text}");
     }
 }

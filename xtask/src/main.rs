@@ -28,7 +28,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
         arguments: "[--embedded] [--python] [--orders N] [--otlp URL] [--keep] [--open] [--yes]",
-        about: "a shop of nine services, and the trace of each of its orders",
+        about: "a shop of eight services, and the trace of each of its orders",
         run: demo::command,
     },
     Command {

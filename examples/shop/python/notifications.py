@@ -36,11 +36,20 @@ async def notify(tracer, message):
     link = trace.Link(trace.get_current_span(sender).get_span_context())
     with tracer.start_as_current_span(
         f"process {STREAM}", context=sender, kind=trace.SpanKind.CONSUMER, links=[link], attributes=attributes
-    ):
-        order = json.loads(message.data)
+    ) as span:
+        try:
+            order = json.loads(message.data)
+            customer, number = order["customer"], order["number"]
+        except (ValueError, LookupError, TypeError) as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(trace.StatusCode.ERROR, str(error))
+            print(f"notifications: cannot notify: leaves out a parcel that is no order: {error}", flush=True)
+            # Without an answer it would be delivered again and again.
+            await message.term()
+            return
         # It was set by the gateway, which is written in Rust, six services earlier.
         tier = baggage.get_baggage("shop.tier", sender) or "unknown"
-        print(f"notifications: tells {order['customer']} ({tier}) about order {order['number']}", flush=True)
+        print(f"notifications: tells {customer} ({tier}) about order {number}", flush=True)
         await message.ack()
 
 

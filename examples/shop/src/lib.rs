@@ -1,5 +1,6 @@
 //! The common part of the shop's services: their start, the protocol between them, and their messages.
 
+mod kafka;
 pub mod ledger;
 mod messages;
 mod pb;

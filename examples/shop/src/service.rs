@@ -11,9 +11,13 @@ use std::time::Duration;
 use otel_telemetry::{Exporter, Health, ShutdownSignal, Telemetry};
 use otel_waterfall::OpenSpans;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::Failure;
+
+/// The time for a service to end after the signal to stop, longer than orders needs for its sagas. After it, a connection that a
+/// client keeps open and a call that is not answered delay the end no more.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// The time for work that outlasts the service, such as the delivery report of a message. A span that is open after it is an error.
 const LAST_SPANS: Duration = Duration::from_secs(5);
@@ -64,7 +68,8 @@ impl Service {
     }
 }
 
-/// Runs a service: sets its telemetry up, runs `serve` until it returns, and shuts the telemetry down.
+/// Runs a service: sets its telemetry up, runs `serve` until it returns, at most 12 seconds after the signal to stop, and shuts
+/// the telemetry down.
 ///
 /// The telemetry goes to the endpoint in the environment (`OTEL_EXPORTER_OTLP_ENDPOINT`), and nowhere without one.
 #[expect(clippy::print_stderr, reason = "a program talks to its terminal")]
@@ -95,9 +100,20 @@ where
     health.add_check("started", Duration::from_secs(1), move || {
         std::future::ready(if started.load(Ordering::Relaxed) { Ok(()) } else { Err("starting") })
     });
-    let service = Service { name, stop: telemetry.shutdown_on_signal(), health, is_ready };
+    let stop = telemetry.shutdown_on_signal();
+    let service = Service { name, stop: stop.clone(), health, is_ready };
+    let grace_ends = async {
+        stop.await;
+        sleep(GRACE).await;
+    };
     let result = match serve_health(&service.health).await {
-        Ok(()) => serve(service).await,
+        Ok(()) => tokio::select! {
+            result = serve(service) => result,
+            () = grace_ends => {
+                tracing::warn!("{name} ends {GRACE:?} after the signal with open connections or unfinished work");
+                Ok(())
+            }
+        },
         Err(error) => Err(error),
     };
     let ended = timeout(LAST_SPANS, open_spans.none()).await;

@@ -3,27 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::mpsc as blocking;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::kafka::{Mock, create_topic, mock_cluster};
 use crate::receiver::Receiver;
 use crate::service::STOP_WITH_STDIN;
-use crate::{Failure, ORDER_PLACED, Order, OrderResult};
+use crate::{Failure, Order, OrderResult};
 
 /// The longest wait for a service to start, to stop, or to do its part.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The servers that the services talk to.
 #[derive(Clone, Debug)]
@@ -98,7 +91,7 @@ pub struct Stage {
     lines: mpsc::UnboundedReceiver<String>,
     sender: mpsc::UnboundedSender<String>,
     http: reqwest::Client,
-    mock: Option<(blocking::Sender<()>, JoinHandle<()>)>,
+    mock: Option<Mock>,
 }
 
 #[derive(Debug)]
@@ -286,6 +279,18 @@ impl Stage {
         Ok(index)
     }
 
+    /// Kills a service that has one process. [`restart`](Self::restart) starts it again.
+    ///
+    /// # Errors
+    /// Returns an error if it does not run.
+    pub async fn kill(&mut self, binary: &str) -> Result<usize, Failure> {
+        let is_running = |process: &Process| process.binary == binary && process.child.id().is_some();
+        let index = self.processes.iter().position(is_running);
+        let index = index.ok_or_else(|| format!("{binary} is not running"))?;
+        self.processes[index].child.kill().await?;
+        Ok(index)
+    }
+
     /// Returns the processes of the services: their binaries and process ids. One that has ended is left out.
     #[must_use]
     pub fn processes(&self) -> Vec<(&'static str, u32)> {
@@ -350,41 +355,4 @@ impl Stage {
         }
         Ok(self.receiver)
     }
-}
-
-type Mock = (blocking::Sender<()>, JoinHandle<()>);
-
-/// Starts librdkafka's mock cluster in a thread of its own, because it is not `Send`.
-async fn mock_cluster() -> Result<(String, Mock), Failure> {
-    let (ready, started) = oneshot::channel();
-    let (stop, stopped) = blocking::channel::<()>();
-    let thread = std::thread::Builder::new().name("mock-cluster".to_owned()).spawn(move || {
-        let cluster = MockCluster::<DefaultProducerContext>::new(1);
-        let cluster = cluster.and_then(|cluster| cluster.create_topic(ORDER_PLACED, 1, 1).map(|()| cluster));
-        match cluster {
-            Ok(cluster) => {
-                let _ = ready.send(Ok(cluster.bootstrap_servers()));
-                // Ends when the sender is dropped.
-                let _ = stopped.recv();
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        }
-    })?;
-    Ok((started.await??, (stop, thread)))
-}
-
-async fn create_topic(brokers: &str) -> Result<(), Failure> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-    let topic = NewTopic::new(ORDER_PLACED, 1, TopicReplication::Fixed(-1));
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-    for created in admin.create_topics([&topic], &options).await? {
-        match created {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(format!("cannot create the topic {topic}: {code}").into()),
-        }
-    }
-    Ok(())
 }

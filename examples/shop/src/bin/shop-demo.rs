@@ -5,7 +5,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use otel_waterfall::{Color, Style, Trace};
 use shop::stage::{Options, Servers, Stage};
@@ -22,7 +22,9 @@ Starts the services of the shop, places orders, and draws the trace of each.
   --html FILE   writes all traces to this page
   --otlp URL    sends the telemetry to this collector as well, such as http://localhost:4318
   --python PATH runs notifications in Python, by this interpreter; its packages are in python/requirements.txt
-  --keep        keeps the services running until Ctrl-C";
+  --keep        keeps the services running until Ctrl-C
+  --since TIME  counts the time to the first trace from this Unix time in milliseconds; default: the start of this program
+  --limit N     fails if the first trace is drawn after more than N seconds";
 
 #[derive(Debug, Default)]
 struct Arguments {
@@ -31,6 +33,8 @@ struct Arguments {
     html: Option<PathBuf>,
     options: Options,
     keep: bool,
+    since: Option<SystemTime>,
+    limit: Option<Duration>,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -43,6 +47,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--html" => parsed.html = Some(value()?.into()),
             "--otlp" => parsed.options = parsed.options.with_forward(value()?.trim_end_matches('/')),
             "--python" => parsed.options = parsed.options.with_python(value()?),
+            "--since" => {
+                let millis = value()?.parse().map_err(|_| "--since needs a number")?;
+                parsed.since = Some(UNIX_EPOCH + Duration::from_millis(millis));
+            }
+            "--limit" => {
+                let seconds = value()?.parse().map_err(|_| "--limit needs a number")?;
+                parsed.limit = Some(Duration::from_secs(seconds));
+            }
             "--orders" => {
                 parsed.orders = value()?.parse::<usize>().map_err(|_| "--orders needs a number")?.max(4);
             }
@@ -78,21 +90,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let start = Instant::now();
+    let clock = Clock { since: arguments.since.unwrap_or_else(SystemTime::now), limit: arguments.limit };
     let servers = if arguments.embedded { Servers::Embedded } else { Servers::from_env()? };
     if let Some(path) = &arguments.html {
         // An error is found before the orders are placed.
         write(path, "")?;
     }
     // Process ids repeat, in containers above all.
-    let now = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+    let now = UNIX_EPOCH.elapsed()?.as_nanos();
     let folder = Folder(std::env::temp_dir().join(format!("shop-{now:x}")));
     std::fs::create_dir_all(&folder.0)?;
     let mut stage = Stage::start(&servers, &folder.0, arguments.options).await?;
     println!("the services are ready");
 
     let (mut results, prefix) = (Vec::new(), format!("{now:x}"));
-    let placed = place_orders(&mut stage, arguments.orders, &prefix, start, &mut results);
+    let placed = place_orders(&mut stage, arguments.orders, &prefix, &clock, &mut results);
     let is_stopped = tokio::select! {
         placed = placed => placed.map(|()| false)?,
         () = interrupted() => true,
@@ -106,13 +118,33 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let traces = receiver.traces()?;
     for result in results.iter().take(4).skip(1) {
-        print!("\n{}", draw(&traces, result));
+        print!("\n{}", draw(&traces, result)?);
     }
     if let Some(path) = arguments.html {
         write(&path, &receiver.page()?.html())?;
         println!("\nall traces, metrics and log records: {}", path.display());
     }
     Ok(receiver.forwarded().await?)
+}
+
+/// The time to the first trace.
+struct Clock {
+    since: SystemTime,
+    limit: Option<Duration>,
+}
+
+impl Clock {
+    /// Prints the time, and returns an error if it is beyond the limit.
+    fn stop(&self) -> Result<(), Failure> {
+        let elapsed = self.since.elapsed()?;
+        println!("first trace drawn after {:.1} s\n", elapsed.as_secs_f64());
+        match self.limit {
+            Some(limit) if elapsed > limit => {
+                Err(format!("the first trace was drawn after more than {limit:?}").into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A folder that is removed at the end.
@@ -143,7 +175,7 @@ async fn place_orders(
     stage: &mut Stage,
     orders: usize,
     prefix: &str,
-    start: Instant,
+    clock: &Clock,
     results: &mut Vec<OrderResult>,
 ) -> Result<(), Failure> {
     for index in 0..orders {
@@ -171,8 +203,8 @@ async fn place_orders(
         stage.wait_for(&result).await?;
         if index == 0 {
             let traces = stage.receiver.traces()?;
-            print!("\n{}", draw(&traces, &result));
-            println!("first trace drawn after {:.1} s\n", start.elapsed().as_secs_f64());
+            print!("\n{}", draw(&traces, &result)?);
+            clock.stop()?;
         }
         results.push(result);
     }
@@ -188,13 +220,14 @@ async fn place_and_kill(stage: &mut Stage, order: &Order) -> Result<OrderResult,
     Ok(result)
 }
 
-fn draw(traces: &[Trace], result: &OrderResult) -> String {
+fn draw(traces: &[Trace], result: &OrderResult) -> Result<String, Failure> {
     let mut style = Style::new();
     if std::io::stdout().is_terminal() {
         style = style.with_color(Color::Always);
     }
     let trace = traces.iter().find(|trace| trace.id.to_string() == result.trace);
-    trace.map_or_else(|| format!("no trace {}\n", result.trace), |trace| otel_waterfall::text(trace, &style))
+    let trace = trace.ok_or_else(|| format!("the trace {} of an order is missing", result.trace))?;
+    Ok(otel_waterfall::text(trace, &style))
 }
 
 fn write(path: &Path, page: &str) -> Result<(), Failure> {

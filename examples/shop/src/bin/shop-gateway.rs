@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::TryStreamExt as _;
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
 use otel_propagation::baggage;
@@ -42,9 +43,11 @@ async fn serve(service: Service) -> Result<(), Failure> {
     Ok(())
 }
 
+type Catalogue = CatalogueClient<otel_grpc::ClientService<Channel>>;
+
 #[derive(Clone)]
 struct Gateway {
-    catalogue: CatalogueClient<otel_grpc::ClientService<Channel>>,
+    catalogue: Catalogue,
     orders: String,
     http: ClientWithMiddleware,
 }
@@ -95,14 +98,21 @@ impl Gateway {
         let response = response.map_err(|error| of_orders(error.into()))?;
         let mut result: OrderResult = response.json().await.map_err(|error| of_orders(error.into()))?;
         if result.status == "completed" {
-            let mut others = catalogue.suggest(name).await.map_err(of_catalogue)?.into_inner();
-            while let Some(other) = others.message().await.map_err(of_catalogue)? {
-                result.suggestions.push(other.name);
-            }
+            // The customer has paid: an error of the catalogue does not become one of the order.
+            result.suggestions = suggestions(catalogue, name).await.unwrap_or_else(|status| {
+                tracing::warn!(%status, "an order is answered without suggestions: the catalogue failed");
+                Vec::new()
+            });
         }
         result.trace = Context::current().span().span_context().trace_id().to_string();
         Ok(result)
     }
+}
+
+/// Returns the names of items that go with this one.
+async fn suggestions(mut catalogue: Catalogue, item: ItemName) -> Result<Vec<String>, tonic::Status> {
+    let others = catalogue.suggest(item).await?.into_inner();
+    others.map_ok(|other| other.name).try_collect().await
 }
 
 /// Returns true for a text that has the same meaning in a path, in a database and in a key.

@@ -52,7 +52,7 @@ async fn serve(service: Service) -> Result<(), Failure> {
 
 async fn consume(url: &str) -> Result<(Connection, Consumer), Failure> {
     let (connection, channel) = open_invoices(url).await?;
-    // One after the other, so that an invoice which goes back does not come again at once.
+    // One at a time: while an invoice waits to go back, no other one is tried.
     channel.basic_qos(1, BasicQosOptions::default()).await?;
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let invoices = channel.basic_consume(INVOICES.into(), "invoicing".into(), options, arguments).await?;
@@ -68,7 +68,7 @@ async fn reconnect(url: &str) -> (Connection, Consumer) {
     }
 }
 
-/// Writes the invoice. It goes back to the queue if the parcel cannot be reported.
+/// Writes the invoice. It goes back to the queue, after a pause, if the parcel cannot be reported.
 async fn write(invoice: &Delivery, shipments: &Context) -> Result<(), Failure> {
     let reported = async {
         shipments.publish(SHIPPED, invoice.data.clone().into()).await?.await?;
@@ -77,7 +77,11 @@ async fn write(invoice: &Delivery, shipments: &Context) -> Result<(), Failure> {
     let reported = reported.await;
     match &reported {
         Ok(()) => invoice.ack(BasicAckOptions::default()).await?,
-        Err(_) => invoice.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?,
+        Err(_) => {
+            // RabbitMQ delivers it again at once.
+            sleep(RETRY_DELAY).await;
+            invoice.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?
+        }
     };
     reported
 }

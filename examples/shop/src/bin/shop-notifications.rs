@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream;
 use futures_util::StreamExt as _;
@@ -42,7 +43,14 @@ async fn serve(service: Service) -> Result<(), Failure> {
             continue;
         };
         let notified = parcel.process(async |parcel| {
-            let order: Order = serde_json::from_slice(&parcel.payload)?;
+            let order: Order = match serde_json::from_slice(&parcel.payload) {
+                Ok(order) => order,
+                Err(error) => {
+                    // Without an answer it would be delivered again and again.
+                    parcel.ack_with(AckKind::Term).await?;
+                    return Err(format!("leaves out a parcel that is no order: {error}").into());
+                }
+            };
             // It was set by the gateway, six services earlier.
             let tier =
                 otel_propagation::baggage::get(&Context::current(), TIER).unwrap_or("unknown").to_owned();

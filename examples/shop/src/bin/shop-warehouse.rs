@@ -4,8 +4,8 @@
 
 use std::process::ExitCode;
 
-use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Confirmation};
 use otel_amqp::{Channel, Connection};
 use otel_kafka::StreamConsumer;
 use otel_nats::Client;
@@ -115,9 +115,18 @@ impl Invoices {
         };
         let properties = BasicProperties::default().with_delivery_mode(2);
         let options = BasicPublishOptions::default();
-        channel.basic_publish("".into(), INVOICES.into(), options, order, properties).await?.await?;
+        let published = channel.basic_publish("".into(), INVOICES.into(), options, order, properties).await?;
+        let confirmation = published.await?;
         *open = Some((connection, channel));
-        Ok(())
+        accepted(&confirmation)
+    }
+}
+
+/// Returns an error if the broker has refused a message, as one whose queue is full does.
+fn accepted(confirmation: &Confirmation) -> Result<(), Failure> {
+    match confirmation {
+        Confirmation::Nack(_) => Err(format!("RabbitMQ refused a message for the queue {INVOICES}").into()),
+        Confirmation::Ack(_) | Confirmation::NotRequested => Ok(()),
     }
 }
 
@@ -125,4 +134,18 @@ async fn connect(url: &str) -> Result<(Connection, Channel), Failure> {
     let (connection, channel) = open_invoices(url).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::Confirmation;
+
+    use super::accepted;
+
+    #[test]
+    fn a_refused_invoice_is_an_error() {
+        assert!(accepted(&Confirmation::Ack(None)).is_ok());
+        let refused = accepted(&Confirmation::Nack(None)).unwrap_err().to_string();
+        assert_eq!(refused, "RabbitMQ refused a message for the queue invoices");
+    }
 }

@@ -59,7 +59,7 @@ async fn a_service_is_not_ready_while_it_stops() {
     let address = line.strip_prefix("catalogue is ready at ").unwrap();
     assert_eq!(status(probes, "/readyz").await.0, 200);
 
-    // A connection on which nothing is sent keeps the server from ending.
+    // A connection on which nothing is sent keeps the server from ending at once.
     let _idle = tokio::net::TcpStream::connect(address).await.unwrap();
     let id = catalogue.id().unwrap().to_string();
     assert!(Command::new("kill").arg(id).status().await.unwrap().success());
@@ -71,4 +71,6 @@ async fn a_service_is_not_ready_while_it_stops() {
     timeout(PATIENCE, stops).await.unwrap();
     assert_eq!(status(probes, "/livez").await.0, 200);
     assert!(catalogue.try_wait().unwrap().is_none());
+    // The grace ends, and no span is open.
+    assert!(timeout(PATIENCE, catalogue.wait()).await.unwrap().unwrap().success());
 }

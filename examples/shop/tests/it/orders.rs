@@ -1,13 +1,22 @@
 //! Four orders: completed, compensated, completed in spite of a kill, and after a slow attempt.
 
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer::PullConsumer};
 use shop::receiver::Receiver;
 use shop::stage::{Options, Servers, Stage};
-use shop::{Order, OrderResult};
+use shop::{Order, OrderResult, SHIPMENTS, SHIPPED};
+use tokio::time::{sleep, timeout};
 
 use crate::telemetry::{Spans, assert_metrics_agree};
 use crate::{Folder, real_servers};
 
 const PRICE: i64 = 2 * 1999;
+
+/// The cents in the account of a rich customer, at first.
+const RICH: i64 = 1_000_000_000;
+/// The teapots in the catalogue, at first.
+const SHELF: i64 = 1_000_000;
 
 /// The spans of an order up to the Kafka topic.
 const ORDER: &str = "\
@@ -115,6 +124,20 @@ async fn place(
         stage.line(&format!("tells ada (gold) about order {}", first.number)).await.unwrap();
     }
     stage.wait_for(&ada).await.unwrap();
+    if let Servers::Real(addresses) = servers {
+        let context = jetstream::new(async_nats::connect(&addresses["NATS_URL"]).await.unwrap());
+        context.publish(SHIPPED, "no order".into()).await.unwrap().await.unwrap();
+        stage.line("leaves out a parcel that is no order").await.unwrap();
+        // It was neither kept nor is it delivered again.
+        let consumer = context.get_stream(SHIPMENTS).await.unwrap();
+        let mut consumer: PullConsumer = consumer.get_consumer("notifications").await.unwrap();
+        let settled = async {
+            while consumer.info().await.unwrap().num_ack_pending > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), settled).await.unwrap();
+    }
     let ben = stage.order(&order_of("ben")).await.unwrap();
     stage.wait_for(&ben).await.unwrap();
 
@@ -147,7 +170,7 @@ async fn place(
 }
 
 #[track_caller]
-fn assert_traces(results: &[OrderResult; 4], receiver: &Receiver, completed: &str) {
+fn assert_traces(results: &[OrderResult; 4], receiver: &Receiver, completed: &str, without_metrics: &[&str]) {
     let [ada, ben, kim, sam] = results.each_ref().map(|result| Spans::of(receiver, &result.trace));
     for spans in [&ada, &ben, &kim, &sam] {
         spans.assert_complete();
@@ -159,20 +182,57 @@ fn assert_traces(results: &[OrderResult; 4], receiver: &Receiver, completed: &st
     assert_eq!(kim.count("payment", "shop.Payment/Charge"), 1, "{}", kim.tree());
     assert_eq!(sam.count("orders", "shop.Payment/Charge"), 2, "{}", sam.tree());
     assert_eq!(sam.count("payment", "shop.Payment/Charge"), 2, "{}", sam.tree());
-    assert_metrics_agree(receiver, &["gateway", "orders"]);
+    assert_metrics_agree(receiver, without_metrics);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_without_servers_end_in_the_warehouse() {
     let (results, receiver) = place(&Servers::Embedded, "embedded", Options::new(), false).await;
-    assert_traces(&results, &receiver, &format!("{ORDER}{SUGGESTIONS}"));
+    assert_traces(&results, &receiver, &format!("{ORDER}{SUGGESTIONS}"), &["payment"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_one_trace_through_all_services() {
     let _alone = SERVERS.lock().await;
     let (results, receiver) = place(&real_servers(), "real", Options::new(), true).await;
-    assert_traces(&results, &receiver, &format!("{ORDER}{SHIPMENT}{SUGGESTIONS}"));
+    assert_traces(&results, &receiver, &format!("{ORDER}{SHIPMENT}{SUGGESTIONS}"), &["payment"]);
+}
+
+/// An order whose payment hesitates is in the middle of its saga.
+async fn start_in_the_middle(name: &str) -> (Folder, Stage, Order, tokio::task::JoinHandle<Placed>) {
+    let folder = Folder::new(name);
+    let mut stage = Stage::start(&Servers::Embedded, folder.path(), Options::new()).await.unwrap();
+    let order = order_of("sam");
+    let placed = tokio::spawn(stage.place(order.clone()));
+    stage.line("hesitates to charge sam").await.unwrap();
+    (folder, stage, order, placed)
+}
+
+type Placed = Result<OrderResult, shop::Failure>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_orders_complete_an_order_after_their_restart() {
+    let (_folder, mut stage, order, placed) = start_in_the_middle("killed-orders").await;
+    let killed = stage.kill("shop-orders").await.unwrap();
+    let lost = placed.await.unwrap().unwrap_err().to_string();
+    assert!(lost.contains("502"), "{lost}");
+    stage.restart(killed).await.unwrap();
+    // The saga continues from the journal, and a repeated request waits for its end.
+    assert_eq!(stage.order(&order).await.unwrap().status, "completed");
+    assert_eq!(stage.number("accounts/sam").await.unwrap(), RICH - PRICE);
+    assert_eq!(stage.number("items/teapot").await.unwrap(), SHELF - 2);
+    stage.line(&format!("has packed order {}", order.number)).await.unwrap();
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_completed_without_suggestions() {
+    let (_folder, mut stage, _, placed) = start_in_the_middle("killed-catalogue").await;
+    stage.kill("shop-catalogue").await.unwrap();
+    let result = placed.await.unwrap().unwrap();
+    assert_eq!(result.status, "completed");
+    assert_eq!(result.suggestions, [""; 0]);
+    stage.stop().await.unwrap();
 }
 
 mod long {
@@ -188,6 +248,11 @@ mod long {
         let (results, receiver) = place(&real_servers(), "python", options, true).await;
         // The service in Rust has a span of its acknowledgement, the one in Python has none.
         let shipment = SHIPMENT.replace("                      notifications: ack SHIPMENTS\n", "");
-        assert_traces(&results, &receiver, &format!("{ORDER}{shipment}{SUGGESTIONS}"));
+        assert_traces(
+            &results,
+            &receiver,
+            &format!("{ORDER}{shipment}{SUGGESTIONS}"),
+            &["payment", "notifications"],
+        );
     }
 }
