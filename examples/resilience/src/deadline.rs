@@ -23,7 +23,7 @@ fn header() -> DeadlineHeader {
 /// A client that sends the time that is left. It keeps some for the way back, so that the server responds before the client ends the
 /// call.
 fn client(services: &Services<'_>, name: &'static str) -> Client {
-    let deadline = DeadlineLayer::new().with_header(header()).with_reserve(Duration::from_millis(50));
+    let deadline = DeadlineLayer::new().with_header(header()).with_reserve(Duration::from_millis(250));
     Client::new(deadline.layer(services.client(name)))
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(services: &Services<'_>) -> Result<(), Failure> {
     let client = client(services, "shop");
     let request = services::get(stock, "/parts")?;
     let result = in_span("find parts", async {
-        let context = Deadline::after(Duration::from_millis(400)).in_context(&Context::current());
+        let context = Deadline::after(Duration::from_secs(2)).in_context(&Context::current());
         client.oneshot(request).with_context(context).await
     });
     println!("  {} in place of a minute\n", result.await?.status());

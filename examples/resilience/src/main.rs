@@ -54,15 +54,15 @@ async fn demo() -> Result<(), Failure> {
 
     println!("A backend that fails twice is asked three times\n");
     retry::run(&services).await?;
-    services.settle().await;
+    services.settle().await?;
     waterfall.flush();
     println!("A breaker opens while its backend fails, and closes when it has returned\n");
     breaker::run(&services).await?;
-    services.settle().await;
+    services.settle().await?;
     waterfall.flush();
-    println!("A deadline of 400 ms crosses three services, and all of them stop at it\n");
+    println!("A deadline of 2 s crosses three services, and all of them stop at it\n");
     deadline::run(&services).await?;
-    services.settle().await;
+    services.settle().await?;
     waterfall.flush();
     eprintln!("All traces on one page: {}", page.display());
     Ok(())

@@ -12,30 +12,37 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_http::{ClientLayer, LayerOptions, ServerLayer};
-use otel_waterfall::Waterfall;
+use otel_waterfall::{OpenSpans, Waterfall};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::Failure;
+
+/// The longest wait for the end of a span.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client whose type does not matter.
 pub(crate) type Client = BoxCloneSyncService<Request<Body>, Response<Body>, Failure>;
 
 pub(crate) struct Services<'a> {
     waterfall: &'a Waterfall,
+    open_spans: OpenSpans,
 }
 
 impl<'a> Services<'a> {
     pub(crate) fn new(waterfall: &'a Waterfall) -> Self {
-        Self { waterfall }
+        Self { waterfall, open_spans: OpenSpans::new() }
     }
 
     /// The tracer provider of a service.
     pub(crate) fn provider(&self, name: &'static str) -> SdkTracerProvider {
         SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name(name).build())
+            // The exporter comes before `open_spans`, so that a span has been exported when it counts as closed.
             .with_simple_exporter(self.waterfall.exporter())
+            .with_span_processor(self.open_spans.clone())
             .build()
     }
 
@@ -68,8 +75,9 @@ impl<'a> Services<'a> {
     }
 
     /// Waits until the servers have ended their spans, which is after their callers have the response.
-    pub(crate) async fn settle(&self) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    pub(crate) async fn settle(&self) -> Result<(), Failure> {
+        timeout(PATIENCE, self.open_spans.none()).await.map_err(|_| "a span did not end in time")?;
+        Ok(())
     }
 }
 

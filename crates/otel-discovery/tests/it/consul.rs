@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::{Instances, attribute, call, chosen, endpoint, error_type, until, watch_options};
 use server::{Server, TOKEN};
 
-const LEASE: Duration = Duration::from_millis(300);
+const LEASE: Duration = Duration::from_secs(2);
 
 async fn register(recorder: &Recorder, server: &Server, id: &str, port: u16) -> Lease {
     let endpoint = endpoint(id, port).with_weight(3).with_metadata("zone", "eu-1").unwrap();
@@ -45,12 +45,12 @@ async fn a_killed_instance_disappears_within_its_lease() {
     assert_eq!(one.metadata()["zone"], "eu-1");
     // Renewals keep it beyond its lease.
     tokio::time::sleep(LEASE * 2).await;
-    assert_eq!(healthy(&endpoints).len(), 3);
+    until(|| healthy(&endpoints).len() == 3).await;
 
     let before = Instant::now();
     drop(a);
     until(|| healthy(&endpoints) == ["b", "c/1 x"]).await;
-    assert!(before.elapsed() < LEASE * 2, "{:?}", before.elapsed());
+    assert!(before.elapsed() < LEASE * 5, "{:?}", before.elapsed());
     b.set_health(Health::Unhealthy);
     until(|| healthy(&endpoints) == ["c/1 x"]).await;
     b.set_health(Health::Healthy);
@@ -117,10 +117,11 @@ async fn an_index_that_goes_back_begins_anew() {
     let endpoints = watch(&recorder, &server);
     assert!(endpoints.ready().await);
     index(7);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let queries = recorder.spans().iter().filter(|span| span.name == "watch stock").count();
+    let queries = || recorder.spans().iter().filter(|span| span.name == "watch stock").count();
     // The first answer, the one that went back, and one that begins anew; the next one waits.
-    assert_eq!(queries, 3, "{}", recorder.tree());
+    until(|| queries() >= 3).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(queries(), 3, "{}", recorder.tree());
 }
 
 #[tokio::test]

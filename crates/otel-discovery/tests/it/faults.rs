@@ -214,7 +214,8 @@ async fn ten_thousand_endpoints_with_a_hundred_changes_a_second() {
     assert_eq!(endpoints.current().len(), usize::from(COUNT));
     let state = || recorder.metric("discovery.endpoints").with("discovery.endpoint.state", "available").sum();
     until(|| state() == f64::from(COUNT)).await;
-    assert!(calls > 1_000, "changes do not hold calls up: {calls}");
+    // Calls that each wait for a change are 200.
+    assert!(calls > 400, "changes do not hold calls up: {calls}");
     let spans = recorder.spans();
     assert_eq!(spans.len() as u32, calls + 1);
     assert_eq!(recorder.metric("discovery.picks").sum(), f64::from(calls + 1));

@@ -40,7 +40,7 @@ async fn mean_running(each: usize, read_ahead: usize) -> f64 {
     let ended = consumer.for_each_concurrent(lanes, stop.notified(), async |_| {
         let begun = Instant::now();
         first.get_or_init(|| begun);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         *busy.lock().unwrap() += begun.elapsed();
         if done.fetch_add(1, Ordering::SeqCst) + 1 == 4 * each {
             stop.notify_one();
@@ -55,8 +55,9 @@ async fn mean_running(each: usize, read_ahead: usize) -> f64 {
 
 #[tokio::test]
 async fn partitions_of_a_backlog_are_processed_side_by_side() {
-    let mean = mean_running(200, 1024).await;
-    assert!(mean >= 3.5, "{mean}");
+    let mean = mean_running(40, 1024).await;
+    // Four at best, one if the partitions are processed one after the other.
+    assert!(mean >= 2.5, "{mean}");
 }
 
 #[tokio::test]

@@ -151,8 +151,8 @@ async fn a_member_that_closes_during_a_rebalance_serves_it_before() {
         () = assigned => {}
     }
     second.subscribe(&["orders"]).unwrap();
-    // Longer than the interval of the heartbeats, by which the first member learns of the second.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Far longer than the interval of the heartbeats, by which the first member learns of the second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     drop(first);
     assert_eq!(open.try_iter().collect::<Vec<_>>(), [true]);
 }

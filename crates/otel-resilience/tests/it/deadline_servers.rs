@@ -132,7 +132,7 @@ fn client(recorder: &Recorder) -> HttpClient {
     let connector = HttpConnector::new();
     let hyper: HyperClient<_, axum::body::Body> = HyperClient::builder(TokioExecutor::new()).build(connector);
     // Each server responds before its caller gives up, which it would see as a cancellation.
-    let deadline = DeadlineLayer::new().with_header(header()).with_reserve(Duration::from_millis(150));
+    let deadline = DeadlineLayer::new().with_header(header()).with_reserve(Duration::from_secs(1));
     let client = deadline.layer(client_layer(recorder).layer(hyper));
     BoxCloneSyncService::new(client.map_response(|response| response.status()))
 }
@@ -161,15 +161,15 @@ async fn cascade(recorder: &Recorder, last: Duration) -> (StatusCode, Vec<f64>) 
     let second = service(recorder, Duration::from_millis(50), Some(third)).await;
     let first = service(recorder, Duration::from_millis(50), Some(second)).await;
     let request = Request::get(format!("http://{first}/")).body(axum::body::Body::empty()).unwrap();
-    let context = Deadline::after(Duration::from_millis(1_500)).in_context(&Context::new());
+    let context = Deadline::after(Duration::from_secs(6)).in_context(&Context::new());
     let status = client(recorder).oneshot(request).with_context(context).await;
     let status = status.unwrap_or(StatusCode::REQUEST_TIMEOUT);
     let started = async || {
         while recorder.spans().len() < 6 {
-            tokio::task::yield_now().await
+            tokio::time::sleep(Duration::from_millis(1)).await
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), started()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), started()).await.unwrap();
     recorder.assert_clean();
     let mut left: Vec<f64> = recorder
         .spans()
@@ -185,7 +185,7 @@ async fn a_deadline_crosses_three_services_and_shortens() {
     let recorder = Recorder::new();
     let (status, left) = cascade(&recorder, Duration::ZERO).await;
     assert_eq!(status, 200, "{}", recorder.tree());
-    assert!(left[0] <= 1.5 && left[2] <= 1.3 && left[5] <= 0.95, "{left:?}");
+    assert!(left[0] <= 6.0 && left[2] <= 4.95 && left[5] <= 2.9, "{left:?}");
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn all_services_stop_at_the_deadline_and_no_span_is_cancelled() {
     assert!(
         [StatusCode::REQUEST_TIMEOUT, StatusCode::GATEWAY_TIMEOUT, StatusCode::BAD_GATEWAY].contains(&status)
     );
-    assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
     let errors: Vec<_> = recorder.spans().iter().map(error_type).collect();
     assert_eq!(errors, vec![Some("504".to_owned()); 6], "{}", recorder.tree());
 }

@@ -163,7 +163,7 @@ async fn both_sides_of_a_call_that_hangs_are_deadline_exceeded() {
     let client = client(&recorder, address, retry(), breaker());
     // Connected before the deadline begins.
     client.clone().check(check("")).await.unwrap();
-    let context = Deadline::after(Duration::from_millis(300)).in_context(&Context::new());
+    let context = Deadline::after(Duration::from_secs(2)).in_context(&Context::new());
     let status = client.clone().check(check("hang")).with_context(context).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     let ended = async || {

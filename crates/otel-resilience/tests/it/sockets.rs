@@ -175,15 +175,15 @@ async fn under_overload_calls_are_refused_or_end_at_their_deadline() {
     let recorder = Recorder::new();
     let instrumentation = instrumentation(&recorder);
     let handler = async || {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         "ok"
     };
     let (address, server) = serve(&recorder, None, Router::new().route("/", get(handler))).await;
     let deadline = DeadlineLayer::new().with_header(header()).with_instrumentation(&instrumentation);
     let retry = Retry::new("look up item").with_span(true).with_budget(RetryBudget::new(0.1, 0));
-    let bulkhead = BulkheadLayer::new("stock", 4).with_max_wait(Duration::from_millis(500));
+    let bulkhead = BulkheadLayer::new("stock", 4).with_max_wait(Duration::from_millis(1800));
     let layers = ServiceBuilder::new()
-        .layer(deadline.clone().with_timeout(Duration::from_millis(570)))
+        .layer(deadline.clone().with_timeout(Duration::from_secs(2)))
         .layer(
             RetryLayer::new(retry.with_instrumentation(&instrumentation))
                 .with_clone_request(EmptyBody::default()),

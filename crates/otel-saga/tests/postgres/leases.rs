@@ -10,7 +10,10 @@ use tokio::time::sleep;
 
 use crate::support::Scratch;
 
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(5);
+
+/// The time of a step: longer than a lease and the interval of one second at which workers claim what is free.
+const STEP: Duration = Duration::from_secs(8);
 
 /// The attempts that run now, their greatest number at once, and the number of all.
 #[derive(Clone, Default)]
@@ -26,9 +29,9 @@ async fn takes_long(cx: StepContext<Worker>, _: String, (): ()) -> Result<(), St
     all.fetch_add(1, Ordering::SeqCst);
     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
     if cx.state().blocks {
-        std::thread::sleep(3 * LEASE);
+        std::thread::sleep(STEP);
     } else {
-        sleep(3 * LEASE).await;
+        sleep(STEP).await;
     }
     now.fetch_sub(1, Ordering::SeqCst);
     Ok(())

@@ -86,13 +86,13 @@ fn an_export_that_takes_too_long_is_given_up_and_the_next_is_tried() {
     assert_eq!((report.spans.accepted, report.spans.ended), (2, 5));
 }
 
-/// More than 100,000 spans a second from four threads into an exporter that accepts about 25,000: no thread waits,
-/// the queue stays within its capacity, and every span is counted.
+/// Far more spans from four threads than the exporter accepts, about 1,000 a second: no thread waits, the queue stays
+/// within its capacity, and every span is counted.
 #[test]
 fn a_full_queue_neither_blocks_nor_miscounts() {
     const THREADS: u64 = 4;
     const SPANS: u64 = 50_000;
-    let exporter = ScriptedExporter::new(ExporterBehavior::Slow(Duration::from_millis(20)));
+    let exporter = ScriptedExporter::new(ExporterBehavior::Slow(Duration::from_millis(500)));
     let options = BatchOptions::for_spans().with_max_queue_size(1000);
     let telemetry = with(&exporter, options);
     let start = Instant::now();
@@ -101,6 +101,7 @@ fn a_full_queue_neither_blocks_nor_miscounts() {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| end_spans(&telemetry, SPANS))).collect();
         while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             most_pending = most_pending.max(telemetry.span_counts().pending);
+            std::thread::yield_now();
         }
     });
     let took = start.elapsed();
@@ -115,8 +116,8 @@ fn a_full_queue_neither_blocks_nor_miscounts() {
     assert_eq!(counts.dropped.total(), counts.dropped.queue_full);
     // The queue, the batch that is being exported, and one span a thread between its two counts.
     assert!(most_pending <= 1000 + 512 + THREADS, "{most_pending}");
-    // 100,000 spans a second; if the threads waited for the exporter, it would take eight seconds.
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // If the threads waited for the exporter, it would take more than three minutes.
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 /// Metrics are collected for the last time after spans are refused and before their provider is shut down.

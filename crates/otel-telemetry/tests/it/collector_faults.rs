@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use otel_telemetry::{Exporter, HealthStatus, OtlpOptions, Signal, Telemetry};
 
@@ -20,7 +20,7 @@ struct Collector {
 
 impl Collector {
     fn start(address: SocketAddr, status: &'static str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = bind(address);
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -41,6 +41,18 @@ impl Drop for Collector {
         self.stop.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.address));
         self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Binds an address that was free before, and that another process may use for a short time.
+fn bind(address: SocketAddr) -> TcpListener {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(30), "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -81,7 +93,6 @@ fn telemetry(address: SocketAddr) -> Telemetry {
 
 #[tokio::test]
 async fn away_then_there_then_erring_then_away_then_back() {
-    const SOON: Duration = Duration::from_millis(300);
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -90,7 +101,8 @@ async fn away_then_there_then_erring_then_away_then_back() {
     let reason = async || telemetry.health().ready().await.details["exporter.traces"].reason.clone().unwrap();
 
     end_spans(&telemetry, 1);
-    let errors = telemetry.flush_within(SOON).await.unwrap_err();
+    // Within this time, the first attempt has been refused.
+    let errors = telemetry.flush_within(Duration::from_secs(2)).await.unwrap_err();
     assert_eq!(errors[0].0, Signal::Traces);
     assert!(errors[0].1.contains("Connection refused"), "{errors:?}");
     assert_eq!(status().await, HealthStatus::Degraded);
@@ -115,7 +127,7 @@ async fn away_then_there_then_erring_then_away_then_back() {
     drop(collector);
 
     end_spans(&telemetry, 1000);
-    assert!(telemetry.flush_within(SOON).await.is_err(), "gone midway");
+    assert!(telemetry.flush_within(Duration::from_millis(300)).await.is_err(), "gone midway");
 
     let collector = Collector::start(address, "200 OK");
     end_spans(&telemetry, 1000);

@@ -37,7 +37,7 @@ async fn phases_run_in_order_and_the_steps_of_one_concurrently() {
             Ok::<_, String>(())
         })
         .with_consumer("orders", step("orders", 0))
-        .with_server("slow", step("slow", 200))
+        .with_server("slow", step("slow", 2000))
         .with_server("fast", step("fast", 50))
         .run()
         .await;
@@ -52,8 +52,8 @@ async fn phases_run_in_order_and_the_steps_of_one_concurrently() {
         (ShutdownPhase::Telemetry, "export"),
     ];
     assert_eq!(steps, expected);
-    assert!(report.steps[0].took >= Duration::from_millis(200));
-    assert!(report.steps[1].took < Duration::from_millis(200), "{report}");
+    assert!(report.steps[0].took >= Duration::from_secs(2));
+    assert!(report.steps[1].took < Duration::from_secs(2), "{report}");
     assert!(!health.ready().await.is_serving());
     assert_eq!((report.telemetry.spans.accepted, exporter.accepted()), (1, 1));
 }

@@ -127,11 +127,10 @@ fn a_second_signal_ends_the_process_at_once() {
         program.wait_for("ready");
         program.signal(first);
         program.wait_for("stuck");
-        let start = Instant::now();
         program.signal(second);
+        // The program never ends by itself.
         let status = program.ends_within(Duration::ZERO);
         assert_eq!(status.signal(), Some(number), "{status}");
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     }
 }
 

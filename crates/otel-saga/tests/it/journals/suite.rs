@@ -286,7 +286,7 @@ pub(super) async fn counts_are_by_saga_and_status(journal: Shared) {
     let expected =
         [("order", running, 2), ("order", completed, 1), ("trip", running, 2), ("trip", completed, 1)];
     assert_eq!(plain, expected);
-    let ages: Vec<u64> = counts.iter().map(|one| (one.oldest - began + 500) / 1000).collect();
+    let ages: Vec<u64> = counts.iter().map(|one| (one.oldest + 500 - began) / 1000).collect();
     assert_eq!(ages, [0, 4, 1, 5]);
 }
 
