@@ -1,6 +1,6 @@
 //! The steps of `ci --full` alone: long tests and soaks, and checks whose subject seldom changes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -15,9 +15,6 @@ use crate::{
     repo::Repo,
     services::{Lease, consul, debian, opentelemetry_collector::PREFIX},
 };
-
-/// The oldest Rust that the workspace supports, from its manifest.
-const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// The longest time that a soak may run, apart from its build.
 const SOAK: Duration = Duration::from_secs(30 * 60);
@@ -97,25 +94,37 @@ pub(super) fn valgrind(repo: &Repo) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The libraries with the oldest Rust, if it is installed: a toolchain is never downloaded unasked. A crate whose own
-/// `rust-version` is newer is left out.
+/// Each library with its oldest Rust, if that is installed: a toolchain is never downloaded unasked. Features that need a
+/// newer one are left out by `package.metadata.msrv.features`.
 pub(super) fn msrv(repo: &Repo) -> Result<Outcome> {
     let list = answer(program("rustup", &repo.root).args(["toolchain", "list"])).unwrap_or_default();
-    let Some(toolchain) = toolchain(&list, MSRV) else {
-        let missing = format!("Rust {MSRV} is not installed; `rustup toolchain install {MSRV}` installs it");
-        return Ok(Outcome::Skipped(missing));
-    };
-    let mut command = program("rustup", &repo.root);
-    // A folder of its own: artifacts of another compiler are of no use to the other steps.
-    command.args(["run", toolchain, "cargo", "check", "--all-features", "--target-dir", "target/msrv"]);
+    let mut missing = BTreeSet::new();
     for package in repo.crates() {
-        let own = package.rust_version.as_ref().map(|version| format!("{}.{}", version.major, version.minor));
-        if own.as_deref() == Some(MSRV) {
-            command.args(["--package", &package.name]);
+        let Some(version) = &package.rust_version else { bail!("{} has no `rust-version`", package.name) };
+        let version = format!("{}.{}", version.major, version.minor);
+        let Some(toolchain) = toolchain(&list, &version) else {
+            missing.insert(version);
+            continue;
+        };
+        let mut command = program("rustup", &repo.root);
+        // A folder of its own: artifacts of another compiler are of no use to the other steps.
+        command.args(["run", toolchain, "cargo", "check", "--quiet", "--target-dir", "target/msrv"]);
+        command.args(["--package", &package.name]);
+        match package.metadata["msrv"]["features"].as_array() {
+            Some(features) => {
+                let features: Vec<_> = features.iter().filter_map(serde_json::Value::as_str).collect();
+                command.args(["--no-default-features", "--features", &features.join(",")]);
+            }
+            None => drop(command.arg("--all-features")),
         }
+        run(&mut command)?;
     }
-    run(&mut command)?;
-    Ok(Outcome::Passed)
+    Ok(match missing.into_iter().collect::<Vec<_>>().join(" ") {
+        missing if missing.is_empty() => Outcome::Passed,
+        missing => Outcome::Skipped(format!(
+            "Rust {missing} is not installed; `rustup toolchain install {missing}` installs it"
+        )),
+    })
 }
 
 /// The installed toolchain of that version, from the output of `rustup toolchain list`.
@@ -221,13 +230,7 @@ pub(super) fn registry(repo: &Repo) -> Result<Outcome> {
 
 /// Runs the demonstration of the README, with and without servers.
 pub(super) fn demo(repo: &Repo) -> Result<Outcome> {
-    for arguments in [&["--embedded"][..], &[]] {
-        let command = arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
-        demo::command(&command)?;
-    }
-    if repo.file("target/demo/trace.html").is_none() {
-        bail!("the demonstration wrote no page");
-    }
+    demo::check(repo)?;
     Ok(Outcome::Passed)
 }
 

@@ -18,7 +18,7 @@ const CRATE_SECTION: &str = "## Cost";
 /// The command that measures figures for the results. `cargo bench` measures others.
 const COMMAND: &str = "cargo xtask bench";
 
-/// A number, and the unit after it. It is a figure if it has three digits, a decimal, or a unit.
+/// A number, and the unit after it. It is a figure if it has three digits, a decimal, or a unit, or is in a table.
 const NUMBER: &str = r"([0-9][0-9,]*(?:\.[0-9]+)?)(?:[ \u{a0}](%|×|µs|ns|ms|s|KiB|MiB|times)(?:\W|$))?";
 
 /// Every figure of a README's section occurs in the results: the number, or with a unit the number with its unit.
@@ -31,11 +31,15 @@ pub(super) fn readmes(tree: &Tree) -> Vec<Finding> {
         return vec![Finding::new(RESULTS, 1, "missing; `cargo xtask bench all` makes it")];
     };
     let Ok(number) = Regex::new(NUMBER) else { return Vec::new() };
-    let measured: HashSet<_> = figures(&number, &results.text).collect();
+    // A figure without a unit is compared with the numbers of all units.
+    let measured: HashSet<_> = figures(&number, &results.text, true)
+        .flat_map(|figure| [figure.split_inclusive(' ').take(1).collect(), figure])
+        .collect();
     let mut findings = Vec::new();
     for (path, lines) in sections {
         for (line, text) in lines {
-            for figure in figures(&number, text).filter(|figure| !measured.contains(figure)) {
+            let in_table = text.starts_with('|');
+            for figure in figures(&number, text, in_table).filter(|figure| !measured.contains(figure)) {
                 let message =
                     format!("{} is not in {RESULTS}, which `cargo xtask bench all` makes", figure.trim());
                 findings.push(Finding::new(path, line, message));
@@ -73,13 +77,13 @@ pub(super) fn missed_goals(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// Returns the figures of a text, each with its unit.
-fn figures<'a>(number: &'a Regex, text: &'a str) -> impl Iterator<Item = String> + 'a {
-    number.captures_iter(text).filter_map(|found| {
+/// Returns the figures of a text, each with its unit; every number of it if `all` is set.
+fn figures<'a>(number: &'a Regex, text: &'a str, all: bool) -> impl Iterator<Item = String> + 'a {
+    number.captures_iter(text).filter_map(move |found| {
         let number = found[1].trim_end_matches(',');
         let unit = found.get(2).map_or("", |unit| unit.as_str());
         let digits = number.chars().filter(char::is_ascii_digit).count();
-        (digits >= 3 || number.contains('.') || !unit.is_empty()).then(|| format!("{number} {unit}"))
+        (all || digits >= 3 || number.contains('.') || !unit.is_empty()).then(|| format!("{number} {unit}"))
     })
 }
 
@@ -103,7 +107,9 @@ mod tests {
     #[test]
     fn figures_of_the_results_pass() {
         assert_eq!(findings("8,788 and 0.67 µs, 4 goals of 20", "| 8,788 | 0.67 µs, |"), [""; 0]);
-        assert_eq!(findings("| **8,788 / 7** | 9.5, 1,050. |", "8,788 (9.5 to 1,050)"), [""; 0]);
+        assert_eq!(findings("| **8,788 / 7** | 9.5, 1,050. |", "8,788, 7 (9.5 to 1,050)"), [""; 0]);
+        assert_eq!(findings("| a, in ms | 45 |", "45 ms"), [""; 0]);
+        assert_eq!(findings("| a | 45 |", "46").len(), 1);
     }
 
     #[test]
