@@ -142,7 +142,7 @@ fn a_mistake_in_a_manifest_is_found() {
         ),
         (
             "stock.yaml",
-            "terminationGracePeriodSeconds: 20",
+            "terminationGracePeriodSeconds: 30",
             "terminationGracePeriodSeconds: 9",
             "is too short",
         ),
