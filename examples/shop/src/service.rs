@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::Failure;
 
 /// The time for a service to end after the signal to stop, longer than orders needs for its sagas. After it, a connection that a
-/// client keeps open and a call that is not answered delay the end no more.
+/// client keeps open delays the end no more.
 const GRACE: Duration = Duration::from_secs(12);
 
 /// The time for work that outlasts the service, such as the delivery report of a message. A span that is open after it is an error.
@@ -68,8 +68,8 @@ impl Service {
     }
 }
 
-/// Runs a service: sets its telemetry up, runs `serve` until it returns, at most 12 seconds after the signal to stop, and shuts
-/// the telemetry down.
+/// Runs a service: sets its telemetry up, runs `serve` until it returns, and shuts the telemetry down. It is an error if `serve` runs
+/// for more than 12 seconds after the signal to stop.
 ///
 /// The telemetry goes to the endpoint in the environment (`OTEL_EXPORTER_OTLP_ENDPOINT`), and nowhere without one.
 #[expect(clippy::print_stderr, reason = "a program talks to its terminal")]
@@ -109,10 +109,7 @@ where
     let result = match serve_health(&service.health).await {
         Ok(()) => tokio::select! {
             result = serve(service) => result,
-            () = grace_ends => {
-                tracing::warn!("{name} ends {GRACE:?} after the signal with open connections or unfinished work");
-                Ok(())
-            }
+            () = grace_ends => Err(format!("the work has not ended within {GRACE:?} of the signal").into()),
         },
         Err(error) => Err(error),
     };

@@ -95,7 +95,7 @@ pub(super) fn valgrind(repo: &Repo) -> Result<Outcome> {
 }
 
 /// Each library with its oldest Rust, if that is installed: a toolchain is never downloaded unasked. Features that need a
-/// newer one are left out by `package.metadata.msrv.features`.
+/// newer one are left out by `package.metadata.msrv.without`.
 pub(super) fn msrv(repo: &Repo) -> Result<Outcome> {
     let list = answer(program("rustup", &repo.root).args(["toolchain", "list"])).unwrap_or_default();
     let mut missing = BTreeSet::new();
@@ -110,9 +110,11 @@ pub(super) fn msrv(repo: &Repo) -> Result<Outcome> {
         // A folder of its own: artifacts of another compiler are of no use to the other steps.
         command.args(["run", toolchain, "cargo", "check", "--quiet", "--target-dir", "target/msrv"]);
         command.args(["--package", &package.name]);
-        match package.metadata["msrv"]["features"].as_array() {
-            Some(features) => {
-                let features: Vec<_> = features.iter().filter_map(serde_json::Value::as_str).collect();
+        match package.metadata["msrv"]["without"].as_array() {
+            Some(without) => {
+                let is_left_out = |name: &String| without.iter().any(|feature| feature == name);
+                let features: Vec<_> =
+                    package.features.keys().filter(|name| !is_left_out(name)).cloned().collect();
                 command.args(["--no-default-features", "--features", &features.join(",")]);
             }
             None => drop(command.arg("--all-features")),

@@ -136,7 +136,7 @@ struct Clock {
 impl Clock {
     /// Prints the time, and returns an error if it is beyond the limit.
     fn stop(&self) -> Result<(), Failure> {
-        let elapsed = self.since.elapsed()?;
+        let elapsed = self.since.elapsed().unwrap_or_default();
         println!("first trace drawn after {:.1} s\n", elapsed.as_secs_f64());
         match self.limit {
             Some(limit) if elapsed > limit => {

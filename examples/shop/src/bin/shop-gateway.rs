@@ -43,6 +43,9 @@ async fn serve(service: Service) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The longest time that suggestions delay the answer to an order.
+const SUGGESTION_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
 type Catalogue = CatalogueClient<otel_grpc::ClientService<Channel>>;
 
 #[derive(Clone)]
@@ -111,8 +114,12 @@ impl Gateway {
 
 /// Returns the names of items that go with this one.
 async fn suggestions(mut catalogue: Catalogue, item: ItemName) -> Result<Vec<String>, tonic::Status> {
-    let others = catalogue.suggest(item).await?.into_inner();
-    others.map_ok(|other| other.name).try_collect().await
+    let suggested = async {
+        let others = catalogue.suggest(item).await?.into_inner();
+        others.map_ok(|other| other.name).try_collect().await
+    };
+    let in_time = tokio::time::timeout(SUGGESTION_TIME, suggested).await;
+    in_time.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("the catalogue did not answer in time")))
 }
 
 /// Returns true for a text that has the same meaning in a path, in a database and in a key.

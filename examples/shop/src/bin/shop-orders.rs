@@ -54,7 +54,17 @@ async fn serve(service: Service) -> Result<(), Failure> {
         .merge(service.health().router());
     let listener = service.listen().await?;
     service.ready(Some(&listener))?;
-    axum::serve(listener, app).with_graceful_shutdown(service.stop()).await?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(service.stop()).into_future();
+    let stop = service.stop();
+    let grace_ends = async {
+        stop.await;
+        sleep(GRACE + Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        served = server => served?,
+        // A client that does not send the rest of its request delays the sagas' shutdown no more.
+        () = grace_ends => {}
+    }
     runtime.shutdown(GRACE).await;
     Ok(())
 }

@@ -118,12 +118,12 @@ impl Invoices {
         let published = channel.basic_publish("".into(), INVOICES.into(), options, order, properties).await?;
         let confirmation = published.await?;
         *open = Some((connection, channel));
-        accepted(&confirmation)
+        check_accepted(&confirmation)
     }
 }
 
 /// Returns an error if the broker has refused a message, as one whose queue is full does.
-fn accepted(confirmation: &Confirmation) -> Result<(), Failure> {
+fn check_accepted(confirmation: &Confirmation) -> Result<(), Failure> {
     match confirmation {
         Confirmation::Nack(_) => Err(format!("RabbitMQ refused a message for the queue {INVOICES}").into()),
         Confirmation::Ack(_) | Confirmation::NotRequested => Ok(()),
@@ -140,12 +140,12 @@ async fn connect(url: &str) -> Result<(Connection, Channel), Failure> {
 mod tests {
     use lapin::Confirmation;
 
-    use super::accepted;
+    use super::check_accepted;
 
     #[test]
     fn a_refused_invoice_is_an_error() {
-        assert!(accepted(&Confirmation::Ack(None)).is_ok());
-        let refused = accepted(&Confirmation::Nack(None)).unwrap_err().to_string();
+        assert!(check_accepted(&Confirmation::Ack(None)).is_ok());
+        let refused = check_accepted(&Confirmation::Nack(None)).unwrap_err().to_string();
         assert_eq!(refused, "RabbitMQ refused a message for the queue invoices");
     }
 }

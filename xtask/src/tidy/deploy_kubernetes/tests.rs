@@ -143,7 +143,7 @@ fn a_mistake_in_a_manifest_is_found() {
         (
             "stock.yaml",
             "terminationGracePeriodSeconds: 30",
-            "terminationGracePeriodSeconds: 9",
+            "terminationGracePeriodSeconds: 21",
             "is too short",
         ),
         ("network.yaml", "ports: [{port: grpc}]", "ports: [{port: rpc}]", "no container has the port `rpc`"),

@@ -178,8 +178,8 @@ fn shutdown(base: &[Document], container: &Container<'_>) -> Vec<String> {
         let has = if is_called { "a Service and no" } else { "no Service and a" };
         messages.push(format!("it has {has} `preStop`"));
     }
-    // Five seconds for the telemetry, and as many for the requests in progress.
-    if grace < delay.unwrap_or_default() + 10 {
+    // Twelve seconds for the work in progress, and five each for spans that are open and for the telemetry, as in the shop's `run`.
+    if grace < delay.unwrap_or_default() + 22 {
         messages.push("terminationGracePeriodSeconds is too short for a shutdown in order".to_owned());
     }
     messages

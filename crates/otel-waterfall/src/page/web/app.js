@@ -57,6 +57,8 @@ main.append(...tabs.map(([, , view]) => view.element), trace.element);
 
 let shown = null;
 let opened = '';
+/** The reason why the last trace was not loaded, until another view is opened. */
+let loadProblem = '';
 let updating = false;
 
 function traceView() {
@@ -89,7 +91,7 @@ function address(traceId, spanId) {
 }
 
 /** Returns the parameters of the address. */
-function addressed() {
+function addressParameters() {
   return new URLSearchParams(location.hash.slice(1));
 }
 
@@ -101,9 +103,11 @@ function go(hash) {
 /** Shows the view that the address names. */
 async function route() {
   const hash = location.hash.slice(1);
-  const id = addressed().get('trace');
-  if (id) return openTrace(id, addressed().get('span'));
+  const id = addressParameters().get('trace');
+  if (id) return openTrace(id, addressParameters().get('span'));
   opened = '';
+  loadProblem = '';
+  showStatus();
   const found = tabs.find(([name]) => name === hash) ?? tabs[0];
   if (found[0] !== 'logs') logs.trace = '';
   show(found[2].element, found[0]);
@@ -129,15 +133,17 @@ async function openTrace(id, spanId) {
     problem = `The trace ${id} was not loaded: ${error.message}`;
   }
   // The user has left the trace meanwhile.
-  if (addressed().get('trace') !== id) return;
+  if (addressParameters().get('trace') !== id) return;
   // The trace that was shown last stays, also after the server has forgotten it.
   if (!loaded && waterfall.tree?.trace.id === id) loaded = waterfall.tree.trace;
   if (!loaded) {
-    history.replaceState(null, '', `#${opened && address(opened)}`);
+    history.replaceState(null, '', `#${opened && address(opened, waterfall.row()?.span?.i)}`);
     if (!opened) route();
-    showStatus(problem);
+    loadProblem = problem;
+    showStatus();
     return;
   }
+  loadProblem = '';
   showStatus();
   const other = opened !== id;
   opened = id;
@@ -280,7 +286,8 @@ function refresh() {
 }
 
 /** Shows a problem, otherwise the state of the server. */
-function showStatus(problem = store.problem) {
+function showStatus() {
+  const problem = loadProblem || store.problem;
   status.textContent = problem || (store.live ? (store.paused ? 'paused' : liveFacts()) : '');
   status.classList.toggle('failed', Boolean(problem));
 }
