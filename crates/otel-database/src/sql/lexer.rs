@@ -11,7 +11,7 @@ use crate::sql::Dialect;
 pub(super) enum TokenKind {
     /// A keyword or a name.
     Word,
-    /// A name in double quotes or backticks.
+    /// A name in double quotes, backticks or, in SQLite, brackets.
     QuotedName,
     Literal,
     Placeholder,
@@ -75,21 +75,40 @@ impl<'t> Lexer<'t> {
         loop {
             match (self.byte(0), self.byte(1)) {
                 (Some(byte), _) if byte.is_ascii_whitespace() => self.at += 1,
-                // MySQL wants a space after the dashes. Without one the rest of the line is left out all the same.
-                (Some(b'-'), Some(b'-')) => self.skip_while(|byte| byte != b'\n'),
-                (Some(b'#'), _) if self.dialect == Dialect::MySql => self.skip_while(|byte| byte != b'\n'),
+                (Some(b'-'), Some(b'-')) if self.is_dash_comment() => self.skip_line(),
+                (Some(b'#'), _) if self.dialect == Dialect::MySql => self.skip_line(),
                 (Some(b'/'), Some(b'*')) => self.skip_block_comment(),
                 _ => return self.at > start,
             }
         }
     }
 
-    /// Skips a block comment, whose inner ones nest as in PostgreSQL. Elsewhere they do not, and then more is left out.
+    /// Returns true if the two dashes here begin a comment: in MySQL a space has to follow.
+    fn is_dash_comment(&self) -> bool {
+        let is_space = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+        self.dialect != Dialect::MySql || self.byte(2).is_none_or(is_space)
+    }
+
+    /// Skips the rest of a line. In PostgreSQL a carriage return ends it as well.
+    fn skip_line(&mut self) {
+        let is_postgres = self.dialect == Dialect::PostgreSql;
+        self.skip_while(|byte| byte != b'\n' && !(is_postgres && byte == b'\r'));
+    }
+
+    /// Skips a block comment. Inner ones nest in PostgreSQL and not in SQLite and MySQL; elsewhere that is not known, and the text
+    /// ends there. MySQL runs the text of `/*! … */`, whose end may be in a literal, so that the text ends there as well.
     fn skip_block_comment(&mut self) {
+        let rest = &self.text[self.at..];
+        if self.dialect == Dialect::MySql && (rest.starts_with("/*!") || rest.starts_with("/*M!")) {
+            return self.end();
+        }
         let mut depth = 0_usize;
         loop {
             match (self.byte(0), self.byte(1)) {
-                (Some(b'/'), Some(b'*')) => (depth, self.at) = (depth + 1, self.at + 2),
+                (Some(b'/'), Some(b'*')) if depth == 0 || self.dialect == Dialect::PostgreSql => {
+                    (depth, self.at) = (depth + 1, self.at + 2);
+                }
+                (Some(b'/'), Some(b'*')) if self.dialect == Dialect::Generic => return self.end(),
                 (Some(b'*'), Some(b'/')) => {
                     (depth, self.at) = (depth - 1, self.at + 2);
                     if depth == 0 {
@@ -195,7 +214,8 @@ impl<'t> Lexer<'t> {
         if first == Some(b'@') && self.byte(0) == Some(b'@') {
             self.at += 1;
         }
-        if self.byte(0).is_some_and(|byte| is_word(byte) && !byte.is_ascii_digit()) {
+        // A dollar sign begins a literal after the operators `@` and `@@`.
+        if self.byte(0).is_some_and(|byte| is_word(byte) && byte != b'$' && !byte.is_ascii_digit()) {
             self.skip_while(is_word);
             return TokenKind::Placeholder;
         }
@@ -214,6 +234,14 @@ impl<'t> Lexer<'t> {
                 } else {
                     TokenKind::Literal
                 }
+            }
+            b'[' if self.dialect == Dialect::Sqlite => {
+                self.skip_while(|byte| byte != b']');
+                if self.byte(0).is_none() {
+                    return TokenKind::Literal;
+                }
+                self.at += 1;
+                TokenKind::QuotedName
             }
             b'0'..=b'9' => self.number(),
             b'.' if self.byte(1).is_some_and(|byte| byte.is_ascii_digit()) => self.number(),

@@ -7,10 +7,10 @@
 use crate::sql::Dialect;
 use crate::sql::lexer::{Token, TokenKind};
 
-/// Words of SQLite after which a name in double quotes is one. Elsewhere SQLite takes a name that it does not know for a
-/// string (<https://sqlite.org/quirks.html#double_quoted_string_literals_are_accepted>).
+/// Words of SQLite after which a name in double quotes is one, as it is after `ON` in the head of `CREATE`. Elsewhere SQLite takes a
+/// name that it does not know for a string (<https://sqlite.org/quirks.html#double_quoted_string_literals_are_accepted>).
 const BEFORE_NAMES: &[&str] =
-    &["AS", "EXISTS", "FROM", "INDEX", "INTO", "JOIN", "ON", "TABLE", "TRIGGER", "UPDATE", "VIEW"];
+    &["AS", "EXISTS", "FROM", "INDEX", "INTO", "JOIN", "TABLE", "TRIGGER", "UPDATE", "VIEW"];
 
 pub(super) struct Sanitizer {
     text: String,
@@ -19,6 +19,10 @@ pub(super) struct Sanitizer {
     dialect: Dialect,
     /// True if the next token names something.
     expects_name: bool,
+    /// True in a statement that begins with `CREATE`, up to its query or its actions.
+    is_in_create: bool,
+    /// True if the last token is `DISTINCT`, as in `IS DISTINCT FROM`, which names nothing.
+    is_after_distinct: bool,
     list: ValueList,
 }
 
@@ -42,6 +46,8 @@ impl Sanitizer {
             is_full: false,
             dialect,
             expects_name: false,
+            is_in_create: false,
+            is_after_distinct: false,
             list: ValueList::None,
         }
     }
@@ -68,9 +74,15 @@ impl Sanitizer {
         self.text.push_str(text);
         let is_value = text == "?" || token.kind == TokenKind::Placeholder;
         self.list = self.next_list(token, is_value);
+        self.is_in_create = token.is("CREATE")
+            || (self.is_in_create
+                && !token.is_punctuation(";")
+                && !token.is_one_of(&["AS", "BEGIN", "SELECT", "WHEN"]));
         self.expects_name = token.is_punctuation(".")
-            || token.is_one_of(BEFORE_NAMES)
+            || (token.is_one_of(BEFORE_NAMES) && !self.is_after_distinct)
+            || (token.is("ON") && self.is_in_create)
             || (self.expects_name && token.is_one_of(&["IF", "NOT", "EXISTS"]));
+        self.is_after_distinct = token.is("DISTINCT");
     }
 
     fn shown<'t>(&self, token: &Token<'t>) -> &'t str {
@@ -85,7 +97,7 @@ impl Sanitizer {
     /// Returns false for text in double quotes that SQLite may take for a string.
     fn is_name(&self, token: &Token<'_>) -> bool {
         self.dialect != Dialect::Sqlite
-            || token.text.starts_with('`')
+            || token.text.starts_with(['`', '['])
             || token.is_qualifier
             || self.expects_name
     }
