@@ -25,11 +25,14 @@ use crate::settler::{LaneGate, Settler};
 /// the broker's client fetch again, so it is left to lanes that are stuck.
 const STALL: Duration = Duration::from_secs(1);
 
+/// The default number of messages that may wait.
+const READ_AHEAD: usize = 1024;
+
 /// The limits of a concurrent processing loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes {
     at_once: usize,
-    read_ahead: usize,
+    read_ahead: Option<usize>,
     drain_deadline: Duration,
 }
 
@@ -37,16 +40,26 @@ impl Lanes {
     /// Runs at most `at_once` handlers at once (at least one), each in its own lane.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        Self { at_once: at_once.max(1), read_ahead: 1024, drain_deadline: Duration::from_secs(10) }
+        Self { at_once: at_once.max(1), read_ahead: None, drain_deadline: Duration::from_secs(10) }
     }
 
-    /// Sets the number of messages (at least one) that may wait for their lane or for a free handler. Default: 1,024. A
-    /// broker that delivers the messages of one lane after those of another needs a larger one for both to run. If so many
-    /// wait and no handler ends for a second, a broker that can pause lanes, as Kafka can, pauses those that wait: then
-    /// each further lane may have one more message.
+    /// Sets the number of messages (at least one) that may wait for their lane or for a free handler. Default: 1,024, or
+    /// the transport's ([`with_short_read_ahead`](Self::with_short_read_ahead)). A broker that delivers the messages of
+    /// one lane after those of another needs a larger one for both to run. If so many wait and no handler ends for a
+    /// second, a broker that can pause lanes, as Kafka can, pauses those that wait: then each further lane may have one
+    /// more message.
     #[must_use]
     pub fn with_read_ahead(mut self, messages: usize) -> Self {
-        self.read_ahead = messages.max(1);
+        self.read_ahead = Some(messages.max(1));
+        self
+    }
+
+    /// Lets as many messages wait as handlers run at once, and at most 1,024, unless
+    /// [`with_read_ahead`](Self::with_read_ahead) has set another number. This is the default of transports whose broker
+    /// delivers a message again if it waits too long.
+    #[must_use]
+    pub fn with_short_read_ahead(mut self) -> Self {
+        self.read_ahead.get_or_insert(self.at_once.min(READ_AHEAD));
         self
     }
 
@@ -130,7 +143,7 @@ where
         {
             running.push(run(next, registration));
         }
-        let has_room = queues.has_room(limits.read_ahead, gate);
+        let has_room = queues.has_room(limits.read_ahead.unwrap_or(READ_AHEAD), gate);
         let receives = end.is_none() && !closing && has_room;
         if end.is_none() && !closing && !has_room && stall.is_none() {
             stall.set(Some(gate.delay(STALL)));

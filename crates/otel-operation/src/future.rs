@@ -1,5 +1,5 @@
-//! The future wrapper that attaches an operation's context around every poll and passes the operation to the
-//! transport when the wrapped future completes.
+//! The future wrapper that attaches an operation's context around every poll and around the drop, and passes the operation
+//! to the transport when the wrapped future completes.
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,20 +23,31 @@ pub trait FinishOnOutput<T>: OperationObserver + Sized {
 pin_project! {
     /// A future that is polled in the context of an operation.
     ///
-    /// Dropping it before completion finishes the operation with [`OperationObserver::outcome_if_dropped`]; a panic in the wrapped future
-    /// finishes it with [`Outcome::panicked`](crate::Outcome::panicked).
+    /// Dropping it before completion drops the wrapped future in the operation's context, then finishes the operation with
+    /// [`OperationObserver::outcome_if_dropped`]; a panic in the wrapped future finishes it with
+    /// [`Outcome::panicked`](crate::Outcome::panicked).
     pub struct OperationFuture<F, O: OperationObserver> {
-        // Declared before `operation`, so that the inner future is dropped before the operation ends.
+        // `None` after its end. It is dropped before the operation ends, because its guards record until then.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         operation: Option<Operation<O>>,
+    }
+
+    impl<F, O: OperationObserver> PinnedDrop for OperationFuture<F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // `None` after the end of the future.
+            if let Some(operation) = this.operation {
+                operation.inside(|_| this.inner.set(None));
+            }
+        }
     }
 }
 
 impl<F, O: OperationObserver> OperationFuture<F, O> {
     /// Wraps `inner`; without an operation it is polled as it is.
     pub fn new(inner: F, operation: Option<Operation<O>>) -> Self {
-        Self { inner, operation }
+        Self { inner: Some(inner), operation }
     }
 }
 
@@ -51,11 +62,25 @@ where
         let this = self.project();
         let inner = this.inner;
         let output = ready!(match this.operation {
-            Some(operation) => operation.inside(|_| inner.poll(cx)),
-            None => inner.poll(cx),
+            Some(operation) => operation.inside(|_| poll_inner(inner, cx)),
+            None => poll_inner(inner, cx),
         });
         Poll::Ready(O::complete(this.operation.take(), output))
     }
+}
+
+/// Polls the future, and drops it when it is ready.
+#[inline]
+#[expect(clippy::panic, reason = "the contract of `Future`, as of every future after its end")]
+fn poll_inner<F: Future>(mut inner: Pin<&mut Option<F>>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+    let Some(future) = inner.as_mut().as_pin_mut() else {
+        panic!("the future of an operation was polled after its end")
+    };
+    let output = future.poll(cx);
+    if output.is_ready() {
+        inner.set(None);
+    }
+    output
 }
 
 impl<F, O: OperationObserver> fmt::Debug for OperationFuture<F, O> {

@@ -1,7 +1,10 @@
 //! Each way in which an operation can end, and that it ends once.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
+use std::task::Poll;
 
 use futures_util::FutureExt as _;
 use opentelemetry::Context;
@@ -44,12 +47,15 @@ fn by_its_outcome_dropped_or_unwinding() {
     assert_ended(&recorder, Some("panic"));
 }
 
+fn current() -> SpanId {
+    Context::map_current(|context| context.span().span_context().span_id())
+}
+
 #[test]
 fn a_future_runs_in_the_context_and_its_output_decides_the_outcome() {
     let recorder = Recorder::new();
     let operation = process(&recorder);
     let own = operation.context().span().span_context().span_id();
-    let current = || Context::current().span().span_context().span_id();
     let handler = async {
         let before = current();
         futures_util::future::ready(()).await;
@@ -89,6 +95,42 @@ fn a_future_that_is_dropped_or_panics_ends_its_operation() {
     let poll = AssertUnwindSafe(|| panics.as_mut().now_or_never());
     assert!(catch_unwind(poll).is_err());
     assert_ended(&recorder, Some("panic"));
+}
+
+/// Keeps the span that is current when it is dropped, and panics then if `panics` is set.
+struct Guard<'a> {
+    seen: &'a Cell<Option<SpanId>>,
+    panics: bool,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.seen.set(Some(current()));
+        assert!(!self.panics, "in a guard");
+    }
+}
+
+#[test]
+fn a_future_is_dropped_in_the_context() {
+    for (completes, panics, error) in
+        [(false, false, Some("cancelled")), (false, true, Some("panic")), (true, false, None)]
+    {
+        let recorder = Recorder::new();
+        let operation = process(&recorder);
+        let own = operation.context().span().span_context().span_id();
+        let seen = Cell::new(None);
+        let guard = Guard { seen: &seen, panics };
+        let handler = poll_fn(move |_| {
+            let _guard = &guard;
+            if completes { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let mut running = Box::pin(operation.run(handler));
+        assert_eq!(running.as_mut().now_or_never().is_some(), completes);
+        assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(running))).is_err(), panics);
+        assert_eq!(seen.get(), Some(own));
+        assert_eq!(current(), SpanId::INVALID);
+        assert_ended(&recorder, error);
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl<T> OnceTable<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.len.load(Ordering::Acquire)
     }
 
     /// Returns the entry that `is` accepts among those of a hash.
@@ -60,10 +60,12 @@ impl<T> OnceTable<T> {
         is: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Option<T>,
     ) -> Option<&T> {
+        // Read before the search: the last entries may come meanwhile, and this one may be among them.
+        let is_full = self.len() >= bound;
         if let Some(entry) = self.get(hash, &is) {
             return Some(entry);
         }
-        if self.len() >= bound {
+        if is_full {
             return None;
         }
         // Before the lock, because it may run code of the application.
@@ -80,8 +82,10 @@ impl<T> OnceTable<T> {
             let level = level.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
             probes(level, hash).find(|slot| slot.get().is_none())
         })?;
-        self.len.fetch_add(1, Ordering::Relaxed);
-        Some(&slot.get_or_init(|| (hash, new)).1)
+        let entry = slot.get_or_init(|| (hash, new));
+        // After the entry, so that a full table has all of them.
+        self.len.fetch_add(1, Ordering::Release);
+        Some(&entry.1)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The ways in which an operation ends, each exactly once.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use futures_util::FutureExt;
 use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanId, TraceContextExt};
 use otel_operation::{OperationFuture, Outcome};
 use otel_testing::Recorder;
 
@@ -125,7 +127,7 @@ fn the_context_is_current_in_every_poll_and_in_none_between() {
     let operation = start(&recorder, job);
     let own = operation.context().span().span_context().span_id();
     let mut polls = 0;
-    let inner = std::future::poll_fn(move |_| {
+    let inner = poll_fn(move |_| {
         let current = Context::map_current(|cx| cx.span().span_context().span_id());
         assert_eq!(current, own);
         polls += 1;
@@ -140,8 +142,52 @@ fn the_context_is_current_in_every_poll_and_in_none_between() {
     assert_told(&recorder, &told, "ok");
 }
 
+/// Keeps the span that is current when it is dropped, and panics then if `panics` is set.
+struct Guard<'a> {
+    seen: &'a Cell<Option<SpanId>>,
+    panics: bool,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.seen.set(Some(Context::map_current(|cx| cx.span().span_context().span_id())));
+        assert!(!self.panics, "in a guard");
+    }
+}
+
+#[test]
+fn a_future_is_dropped_in_the_context() {
+    for (completes, panics, end) in [(false, false, "cancelled"), (false, true, "panic"), (true, false, "ok")]
+    {
+        let recorder = Recorder::new();
+        let (job, told) = counting();
+        let operation = start(&recorder, job);
+        let own = operation.context().span().span_context().span_id();
+        let seen = Cell::new(None);
+        let guard = Guard { seen: &seen, panics };
+        let inner = poll_fn(move |_| {
+            let _guard = &guard;
+            if completes { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let mut future = Box::pin(OperationFuture::new(inner, Some(operation)));
+        assert_eq!((&mut future).now_or_never().is_some(), completes);
+        assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(future))).is_err(), panics);
+        assert_eq!(seen.get(), Some(own));
+        assert!(!Context::map_current(|cx| cx.span().span_context().is_valid()));
+        assert_told(&recorder, &told, end);
+    }
+}
+
 #[test]
 fn without_an_operation_a_future_is_only_itself() {
     let future = OperationFuture::<_, crate::support::Job>::new(async { 7 }, None);
     assert_eq!(future.now_or_never(), Some(7));
+    let seen = Cell::new(None);
+    let guard = Guard { seen: &seen, panics: false };
+    let pending = async move {
+        let _guard = guard;
+        std::future::pending::<()>().await;
+    };
+    assert_eq!(OperationFuture::<_, crate::support::Job>::new(pending, None).now_or_never(), None);
+    assert_eq!(seen.get(), Some(SpanId::INVALID));
 }
