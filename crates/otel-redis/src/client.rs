@@ -81,7 +81,9 @@ impl Client {
         self.inner.get_connection_info()
     }
 
-    fn record<C>(&self, connection: C) -> Connection<C> {
+    /// Wraps a connection of redis, such as that of a pool, which then shares the options and the prepared names of the others.
+    #[must_use]
+    pub fn wrap<C>(&self, connection: C) -> Connection<C> {
         Connection::with_instrumentation(connection, self.settings.clone(), self.instrumentation.clone())
     }
 
@@ -90,7 +92,7 @@ impl Client {
     /// # Errors
     /// Returns the error of redis.
     pub fn get_connection(&self) -> RedisResult<Connection<redis::Connection>> {
-        self.inner.get_connection().map(|connection| self.record(connection))
+        self.inner.get_connection().map(|connection| self.wrap(connection))
     }
 
     /// Connects within this time, for blocking commands.
@@ -101,7 +103,7 @@ impl Client {
         &self,
         timeout: Duration,
     ) -> RedisResult<Connection<redis::Connection>> {
-        self.inner.get_connection_with_timeout(timeout).map(|connection| self.record(connection))
+        self.inner.get_connection_with_timeout(timeout).map(|connection| self.wrap(connection))
     }
 }
 
@@ -114,7 +116,7 @@ impl Client {
     pub async fn get_multiplexed_async_connection(
         &self,
     ) -> RedisResult<Connection<redis::aio::MultiplexedConnection>> {
-        Ok(self.record(self.inner.get_multiplexed_async_connection().await?))
+        Ok(self.wrap(self.inner.get_multiplexed_async_connection().await?))
     }
 
     /// Connects with these settings, for asynchronous commands.
@@ -125,7 +127,7 @@ impl Client {
         &self,
         config: &redis::AsyncConnectionConfig,
     ) -> RedisResult<Connection<redis::aio::MultiplexedConnection>> {
-        Ok(self.record(self.inner.get_multiplexed_async_connection_with_config(config).await?))
+        Ok(self.wrap(self.inner.get_multiplexed_async_connection_with_config(config).await?))
     }
 }
 
@@ -136,7 +138,7 @@ impl Client {
     /// # Errors
     /// Returns the error of redis.
     pub async fn get_connection_manager(&self) -> RedisResult<Connection<redis::aio::ConnectionManager>> {
-        Ok(self.record(self.inner.get_connection_manager().await?))
+        Ok(self.wrap(self.inner.get_connection_manager().await?))
     }
 
     /// Connects with these settings, as [`get_connection_manager`](Self::get_connection_manager) does.
@@ -147,7 +149,7 @@ impl Client {
         &self,
         config: redis::aio::ConnectionManagerConfig,
     ) -> RedisResult<Connection<redis::aio::ConnectionManager>> {
-        Ok(self.record(self.inner.get_connection_manager_with_config(config).await?))
+        Ok(self.wrap(self.inner.get_connection_manager_with_config(config).await?))
     }
 
     /// Creates a manager that connects at its first command, with these settings.
@@ -158,7 +160,7 @@ impl Client {
         &self,
         config: redis::aio::ConnectionManagerConfig,
     ) -> RedisResult<Connection<redis::aio::ConnectionManager>> {
-        Ok(self.record(self.inner.get_connection_manager_lazy(config)?))
+        Ok(self.wrap(self.inner.get_connection_manager_lazy(config)?))
     }
 }
 

@@ -65,7 +65,9 @@ impl ClusterClient {
         &self.inner
     }
 
-    fn record<C>(&self, connection: C) -> Connection<C> {
+    /// Wraps a connection of redis, such as that of a pool, which then shares the options and the prepared names of the others.
+    #[must_use]
+    pub fn wrap<C>(&self, connection: C) -> Connection<C> {
         Connection::with_instrumentation(connection, self.settings.clone(), self.instrumentation.clone())
     }
 
@@ -74,7 +76,7 @@ impl ClusterClient {
     /// # Errors
     /// Returns the error of redis.
     pub fn get_connection(&self) -> RedisResult<Connection<redis::cluster::ClusterConnection>> {
-        self.inner.get_connection().map(|connection| self.record(connection))
+        self.inner.get_connection().map(|connection| self.wrap(connection))
     }
 
     /// Connects, for asynchronous commands.
@@ -85,7 +87,7 @@ impl ClusterClient {
     pub async fn get_async_connection(
         &self,
     ) -> RedisResult<Connection<redis::cluster_async::ClusterConnection>> {
-        Ok(self.record(self.inner.get_async_connection().await?))
+        Ok(self.wrap(self.inner.get_async_connection().await?))
     }
 }
 

@@ -36,6 +36,9 @@ const CONTAINERS: &[&str] = &[
     "OBJECT", "PUBSUB", "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 ];
 
+/// The commands that have credentials among their arguments.
+const WITH_CREDENTIALS: &[&str] = &["ACL SETUSER", "AUTH", "CONFIG SET", "HELLO", "MIGRATE", "SENTINEL"];
+
 /// A command, as the iterator over its arguments, of which the first is the name.
 #[derive(Clone, Debug)]
 pub(crate) struct Command<I>(pub(crate) I);
@@ -121,8 +124,11 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Clone> Command<I> {
         }
     }
 
-    /// Writes the command with its values, up to this length of the text.
+    /// Writes the command with its values, up to this length of the text, and without them if credentials may be among them.
     fn write_verbatim(&self, limit: usize, text: &mut String) {
+        if is_in(WITH_CREDENTIALS, &self.name().0) {
+            return self.write_text(None, text);
+        }
         for (number, argument) in self.0.clone().enumerate() {
             if text.len() >= limit {
                 return;

@@ -86,13 +86,12 @@ impl ClientInstrumentation {
             description = description.with_stored_procedure(function);
         }
         let statement = self.database.command(&description);
-        let operation = Context::map_current(|current| {
-            statement.operation().start(current, |attributes| {
-                self.push_text(attributes, [command.clone()], template.as_deref());
-                if let Some(script) = command.script() {
-                    push_script(attributes, script);
-                }
-            })
+        // A clone: the sampler and the span processors may attach a context, which panics while the current one is borrowed.
+        let operation = statement.operation().start(&Context::current(), |attributes| {
+            self.push_text(attributes, [command.clone()], template.as_deref());
+            if let Some(script) = command.script() {
+                push_script(attributes, script);
+            }
         });
         (!operation.is_inert()).then_some(operation)
     }
@@ -134,11 +133,10 @@ impl ClientInstrumentation {
             description = description.with_collection(template);
         }
         let statement = self.database.command(&description);
-        let operation = Context::map_current(|current| {
-            statement.operation().with_batch_size(size).start(current, |attributes| {
+        let operation =
+            statement.operation().with_batch_size(size).start(&Context::current(), |attributes| {
                 self.push_text(attributes, commands(), template.as_deref());
-            })
-        });
+            });
         (!operation.is_inert()).then_some(operation)
     }
 

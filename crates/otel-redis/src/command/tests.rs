@@ -99,6 +99,21 @@ fn a_verbatim_text_has_a_limit() {
 }
 
 #[test]
+fn a_verbatim_text_has_no_credentials() {
+    for parts in [
+        &["auth", "app", "hunter2"][..],
+        &["HELLO", "3", "AUTH", "app", "hunter2"],
+        &["ACL", "SETUSER", "app", ">hunter2"],
+        &["config", "set", "requirepass", "hunter2"],
+        &["MIGRATE", "host", "1", "k", "0", "1", "AUTH2", "app", "hunter2"],
+        &["SENTINEL", "SET", "main", "auth-pass", "hunter2"],
+    ] {
+        let shown = text([arguments(&command(parts))], None, TextForm::Verbatim(1000));
+        assert!(shown.contains(" ? ?") && !shown.contains("hunter2") && !shown.contains("app"), "{shown}");
+    }
+}
+
+#[test]
 fn a_cursor_is_an_argument() {
     let mut scan = redis::cmd("SCAN");
     scan.cursor_arg(42).arg("MATCH");

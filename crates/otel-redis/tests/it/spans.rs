@@ -1,7 +1,9 @@
 //! The spans of commands, pipelines, transactions and scripts, on a real server.
 
 use futures_util::StreamExt as _;
-use opentelemetry::trace::{FutureExt as _, SpanKind, Status};
+use opentelemetry::trace::{FutureExt as _, Link, SpanKind, Status, TraceId};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 use otel_redis::{Client, Connection, QueryText};
 use otel_testing::Recorder;
 use otel_testing::spans::{attribute, error_type, remote};
@@ -236,6 +238,38 @@ async fn a_template_of_keys_is_in_names_and_metrics() {
     assert_eq!(attribute(&recorder.spans()[0], "db.query.text").as_deref(), Some(template));
     let duration = recorder.metric("db.client.operation.duration");
     assert_eq!(duration.with("db.collection.name", "user:{id}").count(), 4);
+    recorder.assert_clean();
+}
+
+/// A sampler that logs attaches a context, as the SDK's log processors do.
+#[derive(Clone, Debug)]
+struct AttachingSampler;
+
+impl ShouldSample for AttachingSampler {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        Sampler::AlwaysOn.should_sample(parent, id, name, kind, attributes, links)
+    }
+}
+
+#[tokio::test]
+async fn a_sampler_may_attach_a_context_and_a_pooled_connection_is_wrapped() {
+    let recorder = Recorder::builder().with_sampler(AttachingSampler).build();
+    let mut connection = client(&recorder).wrap(bare().await);
+    let _: Option<String> = connection.get("absent").await.unwrap();
+    let _: (Option<String>, Option<String>) =
+        redis::pipe().get("absent").get("absent").query_async(&mut connection).await.unwrap();
+    let spans = recorder.spans();
+    assert_eq!(spans.len(), 2);
+    assert_eq!(attribute(&spans[0], "server.address").as_deref(), Some("cache"));
     recorder.assert_clean();
 }
 
