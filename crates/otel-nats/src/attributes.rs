@@ -14,6 +14,9 @@ pub(crate) const SYSTEM: &str = "nats";
 /// The template of the subjects to which replies are sent, and their usual prefix.
 pub(crate) const INBOX: &str = "_INBOX";
 
+/// The prefix of the subjects to which acknowledgements of messages of JetStream are sent.
+const ACK: &str = "$JS.ACK.";
+
 /// The subject of a message, or the pattern of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubjectKind {
@@ -28,8 +31,9 @@ pub(crate) enum SubjectKind {
 impl SubjectKind {
     /// Returns the kind. `inbox_prefix` is that of the client.
     pub(crate) fn new(subject: &str, inbox_prefix: &str) -> Self {
-        let is_in = |prefix: &str| subject.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-        if is_in(INBOX) || is_in(inbox_prefix) {
+        let is_own = subject.strip_prefix(inbox_prefix).is_some_and(|rest| rest.starts_with('.'));
+        // Other clients have prefixes of their own, such as `_INBOX_alice`.
+        if is_own || subject.starts_with(INBOX) || subject.starts_with(ACK) {
             return Self::Inbox;
         }
         let is_wildcard = |token: &str| matches!(token, "*" | ">");
@@ -126,7 +130,12 @@ mod tests {
             ("", SubjectKind::Named),
             ("_INBOX.abc", SubjectKind::Inbox),
             ("_INBOX.abc.*", SubjectKind::Inbox),
-            ("_INBOXES", SubjectKind::Named),
+            ("_INBOX", SubjectKind::Inbox),
+            ("_INBOXES", SubjectKind::Inbox),
+            ("_INBOX_alice.abc", SubjectKind::Inbox),
+            ("orders._INBOX", SubjectKind::Named),
+            ("$JS.ACK.ORDERS.till.1.1.1.1.0", SubjectKind::Inbox),
+            ("$JS.API.INFO", SubjectKind::Named),
             ("replies.till.abc", SubjectKind::Inbox),
             ("replies.other", SubjectKind::Named),
         ] {

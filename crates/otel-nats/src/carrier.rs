@@ -113,9 +113,9 @@ impl HeaderWriter for OutboundHeaders {
 }
 
 /// Returns the bytes by which the headers of a message may still grow, or `None` if it is too large without any.
-pub(crate) fn budget(headers: Option<&HeaderMap>, payload: usize, max_payload: usize) -> Option<usize> {
+pub(crate) fn budget(headers: Option<&HeaderMap>, payload: usize, max_size: usize) -> Option<usize> {
     let lines = headers.map_or(0, |headers| headers.iter().map(lines_len).sum());
-    let left = max_payload.checked_sub(payload)?.checked_sub(lines)?;
+    let left = max_size.checked_sub(payload)?.checked_sub(lines)?;
     let left = match lines {
         // The first header adds the frame, for which there may be no space.
         0 => left.saturating_sub(FRAME),

@@ -181,10 +181,11 @@ impl Client {
             Some(error) => send.with_error_if_dropped(error),
             None => send,
         };
-        self.start_outbound(send, kind, subject, headers, payload)
+        self.start_outbound(send, kind, subject, headers, payload, self.max_payload())
     }
 
-    /// Starts the operation of sending a message, as [`start`](Self::start) does, from its builder.
+    /// Starts the operation of sending a message of at most `max_size` bytes, as [`start`](Self::start) does, from its
+    /// builder.
     pub(crate) fn start_outbound(
         &self,
         send: OperationBuilder<'_>,
@@ -192,8 +193,9 @@ impl Client {
         subject: &str,
         headers: Option<HeaderMap>,
         payload: &[u8],
+        max_size: usize,
     ) -> (MessagingOperation, Option<HeaderMap>) {
-        let left = budget(headers.as_ref(), payload.len(), self.inner.max_payload());
+        let left = budget(headers.as_ref(), payload.len(), max_size);
         let mut message = OutboundMessage { subject, kind, headers: OutboundHeaders(headers), payload };
         let budget = HeaderBudget::bytes(left.unwrap_or_default(), PER_HEADER);
         let operation = send.start_outbound(&Context::current(), &mut message, budget);

@@ -79,6 +79,9 @@ where
     /// span, until `stop` completes or the stream ends. `lanes` is the number of handlers that run at once, or [`Lanes`]
     /// with more limits. A message that is delivered again comes after later ones of its subject.
     ///
+    /// At most as many messages wait for their handler, because `ack_wait` includes that wait. A larger
+    /// [`Lanes::with_read_ahead`] lets other subjects run while one has a long backlog.
+    ///
     /// All handlers run in the task that polls the future; a handler can spawn a task to use another thread. All received
     /// messages are processed before this method returns.
     ///
@@ -94,7 +97,7 @@ where
     where
         F: Future<Output: HandlerOutcome>,
     {
-        let (loops, settler, lanes) = (self.loops, self.settler(), lanes.into());
+        let (loops, settler, lanes) = (self.loops, self.settler(), lanes.into().with_short_read_ahead());
         let subject = |message: &JetStreamMessage| message.subject.to_string();
         let handler = |message| loops.keep(&message).around(handler(message));
         let messages = self.map(boxed);

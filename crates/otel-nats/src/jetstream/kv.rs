@@ -146,7 +146,8 @@ impl Store {
         }
     }
 
-    /// Creates a key that does not exist and is deleted after this time, in complete seconds.
+    /// Creates a key that does not exist and is deleted after this time, in complete seconds. A key that was deleted before is
+    /// created without this time, as async-nats does.
     ///
     /// # Errors
     /// Returns the error of async-nats.

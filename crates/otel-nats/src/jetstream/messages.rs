@@ -62,7 +62,7 @@ impl<S> Messages<S> {
         let (destination, older) = match inner.info() {
             Ok(info) => {
                 let name =
-                    if self.consumer.is_none_or(|facts| facts.is_durable) { info.consumer } else { "" };
+                    if self.consumer.is_some_and(|facts| facts.is_durable) { info.consumer } else { "" };
                 let older = self.consumer.is_some_and(|facts| info.published < facts.created);
                 (self.nats.stream(info.stream, name), older)
             }

@@ -14,6 +14,7 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::subject::ToSubject;
 use bytes::Bytes;
 use futures_channel::mpsc::{UnboundedSender, unbounded};
+use futures_channel::oneshot;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use opentelemetry::trace::TraceContextExt as _;
@@ -30,6 +31,14 @@ use crate::producer::PUBLISH;
 /// A message that was published, and the future of its acknowledgement.
 type Published = (MessagingOperation, bare::PublishAckFuture);
 
+/// The work of the task for futures that are dropped.
+#[derive(Debug)]
+enum Unawaited {
+    Published(Published),
+    /// Answered after the spans of all acknowledgements that have arrived.
+    Flush(oneshot::Sender<()>),
+}
+
 type Acknowledgement = Result<PublishAck, PublishError>;
 
 /// `error.type` of a message whose acknowledgement is not known.
@@ -43,7 +52,7 @@ const UNKNOWN: &str = "unknown";
 pub struct Context {
     inner: bare::Context,
     pub(super) client: Client,
-    unawaited: UnboundedSender<Published>,
+    unawaited: UnboundedSender<Unawaited>,
 }
 
 /// Creates a context with the default options of async-nats. Must be called in a tokio runtime, as async-nats requires.
@@ -57,11 +66,12 @@ impl Context {
     /// Creates a context from one of async-nats that was built with other options. Must be called in a tokio runtime.
     #[must_use]
     pub fn new(client: Client, inner: bare::Context) -> Self {
-        let (unawaited, dropped) = unbounded::<Published>();
+        let (unawaited, dropped) = unbounded();
         // One task for all futures that are dropped. It ends after the last context and the last acknowledgement.
-        tokio::spawn(
-            dropped.for_each_concurrent(None, async |published| drop(acknowledged(published).await)),
-        );
+        tokio::spawn(dropped.for_each_concurrent(None, async |unawaited| match unawaited {
+            Unawaited::Published(published) => drop(acknowledged(published).await),
+            Unawaited::Flush(flushed) => drop(flushed.send(())),
+        }));
         Self { inner, client, unawaited }
     }
 
@@ -71,9 +81,16 @@ impl Context {
         &self.inner
     }
 
-    /// Waits for the acknowledgements of all messages that were published.
+    /// Waits for the acknowledgements of all messages that were published, and for the ends of those spans whose
+    /// acknowledgements are not awaited.
     pub async fn wait_for_acks(&self) {
         self.inner.wait_for_acks().await;
+        // An acknowledgement frees its place before it ends the span. The task does both in one step, so after that step it
+        // answers.
+        let (flushed, answer) = oneshot::channel();
+        if self.unawaited.unbounded_send(Unawaited::Flush(flushed)).is_ok() {
+            let _ = answer.await;
+        }
     }
 
     /// Instruments a stream of messages of async-nats. The streams of a [`Consumer`](crate::jetstream::Consumer) are
@@ -173,7 +190,7 @@ impl Context {
 #[must_use = "an acknowledgement that is not awaited may be an error"]
 pub struct PublishAckFuture {
     published: Option<Published>,
-    unawaited: UnboundedSender<Published>,
+    unawaited: UnboundedSender<Unawaited>,
 }
 
 impl IntoFuture for PublishAckFuture {
@@ -194,7 +211,7 @@ impl Drop for PublishAckFuture {
     fn drop(&mut self) {
         if let Some(published) = self.published.take() {
             // Fails only if the runtime of the task is gone; the span then ends as unknown.
-            let _ = self.unawaited.unbounded_send(published);
+            let _ = self.unawaited.unbounded_send(Unawaited::Published(published));
         }
     }
 }

@@ -19,7 +19,7 @@ use otel_messaging::{
 use otel_operation::{Outcome, StartTime};
 use otel_propagation::HeaderReader;
 
-use crate::attributes::{SubjectKind, of_message};
+use crate::attributes::{INBOX, SubjectKind, of_message};
 use crate::carrier::HeaderExtractor;
 use crate::client::Client;
 use crate::consumer::RECEIVE;
@@ -101,7 +101,11 @@ impl Request {
             let _ = self.failure.set(failure);
         }
         let payload = response.as_deref().unwrap_or_default();
-        let (operation, headers) = self.client.start(PUBLISH, None, reply, Some(headers), payload);
+        // The requester chooses the subject, which must not become a span name or a series.
+        let (inbox, kind) = self.client.nats.destination(INBOX, "");
+        let (send, max_size) = (inbox.send(PUBLISH), self.client.max_payload());
+        let (operation, headers) =
+            self.client.start_outbound(send, kind, reply, Some(headers), payload, max_size);
         let respond = self.inner.respond_with_headers(response, headers.unwrap_or_default());
         operation.run_with(respond, outcome::of_result).await
     }

@@ -17,6 +17,8 @@ use otel_testing::spans::value;
 use crate::jetstream::{Fixture, durable};
 use crate::support::{LONG, attribute, bare, options};
 
+const SUBSCRIPTION: &str = "messaging.destination.subscription.name";
+
 /// Processes and acknowledges the next message, and returns its `process` span.
 async fn processed<S, E>(recorder: &Recorder, messages: &mut Messages<S>) -> SpanData
 where
@@ -78,10 +80,7 @@ async fn each_kind_of_consumer_delivers_messages_that_are_traced() {
     spans.push(processed(r, &mut ordered_pull.messages().await.unwrap()).await);
     spans.push(processed(r, &mut ordered_push.messages().await.unwrap()).await);
 
-    let names: Vec<_> = spans
-        .iter()
-        .map(|span| attribute(span, "messaging.destination.subscription.name").unwrap_or_default())
-        .collect();
+    let names: Vec<_> = spans.iter().map(|span| attribute(span, SUBSCRIPTION).unwrap_or_default()).collect();
     let expected = ["messages", "stream", "fetch", "batch", "sequence", "push"];
     assert_eq!(names[..6], expected);
     assert_eq!(names[6..], ["", ""], "a generated name would be a series of its own");
@@ -136,13 +135,16 @@ async fn a_stream_of_async_nats_can_be_instrumented() {
     let batch = bare_consumer.fetch().max_messages(1).messages().await.unwrap();
     let span = processed(&recorder, &mut fixture.context.messages(batch)).await;
     assert_eq!(span.parent_span_id, SpanId::from(7));
+    assert_eq!(attribute(&span, SUBSCRIPTION), None, "the name of an unknown consumer may be generated");
     fixture.write(8, &fixture.subject).await;
     let mut consumer = fixture.context.consumer(bare_consumer);
     pending(&consumer, 1).await;
     assert_eq!(consumer.info().await.unwrap().num_pending, 1);
     assert_eq!(consumer.cached_info().num_pending, 1);
     let mut batch = consumer.fetch().messages().await.unwrap();
-    assert_eq!(processed(&recorder, &mut batch).await.parent_span_id, SpanId::from(8));
+    let span = processed(&recorder, &mut batch).await;
+    assert_eq!(span.parent_span_id, SpanId::from(8));
+    assert_eq!(attribute(&span, SUBSCRIPTION).as_deref(), Some("bare"));
     recorder.assert_clean();
 }
 

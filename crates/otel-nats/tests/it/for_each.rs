@@ -1,14 +1,14 @@
 //! JetStream's processing loops: settlement, redelivery, and progress.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull;
 use futures_util::StreamExt as _;
 use opentelemetry::trace::SpanId;
-use otel_nats::Acknowledgement;
 use otel_nats::jetstream::{JetStreamMessage, PullConsumer};
+use otel_nats::{Acknowledgement, Lanes};
 use otel_testing::Recorder;
 use tokio::sync::{Barrier, Notify};
 
@@ -206,6 +206,40 @@ async fn messages_of_different_subjects_run_at_once_in_a_spawned_loop() {
     assert_eq!(settled, ["ack 1", "ack 2", "ack 3", "ack 4"]);
     assert_eq!(delivered(&consumer, 4, 0).await, 4);
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_concurrent_loop_reads_no_further_ahead_than_its_handlers_or_as_asked() {
+    for (lanes, read) in [(Lanes::new(2), 3.0), (Lanes::new(2).with_read_ahead(5), 6.0)] {
+        let recorder = Recorder::new();
+        let options = options(&recorder).with_acknowledgement(Acknowledgement::OnSuccess);
+        let fixture = Fixture::with_options(options).await;
+        let consumer = fixture.consumer(durable("loop")).await;
+        for id in 1..=10 {
+            fixture.write(id, &fixture.subject).await;
+        }
+        let mut messages = consumer.messages().await.unwrap();
+        let received = || recorder.metric("messaging.client.consumed.messages").sum();
+        let (stop, is_first) = (Notify::new(), Cell::new(true));
+        let handler = async |_: JetStreamMessage| {
+            if !is_first.replace(false) {
+                return;
+            }
+            // The client has all messages: it is the loop that reads no more.
+            delivered(&consumer, 10, 10).await;
+            let begun = Instant::now();
+            while received() < read {
+                assert!(begun.elapsed() < LONG, "{lanes:?}: {}", received());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(received(), read, "{lanes:?}");
+            stop.notify_one();
+        };
+        let running = messages.process_each_concurrent(lanes, stop.notified(), handler);
+        tokio::time::timeout(LONG, running).await.unwrap().unwrap();
+        recorder.assert_clean();
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use otel_nats::jetstream::kv::{Entry, Store, Watch};
 use otel_nats::jetstream::{self, Context};
 use otel_testing::Recorder;
 
-use crate::support::{LONG, attribute, client, client_with, error_type, options, unique};
+use crate::support::{LONG, attribute, client, client_with, error_type, listed, options, text, unique};
 
 async fn store(recorder: &Recorder) -> (Context, Store) {
     let context = jetstream::new(client(recorder).await);
@@ -242,6 +242,56 @@ async fn failures_are_those_of_async_nats() {
     ];
     assert_eq!(errors, expected);
     recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_created_again_without_a_time_to_live_as_by_async_nats() {
+    let recorder = Recorder::new();
+    // The bucket permits no time to live.
+    let (_context, store) = store(&recorder).await;
+    for key in ["bare", "traced"] {
+        store.put(key, "1".into()).await.unwrap();
+        store.delete(key).await.unwrap();
+    }
+    let ttl = Duration::from_secs(9);
+    let bare = store.inner().create_with_ttl("bare", "2".into(), ttl).await.unwrap();
+    let traced = store.create_with_ttl("traced", "2".into(), ttl).await.unwrap();
+    let [bare, traced] = [written(&store, bare).await, written(&store, traced).await];
+    let names = |list: &[(String, String)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&bare), ["Nats-Expected-Last-Subject-Sequence"]);
+    assert_eq!(names(&traced), ["Nats-Expected-Last-Subject-Sequence", "traceparent"]);
+    recorder.assert_clean();
+}
+
+#[tokio::test]
+async fn the_context_makes_no_value_too_large_for_its_bucket() {
+    let recorder = Recorder::new();
+    let context = jetstream::new(client(&recorder).await);
+    let config = Config {
+        bucket: unique("small"),
+        max_value_size: 100,
+        storage: StorageType::Memory,
+        ..Config::default()
+    };
+    let store = context.create_key_value(config).await.unwrap();
+    // The frame of 12 bytes, and 70 for the line of `traceparent`.
+    for (size, carries) in [(18, true), (19, false), (100, false)] {
+        let revision = store.put("a", "p".repeat(size).into()).await.unwrap();
+        let list = written(&store, revision).await;
+        assert_eq!(text(&list, "traceparent").is_some(), carries, "{size}: {list:?}");
+    }
+    assert_eq!(recorder.metric("messaging.nats.context.left_out").sum(), 2.0);
+    let large = store.put("a", "p".repeat(101).into()).await.unwrap_err();
+    let bare = store.inner().put("a", "p".repeat(101).into()).await.unwrap_err();
+    assert_eq!(large.to_string(), bare.to_string());
+    assert_eq!(recorder.metric("messaging.nats.context.left_out").sum(), 2.0);
+    recorder.assert_clean();
+}
+
+/// Returns the headers with which a revision was written.
+async fn written(store: &Store, revision: u64) -> Vec<(String, String)> {
+    let message = store.inner().stream.get_raw_message(revision).await.unwrap();
+    listed(Some(&message.headers))
 }
 
 #[tokio::test]

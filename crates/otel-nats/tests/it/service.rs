@@ -7,7 +7,8 @@ use otel_nats::service::{Endpoint, Request, Service};
 use otel_testing::Recorder;
 
 use crate::support::{
-    LONG, attribute, client, client_with, error_type, headers, listed, options, synchronize, text, unique,
+    LONG, attribute, client, client_with, error_type, headers, inspector, listed, next, options, synchronize,
+    text, unique,
 };
 
 async fn received(endpoint: &mut Endpoint) -> Request {
@@ -142,6 +143,22 @@ async fn statistics_names_and_queue_groups_are_those_of_async_nats() {
     assert!(tokio::time::timeout(LONG, plain.next()).await.unwrap().is_none());
     service.stop().await.unwrap();
     assert!(tokio::time::timeout(LONG, wild.next()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_subject_for_replies_names_no_span_and_no_series() {
+    let (recorder, subject, chosen) = (Recorder::new(), unique("prices"), unique("chosen"));
+    let client = client(&recorder).await;
+    let (_service, mut endpoint) = endpoint(&client, &subject).await;
+    let mut replies = inspector(&chosen).await;
+    let requester = client.inner().clone();
+    requester.publish_with_reply(format!("{subject}.books"), chosen.clone(), "".into()).await.unwrap();
+    received(&mut endpoint).await.respond(Ok("7".into())).await.unwrap();
+    assert_eq!(next(&mut replies).await.payload, "7");
+    let publish = recorder.span("publish _INBOX");
+    assert_eq!(attribute(&publish, "messaging.destination.name").as_deref(), Some(&*chosen));
+    assert!(!recorder.metrics().contains(&chosen), "{}", recorder.metrics());
+    recorder.assert_clean();
 }
 
 #[tokio::test]

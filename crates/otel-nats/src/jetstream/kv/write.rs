@@ -16,8 +16,10 @@ use bytes::Bytes;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use otel_messaging::MessagingOperation;
+use otel_propagation::HeaderWriter as _;
 
 use crate::attributes::{SubjectKind, set_ack};
+use crate::carrier::HeaderInjector;
 use crate::jetstream::kv::Store;
 use crate::outcome;
 
@@ -146,6 +148,9 @@ impl Store {
             };
             match self.inner.entry(key).await? {
                 Some(Entry { operation: Operation::Delete | Operation::Purge, revision, .. }) => {
+                    let mut headers = headers;
+                    // async-nats repeats the attempt without a time to live, which some buckets refuse.
+                    HeaderInjector(&mut headers).remove(NATS_MESSAGE_TTL.as_ref());
                     Ok(attempt(headers, revision).await?)
                 }
                 Some(_) => Err(CreateError::new(CreateErrorKind::AlreadyExists)),
@@ -165,9 +170,16 @@ impl Store {
         let send = self.destination.request(name);
         let subject = self.subject(key);
         let client = &self.context.client;
+        let max_size = client.max_payload().min(self.max_message_size());
         let (operation, headers) =
-            client.start_outbound(send, SubjectKind::Pattern, &subject, Some(headers), value);
+            client.start_outbound(send, SubjectKind::Pattern, &subject, Some(headers), value, max_size);
         (operation, headers.unwrap_or_default())
+    }
+
+    /// Returns the largest size of a message that the bucket stores, headers included. Zero and -1 are no limit.
+    fn max_message_size(&self) -> usize {
+        let size = self.inner.stream.cached_info().config.max_message_size;
+        usize::try_from(size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX)
     }
 
     /// Publishes to a key and waits for the acknowledgement.
