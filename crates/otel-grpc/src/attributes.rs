@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use opentelemetry::KeyValue;
-use otel_request::{Host, format_ip, split_host};
+use otel_request::{format_ip, split_host};
 
 /// Schema URL of the instrumentation scope.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -61,9 +61,9 @@ pub(crate) fn method_original(path: &str) -> KeyValue {
 }
 
 /// Appends `server.address` and `server.port`.
-pub(crate) fn server(host: &Host, attributes: &mut Vec<KeyValue>) {
-    attributes.push(KeyValue::new(SERVER_ADDRESS, Arc::clone(&host.address)));
-    attributes.extend(host.port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
+pub(crate) fn server(address: &Arc<str>, port: Option<u16>, attributes: &mut Vec<KeyValue>) {
+    attributes.push(KeyValue::new(SERVER_ADDRESS, Arc::clone(address)));
+    attributes.extend(port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
 }
 
 /// Returns `server.address` and `server.port` of a client's target. Default port: that of the URI's scheme.

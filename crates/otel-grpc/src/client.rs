@@ -4,6 +4,8 @@
 
 mod instrumentation;
 
+use std::sync::Arc;
+
 use http::Uri;
 use otel_request::{RequestBody, RequestFuture};
 
@@ -34,10 +36,20 @@ pub type ClientLayer = GrpcLayer<GrpcClient>;
 impl ClientLayer {
     /// Sets `server.address` and `server.port` from the URI of the channel's `Endpoint`. The channel adds this URI
     /// inside of the layer, where the layer cannot read it. Default: the origin of the request, which only clients
-    /// created with an origin have. A balanced channel has no URI: give the name by which its endpoints are found.
+    /// created with an origin have. Channels without a URI need [`with_server`](Self::with_server).
     #[must_use]
     pub fn with_target(self, target: &Uri) -> Self {
         let target = attributes::target(target);
+        self.edit(|_, client| client.target = target)
+    }
+
+    /// Sets `server.address` and `server.port` of a channel without a URI, in place of [`with_target`](Self::with_target).
+    /// For a Unix socket, the address is its path and the port `None`: tonic's `Endpoint::uri` returns `http://tonic` there.
+    /// For a balanced channel, the address is the name by which its endpoints are found.
+    #[must_use]
+    pub fn with_server(self, address: impl Into<Arc<str>>, port: Option<u16>) -> Self {
+        let mut target = Vec::new();
+        attributes::server(&address.into(), port, &mut target);
         self.edit(|_, client| client.target = target)
     }
 

@@ -15,8 +15,9 @@ use crate::state::CallState;
 
 /// A layer that records each call of a gRPC server.
 ///
-/// A request is a call if the server has its method, or if its response is gRPC's. Others have no metrics of calls, so that
-/// a router of REST and gRPC has this layer and otel-http's, in either order.
+/// A request is a call if it is a POST of a method that the server has, or if its response is gRPC's. Others, such as the
+/// preflights of CORS, have no metrics of calls, so that a router of REST and gRPC has this layer and otel-http's, in either
+/// order.
 ///
 /// ```
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {

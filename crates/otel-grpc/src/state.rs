@@ -34,7 +34,7 @@ use crate::web::WebTrailers;
 pub struct CallState<S> {
     instrumentation: Arc<GrpcInstrumentation<S>>,
     method: Arc<Method>,
-    /// Present if a server did not know the method at the start.
+    /// Present if a server's request is not a POST of a known method.
     unconfirmed: Option<Box<Unconfirmed>>,
     deadline: Option<Deadline>,
     code: Option<Code>,
@@ -125,8 +125,8 @@ impl<S: Side> CallState<S> {
         self.messages.as_ref().map(|messages| Arc::clone(&messages.messages))
     }
 
-    /// Returns true if the request is a call: a client's, one of a known method, or one with a response of gRPC. Without a
-    /// response, a request that only this layer records is one.
+    /// Returns true if the request is a call: a client's, a POST of a known method, or one with a response of gRPC. Without
+    /// a response, a request that only this layer records is one.
     #[inline]
     fn is_call(&self) -> bool {
         self.unconfirmed.is_none() || self.is_grpc_response.unwrap_or(!self.is_inner)

@@ -1,4 +1,6 @@
-//! The server's part of the instrumentation: the hosts that it is called by.
+//! The server's part of the instrumentation: the calls among its requests, and the hosts that it is called by.
+//!
+//! Follows [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Requests": each call is a POST.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,8 +73,13 @@ impl ServerInstrumentation for GrpcInstrumentation<GrpcServer> {
 
     #[inline(always)]
     fn observe(self: &Arc<Self>, head: &RequestHead<'_>) -> (CallState<GrpcServer>, (), SpanName) {
-        let path = head.uri.path();
-        let (method, unconfirmed) = match self.methods.look_up(path, self.grpc.known_methods.as_deref()) {
+        // Other requests, such as the preflights of CORS, are calls only if the response is gRPC's.
+        let lookup = if *head.method == http::Method::POST {
+            self.methods.look_up(head.uri.path(), self.grpc.known_methods.as_deref())
+        } else {
+            MethodLookup::Unknown
+        };
+        let (method, unconfirmed) = match lookup {
             MethodLookup::Known(method) => (method, None),
             MethodLookup::Unknown => self.unconfirmed(head, false),
             MethodLookup::Unconfirmed => self.unconfirmed(head, true),
@@ -107,7 +114,7 @@ impl ServerInstrumentation for GrpcInstrumentation<GrpcServer> {
         if let Some(host) = head.uri.authority().map(Authority::as_str)
             && let Some(host) = self.side.hosts.parse(host)
         {
-            attributes::server(&host, list);
+            attributes::server(&host.address, host.port, list);
         }
         if let Some(peer) = peer(head) {
             attributes::peer(peer, list);

@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use opentelemetry::trace::SpanKind;
+use opentelemetry::trace::{SpanKind, Status};
 use otel_grpc::MessageEvents;
 use otel_testing::Recorder;
 use tonic::Code;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::util::BoxCloneService;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::conformance::encoded;
 use crate::echo::{EchoServer, REPEAT, Say, UNARY, fail, repeat, say};
@@ -103,6 +103,59 @@ async fn a_stream_that_fails_after_messages_has_its_status_and_its_messages() {
             assert_eq!((events("SENT"), events("RECEIVED")), (3, 1), "{place} {kind}");
         }
     }
+}
+
+/// A server that answers the preflights of CORS, as tower-http's layer does inside of ours.
+fn with_preflights() -> Server {
+    let web = boxed(GrpcWebLayer::new().layer(EchoServer));
+    boxed(service_fn(move |request: Request<Body>| {
+        let web = web.clone();
+        async move {
+            match *request.method() {
+                Method::OPTIONS => Ok(Response::new(Body::empty())),
+                _ => web.oneshot(request).await,
+            }
+        }
+    }))
+}
+
+#[tokio::test]
+async fn a_preflight_and_the_get_of_a_scanner_are_no_calls() {
+    for (is_listed, method) in [true, false]
+        .into_iter()
+        .flat_map(|listed| [Method::OPTIONS, Method::GET].map(|method| (listed, method)))
+    {
+        let recorder = Recorder::new();
+        let layer = server_layer(&recorder);
+        let layer = if is_listed { layer.with_known_methods([UNARY]) } else { layer };
+        let server = boxed(layer.layer(with_preflights()));
+        // A server without a list learns the method from this call.
+        call(server.clone(), request(KINDS[0], UNARY, &say("hello"))).await;
+        let mut other = request(KINDS[0], UNARY, &say("hello"));
+        *other.method_mut() = method;
+        assert!(call(server, other).await.is_empty());
+        let span = &recorder.spans()[1];
+        assert_eq!((&*span.name, &span.status), ("grpc", &Status::Unset), "{}", recorder.tree());
+        for key in ["rpc.method", "rpc.response.status_code", "error.type"] {
+            assert_eq!(attribute(span, key), None, "{}", recorder.tree());
+        }
+        assert_eq!(recorder.metric("rpc.server.call.duration").count(), 1, "{}", recorder.metrics());
+        recorder.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_get_that_grpc_responds_to_is_a_call_of_an_unknown_method() {
+    let recorder = Recorder::new();
+    // tonic's service looks at the path alone.
+    let server = boxed(server_layer(&recorder).with_known_methods([UNARY]).layer(EchoServer));
+    let mut request = request("application/grpc", UNARY, &say("hello"));
+    *request.method_mut() = Method::GET;
+    call(server, request).await;
+    assert_one(&recorder, SpanKind::Server, "OK", None);
+    let span = &recorder.spans()[0];
+    assert_eq!(attribute(span, "rpc.method").as_deref(), Some("_OTHER"));
+    assert_eq!(attribute(span, "rpc.method_original").as_deref(), Some(UNARY));
 }
 
 /// A layer between two of ours that removes the trailers.

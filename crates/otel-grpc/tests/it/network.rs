@@ -5,11 +5,17 @@ use std::net::SocketAddr;
 use futures_util::{FutureExt, StreamExt};
 use opentelemetry::trace::SpanKind;
 use otel_testing::Recorder;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+#[cfg(unix)]
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::Code;
+#[cfg(unix)]
+use tonic::transport::Endpoint;
 use tonic::transport::{Channel, Server};
 use tower::Layer;
 
@@ -127,4 +133,27 @@ async fn a_balanced_channel_has_the_address_of_its_target() {
     }
     let durations = recorder.metric("rpc.client.call.duration").with("server.address", "orders.internal");
     assert_eq!(durations.count(), 4, "{}", recorder.metrics());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_has_its_path_as_the_address() {
+    let recorder = Recorder::new();
+    let path = std::env::temp_dir().join(format!("otel-grpc-{}.sock", std::process::id()));
+    let incoming = UnixListenerStream::new(UnixListener::bind(&path).unwrap());
+    let server = Server::builder().layer(server_layer(&recorder)).add_service(EchoServer);
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let path = path.to_str().unwrap();
+    let endpoint = Endpoint::from_shared(format!("unix:{path}")).unwrap();
+    // The reason why `with_target` cannot be used.
+    assert_eq!(*endpoint.uri(), "http://tonic");
+    let layer = client_layer(&recorder).with_server(path, None);
+    EchoClient(layer.layer(endpoint.connect_lazy())).unary(say("hello")).await.unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_call(&recorder, "OK", "OK").await;
+    let span = &spans_of(&recorder, SpanKind::Client)[0];
+    assert_eq!(attribute(span, "server.address").as_deref(), Some(path));
+    assert_eq!(attribute(span, "server.port"), None);
+    let durations = recorder.metric("rpc.client.call.duration").with("server.address", path.to_owned());
+    assert_eq!(durations.without("server.port").count(), 1, "{}", recorder.metrics());
 }

@@ -130,6 +130,10 @@ async fn a_clients_server_is_its_target_or_else_its_origin() {
     assert_eq!(called(bare(), &recorder, "http://origin:81/a.B/C").await, some("origin", "81"));
     assert_eq!(called(aimed(), &recorder, "/a.B/C").await, some("orders.internal", "443"));
     assert_eq!(called(aimed(), &recorder, "http://origin:81/a.B/C").await, some("orders.internal", "443"));
+    let named = aimed().with_server("orders", Some(50051));
+    assert_eq!(called(named.clone(), &recorder, "http://origin:81/a.B/C").await, some("orders", "50051"));
+    let nearby = (Some("/run/orders.sock".to_owned()), None);
+    assert_eq!(called(named.with_server("/run/orders.sock", None), &recorder, "/a.B/C").await, nearby);
     // Options set after the target keep it.
     let later = aimed().with_message_metrics(true);
     assert_eq!(called(later, &recorder, "/a.B/C").await, some("orders.internal", "443"));
